@@ -1,0 +1,87 @@
+"""An object as it was given: raw mapping, identity and position.
+
+The raw mapping is kept whole, fields that nothing here reads included, because a Kubernetes-shaped API
+is served from it. Treat `raw` as immutable: who changes an object makes a new one (`replace`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+CLUSTER_SCOPED = frozenset({"Namespace", "IngressClass", "Cluster", "LoadBalancer", "Client", "Zone", "Node"})
+"""Kinds that live in no namespace."""
+
+
+class Key(NamedTuple):
+    """What identifies an object in a lab. `namespace` is empty for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in the manifests something stands; `line` counts from 1."""
+
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else "(generated)"
+
+
+NOWHERE = Position()
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One Kubernetes-shaped object; `metadata.namespace` is filled in (`default`) where the kind has one."""
+
+    raw: Mapping[str, Any]
+    position: Position = field(default=NOWHERE, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return str(self.raw["kind"])
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.raw.get("metadata") or {}
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata.get("namespace") or "")
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.namespace, self.name)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.metadata.get("labels") or {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        return self.metadata.get("annotations") or {}
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return self.raw.get("spec") or {}
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        return self.raw.get("status") or {}
+
+    def replace(self, **fields: Any) -> Object:
+        """The same object with top-level fields replaced: `o.replace(status={...})`."""
+        return Object({**self.raw, **fields}, self.position)

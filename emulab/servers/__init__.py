@@ -1,0 +1,9 @@
+"""Who answers: DNS, the L4 balancer, the HTTP ingress and the stand-in for container images.
+
+Every server is a package here: a core that is sans-I/O (bytes or messages in, effects out, time as an
+argument) and a thin asyncio shell around it. Configuration arrives as plain data (`base.Config`) and
+listening sockets arrive open, made by somebody else in the right network namespace; a server knows
+nothing of Kubernetes, namespaces or the lab that runs it.
+
+`base` holds the interface, `host` the process that serves, driven over one Unix socket.
+"""

@@ -1,0 +1,45 @@
+"""The interface between a server and the process that hosts it.
+
+Rules:
+
+* Configuration is one JSON-able mapping, always whole: `configure` compares it with what is there and
+  changes only what differs. Connections that a change doesn't concern survive it.
+* `config["listen"]` lists the keys of the sockets that shall be open: `"tcp/10.0.0.10/80"`. Sockets
+  arrive open, bound, listening (TCP) and non-blocking in `sockets`, only those that are new; a server
+  closes those that are no longer listed.
+* A server that connects outwards simply creates sockets: its process is in the right namespace.
+* What happens is told through `emit(record)`: a mapping with `"event"` and fields; it must not block.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+Config = Mapping[str, Any]
+Emit = Callable[[dict[str, Any]], None]
+
+
+def socket_key(protocol: str, address: str, port: int) -> str:
+    """The name of a listening socket in configurations: `tcp/10.0.0.10/80`."""
+    return f"{protocol}/{address}/{port}"
+
+
+def parse_socket_key(key: str) -> tuple[str, str, int]:
+    """The protocol (`tcp` or `udp`), address and port of a socket's key."""
+    protocol, address, port = key.split("/")
+    return protocol, address, int(port)
+
+
+class Server(Protocol):
+    """A running server. Each server's package offers `create(emit: Emit) -> Server`."""
+
+    async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+        """Makes the running server equal to `config`, whole; `sockets` are the new listeners."""
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stops accepting, lets work under way end for up to `grace` seconds, then closes everything."""
+
+    def status(self) -> dict[str, Any]:
+        """Counters and states for people and tests; cheap, JSON-able."""
