@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from typing import Any
 
 from emulab.model.objects import Object
-from emulab.model.services import IPAddress, IPNetwork
+from emulab.model.services import IPAddress, IPNetwork, networks
+
+DEFAULT_TTL = 60
+"""Seconds a Zone's record may be cached when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,35 @@ class Cluster:
 
     @staticmethod
     def of(o: Object) -> Cluster:
-        raise NotImplementedError
+        spec, default = o.spec, Cluster()
+        network, ingress = spec.get("network") or {}, spec.get("ingress") or {}
+        replicas = ingress.get("replicas")
+        return Cluster(
+            name=o.name,
+            nodes=_nodes(spec.get("nodes")) or default.nodes,
+            pod_cidrs=_cidrs(spec.get("podCIDR")) or default.pod_cidrs,
+            service_cidrs=_cidrs(spec.get("serviceCIDR")) or default.service_cidrs,
+            cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
+            network_mode=network.get("mode") or default.network_mode,
+            mtu=network.get("mtu") or default.mtu,
+            proxy_mode=(spec.get("proxy") or {}).get("mode") or default.proxy_mode,
+            ingress_replicas=default.ingress_replicas if replicas is None else replicas,
+            ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
+        )
+
+
+def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, ...]:
+    """`nodes: 3` is node1, node2 and node3; a list is taken as it stands."""
+    if given is None:
+        return ()
+    if isinstance(given, int):
+        return tuple(NodeSpec(f"node{number}", {}, "") for number in range(1, given + 1))
+    return tuple(NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "") for n in given)
+
+
+def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
+    """One CIDR, or one of each family separated by a comma, as kube-proxy's `--cluster-cidr` takes them."""
+    return networks(given.split(",")) if given else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +75,13 @@ class BalancerTarget:
     namespace: str = ""
     service: str = ""
     port: int | str = 0
+
+    @staticmethod
+    def of(target: Mapping[str, Any]) -> BalancerTarget:
+        service = target.get("service")
+        if not service:
+            return BalancerTarget(ingress=True)
+        return BalancerTarget(False, service.get("namespace") or "default", service["name"], service["port"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +95,15 @@ class LoadBalancer:
 
     @staticmethod
     def of(o: Object) -> LoadBalancer:
-        raise NotImplementedError
+        spec, address = o.spec, o.spec.get("address")
+        return LoadBalancer(
+            name=o.name,
+            network=spec.get("network") or "vpc",
+            address=ip_address(address) if address else None,
+            ports=tuple(spec.get("ports") or (80, 443)),
+            target=BalancerTarget.of(spec.get("target") or {"ingress": True}),
+            source_ranges=networks(spec.get("sourceRanges")),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +113,7 @@ class Client:
 
     @staticmethod
     def of(o: Object) -> Client:
-        raise NotImplementedError
+        return Client(o.name, o.spec.get("network") or "internet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +122,13 @@ class Record:
     type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR
     value: str
     ttl: int  # seconds
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> Record:
+        ttl = record.get("ttl")
+        return Record(
+            record.get("name") or "@", record["type"], record["value"], DEFAULT_TTL if ttl is None else ttl
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +139,5 @@ class Zone:
 
     @staticmethod
     def of(o: Object) -> Zone:
-        raise NotImplementedError
+        records = tuple(Record.of(record) for record in o.spec.get("records") or ())
+        return Zone(o.name, o.spec.get("visibility") or "public", records)

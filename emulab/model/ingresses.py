@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from emulab.model.objects import Object
+
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+"""How Ingresses named their class before `spec.ingressClassName`; still read, as controllers do."""
+
+LOAD_BALANCER_ANNOTATION = "emulab.dev/load-balancer"
+PUBLIC_LOAD_BALANCER = "public-lb"
+"""The balancer that an Ingress without the annotation is published on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     service: str
     port: int | str  # number or name of the Service's port
+
+    @staticmethod
+    def of(backend: Mapping[str, Any]) -> Backend:
+        service = backend["service"]
+        port = service.get("port") or {}
+        return Backend(service["name"], port.get("number") or port.get("name") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,29 @@ class Ingress:
 
     @staticmethod
     def of(o: Object) -> Ingress:
-        raise NotImplementedError
+        spec, default = o.spec, o.spec.get("defaultBackend")
+        return Ingress(
+            namespace=o.namespace,
+            name=o.name,
+            class_name=spec.get("ingressClassName") or o.annotations.get(CLASS_ANNOTATION, ""),
+            default_backend=Backend.of(default) if default else None,
+            rules=tuple(
+                IngressRule(
+                    rule.get("host") or "",
+                    tuple(
+                        IngressPath(p.get("path") or "/", p["pathType"], Backend.of(p["backend"]))
+                        for p in (rule.get("http") or {}).get("paths") or ()
+                    ),
+                )
+                for rule in spec.get("rules") or ()
+            ),
+            tls=tuple(
+                IngressTLS(tuple(tls.get("hosts") or ()), tls.get("secretName") or "")
+                for tls in spec.get("tls") or ()
+            ),
+            load_balancer=o.annotations.get(LOAD_BALANCER_ANNOTATION) or PUBLIC_LOAD_BALANCER,
+            annotations=o.annotations,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +96,11 @@ class TLSPair:
 
 def tls_pair(secret: Object) -> TLSPair | None:
     """The pair in a `kubernetes.io/tls` Secret (`data` base64, or `stringData`); None where it has none."""
-    raise NotImplementedError
+    text = secret.raw.get("stringData") or {}
+    data = secret.raw.get("data") or {}
+    # stringData wins over data, as on write to the API server
+    parts = [
+        text[name] if name in text else b64decode(data.get(name) or "").decode(errors="replace")
+        for name in ("tls.crt", "tls.key")
+    ]
+    return TLSPair(*parts) if all(parts) else None

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from emulab.model.objects import Object
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+"""Label by which an EndpointSlice says whose endpoints it holds."""
+
+DEFAULT_AFFINITY_TIMEOUT = 10800
+"""`sessionAffinityConfig.clientIP.timeoutSeconds` when not given: three hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,18 @@ class ServicePort:
     target_port: int | str  # defaults to port
     node_port: int  # 0 when not given
     app_protocol: str
+
+    @staticmethod
+    def of(port: Mapping[str, Any]) -> ServicePort:
+        """The view of one entry of `spec.ports`."""
+        return ServicePort(
+            name=port.get("name") or "",
+            protocol=port.get("protocol") or "TCP",
+            port=port["port"],
+            target_port=port.get("targetPort") or port["port"],
+            node_port=port.get("nodePort") or 0,
+            app_protocol=port.get("appProtocol") or "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +63,29 @@ class Service:
 
     @staticmethod
     def of(o: Object) -> Service:
-        raise NotImplementedError
+        spec = o.spec
+        # clusterIPs comes first: where both are given, clusterIP repeats its first element.
+        given = spec.get("clusterIPs") or [spec.get("clusterIP") or ""]
+        client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+        return Service(
+            namespace=o.namespace,
+            name=o.name,
+            type=spec.get("type") or "ClusterIP",
+            headless=given[0] == "None",
+            cluster_ips=tuple(ip_address(ip) for ip in given if ip and ip != "None"),
+            ports=tuple(ServicePort.of(port) for port in spec.get("ports") or ()),
+            selector=spec.get("selector") or None,
+            external_name=spec.get("externalName") or "",
+            external_ips=tuple(ip_address(ip) for ip in spec.get("externalIPs") or ()),
+            publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
+            session_affinity=spec.get("sessionAffinity") or "None",
+            affinity_timeout=client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT,
+            external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
+            internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+            load_balancer_ip=spec.get("loadBalancerIP") or "",
+            load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
+            annotations=o.annotations,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +99,34 @@ class Endpoint:
     zone: str
     target_pod: str  # name of the Pod in targetRef, or ""
 
+    @staticmethod
+    def of(endpoint: Mapping[str, Any]) -> Endpoint:
+        """The view of one entry of `endpoints`.
+
+        A condition that isn't given means what the EndpointConditions reference says: unknown readiness
+        counts as ready, `serving` falls back to `ready`, and `terminating` to false.
+        """
+        conditions = endpoint.get("conditions") or {}
+        ready = conditions.get("ready") is not False
+        serving = conditions.get("serving")
+        target = endpoint.get("targetRef") or {}
+        return Endpoint(
+            addresses=tuple(endpoint.get("addresses") or ()),
+            ready=ready,
+            serving=ready if serving is None else bool(serving),
+            terminating=bool(conditions.get("terminating")),
+            hostname=endpoint.get("hostname") or "",
+            node_name=endpoint.get("nodeName") or "",
+            zone=endpoint.get("zone") or "",
+            target_pod=target.get("name") or "" if target.get("kind", "Pod") == "Pod" else "",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointPort:
     name: str
     protocol: str
-    port: int
+    port: int  # 0 when not given, which Kubernetes reads as "all ports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +140,19 @@ class EndpointSlice:
 
     @staticmethod
     def of(o: Object) -> EndpointSlice:
-        raise NotImplementedError
+        return EndpointSlice(
+            namespace=o.namespace,
+            name=o.name,
+            service=o.labels.get(SERVICE_NAME_LABEL, ""),
+            address_type=o.raw.get("addressType") or "IPv4",
+            endpoints=tuple(Endpoint.of(endpoint) for endpoint in o.raw.get("endpoints") or ()),
+            ports=tuple(
+                EndpointPort(port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0)
+                for port in o.raw.get("ports") or ()
+            ),
+        )
+
+
+def networks(cidrs: Iterable[str] | None) -> tuple[IPNetwork, ...]:
+    """CIDRs as network objects; host bits are cut off, as Kubernetes does with source ranges."""
+    return tuple(ip_network(cidr.strip(), strict=False) for cidr in cidrs or ())

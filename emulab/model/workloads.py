@@ -29,6 +29,27 @@ class Probe:
     success_threshold: int
     failure_threshold: int
 
+    @staticmethod
+    def of(probe: Mapping[str, Any] | None) -> Probe | None:
+        """The view of a container's probe, or None where there is none.
+
+        A `grpc` probe becomes a TCP probe of its port: nothing here speaks gRPC's health protocol.
+        """
+        if not probe:
+            return None
+        http, tcp = probe.get("httpGet"), probe.get("tcpSocket") or probe.get("grpc")
+        command = (probe.get("exec") or {}).get("command")
+        return Probe(
+            http=HTTPGet.of(http) if http else None,
+            tcp_port=tcp["port"] if tcp else None,
+            command=tuple(command) if command else None,
+            initial_delay=probe.get("initialDelaySeconds") or 0,
+            period=probe.get("periodSeconds") or 10,
+            timeout=probe.get("timeoutSeconds") or 1,
+            success_threshold=probe.get("successThreshold") or 1,
+            failure_threshold=probe.get("failureThreshold") or 3,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HTTPGet:
@@ -37,6 +58,16 @@ class HTTPGet:
     host: str
     scheme: str  # HTTP | HTTPS
     headers: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    def of(action: Mapping[str, Any]) -> HTTPGet:
+        return HTTPGet(
+            path=action.get("path") or "/",
+            port=action["port"],
+            host=action.get("host") or "",
+            scheme=action.get("scheme") or "HTTP",
+            headers=tuple((h["name"], h.get("value") or "") for h in action.get("httpHeaders") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,28 @@ class Container:
     liveness: Probe | None
     startup: Probe | None
     pre_stop: Mapping[str, Any] | None  # lifecycle.preStop as given (exec, httpGet, sleep)
+
+    @staticmethod
+    def of(container: Mapping[str, Any]) -> Container:
+        """The view of one entry of `containers` or `initContainers`."""
+        command = container.get("command") or ()
+        # args alone are arguments of the image's own program, which is not here: the stand-in takes none
+        args = container.get("args") or () if command else ()
+        return Container(
+            name=container["name"],
+            image=container.get("image") or "",
+            command=(*command, *args),
+            working_dir=container.get("workingDir") or "",
+            env=tuple(container.get("env") or ()),
+            ports=tuple(
+                ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])
+                for p in container.get("ports") or ()
+            ),
+            readiness=Probe.of(container.get("readinessProbe")),
+            liveness=Probe.of(container.get("livenessProbe")),
+            startup=Probe.of(container.get("startupProbe")),
+            pre_stop=(container.get("lifecycle") or {}).get("preStop"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +125,31 @@ class PodSpec:
     @staticmethod
     def of(spec: Mapping[str, Any]) -> PodSpec:
         """The view of a Pod's `spec` or of a template's."""
-        raise NotImplementedError
+        grace = spec.get("terminationGracePeriodSeconds")
+        return PodSpec(
+            containers=tuple(Container.of(c) for c in spec.get("containers") or ()),
+            init_containers=tuple(Container.of(c) for c in spec.get("initContainers") or ()),
+            node_name=spec.get("nodeName") or "",
+            node_selector=spec.get("nodeSelector") or {},
+            topology_spread=tuple(spec.get("topologySpreadConstraints") or ()),
+            restart_policy=spec.get("restartPolicy") or "Always",
+            termination_grace=30 if grace is None else grace,
+            hostname=spec.get("hostname") or "",
+            subdomain=spec.get("subdomain") or "",
+            dns_policy=spec.get("dnsPolicy") or "ClusterFirst",
+            dns_config=spec.get("dnsConfig") or {},
+            host_aliases=tuple(spec.get("hostAliases") or ()),
+            host_network=bool(spec.get("hostNetwork")),
+        )
+
+
+_ROLLING_DEFAULTS: Mapping[str, tuple[int | str, int | str]] = {
+    "Deployment": ("25%", "25%"),
+    "StatefulSet": (0, 1),
+    "DaemonSet": (0, 1),
+    "ReplicaSet": (0, 0),
+}
+"""Kind → (maxSurge, maxUnavailable) of a rolling update, from the apps/v1 reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +170,25 @@ class Workload:
 
     @staticmethod
     def of(o: Object) -> Workload:
-        raise NotImplementedError
+        spec = o.spec
+        strategy = spec.get("strategy" if o.kind == "Deployment" else "updateStrategy") or {}
+        rolling = strategy.get("rollingUpdate") or {}
+        surge, unavailable = _ROLLING_DEFAULTS[o.kind]
+        replicas = spec.get("replicas")
+        return Workload(
+            kind=o.kind,
+            namespace=o.namespace,
+            name=o.name,
+            replicas=1 if replicas is None else replicas,
+            selector=spec.get("selector") or {},
+            template=spec.get("template") or {},
+            service_name=spec.get("serviceName") or "",
+            pod_management=spec.get("podManagementPolicy") or "OrderedReady",
+            strategy=strategy.get("type") or "RollingUpdate",
+            max_surge=_given(rolling.get("maxSurge"), surge),
+            max_unavailable=_given(rolling.get("maxUnavailable"), unavailable),
+        )
+
+
+def _given(value: int | str | None, default: int | str) -> int | str:
+    return default if value is None else value

@@ -1,0 +1,205 @@
+"""From manifest files to checked objects, or to every problem in them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from emulab.errors import ManifestError, UserError
+from emulab.model.checks import show
+from emulab.model.clusters import Cluster
+from emulab.model.conflicts import conflicts
+from emulab.model.crosscheck import warnings
+from emulab.model.findings import one_line
+from emulab.model.objects import CLUSTER_SCOPED, Object, Position
+from emulab.model.schema import check_object
+from emulab.model.yaml_nodes import Document, Malformed, Path, documents
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""Files of a folder that are manifests."""
+
+SERVER_METADATA = frozenset(
+    {
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
+        "ownerReferences",
+        "selfLink",
+    }
+)
+"""Metadata that the API server (or, of owners, a controller) writes; from a user it means nothing here."""
+
+MAX_PROBLEMS = 20
+"""Problems that one error lists; how many more there are is said in one line."""
+
+MAX_BYTES = 64 << 20
+"""Bytes of one file: far above any manifest, and far below what would hurt."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One text of manifests, and the name that errors give it."""
+
+    name: str
+    text: str
+
+    @staticmethod
+    def of_bytes(name: str, data: bytes) -> Source:
+        """The text in `data`. Raises ManifestError where it is not UTF-8."""
+        try:
+            return Source(name, data.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ManifestError([f"{name}:{line}: this is not text in UTF-8"]) from None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What sources hold: objects that passed every check, in their order, and what looks odd in them."""
+
+    objects: tuple[Object, ...]
+    warnings: tuple[str, ...]
+
+
+def read_sources(paths: Sequence[FilePath]) -> list[Source]:
+    """The files at `paths`, and every manifest inside those that are folders, sorted by name.
+
+    Raises UserError for what cannot be read and for a folder without manifests.
+    """
+    return [_read(file) for path in paths for file in _files(path)]
+
+
+def load(sources: Sequence[Source], cluster: Cluster | None = None) -> Manifest:
+    """The objects of all sources.
+
+    `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster.
+    Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
+    """
+    batch = _Batch()
+    for number, source in enumerate(sources):
+        batch.read(number, source)
+    objects = [loaded.object for loaded in batch.loaded]
+    for finding in conflicts(objects, cluster):
+        loaded = batch.by_object[id(finding.object)]
+        position = loaded.position(finding.path)
+        batch.problems.append((loaded.source, position.line, finding.line(position)))
+    if batch.problems:
+        raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))
+    return Manifest(tuple(objects), tuple(warnings(objects)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An object, and what finds the line of each of its fields."""
+
+    object: Object
+    source: int  # its number among the sources
+    document: Document
+    data: dict[str, Any]  # as read, before defaults
+
+    def position(self, path: Path) -> Position:
+        start = self.object.position
+        return Position(start.file, self.document.line_of(self.data, path, start.line))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What has been read so far."""
+
+    loaded: list[_Loaded] = field(default_factory=list)
+    by_object: dict[int, _Loaded] = field(default_factory=dict)
+    problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
+
+    def read(self, number: int, source: Source) -> None:
+        empty = True
+        try:
+            for document in documents(source.text):
+                for data, line in _objects(document):
+                    empty = False
+                    self.check(number, source.name, document, data, line)
+        except Malformed as error:
+            self.problems.append((number, error.line, f"{source.name}:{error.line}: {error.why}"))
+            return
+        if empty:
+            self.problems.append((number, 1, f"{source.name}:1: there is no object in it"))
+
+    def check(self, number: int, name: str, document: Document, data: Any, line: int) -> None:
+        problems = check_object(data)
+        if problems:
+            for path, message in problems:
+                at = Position(name, document.line_of(data, path, line))
+                self.problems.append((number, at.line, one_line(at, data, path, message)))
+            return
+        loaded = _Loaded(Object(_as_created(data), Position(name, line)), number, document, data)
+        self.loaded.append(loaded)
+        self.by_object[id(loaded.object)] = loaded
+
+
+def _objects(document: Document) -> Iterator[tuple[Any, int]]:
+    """The objects of a document, with the line on which each begins; a List stands for its items."""
+    if document.data is None:
+        return
+    waiting = [(document.data, document.line)]
+    while waiting:
+        data, line = waiting.pop()
+        lines = document.lines.get(id(data), {})
+        if isinstance(data, dict):
+            line = next(iter(lines.values()), line)
+        if not (isinstance(data, dict) and data.get("kind") == "List" and data.get("apiVersion") == "v1"):
+            yield data, line
+            continue
+        items = data.get("items", [])
+        if not isinstance(items, list):
+            raise Malformed(lines["items"], f"List items: {show(items)} is not a list")
+        item_lines = document.lines.get(id(items), {})
+        waiting += reversed([(item, item_lines.get(i, line)) for i, item in enumerate(items)])
+
+
+def _as_created(data: dict[str, Any]) -> dict[str, Any]:
+    """The object as an API server would begin with it: in a namespace, and without what only the server says.
+
+    Manifests saved with `kubectl get -o yaml` carry the uid, versions and status of another cluster.
+    """
+    # a copy, since aliases may share the metadata with objects that have no namespace
+    metadata = {name: value for name, value in data["metadata"].items() if name not in SERVER_METADATA}
+    if data["kind"] not in CLUSTER_SCOPED and not metadata.get("namespace"):
+        metadata["namespace"] = "default"
+    created = {**data, "metadata": metadata}
+    created.pop("status", None)
+    return created
+
+
+def _capped(problems: list[str]) -> list[str]:
+    rest = len(problems) - MAX_PROBLEMS
+    return problems if rest <= 0 else [*problems[:MAX_PROBLEMS], f"… and {rest} more"]
+
+
+def _files(path: FilePath) -> list[FilePath]:
+    try:
+        if not path.is_dir():
+            return [path]
+        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not files:
+        raise UserError(f"{path}: no manifests (*.yaml, *.yml, *.json) in this folder")
+    return files
+
+
+def _read(path: FilePath) -> Source:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{str(path)!r}: {error}") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
+    return Source.of_bytes(str(path), data)

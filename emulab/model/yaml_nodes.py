@@ -1,0 +1,288 @@
+"""YAML text as plain data, with the line of every field.
+
+The parser's events are read one by one onto a stack of our own, never composed by recursion, because
+libyaml's composer overruns the C stack on deeply nested input. So nesting is bounded here, and so is what
+aliases expand to. An alias shares the data of its anchor; whoever walks the result pays for each use, which
+is why uses are counted. Keys with a null value are left out, which is how Kubernetes reads them.
+
+Line numbers stand beside the data, in a table by the container's identity: a line is looked up only for an
+error, and the data stay ordinary dicts and lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml import events as ev
+
+from emulab.model.yaml_scalars import plain, tagged
+
+MAX_DEPTH = 100
+"""Mappings and lists inside each other. The deepest Kubernetes objects, CRDs, stay under 50."""
+
+MAX_ALIASED = 100_000
+"""Nodes that the aliases of one file may stand for, all together: a second's work to check."""
+
+Lines = dict[int, dict[Any, int]]
+Step = str | int
+Path = tuple[Step, ...]
+
+_STANDARD_TAG = "tag:yaml.org,2002:"
+_NO_KEY = object()
+
+
+class PythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    """The parser where PyYAML has no libyaml: the same events, about ten times slower."""
+
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+
+
+PARSER: Callable[[str], Any] = PythonParser
+with suppress(ImportError):
+    from yaml._yaml import CParser
+
+    PARSER = CParser
+
+
+class Malformed(Exception):
+    """Text that is not YAML, or YAML that no manifest may be. `line` counts from 1."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: its data, the line on which it begins, and the lines of everything in it."""
+
+    data: Any
+    line: int
+    lines: Lines
+
+    def line_of(self, container: Any, path: Path, default: int) -> int:
+        """The line of `path` inside `container`, or of the nearest thing around it that is there."""
+        line = default
+        for step in path:
+            line = self.lines.get(id(container), {}).get(step, line)
+            try:
+                container = container[step]
+            except (KeyError, IndexError, TypeError):
+                break
+        return line
+
+
+class _Frame:
+    """A mapping or list that is being read."""
+
+    __slots__ = ("anchor", "data", "height", "key", "key_line", "line", "lines", "merged", "size")
+
+    def __init__(self, data: Any, line: int, anchor: str | None, lines: dict[Any, int]) -> None:
+        self.data = data
+        self.line = line
+        self.anchor = anchor
+        self.lines = lines
+        self.key: Any = _NO_KEY
+        self.key_line = 0
+        self.merged: list[dict[str, Any]] = []
+        self.size = 1  # nodes, aliases expanded
+        self.height = 1  # levels of containers
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    data: Any
+    size: int
+    height: int
+
+
+class _MergeKey:
+    """What an unquoted `<<` stands for while its mapping is read."""
+
+
+_MERGE = _MergeKey()
+
+
+def documents(text: str, parser: Callable[[str], Any] = PARSER) -> Iterator[Document]:
+    """The documents of a YAML stream, empty ones with `data` None.
+
+    Raises Malformed at the first thing that is wrong, after the documents before it.
+    """
+    try:
+        yield from _Reader(parser(text)).read()
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(error, text) from None
+    except yaml.reader.ReaderError as error:
+        # the position counts characters in the Python parser and bytes of UTF-8 in libyaml
+        before = text if parser is PythonParser else text.encode()
+        newline: Any = "\n" if isinstance(before, str) else b"\n"
+        line = before[: error.position].count(newline) + 1
+        raise Malformed(line, f"not YAML: {error.reason}") from None
+    except (ValueError, OverflowError):  # lone surrogates; an escape beyond Unicode
+        raise Malformed(1, "not YAML: it is not valid Unicode") from None
+
+
+def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> Malformed:
+    mark, begin = error.problem_mark or error.context_mark, error.context_mark
+    # what is never closed is found to be so behind the last line, where libyaml puts its mark
+    line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
+    context = f" ({error.context}" if error.context else ""
+    if context:
+        context += f" from line {begin.line + 1})" if begin and begin.line + 1 < line else ")"
+    return Malformed(line, f"not YAML: {error.problem}{context}")
+
+
+class _Reader:
+    def __init__(self, parser: Any) -> None:
+        self.parser = parser
+        self.stack: list[_Frame] = []
+        self.lines: Lines = {}
+        self.anchors: dict[str, _Anchor | None] = {}
+        self.aliased = 0
+        self.root: Any = None
+        self.root_line = 1
+        self.known: dict[str, Any] = {}  # unquoted scalars seen so far: most of them repeat
+
+    def read(self) -> Iterator[Document]:
+        next_event, known = self.parser.get_event, self.known
+        while True:
+            event = next_event()
+            kind = type(event)
+            if kind is ev.ScalarEvent:
+                if event.tag is None and event.implicit[0] and event.anchor is None and event.value in known:
+                    self.add(known[event.value], event.start_mark.line + 1)
+                else:
+                    self.scalar(event)
+            elif kind is ev.MappingStartEvent or kind is ev.SequenceStartEvent:
+                self.open(event)
+            elif kind is ev.MappingEndEvent or kind is ev.SequenceEndEvent:
+                self.close()
+            elif kind is ev.AliasEvent:
+                self.alias(event)
+            elif kind is ev.DocumentStartEvent:
+                self.root, self.lines, self.anchors = None, {}, {}
+            elif kind is ev.DocumentEndEvent:
+                yield Document(self.root, self.root_line, self.lines)
+            elif kind is ev.StreamEndEvent or event is None:
+                return
+
+    def add(self, value: Any, line: int, size: int = 1, height: int = 0) -> None:
+        """A finished node: hand it to the container that it stands in."""
+        if not self.stack:
+            self.root, self.root_line = (None if value is _MERGE else value), line
+            return
+        frame = self.stack[-1]
+        frame.size += size
+        if height >= frame.height:
+            frame.height = height + 1
+        if type(frame.data) is list:
+            frame.lines[len(frame.data)] = line
+            frame.data.append("<<" if value is _MERGE else value)
+        elif frame.key is _NO_KEY:
+            frame.key = value if value is _MERGE else _key(value, line)
+            frame.key_line = line
+            if frame.key in frame.lines:
+                first = frame.lines[frame.key]
+                raise Malformed(line, f'the key "{_brief(frame.key)}" was already given on line {first}')
+        else:
+            key, frame.key = frame.key, _NO_KEY
+            if key is _MERGE:
+                frame.merged += _mergeable(value, line)
+                return
+            frame.lines[key] = frame.key_line
+            if value is not None:
+                frame.data[key] = "<<" if value is _MERGE else value
+
+    def scalar(self, event: Any) -> None:
+        line, tag, value = event.start_mark.line + 1, event.tag, event.value
+        if tag is None and event.implicit[0]:
+            value = self.known[value] = _MERGE if value == "<<" else plain(value)
+        elif tag is not None and tag != "!":
+            value = _tagged(tag, value, line)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchor(value, 1, 0)
+        self.add(value, line)
+
+    def open(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        if len(self.stack) >= MAX_DEPTH:
+            raise Malformed(line, f"nested more than {MAX_DEPTH} levels deep")
+        is_list = type(event) is ev.SequenceStartEvent
+        if event.tag not in (None, "!", _STANDARD_TAG + ("seq" if is_list else "map")):
+            raise Malformed(line, f"the tag {_short(event.tag)} is not supported")
+        data: Any = [] if is_list else {}
+        lines = self.lines[id(data)] = {}
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None  # until it is closed: an alias to it would be a loop
+        self.stack.append(_Frame(data, line, event.anchor, lines))
+
+    def close(self) -> None:
+        frame = self.stack.pop()
+        for source in frame.merged:
+            source_lines = self.lines.get(id(source), {})
+            for key, value in source.items():
+                if key not in frame.lines:  # the mapping's own keys win, and earlier sources over later ones
+                    frame.data[key] = value
+                    frame.lines[key] = source_lines.get(key, frame.line)
+        if frame.anchor is not None:
+            self.anchors[frame.anchor] = _Anchor(frame.data, frame.size, frame.height)
+        self.add(frame.data, frame.line, frame.size, frame.height)
+
+    def alias(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        if event.anchor not in self.anchors:
+            raise Malformed(line, f"the alias *{event.anchor} has no anchor before it")
+        anchor = self.anchors[event.anchor]
+        if anchor is None:
+            raise Malformed(line, f"the alias *{event.anchor} stands inside its own anchor")
+        self.aliased += anchor.size
+        if self.aliased > MAX_ALIASED:
+            raise Malformed(line, f"the aliases expand to more than {MAX_ALIASED} values")
+        if len(self.stack) + anchor.height > MAX_DEPTH:
+            raise Malformed(line, f"nested more than {MAX_DEPTH} levels deep")
+        self.add(anchor.data, line, anchor.size, anchor.height)
+
+
+def _key(value: Any, line: int) -> str:
+    """A key as it is in JSON, where `80:` and `on:` are "80" and "true", as in kubectl."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise Malformed(line, "a key must be a string")
+
+
+def _mergeable(value: Any, line: int) -> list[dict[str, Any]]:
+    sources: list[Any] = value if isinstance(value, list) else [value]
+    if not all(isinstance(source, dict) for source in sources):
+        raise Malformed(line, "<< merges mappings only")
+    return sources
+
+
+def _tagged(tag: str, text: str, line: int) -> Any:
+    name = tag.removeprefix(_STANDARD_TAG)
+    try:
+        return tagged(name, text)
+    except ValueError:
+        raise Malformed(line, f'"{_brief(text)}" does not fit the tag {_short(tag)}') from None
+    except KeyError:
+        raise Malformed(line, f"the tag {_short(tag)} is not supported") from None
+
+
+def _short(tag: str) -> str:
+    return _brief("!!" + tag.removeprefix(_STANDARD_TAG) if tag.startswith(_STANDARD_TAG) else tag)
+
+
+def _brief(text: Any) -> str:
+    shown = "".join(c if c.isprintable() else "?" for c in str(text)[:60])
+    return shown if len(str(text)) <= 60 else shown[:59] + "…"

@@ -1,0 +1,371 @@
+"""Pods and workloads: what is refused, with the path and the words, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from manifest_texts import CONTAINER, POD, WORKLOAD, accepted, described, patched, refused
+
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
+LABEL = "(a-z, 0-9 and inside '-', at most 63)"
+PORT_NAME = "a port name (a-z, 0-9 and single '-' inside, with a letter, at most 15)"
+VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("containers", None, "containers: is required"),
+        ("containers", [], "containers: must not be empty"),
+        ("containers", {}, "containers: a mapping is not a list"),
+        ("containers", ["web"], 'containers[0]: "web" is not a mapping'),
+        ("containers.0.name", None, "containers[0].name: is required"),
+        ("containers.0.name", "Web", f'containers[0].name: "Web" is not a DNS label {LABEL}'),
+        ("containers.1", CONTAINER, 'containers[1].name: "web" is already the name of item 0'),
+        ("initContainers.0", CONTAINER, 'initContainers[0].name: "web" is a container\'s already'),
+        ("containers.0.command", "sleep 1", 'containers[0].command: "sleep 1" is not a list'),
+        ("containers.0.args", [8080], "containers[0].args[0]: 8080 is not a string; put it in quotes"),
+        (
+            "containers.0.env.0.name",
+            "A=B",
+            'containers[0].env[0].name: "A=B" is not the name of an environment variable',
+        ),
+        ("restartPolicy", "always", 'restartPolicy: "always" is not one of Always, OnFailure, Never'),
+        (
+            "terminationGracePeriodSeconds",
+            -1,
+            "terminationGracePeriodSeconds: -1 is not a number of 0 or more",
+        ),
+        ("hostname", "a.b", f'hostname: "a.b" is not a DNS label {LABEL}'),
+        ("hostNetwork", "true", 'hostNetwork: "true" is not true or false; write it without quotes'),
+        ("nodeSelector", {"disk": True}, "nodeSelector.disk: true is not a string; put it in quotes"),
+        ("hostAliases.0", {"ip": "localhost"}, 'hostAliases[0].ip: "localhost" is not an IP address'),
+        (
+            "dnsPolicy",
+            "Cluster",
+            'dnsPolicy: "Cluster" is not one of ClusterFirst, ClusterFirstWithHostNet, Default, None',
+        ),
+        ("dnsPolicy", "None", "dnsConfig.nameservers: must name servers when dnsPolicy is None"),
+        ("dnsConfig", {"nameservers": ["dns"]}, 'dnsConfig.nameservers[0]: "dns" is not an IP address'),
+        (
+            "topologySpreadConstraints.0",
+            {"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
+            "topologySpreadConstraints[0].maxSkew: 0 is not a number of 1 or more",
+        ),
+    ],
+)
+def test_pod_specs(path: str, value: Any, problem: str) -> None:
+    assert refused(described("Pod", patched(POD, path, value))) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("port", "problem"),
+    [
+        ({}, "ports[0].containerPort: is required"),
+        ({"containerPort": 0}, "ports[0].containerPort: 0 is not a port (1-65535)"),
+        ({"containerPort": 65536}, "ports[0].containerPort: 65536 is not a port (1-65535)"),
+        ({"containerPort": True}, "ports[0].containerPort: true is not a port (1-65535)"),
+        ({"containerPort": 80.5}, "ports[0].containerPort: 80.5 is not a port (1-65535)"),
+        ({"containerPort": 80, "protocol": "tcp"}, 'ports[0].protocol: "tcp" is not one of TCP, UDP, SCTP'),
+        ({"containerPort": 80, "name": "http_web"}, f'ports[0].name: "http_web" is not {PORT_NAME}'),
+        ({"containerPort": 80, "name": "a--b"}, f'ports[0].name: "a--b" is not {PORT_NAME}'),
+        ({"containerPort": 80, "name": "8080"}, f'ports[0].name: "8080" is not {PORT_NAME}'),
+        ({"containerPort": 80, "name": "a" * 16}, f'ports[0].name: "{"a" * 16}" is not {PORT_NAME}'),
+    ],
+)
+def test_container_ports(port: dict[str, Any], problem: str) -> None:
+    spec = patched(POD, "containers.0.ports", [port])
+    assert refused(described("Pod", spec)) == [f"spec.containers[0].{problem}"]
+
+
+@pytest.mark.parametrize("port", [1, 80, 65535])
+@pytest.mark.parametrize("name", ["a", "http", "p-1", "1p", "a" * 15, ""])
+def test_sound_container_ports(port: int, name: str) -> None:
+    ports = [{"containerPort": port, "name": name}, {"containerPort": port, "protocol": "UDP"}]
+    assert accepted(described("Pod", patched(POD, "containers.0.ports", ports)))
+
+
+def test_two_containers_of_a_pod_cannot_have_the_same_port() -> None:
+    web = {"name": "web", "ports": [{"containerPort": 8080}]}
+    side = {"name": "side", "ports": [{"containerPort": 9090}, {"containerPort": 8080, "protocol": "TCP"}]}
+    problem = (
+        'containers[1].ports[1].containerPort: 8080/TCP is already a port of container "web" of this pod'
+    )
+    assert refused(described("Pod", {"containers": [web, side]})) == [f"spec.{problem}"]
+    spec = patched(WORKLOAD, "template.spec.containers", [web, side])
+    assert refused(described("Deployment", spec)) == [f"spec.template.spec.{problem}"]
+    side["ports"][1]["protocol"] = "UDP"  # type: ignore[index]
+    assert accepted(described("Pod", {"containers": [web, side]}))
+
+
+@pytest.mark.parametrize(
+    ("probe", "problem"),
+    [
+        ({}, ": needs exactly one of httpGet, tcpSocket, exec, grpc; it has none"),
+        (
+            {"httpGet": {"port": 80}, "exec": {"command": ["true"]}},
+            ": needs exactly one of httpGet, tcpSocket, exec, grpc; not httpGet and exec together",
+        ),
+        ({"httpGet": {"path": "/"}}, ".httpGet.port: is required"),
+        ({"httpGet": {"port": 0}}, ".httpGet.port: 0 is not a port (1-65535)"),
+        ({"httpGet": {"port": "80"}}, f'.httpGet.port: "80" is not {PORT_NAME}'),
+        ({"httpGet": {"port": 80, "scheme": "http"}}, '.httpGet.scheme: "http" is not one of HTTP, HTTPS'),
+        (
+            {"httpGet": {"port": 80, "httpHeaders": [{"value": "x"}]}},
+            ".httpGet.httpHeaders[0].name: is required",
+        ),
+        ({"tcpSocket": {}}, ".tcpSocket.port: is required"),
+        ({"exec": {"command": []}}, ".exec.command: must not be empty"),
+        ({"exec": {"command": "ls"}}, '.exec.command: "ls" is not a list'),
+        ({"tcpSocket": {"port": 1}, "periodSeconds": -1}, ".periodSeconds: -1 is not a number of 0 or more"),
+        (
+            {"tcpSocket": {"port": 1}, "timeoutSeconds": "1"},
+            '.timeoutSeconds: "1" is not a number of 0 or more; write it without quotes',
+        ),
+        (
+            {"tcpSocket": {"port": 1}, "failureThreshold": 1.5},
+            ".failureThreshold: 1.5 is not a number of 0 or more",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["readinessProbe", "livenessProbe", "startupProbe"])
+def test_probes(name: str, probe: dict[str, Any], problem: str) -> None:
+    spec = patched(POD, f"containers.0.{name}", probe)
+    assert refused(described("Pod", spec)) == [f"spec.containers[0].{name}{problem}"]
+
+
+def test_only_readiness_may_need_several_successes() -> None:
+    probe = {"tcpSocket": {"port": 80}, "successThreshold": 2}
+    assert accepted(described("Pod", patched(POD, "containers.0.readinessProbe", probe)))
+    for name in ("livenessProbe", "startupProbe"):
+        (problem,) = refused(described("Pod", patched(POD, f"containers.0.{name}", probe)))
+        assert problem.startswith(f"spec.containers[0].{name}.successThreshold: 2 is not 1, which")
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ({"value": "x"}, "name: is required"),
+        ({"name": "A", "value": 1}, "value: 1 is not a string; put it in quotes"),
+        ({"name": "A", "value": True}, "value: true is not a string; put it in quotes"),
+        (
+            {"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            "valueFrom: may not be given beside value",
+        ),
+        (
+            {"name": "A", "valueFrom": {}},
+            "valueFrom: needs exactly one of fieldRef, configMapKeyRef, secretKeyRef, resourceFieldRef, "
+            "fileKeyRef; it has none",
+        ),
+        (
+            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}},
+            'valueFrom.fieldRef.fieldPath: "status.phase" is not a field of the downward API, such as '
+            "metadata.name, metadata.labels['app'] or status.podIP",
+        ),
+        (
+            {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}},
+            "valueFrom.secretKeyRef.key: is required",
+        ),
+    ],
+)
+def test_env(env: dict[str, Any], problem: str) -> None:
+    spec = patched(POD, "containers.0.env", [env])
+    assert refused(described("Pod", spec)) == [f"spec.containers[0].env[0].{problem}"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "metadata.name",
+        "metadata.uid",
+        "metadata.labels['a.b/c']",
+        "spec.nodeName",
+        "status.podIP",
+        "status.podIPs",
+    ],
+)
+def test_downward_api(path: str) -> None:
+    env = [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}}]
+    assert accepted(described("Pod", patched(POD, "containers.0.env", env)))
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("selector", None, "selector: is required"),
+        ("template", None, "template: is required"),
+        ("selector", {}, "selector: must not be empty"),
+        ("selector", {"matchLabels": {}}, "selector: must not be empty"),
+        (
+            "selector.matchLabels",
+            {"app": "other"},
+            "template.metadata.labels: `selector` does not match template `labels`",
+        ),
+        ("template.metadata", None, "template.metadata.labels: `selector` does not match template `labels`"),
+        ("selector.matchLabels", {"app": 1}, "selector.matchLabels.app: 1 is not a string; put it in quotes"),
+        (
+            "selector.matchExpressions",
+            [{"key": "app", "operator": "in", "values": ["a"]}],
+            'selector.matchExpressions[0].operator: "in" is not one of In, NotIn, Exists, DoesNotExist',
+        ),
+        (
+            "selector.matchExpressions",
+            [{"key": "app", "operator": "In"}],
+            "selector.matchExpressions[0].values: must be given with operator In",
+        ),
+        (
+            "selector.matchExpressions",
+            [{"key": "app", "operator": "Exists", "values": ["a"]}],
+            "selector.matchExpressions[0].values: must not be given with operator Exists",
+        ),
+        (
+            "selector.matchExpressions",
+            [{"key": "app", "operator": "NotIn", "values": ["web"]}],
+            "template.metadata.labels: `selector` does not match template `labels`",
+        ),
+        ("template.spec.containers.0.name", None, "template.spec.containers[0].name: is required"),
+        (
+            "template.spec.restartPolicy",
+            "Never",
+            'template.spec.restartPolicy: "Never" must be Always in a workload',
+        ),
+        ("template.metadata.labels.v", 2, "template.metadata.labels.v: 2 is not a string; put it in quotes"),
+        ("template.metadata.labels.v", "a b", f'template.metadata.labels.v: "a b" is not {VALUE}'),
+        ("replicas", -1, "replicas: -1 is not a number of 0 or more"),
+        ("replicas", "3", 'replicas: "3" is not a number of 0 or more; write it without quotes'),
+        ("replicas", 1.5, "replicas: 1.5 is not a number of 0 or more"),
+    ],
+)
+def test_workloads(kind: str, path: str, value: Any, problem: str) -> None:
+    assert refused(described(kind, patched(WORKLOAD, path, value))) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "problem"),
+    [
+        (
+            "Deployment",
+            "strategy.type",
+            "OnDelete",
+            'strategy.type: "OnDelete" is not one of RollingUpdate, Recreate',
+        ),
+        (
+            "StatefulSet",
+            "updateStrategy.type",
+            "Recreate",
+            'updateStrategy.type: "Recreate" is not one of RollingUpdate, OnDelete',
+        ),
+        (
+            "Deployment",
+            "strategy",
+            {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}},
+            "strategy.rollingUpdate: may not be given when type is Recreate",
+        ),
+        (
+            "Deployment",
+            "strategy.rollingUpdate",
+            {"maxSurge": 0, "maxUnavailable": "0%"},
+            "strategy.rollingUpdate.maxUnavailable: may not be 0 when maxSurge is 0",
+        ),
+        (
+            "DaemonSet",
+            "updateStrategy.rollingUpdate",
+            {"maxUnavailable": 0},
+            "updateStrategy.rollingUpdate.maxUnavailable: may not be 0 when maxSurge is 0",
+        ),
+        (
+            "Deployment",
+            "strategy.rollingUpdate.maxSurge",
+            "25",
+            'strategy.rollingUpdate.maxSurge: "25" is not a number of 0 or more, '
+            'or a percentage such as "25%"',
+        ),
+        (
+            "StatefulSet",
+            "podManagementPolicy",
+            "parallel",
+            'podManagementPolicy: "parallel" is not one of OrderedReady, Parallel',
+        ),
+    ],
+)
+def test_strategies(kind: str, path: str, value: Any, problem: str) -> None:
+    assert refused(described(kind, patched(WORKLOAD, path, value))) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize(
+    "rolling",
+    [{"maxSurge": 0}, {"maxUnavailable": 0}, {"maxSurge": "10%", "maxUnavailable": 0}, {"maxSurge": 100}],
+)
+def test_sound_strategies(rolling: dict[str, Any]) -> None:
+    assert accepted(described("Deployment", patched(WORKLOAD, "strategy.rollingUpdate", rolling)))
+
+
+NAME = "a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "name", "problem"),
+    [
+        ("Pod", POD, "web_1", f'"web_1" is not {NAME}'),
+        ("Pod", POD, "a..b", f'"a..b" is not {NAME}'),
+        ("Pod", POD, "a" * 254, f'"{"a" * 58}… is not {NAME}'),
+        ("Deployment", WORKLOAD, "-web", f'"-web" is not {NAME}'),
+        ("StatefulSet", WORKLOAD, "web.1", f'"web.1" is not a DNS label {LABEL}'),
+        ("Namespace", None, "a.b", f'"a.b" is not a DNS label {LABEL}'),
+        ("Namespace", None, "a" * 64, f'"{"a" * 58}… is not a DNS label {LABEL}'),
+        (
+            "Service",
+            {"ports": [{"port": 1}]},
+            "1st",
+            f'"1st" is not a DNS label that starts with a letter {LABEL}',
+        ),
+    ],
+)
+def test_names(kind: str, spec: Any, name: str, problem: str) -> None:
+    with_ellipsis = refused(described(kind, spec, name))
+    assert with_ellipsis == [f"metadata.name: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "name"),
+    [
+        ("Pod", POD, "1.web-a.x"),
+        ("Pod", POD, "a" * 253),
+        ("StatefulSet", WORKLOAD, "1-a"),
+        ("Namespace", None, "1"),
+    ],
+)
+def test_sound_names(kind: str, spec: Any, name: str) -> None:
+    assert accepted(described(kind, spec, name))[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ({}, "metadata.name: is required"),
+        ({"name": 5}, "metadata.name: 5 is not a string; put it in quotes"),
+        ({"name": "a", "labels": []}, "metadata.labels: a list is not a mapping"),
+        ({"name": "a", "labels": {"x": "a" * 64}}, f'metadata.labels.x: "{"a" * 58}… is not {VALUE}'),
+        (
+            {"name": "a", "labels": {"a/b/c": "x"}},
+            'metadata.labels[a/b/c]: "a/b/c" is not a name such as app or example.com/app '
+            "(A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)",
+        ),
+        (
+            {"name": "a", "annotations": {"on": False}},
+            "metadata.annotations.on: false is not a string; put it in quotes",
+        ),
+        ({"name": "a", "namespace": "A"}, f'metadata.namespace: "A" is not a DNS label {LABEL}'),
+    ],
+)
+def test_metadata(metadata: dict[str, Any], problem: str) -> None:
+    raw = described("Pod", POD, metadata=metadata)
+    (found,) = refused({**raw, "metadata": {"name": "a", **metadata}} if metadata else raw)
+    assert found.removeprefix("Pod ") == problem
+
+
+def test_cluster_scoped_kinds_have_no_namespace() -> None:
+    raw = described("Namespace", metadata={"name": "a", "namespace": "b"})
+    assert refused(raw) == ["metadata.namespace: may not be set: a Namespace is in no namespace"]
