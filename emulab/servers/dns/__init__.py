@@ -1,0 +1,27 @@
+"""DNS: one engine in three roles, told apart by configuration alone.
+
+* `dns`, the authoritative server of the emulated internet: zones, no `forward`;
+* `resolver`, the caching recursive server: `forward`, usually no zones;
+* the cluster's DNS: zones (cluster domain, reverse zones) and `forward` for the rest.
+
+The cores know neither sockets nor clocks: `names`, `rdata` and `wire` are the encoding, `zone` the data and
+its lookup, `cache` what upstream servers said, `engine` leads one question through them until it is `Solved`
+or upstream must be asked (`Forward`), `hot` keeps finished answers as bytes. Around them: `client` and
+`forwarder` ask upstream servers, `responder` turns queries into answers, `reporter` tells of them, `ports`
+and `server` own the sockets.
+
+Names are wire-format bytes everywhere inside (`names.Name`), so that comparing, lowering and cutting
+them costs no decoding; text exists in the configuration and in reports only.
+
+The configuration: see `config.Settings`.
+"""
+
+from __future__ import annotations
+
+from emulab.servers.base import Emit, Server
+from emulab.servers.dns.server import DnsServer
+
+
+def create(emit: Emit) -> Server:
+    """A DNS server without sockets and zones; `configure` gives it both."""
+    return DnsServer(emit)

@@ -1,0 +1,135 @@
+"""What upstream servers said, until it is too old (RFC 1035 section 7.4, negative answers of RFC 2308). Pure.
+
+Time is an argument, in seconds of any one clock. A record's TTL counts down from when it was stored, and an
+answer goes when its first record would reach 0.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulab.servers.dns import rdata
+from emulab.servers.dns.names import Name
+from emulab.servers.dns.wire import NOERROR, NXDOMAIN, Record, Response
+from emulab.servers.dns.zone import Rotor, rotated
+
+
+class Key(NamedTuple):
+    """What answers are kept by: the name in lower case, the type, and whether DNSSEC data was asked for.
+
+    The class is always IN.
+    """
+
+    name: Name
+    rtype: int
+    do: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Bounds of the cache: TTLs in seconds, `size` in answers.
+
+    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that.
+    """
+
+    max_ttl: int = 3600
+    min_ttl: int = 0
+    negative_ttl: int = 30
+    size: int = 10000
+
+
+@dataclass(slots=True)
+class Entry:
+    """One answer. `tail` are the addresses asked for, which take turns; `lifetime` is in seconds."""
+
+    rcode: int
+    head: tuple[Record, ...]
+    tail: Rotor
+    authority: tuple[Record, ...]
+    stored: float
+    lifetime: int
+
+    @property
+    def expires(self) -> float:
+        """The instant from which the answer isn't used any more."""
+        return self.stored + self.lifetime
+
+    def answer(self, now: float, turn: int) -> tuple[Record, ...]:
+        """The answer section with its TTLs counted down, the addresses starting with number `turn`."""
+        return self.aged(self.head + rotated(self.tail.records, turn), now)
+
+    def aged(self, records: tuple[Record, ...], now: float) -> tuple[Record, ...]:
+        """The records with what is left of their TTLs."""
+        age = int(now - self.stored)
+        if age <= 0:
+            return records
+        return tuple(Record(r.owner, r.rtype, max(0, r.ttl - age), r.data) for r in records)
+
+    def steady_until(self, now: float) -> float:
+        """Until when the TTLs in an answer made at `now` stay right; in the past for what isn't cached."""
+        return min(self.stored + int(now - self.stored) + 1, self.expires)
+
+
+class Cache:
+    """A bounded map from questions to answers; the one unused for longest makes room."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key, now: float) -> Entry | None:
+        """The answer that still holds at `now`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if now >= entry.expires:
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return entry
+
+    def put(self, key: Key, response: Response, now: float) -> Entry:
+        """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
+        entry = self._entry(key, response, now)
+        if entry.lifetime > 0 and self.limits.size > 0:
+            self._entries[key] = entry
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.limits.size:
+                self._entries.popitem(last=False)
+        return entry
+
+    def _entry(self, key: Key, response: Response, now: float) -> Entry:
+        limits = self.limits
+        answer = tuple(
+            r._replace(ttl=min(max(r.ttl, limits.min_ttl), limits.max_ttl)) for r in response.answer
+        )
+        authority: tuple[Record, ...] = ()
+        lifetimes = [r.ttl for r in answer]
+        if response.rcode not in (NOERROR, NXDOMAIN):
+            lifetimes = [0]
+        elif response.rcode == NXDOMAIN or not any(answers(r, key.rtype) for r in answer):
+            authority = tuple(self._negative(r) for r in response.authority)
+            soa = [r.ttl for r in authority if r.rtype == rdata.SOA]
+            if soa or not answer:
+                lifetimes.append(min(soa, default=0))  # without SOA not cached (RFC 2308 section 5)
+        rotates = key.rtype in (rdata.A, rdata.AAAA)
+        tail = tuple(r for r in answer if rotates and r.rtype == key.rtype)
+        head = tuple(r for r in answer if not rotates or r.rtype != key.rtype)
+        return Entry(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
+
+    def _negative(self, record: Record) -> Record:
+        """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
+        if record.rtype != rdata.SOA:
+            return record
+        minimum = int.from_bytes(record.data[-4:], "big")
+        return record._replace(ttl=min(record.ttl, minimum, self.limits.negative_ttl))
+
+
+def answers(record: Record, rtype: int) -> bool:
+    """Whether a record is of the type asked for."""
+    return rtype in (record.rtype, rdata.ANY)

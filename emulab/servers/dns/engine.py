@@ -1,0 +1,196 @@
+"""Leads one question through zones and cache to its answer. Sans-I/O: time is an argument.
+
+    step = engine.resolve(query, view, now)
+    while isinstance(step, Forward):        # an upstream server must be asked for step.key
+        entry = cache.put(step.key, response, now)      # or None when nobody answered
+        step = engine.resume(step, entry, now)
+    # step is a Solved
+
+Rules:
+
+* The longest matching zone in the client's view answers; outside all zones a server with upstream servers
+  forwards, one without refuses.
+* Aliases are followed through zones, cache and upstream servers alike, at most `MAX_HOPS` times and never
+  to a name twice; a loop is SERVFAIL.
+* The AA bit speaks for the name that was asked, the first of a chain (RFC 1035 section 4.1.1); the rcode
+  for the last (RFC 6604).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from emulab.servers.dns import rdata, wire
+from emulab.servers.dns.cache import Cache, Entry, Key, answers
+from emulab.servers.dns.names import Name
+from emulab.servers.dns.wire import Query, Record, Reply
+from emulab.servers.dns.zone import Kind, Rotor, Zone, Zones, rotated
+
+MAX_HOPS = 10
+
+
+@dataclass(slots=True)
+class Walk:
+    """How far one question has come: the chain of aliases so far, and the name to look up next."""
+
+    query: Query
+    view: int
+    name: Name
+    chain: list[Record] = field(default_factory=list)
+    seen: set[Name] = field(default_factory=set)
+    authoritative: bool = False
+    cache: str = ""  # "hit" or "miss" once upstream data has a part in the answer
+    until: float = math.inf
+
+    def follow(self, target: Name) -> bool:
+        """Goes on to an alias's target; False when that is a loop or one hop too many."""
+        self.seen.add(self.name)
+        self.name = target.lower()
+        return self.name not in self.seen and len(self.seen) <= MAX_HOPS
+
+
+@dataclass(slots=True)
+class Solved:
+    """A finished answer.
+
+    `turn` of `turns` says which rotation of the addresses it holds; the answer may be given again until
+    `until` (infinity: until the next configuration; in the past: not at all).
+    """
+
+    reply: Reply
+    cache: str
+    until: float
+    turn: int = 0
+    turns: int = 1
+
+
+@dataclass(slots=True)
+class Forward:
+    """Upstream must be asked for `key` before `walk` can go on."""
+
+    key: Key
+    walk: Walk
+
+
+class Engine:
+    """Zones, cache and whether there is an upstream to forward to."""
+
+    def __init__(self, zones: Zones, cache: Cache, *, forwards: bool) -> None:
+        self.zones = zones
+        self.cache = cache
+        self.forwards = forwards
+
+    def resolve(self, query: Query, view: int, now: float) -> Solved | Forward:
+        """The first step for a question that a client asked."""
+        if query.version:
+            return _error(wire.BADVERS)
+        if query.rclass != wire.CLASS_IN or query.rtype in (rdata.AXFR, rdata.IXFR):
+            return _error(wire.REFUSED)
+        return self._step(Walk(query, view, query.name), now)
+
+    def resume(self, forward: Forward, entry: Entry | None, now: float) -> Solved | Forward:
+        """Goes on with what upstream said; None when no upstream server answered."""
+        forward.walk.cache = "miss"
+        if entry is None:
+            return _error(wire.SERVFAIL, "miss")
+        return self._absorb(forward.walk, entry, now) or self._step(forward.walk, now)
+
+    def _step(self, walk: Walk, now: float) -> Solved | Forward:
+        """Follows the chain until it ends, or until upstream must be asked."""
+        done: Solved | Forward | None = None
+        while done is None:
+            zone = self.zones.find(walk.name, walk.view)
+            done = self._inside(walk, zone) if zone else self._outside(walk, now)
+        return done
+
+    def _inside(self, walk: Walk, zone: Zone) -> Solved | None:
+        """One look into a zone; None when an alias leads on."""
+        kind, rrset = zone.lookup(walk.name, walk.query.rtype)
+        if kind is Kind.REFERRAL:
+            return self._solved(walk, zone=zone, authority=rrset.records)
+        walk.authoritative |= not walk.chain
+        if kind is Kind.ANSWER:
+            return self._solved(walk, zone=zone, rrset=rrset)
+        if kind is Kind.ALIAS:
+            alias = rrset.records[0]._replace(owner=walk.name)
+            walk.chain.append(alias)
+            return None if walk.follow(alias.data) else _error(wire.SERVFAIL)
+        rcode = wire.NXDOMAIN if kind is Kind.NXDOMAIN else wire.NOERROR
+        return self._solved(walk, rcode, authority=(zone.soa,))
+
+    def _outside(self, walk: Walk, now: float) -> Solved | Forward | None:
+        """A name in no zone: from the cache, from upstream, or not at all; None to go on.
+
+        Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
+        """
+        if not self.forwards:
+            return self._solved(walk) if walk.chain else _error(wire.REFUSED)
+        key = Key(walk.name, walk.query.rtype, walk.query.do)
+        entry = self.cache.get(key, now)
+        if entry:
+            walk.cache = walk.cache or "hit"
+            return self._absorb(walk, entry, now)
+        if walk.query.flags & wire.RD:
+            return Forward(key, walk)
+        return self._solved(walk) if walk.chain else _error(wire.REFUSED)
+
+    def _absorb(self, walk: Walk, entry: Entry, now: float) -> Solved | None:
+        """Takes in an upstream answer; None when it ends in an alias whose target it doesn't tell."""
+        walk.until = min(walk.until, entry.steady_until(now))
+        turn = entry.tail.next()
+        records = entry.answer(now, turn)
+        rtype = walk.query.rtype
+        told = any(answers(r, rtype) for r in records) or any(r.rtype == rdata.SOA for r in entry.authority)
+        if not told and entry.rcode == wire.NOERROR:
+            target = _last_target(walk.name, records)
+            if target != walk.name:
+                walk.chain += records
+                return None if walk.follow(target) else _error(wire.SERVFAIL, walk.cache)
+        walk.chain += records
+        solved = self._solved(walk, entry.rcode, authority=entry.aged(entry.authority, now))
+        solved.turn, solved.turns = turn, len(entry.tail.records) or 1
+        return solved
+
+    def _solved(
+        self,
+        walk: Walk,
+        rcode: int = wire.NOERROR,
+        *,
+        zone: Zone | None = None,
+        rrset: Rotor | None = None,
+        authority: tuple[Record, ...] = (),
+    ) -> Solved:
+        turn, turns, answer = 0, 1, tuple(walk.chain)
+        if rrset:
+            if walk.query.rtype in (rdata.A, rdata.AAAA):
+                turn, turns = rrset.next(), len(rrset.records)
+            # owned by the name that was asked, also where a wildcard matched it
+            answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
+        additional = self._additional(walk, zone, (*(rrset.records if rrset else ()), *authority))
+        reply = Reply(rcode, walk.authoritative, answer, authority, additional)
+        return Solved(reply, walk.cache, walk.until, turn, turns)
+
+    def _additional(self, walk: Walk, zone: Zone | None, records: tuple[Record, ...]) -> tuple[Record, ...]:
+        """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
+        if zone is None:
+            return ()
+        found: dict[Record, None] = {}
+        for record in records:
+            host = rdata.target(record.rtype, record.data)
+            if host and record.rtype in (rdata.SRV, rdata.MX, rdata.NS):
+                home = self.zones.find(host.lower(), walk.view)
+                found.update(dict.fromkeys(home.addresses(host) if home else ()))
+        return tuple(found)
+
+
+def _error(rcode: int, cache: str = "") -> Solved:
+    return Solved(Reply(rcode), cache, -math.inf)
+
+
+def _last_target(name: Name, records: tuple[Record, ...]) -> Name:
+    """Where the CNAME records of an answer lead from `name`; `name` itself when nowhere."""
+    aliases = {r.owner.lower(): r.data.lower() for r in records if r.rtype == rdata.CNAME}
+    for _ in range(len(aliases)):
+        name = aliases.get(name, name)
+    return name

@@ -1,0 +1,84 @@
+"""Asks the upstream servers in turn until one answers; one exchange for all who ask the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from emulab.errors import PeerError
+from emulab.servers.dns import client, wire
+from emulab.servers.dns.cache import Entry, Key
+from emulab.servers.dns.config import Address, Upstream
+from emulab.servers.dns.wire import Response
+
+Ask = Callable[[Address, Key, float], Awaitable[Response]]
+Learn = Callable[[Key, Response, float], Entry]
+
+MAX_IN_FLIGHT = 2000
+_AVOID = 5.0  # seconds that a server which failed goes to the end of the list
+
+
+class Forwarder:
+    """Upstream servers and the questions on their way to them.
+
+    Servers that forward to each other in a ring can't multiply a question: it comes back to a server that
+    has it in flight already, waits there, and all of them give up after their tries.
+    """
+
+    def __init__(self, ask: Ask = client.ask, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._failed: dict[Address, float] = {}
+        self._in_flight: dict[tuple[Upstream, Key], asyncio.Task[Entry | None]] = {}
+        self.exchanges = 0
+        self.failures = 0
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    async def fetch(self, upstream: Upstream, key: Key, learn: Learn) -> Entry | None:
+        """What `upstream` says, once for all who ask meanwhile; `learn` makes the entry of it.
+
+        None when no server gave an answer or too much is in flight.
+        """
+        task = self._in_flight.get((upstream, key))
+        if task is None:
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
+                return None
+            task = asyncio.get_running_loop().create_task(self._fetch(upstream, key, learn))
+            self._in_flight[upstream, key] = task
+            task.add_done_callback(lambda _: self._in_flight.pop((upstream, key), None))
+        return await asyncio.shield(task)  # one who stops waiting doesn't take the answer from the others
+
+    def cancel(self) -> None:
+        """Gives up everything in flight."""
+        for task in list(self._in_flight.values()):
+            task.cancel()
+
+    async def _fetch(self, upstream: Upstream, key: Key, learn: Learn) -> Entry | None:
+        """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
+        last: Response | None = None
+        for _ in range(upstream.tries):
+            for server in self._order(upstream.servers, self._clock()):
+                self.exchanges += 1
+                try:
+                    response = await self._ask(server, key, upstream.timeout)
+                except (TimeoutError, OSError, PeerError):
+                    self.failures += 1
+                    self._failed[server] = self._clock()
+                    continue
+                if response.rcode in (wire.NOERROR, wire.NXDOMAIN):
+                    self._failed.pop(server, None)
+                    return learn(key, response, self._clock())
+                last = response
+            if last:
+                break  # each server had its say or its time; asking again would bring the same
+        if last is None or last.rcode in (wire.FORMERR, wire.NOTIMP):
+            return None
+        return learn(key, last, self._clock())
+
+    def _order(self, servers: Sequence[Address], now: float) -> list[Address]:
+        """The servers as configured, those that failed lately behind the others."""
+        never = -_AVOID
+        return sorted(servers, key=lambda server: now - self._failed.get(server, never) < _AVOID)

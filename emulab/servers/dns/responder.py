@@ -1,0 +1,180 @@
+"""One query's bytes in, the answer's bytes out: at once where possible, later where upstream is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from emulab.servers.base import Emit
+from emulab.servers.dns import wire
+from emulab.servers.dns.cache import Cache
+from emulab.servers.dns.config import Settings
+from emulab.servers.dns.engine import Engine, Forward, Solved
+from emulab.servers.dns.forwarder import Forwarder
+from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
+from emulab.servers.dns.reporter import Reporter
+from emulab.servers.dns.wire import Malformed, Query
+
+Respond = Callable[[bytes], None]
+Host = tuple[Any, ...]  # a socket address: IP address, port, …
+
+MAX_WAITING = 4000  # queries that wait for upstream; more are answered with SERVFAIL
+NOTHING = b""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A query on its way to its answer: where from, where the answer will be kept, whether it was told."""
+
+    query: Query
+    packet: bytes
+    host: Host
+    stream: bool
+    table: dict[bytes, Hot]
+    recursion: bool
+    told: bool
+
+
+class Responder:
+    """Engine, forwarder, kept answers and counters of one server."""
+
+    def __init__(self, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._reporter = Reporter(emit)
+        self._forwarder = Forwarder(clock=clock)
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._rcodes = dict.fromkeys(wire.RCODES, 0)
+        self._queries = self._dropped = self._hits = self._misses = 0
+        self._cache = Cache()
+        self._use(Settings())
+
+    def configure(self, settings: Settings) -> None:
+        """Takes new settings at once. Upstream answers are kept if the same servers would give them again."""
+        before = self._settings
+        if settings.limits != before.limits or settings.upstream.servers != before.upstream.servers:
+            self._cache = Cache(settings.limits)
+        self._use(settings)
+        self._reporter.allow(settings.events)
+
+    def _use(self, settings: Settings) -> None:
+        # Queries that wait for upstream end with the engine and the table that they began with: nothing
+        # of the old configuration gets into the new tables.
+        self._settings = settings
+        self._zones = settings.zones
+        self._engine = Engine(settings.zones, self._cache, forwards=bool(settings.upstream.servers))
+        self._hot = HotAnswers()
+
+    def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
+        """The answer to a query from `host` over TCP (`stream`) or UDP; empty when none is due.
+
+        None when upstream must be asked first: `respond` is called with the answer then.
+        """
+        view = self._zones.view(host[0])
+        table = self._hot.table(view, stream)
+        hot = table.get(packet[2:])
+        if hot is not None:
+            found = hot.take(self._clock())
+            if found is not None:
+                self._queries += 1
+                self._rcodes[hot.rcode] += 1
+                if hot.cache:
+                    self._hits += 1
+                if self._reporter.budget:
+                    self._report_hot(packet, host, stream, hot)
+                return packet[:2] + found
+        try:
+            query = wire.parse_query(packet)
+        except Malformed as error:
+            if error.reply is None:
+                self._dropped += 1
+                return NOTHING
+            self._count(error.reply[3] & 0xF, "")
+            return error.reply
+        told = self._reporter.query(_where(host, stream), query.id, query.name, query.rtype)
+        asked = _Asked(query, packet, host, stream, table, self._settings.recursion, told)
+        step = self._engine.resolve(query, view, self._clock())
+        if isinstance(step, Forward):
+            if len(self._waiting) < MAX_WAITING:
+                self._wait(self._forward(asked, step, respond))
+                return None
+            step = self._engine.resume(step, None, self._clock())
+        assert isinstance(step, Solved)
+        return self._finish(asked, step)
+
+    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _forward(self, asked: _Asked, step: Solved | Forward, respond: Respond) -> None:
+        """Asks upstream as often as the chain of aliases needs it, then answers."""
+        engine, upstream = self._engine, self._settings.upstream
+        while isinstance(step, Forward):
+            entry = await self._forwarder.fetch(upstream, step.key, engine.cache.put)
+            step = engine.resume(step, entry, self._clock())
+        respond(self._finish(asked, step))
+
+    def _finish(self, asked: _Asked, solved: Solved) -> bytes:
+        """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
+        query, reply = asked.query, solved.reply
+        limit = wire.TCP_LIMIT if asked.stream else query.size
+        packed = wire.pack_reply(query, reply, limit, asked.recursion)
+        self._count(reply.rcode, solved.cache)
+        ttl = min((record.ttl for record in reply.answer or reply.authority), default=None)
+        if asked.told:
+            outcome = reply.rcode, solved.cache, ttl
+            where = _where(asked.host, asked.stream)
+            self._reporter.answer(where, query.id, query.name, query.rtype, outcome)
+        # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
+        ordinary = not query.options and query.question.startswith(query.name)
+        if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
+            outcome = reply.rcode, "hit" if solved.cache else "", ttl
+            hot = Hot((query.name, query.rtype), outcome, solved.until, solved.turns)
+            self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
+        return packed
+
+    def _count(self, rcode: int, cache: str) -> None:
+        self._queries += 1
+        self._rcodes[rcode] = self._rcodes.get(rcode, 0) + 1
+        self._hits += cache == "hit"
+        self._misses += cache == "miss"
+
+    def _report_hot(self, packet: bytes, host: Host, stream: bool, hot: Hot) -> None:
+        if self._reporter.tokens <= 0:
+            self._reporter.skipped += 1
+            return
+        ident = int.from_bytes(packet[:2], "big")
+        where = _where(host, stream)
+        self._reporter.query(where, ident, hot.name, hot.rtype)
+        self._reporter.answer(where, ident, hot.name, hot.rtype, (hot.rcode, hot.cache, hot.ttl))
+
+    async def close(self, grace: float) -> None:
+        """Waits up to `grace` seconds for queries under way, then gives them up."""
+        if self._waiting and grace > 0:
+            await asyncio.wait(self._waiting, timeout=grace)
+        for task in list(self._waiting):
+            task.cancel()
+        self._forwarder.cancel()
+        self._reporter.close()
+
+    def status(self) -> dict[str, Any]:
+        """Counters since the start, and how many answers are kept and awaited now."""
+        return {
+            "queries": self._queries,
+            "dropped": self._dropped,
+            "rcodes": {wire.RCODES.get(code, str(code)): n for code, n in self._rcodes.items() if n},
+            "cache": {"hits": self._hits, "misses": self._misses, "entries": len(self._cache)},
+            "prepared": len(self._hot),
+            "waiting": len(self._waiting),
+            "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},
+            "events_skipped": self._reporter.skipped,
+        }
+
+
+def _where(host: Host, stream: bool) -> tuple[str, str]:
+    """The transport and the client, as reports have them."""
+    address = f"[{host[0]}]" if ":" in host[0] else host[0]
+    return "tcp" if stream else "udp", f"{address}:{host[1]}"

@@ -1,0 +1,65 @@
+"""The running DNS server: the sockets that are open, and the responder behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.servers.base import Config, Emit, parse_socket_key
+from emulab.servers.dns import config as configuration
+from emulab.servers.dns.config import Settings
+from emulab.servers.dns.ports import TcpPort, UdpPort
+from emulab.servers.dns.responder import Responder
+
+
+class DnsServer:
+    """Implements `base.Server`; the configuration is described in `config`."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._responder = Responder(emit)
+        self._settings = Settings()
+        self._ports: dict[str, UdpPort | TcpPort] = {}
+
+    async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+        """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
+
+        Raises UserError for a wrong configuration or a listed socket that isn't there; nothing has changed
+        then, and `sockets` stay the caller's.
+        """
+        settings = configuration.parse(config, self._settings)
+        missing = [key for key in settings.listen if key not in sockets and key not in self._ports]
+        if missing:
+            raise UserError(f"DNS configuration: no socket for {', '.join(missing)}")
+        self._settings = settings
+        self._responder.configure(settings)
+        for key in [key for key in self._ports if key not in settings.listen or key in sockets]:
+            self._ports.pop(key).close()
+        for port in self._ports.values():
+            if isinstance(port, TcpPort):
+                port.idle = settings.tcp_idle
+        for key, sock in sockets.items():
+            if key not in settings.listen:
+                sock.close()
+            elif parse_socket_key(key)[0] == "udp":
+                self._ports[key] = UdpPort(sock, self._responder)
+            else:
+                self._ports[key] = listener = TcpPort(self._responder, settings.tcp_idle)
+                await listener.open(sock)
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Gives queries under way `grace` seconds, then closes sockets and connections."""
+        for port in self._ports.values():
+            port.stop()
+        await self._responder.close(grace)
+        for port in self._ports.values():
+            port.close()
+        self._ports.clear()
+        await asyncio.sleep(0)  # transports close in the loop's next round
+
+    def status(self) -> dict[str, Any]:
+        """Counters and sizes; see `Responder.status`."""
+        connections = sum(len(port.streams) for port in self._ports.values() if isinstance(port, TcpPort))
+        return self._responder.status() | {"listen": sorted(self._ports), "connections": connections}

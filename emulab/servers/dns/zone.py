@@ -1,0 +1,226 @@
+"""Authoritative data and its lookup (RFC 1034 section 4.3.2, wildcards of RFC 4592). Pure.
+
+Every name that exists in a zone is a node, also one that only leads to others (an empty non-terminal): so a
+node without the type asked for is NODATA, and no node and no wildcard is NXDOMAIN.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from emulab.errors import UserError
+from emulab.servers.dns import names, rdata
+from emulab.servers.dns.names import Name
+from emulab.servers.dns.wire import Record
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_WILDCARD = b"\x01*"
+_MAX_TTL = 0x7FFFFFFF
+_SOA_DEFAULTS = {"serial": 1, "refresh": 7200, "retry": 1800, "expire": 86400, "minimum": 5}
+
+
+class Rotor:
+    """Records of one owner and type that take turns in being the first."""
+
+    __slots__ = ("records", "turn")
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        self.records = tuple(records)
+        self.turn = 0
+
+    def next(self) -> int:
+        """Whose turn it is to be first; each call moves on by one."""
+        turn = self.turn
+        self.turn = (turn + 1) % len(self.records) if self.records else 0
+        return turn
+
+
+def rotated(records: tuple[Record, ...], turn: int) -> tuple[Record, ...]:
+    """The records with number `turn` first, in a ring."""
+    return records[turn:] + records[:turn] if turn else records
+
+
+class Kind(Enum):
+    """What a lookup found."""
+
+    ANSWER = auto()
+    ALIAS = auto()  # a CNAME where another type was asked for
+    REFERRAL = auto()  # NS records that delegate the name away
+    NODATA = auto()
+    NXDOMAIN = auto()
+
+
+class Found(NamedTuple):
+    """The outcome of a lookup; `rrset` is empty for NODATA and NXDOMAIN."""
+
+    kind: Kind
+    rrset: Rotor = Rotor()
+
+
+class Zone:
+    """The records at and below `origin`, seen by `networks` alone (None: by everyone)."""
+
+    def __init__(
+        self,
+        origin: str,
+        records: Sequence[Sequence[Any]],
+        *,
+        clients: Sequence[str] | None = None,
+        soa: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Builds the zone. Raises UserError, naming the zone and the record that is wrong."""
+        self.nodes: dict[Name, dict[int, Rotor]] = {}
+        self.delegates = False
+        try:
+            self.origin = names.from_text(origin).lower()
+            self.networks = None if clients is None else tuple(map(ipaddress.ip_network, clients))
+        except ValueError as error:
+            raise UserError(f"DNS zone {origin}: {error}") from None
+        self.nodes[self.origin] = {}
+        grouped: dict[tuple[Name, int], dict[Record, None]] = {}
+        for fields in records:
+            try:
+                record = self._record(*fields)
+            except (ValueError, TypeError) as error:
+                raise UserError(f"DNS zone {origin}: record {list(fields)}: {error}") from None
+            grouped.setdefault((record.owner, record.rtype), {})[record] = None
+        for (owner, rtype), rrset in grouped.items():
+            self._node(owner)[rtype] = Rotor(list(rrset))
+            self.delegates |= rtype == rdata.NS and owner != self.origin
+        try:
+            self.soa = self._start_of_authority(soa or {})
+        except (ValueError, TypeError) as error:
+            raise UserError(f"DNS zone {origin}: SOA: {error}") from None
+
+    def _record(self, owner: str, rtype: str, text: str, ttl: int) -> Record:
+        number = rdata.TYPES.get(rtype.upper())
+        if number is None:
+            raise ValueError(f"type {rtype!r} is none of {', '.join(rdata.TYPES)}")
+        if not 0 <= ttl <= _MAX_TTL:
+            raise ValueError(f"TTL {ttl} is out of range")
+        name = names.from_text(owner).lower()
+        if self.origin not in names.suffixes(name):
+            raise ValueError("the name is outside the zone")
+        return Record(name, number, int(ttl), rdata.from_text(number, text))
+
+    def _node(self, name: Name) -> dict[int, Rotor]:
+        """The node of a name; makes it and the nodes that lead to it."""
+        node = self.nodes.get(name)
+        if node is None:
+            node = self.nodes[name] = {}
+            if name != self.origin:
+                self._node(names.parent(name))
+        return node
+
+    def _start_of_authority(self, settings: Mapping[str, Any]) -> Record:
+        """The SOA that negative answers carry: the zone's own, or one made from `settings`.
+
+        Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum field.
+        """
+        apex = self.nodes[self.origin]
+        if rdata.SOA in apex:
+            own = apex[rdata.SOA].records[0]
+            return own._replace(ttl=min(own.ttl, int.from_bytes(own.data[-4:], "big")))
+        dot = "." if self.origin == names.ROOT else "." + names.to_text(self.origin)
+        mname = settings.get("mname", "ns.dns" + dot)
+        rname = settings.get("rname", "hostmaster" + dot)
+        numbers = {key: int(settings.get(key, default)) for key, default in _SOA_DEFAULTS.items()}
+        data = rdata.from_text(rdata.SOA, " ".join([mname, rname, *map(str, numbers.values())]))
+        ttl = int(settings.get("ttl", numbers["minimum"]))
+        apex[rdata.SOA] = Rotor([Record(self.origin, rdata.SOA, ttl, data)])
+        return Record(self.origin, rdata.SOA, min(ttl, numbers["minimum"]), data)
+
+    def lookup(self, name: Name, rtype: int) -> Found:
+        """Looks up a lower-case name at or below the origin.
+
+        A node with a CNAME has nothing else that counts (RFC 1034 section 3.6.2). Records found through a
+        wildcard still have the wildcard as owner: who answers with them puts in the name.
+        """
+        if self.delegates and (cut := self._cut(name, rtype)):
+            return Found(Kind.REFERRAL, cut)
+        node = self.nodes.get(name)
+        if node is not None:
+            return self._at(node, rtype)
+        encloser = next(suffix for suffix in names.suffixes(name) if suffix in self.nodes)
+        node = self.nodes.get(_WILDCARD + encloser)
+        return Found(Kind.NXDOMAIN) if node is None else self._at(node, rtype)
+
+    @staticmethod
+    def _at(node: Mapping[int, Rotor], rtype: int) -> Found:
+        """What one node has for a type. ANY gets one record set (RFC 8482 section 4.1)."""
+        if rdata.CNAME in node:
+            kind = Kind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else Kind.ALIAS
+            return Found(kind, node[rdata.CNAME])
+        rrset = next(iter(node.values()), None) if rtype == rdata.ANY else node.get(rtype)
+        return Found(Kind.ANSWER, rrset) if rrset else Found(Kind.NODATA)
+
+    def _cut(self, name: Name, rtype: int) -> Rotor | None:
+        """The NS records that delegate `name` away, those nearest to the origin."""
+        found = None
+        for suffix in names.suffixes(name):
+            if suffix == self.origin:
+                break
+            if rdata.NS in self.nodes.get(suffix, ()) and (suffix, rtype) != (name, rdata.DS):
+                found = self.nodes[suffix][rdata.NS]
+        return found
+
+    def addresses(self, name: Name) -> Iterator[Record]:
+        """The A and AAAA records of exactly this name, for the additional section."""
+        node = self.nodes.get(name.lower(), {})
+        for rtype in (rdata.A, rdata.AAAA):
+            if rtype in node:
+                yield from node[rtype].records
+
+
+class Zones:
+    """All zones of a server: which one is responsible for a name, seen by a client.
+
+    A view is a bit mask: bit N is set when the client's address is in the networks of the Nth restricted
+    zone. Clients with equal views get equal answers, so answers can be kept by view.
+    """
+
+    def __init__(self, zones: Sequence[Zone] = ()) -> None:
+        self.zones = tuple(zones)
+        self._restricted = [zone for zone in zones if zone.networks is not None]
+        self._by_origin: dict[Name, list[tuple[int, Zone]]] = {}
+        bits = {id(zone): 1 << index for index, zone in enumerate(self._restricted)}
+        # Of two zones with one origin, a client that the restricted one admits sees that one.
+        for zone in sorted(zones, key=lambda zone: zone.networks is None):
+            self._by_origin.setdefault(zone.origin, []).append((bits.get(id(zone), 0), zone))
+        self._views: dict[str, int] = {}
+
+    def view(self, client: str) -> int:
+        """The view of a client's IP address; 0 for everyone when no zone is restricted."""
+        if not self._restricted:
+            return 0
+        view = self._views.get(client)
+        if view is None:
+            if len(self._views) >= 4096:
+                self._views.clear()
+            view = self._views[client] = self._compute_view(client)
+        return view
+
+    def _compute_view(self, client: str) -> int:
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return 0
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return sum(
+            1 << index
+            for index, zone in enumerate(self._restricted)
+            if any(address in network for network in zone.networks or ())
+        )
+
+    def find(self, name: Name, view: int) -> Zone | None:
+        """The zone with the longest origin at or above a lower-case name, among those in view."""
+        for suffix in names.suffixes(name):
+            for bit, zone in self._by_origin.get(suffix, ()):
+                if not bit or view & bit:
+                    return zone
+        return None

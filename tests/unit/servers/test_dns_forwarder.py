@@ -1,0 +1,163 @@
+"""Which upstream server is asked when, with servers that are functions; and the real exchange on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import dnslib
+import pytest
+
+from emulab.errors import PeerError
+from emulab.servers.dns import client, names, rdata, wire
+from emulab.servers.dns.cache import Cache, Key
+from emulab.servers.dns.config import Upstream, parse_address
+from emulab.servers.dns.forwarder import Forwarder
+from emulab.servers.dns.wire import Record, Response
+
+NAME = names.from_text("www.example.org.")
+KEY = Key(NAME, rdata.A, do=False)
+ONE, TWO = ("192.0.2.1", 53), ("192.0.2.2", 53)
+GOOD = Response(1, wire.QR, 0, b"", (Record(NAME, rdata.A, 30, b"\1\2\3\4"),))
+BAD = Response(1, wire.QR, wire.SERVFAIL, b"")
+
+
+class Script:
+    """Stands in for `client.ask`: what each server says, and who was asked in which order."""
+
+    def __init__(self, says: dict[tuple[str, int], Response | Exception]) -> None:
+        self.says = says
+        self.asked: list[tuple[str, int]] = []
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def __call__(self, server, key, timeout):
+        self.asked.append(server)
+        await self.release.wait()
+        said = self.says[server]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+async def fetch(forwarder: Forwarder, *servers: tuple[str, int]):
+    return await forwarder.fetch(Upstream(servers), KEY, Cache().put)
+
+
+@pytest.mark.parametrize("fault", [TimeoutError(), ConnectionRefusedError(), PeerError("broken"), BAD])
+async def test_the_next_server_is_asked_when_one_fails(fault):
+    script = Script({ONE: fault, TWO: GOOD})
+    entry = await fetch(Forwarder(script), ONE, TWO)
+    assert entry and entry.rcode == 0 and script.asked == [ONE, TWO]
+
+
+async def test_a_server_that_failed_is_asked_last_for_a_while():
+    script = Script({ONE: TimeoutError(), TWO: GOOD})
+    forwarder = Forwarder(script)
+    await fetch(forwarder, ONE, TWO)
+    await fetch(forwarder, ONE, TWO)
+    assert script.asked == [ONE, TWO, TWO]
+
+
+async def test_nobody_answers():
+    script = Script({ONE: TimeoutError(), TWO: ConnectionRefusedError()})
+    assert await fetch(Forwarder(script), ONE, TWO) is None
+    assert script.asked == [ONE, TWO, ONE, TWO]
+
+
+async def test_the_error_that_all_agree_on_is_passed_on():
+    entry = await fetch(Forwarder(Script({ONE: BAD, TWO: BAD})), ONE, TWO)
+    assert entry and entry.rcode == wire.SERVFAIL and entry.lifetime == 0
+
+
+async def test_one_exchange_for_all_who_ask_the_same():
+    script = Script({ONE: GOOD})
+    script.release.clear()
+    forwarder = Forwarder(script)
+    askers = [asyncio.ensure_future(fetch(forwarder, ONE)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    askers[0].cancel()  # the first to ask goes away; the others still get their answer
+    script.release.set()
+    entries = await asyncio.gather(*askers[1:])
+    assert script.asked == [ONE] and all(entries) and len(forwarder) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+        ("2001:db8::1", ("2001:db8::1", 53)),
+    ],
+)
+def test_addresses_of_servers(text, address):
+    assert parse_address(text) == address
+
+
+@contextlib.asynccontextmanager
+async def upstream(*replies):
+    """A UDP server that sends what `replies` make of each query; yields its address."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def datagram_received(self, data, addr):
+            for reply in replies:
+                self.transport.sendto(reply(dnslib.DNSRecord.parse(data)), addr)
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    try:
+        yield "127.0.0.1:{}".format(transport.get_extra_info("sockname")[1])
+    finally:
+        transport.close()
+
+
+def good(query, address="192.0.2.80"):
+    reply = query.reply()
+    reply.add_answer(dnslib.RR(query.q.qname, 1, rdata=dnslib.A(address), ttl=30))
+    return reply.pack()
+
+
+def wrong_id(query):
+    query.header.id ^= 1
+    return good(query, "192.0.2.66")
+
+
+def wrong_question(query):
+    query.questions = [dnslib.DNSQuestion("evil.example.org.")]
+    return good(query, "192.0.2.66")
+
+
+async def test_forged_and_broken_answers_are_passed_over():
+    async with upstream(wrong_id, wrong_question, lambda q: b"junk", lambda q: q.pack(), good) as server:
+        response = await client.query(server, "www.example.org", "A", 1.0)
+    assert response.texts() == [("www.example.org.", "A", "192.0.2.80", 30)]
+
+
+async def test_only_forged_answers_time_out():
+    async with upstream(wrong_id) as server:
+        with pytest.raises(TimeoutError):
+            await client.query(server, "www.example.org", "A", 0.02)
+
+
+async def test_servers_without_edns_are_asked_without():
+    def old(query):
+        if not query.ar:
+            return good(query)
+        return wire.error_header(query.pack(), wire.FORMERR)
+
+    async with upstream(old) as server:
+        assert (await client.query(server, "www.example.org", "A", 1.0)).answer
+
+
+async def test_a_closed_port_fails_at_once():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    with pytest.raises(OSError, match=r"refused|ECONNREFUSED"):
+        await client.query(f"127.0.0.1:{port}", "www.example.org", "A", 5.0)

@@ -1,0 +1,202 @@
+"""Messages of the DNS server: dnslib reads what we write and writes what we read."""
+
+from __future__ import annotations
+
+import struct
+
+import dnslib
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from emulab.errors import PeerError
+from emulab.servers.dns import names, rdata, wire
+from emulab.servers.dns.wire import Malformed, Record, Reply
+
+
+def question(
+    name: str = "shop.example.com.", rtype: str = "A", *, edns: int | None = None, **options
+) -> bytes:
+    record = dnslib.DNSRecord.question(name, rtype)
+    if edns is not None:
+        record.add_ar(dnslib.EDNS0(udp_len=edns, **options))
+    return record.pack()
+
+
+def record(owner: str, rtype: str, text: str, ttl: int = 30) -> Record:
+    number = rdata.TYPES[rtype]
+    return Record(names.from_text(owner), number, ttl, rdata.from_text(number, text))
+
+
+@pytest.mark.parametrize(
+    ("rtype", "text", "dnslib_text"),
+    [
+        ("A", "203.0.113.10", "203.0.113.10"),
+        ("AAAA", "2001:db8::1", "2001:db8::1"),
+        ("CNAME", "Target.example.org.", "Target.example.org."),
+        ("NS", "ns.example.org.", "ns.example.org."),
+        ("PTR", "web.example.org.", "web.example.org."),
+        ("MX", "10 mail.example.com.", "10 mail.example.com."),
+        ("SRV", "0 100 80 web.example.com.", "0 100 80 web.example.com."),
+        ("TXT", "v=spf1 -all", '"v=spf1 -all"'),
+        ("TXT", '"one" "two \\"quoted\\""', '"one","two "quoted""'),
+        ("SOA", "ns.example.com. root.example.com. 1 2 3 4 5", "ns.example.com. root.example.com. 1 2 3 4 5"),
+    ],
+)
+def test_records_are_packed_as_dnslib_reads_them(rtype, text, dnslib_text):
+    query = wire.parse_query(question(rtype=rtype))
+    packed = wire.pack_reply(query, Reply(answer=(record("shop.example.com.", rtype, text),)), 512, False)
+    read = dnslib.DNSRecord.parse(packed)
+    assert " ".join(str(read.rr[0].rdata).split()) == dnslib_text
+    assert str(read.rr[0].rname) == "shop.example.com."
+    back = wire.parse_response(packed)
+    assert back.answer[0].data == rdata.from_text(rdata.TYPES[rtype], text)
+    assert rdata.from_text(rdata.TYPES[rtype], rdata.to_text(rdata.TYPES[rtype], back.answer[0].data))
+
+
+def test_names_in_answers_are_compressed():
+    query = wire.parse_query(question())
+    alias = record("shop.example.com.", "CNAME", "lb.example.com.")
+    packed = wire.pack_reply(
+        query, Reply(answer=(alias, record("lb.example.com.", "A", "10.0.0.1"))), 512, False
+    )
+    # pointer + fixed + "lb" and a pointer; pointer + fixed + address
+    assert len(packed) == len(question()) + (2 + 10 + 5) + (2 + 10 + 4)
+
+
+@pytest.mark.parametrize(
+    ("rtype", "text"),
+    [
+        ("A", "203.0.113.256"),
+        ("A", "2001:db8::1"),
+        ("SRV", "0 100 80"),
+        ("SRV", "0 100 65536 a."),
+        ("MX", "x mail."),
+        ("CNAME", "a..b."),
+        ("CNAME", "a" * 64 + "."),
+        ("TXT", '"open'),
+    ],
+)
+def test_wrong_record_data_is_a_value_error(rtype, text):
+    with pytest.raises(ValueError):
+        rdata.from_text(rdata.TYPES[rtype], text)
+
+
+def test_names_with_escapes_survive_both_ways():
+    name = names.from_text(r"a\.b.c\032d.example.")
+    assert names.labels(name) == [b"a.b", b"c d", b"example"]
+    assert names.to_text(name) == r"a\.b.c\032d.example."
+    assert names.from_text("example.com") == names.from_text("example.com.")
+
+
+def test_plain_query_is_read():
+    query = wire.parse_query(question("Shop.Example.COM."))
+    assert query.name == names.from_text("shop.example.com.")
+    assert (query.edns, query.size, query.rtype, query.rclass) == (False, 512, 1, 1)
+
+
+@pytest.mark.parametrize(("asked", "given_"), [(100, 512), (1000, 1000), (4096, 1232)])
+def test_edns_size_is_honoured_within_bounds(asked, given_):
+    assert wire.parse_query(question(edns=asked)).size == given_
+
+
+def test_edns_is_echoed_with_the_do_bit():
+    query = wire.parse_query(question(edns=4096, flags="do"))
+    assert query.do
+    answer = dnslib.DNSRecord.parse(wire.pack_reply(query, Reply(), 512, False))
+    assert answer.ar[0].rtype == dnslib.QTYPE.OPT and answer.ar[0].edns_do and answer.ar[0].edns_len == 1232
+
+
+def test_badvers_is_an_extended_rcode():
+    query = wire.parse_query(question(edns=1232, version=1))
+    assert query.version == 1
+    answer = dnslib.DNSRecord.parse(wire.pack_reply(query, Reply(wire.BADVERS), 512, False))
+    assert answer.header.rcode == 0 and answer.ar[0].edns_rcode == 1
+
+
+def test_two_opt_records_are_a_format_error():
+    message = bytearray(question(edns=1232))
+    message += message[-11:]
+    message[11] = 2
+    with pytest.raises(Malformed) as caught:
+        wire.parse_query(bytes(message))
+    assert dnslib.DNSRecord.parse(caught.value.reply).header.rcode == wire.FORMERR
+
+
+def test_truncation_keeps_whole_records_and_sets_tc():
+    query = wire.parse_query(question())
+    records = tuple(record("shop.example.com.", "A", f"10.0.0.{i}") for i in range(60))
+    packed = wire.pack_reply(query, Reply(answer=records), 512, False)
+    answer = dnslib.DNSRecord.parse(packed)
+    assert answer.header.tc and len(answer.rr) == (512 - len(question())) // 16 and len(packed) <= 512
+    whole = dnslib.DNSRecord.parse(wire.pack_reply(query, Reply(answer=records), 0xFFFF, False))
+    assert not whole.header.tc and len(whole.rr) == 60
+
+
+def test_losing_additional_records_is_no_truncation():
+    query = wire.parse_query(question(edns=512))
+    records = tuple(record("a.example.com.", "A", f"10.0.0.{i}") for i in range(60))
+    packed = wire.pack_reply(query, Reply(additional=records), query.size, False)
+    answer = dnslib.DNSRecord.parse(packed)
+    assert not answer.header.tc and 10 < len(answer.ar) < 60 and len(packed) <= 512
+
+
+@pytest.mark.parametrize(
+    ("message", "rcode"),
+    [
+        (b"\x12\x34\x01\x00" + b"\0" * 8, wire.FORMERR),  # no question
+        (b"\x12\x34\x01\x00\x00\x01" + b"\0" * 6 + b"\x05ab", wire.FORMERR),  # name cut short
+        (
+            b"\x12\x34\x01\x00\x00\x01" + b"\0" * 6 + b"\xc0\x0c\0\x01\0\x01",
+            wire.FORMERR,
+        ),  # pointer to itself
+        (b"\x12\x34\x28\x00\x00\x01" + b"\0" * 6 + b"\0\0\x06\0\x01", wire.NOTIMP),  # UPDATE
+    ],
+)
+def test_bad_queries_get_an_error_with_their_id(message, rcode):
+    with pytest.raises(Malformed) as caught:
+        wire.parse_query(message)
+    reply = caught.value.reply
+    assert reply[:2] == b"\x12\x34" and reply[3] & 0xF == rcode and reply[2] & 0x80
+
+
+@pytest.mark.parametrize("message", [b"", b"\0" * 11, b"\x12\x34\x81\x80" + b"\0" * 8])
+def test_short_messages_and_responses_get_silence(message):
+    with pytest.raises(Malformed) as caught:
+        wire.parse_query(message)
+    assert caught.value.reply is None
+
+
+@given(st.binary(max_size=600))
+@example(struct.pack("!HHHHHH", 1, 0x8000, 0, 1, 0, 0) + b"\xc0\x00" + b"\0" * 10)
+def test_arbitrary_responses_are_read_or_refused(message):
+    try:
+        wire.parse_response(message)
+    except PeerError:
+        return
+
+
+@given(st.data())
+def test_mangled_responses_are_read_or_refused(data):
+    query = wire.parse_query(question("example.com.", "MX"))
+    answer = tuple(record("example.com.", "MX", f"1 m{i}.example.com.") for i in range(3))
+    message = bytearray(wire.pack_reply(query, Reply(answer=answer), 512, True))
+    for _ in range(data.draw(st.integers(1, 4))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        response = wire.parse_response(bytes(message))
+    except PeerError:
+        return
+    # What was taken as good can be packed again.
+    reply = Reply(answer=response.answer, authority=response.authority)
+    assert len(wire.pack_reply(query, reply, 512, True)) <= 512
+
+
+_labels = st.lists(st.binary(min_size=1, max_size=20), max_size=8)
+
+
+@given(_labels)
+def test_names_come_back_from_text(labels):
+    name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    assert names.from_text(names.to_text(name)) == name
+    assert names.read(b"xx" + name + b"yy", 2) == (name, 2 + len(name))
