@@ -1,0 +1,23 @@
+"""The stand-in for a container image: an HTTP server that tells what it received, and a UDP echo.
+
+One process stands in for hundreds of pods; every listening socket belongs to one of them, and the pod's
+identity goes into each answer. The JSON has the shape of the echo server of the Kubernetes ingress and
+Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, …) do what they say.
+
+* `request` bytes → requests (sans-I/O, over httptools)
+* `answers` request → answer, pure
+* `websocket` frames → frames (sans-I/O, RFC 6455)
+* `connection` one TCP connection: order, flow control, ending
+* `datagrams` UDP
+* `server` listeners, identities, draining
+"""
+
+from __future__ import annotations
+
+from emulab.servers.base import Emit, Server
+from emulab.servers.echo.server import EchoServer
+
+
+def create(emit: Emit) -> Server:
+    """A new echo server, without any socket until it is configured."""
+    return EchoServer(emit)

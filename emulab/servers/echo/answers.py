@@ -1,0 +1,156 @@
+"""What is answered to a request: pure, from the request, the pod's identity and the client's address."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from emulab.servers.echo.request import Request
+
+BYTES_LIMIT = 10 * 2**30  # bytes of one /bytes/N answer
+DELAY_LIMIT = 3600.0  # seconds
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+BINARY = "application/octet-stream"
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_encode = json.JSONEncoder().encode
+
+# Headers that Go's server moves out of the map into fields of their own; the conformance suites' echo
+# server is written in Go and its clients expect them to be absent.
+_HIDDEN = ("Host", "Transfer-Encoding", "Trailer")
+
+
+class Identity(NamedTuple):
+    """Whom a listening socket stands in for."""
+
+    pod: str
+    facts: str  # the part of the JSON that is the same in every answer: `"namespace": …, "port": 80`
+
+
+class Answer(NamedTuple):
+    """An answer before it is written."""
+
+    status: int
+    body: bytes = b""
+    kind: str = JSON
+    delay: float = 0.0  # seconds to wait first
+    stream: int = 0  # bytes to send after the head in place of `body`
+    interim: int = 0  # an informational status to send first
+
+
+def identity_of(address: str, port: int, known: Mapping[str, Any]) -> Identity:
+    """The identity of the socket at `address` and `port` from the configuration's entry of its address."""
+    names = known.get("ports", {}).get(str(port), {})
+    facts = {
+        "namespace": known.get("namespace", ""),
+        "ingress": names.get("ingress", ""),
+        "service": names.get("service", ""),
+        "pod": known.get("pod", ""),
+        "node": known.get("node", ""),
+        "podIP": known.get("podIP", address),
+        "port": port,
+    }
+    return Identity(facts["pod"], _encode(facts)[1:-1])
+
+
+def answer(request: Request, identity: Identity, client: str) -> Answer:
+    """The answer to a whole request from `client` (`ip:port`)."""
+    parts = request.path.split("/", 2)
+    if len(parts) == 3:
+        route = _WITH_ARGUMENT.get(parts[1])
+        if route is not None:
+            return route(parts[2], request, identity, client)
+    elif len(parts) == 2:
+        if parts[1] == "hostname":
+            return Answer(200, identity.pod.encode(), TEXT)
+        if parts[1] == "clientip":
+            return Answer(200, client.encode(), TEXT)
+        if parts[1] == "healthz":
+            return Answer(200, b"ok", TEXT)
+    return Answer(200, describe(request, identity, client))
+
+
+def describe(request: Request, identity: Identity, client: str) -> bytes:
+    """The JSON that tells what was received, by whom and from whom."""
+    head = _encode(
+        {
+            "path": request.target,
+            "host": request.host,
+            "method": request.method,
+            "proto": request.proto,
+            "headers": {name: values for name, values in request.headers.items() if name not in _HIDDEN},
+        }
+    )
+    size = f', "bodyBytes": {request.body_bytes}' if request.body_bytes else ""
+    return f'{head[:-1]}, {identity.facts}, "client": "{client}"{size}}}\n'.encode()
+
+
+def refusal(status: int, why: str = "") -> Answer:
+    """An answer that tells of a mistake of the client's."""
+    return Answer(status, f"{why or _REASONS.get(status, '')}\n".encode(), TEXT)
+
+
+def _status(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+    if not re.fullmatch("[1-5][0-9][0-9]", argument):
+        return refusal(400, "a status is a number from 100 to 599")
+    status = int(argument)
+    if status == 101:
+        return refusal(400, "101 needs an upgrade that was asked for")
+    body = describe(request, identity, client)
+    if status < 200:
+        # An informational status never ends an exchange (RFC 9110 §15.2), and HTTP/1.0 has none.
+        return Answer(200, body, interim=status if request.proto == "HTTP/1.1" else 0)
+    return Answer(status, b"" if status in (204, 205, 304) else body)
+
+
+def _delay(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+    if not _SECONDS.fullmatch(argument):
+        return refusal(400, "a delay is a number of seconds")
+    return Answer(200, describe(request, identity, client), delay=min(float(argument), DELAY_LIMIT))
+
+
+def _bytes(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+    if not (argument.isascii() and argument.isdigit()):
+        return refusal(400, "a size is a number of bytes")
+    # 19 digits are beyond the limit already, and int() refuses thousands of them.
+    return Answer(
+        200, kind=BINARY, stream=min(int(argument[-19:]) if len(argument) < 20 else BYTES_LIMIT, BYTES_LIMIT)
+    )
+
+
+_WITH_ARGUMENT: dict[str, Callable[[str, Request, Identity, str], Answer]] = {
+    "status": _status,
+    "delay": _delay,
+    "bytes": _bytes,
+}
+
+
+def render(what: Answer, method: str = "GET", proto: str = "HTTP/1.1", close: bool = False) -> bytes:
+    """The answer's bytes: the head, and the body unless it is streamed or the method is HEAD.
+
+    `proto` is the request's: HTTP/1.0 has to be told when the connection stays open.
+    """
+    status = what.status
+    lines = [f"HTTP/1.1 {what.interim} {_REASONS.get(what.interim, '')}\r\n\r\n"] if what.interim else []
+    lines.append(f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nServer: emulab-echo\r\n")
+    if status not in (204, 304):
+        lines.append(f"Content-Type: {what.kind}\r\nContent-Length: {what.stream or len(what.body)}\r\n")
+    if status == 426:
+        lines.append("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+    if status == 405:
+        lines.append("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+    if close:
+        lines.append("Connection: close\r\n")
+    elif status == 426:
+        lines.append("Connection: Upgrade\r\n")
+    elif proto == "HTTP/1.0":
+        lines.append("Connection: keep-alive\r\n")
+    lines.append("\r\n")
+    head = "".join(lines).encode("latin-1")
+    return head if method == "HEAD" else head + what.body

@@ -1,0 +1,313 @@
+"""One TCP connection to a stand-in: the order of answers, flow control and the ways to end.
+
+Rules:
+
+* Answers go out in the order of the requests. While one is delayed or streamed, or while the client does
+  not read, the requests behind it wait in the reader and in the end the socket isn't read any more.
+* A client that sends FIN during a delay has left, as for Go's server: the delay is cancelled.
+* After an error the connection lingers: FIN, then what still comes is thrown away for a moment. Closing
+  with bytes unread makes the kernel send RST, which can destroy the answer before the client reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+from emulab.servers.echo.answers import Answer, answer, refusal, render
+from emulab.servers.echo.request import Request, RequestReader, websocket_problem
+from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake
+
+if TYPE_CHECKING:
+    from emulab.servers.echo.server import Listener
+
+LINGER = 1.0  # seconds for which a client may still send after an error
+FRESH = 2.0  # seconds that a connection without a request yet keeps when its listener is removed
+_WAITING_LIMIT = 16  # requests behind a slow one before the socket isn't read any more
+_BLOCK = bytes(64 * 1024)
+_TURN = 2**20  # bytes of a stream to write before other connections get their turn
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one accepted connection."""
+
+    __slots__ = (
+        "_client",
+        "_closing",
+        "_current",
+        "_eof",
+        "_left",
+        "_listener",
+        "_reader",
+        "_reading",
+        "_retiring",
+        "_served",
+        "_timer",
+        "_transport",
+        "_websocket",
+        "_writable",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport
+        self._reader = RequestReader()
+        self._websocket: WebSocketEcho | None = None
+        self._current: tuple[Request, Answer, bool] | None = None  # delayed or streamed; close after it?
+        self._timer: asyncio.Handle | None = None
+        self._client = ""
+        self._left = 0  # bytes of the current stream still to write
+        self._served = 0
+        self._reading = True
+        self._writable = True
+        self._eof = False
+        self._retiring = False
+        self._closing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self._client = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._cancel_timer()
+        self._current = None
+        self._reader.requests.clear()
+        self._listener.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._websocket is not None:
+            self._exchange(data)
+            return
+        self._reader.feed(data)
+        if self._listener.hub.access_log:
+            now = time.perf_counter()
+            for request in self._reader.requests:
+                request.arrived = request.arrived or now
+        self._work()
+
+    def eof_received(self) -> bool:
+        """True while answers are still owed that a client which only ended its sending can read."""
+        self._eof = True
+        if self._closing or self._websocket is not None:
+            return False
+        if self._current is not None and self._current[1].delay:
+            self._cancel_timer()
+            self._transport.abort()
+            return False
+        return self._current is not None or bool(self._reader.requests)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._steer()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if self._current is not None and self._left:
+            self._stream()
+        self._work()
+
+    def retire(self, fresh: float = FRESH) -> None:
+        """Ends the connection once no request is under way; one without any yet has `fresh` seconds."""
+        self._retiring = True
+        if self._closing or self._busy():
+            return
+        if self._served:
+            self._close()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(fresh, self._give_up)
+
+    def close_if_idle(self) -> None:
+        """Closes a kept-alive connection between two requests; a fresh one is left alone."""
+        if self._served and not self._closing and not self._busy():
+            self._close()
+
+    def end(self) -> None:
+        """Ends the connection now, whatever is under way."""
+        if self._websocket is not None and not self._closing:
+            self._transport.write(goodbye(1001))
+            self._close()
+        else:
+            self._transport.abort()
+
+    def _busy(self) -> bool:
+        reader = self._reader
+        return (
+            self._current is not None
+            or self._websocket is not None
+            or reader.in_message
+            or bool(reader.requests)
+        )
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if not self._closing and not self._busy():
+            self._close()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        self._closing = True
+        self._cancel_timer()
+        self._transport.close()
+
+    def _linger(self) -> None:
+        """Sends FIN and gives the client a moment to read what was answered."""
+        self._closing = True
+        self._cancel_timer()
+        if self._eof or self._transport.is_closing():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._timer = asyncio.get_running_loop().call_later(LINGER, self._transport.close)
+
+    def _work(self) -> None:
+        """Answers what can be answered now, in order."""
+        reader = self._reader
+        while self._writable and self._current is None and not self._closing and reader.requests:
+            self._begin(reader.requests.popleft())
+            if self._websocket is not None:
+                return
+        if self._closing:
+            return
+        if self._current is None and not reader.requests:
+            if reader.failure:
+                self._fail(reader.failure)
+                return
+            if self._eof or (self._retiring and self._served and not reader.in_message):
+                self._close()
+                return
+            if reader.expecting:
+                reader.expecting = False
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._steer()
+
+    def _steer(self) -> None:
+        """Reads the socket only as long as what comes can go on."""
+        reader = self._reader
+        waiting = len(reader.requests) >= _WAITING_LIMIT or reader.upgraded
+        reading = self._closing or (self._writable and not (self._current is not None and waiting))
+        if reading is self._reading or self._eof:
+            return
+        self._reading = reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _begin(self, request: Request) -> None:
+        listener = self._listener
+        self._served += 1
+        listener.hub.requests += 1
+        if request.websocket:
+            self._upgrade(request)
+            return
+        what = answer(request, listener.identity, self._client)
+        close = not request.keep_alive or listener.draining or self._retiring
+        if what.delay:
+            if self._eof:
+                self._transport.abort()
+                return
+            self._current = (request, what, close)
+            self._cancel_timer()
+            self._timer = asyncio.get_running_loop().call_later(what.delay, self._delayed)
+        else:
+            self._send(request, what, close)
+
+    def _delayed(self) -> None:
+        assert self._current is not None
+        request, what, close = self._current
+        self._current = self._timer = None
+        # Draining may have begun meanwhile.
+        self._send(request, what, close or self._listener.draining or self._retiring)
+        self._work()
+
+    def _send(self, request: Request, what: Answer, close: bool) -> None:
+        self._transport.write(render(what, request.method, request.proto, close))
+        if what.stream and request.method != "HEAD":
+            self._left = what.stream
+            self._current = (request, what, close)
+            self._stream()
+        else:
+            self._done(request, what.status, close)
+
+    def _stream(self) -> None:
+        """Writes the current stream until the client's buffer is full, the turn is over or it ends."""
+        budget = _TURN
+        self._cancel_timer()
+        while self._left and self._writable and not self._transport.is_closing():
+            if budget <= 0:
+                self._timer = asyncio.get_running_loop().call_soon(self._continue)
+                return
+            size = min(self._left, len(_BLOCK))
+            self._transport.write(_BLOCK if size == len(_BLOCK) else _BLOCK[:size])
+            self._left -= size
+            budget -= size
+        if not self._left and self._current is not None:
+            request, what, close = self._current
+            self._current = None
+            self._done(request, what.status, close)
+
+    def _continue(self) -> None:
+        self._timer = None
+        if self._current is not None:
+            self._stream()
+            self._work()
+
+    def _done(self, request: Request, status: int, close: bool) -> None:
+        self._record(request.method, request.target, status, request.arrived)
+        if close:
+            self._close()
+
+    def _fail(self, status: int) -> None:
+        self._record("", "", status, 0.0)
+        self._transport.write(render(refusal(status), close=True))
+        self._linger()
+
+    def _record(self, method: str, path: str, status: int, arrived: float) -> None:
+        hub = self._listener.hub
+        if hub.access_log:
+            hub.emit(
+                {
+                    "event": "request",
+                    "pod": self._listener.identity.pod,
+                    "client": self._client,
+                    "method": method,
+                    "path": path,
+                    "status": status,
+                    "duration_us": round((time.perf_counter() - arrived) * 1e6, 1) if arrived else 0.0,
+                }
+            )
+
+    def _upgrade(self, request: Request) -> None:
+        problem = websocket_problem(request)
+        if problem or self._eof:
+            problem = problem or 400  # nothing can come over a connection that the client has half closed
+            self._record(request.method, request.target, problem, request.arrived)
+            self._transport.write(render(refusal(problem), close=True))
+            self._linger()
+            return
+        self._cancel_timer()
+        self._record(request.method, request.target, 101, request.arrived)
+        self._transport.write(handshake(request))
+        self._websocket = WebSocketEcho()
+        rest, self._reader.rest, self._reader.upgraded = self._reader.rest, b"", False
+        self._exchange(rest)
+        self._steer()
+
+    def _exchange(self, data: bytes) -> None:
+        assert self._websocket is not None
+        reply = self._websocket.feed(data)
+        if reply:
+            self._transport.write(reply)
+        if self._websocket.closed:
+            self._linger()

@@ -1,0 +1,40 @@
+"""UDP: each datagram goes back as it came, whole, from the address it was sent to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+_BURST = 64  # datagrams to answer before other sockets get their turn
+_buffer = bytearray(65536)  # one for all sockets: it is read and sent again before anyone else runs
+
+
+class DatagramEcho:
+    """One UDP socket. A datagram that cannot be sent back at once is lost, as UDP may."""
+
+    __slots__ = ("_loop", "_socket", "datagrams")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self.datagrams = 0
+        sock.setblocking(False)
+        # Not a datagram endpoint: asyncio's does not send empty datagrams before Python 3.13.
+        self._loop.add_reader(sock, self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(_BURST):
+            try:
+                size, sender = self._socket.recvfrom_into(_buffer)
+            except OSError:  # EAGAIN; or an ICMP error about an earlier answer, which concerns nobody
+                return
+            self.datagrams += 1
+            try:
+                self._socket.sendto(memoryview(_buffer)[:size], sender)
+            except OSError:
+                continue
+
+    def close(self) -> None:
+        """Closes the socket; what waits in it is lost."""
+        self._loop.remove_reader(self._socket)
+        self._socket.close()

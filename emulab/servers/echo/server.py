@@ -1,0 +1,174 @@
+"""The echo server: hundreds of pods' listening sockets in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.servers.base import Config, Emit, parse_socket_key
+from emulab.servers.echo.answers import Identity, identity_of
+from emulab.servers.echo.connection import Connection
+from emulab.servers.echo.datagrams import DatagramEcho
+
+_BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
+
+
+class Hub:
+    """What all listeners share."""
+
+    __slots__ = ("access_log", "connections", "emit", "quiet", "requests")
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.access_log = False
+        self.requests = 0
+        self.connections: set[Connection] = set()
+        self.quiet: asyncio.Event | None = None  # set once no connection is left, if someone waits
+
+
+class Listener:
+    """One listening TCP socket and the identity it answers with."""
+
+    __slots__ = ("connections", "draining", "hub", "identity", "server")
+
+    def __init__(self, hub: Hub, identity: Identity, draining: bool) -> None:
+        self.hub = hub
+        self.identity = identity
+        self.draining = draining
+        self.server: asyncio.Server | None = None
+        # None when empty: there may be a thousand listeners, and few of them busy.
+        self.connections: set[Connection] | None = None
+
+    async def open(self, sock: socket.socket) -> None:
+        """Starts accepting on a bound socket."""
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG)
+
+    def _protocol(self) -> Connection:
+        return Connection(self)
+
+    def opened(self, connection: Connection) -> None:
+        if self.connections is None:
+            self.connections = set()
+        self.connections.add(connection)
+        self.hub.connections.add(connection)
+        if self.server is None:
+            connection.retire()  # accepted in the very moment of removal
+
+    def closed(self, connection: Connection) -> None:
+        if self.connections is not None:
+            self.connections.discard(connection)
+            if not self.connections:
+                self.connections = None
+        self.hub.connections.discard(connection)
+        if self.hub.quiet is not None and not self.hub.connections:
+            self.hub.quiet.set()
+
+    def drain(self, draining: bool) -> None:
+        """Turns draining on or off; on closes what is idle."""
+        if draining and not self.draining:
+            for connection in list(self.connections or ()):
+                connection.close_if_idle()
+        self.draining = draining
+
+    def close(self) -> None:
+        """Stops accepting; connections end with the request under way."""
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+        for connection in list(self.connections or ()):
+            connection.retire()
+
+
+class EchoServer:
+    """The stand-in for many container images; see the package for what it answers.
+
+    Configuration:
+        listen: keys of the sockets, `tcp/10.244.1.5/8080` or `udp/…`.
+        identities: by address: `namespace`, `pod`, `node`, `podIP` and `ports`, which names by port the
+            `service` and `ingress` to tell.
+        draining: keys of TCP sockets whose connections are to go elsewhere; they go on accepting.
+        access_log: whether every request is told through `emit`.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._hub = Hub(emit)
+        self._tcp: dict[str, Listener] = {}
+        self._udp: dict[str, DatagramEcho] = {}
+
+    async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+        """Makes the server equal to `config`.
+
+        Raises:
+            ValueError: a key of `listen` is malformed, or has neither an open socket nor one in `sockets`.
+                Nothing is changed then.
+        """
+        wanted: dict[str, tuple[str, str, int]] = {
+            key: parse_socket_key(key) for key in config.get("listen", ())
+        }
+        for key, (protocol, _, _) in wanted.items():
+            if protocol not in ("tcp", "udp"):
+                raise ValueError(f"not a socket's key: {key}")
+            if key not in sockets and key not in self._tcp and key not in self._udp:
+                raise ValueError(f"no socket was given for {key}")
+        # A socket that is given anew under an open key replaces it: its pod was born again.
+        for key in [key for key in (*self._tcp, *self._udp) if key not in wanted or key in sockets]:
+            self._close(key)
+        for key, sock in sockets.items():
+            if key not in wanted:
+                sock.close()
+        self._hub.access_log = bool(config.get("access_log"))
+        draining = frozenset(config.get("draining", ()))
+        identities = config.get("identities", {})
+        for key, (protocol, address, port) in wanted.items():
+            if protocol == "udp":
+                if key in sockets:
+                    self._udp[key] = DatagramEcho(sockets[key])
+                continue
+            identity = identity_of(address, port, identities.get(address, {}))
+            listener = self._tcp.get(key)
+            if listener is not None:
+                if listener.identity != identity:
+                    listener.identity = identity
+                listener.drain(key in draining)
+                continue
+            listener = Listener(self._hub, identity, key in draining)
+            await listener.open(sockets[key])
+            self._tcp[key] = listener
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stops accepting, lets requests under way end for up to `grace` seconds, then ends everything."""
+        for key in [*self._tcp, *self._udp]:
+            self._close(key)
+        hub = self._hub
+        if hub.connections and grace > 0:
+            hub.quiet = asyncio.Event()
+            try:
+                await asyncio.wait_for(hub.quiet.wait(), grace)
+            except TimeoutError:
+                pass
+            finally:
+                hub.quiet = None
+        for connection in list(hub.connections):
+            connection.end()
+        await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
+
+    def status(self) -> dict[str, Any]:
+        """Numbers of open sockets and connections, and what has been answered so far."""
+        return {
+            "sockets": len(self._tcp) + len(self._udp),
+            "connections": len(self._hub.connections),
+            "requests": self._hub.requests,
+            "datagrams": sum(echo.datagrams for echo in self._udp.values()),
+            "draining": sum(listener.draining for listener in self._tcp.values()),
+        }
+
+    def _close(self, key: str) -> None:
+        listener = self._tcp.pop(key, None)
+        if listener is not None:
+            listener.close()
+        echo = self._udp.pop(key, None)
+        if echo is not None:
+            echo.close()

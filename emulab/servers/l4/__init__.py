@@ -1,0 +1,21 @@
+"""The L4 balancer: a full TCP proxy, and UDP by client address.
+
+It stands where a cloud's network load balancer or HAProxy in TCP mode stands: before the nodes. It knows
+addresses and ports, never HTTP. A client that may not come in, or for whom no target is healthy, is reset.
+
+* `acl`, `balance`, `frontend` who may come, who is tried in which order, health (pure, time passed in)
+* `tcp` two halves of a connection and the bytes between them
+* `udp` datagrams by client address
+* `health` active checks
+* `server` listeners and configuration
+"""
+
+from __future__ import annotations
+
+from emulab.servers.base import Emit, Server
+from emulab.servers.l4.server import L4Server
+
+
+def create(emit: Emit) -> Server:
+    """A new L4 balancer, without any socket until it is configured."""
+    return L4Server(emit)

@@ -1,0 +1,120 @@
+"""Targets, their health and the strategies that order them: pure, time is an argument."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class HealthPolicy:
+    """How a target is checked: seconds between checks and for one, and how many flip its state."""
+
+    interval: float = 1.0
+    timeout: float = 1.0
+    rise: int = 1
+    fall: int = 2
+    port: int | None = None  # where to connect; the target's own port if None
+
+
+class Health:
+    """The health of one target. It is healthy until checks say otherwise, as HAProxy's servers start UP."""
+
+    __slots__ = ("_streak", "due", "healthy")
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.healthy = True
+        self.due = now  # when the next check is to begin; the first one at once
+        self._streak = 0  # results in a row that contradict `healthy`
+
+    def begin(self, policy: HealthPolicy, now: float) -> None:
+        """A check begins: the next is due an interval after this one's beginning, whatever it takes."""
+        self.due = now + policy.interval
+
+    def record(self, policy: HealthPolicy, passed: bool) -> bool:
+        """Takes a check's result; True if the target's health has flipped by it."""
+        if passed is self.healthy:
+            self._streak = 0
+            return False
+        self._streak += 1
+        if self._streak < (policy.rise if passed else policy.fall):
+            return False
+        self.healthy, self._streak = passed, 0
+        return True
+
+
+class Target:
+    """One target of a frontend, with what has gone through it."""
+
+    __slots__ = ("address", "bytes_in", "bytes_out", "health", "name", "open", "port", "total")
+
+    def __init__(self, name: str, address: str, port: int) -> None:
+        self.name = name
+        self.address = address
+        self.port = port
+        self.health = Health()
+        self.open = 0  # connections, or UDP flows
+        self.total = 0
+        self.bytes_in = 0  # from clients to the target
+        self.bytes_out = 0
+
+    @property
+    def endpoint(self) -> str:
+        """`address:port`."""
+        return endpoint(self.address, self.port)
+
+
+def endpoint(address: str, port: int) -> str:
+    """An address and port as people write them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class Strategy(Protocol):
+    """Orders the healthy targets for one client: the first is tried first, the others if it fails."""
+
+    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+        """The healthy ones of `targets`, in the order to try them for the client's address."""
+
+
+class RoundRobin:
+    """Each healthy target in turn."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+        count = len(targets)
+        ring = [(self._next + step) % count for step in range(count)]
+        healthy = [place for place in ring if targets[place].health.healthy]
+        if healthy:
+            self._next = healthy[0] + 1
+        return [targets[place] for place in healthy]
+
+
+class LeastConnections:
+    """The target with the fewest open connections; among equals, in turn."""
+
+    def __init__(self) -> None:
+        self._turns = RoundRobin()
+
+    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+        return sorted(self._turns.order(targets, client), key=lambda target: target.open)
+
+
+class Source:
+    """By a hash of the client's address: the same client, the same target, while health doesn't change."""
+
+    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+        healthy = [target for target in targets if target.health.healthy]
+        first = zlib.crc32(client.encode()) % len(healthy) if healthy else 0
+        return healthy[first:] + healthy[:first]
+
+
+# HAProxy's names.
+STRATEGIES: dict[str, Callable[[], Strategy]] = {
+    "roundrobin": RoundRobin,
+    "leastconn": LeastConnections,
+    "source": Source,
+}

@@ -1,0 +1,96 @@
+"""One frontend: what was configured (`Spec`) and what has become of it (`Frontend`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emulab.servers.base import parse_socket_key
+from emulab.servers.l4.acl import Acl
+from emulab.servers.l4.balance import STRATEGIES, HealthPolicy, Strategy, Target, endpoint
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A frontend as configured, checked."""
+
+    key: str
+    acl: Acl
+    balance: str = "roundrobin"
+    targets: tuple[tuple[str, str, int], ...] = ()  # name, address, port
+    policy: HealthPolicy | None = None
+    idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
+
+
+def parse(data: Mapping[str, Any]) -> Spec:
+    """The frontend that one mapping of the configuration describes.
+
+    Raises:
+        ValueError: a value is wrong; KeyError: one is missing.
+    """
+    key = data["socket"]
+    protocol, _, _ = parse_socket_key(key)
+    balance = data.get("balance") or "roundrobin"
+    if balance not in STRATEGIES:
+        raise ValueError(f"{key}: unknown balance {balance!r}, known are {', '.join(sorted(STRATEGIES))}")
+    targets = tuple((t["name"], t["address"], int(t["port"])) for t in data.get("targets", ()))
+    if len({name for name, _, _ in targets}) < len(targets):
+        raise ValueError(f"{key}: two targets of one name")
+    policy = HealthPolicy(**data["health"]) if data.get("health") else None
+    if protocol == "udp" and policy is not None and policy.port is None:
+        policy = None  # checks connect by TCP; a UDP port says nothing to them
+    acl = Acl(data.get("source_ranges") or ())
+    return Spec(key, acl, balance, targets, policy, data.get("idle_timeout"))
+
+
+class Frontend:
+    """A frontend at work. Sessions keep their target even when it is configured away."""
+
+    def __init__(self, spec: Spec) -> None:
+        _, address, port = parse_socket_key(spec.key)
+        self.key = spec.key
+        self.local = endpoint(address, port)
+        self.dropped = 0  # clients refused: by the ACL, or for want of a target
+        self.targets: list[Target] = []
+        self._strategy: Strategy = STRATEGIES[spec.balance]()
+        self.spec = spec
+        self.update(spec)
+
+    def update(self, spec: Spec) -> None:
+        """Takes a new configuration; targets that stay keep their health and their counters."""
+        if spec.balance != self.spec.balance:
+            self._strategy = STRATEGIES[spec.balance]()
+        known = {(target.name, target.address, target.port): target for target in self.targets}
+        self.targets = [known.get(target) or Target(*target) for target in spec.targets]
+        if spec.policy is None:
+            for target in self.targets:
+                target.health.healthy = True  # nobody checks it any more
+        self.spec = spec
+
+    def allows(self, address: str) -> bool:
+        """Whether a client may come in."""
+        return self.spec.acl.allows(address)
+
+    def order(self, client: str) -> list[Target]:
+        """The healthy targets in the order to try them for a client's address."""
+        return self._strategy.order(self.targets, client)
+
+    def status(self) -> dict[str, Any]:
+        """State and counters, JSON-able."""
+        return {
+            "balance": self.spec.balance,
+            "dropped": self.dropped,
+            "targets": {
+                target.name: {
+                    "address": target.address,
+                    "port": target.port,
+                    "healthy": target.health.healthy,
+                    "open": target.open,
+                    "total": target.total,
+                    "bytes_in": target.bytes_in,
+                    "bytes_out": target.bytes_out,
+                }
+                for target in self.targets
+            },
+        }

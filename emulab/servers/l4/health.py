@@ -1,0 +1,77 @@
+"""Active checks: a TCP connection to each target, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from emulab.servers.base import Emit
+from emulab.servers.l4.balance import HealthPolicy, Target
+from emulab.servers.l4.frontend import Frontend
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
+
+
+async def probe(address: str, port: int, timeout: float) -> bool:
+    """Whether a TCP connection can be made within `timeout` seconds.
+
+    It is reset afterwards, as HAProxy does: no TIME_WAIT for thousands of checks.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except OSError:
+            return False
+    return True
+
+
+class Checker:
+    """The checks of one frontend: a task for each of its targets."""
+
+    def __init__(self, frontend: Frontend, emit: Emit) -> None:
+        self._frontend = frontend
+        self._emit = emit
+        self._tasks: dict[Target, tuple[HealthPolicy, asyncio.Task[None]]] = {}
+
+    def follow(self) -> None:
+        """Makes the tasks those that the frontend's present configuration asks for."""
+        policy = self._frontend.spec.policy
+        wanted = set(self._frontend.targets) if policy else set()
+        for target, (used, task) in list(self._tasks.items()):
+            if target not in wanted or used != policy:
+                task.cancel()
+                del self._tasks[target]
+        if policy is None:
+            return
+        loop = asyncio.get_running_loop()
+        for target in self._frontend.targets:
+            if target not in self._tasks:
+                self._tasks[target] = (policy, loop.create_task(self._check(target, policy)))
+
+    def stop(self) -> None:
+        """Ends all checks."""
+        for _, task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    async def _check(self, target: Target, policy: HealthPolicy) -> None:
+        loop = asyncio.get_running_loop()
+        health, port = target.health, policy.port or target.port
+        while True:
+            health.begin(policy, loop.time())
+            if health.record(policy, await probe(target.address, port, policy.timeout)):
+                self._emit(
+                    {
+                        "event": "health",
+                        "frontend": self._frontend.key,
+                        "target": target.name,
+                        "address": target.endpoint,
+                        "healthy": health.healthy,
+                    }
+                )
+            await asyncio.sleep(max(0.0, health.due - loop.time()))

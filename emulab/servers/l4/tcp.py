@@ -1,0 +1,292 @@
+"""TCP through the balancer: two halves of a session and the bytes between them.
+
+Rules:
+
+* Until both halves are there, what the first sends is kept, and it isn't read any further. uvloop starts
+  reading after `connection_made` whatever was paused in it, so the bytes of one read are kept here.
+* A half isn't read while the other's write buffer is above its limit: memory is bounded by that limit
+  and one read (256 KiB), each way.
+* FIN is passed on and ends one direction only; after both, both halves are closed. RST (any error) is
+  passed on as RST, by SO_LINGER 0 (socket(7)).
+* After a FIN neither loop watches the socket, so a reset that follows would go unseen while nothing is
+  written; it is looked for every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from typing import TYPE_CHECKING, cast
+
+from emulab.servers.base import Emit
+from emulab.servers.l4.balance import Target, endpoint
+from emulab.servers.l4.frontend import Frontend
+from emulab.servers.l4.health import RESET_ON_CLOSE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECT_TIMEOUT = 1.0  # seconds for one target
+HALF_OPEN_CHECK = 1.0  # seconds between looks for a reset after a FIN
+_TCP_CLOSE = 7  # include/net/tcp_states.h
+
+_numbers = itertools.count(1)
+
+
+class Half(asyncio.Protocol):
+    """One side of a session: the client's or the upstream's."""
+
+    __slots__ = ("_early", "_session", "eof", "lost", "peer", "transport")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._early: list[bytes] = []  # read before there was a peer
+        self.transport: asyncio.Transport
+        self.peer: Half | None = None
+        self.eof = False
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if self is self._session.client:
+            self._session.accepted()
+
+    def data_received(self, data: bytes) -> None:
+        peer = self.peer
+        if peer is None:
+            self._early.append(data)
+            self.transport.pause_reading()
+        elif not peer.lost:
+            peer.transport.write(data)
+            self._session.count(self, len(data))
+
+    def eof_received(self) -> bool:
+        self.eof = True
+        if self.peer is not None:
+            self._session.finish(self.peer)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._session.ended(self)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None and not self.peer.lost:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer is not None and not self.peer.lost and not self.peer.eof:
+            self.peer.transport.resume_reading()
+
+    def join(self, peer: Half) -> None:
+        """From now on what is read goes to `peer`, beginning with what was read before."""
+        self.peer = peer
+        early, self._early = self._early, []
+        if not self.eof:
+            self.transport.resume_reading()  # before the write, which may pause it again
+        for data in early:
+            peer.transport.write(data)
+            self._session.count(self, len(data))
+
+    def reset(self) -> None:
+        """Sends RST and forgets what was not sent yet."""
+        if self.lost:
+            return
+        try:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        except OSError:
+            pass  # it is gone already
+        self.transport.abort()
+
+    def is_dead(self) -> bool:
+        """Whether the kernel has ended the connection by itself, that is by a reset or a timeout."""
+        if self.lost:
+            return False
+        sock = self.transport.get_extra_info("socket")
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+
+
+class Session:
+    """One client's connection, and the one made for it."""
+
+    def __init__(self, frontend: Frontend, emit: Emit, forget: Callable[[Session], None]) -> None:
+        self.number = next(_numbers)  # joins the records of both sides
+        self.client = Half(self)
+        self._upstream: Half | None = None
+        self._target: Target | None = None
+        self._frontend = frontend
+        self._emit = emit
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = frontend.spec.idle_timeout
+        self._last = 0.0
+        self._who = ""
+
+    def accepted(self) -> None:
+        """The client is there: lets it in and begins to connect, or resets it."""
+        peer = self.client.transport.get_extra_info("peername") or ("", 0)
+        self._who = endpoint(peer[0], peer[1])
+        if not peer[0] or not self._frontend.allows(peer[0]):
+            # The kernel has answered its SYN already; no byte is read or sent.
+            self._drop("source address not allowed")
+            return
+        self._emit(
+            {
+                "event": "proxy-accept",
+                "connection": self.number,
+                "client": self._who,
+                "local": self._frontend.local,
+            }
+        )
+        self._connecting = self._loop.create_task(self._connect(peer[0]))
+
+    def count(self, half: Half, size: int) -> None:
+        """Takes note of bytes that came from `half`."""
+        if self._target is not None:
+            if half is self.client:
+                self._target.bytes_in += size
+            else:
+                self._target.bytes_out += size
+        if self._idle:
+            self._last = self._loop.time()
+
+    def finish(self, half: Half) -> None:
+        """Nothing more is to be sent to `half`; closes both if that is true both ways."""
+        if half.peer is None or half.transport.is_closing():
+            return
+        try:
+            half.transport.write_eof()
+        except OSError:  # asyncio's shutdown() of a socket that was reset meanwhile
+            self.reset()
+            return
+        if half.eof:
+            half.transport.close()
+            half.peer.transport.close()
+        else:
+            self._schedule()
+
+    def ended(self, half: Half) -> None:
+        """`half`'s connection is over."""
+        other = half.peer
+        if other is not None and not other.lost:
+            if half.eof and other.eof:
+                return  # an orderly end; the other one is still writing its last bytes
+            other.reset()
+            return
+        if self._connecting is not None and half is self.client:
+            self._connecting.cancel()
+        if half is self.client or other is not None:
+            self._over()
+
+    def reset(self) -> None:
+        """Resets both sides."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        for half in (self.client, self._upstream):
+            if half is not None:
+                half.reset()
+
+    async def _connect(self, client: str) -> None:
+        """Connects to the first target that lets us, and joins the halves."""
+        failed: list[str] = []
+        for target in self._frontend.order(client):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    half = await self._reach(target)
+            except TimeoutError:
+                failed.append(f"{target.name} timed out")
+                continue
+            except OSError as error:
+                failed.append(f"{target.name} {os.strerror(error.errno) if error.errno else error}")
+                continue
+            self._connecting = None
+            self._join(half, target, failed)
+            return
+        self._connecting = None
+        self._drop(f"no target answers: {', '.join(failed)}" if failed else "no target is healthy")
+
+    async def _reach(self, target: Target) -> Half:
+        half = Half(self)
+        await self._loop.create_connection(lambda: half, target.address, target.port)
+        return half
+
+    def _join(self, half: Half, target: Target, failed: list[str]) -> None:
+        if half.lost or self.client.lost:
+            half.reset()
+            self.client.reset()
+            return
+        self._upstream, self._target = half, target
+        target.open += 1
+        target.total += 1
+        source = half.transport.get_extra_info("sockname")
+        reason = self._frontend.spec.balance
+        self._emit(
+            {
+                "event": "proxy-connect",
+                "connection": self.number,
+                "client": self._who,
+                "upstream_source": endpoint(source[0], source[1]) if source else "",
+                "upstream": target.endpoint,
+                "target": target.name,
+                "reason": f"{reason}, after {', '.join(failed)}" if failed else reason,
+            }
+        )
+        self._last = self._loop.time()
+        # Both know their peer before a byte moves: writing can pause the other half at once.
+        self.client.peer, half.peer = half, self.client
+        self.client.join(half)
+        half.join(self.client)
+        for side in (self.client, half):
+            if side.eof and side.peer is not None:
+                self.finish(side.peer)
+        if self._idle:
+            self._schedule()
+
+    def _drop(self, reason: str) -> None:
+        self._frontend.dropped += 1
+        self._emit(
+            {
+                "event": "drop",
+                "connection": self.number,
+                "client": self._who,
+                "local": self._frontend.local,
+                "reason": reason,
+            }
+        )
+        self.client.reset()
+
+    def _schedule(self) -> None:
+        """Sets the timer to what has to be looked at next."""
+        if self._timer is not None:
+            self._timer.cancel()
+        waits = [self._last + self._idle - self._loop.time()] if self._idle else []
+        if self.client.eof or (self._upstream is not None and self._upstream.eof):
+            waits.append(HALF_OPEN_CHECK)
+        self._timer = self._loop.call_later(max(0.0, min(waits)), self._look) if waits else None
+
+    def _look(self) -> None:
+        self._timer = None
+        halves = [half for half in (self.client, self._upstream) if half is not None]
+        if any(half.eof and half.is_dead() for half in halves):
+            self.reset()
+        elif self._idle and self._loop.time() >= self._last + self._idle:
+            for half in halves:
+                # No RST, as HAProxy ends what is idle: `eof` tells `ended` that this is in order. What
+                # the peer hasn't read for so long is not waited for.
+                half.eof = True
+                half.transport.abort()
+        else:
+            self._schedule()
+
+    def _over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._target is not None:
+            self._target.open -= 1
+            self._target = None
+        self._forget(self)

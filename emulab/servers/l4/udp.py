@@ -1,0 +1,174 @@
+"""UDP through the balancer: a socket of its own to a target for each client address.
+
+A datagram is passed on whole or lost, never queued. A flow ends by idleness alone, for UDP has no other
+end; an ICMP refusal from the target shows as an error of its socket and concerns a datagram already lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import OrderedDict
+from typing import Any
+
+from emulab.servers.base import Emit
+from emulab.servers.l4.balance import Target, endpoint
+from emulab.servers.l4.frontend import Frontend
+
+IDLE_TIMEOUT = 30.0  # seconds, as conntrack's for UDP without replies
+FLOW_LIMIT = 8192  # flows of one frontend; beyond it the one idle for longest ends
+
+_BURST = 64  # datagrams before other sockets get their turn
+_numbers = itertools.count(1)
+_buffer = bytearray(65536)  # one for all: a datagram is read and sent before anyone else runs
+
+
+class _Flow:
+    __slots__ = ("last", "sock", "target")
+
+    def __init__(self, sock: socket.socket, target: Target, now: float) -> None:
+        self.sock = sock
+        self.target = target
+        self.last = now
+
+
+class UdpProxy:
+    """The datagrams of one frontend's socket."""
+
+    def __init__(self, frontend: Frontend, sock: socket.socket, emit: Emit) -> None:
+        self._frontend = frontend
+        self._sock = sock
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._flows: OrderedDict[Any, _Flow] = OrderedDict()  # by client, the longest idle first
+        self._timer: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._from_clients)
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def close(self) -> None:
+        """Closes the socket and ends all flows."""
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for client in list(self._flows):
+            self._end(client)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _from_clients(self) -> None:
+        for _ in range(_BURST):
+            try:
+                size, client = self._sock.recvfrom_into(_buffer)
+            except OSError:
+                return
+            flow = self._flows.get(client) or self._begin(client)
+            if flow is None:
+                continue
+            flow.last = self._loop.time()
+            self._flows.move_to_end(client)
+            self._to_target(client, flow, memoryview(_buffer)[:size])
+
+    def _to_target(self, client: Any, flow: _Flow, data: memoryview) -> None:
+        """Sends one datagram, or loses it."""
+        for _ in range(2):
+            try:
+                flow.target.bytes_in += flow.sock.send(data)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._watch(client, flow)  # an earlier datagram's refusal; this one hasn't been sent
+            else:
+                return
+
+    def _from_target(self, client: Any, flow: _Flow) -> None:
+        for _ in range(_BURST):
+            try:
+                size = flow.sock.recv_into(_buffer)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._watch(client, flow)
+                continue  # a refusal; what follows it in the queue is of use
+            flow.last = self._loop.time()
+            if client in self._flows:
+                self._flows.move_to_end(client)
+            try:
+                self._sock.sendto(memoryview(_buffer)[:size], client)
+            except OSError:
+                continue
+            flow.target.bytes_out += size
+
+    def _begin(self, client: Any) -> _Flow | None:
+        who = endpoint(client[0], client[1])
+        number = next(_numbers)
+        if not self._frontend.allows(client[0]):
+            self._drop(who, "source address not allowed")
+            return None
+        common = {"connection": f"udp-{number}", "client": who}
+        for target in self._frontend.order(client[0]):
+            sock = socket.socket(
+                socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM
+            )
+            sock.setblocking(False)
+            try:
+                sock.connect((target.address, target.port))
+            except OSError:  # no route to it
+                sock.close()
+                continue
+            break
+        else:
+            self._drop(who, "no target is healthy")
+            return None
+        while len(self._flows) >= FLOW_LIMIT:
+            self._end(next(iter(self._flows)))
+        flow = self._flows[client] = _Flow(sock, target, self._loop.time())
+        target.open += 1
+        target.total += 1
+        self._watch(client, flow)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._idle, self._expire)
+        self._emit({"event": "proxy-accept", **common, "local": self._frontend.local})
+        source = sock.getsockname()
+        self._emit(
+            {
+                "event": "proxy-connect",
+                **common,
+                "upstream_source": endpoint(source[0], source[1]),
+                "upstream": target.endpoint,
+                "target": target.name,
+                "reason": self._frontend.spec.balance,
+            }
+        )
+        return flow
+
+    def _watch(self, client: Any, flow: _Flow) -> None:
+        """Watches a flow's socket, anew after an error: libuv stops polling a socket that reports one."""
+        self._loop.remove_reader(flow.sock)
+        self._loop.add_reader(flow.sock, self._from_target, client, flow)
+
+    @property
+    def _idle(self) -> float:
+        return self._frontend.spec.idle_timeout or IDLE_TIMEOUT
+
+    def _drop(self, who: str, reason: str) -> None:
+        self._frontend.dropped += 1
+        self._emit({"event": "drop", "client": who, "local": self._frontend.local, "reason": reason})
+
+    def _expire(self) -> None:
+        now, idle = self._loop.time(), self._idle
+        self._timer = None
+        while self._flows:
+            client, flow = next(iter(self._flows.items()))
+            if flow.last + idle > now:
+                self._timer = self._loop.call_later(flow.last + idle - now, self._expire)
+                return
+            self._end(client)
+
+    def _end(self, client: Any) -> None:
+        flow = self._flows.pop(client)
+        self._loop.remove_reader(flow.sock)
+        flow.sock.close()
+        flow.target.open -= 1

@@ -1,0 +1,178 @@
+"""The L4 balancer's pure parts: ranges, strategies, health by a clock of the test's own."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulab.servers.l4.acl import Acl
+from emulab.servers.l4.balance import STRATEGIES, Health, HealthPolicy, Target
+from emulab.servers.l4.frontend import Frontend, parse
+
+
+@pytest.mark.parametrize(
+    ("ranges", "address", "allowed"),
+    [
+        ([], "192.0.2.1", True),
+        (["10.0.0.0/24"], "10.0.0.255", True),
+        (["10.0.0.0/24"], "10.0.1.0", False),
+        (["10.0.0.7/24"], "10.0.0.1", True),
+        (["10.0.0.0/24", "192.0.2.1/32"], "192.0.2.1", True),
+        (["0.0.0.0/0"], "192.0.2.1", True),
+        (["0.0.0.0/0"], "2001:db8::1", False),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["10.0.0.0/24"], "::ffff:10.0.0.1", True),
+        (["fe80::/10"], "fe80::1%eth0", True),
+    ],
+)
+def test_source_ranges(ranges: list[str], address: str, allowed: bool) -> None:
+    assert Acl(ranges).allows(address) is allowed
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 32), st.ip_addresses(v=4))
+def test_ranges_agree_with_ipaddress(
+    base: ipaddress.IPv4Address, bits: int, client: ipaddress.IPv4Address
+) -> None:
+    text = f"{base}/{bits}"
+    assert Acl([text]).allows(str(client)) is (client in ipaddress.ip_network(text, strict=False))
+
+
+def test_a_wrong_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"10\.0\.0\.0/33"):
+        Acl(["10.0.0.0/33"])
+
+
+def targets(*healthy: bool) -> list[Target]:
+    made = []
+    for number, well in enumerate(healthy):
+        target = Target(f"node{number}", f"10.0.0.{number}", 80)
+        target.health.healthy = well
+        made.append(target)
+    return made
+
+
+def names(order: list[Target]) -> str:
+    return "".join(target.name[-1] for target in order)
+
+
+def test_round_robin_takes_turns() -> None:
+    strategy, three = STRATEGIES["roundrobin"](), targets(True, True, True)
+    assert [names(strategy.order(three, "c")) for _ in range(4)] == ["012", "120", "201", "012"]
+
+
+def test_round_robin_skips_the_sick_and_stays_fair() -> None:
+    strategy, three = STRATEGIES["roundrobin"](), targets(True, False, True)
+    assert [names(strategy.order(three, "c")) for _ in range(4)] == ["02", "20", "02", "20"]
+    assert strategy.order(targets(False, False), "c") == []
+    assert strategy.order([], "c") == []
+
+
+def test_round_robin_survives_fewer_targets() -> None:
+    strategy = STRATEGIES["roundrobin"]()
+    five = targets(*[True] * 5)
+    for _ in range(5):
+        strategy.order(five, "c")
+    assert sorted(names(strategy.order(five[:2], "c"))) == ["0", "1"]
+
+
+def test_least_connections() -> None:
+    strategy, three = STRATEGIES["leastconn"](), targets(True, True, True)
+    three[0].open, three[1].open = 2, 1
+    assert names(strategy.order(three, "c")) == "210"
+    three[2].health.healthy = False
+    assert names(strategy.order(three, "c")) == "10"
+
+
+def test_source_keeps_a_client_at_its_target() -> None:
+    strategy, three = STRATEGIES["source"](), targets(True, True, True)
+    firsts = {client: names(strategy.order(three, client)) for client in (f"10.1.0.{n}" for n in range(50))}
+    assert {names(strategy.order(three, client)) == order for client, order in firsts.items()} == {True}
+    assert {order[0] for order in firsts.values()} == {"0", "1", "2"}
+    assert strategy.order(targets(False), "c") == []
+
+
+def test_health_flips_by_rise_and_fall() -> None:
+    policy, health = HealthPolicy(rise=2, fall=3), Health()
+    seen = [
+        (health.record(policy, passed), health.healthy)
+        for passed in (False, False, True, False, False, False)
+    ]
+    assert seen == [(False, True)] * 5 + [(True, False)]
+    seen = [(health.record(policy, passed), health.healthy) for passed in (True, False, True, True, True)]
+    assert seen == [(False, False)] * 3 + [(True, True), (False, True)]
+
+
+def test_the_next_check_is_due_from_the_beginning_of_the_last() -> None:
+    policy, health = HealthPolicy(interval=2.0), Health(now=100.0)
+    assert health.due == 100.0
+    health.begin(policy, 100.5)
+    assert health.due == 102.5
+
+
+SPEC = {
+    "socket": "tcp/203.0.113.10/80",
+    "source_ranges": ["10.0.0.0/24"],
+    "balance": "roundrobin",
+    "targets": [
+        {"name": "node1", "address": "10.0.0.11", "port": 30080},
+        {"name": "node2", "address": "10.0.0.12", "port": 30080},
+    ],
+    "health": {"interval": 1.0, "timeout": 1.0, "rise": 1, "fall": 2, "port": None},
+}
+
+
+def test_an_update_keeps_what_stays() -> None:
+    frontend = Frontend(parse(SPEC))
+    first, second = frontend.targets
+    first.health.healthy, second.total = False, 7
+    changed = {
+        **SPEC,
+        "targets": [*SPEC["targets"][1:], {"name": "node3", "address": "10.0.0.13", "port": 1}],
+    }  # type: ignore[index]
+    frontend.update(parse(changed))
+    assert frontend.targets[0] is second
+    assert [target.name for target in frontend.targets] == ["node2", "node3"]
+    frontend.update(parse(SPEC))
+    assert frontend.targets[0] is not first
+    assert frontend.targets[0].health.healthy
+
+
+def test_a_target_without_checks_is_healthy_again() -> None:
+    frontend = Frontend(parse(SPEC))
+    frontend.targets[0].health.healthy = False
+    assert names(frontend.order("c")) == "2"
+    frontend.update(parse({**SPEC, "health": None}))
+    assert sorted(names(frontend.order("c"))) == ["1", "2"]
+
+
+def test_the_strategy_changes_by_name() -> None:
+    frontend = Frontend(parse(SPEC))
+    assert [names(frontend.order("c"))[0] for _ in range(2)] == ["1", "2"]
+    frontend.update(parse(SPEC))
+    assert names(frontend.order("c"))[0] == "1"  # the turn goes on after an update
+    frontend.update(parse({**SPEC, "balance": "source"}))
+    assert len({names(frontend.order("c")) for _ in range(5)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"balance": "magic"}, "magic.*leastconn, roundrobin, source"),
+        ({"targets": [SPEC["targets"][0]] * 2}, "two targets"),  # type: ignore[index]
+        ({"source_ranges": ["nonsense"]}, "nonsense"),
+    ],
+)
+def test_a_wrong_frontend_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse({**SPEC, **change})
+
+
+def test_udp_is_not_checked_by_tcp_unless_a_port_is_named() -> None:
+    udp = {**SPEC, "socket": "udp/203.0.113.10/53"}
+    assert parse(udp).policy is None
+    policy = parse({**udp, "health": {"port": 80}}).policy
+    assert policy is not None
+    assert policy.port == 80

@@ -1,0 +1,728 @@
+"""The L4 balancer over real sockets of the loopback, on asyncio's loop and on uvloop's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import select
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulab.servers.l4 import create, tcp, udp
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+HEALTH = {"interval": 0.02, "timeout": 0.5, "rise": 1, "fall": 2, "port": None}
+
+
+def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Runs an async test on either loop, for 10 seconds at most."""
+
+    @pytest.mark.parametrize("loop", LOOPS)
+    @functools.wraps(test)
+    def run(loop: str, **arguments: Any) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.run(asyncio.wait_for(test(**arguments), 10))
+
+    own = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = inspect.Signature([own, *inspect.signature(test).parameters.values()])  # type: ignore[attr-defined]
+    return run
+
+
+def bound(address: str = "127.0.0.1", kind: str = "tcp", backlog: int = 64) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.bind((address, 0))
+    if kind == "tcp":
+        sock.listen(backlog)
+    sock.setblocking(False)
+    return sock
+
+
+def closed_port() -> int:
+    with bound() as sock:
+        return int(sock.getsockname()[1])
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not become true")
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Upstream:
+    """A TCP server whose connections a test takes by hand."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = 0
+        self.accepted: asyncio.Queue[Streams] = asyncio.Queue()
+        self.greeting = b""
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> Upstream:
+        sock = bound()
+        self.port = sock.getsockname()[1]
+        self._server = await asyncio.start_server(self._take, sock=sock, limit=2**22)
+        return self
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.greeting:
+            writer.write(self.greeting)
+        self._writers.append(writer)
+        self.accepted.put_nowait((reader, writer))
+
+    async def take(self) -> Streams:
+        return await self.accepted.get()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def abort(self) -> None:
+        self.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+class Bench:
+    """A balancer with one frontend at 127.0.0.1 and upstreams."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.server = create(self.records.append)
+        self.upstreams: list[Upstream] = []
+        self.frontend: dict[str, Any] = {}
+        self.port = 0
+        self.clients: list[asyncio.StreamWriter] = []
+
+    async def open(self, upstreams: int, kind: str = "tcp", **frontend: Any) -> None:
+        for number in range(upstreams):
+            self.upstreams.append(await Upstream(f"node{number}").open())
+        sock = bound(kind=kind)
+        self.port = sock.getsockname()[1]
+        self.frontend = {"socket": f"{kind}/127.0.0.1/{self.port}", "targets": self.targets(*self.upstreams)}
+        self.frontend |= frontend
+        await self.server.configure(self.config, {self.frontend["socket"]: sock})
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"listen": [self.frontend["socket"]], "frontends": [self.frontend]}
+
+    def targets(self, *upstreams: Upstream) -> list[dict[str, Any]]:
+        return [{"name": u.name, "address": "127.0.0.1", "port": u.port} for u in upstreams]
+
+    async def change(self, **frontend: Any) -> None:
+        self.frontend |= frontend
+        await self.server.configure(self.config, {})
+
+    async def connect(self) -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**22)
+        self.clients.append(writer)
+        return reader, writer
+
+    async def pair(self, number: int = 0) -> tuple[Streams, Streams]:
+        client = await self.connect()
+        return client, await self.upstreams[number].take()
+
+    def status(self, name: str = "node0") -> dict[str, Any]:
+        frontend = self.server.status()["frontends"][self.frontend["socket"]]
+        return frontend["targets"][name] if name else frontend
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [record for record in self.records if record["event"] == event]
+
+    def connections(self) -> int:
+        return int(self.server.status()["connections"])
+
+
+@contextlib.asynccontextmanager
+async def bench(upstreams: int = 1, **arguments: Any) -> AsyncIterator[Bench]:
+    made = Bench()
+    await made.open(upstreams, **arguments)
+    try:
+        yield made
+    finally:
+        await made.server.close()
+        for upstream in made.upstreams:
+            upstream.abort()
+        for writer in made.clients:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+        assert made.connections() == 0
+
+
+async def is_reset(reader: asyncio.StreamReader) -> bool:
+    try:
+        await reader.read()
+    except ConnectionResetError:
+        return True
+    return False
+
+
+@on_both_loops
+async def test_bytes_go_both_ways_and_are_told_of() -> None:
+    async with bench() as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair()
+        writer.write(b"question")
+        assert await up_reader.readexactly(8) == b"question"
+        up_writer.write(b"answer!")
+        assert await reader.readexactly(7) == b"answer!"
+        host, port = writer.get_extra_info("sockname")
+        source = "{}:{}".format(*up_writer.get_extra_info("peername"))
+        accept, connect = made.records
+        number = accept.pop("connection")
+        assert connect.pop("connection") == number
+        assert accept == {
+            "event": "proxy-accept",
+            "client": f"{host}:{port}",
+            "local": f"127.0.0.1:{made.port}",
+        }
+        assert connect == {
+            "event": "proxy-connect",
+            "client": f"{host}:{port}",
+            "upstream_source": source,
+            "upstream": f"127.0.0.1:{made.upstreams[0].port}",
+            "target": "node0",
+            "reason": "roundrobin",
+        }
+        status = made.status()
+        assert [status[name] for name in ("open", "total", "bytes_in", "bytes_out")] == [1, 1, 8, 7]
+        writer.close()
+        up_writer.close()
+        await until(lambda: made.status()["open"] == 0 and made.connections() == 0)
+
+
+PATTERN = bytes(range(251)) * 16384  # 4 MB; 251 is prime, so a slip of any size shows
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes, sizes: list[int]) -> None:
+    for size in sizes:
+        piece, data = data[:size], data[size:]
+        writer.write(piece)
+        await writer.drain()
+    writer.write(data)
+    writer.write_eof()
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.integers(1, 300_000), max_size=10),
+    st.lists(st.integers(1, 300_000), max_size=10),
+    st.integers(0, len(PATTERN)),
+    st.integers(0, len(PATTERN)),
+    st.sampled_from(sorted(LOOPS)),
+)
+def test_every_byte_arrives_in_order(
+    up: list[int], down: list[int], upsize: int, downsize: int, loop: str
+) -> None:
+    async def scenario() -> None:
+        async with bench() as made:
+            (reader, writer), (up_reader, up_writer) = await made.pair()
+            sent_up, sent_down = PATTERN[:upsize], PATTERN[-downsize:] if downsize else b""
+            results = await asyncio.gather(
+                _send(writer, sent_up, up), _send(up_writer, sent_down, down), up_reader.read(), reader.read()
+            )
+            assert results[2] == sent_up
+            assert results[3] == sent_down
+            status = made.status()
+            assert (status["bytes_in"], status["bytes_out"]) == (upsize, downsize)
+            await until(lambda: made.connections() == 0)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(asyncio.wait_for(scenario(), 10))
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+@on_both_loops
+async def test_half_close_leaves_the_other_way_open(first: str) -> None:
+    async with bench() as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair()
+        if first == "upstream":
+            reader, writer, up_reader, up_writer = up_reader, up_writer, reader, writer
+        writer.write(b"all I have")
+        writer.write_eof()
+        assert await up_reader.read() == b"all I have"
+        up_writer.write(PATTERN)
+        assert await reader.readexactly(len(PATTERN)) == PATTERN
+        assert made.connections() == 1
+        up_writer.write_eof()
+        assert await reader.read() == b""
+        await until(lambda: made.connections() == 0)
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+@on_both_loops
+async def test_a_reset_stays_a_reset(first: str) -> None:
+    async with bench() as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair()
+        writer.write(b"a")
+        up_writer.write(b"b")
+        assert (await up_reader.readexactly(1), await reader.readexactly(1)) == (b"a", b"b")
+        reset(writer if first == "client" else up_writer)
+        assert await is_reset(up_reader if first == "client" else reader)
+        await until(lambda: made.connections() == 0 and made.status()["open"] == 0)
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+@on_both_loops
+async def test_a_reset_after_a_half_close_is_found(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "HALF_OPEN_CHECK", 0.01)
+    async with bench() as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair()
+        if first == "upstream":
+            reader, writer, up_reader, up_writer = up_reader, up_writer, reader, writer
+        writer.write_eof()
+        await until(lambda: up_reader.at_eof())
+        await asyncio.sleep(0.03)
+        assert made.connections() == 1
+        reset(writer)
+        await until(lambda: made.connections() == 0)
+        up_writer.write(b"?")
+        with contextlib.suppress(ConnectionError):
+            await up_writer.drain()
+        await until(lambda: up_writer.transport.is_closing())
+
+
+@pytest.mark.parametrize("slow", ["client", "upstream"])
+@on_both_loops
+async def test_a_slow_reader_stops_the_sender(slow: str) -> None:
+    async with bench() as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair()
+        if slow == "client":
+            reader, writer, up_reader, up_writer = up_reader, up_writer, reader, writer
+        up_writer.transport.pause_reading()
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                writer.write(PATTERN)
+                sent += len(PATTERN)
+                await writer.drain()
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(flood(), 0.2)
+        (session,) = made.server._sessions  # type: ignore[attr-defined]
+        held = [half.transport.get_write_buffer_size() for half in (session.client, session._upstream)]
+        assert 0 < max(held) < 500_000
+        up_writer.transport.resume_reading()
+        got = 0
+        while got < sent:
+            got += len(await up_reader.read(2**20))
+        assert got == sent
+
+
+@on_both_loops
+async def test_early_data_of_both_sides_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    reach = tcp.Session._reach
+
+    async def late(self: tcp.Session, target: Any) -> tcp.Half:
+        await asyncio.sleep(0.02)
+        half = await reach(self, target)
+        await asyncio.sleep(0.02)  # the greeting comes before anyone has the half
+        return half
+
+    monkeypatch.setattr(tcp.Session, "_reach", late)
+    async with bench() as made:
+        made.upstreams[0].greeting = b"220 ready\r\n"
+        reader, writer = await made.connect()
+        writer.write(PATTERN)
+        writer.write_eof()
+        up_reader, up_writer = await made.upstreams[0].take()
+        assert await up_reader.read() == PATTERN
+        assert await reader.readexactly(11) == b"220 ready\r\n"
+        up_writer.close()
+        assert await reader.read() == b""
+        await until(lambda: made.connections() == 0)
+
+
+@pytest.mark.parametrize(("up", "down"), [(b"up", b"down"), (b"", b""), (b"up", b"")])
+@on_both_loops
+async def test_both_sides_may_end_before_they_meet(
+    up: bytes, down: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach = tcp.Session._reach
+
+    async def late(self: tcp.Session, target: Any) -> tcp.Half:
+        half = await reach(self, target)
+        await asyncio.sleep(0.03)
+        return half
+
+    monkeypatch.setattr(tcp.Session, "_reach", late)
+    async with bench() as made:
+        reader, writer = await made.connect()
+        writer.write(up)
+        writer.write_eof()
+        up_reader, up_writer = await made.upstreams[0].take()
+        up_writer.write(down)
+        up_writer.write_eof()
+        assert (await up_reader.read(), await reader.read()) == (up, down)
+        await until(lambda: made.connections() == 0)
+
+
+@on_both_loops
+async def test_a_client_that_leaves_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 3600)
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def never(self: tcp.Session, target: Any) -> tcp.Half:
+        started.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(tcp.Session, "_reach", never)
+    async with bench() as made:
+        _, writer = await made.connect()
+        await started.wait()
+        reset(writer)
+        await ended.wait()
+        await until(lambda: made.connections() == 0)
+
+
+@on_both_loops
+async def test_round_robin_and_failover() -> None:
+    async with bench(upstreams=3) as made:
+        for turn in range(6):
+            _, (_, up_writer) = await made.pair(turn % 3)
+            up_writer.close()
+        made.upstreams[1].close()
+        for turn in (0, 2, 2, 0):
+            await made.pair(turn)
+        last = made.of("proxy-connect")[7]
+        assert last["target"] == "node2"
+        assert last["reason"] == "roundrobin, after node1 Connection refused"
+        assert made.of("drop") == []
+
+
+@on_both_loops
+async def test_a_silent_target_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 0.05)
+    async with bench() as made:
+        with bound(backlog=0) as full, socket.socket() as filler:
+            filler.connect(full.getsockname())  # the backlog is full: the kernel drops further SYNs
+            with socket.socket() as second:
+                second.setblocking(False)
+                second.connect_ex(full.getsockname())
+                silent = {"name": "silent", "address": "127.0.0.1", "port": full.getsockname()[1]}
+                await made.change(targets=[silent, *made.targets(*made.upstreams)])
+                await made.pair()
+        assert made.of("proxy-connect")[0]["reason"] == "roundrobin, after silent timed out"
+
+
+@on_both_loops
+async def test_without_a_target_the_client_is_reset() -> None:
+    async with bench(upstreams=0) as made:
+        reader, writer = await made.connect()
+        assert await is_reset(reader)
+        assert made.of("drop")[0]["reason"] == "no target is healthy"
+        await made.change(targets=[{"name": "gone", "address": "127.0.0.1", "port": closed_port()}])
+        reader, writer = await made.connect()
+        assert await is_reset(reader)
+        assert made.of("drop")[1]["reason"] == "no target answers: gone Connection refused"
+        assert made.of("drop")[1]["client"] == "{}:{}".format(*writer.get_extra_info("sockname"))
+        assert made.status("")["dropped"] == 2
+        assert made.of("proxy-connect") == []
+
+
+@on_both_loops
+async def test_the_acl_refuses_before_any_byte() -> None:
+    async with bench(source_ranges=["127.0.0.2/32"]) as made:
+        reader, writer = await made.connect()
+        writer.write(b"let me in")
+        assert await is_reset(reader)
+        assert [record["event"] for record in made.records] == ["drop"]
+        assert made.records[0]["reason"] == "source address not allowed"
+        assert made.upstreams[0].accepted.empty()
+        friend = await asyncio.open_connection("127.0.0.1", made.port, local_addr=("127.0.0.2", 0))
+        friend[1].write(b"hello")
+        up_reader, _ = await made.upstreams[0].take()
+        assert await up_reader.readexactly(5) == b"hello"
+        friend[1].close()
+
+
+@on_both_loops
+async def test_health_follows_the_target() -> None:
+    async with bench(upstreams=2, health=HEALTH) as made:
+        made.upstreams[0].close()
+        await until(lambda: not made.status()["healthy"])
+        assert made.status("node1")["healthy"]
+        for _ in range(3):
+            await made.pair(1)
+        assert all(record["reason"] == "roundrobin" for record in made.of("proxy-connect")[-2:])
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", made.upstreams[0].port))
+        with sock:
+            sock.listen()
+            await until(lambda: made.status()["healthy"])
+        flips = [(record["target"], record["healthy"]) for record in made.of("health")]
+        assert flips[:2] == [("node0", False), ("node0", True)]
+
+
+@on_both_loops
+async def test_all_targets_sick_means_reset_and_checks_end_with_the_configuration() -> None:
+    async with bench(health={**HEALTH, "port": closed_port()}) as made:
+        await until(lambda: not made.status()["healthy"])
+        reader, _ = await made.connect()
+        assert await is_reset(reader)
+        await made.change(health=None)
+        assert made.status()["healthy"]
+        await made.pair()
+        await made.change(targets=[])
+        count = len(made.records)
+        await asyncio.sleep(0.05)
+        assert len(made.records) == count
+
+
+@on_both_loops
+async def test_a_removed_target_keeps_its_connections() -> None:
+    async with bench(upstreams=2) as made:
+        (reader, writer), (up_reader, up_writer) = await made.pair(0)
+        await made.change(targets=made.targets(made.upstreams[1]))
+        for _ in range(3):
+            await made.pair(1)
+        writer.write(b"still here")
+        assert await up_reader.readexactly(10) == b"still here"
+        up_writer.write(b"yes")
+        up_writer.close()
+        assert await reader.read() == b"yes"
+
+
+@on_both_loops
+async def test_a_removed_listener_accepts_no_more() -> None:
+    async with bench() as made:
+        (_, writer), (up_reader, _) = await made.pair()
+        await made.server.configure({"listen": [], "frontends": []}, {})
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        writer.write(b"on")
+        assert await up_reader.readexactly(2) == b"on"
+        assert made.connections() == 1
+
+
+@on_both_loops
+async def test_a_socket_without_a_frontend_resets() -> None:
+    async with bench() as made:
+        await made.server.configure({"listen": [made.frontend["socket"]]}, {})
+        reader, _ = await made.connect()
+        assert await is_reset(reader)
+
+
+@on_both_loops
+async def test_a_wrong_configuration_changes_nothing() -> None:
+    async with bench() as made:
+        key = made.frontend["socket"]
+        wrong: list[dict[str, Any]] = [
+            {"listen": [key, "tcp/127.0.0.1/1"], "frontends": []},
+            {"listen": ["icmp/127.0.0.1/1"], "frontends": []},
+            {"listen": [], "frontends": [made.frontend]},
+            {"listen": [key], "frontends": [{**made.frontend, "balance": "magic"}]},
+        ]
+        for config in wrong:
+            with pytest.raises(ValueError, match=r"socket|balance"):
+                await made.server.configure(config, {})
+        await made.pair()
+        extra = bound("127.0.0.2")
+        await made.server.configure(made.config, {"tcp/127.0.0.2/1": extra})
+        assert extra.fileno() == -1
+
+
+@on_both_loops
+async def test_close_waits_for_its_grace_and_then_resets() -> None:
+    async with bench() as made:
+        (first_reader, first), (first_up_reader, first_up) = await made.pair()
+        (reader, _), (up_reader, _) = await made.pair()
+        closing = asyncio.create_task(made.server.close(0.1))
+        await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        first.write(b"last words")
+        first.write_eof()
+        assert await first_up_reader.read() == b"last words"
+        first_up.close()
+        assert await first_reader.read() == b""
+        assert not closing.done()
+        assert await is_reset(reader)
+        assert await is_reset(up_reader)
+        await closing
+
+
+@on_both_loops
+async def test_close_returns_as_soon_as_all_is_done() -> None:
+    async with bench() as made:
+        (_, writer), (_, up_writer) = await made.pair()
+        writer.close()
+        up_writer.close()
+        await asyncio.wait_for(made.server.close(60), 2)
+
+
+@on_both_loops
+async def test_an_idle_connection_ends_if_asked_for() -> None:
+    async with bench(idle_timeout=0.05) as made:
+        (reader, writer), (up_reader, _) = await made.pair()
+        loop = asyncio.get_running_loop()
+        for _ in range(4):
+            await asyncio.sleep(0.02)
+            writer.write(b".")
+            await up_reader.readexactly(1)
+        since = loop.time()
+        assert await reader.read() == b""
+        assert await up_reader.read() == b""
+        assert loop.time() - since >= 0.04
+        await until(lambda: made.connections() == 0 and made.status()["open"] == 0)
+
+
+# UDP.
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """A UDP server that answers each datagram with its name and what it was sent."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.seen: list[tuple[bytes, Any]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.seen.append((data, addr))
+        self.transport.sendto(self.name + data, addr)
+
+
+@contextlib.asynccontextmanager
+async def datagram_bench(**frontend: Any) -> AsyncIterator[tuple[Bench, list[Datagrams]]]:
+    loop = asyncio.get_running_loop()
+    servers: list[Datagrams] = []
+    targets = []
+    for number in range(2):
+        sock = bound(kind="udp")
+        targets.append({"name": f"node{number}", "address": "127.0.0.1", "port": sock.getsockname()[1]})
+        _, server = await loop.create_datagram_endpoint(
+            lambda number=number: Datagrams(b"%d" % number), sock=sock
+        )  # type: ignore[misc]
+        servers.append(server)
+    async with bench(upstreams=0, kind="udp", **({"targets": targets} | frontend)) as made:
+        try:
+            yield made, servers
+        finally:
+            for server in servers:
+                server.transport.close()
+
+
+def udp_client(port: int, address: str = "127.0.0.1") -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((address, 0))
+    sock.connect(("127.0.0.1", port))
+    return sock
+
+
+async def ask(client: socket.socket, data: bytes) -> bytes:
+    client.send(data)
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 2)
+
+
+@on_both_loops
+async def test_udp_keeps_a_client_at_its_target() -> None:
+    async with datagram_bench() as (made, servers):
+        with udp_client(made.port) as first, udp_client(made.port) as second:
+            for payload in (b"a", b"", b"x" * 50_000, b"z"):
+                assert await ask(first, payload) == b"0" + payload
+                assert await ask(second, payload) == b"1" + payload
+            assert len({address for _, address in servers[0].seen}) == 1
+            connect = made.of("proxy-connect")[0]
+            assert connect["client"] == "{}:{}".format(*first.getsockname())
+            assert connect["upstream_source"] == "{}:{}".format(*servers[0].seen[0][1])
+            assert len(made.of("proxy-accept")) == len(made.of("proxy-connect")) == 2
+        status = made.status()
+        assert (status["open"], status["total"]) == (1, 1)
+        assert (status["bytes_in"], status["bytes_out"]) == (50_002, 50_006)
+
+
+@on_both_loops
+async def test_udp_flows_end_by_idleness() -> None:
+    async with datagram_bench(idle_timeout=0.05) as (made, _servers):
+        with udp_client(made.port) as client:
+            for _ in range(4):
+                assert await ask(client, b"x") == b"0x"
+                await asyncio.sleep(0.02)
+            await until(lambda: made.status()["open"] == 0)
+            assert await ask(client, b"x") == b"1x"
+
+
+@on_both_loops
+async def test_udp_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "FLOW_LIMIT", 3)
+    async with datagram_bench() as (made, _servers), contextlib.AsyncExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(udp_client(made.port))
+            assert (await ask(client, b"x"))[1:] == b"x"
+        assert made.status()["open"] + made.status("node1")["open"] == 3
+
+
+@on_both_loops
+async def test_udp_refusals_are_tolerated() -> None:
+    port = closed_port()
+    async with datagram_bench(targets=[{"name": "node0", "address": "127.0.0.1", "port": port}]) as (
+        made,
+        _servers,
+    ):
+        with udp_client(made.port) as client:
+            for _ in range(5):
+                client.send(b"anyone?")
+                await asyncio.sleep(0.005)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+                late.setblocking(False)
+                late.bind(("127.0.0.1", port))
+                client.send(b"now?")
+                await until(lambda: bool(select.select([late], [], [], 0)[0]))
+                data, source = late.recvfrom(100)
+                assert data == b"now?"
+                late.sendto(b"yes", source)
+                assert await asyncio.get_running_loop().sock_recv(client, 100) == b"yes"
+
+
+@on_both_loops
+async def test_udp_acl_drops_silently() -> None:
+    async with datagram_bench(source_ranges=["127.0.0.2/32"]) as (made, servers):
+        with udp_client(made.port) as stranger, udp_client(made.port, "127.0.0.2") as friend:
+            stranger.send(b"x")
+            assert await ask(friend, b"y") == b"0y"
+            with pytest.raises(BlockingIOError):
+                stranger.recv(10)
+        assert [data for data, _ in servers[0].seen + servers[1].seen] == [b"y"]
+        assert made.of("drop")[0]["reason"] == "source address not allowed"
+        assert made.status("")["dropped"] == 1
+
+
+@on_both_loops
+async def test_udp_without_a_target_drops() -> None:
+    async with datagram_bench(targets=[]) as (made, _servers):
+        with udp_client(made.port) as client:
+            client.send(b"x")
+            await until(lambda: bool(made.of("drop")))
