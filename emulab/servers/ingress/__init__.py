@@ -1,0 +1,30 @@
+"""The HTTP ingress: a reverse proxy that behaves like ingress-nginx with its default settings.
+
+Configuration, all of it data:
+
+* `listen`, `tls_listen`: socket keys; `tls_listen` names those of `listen` that speak TLS.
+* `rules`: mappings with `host`, `path`, `path_type`, `upstream`, `origin` (for records), `ssl_redirect`.
+* `default_upstream`: takes what no rule takes; without one that is a 404.
+* `upstreams`: by name, `{"servers": ["10.96.12.7:80", …], "balance": "roundrobin"}`; no servers is a 503.
+* `certificates`: `{"hosts": […], "certificate": PEM, "key": PEM}`; SNI picks.
+* `options`: see `config.Options`.
+
+Bytes take this way, and every step but the shells is sans-I/O:
+
+    client → downstream (shell) → request, framing → routes → compose → upstream (shell) → server
+    client ← downstream (shell) ← compose ← response                ← upstream (shell) ← server
+
+`routes` decides who gets a request, `headers` what becomes of its fields, `pages` holds the answers of
+our own, `tunnel` takes over after a 101, `tls` finds certificates, `context` is what connections share,
+`server` listens and reconfigures. Records: `proxy-accept`, `proxy-connect`, `request`, `error`.
+"""
+
+from __future__ import annotations
+
+from emulab.servers.base import Emit, Server
+from emulab.servers.ingress.server import IngressServer
+
+
+def create(emit: Emit) -> Server:
+    """A proxy that serves nothing until it is configured; it reports through `emit`."""
+    return IngressServer(emit)

@@ -1,0 +1,152 @@
+"""What becomes of header fields on their way through, both ways. Pure.
+
+Rules:
+
+* Hop-by-hop fields, and those that `Connection` names, end here (RFC 9110, section 7.6.1).
+* Towards the upstream the `X-Forwarded-*` family is ours: what the client sent under these names is
+  dropped unless `trust_forwarded` says otherwise (ingress-nginx: `use-forwarded-headers: false`). The
+  X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
+* nginx drops request fields with characters other than letters, digits and `-` in their names
+  (`underscores_in_headers off`), and `Proxy` (httpoxy); nginx answers `Expect` itself.
+* Towards the client `Date` is ours and `Server` is gone, as in ingress-nginx with its defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+
+NAMES_MAX = 4096
+"""Distinct spellings of field names that a table remembers."""
+
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
+
+
+# What to do with a field; everything but PASS and DROP is looked at by the reader. Plain numbers, not an
+# enumeration: looking up a member costs more than all else that is done for a field.
+(
+    PASS,
+    DROP,
+    HOST,
+    LENGTH,
+    CODING,
+    CONNECTION,
+    UPGRADE,
+    EXPECT,
+    REQUEST_ID,
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PORT,
+    FORWARDED_PROTO,
+) = range(13)
+
+
+class ActionTable(dict[bytes, int]):
+    """Actions by field name in whatever case it came; unknown spellings are classified once."""
+
+    def __init__(self, known: dict[bytes, int], plain_only: bool) -> None:
+        super().__init__()
+        self._known = known
+        self._plain_only = plain_only
+
+    def __missing__(self, name: bytes) -> int:
+        if self._plain_only and _PLAIN_NAME.fullmatch(name) is None:
+            action = DROP
+        else:
+            action = self._known.get(name.lower(), PASS)
+        if len(self) < NAMES_MAX:  # names come from strangers
+            self[name] = action
+        return action
+
+
+_HOP = dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer"), DROP)
+_COMMON = {
+    **_HOP,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+}
+
+REQUEST_ACTIONS = ActionTable(
+    {
+        **_COMMON,
+        b"host": HOST,
+        b"expect": EXPECT,
+        b"proxy": DROP,
+        b"x-request-id": REQUEST_ID,
+        b"x-real-ip": DROP,
+        b"x-forwarded-for": FORWARDED_FOR,
+        b"x-forwarded-host": FORWARDED_HOST,
+        b"x-forwarded-port": FORWARDED_PORT,
+        b"x-forwarded-proto": FORWARDED_PROTO,
+        b"x-forwarded-scheme": DROP,
+        b"x-original-forwarded-for": DROP,
+        b"x-scheme": DROP,
+    },
+    plain_only=True,
+)
+
+RESPONSE_ACTIONS = ActionTable(
+    {
+        **_COMMON,
+        b"date": DROP,
+        b"server": DROP,
+        b"x-pad": DROP,
+        b"x-accel-expires": DROP,
+        b"x-accel-redirect": DROP,
+        b"x-accel-limit-rate": DROP,
+        b"x-accel-buffering": DROP,
+        b"x-accel-charset": DROP,
+    },
+    plain_only=False,
+)
+
+_PER_HOP_ALREADY = frozenset({b"close", b"keep-alive", b"upgrade", b""})
+
+
+_USUAL = {b"keep-alive": [b"keep-alive"], b"close": [b"close"]}
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The elements of a comma-separated field, lower case. The list is not the caller's to change."""
+    if b"," not in value:
+        return _USUAL.get(value) or [value.strip(b" \t").lower()]
+    return [token.strip(b" \t").lower() for token in value.split(b",")]
+
+
+def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
+    """Field lines without those whose names the Connection field lists."""
+    if _PER_HOP_ALREADY.issuperset(connection):
+        return lines
+    listed = set(connection) - _PER_HOP_ALREADY
+    return [line for line in lines if line.partition(b":")[0].lower() not in listed]
+
+
+def forwarding_lines(address: str, port: str, scheme: str) -> bytes:
+    """The fields that tell the upstream who asked and how: the same for a whole connection.
+
+    `address` is the client's, `port` the one that it connected to.
+    """
+    return (
+        f"X-Real-IP: {address}\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Port: {port}\r\n"
+        f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
+    ).encode("latin-1")
+
+
+class DateLine:
+    """The Date field, made anew at most once a second."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._line = b""
+
+    def at(self, now: float) -> bytes:
+        """The line for `now`, in seconds since the epoch."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+        return self._line

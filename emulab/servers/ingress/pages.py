@@ -1,0 +1,78 @@
+"""The small HTML pages that the proxy answers with by itself.
+
+They have the shape of nginx's built-in pages, so that people and programs that recognise those
+recognise these. nginx keeps the connection after most of them, and ends it after errors that leave it
+unsure where the next request starts (`CLOSING`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from http import HTTPStatus
+
+# nginx's own numbers for a 400 with a reason of its own; only the page and the records see them.
+HEADER_TOO_LARGE = 494
+
+CLOSING = frozenset({400, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
+"""Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`)."""
+
+_REASONS = {
+    405: "Not Allowed",
+    408: "Request Time-out",
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Large",
+    503: "Service Temporarily Unavailable",
+    504: "Gateway Time-out",
+}
+
+
+def wire_status(status: int) -> int:
+    """The status that goes over the wire: 494 is a 400 to the client."""
+    return 400 if status == HEADER_TOO_LARGE else status
+
+
+def reason(status: int) -> str:
+    """The reason phrase that nginx uses for `status`."""
+    return _REASONS.get(status) or HTTPStatus(status).phrase
+
+
+@lru_cache(maxsize=64)
+def page(status: int) -> bytes:
+    """The HTML body for `status`, CRLF-separated."""
+    code = wire_status(status)
+    heading = f"{code} {reason(code)}"
+    title, note = heading, ""
+    if status == HEADER_TOO_LARGE:
+        note = "Request Header Or Cookie Too Large"
+        title = f"{code} {note}"
+    lines = ["<html>", f"<head><title>{title}</title></head>", "<body>"]
+    lines.append(f"<center><h1>{heading}</h1></center>")
+    if note:
+        lines.append(f"<center>{note}</center>")
+    lines += ["<hr><center>nginx</center>", "</body>", "</html>", ""]
+    return "\r\n".join(lines).encode()
+
+
+def answer(
+    status: int, *, date: bytes, close: bool, old: bool, head_only: bool = False, location: bytes = b""
+) -> bytes:
+    """A whole response: status line, headers and page.
+
+    `date` is a complete header line; `close` ends the connection after it; `old` says that the client
+    speaks HTTP/1.0, which must be told when the connection stays; `head_only` leaves the body out, as
+    a HEAD request wants; `location` is where a redirect leads.
+    """
+    code = wire_status(status)
+    body = page(status)
+    head = [b"HTTP/1.1 %d %s\r\n" % (code, reason(code).encode()), date]
+    head.append(b"Content-Type: text/html\r\nContent-Length: %d\r\n" % len(body))
+    if close:
+        head.append(b"Connection: close\r\n")
+    elif old:
+        head.append(b"Connection: keep-alive\r\n")
+    if location:
+        head.append(b"Location: %s\r\n" % location)
+    head.append(b"\r\n")
+    if not head_only:
+        head.append(body)
+    return b"".join(head)

@@ -1,0 +1,138 @@
+"""The server around the connections: listeners, configuration, sweeping, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from emulab.servers.base import Config, Emit
+from emulab.servers.ingress.config import Options, Snapshot, parse
+from emulab.servers.ingress.context import Context
+from emulab.servers.ingress.downstream import Downstream
+from emulab.servers.ingress.tls import CertificateStore
+
+BACKLOG = 4096
+
+
+@dataclass(slots=True)
+class Listener:
+    """One listening socket. `socket` is ours to listen on again if TLS is switched on or off."""
+
+    socket: socket.socket
+    tls: bool
+    server: asyncio.Server
+
+
+class IngressServer:
+    """An HTTP reverse proxy; see the package's docstring for its configuration."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._context = Context(emit, parse({}, {}))
+        self._certificates = CertificateStore(self._tell)
+        self._listeners: dict[str, Listener] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def _tell(self, message: str) -> None:
+        self._emit({"event": "error", "message": message})
+
+    async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+        """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
+        snapshot = parse(config, self._context.snapshot.groups)
+        missing = snapshot.listen - set(sockets) - set(self._listeners)
+        if missing:
+            raise ValueError(f"no socket for {', '.join(sorted(missing))}")
+        self._certificates.configure(snapshot.certificates)
+        self._context.snapshot = snapshot
+        self._context.pool.configure(snapshot.options, snapshot.addresses)
+        await self._listen(snapshot, sockets)
+        self._schedule()
+
+    async def _listen(self, snapshot: Snapshot, sockets: Mapping[str, socket.socket]) -> None:
+        for key in set(self._listeners) - snapshot.listen:
+            self._stop(key)
+        for key in sorted(snapshot.listen):
+            tls = key in snapshot.tls_listen
+            known = self._listeners.get(key)
+            fresh = sockets.get(key)
+            if known is not None:
+                if fresh is None and known.tls == tls:
+                    continue
+                fresh = fresh or known.socket.dup()
+                self._stop(key)
+            assert fresh is not None
+            self._listeners[key] = await self._start(fresh, tls)
+
+    async def _start(self, sock: socket.socket, tls: bool) -> Listener:
+        context = self._context
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Downstream(context, tls),
+            sock=sock.dup(),
+            ssl=self._certificates.base if tls else None,
+            backlog=BACKLOG,
+        )
+        return Listener(sock, tls, server)
+
+    def _stop(self, key: str) -> None:
+        listener = self._listeners.pop(key)
+        listener.server.close()
+        listener.socket.close()
+
+    def _schedule(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep = asyncio.get_running_loop().call_later(
+            _sweep_interval(self._context.snapshot.options), self._tick
+        )
+
+    def _tick(self) -> None:
+        self._context.sweep()
+        self._schedule()
+
+    async def close(self, grace: float = 0.0) -> None:
+        """See `base.Server`."""
+        context = self._context
+        context.closing = True
+        for key in list(self._listeners):
+            self._stop(key)
+        for client in list(context.clients):
+            client.shutdown()
+        if grace > 0 and (context.clients or context.tunnels):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await context.empty.wait()
+        for survivor in [*context.clients, *context.tunnels]:
+            survivor.abort()
+        context.pool.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        await asyncio.sleep(0)  # transports close in the loop's next turn
+
+    def status(self) -> dict[str, Any]:
+        """Counters, who is connected, and the sizes of the upstream pools."""
+        context = self._context
+        return {
+            **context.counters.as_dict(),
+            "opened": context.pool.opened,
+            "clients": len(context.clients),
+            "tunnels": len(context.tunnels),
+            "listen": sorted(self._listeners),
+            "upstreams": context.pool.sizes(),
+        }
+
+
+def _sweep_interval(options: Options) -> float:
+    """Seconds between sweeps: a tenth of the shortest time that is watched, at most half a second."""
+    shortest = min(
+        options.read_timeout,
+        options.send_timeout,
+        options.keepalive_timeout or 60.0,
+        options.header_timeout,
+        options.body_timeout,
+        options.upstream_keepalive_timeout,
+    )
+    return max(0.01, min(0.5, shortest / 10))
