@@ -1,0 +1,318 @@
+"""Who gets which address. Given once and kept: an address is written into the object that has it.
+
+Pods take the next free address of their node's range, Services one hashed from their name, so that what
+else is in a lab changes nothing for them. The same manifests give the same addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.model.clusters import Cluster, LoadBalancer
+from emulab.model.collection import Change, Objects, Put
+from emulab.model.objects import Key, Object
+from emulab.plan.state import IPAddress, IPNetwork
+
+INTERNET = IPv4Network("198.51.100.0/24")
+VPC = IPv4Network("10.0.0.0/24")
+PUBLIC_VIPS = IPv4Network("203.0.113.0/24")
+
+ROUTER_INTERNET, ROUTER_VPC = INTERNET[1], VPC[1]
+NAT_ADDRESS = PUBLIC_VIPS[1]
+RESOLVER_INTERNET, RESOLVER_VPC = INTERNET[53], VPC[2]
+DNS_ADDRESS = INTERNET[54]
+PUBLIC_LB_VIP, PUBLIC_LB_VPC = PUBLIC_VIPS[10], VPC[10]
+
+NODE_PORTS = range(30000, 32768)
+_FIRST_NODE, _FIRST_BALANCER, _FIRST_VPC_CLIENT, _FIRST_CLIENT, _FIRST_VIP = 11, 150, 200, 2, 20
+
+FIXED = {
+    ROUTER_INTERNET,
+    ROUTER_VPC,
+    NAT_ADDRESS,
+    RESOLVER_INTERNET,
+    RESOLVER_VPC,
+    DNS_ADDRESS,
+    PUBLIC_LB_VPC,
+}
+LAST_POD = "emulab.dev/last-pod-address"
+
+
+def _spread(text: str, size: int) -> int:
+    """A number below `size`, fixed for the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % size
+
+
+def _first_free(network: IPNetwork, start: int, used: set[IPAddress], who: str) -> IPAddress:
+    for index in range(start, network.num_addresses - 1):
+        if network[index] not in used:
+            return network[index]
+    raise UserError(f"{who}: no address is left in {network}")
+
+
+def pod_range(cluster: Cluster, index: int) -> tuple[IPNetwork, ...]:
+    """The pod networks (one for each of the cluster's pod CIDRs) of the node with this index (from 0).
+
+    Raises UserError when the pod CIDR is too small.
+    """
+    ranges = []
+    for cidr in cluster.pod_cidrs:
+        prefix = 24 if cidr.version == 4 else 64
+        count = 1 << max(prefix - cidr.prefixlen, 0)
+        slot = index + 1 if count > len(cluster.nodes) else index  # node1 has 10.244.1.0/24 where that fits
+        if slot >= count:
+            raise UserError(
+                f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no /{prefix} for each of"
+                f" {len(cluster.nodes)} nodes; take a larger one"
+            )
+        base = int(cidr.network_address) + (slot << (cidr.max_prefixlen - prefix))
+        ranges.append(ip_network((base, max(prefix, cidr.prefixlen))))
+    return tuple(ranges)
+
+
+def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
+    """The addresses that are missing, written into the objects that lack them. Raises UserError."""
+    return [
+        *_clients(objects),
+        *_balancers(objects),
+        *_services(objects, cluster),
+        *_pods(objects),
+    ]
+
+
+def underlay_address(o: Object) -> IPAddress | None:
+    """The address in its network that a Client, LoadBalancer or Node has been given."""
+    text = o.status.get("address")
+    return ip_address(text) if text else None
+
+
+def node_addresses(nodes: Iterable[str], taken: Iterable[IPAddress]) -> dict[str, IPAddress]:
+    """Underlay addresses for nodes, in order, around those that are taken. Raises UserError."""
+    used = {*FIXED, *taken}
+    given: dict[str, IPAddress] = {}
+    for name in nodes:
+        address = _first_free(VPC, _FIRST_NODE, used, f"node {name}")
+        used.add(address)
+        given[name] = address
+    return given
+
+
+def underlay_taken(objects: Objects) -> set[IPAddress]:
+    """Every underlay address that somebody has or asks for."""
+    used: set[IPAddress] = set(FIXED)
+    for kind in ("Client", "LoadBalancer", "Node", "Service"):
+        used.update(a for o in objects.kind(kind) if (a := underlay_address(o)))
+    for o in objects.kind("LoadBalancer"):
+        asked = LoadBalancer.of(o).address
+        if asked is not None:
+            used.add(asked)
+    return used
+
+
+def _clients(objects: Objects) -> list[Change]:
+    used = underlay_taken(objects)
+    changes: list[Change] = []
+    for o in objects.kind("Client"):
+        if underlay_address(o) is None:
+            network, start = (
+                (VPC, _FIRST_VPC_CLIENT) if o.spec.get("network") == "vpc" else (INTERNET, _FIRST_CLIENT)
+            )
+            address = _first_free(network, start, used, str(o.key))
+            used.add(address)
+            changes.append(Put(o.replace(status={**o.status, "address": str(address)})))
+    return changes
+
+
+def _vips(objects: Objects) -> set[IPAddress]:
+    used: set[IPAddress] = {NAT_ADDRESS, PUBLIC_LB_VIP}
+    for o in objects.kind("LoadBalancer"):
+        asked = LoadBalancer.of(o).address
+        if asked is not None:
+            used.add(asked)
+    for o in (*objects.kind("LoadBalancer"), *objects.kind("Service")):
+        used.update(ip_address(v) for v in (o.status.get("vip"), *ingress_ips(o)) if v)
+    return used
+
+
+def ingress_ips(service: Object) -> list[str]:
+    """The addresses in a Service's `status.loadBalancer.ingress`."""
+    entries = (service.status.get("loadBalancer") or {}).get("ingress") or ()
+    return [str(e["ip"]) for e in entries if e.get("ip")]
+
+
+def _balancers(objects: Objects) -> list[Change]:
+    """Underlay addresses and virtual ones of the balancers outside, and of Services of type LoadBalancer."""
+    used, vips = underlay_taken(objects), _vips(objects)
+    changes: list[Change] = []
+    for o in objects.kind("LoadBalancer"):
+        if underlay_address(o) is not None:
+            continue
+        balancer = LoadBalancer.of(o)
+        if balancer.network == "vpc":
+            address = balancer.address or _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
+            vip = address
+        else:
+            public = o.name == "public-lb" and PUBLIC_LB_VPC not in {
+                underlay_address(b) for b in objects.kind("LoadBalancer")
+            }
+            address = PUBLIC_LB_VPC if public else _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
+            fallback = (
+                PUBLIC_LB_VIP
+                if o.name == "public-lb"
+                else _first_free(PUBLIC_VIPS, _FIRST_VIP, vips, str(o.key))
+            )
+            vip = balancer.address or fallback
+        used.add(address)
+        vips.add(vip)
+        changes.append(Put(o.replace(status={**o.status, "address": str(address), "vip": str(vip)})))
+    for o in objects.kind("Service"):
+        if o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o):
+            address = _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
+            asked_text = o.spec.get("loadBalancerIP")
+            free = _first_free(PUBLIC_VIPS, _FIRST_VIP, vips, str(o.key))
+            vip = ip_address(asked_text) if asked_text and ip_address(asked_text) not in vips else free
+            used.add(address)
+            vips.add(vip)
+            status = {
+                **o.status,
+                "address": str(address),
+                "loadBalancer": {"ingress": [{"ip": str(vip), "ipMode": "VIP"}]},
+            }
+            changes.append(Put(o.replace(status=status)))
+    return changes
+
+
+def is_internal(service: Object) -> bool:
+    """Whether a LoadBalancer Service is served by the world's own balancers, and so gets none of its own."""
+    return service.annotations.get("emulab.dev/served-by") == "load-balancers"
+
+
+def _services(objects: Objects, cluster: Cluster) -> list[Change]:
+    services = objects.kind("Service")
+    used = {str(ip) for o in services for ip in (o.spec.get("clusterIPs") or [o.spec.get("clusterIP")]) if ip}
+    node_ports = {p.get("nodePort") for o in services for p in o.spec.get("ports") or ()} - {None}
+    node_ports |= {o.spec.get("healthCheckNodePort") for o in services}
+    changes: list[Change] = []
+    for o in services:
+        spec = dict(o.spec)
+        if spec.get("type", "ClusterIP") == "ExternalName":
+            continue
+        if not spec.get("clusterIP"):
+            spec["clusterIP"] = _cluster_ip(o.key, cluster, used)
+        if not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            spec["ports"] = _with_node_ports(o.key, spec.get("ports") or (), node_ports)
+        if spec != o.spec:
+            changes.append(Put(o.replace(spec=spec)))
+    return changes
+
+
+def _cluster_ip(key: Key, cluster: Cluster, used: set[str]) -> str:
+    network = cluster.service_cidrs[0]
+    # The lowest 16th (at most 256) is left for addresses that are asked for by number, as Kubernetes does (KEP-3070).
+    low = min(max(16, network.num_addresses // 16), 256) if network.num_addresses > 64 else 1
+    size = network.num_addresses - low - 1
+    first = _spread(f"{key.namespace}/{key.name}", size)
+    for step in range(size):
+        address = str(network[low + (first + step) % size])
+        if address not in used:
+            used.add(address)
+            return address
+    raise UserError(f"{key}: no cluster IP is left in {network}")
+
+
+def _with_node_ports(key: Key, ports: Iterable[Mapping[str, Any]], used: set[Any]) -> list[dict[str, Any]]:
+    given = []
+    for port in ports:
+        if not port.get("nodePort"):
+            size = len(NODE_PORTS)
+            first = _spread(f"{key.namespace}/{key.name}/{port.get('protocol', 'TCP')}/{port['port']}", size)
+            free = (NODE_PORTS[(first + step) % size] for step in range(size))
+            number = next((n for n in free if n not in used), None)
+            if number is None:
+                raise UserError(f"{key}: no node port is left in {NODE_PORTS.start}-{NODE_PORTS.stop - 1}")
+            used.add(number)
+            port = {**port, "nodePort": number}
+        given.append(dict(port))
+    return given
+
+
+def _pods(objects: Objects) -> list[Change]:
+    """Addresses for scheduled pods: the next one after the last given, as the host-local IPAM plugin does.
+
+    A pod that finds none stays without; its status says so.
+    """
+    nodes = {o.name: o for o in objects.kind("Node")}
+    waiting: dict[str, list[Object]] = {}
+    taken: dict[str, set[str]] = {}
+    for pod in objects.kind("Pod"):
+        node = pod.spec.get("nodeName")
+        if node not in nodes:
+            continue
+        ips = pod.status.get("podIPs")
+        if ips:
+            taken.setdefault(node, set()).update(e["ip"] for e in ips)
+        elif not pod.metadata.get("deletionTimestamp") and pod.status.get("phase") not in (
+            "Succeeded",
+            "Failed",
+        ):
+            waiting.setdefault(node, []).append(pod)
+    changes: list[Change] = []
+    for name, pods in waiting.items():
+        node = nodes[name]
+        networks = [ip_network(c) for c in node.spec.get("podCIDRs") or ()]
+        used = taken.get(name, set())
+        last = node.annotations.get(LAST_POD, "")
+        for pod in pods:
+            own = [] if pod.spec.get("hostNetwork") else networks
+            found = [a for network in own if (a := _next_address(network, last, used))]
+            if pod.spec.get("hostNetwork"):
+                found = [str(node.status["address"])]
+            elif len(found) < len(networks) or not found:
+                changes += _without_address(pod, name)
+                continue
+            ips = [{"ip": a} for a in found]
+            if own:
+                last = ips[0]["ip"]
+            used.update(e["ip"] for e in ips)
+            host = node.status.get("address", "")
+            status = {
+                **pod.status,
+                "podIP": ips[0]["ip"],
+                "podIPs": ips,
+                "hostIP": host,
+                "hostIPs": [{"ip": host}],
+            }
+            changes.append(Put(pod.replace(status=status)))
+        if last != node.annotations.get(LAST_POD, ""):
+            metadata = {**node.metadata, "annotations": {**node.annotations, LAST_POD: last}}
+            changes.append(Put(node.replace(metadata=metadata)))
+    return changes
+
+
+def _next_address(network: IPNetwork, last: str, used: set[str]) -> str | None:
+    size = (
+        min(network.num_addresses, 1 << 16) - 3
+    )  # without the network's own, the gateway's and the broadcast one
+    start = (
+        int(ip_address(last)) - int(network.network_address) - 1
+        if last and ip_address(last) in network
+        else 0
+    )
+    for step in range(size):
+        address = str(network[2 + (start + step) % size])
+        if address not in used:
+            return address
+    return None
+
+
+def _without_address(pod: Object, node: str) -> list[Change]:
+    message = f"failed to set up pod network: no address is left in the pod range of {node}"
+    if pod.status.get("message") == message:
+        return []
+    return [Put(pod.replace(status={**pod.status, "reason": "FailedCreatePodSandBox", "message": message}))]

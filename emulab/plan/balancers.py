@@ -1,0 +1,93 @@
+"""The L4 balancers outside the cluster: those asked for, and one for each Service of type LoadBalancer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from emulab.model.clusters import Cluster, LoadBalancer
+from emulab.model.collection import Objects
+from emulab.model.objects import Key, Object
+from emulab.model.services import IPNetwork, Service
+from emulab.plan.addressing import ingress_ips, is_internal
+from emulab.plan.draft import Draft
+from emulab.plan.nodes import Node
+from emulab.plan.state import Server
+from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.plan.topology import plug_balancer
+
+HEALTH = {"interval": 1.0, "timeout": 1.0, "rise": 1, "fall": 2, "port": None}
+
+
+def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
+    """Places and configurations of all balancers."""
+    nodes = list(nodes)
+    for o in objects.kind("LoadBalancer"):
+        if not o.status.get("address"):
+            continue
+        balancer = LoadBalancer.of(o)
+        plug_balancer(draft, o.name, o.status["address"], o.status["vip"], cluster)
+        frontends = [
+            _frontend("tcp", o.status["vip"], port, node_port, balancer.source_ranges, nodes)
+            for port, node_port in _forwarded(objects, balancer)
+        ]
+        _add_server(draft, o.name, frontends)
+    for o in objects.kind("Service"):
+        if o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o):
+            service = Service.of(o)
+            place = service_place(o)
+            plug_balancer(draft, place, o.status["address"], ingress_ips(o)[0], cluster)
+            frontends = [
+                _frontend(
+                    p.protocol.lower(), vip, p.port, p.node_port, service.load_balancer_source_ranges, nodes
+                )
+                for vip in ingress_ips(o)[:1]
+                for p in service.ports
+                if p.node_port and p.protocol in ("TCP", "UDP")
+            ]
+            _add_server(draft, place, frontends)
+
+
+def service_place(service: Object) -> str:
+    """The place of a LoadBalancer Service's balancer: `lb-NAMESPACE-NAME`, shortened with a hash when long."""
+    name = f"lb-{service.namespace}-{service.name}"
+    return name if len(name) <= 63 else name[:54] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _forwarded(objects: Objects, balancer: LoadBalancer) -> list[tuple[int, int]]:
+    """The balancer's ports and the node port behind each; a port that leads nowhere has node port 0."""
+    if balancer.target.ingress:
+        service = _service(objects, INGRESS_NAMESPACE, INGRESS_NAME)
+        by_port = {p.port: p.node_port for p in service.ports} if service else {}
+        return [(port, by_port.get(port, 0)) for port in balancer.ports]
+    service = _service(objects, balancer.target.namespace, balancer.target.service)
+    wanted = balancer.target.port
+    match = next((p for p in service.ports if wanted in (p.port, p.name)), None) if service else None
+    return [(port, match.node_port if match else 0) for port in balancer.ports]
+
+
+def _service(objects: Objects, namespace: str, name: str) -> Service | None:
+    o = objects.get(Key("Service", namespace, name))
+    return Service.of(o) if o else None
+
+
+def _frontend(
+    protocol: str, vip: str, port: int, node_port: int, sources: tuple[IPNetwork, ...], nodes: list[Node]
+) -> dict[str, Any]:
+    targets = (
+        [{"name": n.name, "address": str(n.address), "port": node_port} for n in nodes] if node_port else []
+    )
+    return {
+        "socket": f"{protocol}/{vip}/{port}",
+        "source_ranges": [str(r) for r in sources],
+        "balance": "roundrobin",
+        "targets": targets,
+        "health": HEALTH,
+    }
+
+
+def _add_server(draft: Draft, place: str, frontends: Sequence[Mapping[str, Any]]) -> None:
+    listen = [f["socket"] for f in frontends]
+    config = {"listen": listen, "frontends": list(frontends)}
+    draft.servers[place] = Server(place, "l4", place, config, dict.fromkeys(listen, place))

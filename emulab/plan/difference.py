@@ -1,0 +1,185 @@
+"""What to remove and what to add to come from one network state to another, in a workable order.
+
+The order is one list: an item may need those of earlier ranks (a route needs its link and an address), so
+adding goes up the ranks and removing goes down. What vanishes by itself with its namespace or link
+is not removed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from emulab.plan.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Item,
+    Namespace,
+    Neighbour,
+    Network,
+    Route,
+    Ruleset,
+    Veth,
+    Vxlan,
+)
+
+RANKS: dict[type, int] = {
+    Bridge: 0,  # masters first: a veth names its bridge when it is born
+    Veth: 1,
+    Vxlan: 2,  # names its underlay device
+    Address: 3,
+    Neighbour: 4,
+    ForwardingEntry: 5,
+    Route: 6,  # needs the link up and, with a gateway, an address in the gateway's network
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChange:
+    """The difference of two network states. Items are in the order in which they are to be done."""
+
+    remove_rulesets: tuple[tuple[str, str], ...]  # namespace, table
+    make_room: tuple[Item, ...]  # removed before the adding: something added takes their slot
+    remove: tuple[Item, ...]
+    remove_namespaces: tuple[str, ...]
+    add_namespaces: tuple[Namespace, ...]
+    add: tuple[Item, ...]
+    rulesets: tuple[tuple[tuple[str, str], Ruleset | None, Ruleset], ...]  # key, before, after
+
+    @property
+    def empty(self) -> bool:
+        return not any(
+            (
+                *(self.remove_rulesets, self.make_room, self.remove, self.remove_namespaces),
+                *(self.add_namespaces, self.add, self.rulesets),
+            )
+        )
+
+
+def _order(item: Item) -> tuple[object, ...]:
+    # Routes: on-link ones before those with a gateway, which must be reachable when they are added.
+    gateway = isinstance(item, Route) and item.gateway is not None
+    return (RANKS[type(item)], gateway, repr(item))
+
+
+def _slots(item: Item) -> tuple[tuple[object, ...], ...]:
+    """What the kernel lets exist once: two items with a slot in common can't be there together."""
+    match item:
+        case Veth():
+            return (("link", item.namespace, item.name), ("link", item.peer_namespace, item.peer))
+        case Bridge() | Vxlan():
+            return (("link", item.namespace, item.name),)
+        case Route():
+            return (("route", item.namespace, item.destination),)
+        case Neighbour() | Address():
+            return ((type(item), item.namespace, item.link, item.address),)
+        case ForwardingEntry():
+            return (("fdb", item.namespace, item.link, item.mac),)
+
+
+def dead_links(removed: Iterable[Item]) -> set[tuple[str, str]]:
+    """Namespace and name of every link end that goes when `removed` goes."""
+    dead: set[tuple[str, str]] = set()
+    for item in removed:
+        if isinstance(item, Bridge | Veth | Vxlan):
+            dead.add((item.namespace, item.name))
+        if isinstance(item, Veth):
+            dead.add((item.peer_namespace, item.peer))
+    return dead
+
+
+def difference(before: Network, after: Network) -> NetworkChange:
+    """The changes that turn `before` into `after`. Pure; empty when they are equal."""
+    gone = before.namespaces.keys() - after.namespaces.keys()
+    # A namespace whose sysctls differ would have to be made anew; nothing plans that.
+    born = [n for name, n in after.namespaces.items() if name not in before.namespaces]
+    removed = before.items - after.items
+    added = after.items - before.items
+    taken = {slot for i in added for slot in _slots(i)}
+    make_room = [i for i in removed if any(slot in taken for slot in _slots(i))]
+    dead = dead_links(i for i in removed)
+
+    def vanishes(item: Item) -> bool:
+        if isinstance(item, Veth):  # one end is enough to remove a pair; a living end does it at once
+            return item.namespace in gone and item.peer_namespace in gone
+        if item.namespace in gone:
+            return True
+        return (
+            isinstance(item, Address | Neighbour | ForwardingEntry | Route)
+            and (item.namespace, item.link) in dead
+        )
+
+    later = removed - set(make_room)
+    return NetworkChange(
+        remove_rulesets=tuple(k for k in before.rulesets if k not in after.rulesets and k[0] not in gone),
+        make_room=tuple(sorted(make_room, key=_order, reverse=True)),
+        remove=tuple(sorted((i for i in later if not vanishes(i)), key=_order, reverse=True)),
+        remove_namespaces=tuple(n for n in before.namespaces if n in gone),
+        add_namespaces=tuple(born),
+        add=tuple(sorted(added, key=_order)),
+        rulesets=tuple(
+            (key, before.rulesets.get(key), ruleset)
+            for key, ruleset in after.rulesets.items()
+            if before.rulesets.get(key) is not ruleset and before.rulesets.get(key) != ruleset
+        ),
+    )
+
+
+def ruleset_script(before: Ruleset | None, after: Ruleset) -> str:
+    """The nft commands, one transaction, that turn `before` (None: nothing there) into `after`."""
+    table = f"{after.family} {after.table}"
+    if before is None:
+        lines = [f"add table {table}"]
+        lines += [
+            f"add {c.kind} {table} {name} {{ {c.declaration} }}" for name, c in after.collections.items()
+        ]
+        lines += _chains(table, {}, after.chains)
+        lines += [
+            line for name, c in after.collections.items() for line in _elements(table, name, {}, c.elements)
+        ]
+        return "\n".join(lines) + "\n"
+    lines = []
+    for name, c in after.collections.items():
+        if name not in before.collections:
+            lines.append(f"add {c.kind} {table} {name} {{ {c.declaration} }}")
+    lines += _chains(table, before.chains, after.chains)
+    for name, c in after.collections.items():
+        old = before.collections.get(name)
+        lines += _elements(table, name, old.elements if old else {}, c.elements)
+    lines += [f"flush chain {table} {name}" for name in before.chains if name not in after.chains]
+    lines += [f"delete chain {table} {name}" for name in before.chains if name not in after.chains]
+    for name, c in before.collections.items():
+        if name not in after.collections:
+            lines.append(f"delete {c.kind} {table} {name}")
+    return "\n".join(lines) + "\n"
+
+
+def _chains(
+    table: str, before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    lines = []
+    for name, (declaration, *_) in after.items():
+        if name not in before:
+            lines.append(f"add chain {table} {name} {declaration}".rstrip())
+    for name, (_, *rules) in after.items():
+        old = before.get(name)
+        if old is not None and old[1:] == tuple(rules):
+            continue
+        if old is not None:
+            lines.append(f"flush chain {table} {name}")
+        lines += [f"add rule {table} {name} {rule}" for rule in rules]
+    return lines
+
+
+def _elements(table: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    gone = [k for k, v in before.items() if after.get(k) != v]
+    new = [(k, v) for k, v in after.items() if before.get(k) != v]
+    lines = []
+    # Many elements a command: one command an element costs libnftables a look-up of the set each.
+    for start in range(0, len(gone), 1000):
+        lines.append(f"delete element {table} {name} {{ {', '.join(gone[start : start + 1000])} }}")
+    for start in range(0, len(new), 1000):
+        part = ", ".join(f"{k} : {v}" if v else k for k, v in new[start : start + 1000])
+        lines.append(f"add element {table} {name} {{ {part} }}")
+    return lines

@@ -1,0 +1,190 @@
+"""What the three DNS servers answer: the public zones, the resolver's private ones, the cluster's.
+
+The cluster's names follow the Kubernetes DNS specification 1.1.0 (kubernetes/dns): Services, endpoints of
+headless ones, SRV for named ports, PTR, and CoreDNS' pod records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any
+
+from emulab.model.clusters import Cluster, Zone
+from emulab.model.collection import Objects
+from emulab.model.ingresses import Ingress
+from emulab.model.services import EndpointSlice, Service
+from emulab.plan import addressing as at
+from emulab.plan.draft import Draft
+from emulab.plan.endpoints import endpoints_of, slices_by_service
+from emulab.plan.state import IPAddress, Server
+
+TTL = 5  # seconds; CoreDNS' kubernetes plugin
+PUBLISHED_TTL = 30
+LB_DOMAIN = "lb.test"
+HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
+
+Record = list[Any]  # name, type, data, ttl
+
+
+def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> list[str]:
+    return [f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp")]
+
+
+def plan_public_dns(draft: Draft, objects: Objects) -> None:
+    """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
+    zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
+    private: list[dict[str, Any]] = []
+    for o in objects.kind("Zone"):
+        zone = Zone.of(o)
+        origin = zone.name.rstrip(".") + "."
+        records = [[_absolute(r.name, origin), r.type, r.value, r.ttl] for r in zone.records]
+        if zone.visibility == "private":
+            private.append({"origin": origin, "clients": [str(at.VPC)], "records": records})
+        else:
+            zones.setdefault(origin, []).extend(records)
+    for name, address in published_names(objects):
+        origin = max((z for z in zones if _inside(name, z)), key=len)
+        zones[origin].append([name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL])
+    config = {
+        "zones": [{"origin": o, "clients": None, "records": r} for o, r in zones.items()],
+        "forward": None,
+    }
+    _server(draft, "dns", [at.DNS_ADDRESS], {**config, "recursion": False})
+    _server(
+        draft,
+        "resolver",
+        [at.RESOLVER_INTERNET, at.RESOLVER_VPC],
+        {"zones": private, "forward": [f"{at.DNS_ADDRESS}:53"], "recursion": True},
+    )
+
+
+def _server(draft: Draft, name: str, addresses: Iterable[IPAddress], config: dict[str, Any]) -> None:
+    listen = _listen(addresses)
+    draft.servers[name] = Server(name, "dns", name, {"listen": listen, **config}, dict.fromkeys(listen, name))
+
+
+def _inside(name: str, origin: str) -> bool:
+    return origin == "." or name == origin or name.endswith("." + origin)
+
+
+def _absolute(name: str, origin: str) -> str:
+    if name in ("@", ""):
+        return origin
+    return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
+
+
+def published_names(objects: Objects) -> list[tuple[str, str]]:
+    """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
+    vips = {o.name: str(o.status.get("vip", "")) for o in objects.kind("LoadBalancer")}
+    found: dict[tuple[str, str], None] = {}
+    for o in objects.kind("Ingress"):
+        ingress = Ingress.of(o)
+        vip = vips.get(ingress.load_balancer)
+        hosts = {r.host for r in ingress.rules if r.host}
+        for host in sorted(hosts) if vip else ():
+            found[f"{host}.".lower(), vip or ""] = None
+    for o in objects.kind("Service"):
+        if o.spec.get("type") != "LoadBalancer" or at.is_internal(o):
+            continue
+        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
+        names += [
+            f"{n.strip().rstrip('.')}."
+            for n in o.annotations.get(HOSTNAME_ANNOTATION, "").split(",")
+            if n.strip()
+        ]
+        for ip in at.ingress_ips(o):
+            found.update({(name, ip): None for name in names})
+    return list(found)
+
+
+def cluster_dns_config(objects: Objects, cluster: Cluster) -> dict[str, Any]:
+    """The configuration of the cluster DNS, without its listeners."""
+    domain = cluster.cluster_domain.rstrip(".") + "."
+    names = _ClusterNames(domain)
+    slices = slices_by_service(objects)
+    for o in objects.kind("Service"):
+        service = Service.of(o)
+        names.service(service, slices.get((service.namespace, service.name), []))
+    for pod in objects.kind("Pod"):
+        for entry in pod.status.get("podIPs") or ():
+            dashed = entry["ip"].replace(".", "-").replace(":", "-")
+            names.forward.append([f"{dashed}.{pod.namespace}.pod.{domain}", "A", entry["ip"], TTL])
+    names.forward.append([f"dns-version.{domain}", "TXT", "1.1.0", TTL])
+    reverse = [{"origin": o, "clients": None, "records": r} for o, r in names.reverse_zones().items()]
+    return {
+        "zones": [{"origin": domain, "clients": None, "records": names.forward}, *reverse],
+        "forward": [f"{at.RESOLVER_VPC}:53"],
+        "recursion": True,
+        "cache": {"max_ttl": 30},  # CoreDNS' `cache 30`
+    }
+
+
+class _ClusterNames:
+    """Forward and reverse records of the cluster's zone."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        self.forward: list[Record] = []
+        self.reverse: list[Record] = []
+
+    def service(self, service: Service, slices: list[EndpointSlice]) -> None:
+        name = f"{service.name}.{service.namespace}.svc.{self.domain}"
+        if service.type == "ExternalName":
+            self.forward.append([name, "CNAME", service.external_name.rstrip(".") + ".", TTL])
+        elif service.headless:
+            self._headless(name, service, slices)
+        else:
+            for ip in service.cluster_ips:
+                self._address(name, str(ip))
+                self.reverse.append([_reverse_name(ip), "PTR", name, TTL])
+            for port in service.ports:
+                if port.name:
+                    srv = f"_{port.name}._{port.protocol.lower()}.{name}"
+                    self.forward.append([srv, "SRV", f"0 100 {port.port} {name}", TTL])
+
+    def _address(self, name: str, ip: str) -> None:
+        self.forward.append([name, "AAAA" if ":" in ip else "A", ip, TTL])
+
+    def _headless(self, name: str, service: Service, slices: list[EndpointSlice]) -> None:
+        """A record for each endpoint, named by its hostname or by its dashed address."""
+        seen: set[str] = set()
+        for view in slices:
+            for endpoint in view.endpoints:
+                ready = endpoint.ready or service.publish_not_ready_addresses
+                if not endpoint.addresses or not ready or view.address_type == "FQDN":
+                    continue
+                ip = endpoint.addresses[0]
+                own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
+                if own not in seen:
+                    seen.add(own)
+                    self._address(name, ip)
+                    self._address(own, ip)
+                    if endpoint.hostname:
+                        self.reverse.append([_reverse_name(ip_address(ip)), "PTR", own, TTL])
+        for port in service.ports:
+            if not port.name:
+                continue
+            srv = f"_{port.name}._{port.protocol.lower()}.{name}"
+            for _, endpoint, number in endpoints_of(slices, port):
+                if endpoint.ready or service.publish_not_ready_addresses:
+                    ip = endpoint.addresses[0]
+                    own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
+                    self.forward.append([srv, "SRV", f"0 100 {number.port} {own}", TTL])
+
+    def reverse_zones(self) -> dict[str, list[Record]]:
+        """The reverse records; the zones are the whole reverse trees, as in CoreDNS' stock configuration."""
+        zones: dict[str, list[Record]] = {"in-addr.arpa.": [], "ip6.arpa.": []}
+        for record in self.reverse:
+            zones["ip6.arpa." if record[0].endswith("ip6.arpa.") else "in-addr.arpa."].append(record)
+        return zones
+
+
+def _reverse_name(ip: IPAddress) -> str:
+    return ip.reverse_pointer + "."
+
+
+def cluster_dns_server(name: str, namespace: str, address: str, config: dict[str, Any]) -> Server:
+    """The server in one of the cluster DNS's pods."""
+    listen = _listen([address])
+    return Server(name, "dns", namespace, {"listen": listen, **config}, dict.fromkeys(listen, namespace))

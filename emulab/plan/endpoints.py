@@ -1,0 +1,98 @@
+"""From Services and EndpointSlices to what a proxy needs: addresses to translate, and to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from emulab.model.collection import Objects
+from emulab.model.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
+from emulab.plan.addressing import ingress_ips
+from emulab.plan.state import IPAddress
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """Where a connection to a Service may go."""
+
+    address: IPAddress
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoute:
+    """One port of one Service: where it is reached, and by what it is served."""
+
+    namespace: str
+    name: str
+    port: ServicePort
+    cluster_ips: tuple[IPAddress, ...]
+    external_ips: tuple[IPAddress, ...]  # externalIPs and those of a load balancer
+    node_port: int  # 0: none
+    targets: tuple[Target, ...]
+
+
+def slices_by_service(objects: Objects) -> dict[tuple[str, str], list[EndpointSlice]]:
+    """The EndpointSlices of each Service (namespace, name)."""
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for o in objects.kind("EndpointSlice"):
+        view = EndpointSlice.of(o)
+        if view.service:
+            found.setdefault((view.namespace, view.service), []).append(view)
+    return found
+
+
+def service_routes(objects: Objects) -> list[ServiceRoute]:
+    """Every Service port that kube-proxy programs: not headless, not ExternalName."""
+    slices = slices_by_service(objects)
+    routes = []
+    for o in objects.kind("Service"):
+        service = Service.of(o)
+        if service.type == "ExternalName" or service.headless or not service.cluster_ips:
+            continue
+        own = slices.get((service.namespace, service.name), [])
+        external = (*service.external_ips, *(ip_address(ip) for ip in ingress_ips(o)))
+        routes += [
+            ServiceRoute(
+                service.namespace,
+                service.name,
+                port,
+                service.cluster_ips,
+                external,
+                port.node_port,
+                tuple(usable_targets(own, port)),
+            )
+            for port in service.ports
+        ]
+    return routes
+
+
+def usable_targets(slices: Iterable[EndpointSlice], port: ServicePort) -> list[Target]:
+    """The ready endpoints of a Service port; where there are none, those that serve while terminating (KEP-1669)."""
+    ready: set[Target] = set()
+    fallback: set[Target] = set()
+    for view, endpoint, number in endpoints_of(slices, port):
+        if view.address_type == "FQDN":
+            continue
+        # One address stands for one endpoint (EndpointSlice API: all but the first are to be ignored).
+        target = Target(ip_address(endpoint.addresses[0]), number.port)
+        if endpoint.ready:
+            ready.add(target)
+        elif endpoint.serving and endpoint.terminating:
+            fallback.add(target)
+    return sorted(ready or fallback)
+
+
+def endpoints_of(
+    slices: Iterable[EndpointSlice], port: ServicePort
+) -> list[tuple[EndpointSlice, Endpoint, EndpointPort]]:
+    """Endpoints of the slices that have a port of the Service port's name and protocol."""
+    return [
+        (view, endpoint, number)
+        for view in slices
+        for number in view.ports
+        if number.name == port.name and number.protocol == port.protocol
+        for endpoint in view.endpoints
+        if endpoint.addresses
+    ]

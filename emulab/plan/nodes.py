@@ -1,0 +1,167 @@
+"""Nodes: the objects that a Cluster's `nodes` become, and their namespaces, overlay and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
+
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Change, Delete, Objects, Put
+from emulab.model.objects import Object
+from emulab.plan import addressing as at
+from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
+from emulab.plan.state import (
+    Address,
+    ForwardingEntry,
+    IPAddress,
+    IPNetwork,
+    Neighbour,
+    Place,
+    Route,
+    Ruleset,
+    Veth,
+    Vxlan,
+)
+from emulab.plan.topology import VPC_RESOLV, plug_vpc
+
+VXLAN_OVERHEAD = 50  # bytes: outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
+VXLAN_PORT = 8472  # Linux's and flannel's; IANA's is 4789
+VXLAN_DEVICE = "flannel.1"
+VNI = 1
+POD_GATEWAY = IPv4Address("169.254.1.1")
+MAX_PODS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the planners need to know of a Node object."""
+
+    name: str
+    address: IPAddress
+    pod_ranges: tuple[IPNetwork, ...]
+
+    @staticmethod
+    def of(o: Object) -> Node:
+        ranges = tuple(ip_network(c) for c in o.spec["podCIDRs"])
+        return Node(o.name, ip_address(o.status["address"]), ranges)
+
+
+def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
+    """Node objects that are missing or no longer asked for. Raises UserError."""
+    there = {o.name: o for o in objects.kind("Node")}
+    addresses = at.node_addresses(
+        [n.name for n in cluster.nodes if n.name not in there], at.underlay_taken(objects)
+    )
+    changes: list[Change] = []
+    for index, spec in enumerate(cluster.nodes):
+        if spec.name not in there:
+            labels = {
+                "kubernetes.io/hostname": spec.name,
+                "kubernetes.io/os": "linux",
+                **({"topology.kubernetes.io/zone": spec.zone} if spec.zone else {}),
+                **spec.labels,
+            }
+            changes.append(
+                Put(_node_object(spec.name, labels, at.pod_range(cluster, index), addresses[spec.name]))
+            )
+    wanted = {n.name for n in cluster.nodes}
+    changes += [Delete(o.key) for name, o in there.items() if name not in wanted]
+    return changes
+
+
+def _node_object(
+    name: str, labels: dict[str, str], ranges: tuple[IPNetwork, ...], address: IPAddress
+) -> Object:
+    cidrs = [str(r) for r in ranges]
+    pods = str(min(MAX_PODS, ranges[0].num_addresses - 3))
+    return Object(
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs},
+            "status": {
+                "address": str(address),
+                "addresses": [
+                    {"type": "InternalIP", "address": str(address)},
+                    {"type": "Hostname", "address": name},
+                ],
+                "allocatable": {"pods": pods},
+                "capacity": {"pods": pods},
+                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+            },
+        }
+    )
+
+
+def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster, proxy_rules: Ruleset) -> list[Node]:
+    """Namespaces, underlay, overlay and rules of every node."""
+    nodes = [Node.of(o) for o in objects.kind("Node")]
+    masquerade = _pod_masquerade(cluster)
+    connect = NETWORK_MODES[cluster.network_mode]
+    for node in nodes:
+        plug_vpc(draft, node.name, node.address, cluster, FORWARDER)
+        draft.place(node.name, "node", [node.address], VPC_RESOLV)
+        draft.ruleset(node.name, proxy_rules)
+        draft.ruleset(node.name, masquerade)
+        connect(draft, node, [n for n in nodes if n.name != node.name], cluster)
+    return nodes
+
+
+def _pod_masquerade(cluster: Cluster) -> Ruleset:
+    """What pods send out of the cluster leaves with their node's address, as flannel's --ip-masq does it."""
+    pods = ", ".join(str(c) for c in cluster.pod_cidrs if c.version == 4)
+    rule = f'oifname "eth0" ip saddr {{ {pods} }} ip daddr != {{ {pods} }} masquerade fully-random'
+    chain = "{ type nat hook postrouting priority 110 ; policy accept ; }"
+    return Ruleset("ip", "pod-masquerade", {"postrouting": (chain, rule)})
+
+
+def _vxlan(draft: Draft, node: Node, others: list[Node], cluster: Cluster) -> None:
+    """flannel's way: one device, and for each other node a route, a neighbour and a forwarding entry."""
+    own = mac(node.name, VXLAN_DEVICE)
+    mtu = pod_mtu(cluster)
+    draft.add(Vxlan(node.name, VXLAN_DEVICE, own, mtu, VNI, node.address, VXLAN_PORT, "eth0"))
+    draft.address(node.name, VXLAN_DEVICE, node.pod_ranges[0].network_address)
+    for other in others:
+        vtep = mac(other.name, VXLAN_DEVICE)
+        gateway = other.pod_ranges[0].network_address
+        draft.add(
+            Neighbour(node.name, VXLAN_DEVICE, gateway, vtep),
+            ForwardingEntry(node.name, VXLAN_DEVICE, vtep, other.address),
+            Route(node.name, other.pod_ranges[0], VXLAN_DEVICE, gateway, onlink=True),
+        )
+
+
+def _routed(draft: Draft, node: Node, others: list[Node], cluster: Cluster) -> None:
+    """No encapsulation: the other nodes are the next hops of their pods (flannel's host-gw)."""
+    for other in others:
+        draft.add(Route(node.name, other.pod_ranges[0], "eth0", other.address))
+
+
+NETWORK_MODES: dict[str, Callable[[Draft, Node, list[Node], Cluster], None]] = {
+    "vxlan": _vxlan,
+    "routed": _routed,
+}
+
+
+def pod_mtu(cluster: Cluster) -> int:
+    """The MTU of pod links in bytes: what the underlay leaves after encapsulation."""
+    return cluster.mtu - (VXLAN_OVERHEAD if cluster.network_mode == "vxlan" else 0)
+
+
+def plan_pod_link(draft: Draft, place: Place, node: Node, identity: str, mtu: int) -> None:
+    """A pod's veth pair, routed on the node (no bridge: every packet between pods meets the node's rules)."""
+    pod = place.namespace
+    address = place.addresses[0]
+    link = interface_name("veth", identity)
+    gateway_mac = mac(node.name, link)
+    draft.namespace(pod)
+    own_mac = "0a:58:" + ":".join(f"{b:02x}" for b in address.packed[-4:])
+    draft.add(
+        Veth(node.name, link, gateway_mac, pod, "eth0", own_mac, mtu),
+        Route(node.name, ip_network(address), link),
+        Address(pod, "eth0", ip_interface(address)),
+        Neighbour(pod, "eth0", POD_GATEWAY, gateway_mac),
+        Route(pod, default_network(POD_GATEWAY), "eth0", POD_GATEWAY, onlink=True),
+    )

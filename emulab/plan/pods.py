@@ -1,0 +1,198 @@
+"""Pods: their places, links, and the stand-ins that answer for containers without a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.ingresses import Ingress
+from emulab.model.objects import Object
+from emulab.model.selectors import matches_labels
+from emulab.model.services import Service
+from emulab.model.workloads import Container, PodSpec
+from emulab.plan.addressing import RESOLVER_VPC
+from emulab.plan.draft import Draft
+from emulab.plan.nodes import Node, plan_pod_link, pod_mtu
+from emulab.plan.state import IPAddress, Place, Server
+from emulab.plan.system import SERVER_IMAGES, cluster_dns_address
+
+STANDINS = "stand-ins"
+
+
+def place_name(pod: Object) -> str:
+    """A pod's name as a place: `NAMESPACE.POD`, as below /run/netns after the lab's name."""
+    return f"{pod.namespace}.{pod.name}"
+
+
+def identity(pod: Object) -> str:
+    """What tells a pod from one of the same name before or after it."""
+    return f"{pod.namespace}.{pod.name}~{str(pod.metadata.get('uid', ''))[:8]}"
+
+
+def pod_addresses(pod: Object) -> tuple[IPAddress, ...]:
+    return tuple(ip_address(e["ip"]) for e in pod.status.get("podIPs") or ())
+
+
+def has_network(pod: Object) -> bool:
+    """Whether the pod's sandbox must exist: it has an address and hasn't ended."""
+    return bool(pod.status.get("podIPs")) and pod.status.get("phase") not in ("Succeeded", "Failed")
+
+
+def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
+    """Where a pod's programs run, and what they resolve names by."""
+    addresses = pod_addresses(pod)
+    namespace = spec.node_name if spec.host_network else identity(pod)
+    hostname = spec.node_name if spec.host_network else (spec.hostname or pod.name)[:63]
+    return Place(
+        name=place_name(pod),
+        namespace=namespace,
+        hostname=hostname,
+        resolv_conf=resolv_conf(pod.namespace, spec, cluster),
+        hosts=_hosts(pod, spec, hostname, addresses, cluster),
+        addresses=addresses,
+        kind="pod",
+    )
+
+
+def resolv_conf(namespace: str, spec: PodSpec, cluster: Cluster) -> str:
+    """A pod's /etc/resolv.conf, as the kubelet writes it for its dnsPolicy and dnsConfig."""
+    policy = spec.dns_policy
+    servers: list[str] = []
+    search: list[str] = []
+    options: list[str] = []
+    if policy == "Default" or (policy == "ClusterFirst" and spec.host_network):
+        servers = [str(RESOLVER_VPC)]
+    elif policy != "None":
+        domain = cluster.cluster_domain
+        servers = [cluster_dns_address(cluster)]
+        search = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
+        options = ["ndots:5"]
+    extra = spec.dns_config
+    servers += [s for s in extra.get("nameservers") or () if s not in servers]
+    search += [s for s in extra.get("searches") or () if s not in search]
+    for option in extra.get("options") or ():
+        options = [o for o in options if o.split(":")[0] != option["name"]]
+        options.append(f"{option['name']}:{option['value']}" if option.get("value") else option["name"])
+    lines = [f"search {' '.join(search)}"] if search else []
+    lines += [f"nameserver {s}" for s in servers]
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "\n".join(lines) + "\n"
+
+
+def _hosts(
+    pod: Object, spec: PodSpec, hostname: str, addresses: tuple[IPAddress, ...], cluster: Cluster
+) -> str:
+    names = hostname
+    if spec.subdomain:
+        names = f"{hostname}.{spec.subdomain}.{pod.namespace}.svc.{cluster.cluster_domain}\t{hostname}"
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+    ]
+    lines += [f"{a}\t{names}" for a in addresses]
+    for alias in spec.host_aliases:
+        lines.append(f"{alias['ip']}\t" + "\t".join(alias.get("hostnames") or ()))
+    return "\n".join(lines) + "\n"
+
+
+def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
+    """Places and links of all pods, and the configuration of their stand-ins."""
+    by_name = {n.name: n for n in nodes}
+    mtu = pod_mtu(cluster)
+    standins = _Standins(objects)
+    for pod in objects.kind("Pod"):
+        if not has_network(pod) or pod.spec.get("nodeName") not in by_name:
+            continue
+        spec = PodSpec.of(pod.spec)
+        place = pod_place(pod, spec, cluster)
+        draft.places[place.name] = place
+        if not spec.host_network:
+            plan_pod_link(draft, place, by_name[spec.node_name], identity(pod), mtu)
+        standins.add(pod, spec, place)
+    draft.servers[STANDINS] = standins.server()
+
+
+class _Standins:
+    """The one server that answers for all containers without a command."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._services: dict[str, list[Service]] = {}
+        for o in objects.kind("Service"):
+            service = Service.of(o)
+            if service.selector:
+                self._services.setdefault(service.namespace, []).append(service)
+        self._ingresses: dict[tuple[str, str], str] = {}
+        for o in objects.kind("Ingress"):
+            ingress = Ingress.of(o)
+            backends = [p.backend for r in ingress.rules for p in r.paths]
+            for backend in (*backends, *([ingress.default_backend] if ingress.default_backend else [])):
+                self._ingresses.setdefault((ingress.namespace, backend.service), ingress.name)
+        self._listen: dict[str, str] = {}
+        self._identities: dict[str, dict[str, Any]] = {}
+        self._draining: list[str] = []
+
+    def add(self, pod: Object, spec: PodSpec, place: Place) -> None:
+        containers = [c for c in spec.containers if is_standin(c)]
+        if not containers:
+            return
+        ports = self._ports(pod, spec, containers)
+        address = str(place.addresses[0])
+        for (protocol, port), _ in ports.items():
+            if protocol in ("TCP", "UDP"):
+                key = f"{protocol.lower()}/{address}/{port}"
+                self._listen[key] = place.namespace
+                if pod.metadata.get("deletionTimestamp"):
+                    self._draining.append(key)
+        self._identities[address] = {
+            "namespace": pod.namespace,
+            "pod": pod.name,
+            "node": spec.node_name,
+            "podIP": address,
+            "ports": {str(port): who for (_, port), who in ports.items() if who},
+        }
+
+    def _ports(
+        self, pod: Object, spec: PodSpec, containers: list[Container]
+    ) -> Mapping[tuple[str, int], dict[str, str]]:
+        """Protocol and port of each stand-in's socket, and the Service and Ingress that lead to it.
+
+        A port that belongs to a container with a command is left to that program.
+        """
+        others = {(p.protocol, p.port) for c in spec.containers if not is_standin(c) for p in c.ports}
+        named = {p.name: p.port for c in spec.containers for p in c.ports if p.name}
+        ports: dict[tuple[str, int], dict[str, str]] = {
+            (p.protocol, p.port): {} for c in containers for p in c.ports
+        }
+        for service in self._services.get(pod.namespace, ()):
+            if not matches_labels(service.selector or {}, pod.labels):
+                continue
+            for port in service.ports:
+                number = (
+                    port.target_port if isinstance(port.target_port, int) else named.get(port.target_port)
+                )
+                if number is None or (port.protocol, number) in others:
+                    continue
+                who = {"service": service.name}
+                ingress = self._ingresses.get((service.namespace, service.name))
+                if ingress:
+                    who["ingress"] = ingress
+                if not ports.get((port.protocol, number)):
+                    ports[port.protocol, number] = who
+        return ports
+
+    def server(self) -> Server:
+        config = {
+            "listen": sorted(self._listen),
+            "identities": self._identities,
+            "draining": sorted(self._draining),
+        }
+        return Server(STANDINS, "echo", "", config, self._listen)
+
+
+def is_standin(container: Container) -> bool:
+    """Whether a container is answered for: it has no command, and its image isn't one of emulab's servers."""
+    return not container.command and container.image not in SERVER_IMAGES

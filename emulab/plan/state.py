@@ -1,0 +1,172 @@
+"""The value types of a plan: what must exist in the kernel and which servers must run.
+
+Every kernel object is one frozen value, so a wanted and an applied state compare as sets, and the undo
+of adding an item is removing the same item. Nothing here says how; `emulab.kernel` knows that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Any
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A Linux bridge without spanning tree. `mac` is fixed, else it would change with its ports."""
+
+    namespace: str
+    name: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """A veth pair, born with both ends named, addressed (MAC) and up. `master` is a bridge of `namespace`."""
+
+    namespace: str
+    name: str
+    mac: str
+    peer_namespace: str
+    peer: str
+    peer_mac: str
+    mtu: int
+    master: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan:
+    """A VXLAN device (RFC 7348) without learning: peers are known from `ForwardingEntry` items alone."""
+
+    namespace: str
+    name: str
+    mac: str
+    mtu: int
+    vni: int
+    local: IPAddress
+    port: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    namespace: str
+    link: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent neighbour entry: no ARP is asked for it."""
+
+    namespace: str
+    link: str
+    address: IPAddress
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingEntry:
+    """A VXLAN forwarding entry: frames for `mac` go to the VTEP at `destination`."""
+
+    namespace: str
+    link: str
+    mac: str
+    destination: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the main table. `onlink`: the gateway is on the link though no address says so."""
+
+    namespace: str
+    destination: IPNetwork
+    link: str
+    gateway: IPAddress | None = None
+    source: IPAddress | None = None
+    onlink: bool = False
+
+
+Link = Bridge | Veth | Vxlan
+Item = Link | Address | Neighbour | ForwardingEntry | Route
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace. `sysctls` are paths below /proc/sys with their values, set when it is made."""
+
+    name: str
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set or map of an nftables table: its declaration and, apart from it, its elements.
+
+    `elements` maps a key to its value ("" in a set), so that a change is an element, not a reload.
+    """
+
+    kind: str  # set | map
+    declaration: str
+    elements: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """One nftables table. A chain is its declaration ("" for a regular one) followed by its rules."""
+
+    family: str
+    table: str
+    chains: Mapping[str, tuple[str, ...]]
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The wanted state of the kernel. `rulesets` are keyed by namespace and table (`ip kube-proxy`)."""
+
+    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    items: frozenset[Item] = frozenset()
+    rulesets: Mapping[tuple[str, str], Ruleset] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that must run: its process is in `namespace` ("" for one that only accepts).
+
+    `listen` names every listening socket (`tcp/10.0.0.10/80`) and the namespace in which it is opened.
+    """
+
+    name: str
+    kind: str  # dns | l4 | ingress | echo
+    namespace: str
+    config: Mapping[str, Any]
+    listen: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Somewhere a program can run: a namespace and the files that name resolution reads there."""
+
+    name: str
+    namespace: str
+    hostname: str
+    resolv_conf: str
+    hosts: str
+    addresses: tuple[IPAddress, ...]
+    kind: str  # client | dns | resolver | router | balancer | node | pod
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that must exist for a set of objects."""
+
+    network: Network
+    servers: Mapping[str, Server]
+    places: Mapping[str, Place]

@@ -1,0 +1,70 @@
+"""From all objects to all that must exist: the sum of the other planners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.workloads import PodSpec
+from emulab.plan.balancers import plan_balancers
+from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
+from emulab.plan.draft import Draft
+from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.plan.nodes import plan_nodes
+from emulab.plan.pods import has_network, place_name, plan_pods, pod_addresses
+from emulab.plan.proxy_modes import PROXY_MODES
+from emulab.plan.state import Server, World
+from emulab.plan.system import SERVER_IMAGES
+from emulab.plan.topology import plan_outside
+
+
+def cluster_of(objects: Objects) -> Cluster:
+    """The lab's Cluster, or the default one."""
+    found = objects.kind("Cluster")
+    return Cluster.of(found[0]) if found else Cluster()
+
+
+def plan_world(objects: Objects, cluster: Cluster) -> World:
+    """Everything that must exist for these objects, which have been through controllers and addressing."""
+    draft = Draft()
+    plan_outside(draft, objects, cluster)
+    nodes = plan_nodes(draft, objects, cluster, PROXY_MODES[cluster.proxy_mode](objects, cluster))
+    plan_balancers(draft, objects, cluster, nodes)
+    plan_pods(draft, objects, cluster, nodes)
+    plan_public_dns(draft, objects)
+    _plan_server_pods(draft, objects, cluster)
+    return draft.world()
+
+
+ServerPlanner = Callable[[str, str, str, dict[str, Any]], Server]
+
+# Which configuration a server image gets, and what makes a Server of it.
+_SERVER_PODS: dict[str, tuple[Callable[[Objects, Cluster], dict[str, Any]], ServerPlanner]] = {
+    "dns": (cluster_dns_config, cluster_dns_server),
+    "ingress": (ingress_config, ingress_server),
+}
+
+
+def _plan_server_pods(draft: Draft, objects: Objects, cluster: Cluster) -> None:
+    """Pods whose image is a server of emulab: each runs one of its own."""
+    configs: dict[str, dict[str, Any]] = {}  # one for all pods of a kind
+    for pod in objects.kind("Pod"):
+        if not has_network(pod) or place_name(pod) not in draft.places:
+            continue
+        for container in PodSpec.of(pod.spec).containers:
+            kind = SERVER_IMAGES.get(container.image)
+            if kind is None or container.command:
+                continue
+            configure, make = _SERVER_PODS[kind]
+            if kind not in configs:
+                configs[kind] = configure(objects, cluster)
+            name = server_name(place_name(pod), container.name)
+            namespace = draft.places[place_name(pod)].namespace
+            draft.servers[name] = make(name, namespace, str(pod_addresses(pod)[0]), configs[kind])
+
+
+def server_name(place: str, container: str) -> str:
+    """The name of the server that is a pod's container."""
+    return f"{place}/{container}"
