@@ -1,0 +1,15 @@
+"""The only writer to Linux: it applies what a plan says and decides nothing.
+
+* `netns`: network namespaces that are held by file descriptors alone, and work done inside them.
+* `netlink`: rtnetlink messages as bytes, and sending many of them at once; `messages` encodes plan items.
+* `nft`: rulesets through the official libnftables binding.
+* `network`: brings a whole network state about, or back.
+* `isolate`: how a supervisor gets its own user, PID, mount and network namespace.
+* `spawner`: a small process that forks servers and containers into namespaces; `enter` is its core and
+  `exec`'s: from a namespace description to a running program.
+* `sockets`: listening and client sockets in a given namespace.
+* `names`: the names under /run/netns; `cgroups`: where the kernel gives them.
+* `probe`: what this kernel and this user may do.
+
+Blocking calls live here; the lab calls them in threads.
+"""

@@ -1,0 +1,56 @@
+"""A cgroup for each container, where the kernel gives a writable cgroup v2 hierarchy."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def hierarchy() -> Path | None:
+    """Where cgroup v2 is mounted and writable for us, else None."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text()
+    except OSError:
+        return None
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        if after.startswith("cgroup2 "):
+            path = Path(before.split()[4])
+            if os.access(path, os.W_OK):
+                return path
+    return None
+
+
+def create(lab: str, name: str) -> str:
+    """A cgroup for one container; its path, or "" where the kernel gives none."""
+    top = hierarchy()
+    if top is None:
+        return ""
+    path = top / "emulab" / lab / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(path)
+
+
+def remove(path: str) -> None:
+    """Removes a container's cgroup, if its processes have ended."""
+    with suppress(OSError):
+        os.rmdir(path)
+
+
+def sweep(lab: str) -> None:
+    """Removes the cgroups of a lab that is gone."""
+    top = hierarchy()
+    if top is None:
+        return
+    ours = top / "emulab"
+    if (ours / lab).is_dir():
+        for entry in os.scandir(ours / lab):
+            remove(entry.path)
+        remove(str(ours / lab))
+    remove(str(ours))

@@ -1,0 +1,50 @@
+"""The system calls for namespaces and mounts that Python 3.11 does not offer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from emulab.errors import KernelError
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
+
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, operation: str, remedy: str = "") -> None:
+    if result != 0:
+        raise KernelError(operation, errno=ctypes.get_errno(), remedy=remedy)
+
+
+def unshare(flags: int) -> None:
+    """Moves the calling thread into new namespaces. Raises KernelError."""
+    _check(_libc.unshare(flags), f"unshare({flags:#x})", "run as root, or allow user namespaces")
+
+
+def setns(fd: int, kind: int) -> None:
+    """Moves the calling thread into the namespace behind `fd`. Raises KernelError."""
+    _check(_libc.setns(fd, kind), "setns")
+
+
+def mount(source: str, target: str, filesystem: str = "", flags: int = 0) -> None:
+    """mount(2). Raises KernelError."""
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), filesystem.encode() or None, ctypes.c_ulong(flags), None
+    )
+    _check(result, f"mount {source} on {target}")
+
+
+def die_with_parent(signal: int) -> None:
+    """The calling process gets `signal` when its parent ends (prctl PR_SET_PDEATHSIG)."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")

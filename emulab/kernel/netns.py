@@ -1,0 +1,153 @@
+"""Network namespaces that live exactly as long as the file descriptors that hold them.
+
+A socket belongs for ever to the namespace in which it was made. So one short-lived thread enters a
+namespace, makes what must belong there (sockets, libnftables contexts), writes the sysctls that can only
+be written from inside, and leaves; everybody else uses the results from outside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from emulab.errors import KernelError
+from emulab.kernel import libc
+from emulab.plan.state import Namespace
+
+T = TypeVar("T")
+
+NETLINK_ROUTE = 0
+_FD_SETSIZE = 1024
+
+
+class Handle:
+    """An open network namespace; `rtnl` is an rtnetlink socket inside it while one is needed."""
+
+    __slots__ = ("fd", "indexes", "name", "next_index", "rtnl")
+
+    def __init__(self, name: str, fd: int, rtnl: socket.socket | None) -> None:
+        self.name = name
+        self.fd = fd
+        self.rtnl = rtnl
+        self.indexes: dict[str, int] = {"lo": 1}
+        self.next_index = 10  # above lo and the fallback tunnels that some kernels make in each namespace
+
+    def allocate_index(self, link: str) -> int:
+        """The interface index that a new link of this name will be born with."""
+        index = self.indexes[link] = self.next_index
+        self.next_index += 1
+        return index
+
+    def close_rtnl(self) -> None:
+        if self.rtnl is not None:
+            self.rtnl.close()
+            self.rtnl = None
+
+    def close(self) -> None:
+        self.close_rtnl()
+        os.close(self.fd)
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    """Runs `work` in a thread of its own, whose namespaces may change without anybody noticing."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="netns")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def create(namespaces: Iterable[Namespace]) -> list[Handle]:
+    """Makes network namespaces with their sysctls, each with an open rtnetlink socket. All or none.
+
+    Raises KernelError.
+    """
+    wanted = list(namespaces)
+
+    def work() -> list[Handle]:
+        made: list[Handle] = []
+        try:
+            for namespace in wanted:
+                libc.unshare(libc.CLONE_NEWNET)
+                fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+                made.append(Handle(namespace.name, fd, _rtnl()))
+                for key, value in namespace.sysctls:
+                    _write_sysctl(namespace.name, key, value)
+        except BaseException:
+            for handle in made:
+                handle.close()
+            raise
+        return made
+
+    return _in_thread(work)
+
+
+def inside(fd: int, work: Callable[[], T]) -> T:
+    """Runs `work` with the namespace of `fd` as the thread's network namespace. Raises KernelError."""
+    return _in_thread(lambda: _enter_and(fd, work))
+
+
+def inside_each(jobs: Iterable[tuple[int, Callable[[], Any]]]) -> list[Any]:
+    """Runs each job in its namespace, one after the other in one thread; results in order."""
+    todo = list(jobs)
+    return _in_thread(lambda: [_enter_and(fd, work) for fd, work in todo])
+
+
+def _enter_and(fd: int, work: Callable[[], T]) -> T:
+    libc.setns(fd, libc.CLONE_NEWNET)
+    return work()
+
+
+def open_rtnl(handle: Handle) -> socket.socket:
+    """The handle's rtnetlink socket, made again when it was closed."""
+    if handle.rtnl is None:
+        handle.rtnl = inside(handle.fd, _rtnl)
+    return handle.rtnl
+
+
+def _rtnl() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+    sock.bind((0, 0))
+    return socket.socket(fileno=_lift(sock.detach()))
+
+
+def _lift(fd: int) -> int:
+    """The same descriptor with a number above FD_SETSIZE, where the limit allows one.
+
+    libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.
+    """
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FD_SETSIZE)
+    except OSError:
+        return fd
+    os.close(fd)
+    return high
+
+
+def _write_sysctl(namespace: str, key: str, value: str) -> None:
+    try:
+        fd = os.open(f"/proc/sys/{key}", os.O_WRONLY)
+    except FileNotFoundError:
+        return  # the kernel lacks the feature that this setting tames (IPv6, say)
+    except OSError as error:
+        raise KernelError(f"open sysctl {key}", namespace, error.errno or 0) from None
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise KernelError(f"write {value} to sysctl {key}", namespace, error.errno or 0) from None
+    finally:
+        os.close(fd)

@@ -1,0 +1,160 @@
+"""Brings a network state about: the one place that turns a difference into kernel calls.
+
+`applied` is always what is there. Every step that succeeds is noted in it at once, so after a failure
+the way back is the same code with the old state as the wanted one. All methods block (call them in a
+thread, one at a time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from emulab.errors import KernelError
+from emulab.kernel import messages, netlink, netns
+from emulab.kernel.netlink import Message
+from emulab.kernel.netns import Handle
+from emulab.kernel.nft import Nft
+from emulab.plan.difference import RANKS, NetworkChange, dead_links, difference, ruleset_script
+from emulab.plan.state import (
+    Address,
+    ForwardingEntry,
+    Item,
+    Namespace,
+    Neighbour,
+    Network,
+    Route,
+    Ruleset,
+    Veth,
+)
+
+Encode = Callable[[Item, messages.Handles], Message]
+
+
+class KernelNetwork:
+    """The namespaces of a lab and what is in them."""
+
+    def __init__(self) -> None:
+        self.handles: dict[str, Handle] = {}
+        self._nft: dict[str, Nft] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._items: set[Item] = set()
+        self._rulesets: dict[tuple[str, str], Ruleset] = {}
+
+    @property
+    def applied(self) -> Network:
+        return Network(dict(self._namespaces), frozenset(self._items), dict(self._rulesets))
+
+    def apply(self, wanted: Network) -> bool:
+        """Makes the kernel equal to `wanted`; undoes everything when a step fails. Blocks.
+
+        Returns whether anything changed. Raises KernelError after the undo.
+        """
+        before = self.applied
+        change = difference(before, wanted)
+        if change.empty:
+            return False
+        try:
+            self._perform(change)
+        except BaseException:
+            self._perform(difference(self.applied, before))
+            raise
+        return True
+
+    def close(self) -> None:
+        """Lets go of every namespace; what no process uses any more, the kernel reclaims."""
+        for handle in self.handles.values():
+            handle.close()
+        self.handles.clear()
+
+    def _perform(self, change: NetworkChange) -> None:
+        for namespace, table in change.remove_rulesets:
+            self.nft(namespace).run(f"delete table {table}\n")
+            del self._rulesets[namespace, table]
+        self._remove(change.make_room)
+        # Rules of a changed ruleset come before the removal of links, so that no new packet is sent to a
+        # pod that is about to lose its link, and after the adding, so that none is sent too early.
+        self._create(change.add_namespaces)
+        self._add(change.add)
+        self._load(change.rulesets)
+        self._remove(change.remove)
+        self._note_gone(set(change.remove_namespaces), dead_links(change.remove))
+        for name in change.remove_namespaces:
+            self.handles.pop(name).close()
+            self._nft.pop(name, None)
+            del self._namespaces[name]
+        self._rulesets = {k: r for k, r in self._rulesets.items() if k[0] in self._namespaces}
+
+    def _note_gone(self, namespaces: set[str], links: set[tuple[str, str]]) -> None:
+        """Notes what went with its namespace or its link."""
+        if not namespaces and not links:
+            return
+        gone = {i for i in self._items if i.namespace in namespaces}
+        gone |= {i for i in self._items if isinstance(i, Veth) and i.peer_namespace in namespaces}
+        gone |= {
+            i
+            for i in self._items
+            if isinstance(i, Address | Neighbour | ForwardingEntry | Route) and (i.namespace, i.link) in links
+        }
+        self._items -= gone
+
+    def _create(self, namespaces: Iterable[Namespace]) -> None:
+        wanted = list(namespaces)
+        if not wanted:
+            return
+        for namespace, handle in zip(wanted, netns.create(wanted), strict=True):
+            self.handles[namespace.name] = handle
+            self._namespaces[namespace.name] = namespace
+            self._checked(handle, [messages.link_up(handle, "lo")])
+
+    def _add(self, items: Iterable[Item]) -> None:
+        for _, group in groupby(items, key=lambda i: RANKS[type(i)]):
+            rank = list(group)
+            self._send(rank, messages.add, self._items.add)
+            for veth in rank:
+                if isinstance(veth, Veth):  # the far end can't be born up
+                    peer = self.handles[veth.peer_namespace]
+                    self._checked(peer, [messages.link_up(peer, veth.peer)])
+
+    def _remove(self, items: Iterable[Item]) -> None:
+        for _, rank in groupby(items, key=lambda i: RANKS[type(i)]):
+            self._send(rank, messages.remove, self._items.discard)
+
+    def _send(self, rank: Iterable[Item], encode: Encode, note: Callable[[Item], None]) -> None:
+        """Sends items of one rank, all of a namespace in one batch, and notes each that succeeded."""
+        by_namespace: dict[str, list[Item]] = {}
+        for item in rank:
+            by_namespace.setdefault(item.namespace, []).append(item)
+        for name, members in by_namespace.items():
+            batch = [encode(item, self.handles) for item in members]
+            failed = {f.index: f for f in netlink.send_batch(netns.open_rtnl(self.handles[name]), batch)}
+            for index, item in enumerate(members):
+                if index not in failed:
+                    note(item)
+            self._raise(name, batch, failed)
+
+    def _checked(self, handle: Handle, batch: list[Message]) -> None:
+        failed = {f.index: f for f in netlink.send_batch(netns.open_rtnl(handle), batch)}
+        self._raise(handle.name, batch, failed)
+
+    @staticmethod
+    def _raise(namespace: str, batch: list[Message], failed: dict[int, netlink.Failure]) -> None:
+        for index, failure in sorted(failed.items()):
+            raise KernelError(f"{batch[index].what}: {failure.text}", namespace, failure.errno)
+
+    def _load(self, rulesets: Iterable[tuple[tuple[str, str], Ruleset | None, Ruleset]]) -> None:
+        scripts: dict[tuple[int, int], str] = {}  # nodes share their rules: written once for all of them
+        for key, before, after in rulesets:
+            pair = (id(before), id(after))
+            script = scripts.get(pair)
+            if script is None:
+                script = scripts[pair] = ruleset_script(before, after)
+            self.nft(key[0]).run(script)
+            self._rulesets[key] = after
+
+    def nft(self, namespace: str) -> Nft:
+        """nftables of a namespace of this network."""
+        context = self._nft.get(namespace)
+        if context is None:
+            context = self._nft[namespace] = Nft(namespace, self.handles[namespace].fd)
+        return context

@@ -1,0 +1,61 @@
+"""Sockets in a given network namespace, to be used from anywhere."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+
+from emulab.errors import KernelError
+from emulab.kernel import netns
+
+BACKLOG = 1024
+
+
+def open_listeners(wanted: Iterable[tuple[str, str, int]]) -> dict[str, socket.socket]:
+    """Listening sockets, non-blocking, by key (`tcp/10.0.0.10/80`).
+
+    `wanted` are triples of key, namespace's name (for errors) and its descriptor. All or none; raises
+    KernelError naming the address that is in use.
+    """
+    todo = list(wanted)
+    opened: dict[str, socket.socket] = {}
+
+    def opener(key: str, namespace: str) -> Callable[[], None]:
+        return lambda: opened.__setitem__(key, _listener(key, namespace))
+
+    try:
+        netns.inside_each((fd, opener(key, namespace)) for key, namespace, fd in todo)
+    except BaseException:
+        for sock in opened.values():
+            sock.close()
+        raise
+    return opened
+
+
+def _listener(key: str, namespace: str) -> socket.socket:
+    protocol, address, port = key.split("/")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+    try:
+        if protocol == "tcp":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, int(port)))
+        if protocol == "tcp":
+            sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise KernelError(f"listen on {protocol} {address}:{port}", namespace, error.errno or 0) from None
+    sock.setblocking(False)
+    return sock
+
+
+def open_socket(fd: int, family: int, kind: int) -> socket.socket:
+    """A fresh socket that belongs to the namespace of `fd`, non-blocking."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+        sock.setblocking(False)
+        return sock
+
+    return netns.inside(fd, make)
