@@ -1,0 +1,36 @@
+"""emulab: the whole way of a request into a Kubernetes cluster, in real packets, without Kubernetes.
+
+Data flows one way, manifests → objects → plan → kernel, and the servers' configuration beside it:
+
+    model/     what was asked: objects, YAML, checks                    knows nobody
+    plan/      what must exist: pure functions, values, differences     knows model
+    kernel/    the only writer to Linux                                 knows plan's value types
+    servers/   who answers: DNS, L4 balancer, ingress, stand-in         knows nobody; configuration is data
+    observe/   who watches: packets, counters, hops                     writes nothing
+    lab/       who keeps it true: supervisor, reconcile loop, kubelet   knows all of the above
+    cli/       one module a verb                                        knows lab and observe
+
+A lab is one process tree. Its supervisor is PID 1 of a PID namespace and holds every network namespace by
+file descriptors alone, so however it dies, the kernel reclaims the rest. Every change (a manifest, a
+readiness flip, a crashed server) goes the same way: objects → controllers → plan → difference → apply.
+
+    from emulab import Lab
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emulab.lab.api import Lab
+
+__all__ = ["Lab"]
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: `emulab --help` must not pay for it.
+    if name == "Lab":
+        from emulab.lab.api import Lab
+
+        return Lab
+    raise AttributeError(name)

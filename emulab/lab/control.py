@@ -1,0 +1,140 @@
+"""The control socket: who asks, what for, and the answer. Operations are one table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emulab.errors import EmulabError, KernelError, ManifestError, UserError
+from emulab.lab import rundir, wire
+from emulab.lab.operations import Operations
+
+Progress = Callable[[str], None]
+Operation = Callable[[Mapping[str, Any], Progress], Awaitable[Any]]
+
+
+class ControlServer:
+    """Accepts connections and runs their requests. A client that leaves cancels what it asked for."""
+
+    def __init__(self, operations: Operations, path: Path) -> None:
+        self._operations = operations
+        self._path = path
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._table: dict[str, Operation] = {
+            "apply": operations.apply,
+            "delete": operations.delete,
+            "describe-entry": operations.entry,
+            "down": operations.down,
+            "get": operations.get,
+            "logs": operations.logs,
+            "ready": operations.ready,
+            "release": operations.release,
+            "resolver-files": operations.resolver_files,
+            "scale": operations.scale,
+            "server-status": operations.server_status,
+            "summary": operations.summary,
+        }
+
+    async def run(self) -> None:
+        """Serves for ever."""
+        loop = asyncio.get_running_loop()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with rundir.socket_path(self._path) as address:
+            with suppress(FileNotFoundError):
+                os.unlink(address)
+            listener.bind(address)
+            os.chmod(address, 0o600)
+        listener.listen(64)
+        listener.setblocking(False)
+        while True:
+            sock, _ = await loop.sock_accept(listener)
+            sock.setblocking(False)
+            task = asyncio.ensure_future(self._serve(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while (request := await wire.read_line(sock)) is not None:
+                    await self._answer(sock, request)
+            except (OSError, ValueError):
+                return  # the client has gone, or speaks something else
+
+    async def _answer(self, sock: socket.socket, request: dict[str, Any]) -> None:
+        try:
+            if request.get("op") == "socket":
+                with self._operations.open_socket(request) as made:
+                    wire.send_descriptor(sock, {"result": None}, made.fileno())
+                return
+            operation = self._table.get(str(request.get("op")))
+            if operation is None:
+                raise UserError(
+                    f"the lab knows no operation {request.get('op')!r}; is it of another version?"
+                )
+            result = await self._run(sock, operation, request)
+            await wire.write_line(sock, {"result": result})
+        except EmulabError as error:
+            await wire.write_line(sock, _described(error))
+        except OSError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            await wire.write_line(
+                sock, {"error": f"a fault of emulab: {error!r}; see {self._path}/supervisor.log"}
+            )
+
+    async def _run(self, sock: socket.socket, operation: Operation, request: dict[str, Any]) -> Any:
+        """Runs an operation; progress goes out meanwhile, and the client's leaving cancels it."""
+        told: asyncio.Queue[str] = asyncio.Queue()
+        work = asyncio.ensure_future(operation(request, told.put_nowait))
+        gone = asyncio.ensure_future(_until_closed(sock))
+        try:
+            while not work.done():
+                news = asyncio.ensure_future(told.get())
+                await asyncio.wait((work, gone, news), return_when=asyncio.FIRST_COMPLETED)
+                if news.done():
+                    await wire.write_line(sock, {"progress": news.result()})
+                news.cancel()
+                if gone.done() and not work.done():
+                    work.cancel()
+            return await work
+        finally:
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+
+
+async def _until_closed(sock: socket.socket) -> None:
+    """Returns when the peer has closed its end. It says nothing while it waits for its answer."""
+    loop = asyncio.get_running_loop()
+    closed = loop.create_future()
+
+    def look() -> None:
+        try:
+            if not sock.recv(1, socket.MSG_PEEK):
+                closed.set_result(None)
+                loop.remove_reader(sock.fileno())
+        except BlockingIOError:
+            return
+        except OSError:
+            closed.set_result(None)
+            loop.remove_reader(sock.fileno())
+
+    loop.add_reader(sock.fileno(), look)
+    try:
+        await closed
+    finally:
+        loop.remove_reader(sock.fileno())
+
+
+def _described(error: EmulabError) -> dict[str, Any]:
+    kind = "user" if isinstance(error, UserError) else "kernel" if isinstance(error, KernelError) else ""
+    problems = error.problems if isinstance(error, ManifestError) else []
+    return {"error": str(error), "kind": kind, "problems": problems}

@@ -1,0 +1,82 @@
+"""What a user's object becomes when the lab has one of that name already, as `kubectl apply` would have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.model.objects import Object
+
+_FIXED_CLUSTER = ("podCIDR", "serviceCIDR", "clusterDomain")
+_KEPT_METADATA = ("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences")
+
+
+def merge(old: Object | None, new: Object) -> Object:
+    """`new` with what the lab added to `old` and the user did not say. Pure.
+
+    Raises UserError for changes that Kubernetes refuses too.
+    """
+    if old is None:
+        return new
+    metadata = {**new.metadata, **{k: old.metadata[k] for k in _KEPT_METADATA if k in old.metadata}}
+    annotations = {k: v for k, v in old.annotations.items() if k.startswith("deployment.kubernetes.io/")}
+    if annotations:
+        metadata["annotations"] = {**annotations, **new.annotations}
+    if old.status:
+        new = new.replace(status=old.raw["status"])
+    spec = dict(new.spec)
+    match new.kind:
+        case "Service":
+            spec = _service(old, spec)
+        case "Pod":
+            spec = _pod(old, new, spec)
+        case "Deployment" | "ReplicaSet" | "StatefulSet":
+            _same_selector(old, new)
+            if "replicas" not in spec and "replicas" in old.spec:
+                spec["replicas"] = old.spec["replicas"]
+        case "Cluster":
+            _cluster(old, new)
+        case _:
+            pass
+    return new.replace(metadata=metadata, spec=spec) if "spec" in new.raw else new.replace(metadata=metadata)
+
+
+def _service(old: Object, spec: dict[str, Any]) -> dict[str, Any]:
+    was_headless = old.spec.get("clusterIP") == "None"
+    if spec.get("type") != "ExternalName" and "clusterIP" not in spec and not was_headless:
+        for field in ("clusterIP", "clusterIPs"):
+            if field in old.spec:
+                spec[field] = old.spec[field]
+    if spec.get("type") in ("NodePort", "LoadBalancer"):
+        known = {
+            (p.get("protocol", "TCP"), p["port"]): p.get("nodePort") for p in old.spec.get("ports") or ()
+        }
+        ports = []
+        for port in spec.get("ports") or ():
+            kept = known.get((port.get("protocol", "TCP"), port["port"]))
+            ports.append({**port, "nodePort": kept} if kept and not port.get("nodePort") else port)
+        spec["ports"] = ports
+    return spec
+
+
+def _pod(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
+    if "nodeName" not in spec and "nodeName" in old.spec:
+        spec["nodeName"] = old.spec["nodeName"]
+    if spec != old.spec:
+        raise UserError(f"{new.position}: {new.key}: a pod's spec can't be changed; delete the pod first")
+    return spec
+
+
+def _same_selector(old: Object, new: Object) -> None:
+    if old.spec.get("selector") != new.spec.get("selector"):
+        raise UserError(
+            f"{new.position}: {new.key} spec.selector: can't be changed; delete the {new.kind} first"
+        )
+
+
+def _cluster(old: Object, new: Object) -> None:
+    for field in _FIXED_CLUSTER:
+        if old.spec.get(field) != new.spec.get(field):
+            raise UserError(f"{new.position}: {new.key} spec.{field}: can't be changed in a running lab")
+    if (old.spec.get("network") or {}).get("mtu") != (new.spec.get("network") or {}).get("mtu"):
+        raise UserError(f"{new.position}: {new.key} spec.network.mtu: can't be changed in a running lab")

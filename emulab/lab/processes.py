@@ -1,0 +1,113 @@
+"""Programs in namespaces, as the event loop sees them: started by the spawner, awaited here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from emulab.errors import KernelError
+from emulab.kernel import spawner
+from emulab.kernel.enter import Program
+
+
+class Process:
+    """A running program. `pid` is its number in the lab, `host_pid` the host's."""
+
+    def __init__(self, pid: int, host_pid: int) -> None:
+        self.pid = pid
+        self.host_pid = host_pid
+        self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def running(self) -> bool:
+        return not self._status.done()
+
+    async def wait(self) -> int:
+        """The exit status, 128 + signal for a killed one."""
+        return await asyncio.shield(self._status)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, unless the process has ended."""
+        if self.running:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+    def ended(self, status: int) -> None:
+        if not self._status.done():
+            self._status.set_result(status)
+
+
+class Processes:
+    """The supervisor's side of the spawner."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._processes: dict[int, Process] = {}
+        self._early: dict[int, int] = {}  # ends that were told before their process was known here
+        self._failed: set[int] = set()  # forked, but never became what they should
+        self._next = 0
+        sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._readable)
+        self.lost = asyncio.Event()
+
+    async def run(self, program: Program, stdio: tuple[int, int, int], *, fresh_pid: bool = False) -> Process:
+        """Starts a program. Raises KernelError when it can't be started."""
+        described = {k: v for k, v in asdict(program).items() if k != "join"}
+        return await self._spawn({"program": described}, [*stdio], program.join, fresh_pid)
+
+    async def serve(
+        self, kind: str, stdio: tuple[int, int, int], control: socket.socket, join: Mapping[str, int]
+    ) -> Process:
+        """Starts a server of this kind, driven over `control`. Raises KernelError."""
+        return await self._spawn({"serve": kind}, [*stdio, control.fileno()], join, False)
+
+    async def _spawn(
+        self, message: dict[str, Any], fds: list[int], join: Mapping[str, int], fresh_pid: bool
+    ) -> Process:
+        self._next += 1
+        number = self._next
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        request = {"id": number, **message, "join": list(join), "fresh_pid": fresh_pid}
+        spawner.request(self._sock, request, [*fds, *join.values()])
+        reply = await answer
+        if "error" in reply:
+            if self._early.pop(reply.get("pid", 0), None) is None:
+                self._failed.add(reply.get("pid", 0))
+            raise KernelError(reply["error"])
+        process = Process(reply["pid"], reply["host_pid"])
+        if process.pid in self._early:
+            process.ended(self._early.pop(process.pid))
+        else:
+            self._processes[process.pid] = process
+        return process
+
+    def _readable(self) -> None:
+        while True:
+            try:
+                data = self._sock.recv(1 << 16)
+            except (BlockingIOError, InterruptedError):
+                return
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._sock.fileno())
+                self.lost.set()
+                return
+            message = json.loads(data)
+            if "exited" in message:
+                process = self._processes.pop(message["exited"], None)
+                if message["exited"] in self._failed:
+                    self._failed.discard(message["exited"])
+                elif process is None:
+                    self._early[message["exited"]] = message["status"]
+                else:
+                    process.ended(message["status"])
+            else:
+                self._answers.pop(message["id"]).set_result(message)

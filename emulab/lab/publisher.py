@@ -1,0 +1,46 @@
+"""Gives every place a name under /run/netns, and takes it back. Root only: nobody else may write there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from emulab.kernel import names
+from emulab.kernel.netns import Handle
+from emulab.lab.surroundings import Surroundings, write_place_files
+from emulab.plan.state import Place
+
+
+class Publisher:
+    """The names of one lab's places: `LAB.PLACE` and `LAB.NAMESPACE.POD`."""
+
+    def __init__(self, around: Surroundings, pid: int) -> None:
+        self._around = around
+        self._pid = pid
+        self._published: dict[str, int] = {}
+
+    def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
+        wanted = {p.name: handles[p.namespace].fd for p in places.values()}
+        for name in [n for n, fd in self._published.items() if wanted.get(n) != fd]:
+            names.retract(f"{self._around.lab}.{name}", self._pid)
+            del self._published[name]
+        for name, fd in wanted.items():
+            if name not in self._published:
+                self._published[name] = fd
+                names.publish(f"{self._around.lab}.{name}", self._pid, fd, self._etc(places[name]))
+
+    def _etc(self, place: Place) -> Path:
+        """The folder that `ip netns exec` binds over /etc; pods of a kind share one, made once."""
+        if place.kind != "pod":
+            write_place_files(self._around, place)
+            return self._around.folder / "etc" / place.name
+        folder = self._around.folder / "etc" / f"resolv-{abs(hash(place.resolv_conf)):x}"
+        if not folder.exists():
+            folder.mkdir(mode=0o755)
+            (folder / "resolv.conf").write_text(place.resolv_conf)
+        return folder
+
+    def retract_all(self) -> None:
+        for name in self._published:
+            names.retract(f"{self._around.lab}.{name}", self._pid)
+        self._published.clear()

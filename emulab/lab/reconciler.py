@@ -1,0 +1,153 @@
+"""The one way in which anything changes: objects → controllers → plan → kernel and servers → kubelet.
+
+`settle` runs passes until nothing is left to do. Whoever changes the store holds `lock` meanwhile, so that
+a change and its first application are one step that can be taken back whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from emulab.errors import EmulabError
+from emulab.kernel.network import KernelNetwork
+from emulab.lab.kubelet import Kubelet
+from emulab.lab.publisher import Publisher
+from emulab.lab.surroundings import Surroundings
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.plan import addressing, controllers, nodes
+from emulab.plan.state import World
+from emulab.plan.world import cluster_of, plan_world
+
+_PASSES = 50  # more passes than this without rest are a fault of ours, not work
+
+T = TypeVar("T")
+Progress = Callable[[str], None]
+
+
+class Reconciler:
+    """Keeps the data plane equal to the objects."""
+
+    def __init__(
+        self, around: Surroundings, network: KernelNetwork, kubelet: Kubelet, publisher: Publisher | None
+    ) -> None:
+        self._around = around
+        self._network = network
+        self._kubelet = kubelet
+        self._publisher = publisher
+        self.lock = asyncio.Lock()
+        self._dirty = asyncio.Event()
+        self.spent = {
+            "controllers": 0.0,
+            "plan": 0.0,
+            "kernel": 0.0,
+            "servers": 0.0,
+        }  # seconds since the start
+        self.failure = ""  # of the last background pass; shown by `get`, mended by the next change
+
+    def poke(self) -> None:
+        """Asks for another pass soon."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Reconciles for ever, whenever poked."""
+        while True:
+            await self._until_due()
+            try:
+                async with self.lock:
+                    await self.settle()
+                self.failure = ""
+            except Exception as error:  # whatever it is, the next change may mend it, and the lab must go on
+                self.failure = str(error) or repr(error)
+                traceback.print_exc()
+                await asyncio.sleep(1.0)
+                self._dirty.set()
+
+    async def _until_due(self) -> None:
+        """Waits until poked, or until time alone changes something (`minReadySeconds`, a deadline)."""
+        now = time.time()
+        due = controllers.next_due(self._around.store.objects(), now)
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - now)):
+                await self._dirty.wait()
+        except TimeoutError:
+            return
+
+    async def change(self, work: Callable[[], None], progress: Progress = lambda _: None) -> None:
+        """Runs `work`, which changes the store, and applies the result; undoes both when that fails."""
+        async with self.lock:
+            saved = self._around.store.save()
+            try:
+                work()
+                await self.settle(progress)
+            except BaseException:
+                self._around.store.restore(saved)
+                await self.settle()
+                raise
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until the condition holds after a pass."""
+        woken = asyncio.Event()
+        stop = self._around.store.watch(lambda _: woken.set())
+        try:
+            while not condition():
+                await woken.wait()
+                woken.clear()
+        finally:
+            stop()
+
+    async def settle(self, progress: Progress = lambda _: None) -> None:
+        """Passes until the objects no longer ask for another one. Raises EmulabError."""
+        for _ in range(_PASSES):
+            self._dirty.clear()
+            begun = time.perf_counter()
+            cluster, objects = self._resolve()
+            self.spent["controllers"] += time.perf_counter() - begun
+            progress("planning")
+            begun = time.perf_counter()
+            world = plan_world(objects, cluster)
+            self.spent["plan"] += time.perf_counter() - begun
+            await self._apply(world, progress)
+            self._kubelet.sync(world, cluster)
+            if not self._dirty.is_set():
+                return
+        raise EmulabError("the lab does not come to rest; this is a fault of emulab")
+
+    def _resolve(self) -> tuple[Cluster, Objects]:
+        """Lets controllers and addressing work until they have nothing more to say."""
+        store = self._around.store
+        for _ in range(_PASSES):
+            cluster = cluster_of(store.objects())
+            version = store.version
+            store.apply(nodes.node_objects(cluster, store.objects()))
+            store.apply(controllers.reconcile(store.objects(), time.time()))
+            store.apply(addressing.allocate(store.objects(), cluster))
+            if store.version == version:
+                return cluster, store.objects()
+        raise EmulabError("the controllers do not come to rest; this is a fault of emulab")
+
+    async def _apply(self, world: World, progress: Progress) -> None:
+        progress("namespaces, links and rules")
+        begun = time.perf_counter()
+        await _to_its_end(asyncio.to_thread(self._network.apply, world.network))
+        applied = time.perf_counter()
+        self.spent["kernel"] += applied - begun
+        progress("servers")
+        await self._around.servers.apply(world.servers, self._network.handles)
+        self.spent["servers"] += time.perf_counter() - applied
+        if self._publisher is not None:
+            self._publisher.publish(world.places, self._network.handles)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work in a thread, which can't be cancelled: whoever is cancelled meanwhile waits for its end."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,97 @@
+"""The supervisor's event loop: puts the parts of a lab together and runs them until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emulab.kernel import cgroups
+from emulab.kernel.network import KernelNetwork
+from emulab.lab.control import ControlServer
+from emulab.lab.kubelet import Kubelet
+from emulab.lab.operations import Operations
+from emulab.lab.processes import Processes
+from emulab.lab.publisher import Publisher
+from emulab.lab.reconciler import Reconciler
+from emulab.lab.rundir import LabInfo
+from emulab.lab.serverhosts import ServerHosts
+from emulab.lab.store import Store
+from emulab.lab.surroundings import Surroundings
+
+
+async def run(
+    info: LabInfo, folder: Path, spawned: socket.socket, ready: int, leash: int, named: bool
+) -> None:
+    """Runs the lab until `down`, SIGTERM, the end of its leash or of its spawner.
+
+    `named`: its places get names under /run/netns.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    network = KernelNetwork()
+    processes = Processes(spawned)
+    reconciler: Reconciler  # assigned below; the servers may poke it only after that
+    servers = ServerHosts(processes, folder / "logs", lambda: reconciler.poke(), _log_record)
+    around = Surroundings(
+        info.name, folder, Store(), processes, servers, network.handles, lambda: reconciler.poke()
+    )
+    kubelet = Kubelet(around)
+    publisher = Publisher(around, info.pid) if named else None
+    reconciler = Reconciler(around, network, kubelet, publisher)
+
+    def release() -> None:
+        loop.remove_reader(leash)
+
+    operations = Operations(around, kubelet, reconciler, info.pid, stop.set, release)
+    control = ControlServer(operations, folder)
+    tasks = [
+        asyncio.ensure_future(w) for w in (control.run(), reconciler.run(), _until(processes.lost, stop))
+    ]
+    if leash >= 0:
+        loop.add_reader(leash, stop.set)
+    loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
+    await asyncio.sleep(0)
+    os.write(ready, b"ready\n")
+    os.close(ready)
+    for task in tasks:
+        task.add_done_callback(lambda t: stop.set() if not t.cancelled() else None)
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+        if task.done() and not task.cancelled() and task.exception():
+            print(f"supervisor: {task.exception()!r}", flush=True)
+    if publisher is not None:
+        publisher.retract_all()
+    _end_processes()
+    cgroups.sweep(info.name)
+    network.close()
+
+
+async def _until(lost: asyncio.Event, stop: asyncio.Event) -> None:
+    await lost.wait()
+    print("the spawner has ended", flush=True)
+    stop.set()
+
+
+def _log_record(server: str, record: dict[str, Any]) -> None:
+    print(f"{server}: {record}", flush=True)
+
+
+def _reap_orphans() -> None:
+    """PID 1's duty: collects what lost its parent. The spawner is a child too, and is noticed by its socket."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _end_processes() -> None:
+    """Ends every process of the lab's PID namespace but this one (kill(2): -1 means all that may be killed)."""
+    if os.getpid() == 1:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)

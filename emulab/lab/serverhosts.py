@@ -1,0 +1,216 @@
+"""The processes of the servers: started, configured, restarted, ended, as the plan says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emulab.errors import EmulabError, KernelError
+from emulab.kernel import sockets
+from emulab.kernel.netns import Handle
+from emulab.lab.processes import Process, Processes
+from emulab.plan.state import Server
+
+_FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
+_RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
+_ANSWER = 20.0  # seconds
+
+Record = Callable[[str, dict[str, Any]], None]
+
+
+class _Host:
+    """One server's process and what it has been told."""
+
+    def __init__(self, name: str, process: Process, control: socket.socket, record: Record) -> None:
+        self.name = name
+        self.process = process
+        self.control = control
+        self.applied: Server | None = None
+        self._record = record
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._next = 0
+        control.setblocking(False)
+        asyncio.get_running_loop().add_reader(control.fileno(), self._readable)
+
+    async def ask(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> Any:
+        """Sends a command and returns its result. Raises KernelError when the server refuses or is gone."""
+        self._next += 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[self._next] = answer
+        data = json.dumps({"id": self._next, "op": op, **arguments}).encode()
+        try:
+            socket.send_fds(self.control, [data], list(fds))
+            return await asyncio.wait_for(answer, _ANSWER)
+        except OSError as error:
+            raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
+
+    async def configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
+        keys = list(opened)
+        for start in range(0, len(keys), _FDS):
+            part = keys[start : start + _FDS]
+            await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
+        fd = _memory_file(json.dumps(server.config).encode())
+        try:
+            await self.ask("configure", (fd,))
+        finally:
+            os.close(fd)
+        self.applied = server
+
+    def close(self) -> None:
+        with suppress(ValueError, OSError):
+            asyncio.get_running_loop().remove_reader(self.control.fileno())
+        self.control.close()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(KernelError(f"server {self.name} has ended"))
+        self._answers.clear()
+
+    def _readable(self) -> None:
+        while True:
+            try:
+                data = self.control.recv(1 << 16)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            message = json.loads(data)
+            if "record" in message:
+                self._record(self.name, message["record"])
+                continue
+            answer = self._answers.pop(message["id"], None)
+            if answer is None or answer.done():
+                continue
+            if "error" in message:
+                answer.set_exception(KernelError(f"server {self.name}: {message['error']}"))
+            else:
+                answer.set_result(message["result"])
+
+
+class ServerHosts:
+    """All servers of a lab. `changed` is called when one went up or down of its own accord."""
+
+    def __init__(self, processes: Processes, logs: Path, changed: Callable[[], None], record: Record) -> None:
+        self._processes = processes
+        self._logs = logs
+        self._changed = changed
+        self._record = record
+        self._wanted: Mapping[str, Server] = {}
+        self._handles: Mapping[str, Handle] = {}
+        self._hosts: dict[str, _Host] = {}
+        self._failures: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.restarts: dict[str, int] = {}
+
+    def running(self, name: str) -> bool:
+        """Whether the server is up with a configuration."""
+        host = self._hosts.get(name)
+        return host is not None and host.process.running and host.applied is not None
+
+    def process(self, name: str) -> Process | None:
+        host = self._hosts.get(name)
+        return host.process if host and host.process.running else None
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """The server's own counters; empty when it isn't up."""
+        host = self._hosts.get(name)
+        if host is None or not host.process.running:
+            return {}
+        result: dict[str, Any] = await host.ask("status")
+        return result
+
+    async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+        """Makes the running servers equal to `wanted`. Raises KernelError."""
+        self._wanted, self._handles = wanted, handles
+        for name in [n for n in self._hosts if n not in wanted]:
+            self._end(name)
+        changed = [s for n, s in wanted.items() if n not in self._hosts or self._hosts[n].applied is not s]
+        results = await asyncio.gather(*(self._bring(s) for s in changed), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _bring(self, server: Server) -> None:
+        host = self._hosts.get(server.name)
+        if host is not None and host.applied == server:
+            host.applied = server
+            return
+        if host is None or not host.process.running:
+            host = await self._start(server)
+        known = host.applied.listen if host.applied else {}
+        missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
+        wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
+        opened = await asyncio.to_thread(sockets.open_listeners, wanted) if wanted else {}
+        try:
+            await host.configure(server, opened)
+        finally:
+            for sock in opened.values():
+                sock.close()
+        self._failures.pop(server.name, None)
+
+    async def _start(self, server: Server) -> _Host:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        log = os.open(
+            self._logs / f"{server.name.replace('/', '.')}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+        null = os.open("/dev/null", os.O_RDONLY)
+        join = {"net": self._handles[server.namespace].fd} if server.namespace else {}
+        try:
+            process = await self._processes.serve(server.kind, (null, log, log), theirs, join)
+        except KernelError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(log)
+            os.close(null)
+        host = self._hosts[server.name] = _Host(server.name, process, ours, self._record)
+        self._spawn_task(self._watch(host))
+        return host
+
+    def _end(self, name: str) -> None:
+        host = self._hosts.pop(name)
+        host.close()  # the server ends when its control socket does
+        host.process.signal(9)
+        self.restarts.pop(name, None)
+
+    async def _watch(self, host: _Host) -> None:
+        """Starts a server again that ended of its own accord."""
+        await host.process.wait()
+        host.close()
+        if self._hosts.get(host.name) is not host:
+            return
+        del self._hosts[host.name]
+        self.restarts[host.name] = self.restarts.get(host.name, 0) + 1
+        self._changed()
+        failures = self._failures.get(host.name, 0)
+        self._failures[host.name] = failures + 1
+        await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
+        server = self._wanted.get(host.name)
+        if server is not None and host.name not in self._hosts:
+            try:
+                await self._bring(server)
+            except EmulabError as error:
+                self._record(host.name, {"event": "error", "error": str(error)})
+        self._changed()
+
+    def _spawn_task(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _memory_file(content: bytes) -> int:
+    """A descriptor of a file that is nowhere but in memory."""
+    fd = os.memfd_create("config", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    return fd

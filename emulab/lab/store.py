@@ -1,0 +1,138 @@
+"""The lab's objects, as they were given, with what an API server adds: uid, versions, status.
+
+`resourceVersion` counts all changes, `generation` those of an object's spec. Whoever wants to know of
+changes watches: the callback gets each event right away and must not block.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from emulab.model.collection import Change, Objects, Put
+from emulab.model.objects import Key, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to an object: ADDED, MODIFIED or DELETED, as in Kubernetes' watch."""
+
+    type: str
+    object: Object
+
+
+def timestamp() -> str:
+    """Now, as Kubernetes writes times: RFC 3339 in whole seconds, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Store:
+    """Objects by kind and key. Not thread-safe: it lives in the supervisor's event loop."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._version = 0
+        self._watchers: list[Callable[[Event], None]] = []
+        self._snapshot: Objects | None = None
+        self._pod_uids: set[str] = set()
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def objects(self) -> Objects:
+        """All objects as they are now."""
+        if self._snapshot is None:
+            self._snapshot = Objects.of_kinds(self._kinds)
+        return self._snapshot
+
+    def get(self, key: Key) -> Object | None:
+        return self._kinds.get(key.kind, {}).get(key)
+
+    def watch(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls `callback` for every change from now on; the result stops it."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if isinstance(change, Put):
+                self.put(change.object)
+            else:
+                self.delete(change.key)
+
+    def put(self, o: Object) -> Object:
+        """Creates the object or replaces the one of its key. Nothing happens when nothing differs."""
+        old = self.get(o.key)
+        if old is not None and old.raw == o.raw:
+            return old
+        self._version += 1
+        metadata = dict(o.metadata)
+        before = old.metadata if old else {}
+        metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
+        if old is None and o.kind == "Pod":
+            metadata["uid"] = self._fresh_pod_uid(metadata["uid"])
+        metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
+        changed = old is None or old.raw.get("spec") != o.raw.get("spec")
+        metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
+        metadata["resourceVersion"] = str(self._version)
+        stored = o.replace(metadata=metadata)
+        self._kinds.setdefault(o.kind, {})[o.key] = stored
+        self._tell("MODIFIED" if old else "ADDED", stored)
+        return stored
+
+    def _fresh_pod_uid(self, uid: str) -> str:
+        """Controllers derive a pod's uid from its name; one that takes a freed name must be another pod."""
+        if uid in self._pod_uids:
+            uid = str(uuid.uuid5(uuid.UUID(uid), str(self._version)))
+        self._pod_uids.add(uid)
+        return uid
+
+    def delete(self, key: Key) -> None:
+        """Deletes the object. A Pod that has containers is only marked; `remove` is the kubelet's word."""
+        o = self.get(key)
+        if o is None:
+            return
+        if (
+            o.kind == "Pod"
+            and o.status.get("podIPs")
+            and o.status.get("phase") not in ("Succeeded", "Failed")
+        ):
+            if not o.metadata.get("deletionTimestamp"):
+                grace = o.spec.get("terminationGracePeriodSeconds")
+                deletion = {
+                    "deletionTimestamp": timestamp(),
+                    "deletionGracePeriodSeconds": 30 if grace is None else grace,
+                }
+                self.put(o.replace(metadata={**o.metadata, **deletion}))
+            return
+        self.remove(key)
+
+    def remove(self, key: Key) -> None:
+        o = self._kinds.get(key.kind, {}).pop(key, None)
+        if o is not None:
+            self._version += 1
+            self._tell("DELETED", o)
+
+    def set_status(self, key: Key, **fields: Any) -> None:
+        """Sets fields of an object's status, if the object is still there."""
+        o = self.get(key)
+        if o is not None:
+            self.put(o.replace(status={**o.status, **fields}))
+
+    def save(self) -> dict[str, dict[Key, Object]]:
+        """Everything, to come back to with `restore`."""
+        return {kind: dict(members) for kind, members in self._kinds.items()}
+
+    def restore(self, saved: dict[str, dict[Key, Object]]) -> None:
+        self._kinds = {kind: dict(members) for kind, members in saved.items()}
+        self._version += 1
+        self._snapshot = None
+
+    def _tell(self, what: str, o: Object) -> None:
+        self._snapshot = None
+        for watcher in tuple(self._watchers):
+            watcher(Event(what, o))

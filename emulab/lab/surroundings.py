@@ -1,0 +1,45 @@
+"""What everything that runs in a lab shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulab.kernel.netns import Handle
+from emulab.lab.processes import Processes
+from emulab.lab.serverhosts import ServerHosts
+from emulab.lab.store import Store
+from emulab.model.clusters import Cluster
+from emulab.plan.state import Place, World
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """`world`, `cluster` and `handles` are always those of the last application. `changed` asks for a new one."""
+
+    lab: str
+    folder: Path
+    store: Store
+    processes: Processes
+    servers: ServerHosts
+    handles: dict[str, Handle]
+    changed: Callable[[], None]
+    world: World | None = None
+    cluster: Cluster | None = None
+
+
+def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
+    """Writes the files that cover those of /etc in a place, and returns them: target → source."""
+    folder = around.folder / "etc" / place.name
+    folder.mkdir(mode=0o755, exist_ok=True)
+    files = {}
+    texts = (("resolv.conf", place.resolv_conf), ("hosts", place.hosts), ("hostname", place.hostname + "\n"))
+    for name, text in texts:
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            path.chmod(0o644)
+        if Path(f"/etc/{name}").exists():
+            files[f"/etc/{name}"] = str(path)
+    return files

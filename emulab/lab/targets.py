@@ -1,0 +1,142 @@
+"""Names of places and pods, as users write them, and what it takes to run a program there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.lab.kubelet import Kubelet
+from emulab.lab.surroundings import Surroundings, write_place_files
+from emulab.model.objects import Key, Object
+from emulab.model.selectors import matches_selector
+from emulab.model.workloads import Container, PodSpec
+from emulab.plan.pods import place_name
+from emulab.plan.state import Place
+
+POD_KINDS = {"pod": "Pod", "pods": "Pod", "po": "Pod"}
+WORKLOADS = {
+    "deployment": "Deployment",
+    "deployments": "Deployment",
+    "deploy": "Deployment",
+    "statefulset": "StatefulSet",
+    "statefulsets": "StatefulSet",
+    "sts": "StatefulSet",
+    "daemonset": "DaemonSet",
+    "daemonsets": "DaemonSet",
+    "ds": "DaemonSet",
+    "replicaset": "ReplicaSet",
+    "replicasets": "ReplicaSet",
+    "rs": "ReplicaSet",
+}
+
+
+def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place, Object | None]:
+    """The place behind `client`, `node1`, `pod/NAME`, `deploy/NAME` or a pod's bare name; the pod, if it is one.
+
+    Raises UserError that says what there is.
+    """
+    world = around.world
+    if world is None:
+        raise UserError("the lab is still being built")
+    kind, slash, name = target.partition("/")
+    if not slash:
+        place = world.places.get(target)
+        if place is not None:
+            return place, _pod_of(around, place)
+        pod = around.store.get(Key("Pod", namespace, target))
+    elif kind.lower() in POD_KINDS:
+        pod = around.store.get(Key("Pod", namespace, name))
+    elif kind.lower() in WORKLOADS:
+        pod = _pod_of_workload(around, WORKLOADS[kind.lower()], namespace, name)
+    else:
+        raise UserError(f"{target}: a target is a place, pod/NAME or deploy/NAME")
+    if pod is None:
+        raise UserError(
+            f"{target}: no such place, and no such pod in namespace {namespace}; there are {_names(world.places)}"
+        )
+    place = world.places.get(place_name(pod))
+    if place is None:
+        raise UserError(
+            f"pod {pod.name} has no network yet: {pod.status.get('message') or pod.status.get('phase', 'Pending')}"
+        )
+    return place, pod
+
+
+def _pod_of(around: Surroundings, place: Place) -> Object | None:
+    namespace, _, name = place.name.partition(".")
+    return around.store.get(Key("Pod", namespace, name)) if place.kind == "pod" else None
+
+
+def _names(places: Mapping[str, Place]) -> str:
+    return ", ".join(p.name for p in places.values() if p.kind != "pod")
+
+
+def _pod_of_workload(around: Surroundings, kind: str, namespace: str, name: str) -> Object | None:
+    """A pod of the workload, a ready one first."""
+    workload = around.store.get(Key(kind, namespace, name))
+    if workload is None:
+        raise UserError(f"{kind.lower()} {name!r} not found in namespace {namespace}")
+    selector = workload.spec.get("selector") or {}
+    pods = [
+        p
+        for p in around.store.objects().kind("Pod", namespace)
+        if matches_selector(selector, p.labels)
+        and p.status.get("podIPs")
+        and not p.metadata.get("deletionTimestamp")
+    ]
+    pods.sort(key=lambda p: (not is_ready(p), p.name))
+    if not pods:
+        raise UserError(f"{kind.lower()} {name!r} has no running pod")
+    return pods[0]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a Pod's condition Ready is True."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.status.get("conditions") or ())
+
+
+def describe_entry(
+    around: Surroundings, kubelet: Kubelet, target: str, namespace: str, container: str, supervisor: int
+) -> dict[str, Any]:
+    """What a process needs to enter a target: paths of namespaces to join, files to cover, environment.
+
+    Paths are below `/proc/PID` with numbers of the host, where PID is the supervisor or the container.
+    """
+    place, pod = find_place(around, target, namespace)
+    process = f"/proc/{supervisor}"
+    entry: dict[str, Any] = {
+        "join": {
+            "user": f"{process}/ns/user",
+            "pid": f"{process}/ns/pid",
+            "net": f"{process}/fd/{around.handles[place.namespace].fd}",
+        },
+        "fresh": ["mnt", "uts"],
+        "hostname": place.hostname,
+        "environment": {},
+        "working_directory": "",
+    }
+    if pod is None:
+        return {**entry, "files": write_place_files(around, place)}
+    spec = PodSpec.of(pod.spec)
+    chosen = _container(pod, spec, container)
+    worker = kubelet.worker(pod)
+    if worker is None:
+        raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
+    entry["environment"] = worker.environment(chosen)
+    runner = worker.runners.get(chosen.name)
+    if runner is None:
+        return {**entry, "files": write_place_files(around, place)}
+    if runner.process is None or not runner.process.running:
+        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {runner.state.waiting}")
+    inner = f"/proc/{runner.process.host_pid}/ns"
+    entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
+    return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}
+
+
+def _container(pod: Object, spec: PodSpec, name: str) -> Container:
+    found = next((c for c in spec.containers if c.name == name or not name), None)
+    if found is None:
+        names = ", ".join(c.name for c in spec.containers)
+        raise UserError(f"pod {pod.name} has no container {name!r}; it has {names}")
+    return found
