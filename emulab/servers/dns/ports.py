@@ -95,7 +95,7 @@ class Stream(asyncio.Protocol):
         self._ended = self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport); self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._host: Host = transport.get_extra_info("peername") or ("", 0)
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()

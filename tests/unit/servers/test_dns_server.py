@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import struct
 
@@ -26,12 +27,6 @@ RECORDS = [
 REVERSE = [["10.113.0.203.in-addr.arpa.", "PTR", "shop.example.com.", 30]]
 ZONES = [{"origin": "example.com.", "records": RECORDS}, {"origin": "in-addr.arpa.", "records": REVERSE}]
 UDP, TCP = "udp/127.0.0.1/53", "tcp/127.0.0.1/53"
-
-
-@pytest.fixture(name="event_loop_policy", params=["asyncio", "uvloop"])
-def _event_loop_policy(request) -> asyncio.AbstractEventLoopPolicy:
-    """Servers run on uvloop, whose transports and sockets differ in places."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 def sockets() -> dict[str, socket.socket]:
@@ -317,3 +312,14 @@ async def test_close_waits_for_queries_under_way():
             await asyncio.sleep(0)
         await resolver.server.close(grace=1.0)
         assert await asking == ["203.0.113.10"]
+
+
+CASES = [
+    case for name, case in globals().items() if name.startswith("test_") and inspect.iscoroutinefunction(case)
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_the_same_on_uvloop(case):
+    """Servers run on uvloop, whose transports differ in places."""
+    uvloop.run(asyncio.wait_for(case(), 20.0))
