@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -43,14 +44,19 @@ def remove(path: str) -> None:
         os.rmdir(path)
 
 
-def sweep(lab: str) -> None:
-    """Removes the cgroups of a lab that is gone."""
+def sweep(lab: str, seconds: float = 1.0) -> None:
+    """Removes the cgroups of a lab that is gone; its processes may still be on their way out. Blocks."""
     top = hierarchy()
-    if top is None:
+    if top is None or not (top / "emulab" / lab).is_dir():
         return
-    ours = top / "emulab"
-    if (ours / lab).is_dir():
-        for entry in os.scandir(ours / lab):
-            remove(entry.path)
-        remove(str(ours / lab))
-    remove(str(ours))
+    ours = top / "emulab" / lab
+    end = time.monotonic() + seconds
+    while True:
+        for entry in os.scandir(ours):
+            if entry.is_dir():
+                remove(entry.path)
+        remove(str(ours))
+        if not ours.exists() or time.monotonic() > end:
+            break
+        time.sleep(0.005)
+    remove(str(ours.parent))

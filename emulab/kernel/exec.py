@@ -59,7 +59,7 @@ def run(entry: Entry, argv: Sequence[str]) -> int:
     try:
         program = enter.Program(
             argv=argv,
-            environment={**os.environ, **entry.environment},
+            environment=_environment(entry),
             working_directory=entry.working_directory,
             join=joined,
             fresh=entry.fresh,
@@ -150,3 +150,11 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
         os.write(2, f"emulab: {error}\n".encode())
     finally:
         os._exit(status)
+
+
+def _environment(entry: Entry) -> dict[str, str]:
+    """A container's own environment, as `kubectl exec` gives it; the caller's where the entry has none."""
+    if not entry.environment:
+        return dict(os.environ)
+    terminal = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
+    return {**terminal, **entry.environment}

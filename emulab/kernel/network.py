@@ -15,15 +15,11 @@ from emulab.kernel import messages, netlink, netns
 from emulab.kernel.netlink import Message
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
-from emulab.plan.difference import RANKS, NetworkChange, dead_links, difference, ruleset_script
+from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference, ruleset_script
 from emulab.plan.state import (
-    Address,
-    ForwardingEntry,
     Item,
     Namespace,
-    Neighbour,
     Network,
-    Route,
     Ruleset,
     Veth,
 )
@@ -72,6 +68,7 @@ class KernelNetwork:
             self.nft(namespace).run(f"delete table {table}\n")
             del self._rulesets[namespace, table]
         self._remove(change.make_room)
+        self._note_gone(set(), dead_links(change.make_room))
         # Rules of a changed ruleset come before the removal of links, so that no new packet is sent to a
         # pod that is about to lose its link, and after the adding, so that none is sent too early.
         self._create(change.add_namespaces)
@@ -91,11 +88,7 @@ class KernelNetwork:
             return
         gone = {i for i in self._items if i.namespace in namespaces}
         gone |= {i for i in self._items if isinstance(i, Veth) and i.peer_namespace in namespaces}
-        gone |= {
-            i
-            for i in self._items
-            if isinstance(i, Address | Neighbour | ForwardingEntry | Route) and (i.namespace, i.link) in links
-        }
+        gone |= {i for i in self._items if depends_on(i, links)}
         self._items -= gone
 
     def _create(self, namespaces: Iterable[Namespace]) -> None:

@@ -6,7 +6,7 @@ server is then a fork that shares those pages.
 
 Protocol: one JSON datagram a message on a SOCK_SEQPACKET pair, descriptors beside it.
 
-    → {"id", "program": {...} | "serve": name, "join": [kinds], "fresh_pid": bool}   fds: stdin, stdout,
+    → {"id", "program": {...} | "serve": kind, "name", "join": [kinds], "fresh_pid": bool}   fds: stdin, stdout,
       stderr, [control], then one for each kind of "join"
     ← {"id", "pid": in the lab's PID namespace, "host_pid": as the host sees it} | {"id", "error": text, ["pid"]}
     ← {"exited": pid, "status": exit status, or 128 + signal}
@@ -20,6 +20,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.errors import KernelError
@@ -41,6 +42,7 @@ def start(serve: Serve, preload: Callable[[], None]) -> socket.socket:
     if os.fork() == 0:
         ours.close()
         libc.die_with_parent(signal.SIGKILL)
+        Path("/proc/self/comm").write_text("spawner")
         try:
             _Spawner(theirs, serve, preload).run()
         finally:
@@ -164,6 +166,7 @@ class _Spawner:
         if "serve" in message:
             for fd in (report, *rest, self._control.fileno(), self._wake_read, self._wake_write):
                 os.close(fd)
+            Path("/proc/self/comm").write_text(message["name"])  # so that `ps` tells one server from another
             self._serve(message["serve"], socket.socket(fileno=control))
             return
         enter.furnish(program)

@@ -64,10 +64,15 @@ class Processes:
         return await self._spawn({"program": described}, [*stdio], program.join, fresh_pid)
 
     async def serve(
-        self, kind: str, stdio: tuple[int, int, int], control: socket.socket, join: Mapping[str, int]
+        self,
+        kind: str,
+        name: str,
+        stdio: tuple[int, int, int],
+        control: socket.socket,
+        join: Mapping[str, int],
     ) -> Process:
-        """Starts a server of this kind, driven over `control`. Raises KernelError."""
-        return await self._spawn({"serve": kind}, [*stdio, control.fileno()], join, False)
+        """Starts a server of this kind, driven over `control`; `ps` shows it by `name`. Raises KernelError."""
+        return await self._spawn({"serve": kind, "name": name}, [*stdio, control.fileno()], join, False)
 
     async def _spawn(
         self, message: dict[str, Any], fds: list[int], join: Mapping[str, int], fresh_pid: bool

@@ -16,12 +16,11 @@ from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.publisher import Publisher
+from emulab.lab.resolve import resolve
 from emulab.lab.surroundings import Surroundings
-from emulab.model.clusters import Cluster
-from emulab.model.collection import Objects
-from emulab.plan import addressing, controllers, nodes
+from emulab.plan import controllers
 from emulab.plan.state import World
-from emulab.plan.world import cluster_of, plan_world
+from emulab.plan.world import plan_world
 
 _PASSES = 50  # more passes than this without rest are a fault of ours, not work
 
@@ -105,7 +104,7 @@ class Reconciler:
         for _ in range(_PASSES):
             self._dirty.clear()
             begun = time.perf_counter()
-            cluster, objects = self._resolve()
+            cluster, objects = resolve(self._around.store, time.time())
             self.spent["controllers"] += time.perf_counter() - begun
             progress("planning")
             begun = time.perf_counter()
@@ -116,19 +115,6 @@ class Reconciler:
             if not self._dirty.is_set():
                 return
         raise EmulabError("the lab does not come to rest; this is a fault of emulab")
-
-    def _resolve(self) -> tuple[Cluster, Objects]:
-        """Lets controllers and addressing work until they have nothing more to say."""
-        store = self._around.store
-        for _ in range(_PASSES):
-            cluster = cluster_of(store.objects())
-            version = store.version
-            store.apply(nodes.node_objects(cluster, store.objects()))
-            store.apply(controllers.reconcile(store.objects(), time.time()))
-            store.apply(addressing.allocate(store.objects(), cluster))
-            if store.version == version:
-                return cluster, store.objects()
-        raise EmulabError("the controllers do not come to rest; this is a fault of emulab")
 
     async def _apply(self, world: World, progress: Progress) -> None:
         progress("namespaces, links and rules")

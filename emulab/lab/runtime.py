@@ -92,6 +92,10 @@ def _reap_orphans() -> None:
 
 def _end_processes() -> None:
     """Ends every process of the lab's PID namespace but this one (kill(2): -1 means all that may be killed)."""
-    if os.getpid() == 1:
-        with suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
+    if os.getpid() != 1:
+        return
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)

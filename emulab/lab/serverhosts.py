@@ -164,7 +164,9 @@ class ServerHosts:
         null = os.open("/dev/null", os.O_RDONLY)
         join = {"net": self._handles[server.namespace].fd} if server.namespace else {}
         try:
-            process = await self._processes.serve(server.kind, (null, log, log), theirs, join)
+            process = await self._processes.serve(
+                server.kind, server.name.rpartition(".")[2][:15], (null, log, log), theirs, join
+            )
         except KernelError:
             ours.close()
             raise

@@ -36,6 +36,7 @@ def main() -> None:
     info = rundir.LabInfo(name, pid, _now())
     rundir.write_info(folder, info)
     _raise_file_limit()
+    Path("/proc/self/comm").write_text("supervisor")
     spawned = spawner.start(host.serve, host.preload)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command that started us
 

@@ -138,10 +138,10 @@ def _vips(objects: Objects) -> set[IPAddress]:
     return used
 
 
-def ingress_ips(service: Object) -> list[str]:
-    """The addresses in a Service's `status.loadBalancer.ingress`."""
+def ingress_ips(service: Object, proxied: bool = True) -> list[str]:
+    """The addresses in a Service's `status.loadBalancer.ingress`, with or without those of ipMode Proxy."""
     entries = (service.status.get("loadBalancer") or {}).get("ingress") or ()
-    return [str(e["ip"]) for e in entries if e.get("ip")]
+    return [str(e["ip"]) for e in entries if e.get("ip") and (proxied or e.get("ipMode") != "Proxy")]
 
 
 def _balancers(objects: Objects) -> list[Change]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulab.model.clusters import Cluster, LoadBalancer
-from emulab.model.collection import Objects
+from emulab.model.collection import Change, Objects, Put
+from emulab.model.ingresses import Ingress
 from emulab.model.objects import Key, Object
 from emulab.model.services import IPNetwork, Service
 from emulab.plan.addressing import ingress_ips, is_internal
@@ -47,6 +48,28 @@ def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iter
                 if p.node_port and p.protocol in ("TCP", "UDP")
             ]
             _add_server(draft, place, frontends)
+
+
+def balancer_statuses(objects: Objects) -> list[Change]:
+    """What Ingresses, and the Service of their controller, say of the balancers in front of them."""
+    vips = {o.name: str(o.status["vip"]) for o in objects.kind("LoadBalancer") if o.status.get("vip")}
+    front = [
+        vips[o.name]
+        for o in objects.kind("LoadBalancer")
+        if o.name in vips and LoadBalancer.of(o).target.ingress
+    ]
+    wanted: list[tuple[Object, list[dict[str, str]]]] = []
+    for o in objects.kind("Ingress"):
+        vip = vips.get(Ingress.of(o).load_balancer)
+        wanted.append((o, [{"ip": vip}] if vip else []))
+    for o in objects.kind("Service"):
+        if is_internal(o):  # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
+            wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))
+    return [
+        Put(o.replace(status={**o.status, "loadBalancer": {"ingress": entries}}))
+        for o, entries in wanted
+        if ((o.status.get("loadBalancer") or {}).get("ingress") or []) != entries
+    ]
 
 
 def service_place(service: Object) -> str:

@@ -89,6 +89,14 @@ def dead_links(removed: Iterable[Item]) -> set[tuple[str, str]]:
     return dead
 
 
+def depends_on(item: Item, links: set[tuple[str, str]]) -> bool:
+    """Whether an item vanishes with one of these links (namespace, name)."""
+    return (
+        isinstance(item, Address | Neighbour | ForwardingEntry | Route)
+        and (item.namespace, item.link) in links
+    )
+
+
 def difference(before: Network, after: Network) -> NetworkChange:
     """The changes that turn `before` into `after`. Pure; empty when they are equal."""
     gone = before.namespaces.keys() - after.namespaces.keys()
@@ -98,7 +106,9 @@ def difference(before: Network, after: Network) -> NetworkChange:
     added = after.items - before.items
     taken = {slot for i in added for slot in _slots(i)}
     make_room = [i for i in removed if any(slot in taken for slot in _slots(i))]
-    dead = dead_links(i for i in removed)
+    dead = dead_links(removed)
+    # What stays wanted on a link that is made anew goes with the old one, and is added again.
+    added |= {i for i in before.items & after.items if depends_on(i, dead)}
 
     def vanishes(item: Item) -> bool:
         if isinstance(item, Veth):  # one end is enough to remove a pair; a living end does it at once

@@ -26,7 +26,6 @@ FABRIC = "fabric"
 
 _COMMON = (
     # Without this every link would send router solicitations and multicast reports of its own accord.
-    ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
 )
 HOST = (*_COMMON, ("net/ipv4/ip_unprivileged_port_start", "0"))  # containerd's default for pods

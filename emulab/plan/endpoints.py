@@ -52,7 +52,7 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
         if service.type == "ExternalName" or service.headless or not service.cluster_ips:
             continue
         own = slices.get((service.namespace, service.name), [])
-        external = (*service.external_ips, *(ip_address(ip) for ip in ingress_ips(o)))
+        external = (*service.external_ips, *(ip_address(ip) for ip in ingress_ips(o, proxied=False)))
         routes += [
             ServiceRoute(
                 service.namespace,

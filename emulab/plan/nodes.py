@@ -66,7 +66,10 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
                 Put(_node_object(spec.name, labels, at.pod_range(cluster, index), addresses[spec.name]))
             )
     wanted = {n.name for n in cluster.nodes}
-    changes += [Delete(o.key) for name, o in there.items() if name not in wanted]
+    gone = {name for name in there if name not in wanted}
+    changes += [Delete(there[name].key) for name in gone]
+    # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.
+    changes += [Delete(p.key) for p in objects.kind("Pod") if gone and p.spec.get("nodeName") in gone]
     return changes
 
 

@@ -1,0 +1,291 @@
+"""What this kernel and this user may do: each feature is tried, none is guessed from a version.
+
+Everything is tried in a throwaway process in namespaces of its own, through the very code that builds labs;
+the host's namespaces see nothing of it. A check says whether it is required, what it is for and how to mend it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+from emulab.errors import EmulabError
+from emulab.kernel import cgroups, isolate, libc, netlink, nft
+from emulab.kernel.network import KernelNetwork
+from emulab.plan.state import Address, Bridge, Item, Namespace, Network, Ruleset, Veth, Vxlan
+
+NOBODY = 65534
+FILES_WANTED = 4096  # descriptors: a few hundred pods
+_KERNEL_MODULES = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-; containers use their host's)"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One feature. `problem` is empty when it is there."""
+
+    name: str
+    purpose: str
+    required: bool
+    remedy: str
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        return "ok" if not self.problem else "missing" if self.required else "optional"
+
+
+def checks(run_dir: Path) -> list[Check]:
+    """All checks; `run_dir` is where labs keep their files."""
+    return [*_isolated(), *_machine(run_dir)]
+
+
+def proxy_modes(found: list[Check]) -> dict[str, bool]:
+    """Which of the four modes of kube-proxy this machine could do."""
+    states = {check.name: check.state == "ok" for check in found}
+    rules = all(states.get(name, False) for name in ("nftables", *_RULES))
+    return {
+        "nftables": rules,
+        "iptables": states.get("iptables", False),
+        "ipvs": states.get("ipvs", False) and rules,
+        "userspace": states.get("network namespaces", False),
+    }
+
+
+# in a throwaway process
+
+
+def _isolated() -> list[Check]:
+    """The checks that need namespaces of their own, from a process that is gone afterwards."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            os.write(write, json.dumps([asdict(check) for check in _try_all()]).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        answer = pipe.read()  # ends with the last process that holds the other end
+    os.waitpid(pid, 0)
+    return [Check(**fields) for fields in json.loads(answer or b"[]")]
+
+
+def _try_all() -> Iterator[Check]:
+    yield _try(_USER_NAMESPACES, _user_namespaces)
+    lab = _try(_NAMESPACES, isolate.isolate)  # this process goes on as its own grandchild
+    yield lab
+    for check, network in _networks():
+        yield _try(check, lambda network=network: _apply(network)) if not lab.problem else _untried(check)
+    for check, work in ((_IPVS, _ipvs), (_IPTABLES, _iptables)):
+        yield _try(check, work) if not lab.problem else _untried(check)
+
+
+def _try(check: Check, work: Callable[[], object]) -> Check:
+    try:
+        work()
+    except (EmulabError, OSError) as error:
+        return replace(check, problem=str(error))
+    return check
+
+
+def _untried(check: Check) -> Check:
+    return replace(check, problem="not tried: there are no namespaces to try it in")
+
+
+_USER_NAMESPACES = Check(
+    "user namespaces",
+    "labs of ordinary users",
+    os.geteuid() != 0,
+    "sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000"
+    " kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
+)
+_NAMESPACES = Check(
+    "namespaces",
+    "a lab apart from the host: PID, mount, network, IPC and UTS namespaces",
+    True,
+    "run as root, or allow user namespaces; in a container: docker run --privileged",
+)
+_IPVS = Check(
+    "ipvs", "proxy mode ipvs", False, "modprobe ip_vs, or " + _KERNEL_MODULES.format("CONFIG_IP_VS")
+)
+_IPTABLES = Check("iptables", "proxy mode iptables", False, "apt install iptables")
+
+
+def _user_namespaces() -> None:
+    """As an ordinary user, whoever asks."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            libc.unshare(libc.CLONE_NEWUSER)
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(pid, 0)[1]:
+        raise EmulabError("an ordinary user may not make a user namespace")
+
+
+def _apply(network: Network) -> None:
+    kernel = KernelNetwork()
+    try:
+        kernel.apply(network)
+    finally:
+        kernel.close()
+
+
+_MAC = "02:00:00:00:00:{:02x}"
+_RULES = {
+    "conntrack": ("stateful rules", "ct state new accept"),
+    "reject": ("Services without endpoints", "reject with tcp reset"),
+    "fib": ("NodePorts", "fib daddr type local accept"),
+}
+"""nftables expressions: check → what it is for, a rule of a filter chain that needs it."""
+
+_NAT_RULES = {
+    "numgen": ("spreading connections", "dnat ip to numgen random mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }"),
+    "dnat": ("Services", "dnat to 10.0.0.1"),
+}
+
+
+def _networks() -> Iterator[tuple[Check, Network]]:
+    """Small networks, each of which needs one feature more."""
+    sysctls = (("net/ipv4/ip_forward", "1"), ("net/ipv4/ip_unprivileged_port_start", "0"))
+    alone = {"a": Namespace("a", sysctls)}
+    two = {**alone, "b": Namespace("b")}
+    veth = Veth("a", "v0", _MAC.format(1), "b", "v0", _MAC.format(2), 1500)
+    vxlan = Vxlan("a", "x0", _MAC.format(3), 1450, 1, ip_address("10.0.0.1"), 8472, "v0")
+    address = Address("a", "v0", ip_interface("10.0.0.1/24"))
+    links: list[tuple[str, str, tuple[Item, ...], str]] = [
+        ("veth", "links", (veth,), "CONFIG_VETH"),
+        ("bridge", "the underlay networks", (Bridge("a", "b0", _MAC.format(4), 1500),), "CONFIG_BRIDGE"),
+        ("vxlan", "the overlay", (veth, address, vxlan), "CONFIG_VXLAN"),
+    ]
+    why = "in a container: mount /proc/sys writable (docker run --privileged)"
+    yield Check("network namespaces", "every place; with ip_forward writable", True, why), Network(alone)
+    for name, purpose, items, option in links:
+        remedy = _KERNEL_MODULES.format(option)
+        yield Check(name, purpose, True, remedy), Network(two, frozenset(items))
+    remedy = (
+        f"apt install python3-nftables; {_KERNEL_MODULES.format('CONFIG_NF_TABLES and its NFT_ options')}"
+    )
+    yield (
+        Check("nftables", "Services and NAT; the binding python3-nftables", True, remedy),
+        _ruled("", "accept"),
+    )
+    for name, (purpose, rule) in _RULES.items():
+        yield Check(name, purpose, True, remedy), _ruled("filter hook input priority 0", rule)
+    for name, (purpose, rule) in _NAT_RULES.items():
+        yield Check(name, purpose, True, remedy), _ruled("nat hook prerouting priority -100", rule)
+    masquerade = Check("masquerade", "pods' way out of the cluster", True, remedy)
+    yield masquerade, _ruled("nat hook postrouting priority 100", "masquerade fully-random")
+
+
+def _ruled(hook: str, rule: str) -> Network:
+    declaration = f"{{ type {hook} ; policy accept ; }}" if hook else ""
+    rules = Ruleset("ip", "probe", {"c": (declaration, rule)})
+    return Network({"a": Namespace("a")}, rulesets={("a", "ip probe"): rules})
+
+
+def _ipvs() -> None:
+    """Asks generic netlink for the family, which also loads the module where that is allowed."""
+    if Path("/proc/net/ip_vs").exists():
+        return
+    get_family, family_name, control = 3, 2, 0x10
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as sock:
+        sock.settimeout(2.0)
+        payload = struct.pack("=BBH", get_family, 1, 0) + netlink.string(family_name, "IPVS")
+        sock.send(struct.pack("=IHHII", len(payload) + 16, control, netlink.NLM_F_REQUEST, 1, 0) + payload)
+        _, kind, *_rest = struct.unpack_from("=IHHII", sock.recv(1 << 16))
+    if kind == netlink.NLMSG_ERROR:
+        raise EmulabError("the kernel has no IPVS")
+
+
+def _iptables() -> None:
+    for program in ("iptables-nft", "iptables"):
+        if shutil.which(program):
+            command = [program, "-t", "nat", "-A", "PREROUTING", "-m", "statistic", "--mode", "random"]
+            command += ["--probability", "0.5", "-j", "MARK", "--set-mark", "1"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            if done.returncode:
+                raise EmulabError((done.stderr.strip().splitlines() or ["it fails"])[0])
+            return
+    raise EmulabError("there is no iptables program")
+
+
+# in this process
+
+
+def _machine(run_dir: Path) -> Iterator[Check]:
+    """What is looked at, not tried."""
+    yield _try(Check("nftables binding", "nftables", True, "apt install python3-nftables"), nft.binding)
+    folder = next(p for p in (run_dir, *run_dir.absolute().parents) if p.exists())
+    yield Check(
+        "run folder",
+        f"state of labs in {run_dir}",
+        True,
+        "set EMULAB_RUN_DIR to a folder of yours",
+        "" if os.access(folder, os.W_OK) else f"{folder} is not writable",
+    )
+    if os.geteuid() == 0:
+        writable = os.access("/run", os.W_OK)
+        yield Check(
+            "/run", "names for ip netns", True, "mount /run writable", "" if writable else "not writable"
+        )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = hard == resource.RLIM_INFINITY or hard >= FILES_WANTED
+    yield Check(
+        "open files",
+        "a descriptor for each namespace and socket",
+        False,
+        f"ulimit -Hn {FILES_WANTED}",
+        "" if enough else f"the limit is {hard}, which is enough for some {hard // 8} pods",
+    )
+    writable_cgroups = cgroups.hierarchy() is not None
+    yield Check(
+        "cgroup v2",
+        "ending all processes of a container at once",
+        False,
+        "mount a writable cgroup2; as an ordinary user: delegate one (systemd-run --user --scope)",
+        "" if writable_cgroups else "there is none to write to",
+    )
+    yield from (_tool(name, purpose, package) for name, purpose, package in _TOOLS)
+
+
+_TOOLS = (
+    ("curl", "requests", "curl"),
+    ("dig", "DNS questions", "bind9-dnsutils"),
+    ("ip", "looking at links and routes", "iproute2"),
+    ("nft", "looking at rules", "nftables"),
+    ("conntrack", "looking at connections", "conntrack"),
+    ("tcpdump", "looking at packets", "tcpdump"),
+    ("ping", "reachability", "iputils-ping"),
+)
+"""Programs that are useful inside a lab: name, what for, Debian package."""
+
+
+def _tool(name: str, purpose: str, package: str) -> Check:
+    return Check(
+        name, purpose, False, f"apt install {package}", "" if shutil.which(name) else "not installed"
+    )
+
+
+def as_data(check: Check) -> dict[str, Any]:
+    """A check as JSON-able data."""
+    return {**asdict(check), "state": check.state}

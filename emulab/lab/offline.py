@@ -1,0 +1,68 @@
+"""A lab that is only thought of: what `up` would build, without privileges and without building it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from emulab.errors import EmulabError
+from emulab.lab.podstatus import ContainerState, pod_status
+from emulab.lab.store import Store
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.loader import Source, load
+from emulab.model.objects import Object
+from emulab.model.workloads import PodSpec
+from emulab.plan import addressing, controllers, nodes
+from emulab.plan.state import World
+from emulab.plan.system import system_objects
+from emulab.plan.world import cluster_of, plan_world
+
+_PASSES = 50  # more than this without rest are a fault of ours, not work
+_EPOCH = 0.0  # the clock of a lab in which nothing takes time
+_STARTED = "1970-01-01T00:00:00Z"
+
+
+def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
+    """The objects and the plan of a lab with these manifests, once all its pods are Ready. Raises UserError."""
+    store = Store()
+    given = load(sources).objects if sources else ()
+    own = {o.key for o in given}
+    for o in system_objects(cluster_of(Objects(given))):
+        if o.key not in own:
+            store.put(_with_uid(o))
+    for o in given:
+        store.put(_with_uid(o))
+    cluster = _rest(store)
+    return store.objects(), plan_world(store.objects(), cluster)
+
+
+def _with_uid(o: Object) -> Object:
+    """The object with a uid that its key alone gives: the same manifests always make the same plan."""
+    return o.replace(metadata={"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, str(o.key))), **o.metadata})
+
+
+def _rest(store: Store) -> Cluster:
+    """Lets controllers, addressing and an ideal kubelet work until they have nothing more to say."""
+    for _ in range(_PASSES):
+        cluster = cluster_of(store.objects())
+        version = store.version
+        store.apply(nodes.node_objects(cluster, store.objects()))
+        store.apply(controllers.reconcile(store.objects(), _EPOCH))
+        store.apply(addressing.allocate(store.objects(), cluster))
+        for pod in store.objects().kind("Pod"):
+            _run(store, pod)
+        if store.version == version:
+            return cluster
+    raise EmulabError("the controllers do not come to rest; this is a fault of emulab")
+
+
+def _run(store: Store, pod: Object) -> None:
+    """What the kubelet would report of a pod once it is Ready. A pod without an address can't run."""
+    if not pod.status.get("podIPs") or pod.status.get("phase") in ("Succeeded", "Failed"):
+        return
+    states = [
+        ContainerState(c.name, c.image, running=True, started=True, ready=True, started_at=_STARTED)
+        for c in PodSpec.of(pod.spec).containers
+    ]
+    store.set_status(pod.key, startTime=_STARTED, **pod_status(states, initialised=True, terminating=False))

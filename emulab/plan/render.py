@@ -1,0 +1,238 @@
+"""A plan as text and as data, for reading and for golden copies. Pure.
+
+The order is stable, and a pod's namespace is called by its place, since its identity ends in a part of a uid
+that differs from lab to lab when nobody but the store gave it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from emulab.plan.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Item,
+    Neighbour,
+    Route,
+    Ruleset,
+    Server,
+    Veth,
+    Vxlan,
+    World,
+)
+
+_ORDER = (Bridge, Veth, Vxlan, Address, Neighbour, ForwardingEntry, Route)
+_KINDS = {
+    Bridge: "bridge",
+    Veth: "veth",
+    Vxlan: "vxlan",
+    Address: "address",
+    Neighbour: "neighbour",
+    ForwardingEntry: "forwarding",
+    Route: "route",
+}
+
+
+class _Names:
+    """Namespaces by the names that people know them by."""
+
+    def __init__(self, world: World) -> None:
+        self._places = {p.namespace: p.name for p in world.places.values() if p.kind == "pod"}
+        # A pod on its node's network shares the node's namespace, which keeps its own name.
+        self._places = {k: v for k, v in self._places.items() if k not in world.places}
+
+    def __call__(self, namespace: str) -> str:
+        return self._places.get(namespace, namespace)
+
+
+def render(world: World) -> str:
+    """The whole plan, a paragraph for each namespace, then the servers. What repeats is written out once."""
+    name = _Names(world)
+    items = _by_namespace(world.network.items)
+    tables = _Once()
+    configs = _Once()
+    paragraphs = []
+    for namespace in sorted(world.network.namespaces, key=name):
+        settings = world.network.namespaces[namespace].sysctls
+        lines = [f"namespace {name(namespace)}"]
+        lines += [f"  sysctl {key} = {value}" for key, value in settings]
+        lines += [f"  {_item(item, name)}" for item in items.get(namespace, ())]
+        for (owner, table), rules in sorted(world.network.rulesets.items()):
+            if owner == namespace:
+                text = tables(name(namespace), f"table {table}: the same as in", ruleset_lines(rules))
+                lines += [f"  {line}" for line in text]
+        paragraphs.append("\n".join(lines))
+    for server in sorted(world.servers.values(), key=lambda s: s.name):
+        text = configs(server.name, "configuration: the same as of", _config_lines(server))
+        paragraphs.append("\n".join([*_server(server, name), *(f"  {line}" for line in text)]))
+    return "\n\n".join(paragraphs) + "\n"
+
+
+class _Once:
+    """Writes a text out where it first stands, and refers to that place afterwards."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+
+    def __call__(self, where: str, reference: str, lines: list[str]) -> list[str]:
+        text = "\n".join(lines)
+        first = self._first.setdefault(text, where)
+        return lines if first == where or len(lines) < 3 else [f"{reference} {first}"]
+
+
+def data(world: World) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    name = _Names(world)
+    items = _by_namespace(world.network.items)
+    namespaces = {}
+    for namespace in sorted(world.network.namespaces, key=name):
+        namespaces[name(namespace)] = {
+            "sysctls": dict(world.network.namespaces[namespace].sysctls),
+            "items": [{"kind": _KINDS[type(i)], **_fields(i, name)} for i in items.get(namespace, ())],
+            "rulesets": {
+                table: _plain(rules)
+                for (owner, table), rules in sorted(world.network.rulesets.items())
+                if owner == namespace
+            },
+        }
+    return {
+        "namespaces": namespaces,
+        "servers": {
+            server.name: {
+                "kind": server.kind,
+                "namespace": name(server.namespace),
+                "config": _plain(server.config),
+                "listen": {key: name(where) for key, where in sorted(server.listen.items())},
+            }
+            for server in sorted(world.servers.values(), key=lambda s: s.name)
+        },
+        "places": {
+            place.name: {**_fields(place, name), "addresses": [str(a) for a in place.addresses]}
+            for place in sorted(world.places.values(), key=lambda p: p.name)
+        },
+    }
+
+
+def _by_namespace(items: Iterable[Item]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.namespace, []).append(item)
+    for members in found.values():
+        members.sort(key=_sort_key)
+    return found
+
+
+def _sort_key(item: Item) -> tuple[Any, ...]:
+    """Kind by kind; within a kind by name, and addresses in the order of numbers."""
+    rank = _ORDER.index(type(item))
+    match item:
+        case Bridge() | Veth() | Vxlan():
+            return (rank, item.name)
+        case Route():
+            net = item.destination
+            return (rank, net.version, int(net.network_address), net.prefixlen, item.link, str(item.gateway))
+        case ForwardingEntry():
+            return (rank, item.link, item.mac, str(item.destination))
+        case _:
+            return (rank, item.link, item.address.version, int(item.address), str(item.address))
+
+
+def _item(item: Item, name: _Names) -> str:
+    """One item in the words of iproute2, where it has some."""
+    match item:
+        case Bridge():
+            return f"bridge {item.name} mac {item.mac} mtu {item.mtu}"
+        case Veth():
+            master = f" master {item.master}" if item.master else ""
+            peer = f"{name(item.peer_namespace)}/{item.peer} mac {item.peer_mac}"
+            return f"veth {item.name} mac {item.mac} mtu {item.mtu}{master} peer {peer}"
+        case Vxlan():
+            ends = f"local {item.local} port {item.port} dev {item.device}"
+            return f"vxlan {item.name} mac {item.mac} mtu {item.mtu} vni {item.vni} {ends}"
+        case Address():
+            return f"address {item.address} dev {item.link}"
+        case Neighbour():
+            return f"neighbour {item.address} dev {item.link} mac {item.mac}"
+        case ForwardingEntry():
+            return f"forwarding {item.mac} dev {item.link} to {item.destination}"
+        case Route():
+            via = f" via {item.gateway}" if item.gateway else ""
+            source = f" source {item.source}" if item.source else ""
+            return f"route {item.destination}{via} dev {item.link}{source}{' onlink' if item.onlink else ''}"
+
+
+def ruleset_lines(rules: Ruleset) -> list[str]:
+    """A table as nft would list it: collections with their elements, then chains with their rules."""
+    lines = [f"table {rules.family} {rules.table} {{"]
+    for name, collection in sorted(rules.collections.items()):
+        lines.append(f"  {collection.kind} {name} {collection.declaration}".rstrip())
+        for key, value in sorted(collection.elements.items()):
+            lines.append(f"    {key} : {value}" if value else f"    {key}")
+    for name, chain in rules.chains.items():
+        declaration, *body = chain or ("",)
+        lines.append(f"  chain {name} {declaration}".rstrip())
+        lines += [f"    {rule}" for rule in body]
+    return [*lines, "}"]
+
+
+def _server(server: Server, name: _Names) -> list[str]:
+    where = f" in {name(server.namespace)}" if server.namespace else ""
+    lines = [f"server {server.name} ({server.kind}){where}"]
+    return lines + [
+        f"  listen {key} in {name(namespace)}" for key, namespace in sorted(server.listen.items())
+    ]
+
+
+def _config_lines(server: Server) -> list[str]:
+    """A server's configuration without the sockets, which stand above it."""
+    config = {k: v for k, v in server.config.items() if k not in ("listen", "tls_listen")}
+    return _tree(_plain(config))
+
+
+def _tree(value: Any) -> list[str]:
+    """Nested data as indented lines: `key: value`, `- item` in lists, scalars of a list in one line."""
+    lines: list[str] = []
+    pairs = value.items() if isinstance(value, dict) else (("", entry) for entry in value)
+    for key, entry in pairs:
+        label = f"{key}:" if isinstance(value, dict) else "-"
+        if not isinstance(entry, dict | list) or not entry:
+            lines.append(f"{label} {_scalar(entry)}")
+        elif isinstance(entry, list) and not any(isinstance(e, dict | list) for e in entry):
+            lines.append(f"{label} {'  '.join(_scalar(e) for e in entry)}")
+        elif isinstance(value, dict):
+            lines += [label, *(f"  {line}" for line in _tree(entry))]
+        else:
+            first, *rest = _tree(entry)
+            lines += [f"- {first}", *(f"  {line}" for line in rest)]
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value.replace("\n", "\\n")
+    return json.dumps(value)
+
+
+def _fields(value: Any, name: _Names) -> dict[str, Any]:
+    found = {f.name: getattr(value, f.name) for f in fields(value)}
+    for key in ("namespace", "peer_namespace"):
+        if key in found:
+            found[key] = name(found[key])
+    return {key: _plain(entry) for key, entry in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Anything a plan holds as JSON-able data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, set | frozenset):
+        return sorted(str(entry) for entry in value)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
