@@ -25,7 +25,7 @@ def launch_supervisor(name: str, log: Path, leashed: bool) -> tuple[int, int]:
             stderr=output,
             pass_fds=passed,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": import_path(), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": import_path()},
         )
     for fd in passed:
         os.close(fd)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _try_all() -> Iterator[Check]:
     lab = _try(_NAMESPACES, isolate.isolate)  # this process goes on as its own grandchild
     yield lab
     for check, network in _networks():
-        yield _try(check, lambda network=network: _apply(network)) if not lab.problem else _untried(check)
+        yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
     for check, work in ((_IPVS, _ipvs), (_IPTABLES, _iptables)):
         yield _try(check, work) if not lab.problem else _untried(check)
 
@@ -152,7 +153,7 @@ def _apply(network: Network) -> None:
 
 _MAC = "02:00:00:00:00:{:02x}"
 _RULES = {
-    "conntrack": ("stateful rules", "ct state new accept"),
+    "connection tracking": ("stateful rules", "ct state new accept"),
     "reject": ("Services without endpoints", "reject with tcp reset"),
     "fib": ("NodePorts", "fib daddr type local accept"),
 }

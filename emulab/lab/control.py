@@ -118,14 +118,14 @@ async def _until_closed(sock: socket.socket) -> None:
 
     def look() -> None:
         try:
-            if not sock.recv(1, socket.MSG_PEEK):
-                closed.set_result(None)
-                loop.remove_reader(sock.fileno())
+            left = not sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
+            left = True
+        loop.remove_reader(sock.fileno())  # also when it speaks out of turn: that waits for its answer
+        if left:
             closed.set_result(None)
-            loop.remove_reader(sock.fileno())
 
     loop.add_reader(sock.fileno(), look)
     try:

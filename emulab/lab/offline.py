@@ -7,18 +7,17 @@ from collections.abc import Sequence
 
 from emulab.errors import EmulabError
 from emulab.lab.podstatus import ContainerState, pod_status
+from emulab.lab.resolve import resolve
 from emulab.lab.store import Store
-from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.loader import Source, load
 from emulab.model.objects import Object
 from emulab.model.workloads import PodSpec
-from emulab.plan import addressing, controllers, nodes
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of, plan_world
 
-_PASSES = 50  # more than this without rest are a fault of ours, not work
+_PASSES = 1000  # a StatefulSet's pods come one by one, each after the one before is Ready
 _EPOCH = 0.0  # the clock of a lab in which nothing takes time
 _STARTED = "1970-01-01T00:00:00Z"
 
@@ -33,28 +32,19 @@ def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
             store.put(_with_uid(o))
     for o in given:
         store.put(_with_uid(o))
-    cluster = _rest(store)
-    return store.objects(), plan_world(store.objects(), cluster)
+    for _ in range(_PASSES):
+        cluster, objects = resolve(store, _EPOCH)
+        version = store.version
+        for pod in objects.kind("Pod"):
+            _run(store, pod)
+        if store.version == version:
+            return objects, plan_world(objects, cluster)
+    raise EmulabError("the pods do not come to rest; this is a fault of emulab")
 
 
 def _with_uid(o: Object) -> Object:
     """The object with a uid that its key alone gives: the same manifests always make the same plan."""
     return o.replace(metadata={"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, str(o.key))), **o.metadata})
-
-
-def _rest(store: Store) -> Cluster:
-    """Lets controllers, addressing and an ideal kubelet work until they have nothing more to say."""
-    for _ in range(_PASSES):
-        cluster = cluster_of(store.objects())
-        version = store.version
-        store.apply(nodes.node_objects(cluster, store.objects()))
-        store.apply(controllers.reconcile(store.objects(), _EPOCH))
-        store.apply(addressing.allocate(store.objects(), cluster))
-        for pod in store.objects().kind("Pod"):
-            _run(store, pod)
-        if store.version == version:
-            return cluster
-    raise EmulabError("the controllers do not come to rest; this is a fault of emulab")
 
 
 def _run(store: Store, pod: Object) -> None:

@@ -75,15 +75,22 @@ def make(name: str) -> Path:
     return path
 
 
-def take_lock(path: Path) -> int | None:
-    """The lab's lock as a descriptor that holds it, or None when a living supervisor has it."""
+def take_lock(path: Path, patience: float = 0.0) -> int | None:
+    """The lab's lock as a descriptor that holds it, or None when a living supervisor has it.
+
+    `patience` is how many seconds to try for: whoever looks after labs holds a lock for a moment. Blocks.
+    """
     fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(fd)
+                return None
+        time.sleep(0.005)
 
 
 def is_alive(path: Path) -> bool:

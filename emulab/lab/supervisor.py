@@ -24,7 +24,7 @@ def main() -> None:
     named = os.geteuid() == 0  # nobody else may write to /run/netns
     try:
         folder = rundir.make(name)
-        lock = rundir.take_lock(folder)
+        lock = rundir.take_lock(folder, patience=0.3)
         if lock is None:
             raise UserError(f"lab {name!r} is up already")
         os.set_inheritable(lock, False)

@@ -1,0 +1,9 @@
+"""`python -m emulab`."""
+
+from __future__ import annotations
+
+import sys
+
+from emulab.cli import main
+
+sys.exit(main())

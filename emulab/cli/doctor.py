@@ -1,0 +1,57 @@
+"""`emulab doctor`: what the kernel and machine allow, and how to mend what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+
+from emulab.cli.table import table
+from emulab.cli.usage import add_output
+from emulab.kernel import probe
+from emulab.lab import rundir
+from emulab.model.schema_emulab import MODES
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_output(parser, "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    found = probe.checks(rundir.base())
+    modes = probe.proxy_modes(found)
+    missing = [check for check in found if check.state == "missing"]
+    if options.output == "json":
+        report = {
+            "kernel": platform.release(),
+            "ok": not missing,
+            "checks": [probe.as_data(check) for check in found],
+            "proxyModes": modes,
+        }
+        print(json.dumps(report))
+    else:
+        print(_text(found, modes))
+    return 1 if missing else 0
+
+
+def _text(found: list[probe.Check], modes: dict[str, bool]) -> str:
+    rows = [[check.name, check.state, check.purpose] for check in found]
+    parts = [
+        f"kernel {platform.release()}, python {platform.python_version()}",
+        table(("CHECK", "STATE", "FOR"), rows),
+    ]
+    built = MODES["proxy.mode"]
+    proxies = [
+        [mode, "yes" if possible else "no", "" if built[mode] else "not built by this version of emulab yet"]
+        for mode, possible in modes.items()
+    ]
+    parts.append(table(("PROXY MODE", "POSSIBLE HERE", ""), proxies))
+    troubled = sorted((check for check in found if check.problem), key=lambda c: not c.required)
+    if troubled:
+        lines = [f"{c.name} ({c.state}): {c.problem}\n  mend: {c.remedy}" for c in troubled]
+        parts.append("\n".join(lines))
+    if any(check.state == "missing" for check in found):
+        parts.append("Labs can't run here until what is missing is mended.")
+    else:
+        parts.append("Labs can run here.")
+    return "\n\n".join(parts)

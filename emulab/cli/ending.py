@@ -1,0 +1,61 @@
+"""The end of a lab: told, awaited, and enforced when it doesn't come."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from emulab.errors import EmulabError
+from emulab.lab import rundir
+from emulab.lab.client import LabClient
+
+PATIENCE = 10.0  # seconds that a supervisor has to end by itself
+
+
+def end(path: Path, patience: float = PATIENCE) -> bool:
+    """Ends the lab whose folder is `path` and removes what is left. Returns whether there was anything.
+
+    Raises EmulabError when its supervisor can't be made to end.
+    """
+    was_alive = rundir.is_alive(path)
+    if was_alive:
+        _end_supervisor(path, time.monotonic() + patience)
+    return rundir.sweep(path) or was_alive
+
+
+def _end_supervisor(path: Path, deadline: float) -> None:
+    """A pidfd tells when the supervisor has ended, and with it, as it is their PID 1, every process of the lab."""
+    info = rundir.read_info(path)
+    process = _open(info.pid) if info is not None else -1
+    try:
+        with suppress(EmulabError, OSError), LabClient(path) as client:
+            client.request("down")
+        if process >= 0 and rundir.is_alive(path) and not _ended(process, deadline):
+            signal.pidfd_send_signal(process, signal.SIGKILL)  # it holds the lock still: this is its pid
+            _ended(process, time.monotonic() + 5)
+        while rundir.is_alive(path):
+            if time.monotonic() > deadline + 5:
+                raise EmulabError(f"lab {path.name!r} does not end; its supervisor still holds {path}/lock")
+            time.sleep(0.005)
+        if process >= 0:
+            _ended(process, deadline + 5)
+    finally:
+        if process >= 0:
+            os.close(process)
+
+
+def _open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
+
+
+def _ended(process: int, deadline: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

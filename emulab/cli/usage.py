@@ -1,0 +1,114 @@
+"""Arguments that verbs share, and how a wrong command line is answered."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from emulab.errors import UserError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+class UsageError(UserError):
+    """A command line that can't be meant: exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose first line of an error is the error."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        self.print_usage(sys.stderr)
+        sys.exit(2)
+
+
+class VersionAction(argparse.Action):
+    """--version, which looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, *_: Any) -> NoReturn:
+        print(f"emulab {version()}")
+        sys.exit(0)
+
+
+def version() -> str:
+    """The version of this package, installed or in a checkout."""
+    from importlib import metadata
+    from pathlib import Path
+
+    checkout = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if checkout.is_file():
+        found = re.search(r'^version = "(.*)"', checkout.read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    try:
+        return metadata.version("emulab")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def duration(text: str) -> float:
+    """Seconds from `60s`, `2m`, `500ms` or `60`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 60s, 2m or 500ms")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def natural(text: str) -> int:
+    """A number from 0 on."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+def add_lab(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "-l",
+        "--lab",
+        metavar="NAME",
+        default=default,
+        help="the lab's name (default: $EMULAB_LAB, else `default`)",
+    )
+
+
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-n", "--namespace", metavar="NS", default="default", help="Kubernetes namespace (default: default)"
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
+    parser.add_argument("-o", "--output", choices=formats, help=f"print {' or '.join(formats)}")
+
+
+def add_files(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    parser.add_argument(
+        *("-f", "--filename"),
+        metavar="FILE",
+        action="append",
+        default=[],
+        dest="files",
+        required=required,
+        help="a manifest, a folder of them, or - for stdin; may be repeated",
+    )
+
+
+def require_command(options: argparse.Namespace, verb: str) -> list[str]:
+    """The command after `--`. Raises UsageError when there is none."""
+    command: list[str] = options.command
+    if not command:
+        raise UsageError(f"{verb} needs a command: write it after --, as in: emulab {verb} … -- curl -s URL")
+    return command
