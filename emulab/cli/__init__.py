@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from emulab.cli.usage import Parser, UsageError, VersionAction, add_lab
+from emulab.cli.usage import Parser, UsageError, VerbParser, VersionAction, add_lab
 from emulab.errors import EmulabError
 
 VERBS = {
@@ -108,7 +108,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=VersionAction)
     add_lab(parser, None)
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, title="commands")
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="COMMAND", required=True, title="commands", parser_class=VerbParser
+    )
     for name, summary in VERBS.items():
         if verb and name != verb:
             continue

@@ -9,11 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from emulab.cli.waiting import at_most
 from emulab.errors import EmulabError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
 
 PATIENCE = 10.0  # seconds that a supervisor has to end by itself
+ANSWER = 2.0  # seconds that it has to answer
 
 
 def end(path: Path, patience: float = PATIENCE) -> bool:
@@ -32,7 +34,7 @@ def _end_supervisor(path: Path, deadline: float) -> None:
     info = rundir.read_info(path)
     process = _open(info.pid) if info is not None else -1
     try:
-        with suppress(EmulabError, OSError), LabClient(path) as client:
+        with suppress(EmulabError, OSError), at_most(ANSWER), LabClient(path) as client:
             client.request("down")
         if process >= 0 and rundir.is_alive(path) and not _ended(process, deadline):
             signal.pidfd_send_signal(process, signal.SIGKILL)  # it holds the lock still: this is its pid

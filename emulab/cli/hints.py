@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
-def hints(lab: str, ingresses: Sequence[Mapping[str, Any]], places: Mapping[str, Sequence[str]]) -> list[str]:
+def hints(
+    lab: str,
+    ingresses: Sequence[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    places: Iterable[str],
+) -> list[str]:
     """Commands that work in this lab, the most telling first."""
     emulab = "emulab" if lab == "default" else f"emulab -l {lab}"
-    node = next((name for name in places if name.startswith("node")), "")
+    node = next((str(o["metadata"]["name"]) for o in nodes), "")
     pod = next(
         (name for name in places if "." in name and not name.startswith(("kube-system.", "ingress-nginx."))),
         "",

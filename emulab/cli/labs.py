@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 from emulab.cli.ages import age
 from emulab.cli.table import table
 from emulab.cli.usage import add_output
+from emulab.cli.waiting import at_most
 from emulab.errors import EmulabError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
 
-ANSWER = 2.0  # seconds a lab has to say how it is
+ANSWER = 2.0  # seconds a lab has to say how it is: one that hangs must not hide the others
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +63,9 @@ def _lab(path: Path) -> dict[str, Any] | None:
 
 def _summary(path: Path) -> dict[str, Any]:
     """What the lab says of itself; nothing when it doesn't answer."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(ANSWER)  # for the connection below: one lab that hangs must not hide the others
     try:
-        with LabClient(path) as client:
+        with at_most(ANSWER), LabClient(path) as client:
             summary: dict[str, Any] = client.request("summary")
             return summary
     except (EmulabError, OSError, ValueError):
         return {}
-    finally:
-        socket.setdefaulttimeout(before)

@@ -65,5 +65,6 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
         f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, all ready after {seconds:.1f} s"
     )
     print("\nTry:")
-    for hint in hints.hints(options.lab, client.request("get", kind="Ingress"), summary["places"]):
+    ingresses, nodes = client.request("get", kind="Ingress"), client.request("get", kind="Node")
+    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"])):
         print(f"  {hint}")

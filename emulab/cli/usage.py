@@ -32,6 +32,23 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class VerbParser(Parser):
+    """A verb's parser: options may stand between arguments, as in `get pods -n shop web-0`."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # argparse fills an optional argument at the first chance, empty, and then refuses the word behind the
+        # options; its intermixed mode doesn't, but it isn't what subparsers are called with.
+        if self._intermixed:
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
 class VersionAction(argparse.Action):
     """--version, which looks the version up only when it is asked for."""
 

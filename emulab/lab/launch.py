@@ -19,8 +19,13 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
     if rundir.is_alive(path):
         raise UserError(f"lab {name!r} is up already")
     ready, leash = launch_supervisor(name, path / "supervisor.log", leashed)
-    with open(ready) as pipe:
-        line = pipe.readline().strip()
+    try:
+        with open(ready) as pipe:
+            line = pipe.readline().strip()
+    except BaseException:
+        if leash >= 0:
+            os.close(leash)
+        raise
     if line == "ready":
         return LabClient(path), leash
     if leash >= 0:

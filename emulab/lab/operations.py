@@ -14,7 +14,7 @@ from emulab.lab.merge import merge
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
-from emulab.lab.targets import describe_entry, find_place
+from emulab.lab.targets import describe_entry, find_place, find_pod
 from emulab.model.collection import Objects
 from emulab.model.conflicts import conflicts
 from emulab.model.crosscheck import warnings as crosscheck
@@ -141,9 +141,11 @@ class Operations:
 
     async def logs(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`, `container`: where the container's log is, as a path."""
-        place, pod = find_place(self._around, arguments["target"], arguments["namespace"])
-        if pod is None:
+        target = arguments["target"]
+        place = self._around.world.places.get(target) if self._around.world else None
+        if place is not None and place.kind != "pod":
             return str(self._around.folder / "logs" / f"{place.name}.log")
+        pod = find_pod(self._around, target, arguments["namespace"])
         containers = [c["name"] for c in pod.spec["containers"]]
         container = arguments.get("container") or containers[0]
         if container not in containers:

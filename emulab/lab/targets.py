@@ -39,28 +39,33 @@ def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place
     world = around.world
     if world is None:
         raise UserError("the lab is still being built")
+    if target in world.places:
+        return world.places[target], _pod_of(around, world.places[target])
+    pod = find_pod(around, target, namespace)
+    place = world.places.get(place_name(pod))
+    if place is None:
+        state = pod.status.get("message") or pod.status.get("phase", "Pending")
+        raise UserError(f"pod {pod.name} has no network: {state}")
+    return place, pod
+
+
+def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
+    """The pod behind `pod/NAME`, `deploy/NAME` or a bare name, running or not. Raises UserError."""
     kind, slash, name = target.partition("/")
     if not slash:
-        place = world.places.get(target)
-        if place is not None:
-            return place, _pod_of(around, place)
         pod = around.store.get(Key("Pod", namespace, target))
     elif kind.lower() in POD_KINDS:
         pod = around.store.get(Key("Pod", namespace, name))
     elif kind.lower() in WORKLOADS:
-        pod = _pod_of_workload(around, WORKLOADS[kind.lower()], namespace, name)
+        return _pod_of_workload(around, WORKLOADS[kind.lower()], namespace, name)
     else:
         raise UserError(f"{target}: a target is a place, pod/NAME or deploy/NAME")
     if pod is None:
+        places = around.world.places if around.world else {}
         raise UserError(
-            f"{target}: no such place, and no such pod in namespace {namespace}; there are {_names(world.places)}"
+            f"{target}: no such place, and no such pod in namespace {namespace}; there are {_names(places)}"
         )
-    place = world.places.get(place_name(pod))
-    if place is None:
-        raise UserError(
-            f"pod {pod.name} has no network yet: {pod.status.get('message') or pod.status.get('phase', 'Pending')}"
-        )
-    return place, pod
+    return pod
 
 
 def _pod_of(around: Surroundings, place: Place) -> Object | None:
@@ -72,7 +77,7 @@ def _names(places: Mapping[str, Place]) -> str:
     return ", ".join(p.name for p in places.values() if p.kind != "pod")
 
 
-def _pod_of_workload(around: Surroundings, kind: str, namespace: str, name: str) -> Object | None:
+def _pod_of_workload(around: Surroundings, kind: str, namespace: str, name: str) -> Object:
     """A pod of the workload, a ready one first."""
     workload = around.store.get(Key(kind, namespace, name))
     if workload is None:

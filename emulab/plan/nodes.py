@@ -92,6 +92,7 @@ def _node_object(
                 ],
                 "allocatable": {"pods": pods},
                 "capacity": {"pods": pods},
+                "nodeInfo": {"kubeletVersion": "emulab", "kubeProxyVersion": "emulab"},
                 "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
             },
         }

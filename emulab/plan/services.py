@@ -25,7 +25,9 @@ MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 _SERVICE = "ip daddr . meta l4proto . th dport"
 _PORT = "meta l4proto . th dport"
 _CHOICE = "numgen random mod {n}"
-_TARGET = "ip daddr . th dport"
+# Only the types matter here, and `th dport` has the same one; but when libnftables 1.0.6 reads a map with it
+# back from the kernel, to check a rule that is added later, it takes the two for rivals and refuses the rule.
+_TARGET = "ip daddr . tcp dport"
 
 Chains = dict[str, tuple[str, ...]]
 Elements = dict[str, str]
