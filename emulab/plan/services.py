@@ -3,9 +3,9 @@
 A packet's way (the names of the hooks are the kernel's):
 
     prerouting / output (dstnat)   services: service-ips or service-nodeports says which chain:
-                                   cluster-N, external-N or nodeport-N, N being the number of endpoints
+                                   cluster-P-N, external-P-N or nodeport-P-N for protocol P and N endpoints
     that chain                     marks what must be masqueraded, then picks one of N by `numgen random`
-                                   and translates by the map endpoints-N (or nodeport-endpoints-N)
+                                   and translates by the map endpoints-P-N (or nodeport-endpoints-P-N)
     postrouting (srcnat)           masquerades what is marked, and hairpins: a pod that reached itself
 
 A Service without endpoints isn't in these maps but in no-endpoint-…, which filter chains before the
@@ -15,19 +15,18 @@ the same and loads in a tenth of the time. The rules are the same on every node.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
-from emulab.plan.endpoints import ServiceRoute, service_routes
+from emulab.plan.endpoints import ServiceRoute, Target, service_routes
 from emulab.plan.state import Collection, Ruleset
 
 TABLE = "kube-proxy"
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 _SERVICE = "ip daddr . meta l4proto . th dport"
 _PORT = "meta l4proto . th dport"
-_CHOICE = "numgen random mod {n}"
-# Only the types matter here, and `th dport` has the same one; but when libnftables 1.0.6 reads a map with it
-# back from the kernel, to check a rule that is added later, it takes the two for rivals and refuses the rule.
-_TARGET = "ip daddr . tcp dport"
 
 Chains = dict[str, tuple[str, ...]]
 Elements = dict[str, str]
@@ -39,14 +38,26 @@ def proxy_rules(objects: Objects, cluster: Cluster) -> Ruleset:
     for route in service_routes(objects):
         maps.add(route)
     chains = _base_chains(cluster)
-    for n in sorted(maps.cluster):
-        chains |= _choice_chains(
-            n, cluster, "cluster" in maps.cluster[n][1], "external" in maps.cluster[n][1]
-        )
-    for n in sorted(maps.nodeport):
-        target = _pick(_PORT, n, "nodeport-endpoints")
-        chains[f"nodeport-{n}"] = ("", f"meta mark set meta mark or {MARK}", target)
+    for group in sorted(maps.cluster):
+        chains |= _choice_chains(group, cluster, maps.cluster[group][1])
+    for group in sorted(maps.nodeport):
+        pick = _pick(f"{group.protocol} dport", group, "nodeport-endpoints")
+        chains[f"nodeport-{group}"] = ("", f"meta mark set meta mark or {MARK}", pick)
     return Ruleset("ip", TABLE, chains, maps.collections())
+
+
+class _Group(NamedTuple):
+    """What a chain and a map are for: Service ports of one protocol with the same number of endpoints.
+
+    One protocol, because libnftables 1.0.6 can't read a map back from the kernel whose data is an address and
+    a port of any protocol (`th dport`), and so refuses every rule that is added to such a map later.
+    """
+
+    protocol: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}-{self.size}"
 
 
 class _Maps:
@@ -59,13 +70,13 @@ class _Maps:
         self.no_endpoint_nodeports: Elements = {}
         self.cluster_ips: Elements = {}
         self.hairpin: Elements = {}
-        self.cluster: dict[int, tuple[Elements, set[str]]] = {}
-        self.nodeport: dict[int, Elements] = {}
+        self.cluster: dict[_Group, tuple[Elements, set[str]]] = {}
+        self.nodeport: dict[_Group, Elements] = {}
 
     def add(self, route: ServiceRoute) -> None:
         protocol, port = route.port.protocol.lower(), route.port.port
         targets = [t for t in route.targets if t.address.version == 4]
-        n = len(targets)
+        group = _Group(protocol, len(targets))
         for use, addresses in (("cluster", route.cluster_ips), ("external", route.external_ips)):
             for address in addresses:
                 if address.version != 4:
@@ -73,23 +84,20 @@ class _Maps:
                 key = f"{address} . {protocol} . {port}"
                 if use == "cluster":
                     self.cluster_ips[str(address)] = ""
-                if not n:
+                if not targets:
                     self.no_endpoint_ips[key] = "goto refuse"
                     continue
-                self.service_ips[key] = f"goto {use}-{n}"
-                elements, uses = self.cluster.setdefault(n, ({}, set()))
+                self.service_ips[key] = f"goto {use}-{group}"
+                elements, uses = self.cluster.setdefault(group, ({}, set()))
                 uses.add(use)
-                for i, t in enumerate(targets):
-                    elements[_numbered(key, i, n)] = f"{t.address} . {t.port}"
+                elements |= _numbered(f"{address} . {port}", targets)
         if route.node_port:
             key = f"{protocol} . {route.node_port}"
-            if not n:
+            if not targets:
                 self.no_endpoint_nodeports[key] = "goto refuse"
             else:
-                self.service_nodeports[key] = f"goto nodeport-{n}"
-                elements = self.nodeport.setdefault(n, {})
-                for i, t in enumerate(targets):
-                    elements[_numbered(key, i, n)] = f"{t.address} . {t.port}"
+                self.service_nodeports[key] = f"goto nodeport-{group}"
+                self.nodeport.setdefault(group, {}).update(_numbered(str(route.node_port), targets))
         for t in targets:
             self.hairpin[f"{t.address} . {t.address}"] = ""
 
@@ -104,40 +112,46 @@ class _Maps:
             "cluster-ips": Collection("set", "typeof ip daddr ;", self.cluster_ips),
             "hairpin-connections": Collection("set", "typeof ip saddr . ip daddr ;", self.hairpin),
         }
-        for n, (elements, _) in sorted(self.cluster.items()):
-            found[f"endpoints-{n}"] = _endpoint_map(_SERVICE, n, elements)
-        for n, elements in sorted(self.nodeport.items()):
-            found[f"nodeport-endpoints-{n}"] = _endpoint_map(_PORT, n, elements)
+        for group, (elements, _) in sorted(self.cluster.items()):
+            found[f"endpoints-{group}"] = _endpoint_map(f"ip daddr . {group.protocol} dport", group, elements)
+        for group, elements in sorted(self.nodeport.items()):
+            found[f"nodeport-endpoints-{group}"] = _endpoint_map(f"{group.protocol} dport", group, elements)
         return found
 
 
-def _numbered(key: str, index: int, n: int) -> str:
-    return f"{key} . {index}" if n > 1 else key
+def _numbered(key: str, targets: Sequence[Target]) -> Elements:
+    """The elements for one Service port; the choice among several is the last part of their keys."""
+    if len(targets) == 1:
+        return {key: f"{targets[0].address} . {targets[0].port}"}
+    return {f"{key} . {i}": f"{t.address} . {t.port}" for i, t in enumerate(targets)}
 
 
-def _endpoint_map(key: str, n: int, elements: Elements) -> Collection:
-    choice = f" . {_CHOICE.format(n=n)}" if n > 1 else ""
-    return Collection("map", f"typeof {key}{choice} : {_TARGET} ;", elements)
+def _choice(group: _Group) -> str:
+    return f" . numgen random mod {group.size}" if group.size > 1 else ""  # there is no choice by mod 1
 
 
-def _pick(key: str, n: int, name: str) -> str:
-    choice = f" . {_CHOICE.format(n=n)}" if n > 1 else ""  # mod 1 is not a number to choose by
-    return f"dnat ip to {key}{choice} map @{name}-{n}"
+def _endpoint_map(key: str, group: _Group, elements: Elements) -> Collection:
+    target = f"ip daddr . {group.protocol} dport"
+    return Collection("map", f"typeof {key}{_choice(group)} : {target} ;", elements)
 
 
-def _choice_chains(n: int, cluster: Cluster, internal: bool, external: bool) -> Chains:
-    """The chains of Services with n endpoints.
+def _pick(key: str, group: _Group, name: str) -> str:
+    return f"dnat ip to {key}{_choice(group)} map @{name}-{group}"
+
+
+def _choice_chains(group: _Group, cluster: Cluster, uses: set[str]) -> Chains:
+    """The chains of a group.
 
     Masqueraded is what reaches a cluster IP from outside the pod network, and everything that came by an
     external address, whose answer must come back through this node (kube-proxy with --cluster-cidr).
     """
     chains: Chains = {}
-    pick = _pick(_SERVICE, n, "endpoints")
-    if internal:
+    pick = _pick(f"ip daddr . {group.protocol} dport", group, "endpoints")
+    if "cluster" in uses:
         outside = f"ip saddr != {_pods(cluster)} meta mark set meta mark or {MARK}"
-        chains[f"cluster-{n}"] = ("", outside, pick)
-    if external:
-        chains[f"external-{n}"] = ("", f"meta mark set meta mark or {MARK}", pick)
+        chains[f"cluster-{group}"] = ("", outside, pick)
+    if "external" in uses:
+        chains[f"external-{group}"] = ("", f"meta mark set meta mark or {MARK}", pick)
     return chains
 
 
