@@ -41,6 +41,7 @@ RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+IFLA_AF_SPEC, IFLA_INET_CONF, IPV4_DEVCONF_FORWARDING = 26, 1, 1
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING = 1, 5, 23
 IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
@@ -87,6 +88,12 @@ def _link(handle: Handle, name: str, mac: str, mtu: int, kind: str, data: bytes,
 def link_up(handle: Handle, name: str) -> Message:
     """Brings a link up, as `ip link set NAME up`."""
     return Message(RTM_SETLINK, 0, _ifinfo(handle.indexes[name], IFF_UP), f"set {name} up")
+
+
+def link_forwarding(handle: Handle, name: str) -> Message:
+    """Lets packets that come in by this link be forwarded: `net.ipv4.conf.NAME.forwarding`, without /proc/sys."""
+    conf = nested(IFLA_AF_SPEC, nested(AF_INET, nested(IFLA_INET_CONF, u32(IPV4_DEVCONF_FORWARDING, 1))))
+    return Message(RTM_SETLINK, 0, _ifinfo(handle.indexes[name]) + conf, f"set {name} forwarding")
 
 
 def _add_bridge(item: Bridge, handles: Handles) -> Message:

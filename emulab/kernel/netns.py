@@ -7,6 +7,7 @@ be written from inside, and leaves; everybody else uses the results from outside
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -22,17 +23,23 @@ T = TypeVar("T")
 
 NETLINK_ROUTE = 0
 _FD_SETSIZE = 1024
+_FORWARDING = "net/ipv4/ip_forward"
 
 
 class Handle:
-    """An open network namespace; `rtnl` is an rtnetlink socket inside it while one is needed."""
+    """An open network namespace; `rtnl` is an rtnetlink socket inside it while one is needed.
 
-    __slots__ = ("fd", "indexes", "name", "next_index", "rtnl")
+    `forward_by_link`: /proc/sys can't be written here (a container engine mounts it read-only), so forwarding
+    is to be switched on link by link.
+    """
+
+    __slots__ = ("fd", "forward_by_link", "indexes", "name", "next_index", "rtnl")
 
     def __init__(self, name: str, fd: int, rtnl: socket.socket | None) -> None:
         self.name = name
         self.fd = fd
         self.rtnl = rtnl
+        self.forward_by_link = False
         self.indexes: dict[str, int] = {"lo": 1}
         self.next_index = 10  # above lo and the fallback tunnels that some kernels make in each namespace
 
@@ -86,7 +93,9 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
                 fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 made.append(Handle(namespace.name, fd, _rtnl()))
                 for key, value in namespace.sysctls:
-                    _write_sysctl(namespace.name, key, value)
+                    written = _write_sysctl(namespace.name, key, value)
+                    if not written and key == _FORWARDING:
+                        made[-1].forward_by_link = True
         except BaseException:
             for handle in made:
                 handle.close()
@@ -138,12 +147,15 @@ def _lift(fd: int) -> int:
     return high
 
 
-def _write_sysctl(namespace: str, key: str, value: str) -> None:
+def _write_sysctl(namespace: str, key: str, value: str) -> bool:
+    """Writes a sysctl of the calling thread's namespace. False where /proc/sys is read-only. Raises KernelError."""
     try:
         fd = os.open(f"/proc/sys/{key}", os.O_WRONLY)
     except FileNotFoundError:
-        return  # the kernel lacks the feature that this setting tames (IPv6, say)
+        return True  # the kernel lacks the feature that this setting tames (IPv6, say)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            return False
         raise KernelError(f"open sysctl {key}", namespace, error.errno or 0) from None
     try:
         os.write(fd, value.encode())
@@ -151,3 +163,4 @@ def _write_sysctl(namespace: str, key: str, value: str) -> None:
         raise KernelError(f"write {value} to sysctl {key}", namespace, error.errno or 0) from None
     finally:
         os.close(fd)
+    return True

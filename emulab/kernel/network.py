@@ -17,11 +17,13 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
 from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference, ruleset_script
 from emulab.plan.state import (
+    Bridge,
     Item,
     Namespace,
     Network,
     Ruleset,
     Veth,
+    Vxlan,
 )
 
 Encode = Callable[[Item, messages.Handles], Message]
@@ -104,10 +106,17 @@ class KernelNetwork:
         for _, group in groupby(items, key=lambda i: RANKS[type(i)]):
             rank = list(group)
             self._send(rank, messages.add, self._items.add)
-            for veth in rank:
-                if isinstance(veth, Veth):  # the far end can't be born up
-                    peer = self.handles[veth.peer_namespace]
-                    self._checked(peer, [messages.link_up(peer, veth.peer)])
+            for item in rank:
+                if isinstance(item, Veth):  # the far end can't be born up
+                    peer = self.handles[item.peer_namespace]
+                    self._checked(peer, [messages.link_up(peer, item.peer)])
+                    self._let_forward(peer, item.peer)
+                if isinstance(item, Bridge | Veth | Vxlan):
+                    self._let_forward(self.handles[item.namespace], item.name)
+
+    def _let_forward(self, handle: Handle, link: str) -> None:
+        if handle.forward_by_link:
+            self._checked(handle, [messages.link_forwarding(handle, link)])
 
     def _remove(self, items: Iterable[Item]) -> None:
         for _, rank in groupby(items, key=lambda i: RANKS[type(i)]):

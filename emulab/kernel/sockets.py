@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
@@ -11,17 +11,19 @@ from emulab.kernel import netns
 BACKLOG = 1024
 
 
-def open_listeners(wanted: Iterable[tuple[str, str, int]]) -> dict[str, socket.socket]:
+def open_listeners(
+    wanted: Iterable[tuple[str, str, int]], everywhere: Container[str] = ()
+) -> dict[str, socket.socket]:
     """Listening sockets, non-blocking, by key (`tcp/10.0.0.10/80`).
 
-    `wanted` are triples of key, namespace's name (for errors) and its descriptor. All or none; raises
-    KernelError naming the address that is in use.
+    `wanted` are triples of key, namespace's name (for errors) and its descriptor; the keys in `everywhere` are
+    bound to all addresses of their family. All or none; raises KernelError naming the address that is in use.
     """
     todo = list(wanted)
     opened: dict[str, socket.socket] = {}
 
     def opener(key: str, namespace: str) -> Callable[[], None]:
-        return lambda: opened.__setitem__(key, _listener(key, namespace))
+        return lambda: opened.__setitem__(key, _listener(key, namespace, key in everywhere))
 
     try:
         netns.inside_each((fd, opener(key, namespace)) for key, namespace, fd in todo)
@@ -32,8 +34,10 @@ def open_listeners(wanted: Iterable[tuple[str, str, int]]) -> dict[str, socket.s
     return opened
 
 
-def _listener(key: str, namespace: str) -> socket.socket:
+def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
     protocol, address, port = key.split("/")
+    if everywhere:
+        address = "::" if ":" in address else "0.0.0.0"
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)

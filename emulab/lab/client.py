@@ -17,6 +17,7 @@ class LabClient:
 
     def __init__(self, path: Path) -> None:
         """Connects to the lab whose folder is `path`. Raises UserError when it isn't up."""
+        self._path = path
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with rundir.socket_path(path) as address:
@@ -34,9 +35,7 @@ class LabClient:
             if not newline:
                 chunk = self._sock.recv(1 << 20)
                 if not chunk:
-                    raise EmulabError(
-                        "the lab's supervisor has ended; see its supervisor.log, or start the lab again"
-                    )
+                    raise EmulabError(f"the lab's supervisor has ended{_last_words(self._path)}")
                 buffer += chunk
                 continue
             buffer = rest
@@ -73,6 +72,15 @@ def _error(message: dict[str, Any]) -> EmulabError:
         return ManifestError(message["problems"])
     kinds: dict[str, Callable[[str], EmulabError]] = {"user": UserError, "kernel": KernelError}
     return kinds.get(message.get("kind", ""), EmulabError)(message["error"])
+
+
+def _last_words(path: Path) -> str:
+    """The last line of a dead supervisor's log, if it left one."""
+    try:
+        lines = (path / "supervisor.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f"; its last words: {lines[-1]}" if lines else ""
 
 
 def connect(name: str) -> LabClient:

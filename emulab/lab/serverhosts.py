@@ -148,7 +148,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await asyncio.to_thread(sockets.open_listeners, wanted) if wanted else {}
+        opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
         try:
             await host.configure(server, opened)
         finally:

@@ -132,6 +132,7 @@ class _Standins:
             for backend in (*backends, *([ingress.default_backend] if ingress.default_backend else [])):
                 self._ingresses.setdefault((ingress.namespace, backend.service), ingress.name)
         self._listen: dict[str, str] = {}
+        self._everywhere: set[str] = set()
         self._identities: dict[str, dict[str, Any]] = {}
         self._draining: list[str] = []
 
@@ -145,6 +146,10 @@ class _Standins:
             if protocol in ("TCP", "UDP"):
                 key = f"{protocol.lower()}/{address}/{port}"
                 self._listen[key] = place.namespace
+                if (
+                    not spec.host_network
+                ):  # a container's program is reached by its neighbours at localhost too
+                    self._everywhere.add(key)
                 if pod.metadata.get("deletionTimestamp"):
                     self._draining.append(key)
         self._identities[address] = {
@@ -190,7 +195,7 @@ class _Standins:
             "identities": self._identities,
             "draining": sorted(self._draining),
         }
-        return Server(STANDINS, "echo", "", config, self._listen)
+        return Server(STANDINS, "echo", "", config, self._listen, frozenset(self._everywhere))
 
 
 def is_standin(container: Container) -> bool:

@@ -140,7 +140,8 @@ class Network:
 class Server:
     """A server that must run: its process is in `namespace` ("" for one that only accepts).
 
-    `listen` names every listening socket (`tcp/10.0.0.10/80`) and the namespace in which it is opened.
+    `listen` names every listening socket (`tcp/10.0.0.10/80`) and the namespace in which it is opened. Those of
+    `everywhere` are bound to all addresses there, loopback included; the one in their name says whose they are.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Server:
     namespace: str
     config: Mapping[str, Any]
     listen: Mapping[str, str]
+    everywhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
