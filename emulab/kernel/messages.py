@@ -49,7 +49,8 @@ IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD = 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
-RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 4, 1, 0, 253
+RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTNH_F_ONLINK = 4
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_PERMANENT, NUD_NOARP, NTF_SELF = 0x80, 0x40, 0x02
@@ -159,7 +160,9 @@ def _address(kind: int, flags: int, item: Address, handles: Handles) -> Message:
 def _route(kind: int, flags: int, item: Route, handles: Handles) -> Message:
     index = handles[item.namespace].indexes[item.link]
     net = item.destination
-    scope = RT_SCOPE_UNIVERSE if item.gateway or kind == RTM_DELROUTE or net.version == 6 else RT_SCOPE_LINK
+    scope = RT_SCOPE_UNIVERSE if item.gateway or net.version == 6 else RT_SCOPE_LINK
+    if kind == RTM_DELROUTE:
+        scope = RT_SCOPE_NOWHERE  # any
     payload = struct.pack(
         "=BBBBBBBBI",
         *(_family(net), net.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST),

@@ -28,15 +28,15 @@ def _link(path: Path, target: str) -> None:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.symlink(target, path)
     except FileExistsError:
-        if path.is_symlink():  # of a lab that is gone
+        if path.is_symlink() and not path.exists():  # of a lab that is gone
             path.unlink()
             os.symlink(target, path)
 
 
-def retract(name: str, pid: int) -> None:
-    """Removes a name, if it is one of process `pid`'s."""
+def retract(name: str, pid: int, folder: Path) -> None:
+    """Removes a name, if it is one of process `pid`'s, and its files for /etc, if they are in the lab's folder."""
     _unlink_if(NETNS / name, f"/proc/{pid}/fd/")
-    _unlink_if(ETC_NETNS / name, "")
+    _unlink_if(ETC_NETNS / name, f"{folder}/")
 
 
 def sweep(lab: str, pid: int, folder: Path) -> None:

@@ -92,6 +92,8 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
                 libc.unshare(libc.CLONE_NEWNET)
                 fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 made.append(Handle(namespace.name, fd, _rtnl()))
+                # An address that follows another of its network must outlive it.
+                _write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
                 for key, value in namespace.sysctls:
                     written = _write_sysctl(namespace.name, key, value)
                     if not written and key == _FORWARDING:

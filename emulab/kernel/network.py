@@ -61,6 +61,7 @@ class KernelNetwork:
 
     def close(self) -> None:
         """Lets go of every namespace; what no process uses any more, the kernel reclaims."""
+        self._nft.clear()
         for handle in self.handles.values():
             handle.close()
         self.handles.clear()

@@ -102,10 +102,13 @@ class ControlServer:
                 if news.done():
                     await wire.write_line(sock, {"progress": news.result()})
                 news.cancel()
-                if gone.done() and not work.done():
-                    work.cancel()
-            return await work
+                if gone.done():
+                    break
+            return await work if work.done() else None
         finally:
+            if not work.done():  # once: what is cancelled awaits its own undoing
+                work.cancel()
+                await asyncio.wait([work])
             gone.cancel()
             with suppress(asyncio.CancelledError):
                 await gone

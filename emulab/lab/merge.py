@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.errors import UserError
+from emulab.model.clusters import Cluster
 from emulab.model.objects import Object
 
-_FIXED_CLUSTER = ("podCIDR", "serviceCIDR", "clusterDomain")
-_KEPT_METADATA = ("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences")
+_FIXED_CLUSTER = {
+    "podCIDR": "pod_cidrs",
+    "serviceCIDR": "service_cidrs",
+    "clusterDomain": "cluster_domain",
+    "network.mtu": "mtu",
+}
+_KEPT_METADATA = (
+    *("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences"),
+    *("deletionTimestamp", "deletionGracePeriodSeconds"),
+)
 
 
 def merge(old: Object | None, new: Object) -> Object:
@@ -23,7 +32,7 @@ def merge(old: Object | None, new: Object) -> Object:
     if annotations:
         metadata["annotations"] = {**annotations, **new.annotations}
     if old.status:
-        new = new.replace(status=old.raw["status"])
+        new = new.replace(status=_status(old, new))
     spec = dict(new.spec)
     match new.kind:
         case "Service":
@@ -35,10 +44,22 @@ def merge(old: Object | None, new: Object) -> Object:
             if "replicas" not in spec and "replicas" in old.spec:
                 spec["replicas"] = old.spec["replicas"]
         case "Cluster":
-            _cluster(old, new)
+            check_cluster(Cluster.of(old), new)
         case _:
             pass
     return new.replace(metadata=metadata, spec=spec) if "spec" in new.raw else new.replace(metadata=metadata)
+
+
+def _status(old: Object, new: Object) -> dict[str, Any]:
+    """The old status without addresses that the new spec doesn't ask for any more; they are given anew."""
+    forgotten: tuple[str, ...] = ()
+    if new.kind == "Service" and new.spec.get("type") != "LoadBalancer":
+        forgotten = ("address", "loadBalancer")
+    elif new.kind in ("Client", "LoadBalancer") and any(
+        old.spec.get(f) != new.spec.get(f) for f in ("network", "address")
+    ):
+        forgotten = ("address", "vip")
+    return {k: v for k, v in old.status.items() if k not in forgotten}
 
 
 def _service(old: Object, spec: dict[str, Any]) -> dict[str, Any]:
@@ -74,9 +95,9 @@ def _same_selector(old: Object, new: Object) -> None:
         )
 
 
-def _cluster(old: Object, new: Object) -> None:
-    for field in _FIXED_CLUSTER:
-        if old.spec.get(field) != new.spec.get(field):
-            raise UserError(f"{new.position}: {new.key} spec.{field}: can't be changed in a running lab")
-    if (old.spec.get("network") or {}).get("mtu") != (new.spec.get("network") or {}).get("mtu"):
-        raise UserError(f"{new.position}: {new.key} spec.network.mtu: can't be changed in a running lab")
+def check_cluster(before: Cluster, new: Object) -> None:
+    """Raises UserError when the Cluster object changes what a running lab can't change."""
+    after = Cluster.of(new)
+    for name, field in _FIXED_CLUSTER.items():
+        if getattr(before, field) != getattr(after, field):
+            raise UserError(f"{new.position}: {new.key} spec.{name}: can't be changed in a running lab")

@@ -10,7 +10,7 @@ from typing import Any
 from emulab.errors import EmulabError, ManifestError, UserError
 from emulab.kernel import sockets
 from emulab.lab.kubelet import Kubelet
-from emulab.lab.merge import merge
+from emulab.lab.merge import check_cluster, merge
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
@@ -55,6 +55,9 @@ class Operations:
         cluster = cluster_of(store.objects()) if self._furnished else None
         manifest = await asyncio.to_thread(load, sources, cluster) if sources else Manifest((), ())
         self._refuse_conflicts(manifest.objects)
+        for o in manifest.objects:
+            if cluster is not None and o.kind == "Cluster":
+                check_cluster(cluster, o)
         outcome: list[list[str]] = []
 
         def work() -> None:

@@ -39,7 +39,7 @@ class PodWorker:
         self._pod = pod
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
-        self._initialised = False
+        self._initialised = self._init_failed = False
         self._terminating = False
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
@@ -83,6 +83,8 @@ class PodWorker:
             return
         states = [self.state(c) for c in self._spec.containers]
         status = pod_status(states, self._initialised, self._terminating)
+        if self._init_failed:
+            status["phase"] = "Failed"
         if all(pod.status.get(k) == v for k, v in status.items()):
             return
         started = pod.status.get("startTime") or timestamp()
@@ -117,6 +119,7 @@ class PodWorker:
             await runner.run()
             del self.runners[container.name]
             if runner.state.exit_status != 0:
+                self._init_failed = True
                 self._around.store.set_status(
                     self._key, phase="Failed", message=f"init container {container.name} failed"
                 )

@@ -22,7 +22,7 @@ class Publisher:
     def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
         wanted = {p.name: handles[p.namespace].fd for p in places.values()}
         for name in [n for n, fd in self._published.items() if wanted.get(n) != fd]:
-            names.retract(f"{self._around.lab}.{name}", self._pid)
+            names.retract(f"{self._around.lab}.{name}", self._pid, self._around.folder)
             del self._published[name]
         for name, fd in wanted.items():
             if name not in self._published:
@@ -42,5 +42,5 @@ class Publisher:
 
     def retract_all(self) -> None:
         for name in self._published:
-            names.retract(f"{self._around.lab}.{name}", self._pid)
+            names.retract(f"{self._around.lab}.{name}", self._pid, self._around.folder)
         self._published.clear()

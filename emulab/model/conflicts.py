@@ -22,6 +22,7 @@ PLACES = {
     "dns": "",
     "resolver": "",
     "router": "",
+    "fabric": "",  # no place, but a namespace of the lab (emulab.plan.draft)
 }
 """The places that every lab has → the kind whose objects may redefine them."""
 

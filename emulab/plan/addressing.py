@@ -7,7 +7,7 @@ else is in a lab changes nothing for them. The same manifests give the same addr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
@@ -39,6 +39,7 @@ FIXED = {
     DNS_ADDRESS,
     PUBLIC_LB_VPC,
 }
+_NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
 
 
@@ -54,23 +55,28 @@ def _first_free(network: IPNetwork, start: int, used: set[IPAddress], who: str) 
     raise UserError(f"{who}: no address is left in {network}")
 
 
-def pod_range(cluster: Cluster, index: int) -> tuple[IPNetwork, ...]:
+def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -> tuple[IPNetwork, ...]:
     """The pod networks (one for each of the cluster's pod CIDRs) of the node with this index (from 0).
 
-    Raises UserError when the pod CIDR is too small.
+    Where another node has that one already (`taken`), the first free one. Raises UserError when there is none.
     """
     ranges = []
     for cidr in cluster.pod_cidrs:
         prefix = 24 if cidr.version == 4 else 64
         count = 1 << max(prefix - cidr.prefixlen, 0)
         slot = index + 1 if count > len(cluster.nodes) else index  # node1 has 10.244.1.0/24 where that fits
-        if slot >= count:
+        size = cidr.max_prefixlen - prefix
+        base, length = int(cidr.network_address), max(prefix, cidr.prefixlen)
+        slots = (slot, *range(min(count, len(taken) + 1)))
+        found = [
+            net for s in slots if s < count and (net := ip_network((base + (s << size), length))) not in taken
+        ]
+        if not found:
             raise UserError(
                 f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no /{prefix} for each of"
                 f" {len(cluster.nodes)} nodes; take a larger one"
             )
-        base = int(cidr.network_address) + (slot << (cidr.max_prefixlen - prefix))
-        ranges.append(ip_network((base, max(prefix, cidr.prefixlen))))
+        ranges.append(found[0])
     return tuple(ranges)
 
 
@@ -169,12 +175,17 @@ def _balancers(objects: Objects) -> list[Change]:
         used.add(address)
         vips.add(vip)
         changes.append(Put(o.replace(status={**o.status, "address": str(address), "vip": str(vip)})))
-    for o in objects.kind("Service"):
+    services = objects.kind("Service")
+    wanted = {ip_address(o.spec["loadBalancerIP"]) for o in services if o.spec.get("loadBalancerIP")}
+    for o in services:
         if o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o):
             address = _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
             asked_text = o.spec.get("loadBalancerIP")
-            free = _first_free(PUBLIC_VIPS, _FIRST_VIP, vips, str(o.key))
-            vip = ip_address(asked_text) if asked_text and ip_address(asked_text) not in vips else free
+            asked = ip_address(asked_text) if asked_text else None
+            if asked is not None and asked not in vips:
+                vip = asked
+            else:
+                vip = _first_free(PUBLIC_VIPS, _FIRST_VIP, vips | wanted, str(o.key))
             used.add(address)
             vips.add(vip)
             status = {
@@ -282,7 +293,7 @@ def _pods(objects: Objects) -> list[Change]:
             used.update(e["ip"] for e in ips)
             host = node.status.get("address", "")
             status = {
-                **pod.status,
+                **({} if pod.status.get("reason") == _NO_SANDBOX else pod.status),
                 "podIP": ips[0]["ip"],
                 "podIPs": ips,
                 "hostIP": host,
@@ -315,4 +326,4 @@ def _without_address(pod: Object, node: str) -> list[Change]:
     message = f"failed to set up pod network: no address is left in the pod range of {node}"
     if pod.status.get("message") == message:
         return []
-    return [Put(pod.replace(status={**pod.status, "reason": "FailedCreatePodSandBox", "message": message}))]
+    return [Put(pod.replace(status={**pod.status, "reason": _NO_SANDBOX, "message": message}))]

@@ -75,7 +75,9 @@ def balancer_statuses(objects: Objects) -> list[Change]:
 def service_place(service: Object) -> str:
     """The place of a LoadBalancer Service's balancer: `lb-NAMESPACE-NAME`, shortened with a hash when long."""
     name = f"lb-{service.namespace}-{service.name}"
-    return name if len(name) <= 63 else name[:54] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    if len(name) <= 63 and "-" not in service.namespace:  # else two Services could have one name
+        return name
+    return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
 def _forwarded(objects: Objects, balancer: LoadBalancer) -> list[tuple[int, int]]:

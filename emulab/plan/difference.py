@@ -97,6 +97,13 @@ def depends_on(item: Item, links: set[tuple[str, str]]) -> bool:
     )
 
 
+def _built_on(item: Item, links: set[tuple[str, str]]) -> bool:
+    """Whether an item is a link that names one of these: a port its bridge, an overlay its device."""
+    return (isinstance(item, Veth) and (item.namespace, item.master) in links) or (
+        isinstance(item, Vxlan) and (item.namespace, item.device) in links
+    )
+
+
 def difference(before: Network, after: Network) -> NetworkChange:
     """The changes that turn `before` into `after`. Pure; empty when they are equal."""
     gone = before.namespaces.keys() - after.namespaces.keys()
@@ -104,11 +111,18 @@ def difference(before: Network, after: Network) -> NetworkChange:
     born = [n for name, n in after.namespaces.items() if name not in before.namespaces]
     removed = before.items - after.items
     added = after.items - before.items
+    # What stays wanted on a link that is made anew is added again, links that are built on it included.
+    kept = before.items & after.items
+    while rebuilt := {i for i in kept - added if _built_on(i, dead_links(removed))}:
+        removed |= rebuilt
+        added |= rebuilt
+    dead = dead_links(removed)
+    added |= {i for i in kept if depends_on(i, dead)}
     taken = {slot for i in added for slot in _slots(i)}
     make_room = [i for i in removed if any(slot in taken for slot in _slots(i))]
-    dead = dead_links(removed)
-    # What stays wanted on a link that is made anew goes with the old one, and is added again.
-    added |= {i for i in before.items & after.items if depends_on(i, dead)}
+    # The kernel removes an overlay with its device, so it goes first even if it is not to come back.
+    room = dead_links(make_room)
+    make_room += [i for i in removed if isinstance(i, Vxlan) and _built_on(i, room) and i not in make_room]
 
     def vanishes(item: Item) -> bool:
         if isinstance(item, Veth):  # one end is enough to remove a pair; a living end does it at once
@@ -139,6 +153,8 @@ def difference(before: Network, after: Network) -> NetworkChange:
 def ruleset_script(before: Ruleset | None, after: Ruleset) -> str:
     """The nft commands, one transaction, that turn `before` (None: nothing there) into `after`."""
     table = f"{after.family} {after.table}"
+    if before is not None and _declared_otherwise(before, after):
+        return f"delete table {table}\n" + ruleset_script(None, after)
     if before is None:
         lines = [f"add table {table}"]
         lines += [
@@ -158,11 +174,21 @@ def ruleset_script(before: Ruleset | None, after: Ruleset) -> str:
         old = before.collections.get(name)
         lines += _elements(table, name, old.elements if old else {}, c.elements)
     lines += [f"flush chain {table} {name}" for name in before.chains if name not in after.chains]
-    lines += [f"delete chain {table} {name}" for name in before.chains if name not in after.chains]
+    # Chains last: the elements of a verdict map that goes still name them.
     for name, c in before.collections.items():
         if name not in after.collections:
             lines.append(f"delete {c.kind} {table} {name}")
+    lines += [f"delete chain {table} {name}" for name in before.chains if name not in after.chains]
     return "\n".join(lines) + "\n"
+
+
+def _declared_otherwise(before: Ruleset, after: Ruleset) -> bool:
+    """Whether a chain or collection of both has another declaration, which nothing but a new one can have."""
+    return any(before.chains[n][0] != c[0] for n, c in after.chains.items() if n in before.chains) or any(
+        (before.collections[n].kind, before.collections[n].declaration) != (c.kind, c.declaration)
+        for n, c in after.collections.items()
+        if n in before.collections
+    )
 
 
 def _chains(

@@ -109,7 +109,7 @@ def cluster_dns_config(objects: Objects, cluster: Cluster) -> dict[str, Any]:
     for pod in objects.kind("Pod"):
         for entry in pod.status.get("podIPs") or ():
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
-            names.forward.append([f"{dashed}.{pod.namespace}.pod.{domain}", "A", entry["ip"], TTL])
+            names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])
     names.forward.append([f"dns-version.{domain}", "TXT", "1.1.0", TTL])
     reverse = [{"origin": o, "clients": None, "records": r} for o, r in names.reverse_zones().items()]
     return {
@@ -136,14 +136,14 @@ class _ClusterNames:
             self._headless(name, service, slices)
         else:
             for ip in service.cluster_ips:
-                self._address(name, str(ip))
+                self.address(name, str(ip))
                 self.reverse.append([_reverse_name(ip), "PTR", name, TTL])
             for port in service.ports:
                 if port.name:
                     srv = f"_{port.name}._{port.protocol.lower()}.{name}"
                     self.forward.append([srv, "SRV", f"0 100 {port.port} {name}", TTL])
 
-    def _address(self, name: str, ip: str) -> None:
+    def address(self, name: str, ip: str) -> None:
         self.forward.append([name, "AAAA" if ":" in ip else "A", ip, TTL])
 
     def _headless(self, name: str, service: Service, slices: list[EndpointSlice]) -> None:
@@ -158,8 +158,8 @@ class _ClusterNames:
                 own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
                 if own not in seen:
                     seen.add(own)
-                    self._address(name, ip)
-                    self._address(own, ip)
+                    self.address(name, ip)
+                    self.address(own, ip)
                     if endpoint.hostname:
                         self.reverse.append([_reverse_name(ip_address(ip)), "PTR", own, TTL])
         for port in service.ports:

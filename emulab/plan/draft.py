@@ -24,6 +24,9 @@ from emulab.plan.state import (
 FABRIC = "fabric"
 """The namespace of the wire: a bridge for each underlay network, no address, no route."""
 
+RESERVED_PORTS = frozenset({"internet", "vpc", "router-vpc", "resolver-vpc", "lo", "all", "default"})
+"""Names that links of the fabric have already, and two that no link can have (/proc/sys/net/ipv4/conf/all, default)."""
+
 _COMMON = (
     # Without this every link would send router solicitations and multicast reports of its own accord.
     ("net/ipv6/conf/default/disable_ipv6", "1"),
@@ -80,7 +83,8 @@ class Draft:
 
     def plug(self, namespace: str, interface: str, bridge: str, mtu: int, port: str = "") -> None:
         """A veth pair from `namespace` to a bridge of the fabric."""
-        port = interface_name("p", f"{namespace}/{interface}", port or namespace)
+        own = "" if port or namespace in RESERVED_PORTS else namespace
+        port = interface_name("p", f"{namespace}/{interface}", port or own)
         self.add(
             Veth(
                 FABRIC, port, mac(FABRIC, port), namespace, interface, mac(namespace, interface), mtu, bridge

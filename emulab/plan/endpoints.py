@@ -52,7 +52,8 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
         if service.type == "ExternalName" or service.headless or not service.cluster_ips:
             continue
         own = slices.get((service.namespace, service.name), [])
-        external = (*service.external_ips, *(ip_address(ip) for ip in ingress_ips(o, proxied=False)))
+        balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
+        external = (*service.external_ips, *map(ip_address, balanced))
         routes += [
             ServiceRoute(
                 service.namespace,
@@ -81,7 +82,7 @@ def usable_targets(slices: Iterable[EndpointSlice], port: ServicePort) -> list[T
             ready.add(target)
         elif endpoint.serving and endpoint.terminating:
             fallback.add(target)
-    return sorted(ready or fallback)
+    return sorted(ready or fallback, key=lambda t: (t.address.version, t))
 
 
 def endpoints_of(

@@ -11,7 +11,7 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import Service
 from emulab.plan.endpoints import slices_by_service, usable_targets
 from emulab.plan.state import Server
-from emulab.plan.system import INGRESS_CLASS
+from emulab.plan.system import CONTROLLER, INGRESS_CLASS
 
 SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 
@@ -19,10 +19,12 @@ SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 def ingress_config(objects: Objects, cluster: Cluster) -> dict[str, Any]:
     """The configuration of every ingress pod, without its listeners."""
     builder = _Builder(objects, cluster)
+    found = [o.name for o in objects.kind("IngressClass") if o.spec.get("controller") == CONTROLLER]
+    classes = {"", INGRESS_CLASS, *found}
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
     for o in objects.kind("Ingress"):
         ingress = Ingress.of(o)
-        if ingress.class_name in ("", INGRESS_CLASS):
+        if ingress.class_name in classes:
             builder.add(ingress)
     return {
         "rules": builder.rules,

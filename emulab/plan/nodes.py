@@ -53,6 +53,9 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     addresses = at.node_addresses(
         [n.name for n in cluster.nodes if n.name not in there], at.underlay_taken(objects)
     )
+    wanted = {n.name for n in cluster.nodes}
+    # Those of nodes that go are free: their pods go with them.
+    taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
     changes: list[Change] = []
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
@@ -62,10 +65,9 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
                 **({"topology.kubernetes.io/zone": spec.zone} if spec.zone else {}),
                 **spec.labels,
             }
-            changes.append(
-                Put(_node_object(spec.name, labels, at.pod_range(cluster, index), addresses[spec.name]))
-            )
-    wanted = {n.name for n in cluster.nodes}
+            ranges = at.pod_range(cluster, index, taken)
+            taken.update(ranges)
+            changes.append(Put(_node_object(spec.name, labels, ranges, addresses[spec.name])))
     gone = {name for name in there if name not in wanted}
     changes += [Delete(there[name].key) for name in gone]
     # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.

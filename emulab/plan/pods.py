@@ -142,23 +142,26 @@ class _Standins:
             return
         ports = self._ports(pod, spec, containers)
         address = str(place.addresses[0])
-        for (protocol, port), _ in ports.items():
-            if protocol in ("TCP", "UDP"):
-                key = f"{protocol.lower()}/{address}/{port}"
-                self._listen[key] = place.namespace
-                if (
-                    not spec.host_network
-                ):  # a container's program is reached by its neighbours at localhost too
-                    self._everywhere.add(key)
-                if pod.metadata.get("deletionTimestamp"):
-                    self._draining.append(key)
-        self._identities[address] = {
+        identity = {
             "namespace": pod.namespace,
             "pod": pod.name,
             "node": spec.node_name,
             "podIP": address,
             "ports": {str(port): who for (_, port), who in ports.items() if who},
         }
+        keys = [
+            f"{protocol.lower()}/{address}/{port}" for protocol, port in ports if protocol in ("TCP", "UDP")
+        ]
+        self._listen.update(dict.fromkeys(keys, place.namespace))
+        if (
+            spec.host_network
+        ):  # pods share the node's address: each of their sockets has an identity of its own
+            self._identities.update(dict.fromkeys(keys, identity))
+        else:  # neighbours in the pod reach a container's program at localhost too
+            self._identities[address] = identity
+            self._everywhere.update(keys)
+        if pod.metadata.get("deletionTimestamp"):
+            self._draining += keys
 
     def _ports(
         self, pod: Object, spec: PodSpec, containers: list[Container]

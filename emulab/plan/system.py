@@ -18,7 +18,7 @@ SERVER_IMAGES = {DNS_IMAGE: "dns", INGRESS_IMAGE: "ingress"}
 
 INGRESS_NAMESPACE, INGRESS_NAME = "ingress-nginx", "ingress-nginx-controller"
 DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"
-INGRESS_CLASS = "nginx"
+INGRESS_CLASS, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
 
@@ -31,9 +31,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
     """Namespaces, cluster DNS, ingress controller, the default client and the public balancer."""
     return [
         *(_object("v1", "Namespace", name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
-        _object(
-            "networking.k8s.io/v1", "IngressClass", INGRESS_CLASS, spec={"controller": "k8s.io/ingress-nginx"}
-        ),
+        _object("networking.k8s.io/v1", "IngressClass", INGRESS_CLASS, spec={"controller": CONTROLLER}),
         _object("emulab.dev/v1", "Client", "client", spec={"network": "internet"}),
         _object(
             "emulab.dev/v1",

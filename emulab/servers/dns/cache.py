@@ -126,8 +126,7 @@ class Cache:
         """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
         if record.rtype != rdata.SOA:
             return record
-        minimum = int.from_bytes(record.data[-4:], "big")
-        return record._replace(ttl=min(record.ttl, minimum, self.limits.negative_ttl))
+        return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), self.limits.negative_ttl))
 
 
 def answers(record: Record, rtype: int) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from emulab.servers.dns import rdata, wire
 from emulab.servers.dns.cache import Cache, Entry, Key, answers
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.wire import Query, Record, Reply
 from emulab.servers.dns.zone import Kind, Rotor, Zone, Zones, rotated
 
@@ -46,7 +46,7 @@ class Walk:
     def follow(self, target: Name) -> bool:
         """Goes on to an alias's target; False when that is a loop or one hop too many."""
         self.seen.add(self.name)
-        self.name = target.lower()
+        self.name = target
         return self.name not in self.seen and len(self.seen) <= MAX_HOPS
 
 
@@ -108,14 +108,14 @@ class Engine:
         """One look into a zone; None when an alias leads on."""
         kind, rrset = zone.lookup(walk.name, walk.query.rtype)
         if kind is Kind.REFERRAL:
-            return self._solved(walk, zone=zone, authority=rrset.records)
+            return self._solved(walk, authority=rrset.records, hosts=rrset.records)
         walk.authoritative |= not walk.chain
         if kind is Kind.ANSWER:
-            return self._solved(walk, zone=zone, rrset=rrset)
+            return self._solved(walk, rrset=rrset, hosts=rrset.records)
         if kind is Kind.ALIAS:
             alias = rrset.records[0]._replace(owner=walk.name)
             walk.chain.append(alias)
-            return None if walk.follow(alias.data) else _error(wire.SERVFAIL)
+            return None if walk.follow(rdata.target(alias.data)) else _error(wire.SERVFAIL)
         rcode = wire.NXDOMAIN if kind is Kind.NXDOMAIN else wire.NOERROR
         return self._solved(walk, rcode, authority=(zone.soa,))
 
@@ -124,14 +124,12 @@ class Engine:
 
         Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
         """
-        if not self.forwards:
-            return self._solved(walk) if walk.chain else _error(wire.REFUSED)
         key = Key(walk.name, walk.query.rtype, walk.query.do)
-        entry = self.cache.get(key, now)
+        entry = self.cache.get(key, now) if self.forwards else None
         if entry:
             walk.cache = walk.cache or "hit"
             return self._absorb(walk, entry, now)
-        if walk.query.flags & wire.RD:
+        if self.forwards and walk.query.flags & wire.RD:
             return Forward(key, walk)
         return self._solved(walk) if walk.chain else _error(wire.REFUSED)
 
@@ -157,9 +155,9 @@ class Engine:
         walk: Walk,
         rcode: int = wire.NOERROR,
         *,
-        zone: Zone | None = None,
         rrset: Rotor | None = None,
         authority: tuple[Record, ...] = (),
+        hosts: tuple[Record, ...] = (),
     ) -> Solved:
         turn, turns, answer = 0, 1, tuple(walk.chain)
         if rrset:
@@ -167,21 +165,15 @@ class Engine:
                 turn, turns = rrset.next(), len(rrset.records)
             # owned by the name that was asked, also where a wildcard matched it
             answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
-        additional = self._additional(walk, zone, (*(rrset.records if rrset else ()), *authority))
-        reply = Reply(rcode, walk.authoritative, answer, authority, additional)
+        reply = Reply(rcode, walk.authoritative, answer, authority, self._addresses(hosts, walk.view))
         return Solved(reply, walk.cache, walk.until, turn, turns)
 
-    def _additional(self, walk: Walk, zone: Zone | None, records: tuple[Record, ...]) -> tuple[Record, ...]:
+    def _addresses(self, records: tuple[Record, ...], view: int) -> tuple[Record, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
-        if zone is None:
-            return ()
-        found: dict[Record, None] = {}
-        for record in records:
-            host = rdata.target(record.rtype, record.data)
-            if host and record.rtype in (rdata.SRV, rdata.MX, rdata.NS):
-                home = self.zones.find(host.lower(), walk.view)
-                found.update(dict.fromkeys(home.addresses(host) if home else ()))
-        return tuple(found)
+        named = (r for r in records if r.rtype in (rdata.SRV, rdata.MX, rdata.NS))
+        hosts = dict.fromkeys(rdata.target(r.data) for r in named)
+        homes = ((host, self.zones.find(host, view)) for host in hosts)
+        return tuple(record for host, zone in homes if zone for record in zone.addresses(host))
 
 
 def _error(rcode: int, cache: str = "") -> Solved:
@@ -190,7 +182,7 @@ def _error(rcode: int, cache: str = "") -> Solved:
 
 def _last_target(name: Name, records: tuple[Record, ...]) -> Name:
     """Where the CNAME records of an answer lead from `name`; `name` itself when nowhere."""
-    aliases = {r.owner.lower(): r.data.lower() for r in records if r.rtype == rdata.CNAME}
+    aliases = {lower(r.owner): rdata.target(r.data) for r in records if r.rtype == rdata.CNAME}
     for _ in range(len(aliases)):
         name = aliases.get(name, name)
     return name

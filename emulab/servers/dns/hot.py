@@ -9,7 +9,7 @@ by one as they come up, so that giving them in turn costs nothing more.
 
 from __future__ import annotations
 
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.wire import Query
 
 MAX_TURNS = 64  # a record set with more addresses is packed for each answer
 MAX_OCTETS = 32 << 20
@@ -19,13 +19,13 @@ _OVERHEAD = 500  # octets that an entry takes besides its query and answer, roug
 class Hot:
     """The answers to one query, one a rotation, each without its id; and what a report needs to know."""
 
-    __slots__ = ("cache", "name", "rcode", "rtype", "ttl", "turn", "until", "wires")
+    __slots__ = ("cache", "query", "rcode", "ttl", "turn", "until", "wires")
 
     def __init__(
-        self, question: tuple[Name, int], outcome: tuple[int, str, int | None], until: float, turns: int
+        self, query: Query, rcode: int, cache: str, ttl: int | None, until: float, turns: int
     ) -> None:
-        self.name, self.rtype = question
-        self.rcode, self.cache, self.ttl = outcome
+        self.query = query
+        self.rcode, self.cache, self.ttl = rcode, cache, ttl
         self.until = until
         self.wires: list[bytes | None] = [None] * turns
         self.turn = 0

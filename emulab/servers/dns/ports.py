@@ -10,7 +10,8 @@ import asyncio
 import socket
 from typing import cast
 
-from emulab.servers.dns.responder import Host, Responder
+from emulab.servers.dns.reporter import Host
+from emulab.servers.dns.responder import Responder
 
 _DATAGRAMS = 64  # a wake-up; then others have their turn
 _LARGEST_QUERY = 4096

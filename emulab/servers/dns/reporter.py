@@ -7,10 +7,14 @@ budget questions are counted (`skipped`) and not told, so that telling never set
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from emulab.servers.base import Emit
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.wire import Query
+
+Host = tuple[Any, ...]  # a socket address: IP address, port, …
+Told = dict[str, Any]
 
 
 class Reporter:
@@ -18,9 +22,7 @@ class Reporter:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self.budget = 0
-        self.tokens = 0
-        self.skipped = 0
+        self.budget = self.tokens = self.skipped = 0
         self._refill: asyncio.TimerHandle | None = None
 
     def allow(self, budget: int) -> None:
@@ -34,31 +36,31 @@ class Reporter:
             self._refill.cancel()
             self._refill = None
 
-    def query(self, where: tuple[str, str], ident: int, name: Name, rtype: int) -> bool:
-        """Tells that a question came; `where` is the transport and the client. False: not told, skip both."""
+    def query(self, packet: bytes, query: Query, host: Host, stream: bool) -> Told | None:
+        """Tells that a question came; what it told is for `answer`. None: not told, as beyond the budget.
+
+        The id is that of `packet`; `query` may be an earlier one that was the same but for the id.
+        """
         if self.tokens <= 0:
             self.skipped += self.budget > 0
-            return False
+            return None
         self.tokens -= 1
         if self._refill is None:
             self._refill = asyncio.get_running_loop().call_later(1.0, self._fill)
-        self._emit(self._record("dns-query", where, ident, name, rtype))
-        return True
+        told = {
+            "protocol": "tcp" if stream else "udp",
+            "client": f"[{host[0]}]:{host[1]}" if ":" in host[0] else f"{host[0]}:{host[1]}",
+            "id": int.from_bytes(packet[:2], "big"),
+            "question": f"{names.to_text(query.name)} {rdata.type_name(query.rtype)}",
+        }
+        self._emit({"event": "dns-query", **told})
+        return told
 
-    def answer(
-        self, where: tuple[str, str], ident: int, name: Name, rtype: int, outcome: tuple[int, str, int | None]
-    ) -> None:
+    def answer(self, told: Told | None, rcode: int, cache: str, ttl: int | None) -> None:
         """Tells what was answered: rcode, cache (`hit`, `miss` or empty), seconds left of the lowest TTL."""
-        rcode, cache, ttl = outcome
-        record = self._record("dns-answer", where, ident, name, rtype)
-        self._emit(record | {"rcode": wire.RCODES.get(rcode, str(rcode)), "cache": cache, "ttl": ttl})
+        if told:
+            outcome = {"rcode": wire.rcode_name(rcode), "cache": cache, "ttl": ttl}
+            self._emit({"event": "dns-answer", **told, **outcome})
 
     def _fill(self) -> None:
         self.tokens, self._refill = self.budget, None
-
-    @staticmethod
-    def _record(
-        event: str, where: tuple[str, str], ident: int, name: Name, rtype: int
-    ) -> dict[str, str | int | None]:
-        question = f"{names.to_text(name)} {rdata.type_name(rtype)}"
-        return {"event": event, "protocol": where[0], "client": where[1], "id": ident, "question": question}

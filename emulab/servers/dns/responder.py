@@ -15,27 +15,24 @@ from emulab.servers.dns.config import Settings
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
-from emulab.servers.dns.reporter import Reporter
+from emulab.servers.dns.reporter import Host, Reporter, Told
 from emulab.servers.dns.wire import Malformed, Query
 
 Respond = Callable[[bytes], None]
-Host = tuple[Any, ...]  # a socket address: IP address, port, …
 
 MAX_WAITING = 4000  # queries that wait for upstream; more are answered with SERVFAIL
-NOTHING = b""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A query on its way to its answer: where from, where the answer will be kept, whether it was told."""
+    """A query on its way to its answer: where that will be kept, and what was told of the query."""
 
     query: Query
     packet: bytes
-    host: Host
     stream: bool
     table: dict[bytes, Hot]
     recursion: bool
-    told: bool
+    told: Told | None
 
 
 class Responder:
@@ -46,7 +43,7 @@ class Responder:
         self._reporter = Reporter(emit)
         self._forwarder = Forwarder(clock=clock)
         self._waiting: set[asyncio.Task[None]] = set()
-        self._rcodes = dict.fromkeys(wire.RCODES, 0)
+        self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = 0
         self._cache = Cache()
         self._use(Settings())
@@ -83,18 +80,19 @@ class Responder:
                 if hot.cache:
                     self._hits += 1
                 if self._reporter.budget:
-                    self._report_hot(packet, host, stream, hot)
+                    told = self._reporter.query(packet, hot.query, host, stream)
+                    self._reporter.answer(told, hot.rcode, hot.cache, hot.ttl)
                 return packet[:2] + found
         try:
             query = wire.parse_query(packet)
         except Malformed as error:
             if error.reply is None:
                 self._dropped += 1
-                return NOTHING
+                return b""
             self._count(error.reply[3] & 0xF, "")
             return error.reply
-        told = self._reporter.query(_where(host, stream), query.id, query.name, query.rtype)
-        asked = _Asked(query, packet, host, stream, table, self._settings.recursion, told)
+        told = self._reporter.query(packet, query, host, stream)
+        asked = _Asked(query, packet, stream, table, self._settings.recursion, told)
         step = self._engine.resolve(query, view, self._clock())
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING:
@@ -124,15 +122,12 @@ class Responder:
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         ttl = min((record.ttl for record in reply.answer or reply.authority), default=None)
-        if asked.told:
-            outcome = reply.rcode, solved.cache, ttl
-            where = _where(asked.host, asked.stream)
-            self._reporter.answer(where, query.id, query.name, query.rtype, outcome)
+        self._reporter.answer(asked.told, reply.rcode, solved.cache, ttl)
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
-        ordinary = not query.options and query.question.startswith(query.name)
+        ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
-            outcome = reply.rcode, "hit" if solved.cache else "", ttl
-            hot = Hot((query.name, query.rtype), outcome, solved.until, solved.turns)
+            hit = "hit" if solved.cache else ""
+            hot = Hot(query, reply.rcode, hit, ttl, solved.until, solved.turns)
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 
@@ -141,15 +136,6 @@ class Responder:
         self._rcodes[rcode] = self._rcodes.get(rcode, 0) + 1
         self._hits += cache == "hit"
         self._misses += cache == "miss"
-
-    def _report_hot(self, packet: bytes, host: Host, stream: bool, hot: Hot) -> None:
-        if self._reporter.tokens <= 0:
-            self._reporter.skipped += 1
-            return
-        ident = int.from_bytes(packet[:2], "big")
-        where = _where(host, stream)
-        self._reporter.query(where, ident, hot.name, hot.rtype)
-        self._reporter.answer(where, ident, hot.name, hot.rtype, (hot.rcode, hot.cache, hot.ttl))
 
     async def close(self, grace: float) -> None:
         """Waits up to `grace` seconds for queries under way, then gives them up."""
@@ -165,16 +151,10 @@ class Responder:
         return {
             "queries": self._queries,
             "dropped": self._dropped,
-            "rcodes": {wire.RCODES.get(code, str(code)): n for code, n in self._rcodes.items() if n},
+            "rcodes": {wire.rcode_name(code): n for code, n in self._rcodes.items() if n},
             "cache": {"hits": self._hits, "misses": self._misses, "entries": len(self._cache)},
             "prepared": len(self._hot),
             "waiting": len(self._waiting),
             "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},
             "events_skipped": self._reporter.skipped,
         }
-
-
-def _where(host: Host, stream: bool) -> tuple[str, str]:
-    """The transport and the client, as reports have them."""
-    address = f"[{host[0]}]" if ":" in host[0] else host[0]
-    return "tcp" if stream else "udp", f"{address}:{host[1]}"

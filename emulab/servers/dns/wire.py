@@ -1,25 +1,30 @@
-"""DNS messages: bytes to values and back (RFC 1035 section 4, EDNS0 of RFC 6891). Pure.
+"""DNS messages: bytes to values and back, by dnslib (RFC 1035 section 4, EDNS0 of RFC 6891). Pure.
 
 Rules:
 
 * What a client sends becomes a `Query`, or `Malformed`, which carries the answer that the fault deserves.
-* What an upstream server sends becomes a `Response` of uncompressed records, or raises PeerError.
+* What an upstream server sends becomes a `Response`, or raises PeerError.
+* dnslib checks neither the size of names nor how long their pointers lead about, and lets out whatever its
+  parts raise: `_Reader` bounds it, and its errors end here.
 * A message is packed up to a size limit. Whole records are left out at the end; TC is set when the answer
   or authority section lost one, never for the additional section (RFC 2181 section 9).
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from dnslib import EDNS0, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
+from dnslib.buffer import BufferError as BrokenBuffer
+from dnslib.label import DNSBuffer, DNSLabel
 
 from emulab.errors import PeerError
 from emulab.servers.dns import names, rdata
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.names import Name, lower
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
-RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
 
 QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
 OPCODE = 0x7800
@@ -30,19 +35,18 @@ PLAIN_LIMIT = 512  # UDP without EDNS (RFC 1035 section 2.3.4)
 UDP_LIMIT = 1232  # what no link of 1280 octets must fragment (DNS flag day 2020)
 TCP_LIMIT = 0xFFFF
 
-_HEADER = struct.Struct("!HHHHHH")
-_FIXED = struct.Struct("!HHIH")  # type, class, TTL, data length
 _OPT_SIZE = 11
 _MAX_TTL = 0x7FFFFFFF
+_POINTERS = 0x4000  # compression pointers have 14 bits
 
 
 class Record(NamedTuple):
-    """A resource record of class IN; `data` is uncompressed, `ttl` in seconds."""
+    """A resource record of class IN; `data` is a `dnslib.RD`, `ttl` in seconds."""
 
     owner: Name
     rtype: int
     ttl: int
-    data: bytes
+    data: Any
 
 
 class Malformed(PeerError):
@@ -55,14 +59,14 @@ class Malformed(PeerError):
 
 @dataclass(slots=True, frozen=True)
 class Query:
-    """One client's question. `name` is lower case, `question` the question section as it was sent."""
+    """One client's question: `asked` is the name as it was sent, `name` the same in lower case."""
 
     id: int
     flags: int
+    asked: Name
     name: Name
     rtype: int
     rclass: int
-    question: bytes
     edns: bool = False
     size: int = PLAIN_LIMIT
     version: int = 0
@@ -81,6 +85,9 @@ class Reply:
     additional: tuple[Record, ...] = ()
 
 
+Question = tuple[Name, int, int]  # the name in lower case, type, class
+
+
 @dataclass(slots=True, frozen=True)
 class Response:
     """An upstream server's message; records of other classes than IN, and OPT, are left out."""
@@ -88,27 +95,45 @@ class Response:
     id: int
     flags: int
     rcode: int
-    question: bytes  # name in lower case, type, class; empty when the server sent none
+    question: Question | None = None
     answer: tuple[Record, ...] = ()
     authority: tuple[Record, ...] = ()
 
-    @property
-    def truncated(self) -> bool:
-        """Whether the TC bit asks to come again over TCP."""
-        return bool(self.flags & TC)
 
-    def texts(self) -> list[tuple[str, str, str, int]]:
-        """The answer section as text: owner, type, data, TTL in seconds."""
-        return [
-            (names.to_text(r.owner), rdata.type_name(r.rtype), rdata.to_text(r.rtype, r.data), r.ttl)
-            for r in self.answer
-        ]
+class _Reader(DNSBuffer):  # type: ignore[misc]
+    """dnslib's reader, held to the sizes of RFC 1035 and to work in proportion to the message."""
+
+    def __init__(self, message: bytes) -> None:
+        super().__init__(message)
+        self._work = 8 * len(message)
+
+    def decode_name(self, last: int = -1) -> DNSLabel:
+        name = super().decode_name(last)  # calls this again for each pointer
+        self._work -= 8 + len(name.label)
+        if len(name) > names.MAX_NAME or max(map(len, name.label), default=0) > names.MAX_LABEL:
+            raise BrokenBuffer("a label or a name is overlong")
+        if self._work < 0:
+            raise BrokenBuffer("names lead about without end")
+        return name
+
+
+class _Pointers(dict[Name, int]):
+    """Where names stand in a message that is written, as far as pointers reach; dnslib would go on."""
+
+    def __setitem__(self, name: Name, offset: int) -> None:
+        if offset < _POINTERS:
+            super().__setitem__(name, offset)
+
+
+def rcode_name(rcode: int) -> str:
+    """`NOERROR` for 0; the number itself for a code without a name here."""
+    return "BADVERS" if rcode == BADVERS else str(RCODE.get(rcode))
 
 
 def error_header(message: bytes, rcode: int) -> bytes:
     """A bare header that reports `rcode`, with the id, opcode and RD bit of the message it answers."""
-    ident, flags = struct.unpack_from("!HH", message)
-    return _HEADER.pack(ident, QR | flags & (OPCODE | RD) | rcode, 0, 0, 0, 0)
+    header = DNSHeader.parse(DNSBuffer(message))
+    return bytes(DNSRecord(DNSHeader(header.id, QR | header.bitmap & (OPCODE | RD) | rcode)).pack())
 
 
 def parse_query(message: bytes) -> Query:
@@ -119,188 +144,111 @@ def parse_query(message: bytes) -> Query:
     """
     if len(message) < HEADER:
         raise Malformed("no whole DNS header", None)
-    ident, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(message)
-    if flags & QR:
+    reader = _Reader(message)
+    header = DNSHeader.parse(reader)
+    if header.bitmap & QR:
         raise Malformed("a response where a query belongs", None)
-    if flags & OPCODE:
+    if header.bitmap & OPCODE:
         raise Malformed("opcode is not QUERY", error_header(message, NOTIMP))
     try:
-        if questions != 1:
-            raise PeerError("a query has exactly one question")
-        name, at = names.read(message, HEADER)
-        if at - HEADER != len(name) or at + 4 > len(message):
-            raise PeerError("the question is compressed or cut short")
-        rtype, rclass = struct.unpack_from("!HH", message, at)
-        if rtype == rdata.OPT:
-            raise PeerError("OPT is no type to ask for")
-        question, at = message[HEADER : at + 4], at + 4
-        if not (answers or authorities or additionals):
-            return Query(ident, flags, name.lower(), rtype, rclass, question)
-        opt = _find_opt(message, at, answers + authorities, additionals)
-    except PeerError as error:
-        raise Malformed(str(error), error_header(message, FORMERR)) from None
-    if opt is None:
-        return Query(ident, flags, name.lower(), rtype, rclass, question)
-    size, ttl, length = opt
-    size = min(max(size, PLAIN_LIMIT), UDP_LIMIT)
-    return Query(
-        ident, flags, name.lower(), rtype, rclass, question,
-        edns=True, size=size, version=ttl >> 16 & 0xFF, do=bool(ttl & 0x8000), options=length > 0,
-    )  # fmt: skip
+        return _query(reader, header)
+    except Exception as error:
+        raise Malformed(f"no DNS query: {error}", error_header(message, FORMERR)) from None
 
 
-def _find_opt(message: bytes, at: int, before: int, additionals: int) -> tuple[int, int, int] | None:
-    """The size, TTL field and option length of the OPT record; walks `before` + `additionals` records."""
-    found = None
-    for index in range(before + additionals):
-        owner, at = names.read(message, at)
-        rtype, size, ttl, length, at = _fixed(message, at)
-        if rtype == rdata.OPT:
-            if found or owner != names.ROOT or index < before:
-                raise PeerError("OPT record twice or out of place")
-            found = size, ttl, length
-        at += length
-    return found
-
-
-def _fixed(message: bytes, at: int) -> tuple[int, int, int, int, int]:
-    """Type, class, TTL and data length of the record whose owner ends at `at`, and where data starts."""
-    if at + _FIXED.size > len(message):
-        raise PeerError("a DNS record is cut short")
-    rtype, rclass, ttl, length = _FIXED.unpack_from(message, at)
-    at += _FIXED.size
-    if at + length > len(message):
-        raise PeerError("a DNS record is cut short")
-    return rtype, rclass, ttl, length, at
+def _query(reader: _Reader, header: DNSHeader) -> Query:
+    if header.q != 1:
+        raise PeerError("a query has exactly one question")
+    question = DNSQuestion.parse(reader)
+    asked: Name = question.qname.label
+    before = [RR.parse(reader) for _ in range(header.a + header.auth)]
+    additional = [RR.parse(reader) for _ in range(header.ar)]
+    opts = [record for record in before + additional if record.rtype == rdata.OPT]
+    if question.qtype == rdata.OPT or len(opts) > 1 or any(opt.rname.label or opt in before for opt in opts):
+        raise PeerError("OPT asked for, or an OPT record twice or out of place")
+    plain = header.id, header.bitmap, asked, lower(asked), question.qtype, question.qclass
+    if not opts:
+        return Query(*plain)
+    opt = opts[0]
+    size = min(max(opt.edns_len, PLAIN_LIMIT), UDP_LIMIT)
+    return Query(*plain, True, size, opt.edns_ver, bool(opt.edns_do), bool(opt.rdata))
 
 
 def parse_response(message: bytes) -> Response:
     """Reads an upstream server's answer. Raises PeerError when it isn't one or is broken."""
-    if len(message) < HEADER:
-        raise PeerError("no whole DNS header")
-    ident, flags, questions, *counts = _HEADER.unpack_from(message)
-    if not flags & QR or questions > 1:
+    try:
+        return _response(_Reader(message))
+    except Exception as error:
+        raise PeerError(f"no DNS response: {error}") from None
+
+
+def _response(reader: _Reader) -> Response:
+    header = DNSHeader.parse(reader)
+    if not header.bitmap & QR or header.q > 1:
         raise PeerError("no DNS response to one question")
-    question, at = b"", HEADER
-    if questions:
-        name, at = names.read(message, at)
-        if at + 4 > len(message):
-            raise PeerError("the question is cut short")
-        question, at = name.lower() + message[at : at + 4], at + 4
-    rcode = flags & 0xF
-    if flags & TC:  # what a cut message still holds is of no use: the question is asked again over TCP
-        return Response(ident, flags, rcode, question)
+    question = None
+    if header.q:
+        asked = DNSQuestion.parse(reader)
+        question = lower(asked.qname.label), asked.qtype, asked.qclass
+    rcode = header.bitmap & 0xF
+    if header.bitmap & TC:  # what a cut message still holds is of no use: it is asked for again over TCP
+        return Response(header.id, header.bitmap, rcode, question)
     sections: list[tuple[Record, ...]] = []
-    for count in counts:
-        records = []
-        for _ in range(count):
-            owner, at = names.read(message, at)
-            rtype, rclass, ttl, length, at = _fixed(message, at)
-            if rtype == rdata.OPT:
-                rcode |= ttl >> 24 << 4
-            elif rclass == CLASS_IN:
-                data = _expand(message, rtype, at, length)
-                records.append(
-                    Record(owner, rtype, ttl if ttl <= _MAX_TTL else 0, data)
-                )  # RFC 2181 section 8
-            at += length
-        sections.append(tuple(records))
-    return Response(ident, flags, rcode, question, sections[0], sections[1])
+    for count in (header.a, header.auth, header.ar):
+        read = [RR.parse(reader) for _ in range(count)]
+        rcode |= sum(rr.edns_rcode << 4 for rr in read if rr.rtype == rdata.OPT)
+        sections.append(tuple(_record(rr) for rr in read if rr.rtype != rdata.OPT and rr.rclass == CLASS_IN))
+    return Response(header.id, header.bitmap, rcode, question, sections[0], sections[1])
 
 
-def _expand(message: bytes, rtype: int, at: int, length: int) -> bytes:
-    """Record data with its compression pointers resolved."""
-    end = at + length
-    if rtype not in rdata.NAMES:
-        if length != {rdata.A: 4, rdata.AAAA: 16}.get(rtype, length):
-            raise PeerError("an address record has a wrong length")
-        return message[at:end]
-    lead, count, _ = rdata.NAMES[rtype]
-    parts, at = [message[at : at + lead]], at + lead
-    for _ in range(count):
-        name, at = names.read(message, at)
-        parts.append(name)
-    if at + (20 if rtype == rdata.SOA else 0) != end:
-        raise PeerError("a record's data has a wrong length")
-    return b"".join(parts) + message[at:end]
+def _record(rr: RR) -> Record:
+    """The record as it is kept. Raises what dnslib raises for one that it could read, but not write again."""
+    if rr.rtype not in rdata.WORDS:
+        rr.pack(DNSBuffer())
+    ttl = rr.ttl if rr.ttl <= _MAX_TTL else 0  # RFC 2181 section 8
+    return Record(rr.rname.label, rr.rtype, ttl, rr.rdata)
 
 
 def pack_question(ident: int, name: Name, rtype: int, *, do: bool = False, edns: bool = True) -> bytes:
     """A recursive query for `name`, as sent to upstream servers."""
-    head = _HEADER.pack(ident, RD, 1, 0, 0, 1 if edns else 0)
-    return head + name + struct.pack("!HH", rtype, CLASS_IN) + (_opt(0, do) if edns else b"")
+    query = DNSRecord(DNSHeader(ident, RD), q=DNSQuestion(DNSLabel(name), rtype))
+    if edns:
+        query.add_ar(_opt(0, do))
+    return bytes(query.pack())
 
 
-def _opt(rcode: int, do: bool) -> bytes:
+@lru_cache
+def _opt(rcode: int, do: bool) -> EDNS0:
     """Our OPT record; carries the upper bits of an extended rcode."""
-    return names.ROOT + _FIXED.pack(rdata.OPT, UDP_LIMIT, rcode >> 4 << 24 | (0x8000 if do else 0), 0)
+    return EDNS0(ext_rcode=rcode >> 4, flags="do" if do else "", udp_len=UDP_LIMIT)
 
 
 def pack_reply(query: Query, reply: Reply, limit: int, recursion: bool) -> bytes:
     """The message that answers `query`, at most `limit` octets; `recursion` is the RA bit.
 
-    The question is sent back byte for byte; owners equal to it become pointers to it, so that the answer
-    shows the case that was asked.
+    The name asked for keeps the case it was asked in, as owner of records too.
     """
-    out = bytearray(HEADER) + query.question
-    known: dict[Name, int] = {}
-    offset = HEADER
-    for suffix in names.suffixes(query.name):
-        known[suffix] = offset
-        offset += 1 + suffix[0]
-    known.pop(names.ROOT)  # a pointer would be longer than the root itself
+    out, asked = DNSBuffer(bytes(HEADER)), DNSLabel(query.asked)
+    out.offset, out.names = HEADER, _Pointers()
+    DNSQuestion(asked, query.rtype, query.rclass).pack(out)
     room = limit - (_OPT_SIZE if query.edns else 0)
+    sections = reply.answer, reply.authority, reply.additional
     counts = [0, 0, 0]
-    full = False
-    for section, records in enumerate((reply.answer, reply.authority, reply.additional)):
-        for record in records:
-            mark = len(out)
-            _append(out, record, known)
-            if len(out) > room:
-                del out[mark:]
-                full = True
-                break
-            counts[section] += 1
-        if full:
+    for section, record in ((index, record) for index in range(3) for record in sections[index]):
+        mark = out.offset
+        owner = asked if record.owner == query.name else DNSLabel(record.owner)
+        RR(owner, record.rtype, CLASS_IN, record.ttl, record.data).pack(out)
+        if out.offset > room:
+            del out.data[mark:]
+            out.offset = mark
             break
+        counts[section] += 1
     cut = counts[0] < len(reply.answer) or counts[1] < len(reply.authority)
     flags = QR | query.flags & (RD | CD) | reply.rcode & 0xF
     flags |= (AA if reply.authoritative else 0) | (TC if cut else 0) | (RA if recursion else 0)
     if query.edns:
-        out += _opt(reply.rcode, query.do)
+        _opt(reply.rcode, query.do).pack(out)
         counts[2] += 1
-    _HEADER.pack_into(out, 0, query.id, flags, 1, *counts)
-    return bytes(out)
-
-
-def _append(out: bytearray, record: Record, known: dict[Name, int]) -> None:
-    """Appends one record and notes the names it wrote."""
-    _append_name(out, record.owner, known)
-    layout = rdata.NAMES.get(record.rtype)
-    data = record.data
-    if layout is None or not layout[2]:
-        out += _FIXED.pack(record.rtype, CLASS_IN, record.ttl, len(data)) + data
-        return
-    lead, count, _ = layout
-    out += _FIXED.pack(record.rtype, CLASS_IN, record.ttl, 0) + data[:lead]
-    start, at = len(out) - lead, lead
-    for _ in range(count):
-        name, at = names.read(data, at)
-        _append_name(out, name, known)
-    out += data[at:]
-    struct.pack_into("!H", out, start - 2, len(out) - start)
-
-
-def _append_name(out: bytearray, name: Name, known: dict[Name, int]) -> None:
-    """Appends a name, ending in a pointer where its rest was written before."""
-    while name != names.ROOT:
-        lowered = name.lower()
-        pointer = known.get(lowered)
-        if pointer is not None:
-            out += (0xC000 | pointer).to_bytes(2, "big")
-            return
-        if len(out) < 0x4000:  # pointers have 14 bits
-            known[lowered] = len(out)
-        out += name[: 1 + name[0]]
-        name = name[1 + name[0] :]
-    out += names.ROOT
+    header = DNSBuffer()
+    DNSHeader(query.id, flags, 1, *counts).pack(header)
+    return bytes(header.data + out.data[HEADER:])

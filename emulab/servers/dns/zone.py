@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.wire import Record
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_WILDCARD = b"\x01*"
+_WILDCARD = b"*"
 _MAX_TTL = 0x7FFFFFFF
 _SOA_DEFAULTS = {"serial": 1, "refresh": 7200, "retry": 1800, "expire": 86400, "minimum": 5}
 
@@ -75,35 +75,31 @@ class Zone:
         """Builds the zone. Raises UserError, naming the zone and the record that is wrong."""
         self.nodes: dict[Name, dict[int, Rotor]] = {}
         self.delegates = False
+        fields: Sequence[Any] = ()
         try:
-            self.origin = names.from_text(origin).lower()
+            self.origin = lower(names.from_text(origin))
             self.networks = None if clients is None else tuple(map(ipaddress.ip_network, clients))
-        except ValueError as error:
-            raise UserError(f"DNS zone {origin}: {error}") from None
-        self.nodes[self.origin] = {}
-        grouped: dict[tuple[Name, int], dict[Record, None]] = {}
-        for fields in records:
-            try:
+            self.nodes[self.origin] = {}
+            grouped: dict[tuple[Name, int], dict[Any, Record]] = {}
+            for fields in records:
                 record = self._record(*fields)
-            except (ValueError, TypeError) as error:
-                raise UserError(f"DNS zone {origin}: record {list(fields)}: {error}") from None
-            grouped.setdefault((record.owner, record.rtype), {})[record] = None
-        for (owner, rtype), rrset in grouped.items():
-            self._node(owner)[rtype] = Rotor(list(rrset))
-            self.delegates |= rtype == rdata.NS and owner != self.origin
-        try:
-            self.soa = self._start_of_authority(soa or {})
+                grouped.setdefault((record.owner, record.rtype), {})[tuple(fields[2:])] = record
+            for (owner, rtype), rrset in grouped.items():
+                self._node(owner)[rtype] = Rotor(tuple(rrset.values()))
+                self.delegates |= rtype == rdata.NS and owner != self.origin
+            fields = ("SOA",)
+            self.soa = self._start_of_authority(origin, soa or {})
         except (ValueError, TypeError) as error:
-            raise UserError(f"DNS zone {origin}: SOA: {error}") from None
+            where = f"record {list(fields)}: " if fields else ""
+            raise UserError(f"DNS zone {origin}: {where}{error}") from None
 
     def _record(self, owner: str, rtype: str, text: str, ttl: int) -> Record:
-        number = rdata.TYPES.get(rtype.upper())
-        if number is None:
-            raise ValueError(f"type {rtype!r} is none of {', '.join(rdata.TYPES)}")
+        name, number = lower(names.from_text(owner)), rdata.type_number(rtype)
+        if number not in rdata.WORDS:
+            raise ValueError(f"type {rtype!r} is none of {', '.join(map(rdata.type_name, rdata.WORDS))}")
         if not 0 <= ttl <= _MAX_TTL:
             raise ValueError(f"TTL {ttl} is out of range")
-        name = names.from_text(owner).lower()
-        if self.origin not in names.suffixes(name):
+        if name[max(0, len(name) - len(self.origin)) :] != self.origin:
             raise ValueError("the name is outside the zone")
         return Record(name, number, int(ttl), rdata.from_text(number, text))
 
@@ -112,27 +108,24 @@ class Zone:
         node = self.nodes.get(name)
         if node is None:
             node = self.nodes[name] = {}
-            if name != self.origin:
-                self._node(names.parent(name))
+            self._node(name[1:])
         return node
 
-    def _start_of_authority(self, settings: Mapping[str, Any]) -> Record:
+    def _start_of_authority(self, origin: str, settings: Mapping[str, Any]) -> Record:
         """The SOA that negative answers carry: the zone's own, or one made from `settings`.
 
         Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum field.
         """
         apex = self.nodes[self.origin]
-        if rdata.SOA in apex:
-            own = apex[rdata.SOA].records[0]
-            return own._replace(ttl=min(own.ttl, int.from_bytes(own.data[-4:], "big")))
-        dot = "." if self.origin == names.ROOT else "." + names.to_text(self.origin)
-        mname = settings.get("mname", "ns.dns" + dot)
-        rname = settings.get("rname", "hostmaster" + dot)
-        numbers = {key: int(settings.get(key, default)) for key, default in _SOA_DEFAULTS.items()}
-        data = rdata.from_text(rdata.SOA, " ".join([mname, rname, *map(str, numbers.values())]))
-        ttl = int(settings.get("ttl", numbers["minimum"]))
-        apex[rdata.SOA] = Rotor([Record(self.origin, rdata.SOA, ttl, data)])
-        return Record(self.origin, rdata.SOA, min(ttl, numbers["minimum"]), data)
+        if rdata.SOA not in apex:
+            dot = "." + origin.strip(".")
+            numbers = {key: int(settings.get(key, default)) for key, default in _SOA_DEFAULTS.items()}
+            hosts = settings.get("mname", "ns.dns" + dot), settings.get("rname", "hostmaster" + dot)
+            data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers.values()))))
+            ttl = int(settings.get("ttl", numbers["minimum"]))
+            apex[rdata.SOA] = Rotor((Record(self.origin, rdata.SOA, ttl, data),))
+        own = apex[rdata.SOA].records[0]
+        return own._replace(ttl=min(own.ttl, rdata.minimum(own.data)))
 
     def lookup(self, name: Name, rtype: int) -> Found:
         """Looks up a lower-case name at or below the origin.
@@ -145,8 +138,8 @@ class Zone:
         node = self.nodes.get(name)
         if node is not None:
             return self._at(node, rtype)
-        encloser = next(suffix for suffix in names.suffixes(name) if suffix in self.nodes)
-        node = self.nodes.get(_WILDCARD + encloser)
+        encloser = next(suffix for suffix in suffixes(name) if suffix in self.nodes)
+        node = self.nodes.get((_WILDCARD, *encloser))
         return Found(Kind.NXDOMAIN) if node is None else self._at(node, rtype)
 
     @staticmethod
@@ -161,7 +154,7 @@ class Zone:
     def _cut(self, name: Name, rtype: int) -> Rotor | None:
         """The NS records that delegate `name` away, those nearest to the origin."""
         found = None
-        for suffix in names.suffixes(name):
+        for suffix in suffixes(name):
             if suffix == self.origin:
                 break
             if rdata.NS in self.nodes.get(suffix, ()) and (suffix, rtype) != (name, rdata.DS):
@@ -169,8 +162,8 @@ class Zone:
         return found
 
     def addresses(self, name: Name) -> Iterator[Record]:
-        """The A and AAAA records of exactly this name, for the additional section."""
-        node = self.nodes.get(name.lower(), {})
+        """The A and AAAA records of exactly this lower-case name, for the additional section."""
+        node = self.nodes.get(name, {})
         for rtype in (rdata.A, rdata.AAAA):
             if rtype in node:
                 yield from node[rtype].records
@@ -219,7 +212,7 @@ class Zones:
 
     def find(self, name: Name, view: int) -> Zone | None:
         """The zone with the longest origin at or above a lower-case name, among those in view."""
-        for suffix in names.suffixes(name):
+        for suffix in suffixes(name):
             for bit, zone in self._by_origin.get(suffix, ()):
                 if not bit or view & bit:
                     return zone

@@ -87,8 +87,8 @@ class EchoServer:
 
     Configuration:
         listen: keys of the sockets, `tcp/10.244.1.5/8080` or `udp/…`.
-        identities: by address: `namespace`, `pod`, `node`, `podIP` and `ports`, which names by port the
-            `service` and `ingress` to tell.
+        identities: by address, or by a socket's key where pods share an address: `namespace`, `pod`, `node`,
+            `podIP` and `ports`, which names by port the `service` and `ingress` to tell.
         draining: keys of TCP sockets whose connections are to go elsewhere; they go on accepting.
         access_log: whether every request is told through `emit`.
     """
@@ -127,7 +127,7 @@ class EchoServer:
                 if key in sockets:
                     self._udp[key] = DatagramEcho(sockets[key])
                 continue
-            identity = identity_of(address, port, identities.get(address, {}))
+            identity = identity_of(address, port, identities.get(key) or identities.get(address, {}))
             listener = self._tcp.get(key)
             if listener is not None:
                 if listener.identity != identity:
