@@ -10,8 +10,8 @@ NAME = names.from_text("shop.example.com.")
 KEY = Key(NAME, rdata.A, do=False)
 
 
-def a(ttl: int, last: int = 1, owner: bytes = NAME) -> Record:
-    return Record(owner, rdata.A, ttl, bytes([10, 0, 0, last]))
+def a(ttl: int, last: int = 1, owner: names.Name = NAME) -> Record:
+    return Record(owner, rdata.A, ttl, rdata.from_text(rdata.A, f"10.0.0.{last}"))
 
 
 def soa(ttl: int, minimum: int) -> Record:
@@ -20,7 +20,7 @@ def soa(ttl: int, minimum: int) -> Record:
 
 
 def response(*answer: Record, rcode: int = 0, authority: tuple[Record, ...] = ()) -> Response:
-    return Response(1, wire.QR, rcode, b"", answer, authority)
+    return Response(1, wire.QR, rcode, None, answer, authority)
 
 
 def test_ttl_counts_down_and_the_entry_goes():
@@ -35,8 +35,8 @@ def test_ttl_counts_down_and_the_entry_goes():
 
 def test_the_shortest_ttl_decides():
     cache = Cache()
-    alias = Record(NAME, rdata.CNAME, 5, names.from_text("lb.example.com."))
-    cache.put(KEY, response(alias, a(300, owner=alias.data)), 0.0)
+    alias = Record(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb.example.com."))
+    cache.put(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
     assert [r.ttl for r in cache.get(KEY, 4.5).answer(4.5, 0)] == [1, 296]
     assert cache.get(KEY, 5.0) is None
 
@@ -92,9 +92,9 @@ def test_the_longest_unused_makes_room():
 
 def test_addresses_take_turns_behind_their_alias():
     cache = Cache()
-    alias = Record(NAME, rdata.CNAME, 5, names.from_text("lb."))
+    alias = Record(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb."))
     entry = cache.put(KEY, response(alias, a(9, 1), a(9, 2)), 0.0)
-    seen = [[r.data[-1] for r in entry.answer(0.0, entry.tail.next())[1:]] for _ in range(3)]
+    seen = [[r.data.data[-1] for r in entry.answer(0.0, entry.tail.next())[1:]] for _ in range(3)]
     assert seen == [[1, 2], [2, 1], [1, 2]]
 
 

@@ -19,8 +19,8 @@ from emulab.servers.dns.wire import Record, Response
 NAME = names.from_text("www.example.org.")
 KEY = Key(NAME, rdata.A, do=False)
 ONE, TWO = ("192.0.2.1", 53), ("192.0.2.2", 53)
-GOOD = Response(1, wire.QR, 0, b"", (Record(NAME, rdata.A, 30, b"\1\2\3\4"),))
-BAD = Response(1, wire.QR, wire.SERVFAIL, b"")
+GOOD = Response(1, wire.QR, 0, None, (Record(NAME, rdata.A, 30, rdata.from_text(rdata.A, "1.2.3.4")),))
+BAD = Response(1, wire.QR, wire.SERVFAIL)
 
 
 class Script:
@@ -135,14 +135,16 @@ def wrong_question(query):
 
 async def test_forged_and_broken_answers_are_passed_over():
     async with upstream(wrong_id, wrong_question, lambda q: b"junk", lambda q: q.pack(), good) as server:
-        response = await client.query(server, "www.example.org", "A", 1.0)
-    assert response.texts() == [("www.example.org.", "A", "192.0.2.80", 30)]
+        response = await client.ask(parse_address(server), KEY, 1.0)
+    assert [(r.owner, r.rtype, r.data.toZone(), r.ttl) for r in response.answer] == [
+        (NAME, rdata.A, "192.0.2.80", 30)
+    ]
 
 
 async def test_only_forged_answers_time_out():
     async with upstream(wrong_id) as server:
         with pytest.raises(TimeoutError):
-            await client.query(server, "www.example.org", "A", 0.02)
+            await client.ask(parse_address(server), KEY, 0.02)
 
 
 async def test_servers_without_edns_are_asked_without():
@@ -152,7 +154,7 @@ async def test_servers_without_edns_are_asked_without():
         return wire.error_header(query.pack(), wire.FORMERR)
 
     async with upstream(old) as server:
-        assert (await client.query(server, "www.example.org", "A", 1.0)).answer
+        assert (await client.ask(parse_address(server), KEY, 1.0)).answer
 
 
 async def test_a_closed_port_fails_at_once():
@@ -160,4 +162,4 @@ async def test_a_closed_port_fails_at_once():
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     with pytest.raises(OSError, match=r"refused|ECONNREFUSED"):
-        await client.query(f"127.0.0.1:{port}", "www.example.org", "A", 5.0)
+        await client.ask(("127.0.0.1", port), KEY, 5.0)

@@ -1,0 +1,221 @@
+"""ruleset_script against nftables: a change of a table ends where loading the new table afresh does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from namespaces import isolated
+
+from emulab.kernel import netns
+from emulab.kernel.nft import Nft
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.plan.difference import ruleset_script
+from emulab.plan.nodes import _pod_masquerade
+from emulab.plan.services import proxy_rules
+from emulab.plan.state import Collection, Namespace, Ruleset
+from emulab.plan.topology import _nat_gateway
+
+
+class Listing(Nft):
+    """nftables that can also answer in JSON."""
+
+    def json(self, command: str) -> str:
+        self._context.set_json_output(True)
+        try:
+            return self.run(command)
+        finally:
+            self._context.set_json_output(False)
+
+
+def listing(nft: Listing) -> list[Any]:
+    """The ruleset, in an order and without the handles that tell of its history."""
+    found = json.loads(nft.json("list ruleset"))["nftables"]
+    rules: dict[str, list[Any]] = {}
+    rest = []
+    for entry in found:
+        ((kind, body),) = entry.items()
+        body.pop("handle", None)
+        if kind == "rule":
+            rules.setdefault(body["chain"], []).append(body["expr"])
+        elif kind != "metainfo":
+            if "elem" in body:
+                body["elem"] = sorted(body["elem"], key=json.dumps)
+            rest.append({kind: body})
+    return [sorted(rest, key=json.dumps), rules]
+
+
+def pair() -> tuple[Listing, Listing]:
+    one, two = netns.create([Namespace("changed"), Namespace("fresh")])
+    return Listing("changed", one.fd), Listing("fresh", two.fd)
+
+
+ADDRESSES = [f"10.96.0.{n}" for n in range(1, 5)]
+HOOK = "{ type filter hook input priority 0 ; policy accept ; }"
+CHAIN_NAMES = ("one", "two", "three")
+
+
+@st.composite
+def rulesets(draw: st.DrawFn) -> Ruleset:
+    """Tables of a small vocabulary: rules look up sets and verdict maps whose elements go to chains."""
+    chains = draw(st.sets(st.sampled_from(CHAIN_NAMES)))
+    collections: dict[str, Collection] = {}
+    if draw(st.booleans()):
+        members = draw(st.sets(st.sampled_from(ADDRESSES)))
+        collections["allowed"] = Collection("set", "typeof ip daddr ;", dict.fromkeys(sorted(members), ""))
+    if draw(st.booleans()):
+        verdicts = {
+            a: f"goto {draw(st.sampled_from(sorted(chains)))}" if chains else "drop"
+            for a in draw(st.lists(st.sampled_from(ADDRESSES), unique=True))
+        }
+        collections["ways"] = Collection("map", "typeof ip daddr : verdict ;", verdicts)
+    rules = ["accept", "drop", "counter"]
+    rules += ["ip daddr @allowed accept"] if "allowed" in collections else []
+    hook = [*rules, *(["ip daddr vmap @ways"] if "ways" in collections else [])]
+    table = {name: ("", *draw(st.lists(st.sampled_from(rules), max_size=3))) for name in sorted(chains)}
+    if draw(st.booleans()):
+        table["input"] = (HOOK, *draw(st.lists(st.sampled_from(hook), max_size=3)))
+    order = draw(st.permutations(sorted(table)))
+    return Ruleset("ip", "t", {name: table[name] for name in order}, collections)
+
+
+@isolated
+def test_any_change_ends_where_a_fresh_load_does() -> None:
+    changed, fresh = pair()
+
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(rulesets(), min_size=2, max_size=4))
+    def check(states: list[Ruleset]) -> None:
+        before: Ruleset | None = None
+        try:
+            for after in states:
+                if before is None or before != after:
+                    changed.run(ruleset_script(before, after))
+                before = after
+            fresh.run(ruleset_script(None, states[-1]))
+            assert listing(changed) == listing(fresh)
+        finally:
+            for nft in (changed, fresh):
+                nft.run("flush ruleset")
+
+    check()
+
+
+@isolated
+def test_a_chain_that_comes_to_be_called_from_another_hook() -> None:
+    """A chain's declaration is part of it: another priority is another chain of that name."""
+    changed, fresh = pair()
+    before = Ruleset("ip", "t", {"input": (HOOK, "accept")})
+    after = Ruleset("ip", "t", {"input": (HOOK.replace("priority 0", "priority 10"), "accept")})
+    changed.run(ruleset_script(None, before))
+    changed.run(ruleset_script(before, after))
+    fresh.run(ruleset_script(None, after))
+    assert listing(changed) == listing(fresh)
+
+
+@isolated
+def test_a_set_of_another_type_is_another_set() -> None:
+    changed, fresh = pair()
+    chain = {"input": (HOOK, "ip daddr @s accept"), "other": ("", "th dport @s accept")}
+    before = Ruleset(
+        "ip", "t", {"input": chain["input"]}, {"s": Collection("set", "typeof ip daddr ;", {"10.0.0.1": ""})}
+    )
+    after = Ruleset(
+        "ip", "t", {"other": chain["other"]}, {"s": Collection("set", "typeof th dport ;", {"80": ""})}
+    )
+    changed.run(ruleset_script(None, before))
+    changed.run(ruleset_script(before, after))
+    fresh.run(ruleset_script(None, after))
+    assert listing(changed) == listing(fresh)
+
+
+def service(name: str, ip: str, node_port: int = 0, vip: str = "", protocol: str = "TCP") -> Object:
+    port: dict[str, Any] = {"name": "p", "port": 80, "protocol": protocol}
+    if node_port:
+        port["nodePort"] = node_port
+    status = {"loadBalancer": {"ingress": [{"ip": vip, "ipMode": "VIP"}]}} if vip else {}
+    spec = {"clusterIP": ip, "ports": [port], "type": "LoadBalancer" if vip else "NodePort"}
+    metadata = {"name": name, "namespace": "default"}
+    return Object(
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": status}
+    )
+
+
+def slice_of(name: str, endpoints: int, protocol: str = "TCP") -> Object:
+    return Object(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{name}-x",
+                "namespace": "default",
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "p", "protocol": protocol, "port": 8080}],
+            "endpoints": [{"addresses": [f"10.244.1.{i + 2}"]} for i in range(endpoints)],
+        }
+    )
+
+
+def of(*counts: int) -> Ruleset:
+    """kube-proxy's table for Services with so many endpoints each; one of them is UDP."""
+    objects = []
+    for i, n in enumerate(counts):
+        protocol = "UDP" if i == 1 else "TCP"
+        vip = "203.0.113.20" if i == 2 else ""
+        objects += [
+            service(f"s{i}", f"10.96.1.{i}", 30000 + i, vip, protocol),
+            slice_of(f"s{i}", n, protocol),
+        ]
+    return proxy_rules(Objects(objects), Cluster())
+
+
+@isolated
+def test_the_rules_of_services_load_and_follow_their_endpoints() -> None:
+    changed, fresh = pair()
+
+    @settings(max_examples=40, deadline=None, derandomize=True)
+    @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=2, max_size=3))
+    def check(steps: list[list[int]]) -> None:
+        before: Ruleset | None = None
+        try:
+            for counts in steps:
+                after = of(*counts)
+                changed.run(ruleset_script(before, after))
+                before = after
+            fresh.run(ruleset_script(None, of(*steps[-1])))
+            assert listing(changed) == listing(fresh)
+        finally:
+            for nft in (changed, fresh):
+                nft.run("flush ruleset")
+
+    check()
+
+
+@isolated
+def test_more_elements_than_one_command_holds() -> None:
+    changed, fresh = pair()
+    many = {f"10.{i >> 8}.{i & 255}.1": "" for i in range(2500)}
+    few = {k: "" for i, k in enumerate(many) if i % 100 == 0}
+    before, after = (
+        Ruleset("ip", "t", {}, {"s": Collection("set", "typeof ip daddr ;", e)}) for e in (many, few)
+    )
+    changed.run(ruleset_script(None, before))
+    changed.run(ruleset_script(before, after))
+    fresh.run(ruleset_script(None, after))
+    assert listing(changed) == listing(fresh)
+    assert len(listing(changed)[0][0]["set"]["elem"]) == 25
+
+
+@isolated
+def test_the_other_tables_load() -> None:
+    nft, _ = pair()
+    for rules in (_nat_gateway(), _pod_masquerade(Cluster())):
+        nft.run(ruleset_script(None, rules))
+    found = nft.run("list ruleset")
+    assert "snat to 203.0.113.1" in found and "masquerade fully-random" in found

@@ -1,0 +1,23 @@
+"""Short ways to write the objects that the tests of the lab need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulab.model.objects import Object, Position
+
+
+def obj(kind: str, name: str = "x", namespace: str = "default", **fields: Any) -> Object:
+    metadata: dict[str, Any] = {"name": name, **fields.pop("metadata", {})}
+    if namespace:
+        metadata["namespace"] = namespace
+    return Object({"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}, Position("f.yaml", 3))
+
+
+def pod(name: str = "p", **fields: Any) -> Object:
+    spec = {"containers": [{"name": "c", "image": "i"}], **fields.pop("spec", {})}
+    return obj("Pod", name, spec=spec, **fields)
+
+
+def conditions(ready: bool) -> list[dict[str, str]]:
+    return [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": str(ready)}]

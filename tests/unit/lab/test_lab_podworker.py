@@ -1,0 +1,84 @@
+"""A pod worker without a kernel: what becomes of a pod whose init container fails."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from lab_objects import pod
+
+from emulab.lab.podstatus import ContainerState
+from emulab.lab.podworker import PodWorker
+from emulab.lab.store import Store
+from emulab.model.objects import Key
+
+P = Key("Pod", "default", "p")
+
+
+class Runner:
+    """A container that ends with a status at once."""
+
+    def __init__(self, name: str, status: int) -> None:
+        self.state = ContainerState(name, "i")
+        self.process = None
+        self._status = status
+
+    async def run(self) -> None:
+        self.state.exit_status, self.state.done = self._status, True
+
+
+def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPatch, **spec: Any) -> PodWorker:
+    store.put(pod(spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}], "phase": "Pending"}))
+    around: Any = SimpleNamespace(
+        store=store,
+        changed=lambda: None,
+        world=None,
+        servers=SimpleNamespace(running=lambda _: True, restarts={}),
+    )
+    stored = store.get(P)
+    assert stored is not None
+    made = PodWorker(around, stored, asyncio.ensure_future)
+    monkeypatch.setattr(made, "_runner", lambda c, policy: Runner(c.name, statuses[c.name]))
+    return made
+
+
+def phase(store: Store) -> str:
+    found = store.get(P)
+    assert found is not None
+    return str(found.status["phase"])
+
+
+INIT = [{"name": n, "image": "i", "command": [n]} for n in ("one", "two")]
+
+
+async def test_a_failed_init_container_fails_the_pod_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    made = worker(store, {"one": 1, "two": 0}, monkeypatch, initContainers=INIT, restartPolicy="Never")
+    made.start()
+    await asyncio.gather(*made._tasks)
+    assert phase(store) == "Failed"
+    made.refresh()  # as after every application of the plan
+    assert phase(store) == "Failed"
+
+
+async def test_init_containers_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    made = worker(store, {"one": 0, "two": 0, "main": 0}, monkeypatch, initContainers=INIT,
+                  containers=[{"name": "main", "image": "i", "command": ["x"]}], restartPolicy="Never")  # fmt: skip
+    made.start()
+    await asyncio.gather(*made._tasks)
+    assert list(made.runners) == ["main"]
+    await asyncio.gather(*made._tasks)
+    made.refresh()
+    assert phase(store) == "Succeeded"
+
+
+async def test_a_worker_of_a_pod_that_was_replaced_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    made = worker(store, {}, monkeypatch)
+    store.remove(P)
+    store.put(pod(metadata={"uid": "other"}, status={"phase": "Pending"}))
+    made.report()
+    assert phase(store) == "Pending" and "containerStatuses" not in (store.get(P) or pod()).status

@@ -1,0 +1,266 @@
+"""Pod status, probes' counting, environments, and when a lab is Ready: the lab's pure parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lab_objects import conditions, obj, pod
+
+from emulab.lab.container import environment, expand
+from emulab.lab.podstatus import ContainerState, pod_status
+from emulab.lab.podworker import downward_fields, texts
+from emulab.lab.probes import ProbeCounter
+from emulab.lab.readiness import not_ready
+from emulab.model.collection import Objects
+from emulab.model.workloads import Container, PodSpec
+
+
+def state(**fields: Any) -> ContainerState:
+    return ContainerState("c", "i", **fields)
+
+
+RUNNING = {"running": True, "started": True, "ready": True}
+
+
+@pytest.mark.parametrize(
+    ("states", "phase", "ready"),
+    [
+        ([state()], "Pending", False),
+        ([state(**RUNNING)], "Running", True),
+        ([state(running=True)], "Running", False),
+        ([state(**RUNNING), state()], "Running", False),
+        ([state(exit_status=1)], "Running", False),
+        ([state(done=True, exit_status=0)], "Succeeded", False),
+        ([state(done=True, exit_status=0), state(done=True, exit_status=3)], "Failed", False),
+        ([state(done=True, exit_status=0), state(**RUNNING)], "Running", False),
+    ],
+)
+def test_phase_and_readiness(states: list[ContainerState], phase: str, ready: bool) -> None:
+    found = pod_status(states, initialised=True, terminating=False)
+    assert found["phase"] == phase
+    told = {c["type"]: c["status"] for c in found["conditions"]}
+    assert told == {
+        "PodScheduled": "True",
+        "Initialized": "True",
+        "ContainersReady": str(ready),
+        "Ready": str(ready),
+    }
+
+
+def test_before_the_init_containers_are_through() -> None:
+    found = pod_status([state()], initialised=False, terminating=False)
+    assert found["phase"] == "Pending"
+    assert found["conditions"][1] == {
+        "type": "Initialized",
+        "status": "False",
+        "reason": "ContainersNotInitialized",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (state(), {"state": {"waiting": {"reason": "ContainerCreating"}}}),
+        (state(waiting="CrashLoopBackOff", message="m", exit_status=2, restarts=3), {
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "m"}},
+            "lastState": {"terminated": {"exitCode": 2, "reason": "Error"}},
+        }),
+        (state(running=True, started_at="t", exit_status=0), {
+            "state": {"running": {"startedAt": "t"}},
+            "lastState": {"terminated": {"exitCode": 0, "reason": "Completed"}},
+        }),
+        (state(done=True, exit_status=137), {"state": {"terminated": {"exitCode": 137, "reason": "Error"}}}),
+    ],
+)  # fmt: skip
+def test_container_statuses(one: ContainerState, expected: dict[str, Any]) -> None:
+    (found,) = pod_status([one], True, False)["containerStatuses"]
+    common = {"name": "c", "image": "i", "ready": False, "started": False, "restartCount": one.restarts}
+    assert found == {**common, **expected}
+
+
+# probes
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "begin", "results", "states"),
+    [
+        ((1, 3), False, "+---", "+++-"),
+        ((1, 3), False, "--+--+---", "--++++++-"),
+        ((2, 1), False, "+-++-", "---+-"),
+        ((1, 1), True, "-+", "-+"),
+        ((3, 2), True, "--+++", "+---+"),
+    ],
+)
+def test_a_probe_flips_after_enough_equal_results(
+    thresholds: tuple[int, int], begin: bool, results: str, states: str
+) -> None:
+    counter = ProbeCounter(*thresholds, begin)
+    before, found = begin, ""
+    for result in results:
+        flipped = counter.note(result == "+")
+        assert flipped is (counter.state != before)
+        before = counter.state
+        found += "+" if counter.state else "-"
+    assert found == states
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), min_size=1, max_size=30))
+def test_a_probe_fails_after_enough_failures_in_a_row(
+    success: int, failure: int, results: list[bool]
+) -> None:
+    counter = ProbeCounter(success, failure, True)
+    for result in results:
+        counter.note(result)
+    assert counter.failing is (len(results) >= failure and not any(results[-failure:]))
+
+
+# environments
+
+ENTRIES = st.text(alphabet="$()AB x", max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("$(A)-$(B)", "1-2"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1"),
+        ("$$$$", "$$"),
+        ("$(UNKNOWN)", "$(UNKNOWN)"),
+        ("$A ${A}", "$A ${A}"),
+        ("$(A", "$(A"),
+        ("cost: 5$", "cost: 5$"),
+        ("$(A)$(", "1$("),
+        ("", ""),
+    ],
+)
+def test_expand(text: str, expected: str) -> None:
+    assert expand(text, {"A": "1", "B": "2"}) == expected
+
+
+@given(ENTRIES)
+def test_expand_changes_nothing_where_nothing_is_meant(text: str) -> None:
+    assert expand(text.replace("$", "$$"), {"A": "1"}) == text
+    if "$" not in text:
+        assert expand(text, {"A": "1"}) == text
+
+
+def test_an_environment_is_read_in_order() -> None:
+    env = [
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "URL", "value": "http://$(POD_IP):$(PORT)"},
+        {"name": "PORT", "value": "80"},
+        {"name": "AGAIN", "value": "$(URL) $(PORT)"},
+        {"name": "EMPTY"},
+        {"name": "NONE", "value": None},
+        {"name": "PORT", "value": "8$(PORT)"},
+        {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}},
+        {"name": "S", "valueFrom": {"secretKeyRef": {"name": "m", "key": "k"}}},
+        {"name": "MISSING", "valueFrom": {"secretKeyRef": {"name": "m", "key": "none", "optional": True}}},
+    ]
+    container = Container.of({"name": "c", "env": env})
+    sources = {("ConfigMap", "m", "k"): "from map", ("Secret", "m", "k"): "from secret"}
+    assert environment(container, {"status.podIP": "10.244.1.2"}, sources) == {
+        "POD_IP": "10.244.1.2",
+        "URL": "http://10.244.1.2:$(PORT)",
+        "PORT": "880",
+        "AGAIN": "http://10.244.1.2:$(PORT) 80",
+        "EMPTY": "",
+        "NONE": "",
+        "C": "from map",
+        "S": "from secret",
+    }
+
+
+def test_the_downward_api() -> None:
+    o = pod(
+        metadata={"uid": "u", "labels": {"app": "web"}, "annotations": {"a.b/c": "d"}},
+        spec={"nodeName": "node1"},
+        status={
+            "podIP": "10.244.1.2",
+            "podIPs": [{"ip": "10.244.1.2"}, {"ip": "fd00::2"}],
+            "hostIP": "10.0.0.11",
+        },
+    )
+    assert downward_fields(o, PodSpec.of(o.spec)) == {
+        "metadata.name": "p",
+        "metadata.namespace": "default",
+        "metadata.uid": "u",
+        "metadata.labels['app']": "web",
+        "metadata.annotations['a.b/c']": "d",
+        "spec.nodeName": "node1",
+        "spec.serviceAccountName": "default",
+        "status.podIP": "10.244.1.2",
+        "status.podIPs": "10.244.1.2,fd00::2",
+        "status.hostIP": "10.0.0.11",
+    }
+
+
+def test_texts_of_config_maps_and_secrets() -> None:
+    assert texts(obj("ConfigMap", data={"a": "1"})) == {"a": "1"}
+    assert texts(obj("Secret", data={"a": "aGk="}, stringData={"b": "ho"})) == {"a": "hi", "b": "ho"}
+    assert texts(obj("Secret")) == {}
+
+
+# when a lab is Ready
+
+
+def reasons(*objects: Any) -> list[str]:
+    return not_ready(Objects(objects))
+
+
+def workload(kind: str, replicas: Any, ready: int, total: int | None = None, **metadata: Any) -> Any:
+    status = {"readyReplicas": ready, "replicas": ready if total is None else total}
+    return obj(kind, "web", metadata=metadata, spec={"replicas": replicas}, status=status)
+
+
+def test_nothing_is_missing() -> None:
+    assert (
+        reasons(
+            pod("ready", status={"phase": "Running", "conditions": conditions(True)}),
+            pod("job", status={"phase": "Succeeded", "conditions": conditions(False)}),
+            workload("Deployment", 2, 2),
+            workload("StatefulSet", 0, 0),
+            obj("Deployment", "one", spec={}, status={"readyReplicas": 1, "replicas": 1}),
+            workload("ReplicaSet", 3, 0, ownerReferences=[{"uid": "u"}]),
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("o", "reason"),
+    [
+        (workload("Deployment", 3, 2), "Deployment default/web has 2 of 3 replicas ready"),
+        (workload("StatefulSet", 1, 1, total=2), "StatefulSet default/web has 1 of 1 replicas ready"),
+        (workload("ReplicaSet", 1, 0), "ReplicaSet default/web has 0 of 1 replicas ready"),
+        (pod(), "Pod default/p is Pending"),
+        (pod(status={"phase": "Failed", "message": "why"}), "Pod default/p is Failed: why"),
+        (
+            pod(status={"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}]}),
+            "Pod default/p is Pending: no node",
+        ),
+        (
+            pod(metadata={"deletionTimestamp": "t"}, status={"conditions": conditions(True)}),
+            "Pod default/p is terminating",
+        ),
+        (
+            pod(status=pod_status([state(waiting="CrashLoopBackOff", message="m")], True, False)),
+            "Pod default/p container c waits: CrashLoopBackOff: m",
+        ),
+        (
+            pod(status=pod_status([state(running=True)], True, False)),
+            "Pod default/p container c runs but is not ready",
+        ),
+        (
+            pod(status=pod_status([state(done=True, exit_status=1)], True, False)),
+            "Pod default/p container c has ended",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing(o: Any, reason: str) -> None:
+    assert reasons(o) == [reason]

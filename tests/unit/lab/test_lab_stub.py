@@ -1,0 +1,169 @@
+"""The stub resolver: what it reads, which names it tries, whom it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from emulab.errors import PeerError, UserError
+from emulab.lab import stub
+from emulab.lab.stub import ResolverConfig, resolve
+
+POD = "search app.svc.k. svc.k.\nnameserver 10.96.0.10\nnameserver 10.0.0.2\noptions ndots:5 edns0\n"
+HOSTS = "127.0.0.1\tlocalhost\n::1 localhost six\n10.0.0.1 a a.test # b\n10.0.0.2 a\n\n# 10.0.0.3 c\n"
+
+
+async def no_socket(family: int, kind: int) -> socket.socket:
+    raise AssertionError("nobody is to be asked")
+
+
+def test_what_the_files_say() -> None:
+    found = ResolverConfig.parse(POD, HOSTS)
+    assert found.servers == ("10.96.0.10", "10.0.0.2") and found.search == ("app.svc.k.", "svc.k.")
+    assert found.ndots == 5
+    assert found.hosts == {"localhost": "127.0.0.1", "a": "10.0.0.1", "a.test": "10.0.0.1"}
+    assert ResolverConfig.parse("", "") == ResolverConfig((), (), 1, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("web", ["web.x.", "web.y.z.", "web."]),
+        ("web.app", ["web.app.x.", "web.app.y.z.", "web.app."]),
+        ("a.b.c", ["a.b.c.", "a.b.c.x.", "a.b.c.y.z."]),
+        ("web.", ["web."]),
+    ],
+)
+def test_candidates(name: str, expected: list[str]) -> None:
+    assert ResolverConfig((), ("x", "y.z"), 2, {}).candidates(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [("10.1.2.3", "10.1.2.3"), ("[fd00::1]", "fd00::1"), ("a", "10.0.0.1")]
+)
+async def test_nobody_is_asked_for_what_is_known(name: str, address: str) -> None:
+    assert await resolve(name, ResolverConfig.parse(POD, HOSTS), no_socket) == address
+
+
+class Answers:
+    """Servers' answers by (name, server); None where one doesn't answer."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], list[str] | None]
+    ) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._known = known
+        monkeypatch.setattr(stub, "_ask", self._ask)
+
+    async def _ask(self, name: str, server: str, open_socket: Any) -> list[str] | None:
+        self.asked.append((name, server))
+        return self._known.get((name, server), [])
+
+
+CONFIG = ResolverConfig(("s1", "s2"), ("x",), 2, {})
+
+
+async def test_the_search_list_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(monkeypatch, {("web.", "s1"): ["10.0.0.9", "10.0.0.8"]})
+    assert await resolve("web", CONFIG, no_socket) == "10.0.0.9"
+    assert answers.asked == [("web.x.", "s1"), ("web.", "s1")]
+
+
+async def test_the_second_server_is_for_when_the_first_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = Answers(monkeypatch, {("web.x.", "s1"): None, ("web.x.", "s2"): ["10.0.0.9"]})
+    assert await resolve("web", CONFIG, no_socket) == "10.0.0.9"
+    assert answers.asked == [("web.x.", "s1"), ("web.x.", "s2")]
+
+
+async def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    Answers(monkeypatch, {})
+    with pytest.raises(UserError, match="web: no such name"):
+        await resolve("web", CONFIG, no_socket)
+
+
+async def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence says nothing about the name: that is the servers' fault, not the user's."""
+    Answers(monkeypatch, {(n, s): None for n in ("web.x.", "web.") for s in ("s1", "s2")})
+    with pytest.raises(PeerError):
+        await resolve("web", CONFIG, no_socket)
+
+
+# Over real sockets: a server of loopback answers, by way of a socket that is sent to its port instead of 53.
+
+
+class Server(asyncio.DatagramProtocol):
+    """Answers a question with what `reply` makes of it, one datagram for each element."""
+
+    def __init__(self, reply: Any) -> None:
+        self.reply = reply
+        self.questions: list[bytes] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.questions.append(data)
+        for answer in self.reply(data):
+            self.transport.sendto(answer, address)
+
+
+async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, tries: float = 0.05) -> tuple[Any, int]:
+    loop = asyncio.get_running_loop()
+    transport, server = await loop.create_datagram_endpoint(lambda: Server(reply), ("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    connect = loop.sock_connect
+
+    async def redirected(sock: socket.socket, address: Any) -> None:
+        assert address == ("192.0.2.1", 53)
+        await connect(sock, ("127.0.0.1", port))
+
+    async def open_socket(family: int, kind: int) -> socket.socket:
+        sock = socket.socket(family, kind)
+        sock.setblocking(False)
+        return sock
+
+    monkeypatch.setattr(loop, "sock_connect", redirected)
+    monkeypatch.setattr(stub, "_TIMEOUT", tries)
+    try:
+        return await stub._ask("web.test.", "192.0.2.1", open_socket), len(server.questions)
+    finally:
+        transport.close()
+
+
+def answer(data: bytes, *addresses: str, other_id: bool = False) -> bytes:
+    import dnslib
+
+    reply = dnslib.DNSRecord.parse(data).reply()
+    reply.add_answer(*dnslib.RR.fromZone("web.test. 5 CNAME w2.test.\nw2.test. 5 AAAA fd00::1"))
+    for address in addresses:
+        reply.add_answer(*dnslib.RR.fromZone(f"w2.test. 5 A {address}"))
+    reply.header.id ^= 1 if other_id else 0
+    return bytes(reply.pack())
+
+
+async def test_the_addresses_in_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await ask(monkeypatch, lambda d: [answer(d, "10.0.0.9", "10.0.0.8")], 5)
+    assert found == (["10.0.0.9", "10.0.0.8"], 1)
+
+
+async def test_an_answer_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await ask(monkeypatch, lambda d: [answer(d)], 5) == ([], 1)
+
+
+async def test_an_answer_to_another_question_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = lambda d: [answer(d, "192.0.2.66", other_id=True), answer(d, "10.0.0.9")]  # noqa: E731
+    assert await ask(monkeypatch, late, 5) == (["10.0.0.9"], 1)
+
+
+async def test_silence_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await ask(monkeypatch, lambda d: []) == (None, 2)
+
+
+async def test_what_is_no_dns_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PeerError, match=r"192\.0\.2\.1 answered web\.test\. with no DNS message"):
+        await ask(monkeypatch, lambda d: [d[:5]], 5)

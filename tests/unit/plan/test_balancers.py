@@ -1,0 +1,145 @@
+"""The L4 balancers' configuration, and what objects say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controllers_store import make
+from worlds import plan, raw_service, world
+
+from emulab.model.collection import Objects, Put
+from emulab.model.objects import Key, Object
+from emulab.plan.balancers import balancer_statuses, service_place
+from emulab.plan.state import World
+from emulab.servers.l4.frontend import parse
+
+WEB = """
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec:
+  type: LoadBalancer
+  loadBalancerSourceRanges: [192.0.2.0/24]
+  selector: {app: db}
+  ports: [{name: sql, port: 5432, nodePort: 30432}, {name: ping, port: 53, protocol: UDP, nodePort: 30053}]
+---
+"""
+
+
+def balancer(name: str, spec: str) -> str:
+    return f"apiVersion: emulab.dev/v1\nkind: LoadBalancer\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n"
+
+
+def frontends(built: World, place: str) -> dict[str, dict[str, Any]]:
+    server = built.servers[place]
+    found = {f["socket"]: dict(f) for f in server.config["frontends"]}
+    assert server.kind == "l4" and server.namespace == place
+    assert list(found) == server.config["listen"] == list(server.listen)
+    for frontend in found.values():
+        assert parse(frontend).key == frontend["socket"]
+    return found
+
+
+def targets(frontend: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(t["name"], t["address"], t["port"]) for t in frontend["targets"]]
+
+
+def test_the_public_balancer_leads_to_the_ingress_of_every_node() -> None:
+    objects, built = plan("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n")
+    service = objects.get(Key("Service", "ingress-nginx", "ingress-nginx-controller"))
+    assert service is not None
+    ports = {p["port"]: p["nodePort"] for p in service.spec["ports"]}
+    found = frontends(built, "public-lb")
+    assert {k: targets(f) for k, f in found.items()} == {
+        f"tcp/203.0.113.10/{port}": [
+            ("node1", "10.0.0.11", ports[port]),
+            ("node2", "10.0.0.12", ports[port]),
+        ]
+        for port in (80, 443)
+    }
+    assert all(f["source_ranges"] == [] for f in found.values())
+
+
+def test_a_balancer_of_a_service_with_an_acl() -> None:
+    spec = (
+        "{network: vpc, address: 10.0.0.100, ports: [15432, 15433], sourceRanges: [10.0.0.0/24],"
+        " target: {service: {name: db, port: sql}}}"
+    )
+    found = frontends(world(WEB, balancer("private-lb", spec)), "private-lb")
+    nodes = [("node1", "10.0.0.11", 30432), ("node2", "10.0.0.12", 30432)]
+    assert {k: targets(f) for k, f in found.items()} == {
+        "tcp/10.0.0.100/15432": nodes,
+        "tcp/10.0.0.100/15433": nodes,
+    }
+    assert {tuple(f["source_ranges"]) for f in found.values()} == {("10.0.0.0/24",)}
+
+
+@pytest.mark.parametrize(
+    "target", ["{ingress: true}", "{service: {name: none, port: 80}}", "{service: {name: db, port: 99}}"]
+)
+def test_a_port_that_leads_nowhere_has_no_targets(target: str) -> None:
+    built = world(WEB, balancer("b", f"{{network: vpc, ports: [8443], target: {target}}}"))
+    assert [targets(f) for f in frontends(built, "b").values()] == [[]]
+
+
+def test_a_load_balancer_service_has_a_balancer_of_its_own() -> None:
+    found = frontends(world(WEB), "lb-default-db")
+    assert {k: targets(f) for k, f in found.items()} == {
+        "tcp/203.0.113.20/5432": [("node1", "10.0.0.11", 30432), ("node2", "10.0.0.12", 30432)],
+        "udp/203.0.113.20/53": [("node1", "10.0.0.11", 30053), ("node2", "10.0.0.12", 30053)],
+    }
+    assert {tuple(f["source_ranges"]) for f in found.values()} == {("192.0.2.0/24",)}
+
+
+def test_long_names_of_places_are_shortened_and_stay_apart() -> None:
+    one, other = (service_place(raw_service("s" * 60 + end, "n" * 60)) for end in "ab")
+    assert one != other and len(one) <= 63 and one.startswith("lb-nnn")
+    assert service_place(raw_service("db", "app")) == "lb-app-db"
+
+
+# statuses
+
+
+def lb(name: str, target: dict[str, Any], vip: str = "") -> Object:
+    spec = {"network": "vpc", "target": target}
+    return make("LoadBalancer", name, "", spec=spec, status={"vip": vip} if vip else {})
+
+
+def shop(balancer: str = "") -> Object:
+    annotations = {"emulab.dev/load-balancer": balancer} if balancer else {}
+    return make("Ingress", "shop", metadata={"annotations": annotations}, spec={})
+
+
+def entries(*objects: Object) -> dict[str, Any]:
+    changes = balancer_statuses(Objects(objects))
+    done = [c.object for c in changes if isinstance(c, Put)]
+    assert len(done) == len(changes)
+    again = {o.key: o for o in (*objects, *done)}
+    assert balancer_statuses(Objects(again.values())) == [], "said once"
+    return {o.name: o.status["loadBalancer"]["ingress"] for o in done}
+
+
+def test_an_ingress_says_where_it_is_reached() -> None:
+    public, private = (
+        lb("public-lb", {"ingress": True}, "203.0.113.10"),
+        lb("p", {"ingress": True}, "10.0.0.9"),
+    )
+    assert entries(public, private, shop()) == {"shop": [{"ip": "203.0.113.10"}]}
+    assert entries(public, private, shop("p")) == {"shop": [{"ip": "10.0.0.9"}]}
+    assert entries(public, shop("gone")) == {}
+    stale = shop("gone").replace(status={"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}})
+    assert entries(public, stale) == {"shop": []}
+
+
+def test_the_controllers_service_has_the_addresses_of_all_its_balancers() -> None:
+    served = {"emulab.dev/served-by": "load-balancers"}
+    controller = raw_service("c", type="LoadBalancer", annotations=served)
+    found = entries(
+        controller,
+        raw_service("plain", type="LoadBalancer"),
+        lb("a", {"ingress": True}, "203.0.113.10"),
+        lb("b", {"ingress": True}),
+        lb("d", {"service": {"name": "db", "port": 1}}, "10.0.0.9"),
+    )
+    assert found == {"c": [{"ip": "203.0.113.10", "ipMode": "Proxy"}]}

@@ -1,0 +1,190 @@
+"""The ingress controller's configuration from Ingresses, Services and Secrets."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from worlds import raw_service, raw_slice
+
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.servers.ingress.config import parse
+
+WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
+
+
+def backend(service: str = "web", port: int | str = 80) -> dict[str, Any]:
+    kind = "number" if isinstance(port, int) else "name"
+    return {"service": {"name": service, "port": {kind: port}}}
+
+
+def rule(host: str = "", *paths: str, kind: str = "Prefix", **to: Any) -> dict[str, Any]:
+    found = [{"path": p, "pathType": kind, "backend": backend(**to)} for p in paths or ("/",)]
+    return {**({"host": host} if host else {}), "http": {"paths": found}}
+
+
+def ingress(name: str = "shop", *rules: dict[str, Any], annotations: Any = (), **spec: Any) -> Object:
+    metadata = {"name": name, "namespace": "default", "annotations": dict(annotations)}
+    return Object(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": metadata,
+            "spec": {"rules": list(rules), **spec},
+        }
+    )
+
+
+def config(*objects: Object, upstream: str = "service") -> dict[str, Any]:
+    found = ingress_config(Objects(objects), Cluster(ingress_upstream=upstream))
+    used = {r["upstream"] for r in found["rules"]} | ({found["default_upstream"]} - {None})
+    assert used == found["upstreams"].keys(), "every upstream is used, and every used one is there"
+    parse({"listen": [], **found}, {})  # the server takes it
+    return found
+
+
+def servers(found: dict[str, Any], name: str = "default/web/80") -> list[str]:
+    return list(found["upstreams"][name]["servers"])
+
+
+def test_a_rule() -> None:
+    found = config(*WEB, ingress("shop", rule("a.test", "/x", "/y", kind="Exact")))
+    assert found["rules"] == [
+        {
+            "host": "a.test",
+            "path": path,
+            "path_type": "Exact",
+            "upstream": "default/web/80",
+            "origin": "Ingress default/shop",
+            "ssl_redirect": False,
+        }
+        for path in ("/x", "/y")
+    ]
+    assert servers(found) == ["10.96.0.5:80"] and found["default_upstream"] is None
+
+
+def test_upstreams_are_the_service_or_its_endpoints() -> None:
+    shop = ingress("shop", rule("a.test"))
+    assert servers(config(*WEB, shop, upstream="endpoints")) == ["10.244.1.2:8080", "10.244.2.2:8080"]
+    headless = (raw_service("web", clusterIP="None"), raw_slice("web", "10.244.1.2"))
+    assert servers(config(*headless, shop)) == ["10.244.1.2:8080"]
+    elsewhere = raw_service("web", type="ExternalName", externalName="x.test")
+    assert servers(config(elsewhere, shop)) == ["x.test:80"]
+
+
+@pytest.mark.parametrize("upstream", ["service", "endpoints"])
+def test_a_service_of_both_families_has_all_its_endpoints(upstream: str) -> None:
+    six = raw_slice("web", "fd00::2", addressType="IPv6")
+    found = config(*WEB, six, ingress("shop", rule("a.test")), upstream=upstream)
+    expected = ["10.244.1.2:8080", "10.244.2.2:8080", "[fd00::2]:8080"]
+    assert servers(found) == (expected if upstream == "endpoints" else ["10.96.0.5:80"])
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        (),
+        (raw_service("web", clusterIP="10.96.0.5"),),
+        (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", endpoints=[])),
+        (raw_service("web", clusterIP="10.96.0.5", ports=[{"port": 81}]), WEB[1]),
+        (raw_service("web", "other", clusterIP="10.96.0.5"), WEB[1]),
+    ],
+)
+def test_a_backend_that_nobody_serves_is_an_upstream_without_servers(objects: tuple[Object, ...]) -> None:
+    assert servers(config(*objects, ingress("shop", rule("a.test")))) == []
+
+
+def test_ports_by_name() -> None:
+    found = config(*WEB, ingress("shop", rule("a.test", port="p"), rule("b.test", port="q")))
+    assert servers(found, "default/web/p") == ["10.96.0.5:80"] and servers(found, "default/web/q") == []
+
+
+def test_default_backends() -> None:
+    bare = ingress("bare", defaultBackend=backend())
+    second = ingress("second", defaultBackend=backend("other"))
+    found = config(*WEB, bare)
+    assert found["default_upstream"] == "default/web/80" and found["rules"] == []
+    both = ingress_config(Objects([*WEB, bare, second]), Cluster())
+    assert both["default_upstream"] == "default/web/80", "the first one"
+    with_rules = config(
+        *WEB, ingress("shop", rule("a.test", "/x"), rule("b.test"), defaultBackend=backend("other"))
+    )
+    catch_all = [(r["host"], r["path"]) for r in with_rules["rules"] if r["upstream"] == "default/other/80"]
+    assert catch_all == [("a.test", "/"), ("b.test", "/")] and with_rules["default_upstream"] is None
+
+
+IN_CLASS = {"kubernetes.io/ingress.class": "nginx"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "served"),
+    [
+        ({}, True),
+        ({"ingressClassName": "nginx"}, True),
+        ({"annotations": IN_CLASS}, True),
+        ({"ingressClassName": "other"}, False),
+        ({"annotations": {"kubernetes.io/ingress.class": "other"}}, False),
+    ],
+)
+def test_classes(fields: dict[str, Any], served: bool) -> None:
+    assert bool(config(*WEB, ingress("shop", rule("a.test"), **fields))["rules"]) is served
+
+
+def test_an_ingress_class_of_this_controller_by_another_name() -> None:
+    """What a class's `controller` names decides, not what the class is called."""
+    mine, other = (
+        Object(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "IngressClass",
+                "metadata": {"name": name},
+                "spec": {"controller": controller},
+            }
+        )
+        for name, controller in (("edge", "k8s.io/ingress-nginx"), ("gateway", "example.com/gateway"))
+    )
+    shop = ingress("a", rule("a.test"), ingressClassName="edge")
+    gate = ingress("b", rule("b.test"), ingressClassName="gateway")
+    assert [r["host"] for r in config(*WEB, mine, other, shop, gate)["rules"]] == ["a.test"]
+
+
+def secret(name: str, **texts: str) -> Object:
+    data = {k.replace("_", "."): b64encode(v.encode()).decode() for k, v in texts.items()}
+    metadata = {"name": name, "namespace": "default"}
+    return Object({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+
+
+def test_certificates_and_redirects() -> None:
+    tls = [{"hosts": ["a.test"], "secretName": "pair"}, {"secretName": "missing", "hosts": ["c.test"]}]
+    one = ingress("one", rule("a.test"), rule("b.test"), rule("c.test"), tls=tls)
+    two = ingress("two", rule("d.test"), tls=[{"secretName": "pair"}])
+    found = config(
+        *WEB, secret("pair", tls_crt="CRT", tls_key="KEY"), secret("half", tls_crt="CRT"), one, two
+    )
+    assert found["certificates"] == [{"hosts": ["a.test", "d.test"], "certificate": "CRT", "key": "KEY"}]
+    assert {r["host"]: r["ssl_redirect"] for r in found["rules"]} == {
+        "a.test": True,
+        "b.test": False,
+        "c.test": True,
+        "d.test": False,
+    }
+
+
+def test_no_redirect_where_it_is_not_wanted() -> None:
+    off = {"nginx.ingress.kubernetes.io/ssl-redirect": "false"}
+    tls = [{"hosts": ["a.test"], "secretName": "pair"}]
+    found = config(*WEB, ingress("one", rule("a.test"), tls=tls, annotations=off))
+    assert [r["ssl_redirect"] for r in found["rules"]] == [False]
+
+
+def test_the_server_of_a_pod() -> None:
+    server = ingress_server("s", "ns", "10.244.1.9", config(*WEB, ingress("shop", rule("a.test"))))
+    assert server.listen == {"tcp/10.244.1.9/80": "ns", "tcp/10.244.1.9/443": "ns"}
+    assert server.config["listen"] == list(server.listen) and server.config["tls_listen"] == [
+        "tcp/10.244.1.9/443"
+    ]
+    assert server.config["upstreams"].keys() == {"default/web/80"}

@@ -1,0 +1,214 @@
+"""Pods: what they resolve names by, and what stands in for their containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controllers_store import make
+from worlds import plan, world
+
+from emulab.model.clusters import Cluster
+from emulab.model.objects import Object
+from emulab.model.workloads import PodSpec
+from emulab.plan.pods import STANDINS, identity, place_name, pod_place, resolv_conf
+from emulab.plan.state import Server
+
+CLUSTER_FIRST = (
+    "search app.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+)
+NODE = "nameserver 10.0.0.2\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, CLUSTER_FIRST),
+        ({"dnsPolicy": "ClusterFirst"}, CLUSTER_FIRST),
+        ({"dnsPolicy": "Default"}, NODE),
+        ({"hostNetwork": True}, NODE),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, NODE),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, CLUSTER_FIRST),
+        ({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}}, "nameserver 192.0.2.1\n"),
+        (
+            {
+                "dnsConfig": {
+                    "nameservers": ["192.0.2.1", "10.96.0.10"],
+                    "searches": ["x.test", "cluster.local"],
+                }
+            },
+            "search app.svc.cluster.local svc.cluster.local cluster.local x.test\n"
+            "nameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:5\n",
+        ),
+        (
+            {"dnsConfig": {"options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}},
+            CLUSTER_FIRST.replace("ndots:5", "ndots:2 edns0"),
+        ),
+        (
+            {"dnsPolicy": "Default", "dnsConfig": {"searches": ["x.test"], "options": [{"name": "rotate"}]}},
+            "search x.test\nnameserver 10.0.0.2\noptions rotate\n",
+        ),
+    ],
+)
+def test_resolv_conf(spec: dict[str, Any], expected: str) -> None:
+    assert resolv_conf("app", PodSpec.of(spec), Cluster()) == expected
+
+
+def test_resolv_conf_in_another_domain_and_range() -> None:
+    from ipaddress import ip_network
+
+    other = Cluster(cluster_domain="k.test", service_cidrs=(ip_network("10.50.0.0/16"),))
+    assert resolv_conf("app", PodSpec.of({}), other) == (
+        "search app.svc.k.test svc.k.test k.test\nnameserver 10.50.0.10\noptions ndots:5\n"
+    )
+
+
+def pod(name: str = "web-0", uid: str = "0123456789", **spec: Any) -> Object:
+    spec = {"nodeName": "node1", "containers": [{"name": "c"}], **spec}
+    return make(
+        "Pod", name, "app", metadata={"uid": uid}, spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}]}
+    )
+
+
+def place(o: Object) -> Any:
+    return pod_place(o, PodSpec.of(o.spec), Cluster())
+
+
+def test_a_pods_place() -> None:
+    found = place(pod())
+    assert (found.name, found.namespace, found.hostname) == ("app.web-0", "app.web-0~01234567", "web-0")
+    assert [str(a) for a in found.addresses] == ["10.244.1.2"] and found.kind == "pod"
+    assert found.hosts == (
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n10.244.1.2\tweb-0\n"
+    )
+
+
+def test_a_pods_names() -> None:
+    aliases = [{"ip": "192.0.2.1", "hostnames": ["a.test", "b.test"]}]
+    found = place(pod(hostname="db", subdomain="pg", hostAliases=aliases))
+    assert found.hostname == "db"
+    assert found.hosts.splitlines()[3:] == [
+        "10.244.1.2\tdb.pg.app.svc.cluster.local\tdb",
+        "192.0.2.1\ta.test\tb.test",
+    ]
+    assert len(place(pod("x" * 100)).hostname) == 63
+    on_host = place(pod(hostNetwork=True))
+    assert (on_host.name, on_host.namespace, on_host.hostname) == ("app.web-0", "node1", "node1")
+
+
+def test_a_pod_of_a_freed_name_is_another_one() -> None:
+    one, other = pod(uid="aaaaaaaa-1"), pod(uid="bbbbbbbb-1")
+    assert place_name(one) == place_name(other) and identity(one) != identity(other)
+
+
+# Stand-ins
+
+
+def manifest(name: str, containers: str, labels: str = "{app: web}", more: str = "") -> str:
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {labels}}}
+spec: {{nodeName: node1, containers: {containers}{more}}}
+---
+"""
+
+
+def service(name: str, ports: str, selector: str = "{app: web}") -> str:
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{selector: {selector}, ports: {ports}}}
+---
+"""
+
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  rules:
+  - {host: a.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+---
+"""
+
+
+def standins(*texts: str) -> tuple[Server, dict[str, str]]:
+    """The stand-ins' server, and each pod's address by name."""
+    objects, built = plan("".join(texts))
+    ips = {o.name: o.status["podIP"] for o in objects.kind("Pod")}
+    return built.servers[STANDINS], ips
+
+
+def ports_of(server: Server, ip: str) -> set[str]:
+    """PROTOCOL/PORT of the sockets of one pod."""
+    return {"/".join(k.split("/")[::2]) for k in server.config["listen"] if k.split("/")[1] == ip}
+
+
+def test_a_stand_in_answers_on_container_ports_and_target_ports() -> None:
+    containers = "[{name: c, image: x, ports: [{name: http, containerPort: 8080}, {containerPort: 53, protocol: UDP}]}]"
+    ports = "[{name: a, port: 80, targetPort: http}, {name: b, port: 81}, {name: c, port: 82, targetPort: nobody}]"
+    server, ips = standins(
+        manifest("web", containers),
+        service("web", ports),
+        service("other", "[{port: 99}]", "{app: other}"),
+        INGRESS,
+    )
+    assert ports_of(server, ips["web"]) == {"tcp/8080", "udp/53", "tcp/81"}
+    assert server.config["identities"][ips["web"]] == {
+        "namespace": "default",
+        "pod": "web",
+        "node": "node1",
+        "podIP": ips["web"],
+        "ports": {
+            "8080": {"service": "web", "ingress": "shop"},
+            "81": {"service": "web", "ingress": "shop"},
+        },
+    }
+    assert set(server.config["listen"]) == set(server.listen)
+    assert len(set(server.listen.values())) == 1 and next(iter(server.listen.values())).startswith(
+        "default.web~"
+    )
+
+
+def test_real_programs_keep_their_ports() -> None:
+    containers = (
+        "[{name: real, image: x, command: [sleep, '1'], ports: [{name: http, containerPort: 8080}]},"
+        " {name: side, image: x, ports: [{containerPort: 9090}]}]"
+    )
+    server, ips = standins(
+        manifest("web", containers),
+        service("web", "[{name: a, port: 80, targetPort: http}, {name: b, port: 9090}]"),
+    )
+    assert ports_of(server, ips["web"]) == {"tcp/9090"}
+
+
+def test_a_pod_of_programs_alone_has_no_stand_in() -> None:
+    server, ips = standins(
+        manifest("web", "[{name: real, image: x, command: [sleep, '1'], ports: [{containerPort: 80}]}]"),
+        service("web", "[{port: 80}]"),
+    )
+    assert ports_of(server, ips["web"]) == set() and ips["web"] not in server.config["identities"]
+
+
+def test_the_systems_own_servers_are_no_stand_ins() -> None:
+    built = world("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n")
+    assert built.servers[STANDINS].config == {"listen": [], "identities": {}, "draining": []}
+    own = {n.split("/")[1]: s.kind for n, s in built.servers.items() if "/" in n}
+    assert own == {"coredns": "dns", "controller": "ingress"}
+
+
+def test_two_pods_on_one_nodes_network_are_told_apart() -> None:
+    """They share an address, so who answers is a matter of the port."""
+    more = ", hostNetwork: true"
+    server, ips = standins(
+        manifest("one", "[{name: c, image: x, ports: [{containerPort: 7001}]}]", more=more),
+        manifest("two", "[{name: c, image: x, ports: [{containerPort: 7002}]}]", more=more),
+    )
+    assert ips["one"] == ips["two"] == "10.0.0.11"
+    assert ports_of(server, ips["one"]) == {"tcp/7001", "tcp/7002"}
+    text = repr(server.config["identities"])
+    assert "'one'" in text and "'two'" in text

@@ -1,0 +1,241 @@
+"""The rules of kube-proxy as data: what is in the maps, and which chain marks for masquerading."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import raw_service, raw_slice
+
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.plan.services import MARK, proxy_rules
+from emulab.plan.state import Ruleset
+
+MARKS = f"meta mark set meta mark or {MARK}"
+VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
+
+
+def rules(*objects: Object, cluster: Cluster | None = None) -> Ruleset:
+    return proxy_rules(Objects(objects), cluster or Cluster())
+
+
+def references(table: Ruleset) -> tuple[set[str], set[str]]:
+    """The chains and collections that rules and elements name."""
+    texts = [r for chain in table.chains.values() for r in chain[1:]]
+    texts += [v for c in table.collections.values() for v in c.elements.values()]
+    chains = {m for t in texts for m in re.findall(r"(?:goto|jump) ([\w-]+)", t)}
+    return chains, {m for t in texts for m in re.findall(r"@([\w-]+)", t)}
+
+
+def resolve(table: Ruleset, key: str, entry: str = "service-ips") -> set[str]:
+    """Every endpoint that a connection to `key` may be translated to, by following chain and map."""
+    chain = table.chains[table.collections[entry].elements[key].removeprefix("goto ")]
+    (dnat,) = [r for r in chain if r.startswith("dnat ")]
+    found = re.search(r"(?:numgen random mod (\d+) )?map @([\w-]+)$", dnat)
+    assert found is not None, dnat
+    protocol = key.split(" . ")[-2]
+    assert f" {protocol} dport" in dnat and f" {protocol} dport" in table.collections[found[2]].declaration
+    elements = table.collections[found[2]].elements
+    own = " . ".join(part for part in key.split(" . ") if part != protocol)  # a map is one protocol's
+    keys = [f"{own} . {i}" for i in range(int(found[1]))] if found[1] else [own]
+    return {elements[k] for k in keys}
+
+
+COUNTS = st.lists(st.integers(0, 5), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COUNTS, st.data())
+def test_every_endpoint_is_reached_and_nothing_dangles(counts: list[int], data: st.DataObject) -> None:
+    objects: list[Object] = []
+    for i, n in enumerate(counts):
+        spec: dict[str, Any] = {"clusterIP": f"10.96.2.{i}", "ports": [{"name": "p", "port": 80}]}
+        if data.draw(st.booleans()):
+            spec |= {
+                "type": "LoadBalancer",
+                "status": {"loadBalancer": {"ingress": [{"ip": f"203.0.113.{i}"}]}},
+            }
+        if data.draw(st.booleans()):
+            spec["ports"] = [{"name": "p", "port": 80, "nodePort": 30000 + i}]
+        objects += [raw_service(f"s{i}", **spec), raw_slice(f"s{i}", *(f"10.244.{i}.{e}" for e in range(n)))]
+    table = rules(*objects)
+    chains, collections = references(table)
+    assert chains <= table.chains.keys() and collections <= table.collections.keys()
+    for i, n in enumerate(counts):
+        spec = dict(objects[2 * i].spec)
+        endpoints = {f"10.244.{i}.{e} . 8080" for e in range(n)}
+        ips = [spec["clusterIP"], *([f"203.0.113.{i}"] if "type" in spec else [])]
+        entries = [(f"{ip} . tcp . 80", "service-ips", "no-endpoint-services") for ip in ips]
+        if "nodePort" in spec["ports"][0]:
+            entries.append((f"tcp . {30000 + i}", "service-nodeports", "no-endpoint-nodeports"))
+        for key, live, dead in entries:
+            if n:
+                assert resolve(table, key, live) == endpoints
+                assert key not in table.collections[dead].elements
+            else:
+                assert table.collections[dead].elements[key] == "goto refuse"
+                assert key not in table.collections[live].elements
+        assert spec["clusterIP"] in table.collections["cluster-ips"].elements
+        hairpin = {e.split(" . ")[0] for e in endpoints}
+        assert {f"{e} . {e}" for e in hairpin} <= table.collections["hairpin-connections"].elements.keys()
+
+
+def test_no_endpoint_map_holds_what_nobody_looks_up() -> None:
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", ports=[{"name": "p", "port": 80, "nodePort": 30080}]),
+        raw_slice("a", "10.244.1.2", "10.244.1.3"),
+        raw_service("b", clusterIP="10.96.0.2"),
+        raw_slice("b", "10.244.1.4"),
+    )
+    assert table.collections["endpoints-tcp-2"].elements == {
+        "10.96.0.1 . 80 . 0": "10.244.1.2 . 8080",
+        "10.96.0.1 . 80 . 1": "10.244.1.3 . 8080",
+    }
+    assert table.collections["endpoints-tcp-1"].elements == {"10.96.0.2 . 80": "10.244.1.4 . 8080"}
+    assert table.collections["nodeport-endpoints-tcp-2"].elements == {
+        "30080 . 0": "10.244.1.2 . 8080",
+        "30080 . 1": "10.244.1.3 . 8080",
+    }
+    assert "nodeport-endpoints-tcp-1" not in table.collections
+
+
+def test_who_is_masqueraded() -> None:
+    """Inside calls: who comes from outside the pod network; by an external address or a node port: everybody."""
+    table = rules(
+        raw_service(
+            "a",
+            clusterIP="10.96.0.1",
+            type="LoadBalancer",
+            status=VIP,
+            ports=[{"name": "p", "port": 80, "nodePort": 30080}],
+        ),
+        raw_slice("a", "10.244.1.2"),
+    )
+    marking = {
+        name: [r.removesuffix(MARKS).strip() for r in chain if r.endswith(MARKS)]
+        for name, chain in table.chains.items()
+        if any(MARKS in r for r in chain)
+    }
+    assert marking == {
+        "cluster-tcp-1": ["ip saddr != { 10.244.0.0/16 }"],
+        "external-tcp-1": [""],
+        "nodeport-tcp-1": [""],
+    }
+    assert table.chains["nat-postrouting"][1:] == (
+        f"meta mark & {MARK} != {MARK} ip saddr . ip daddr != @hairpin-connections return",
+        "meta mark set meta mark & 0xffffbfff",
+        "masquerade fully-random",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"clusterIP": "None"}, False),
+        ({"type": "ExternalName", "externalName": "x"}, False),
+        ({}, False),
+        ({"clusterIP": "10.96.0.1"}, True),
+        ({"clusterIPs": ["fd00::1", "10.96.0.1"]}, True),
+    ],
+)
+def test_which_services_are_in_the_maps(spec: dict[str, Any], expected: bool) -> None:
+    table = rules(raw_service("a", **spec), raw_slice("a", "10.244.1.2"))
+    assert ("10.96.0.1 . tcp . 80" in table.collections["service-ips"].elements) is expected
+    assert bool(table.collections["service-ips"].elements) is expected
+
+
+def test_addresses_that_a_balancer_keeps_to_itself_are_not_translated() -> None:
+    """ipMode Proxy, KEP-1860."""
+    status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "Proxy"}]}}
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", type="LoadBalancer", status=status),
+        raw_slice("a", "10.244.1.2"),
+    )
+    assert list(table.collections["service-ips"].elements) == ["10.96.0.1 . tcp . 80"]
+
+
+def test_a_service_that_is_no_longer_a_load_balancer_has_no_external_address() -> None:
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", type="ClusterIP", status=VIP), raw_slice("a", "10.244.1.2")
+    )
+    assert list(table.collections["service-ips"].elements) == ["10.96.0.1 . tcp . 80"]
+
+
+def test_external_ips_are_external() -> None:
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", externalIPs=["192.0.2.7"]), raw_slice("a", "10.244.1.2")
+    )
+    assert table.collections["service-ips"].elements["192.0.2.7 . tcp . 80"] == "goto external-tcp-1"
+    assert resolve(table, "192.0.2.7 . tcp . 80") == {"10.244.1.2 . 8080"}
+
+
+def test_protocols_of_one_port_are_apart() -> None:
+    ports = [{"name": "t", "port": 53, "protocol": "TCP"}, {"name": "u", "port": 53, "protocol": "UDP"}]
+    numbers = [{"name": "t", "protocol": "TCP", "port": 1}, {"name": "u", "protocol": "UDP", "port": 2}]
+    table = rules(
+        raw_service("dns", clusterIP="10.96.0.10", ports=ports), raw_slice("dns", "10.244.1.2", ports=numbers)
+    )
+    assert resolve(table, "10.96.0.10 . tcp . 53") == {"10.244.1.2 . 1"}
+    assert resolve(table, "10.96.0.10 . udp . 53") == {"10.244.1.2 . 2"}
+
+
+READY, ENDING, DOWN = (
+    {"ready": True},
+    {"ready": False, "serving": True, "terminating": True},
+    {"ready": False, "serving": False, "terminating": True},
+)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ((READY, ENDING), {"10.244.1.2"}),
+        ((ENDING, ENDING), {"10.244.1.2", "10.244.1.3"}),
+        ((ENDING, DOWN), {"10.244.1.2"}),
+        (({"ready": False}, {}), {"10.244.1.3"}),
+        ((DOWN, {"ready": False}), set()),
+    ],
+)
+def test_which_endpoints_count(conditions: tuple[dict[str, bool], ...], expected: set[str]) -> None:
+    """KEP-1669: those that end are used while nobody else is ready."""
+    endpoints = [{"addresses": [f"10.244.1.{i + 2}"], "conditions": c} for i, c in enumerate(conditions)]
+    table = rules(raw_service("a", clusterIP="10.96.0.1"), raw_slice("a", endpoints=endpoints))
+    key = "10.96.0.1 . tcp . 80"
+    found = resolve(table, key) if key in table.collections["service-ips"].elements else set()
+    assert found == {f"{a} . 8080" for a in expected}
+
+
+def test_endpoints_of_several_slices_count_once() -> None:
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1"),
+        raw_slice("a", "10.244.1.2", "10.244.1.3"),
+        raw_slice("a", "10.244.1.3", "10.244.1.4", "10.244.1.5"),
+        raw_slice("a", "10.244.9.9", namespace="other"),
+        raw_slice("a", "fd00::1", "fd00::2", "fd00::3", "fd00::4", addressType="IPv6"),
+    )
+    assert resolve(table, "10.96.0.1 . tcp . 80") == {f"10.244.1.{i} . 8080" for i in range(2, 6)}
+
+
+def test_the_pod_network_is_the_clusters() -> None:
+    from ipaddress import ip_network
+
+    cluster = Cluster(
+        pod_cidrs=(ip_network("10.50.0.0/16"), ip_network("fd00::/56")),
+        service_cidrs=(ip_network("10.60.0.0/16"),),
+    )
+    table = rules(raw_service("a", clusterIP="10.60.0.1"), raw_slice("a", "10.50.1.2"), cluster=cluster)
+    assert table.chains["cluster-tcp-1"][1] == f"ip saddr != {{ 10.50.0.0/16 }} {MARKS}"
+    assert table.chains["cluster-ips-check"][2] == "ip daddr { 10.60.0.0/16 } drop"
+
+
+def test_the_order_of_objects_means_nothing_for_what_is_reached() -> None:
+    objects = [
+        *(raw_service(f"s{i}", clusterIP=f"10.96.0.{i}") for i in range(4)),
+        *(raw_slice(f"s{i}", "10.244.1.2", "10.244.1.3") for i in range(4)),
+    ]
+    assert rules(*objects) == rules(*reversed(objects))
