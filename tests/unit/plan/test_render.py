@@ -83,7 +83,7 @@ def test_all_pods_have_become_ready() -> None:
 def test_the_service_has_its_endpoints() -> None:
     text = render(plan())
     assert "10.96.7.7 . tcp . 80 : goto cluster-tcp-2" in text
-    assert text.count("10.96.7.7 . tcp . 80 . 0 : 10.244.") == 1  # the second node's table is a reference
+    assert text.count("10.96.7.7 . 80 . 0 : 10.244.") == 1  # the second node's table is a reference
     assert "table ip kube-proxy: the same as in node1" in text
 
 
