@@ -4,11 +4,12 @@
 * `netlink`: rtnetlink messages as bytes, and sending many of them at once; `messages` encodes plan items.
 * `nft`: rulesets through the official libnftables binding.
 * `network`: brings a whole network state about, or back.
-* `isolate`: how a supervisor gets its own user, PID, mount and network namespace.
+* `launch`, `isolate`: how a supervisor gets its own user, PID, mount and network namespace.
 * `spawner`: a small process that forks servers and containers into namespaces; `enter` is its core and
   `exec`'s: from a namespace description to a running program.
 * `sockets`: listening and client sockets in a given namespace.
 * `names`: the names under /run/netns; `cgroups`: where the kernel gives them.
+* `exec`: `emulab exec`; `programs`: programs outside any lab; `libc`: system calls that Python lacks.
 * `probe`: what this kernel and this user may do.
 
 Blocking calls live here; the lab calls them in threads.

@@ -1,12 +1,22 @@
 """Who keeps it true: the supervisor of a lab and everything that runs in it.
 
+Around a lab:
 * `rundir`: where a lab's files are, which labs there are, sweeping up after dead ones.
-* `supervisor`: the process: isolation, start, signals, end. `launch` starts one, `client` talks to it.
-* `control`: the control socket: one operation a line of a table.
-* `store`: the objects with uid, versions, status; can be watched.
-* `reconciler`: objects → controllers → plan → kernel and servers, again and again.
+* `launch` starts a supervisor, `client` talks to one, `api` is `Lab`, for Python (`stub` resolves its names).
+* `offline`: the plan of a lab that is only thought of.
+
+The supervisor's process:
+* `supervisor`: isolation and start; `runtime`: its event loop, which puts the following together.
+* `control`: the control socket (`wire` is its protocol); `operations`: what can be asked; `targets`: names of
+  places and pods → where to enter; `readiness`: when is everything Ready.
+
+Keeping it true:
+* `store`: the objects with uid, versions, status; can be watched. `merge`: what a user's object becomes there.
+* `reconciler`: objects → controllers and addressing (`resolve`) → plan → kernel and servers, again and again.
+* `publisher`: names under /run/netns.
 * `processes`: programs started by the spawner; `serverhosts`: the processes of the servers.
-* `kubelet`: pods' containers and their lives; `container`, `probes`, `podstatus`.
-* `targets`: names of places and pods → where to enter.
-* `api`: `Lab`, for Python.
+
+Pods:
+* `kubelet`: all pods' workers; `podworker`: one pod's life; `container`: one program's; `probes`; `podstatus`.
+* `surroundings`: what all of these share.
 """
