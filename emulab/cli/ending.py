@@ -30,15 +30,24 @@ def end(path: Path, patience: float = PATIENCE) -> bool:
 
 
 def _end_supervisor(path: Path, deadline: float) -> None:
-    """A pidfd tells when the supervisor has ended, and with it, as it is their PID 1, every process of the lab."""
-    info = rundir.read_info(path)
-    process = _open(info.pid) if info is not None else -1
+    """Tells the supervisor, as soon as it can be told, and waits for its end; kills it when it doesn't come.
+
+    A pidfd tells when it has ended, and with it, as it is their PID 1, every process of the lab.
+    """
+    process, told = -1, False
     try:
-        with suppress(EmulabError, OSError), at_most(ANSWER), LabClient(path) as client:
-            client.request("down")
-        if process >= 0 and rundir.is_alive(path) and not _ended(process, deadline):
+        while rundir.is_alive(path) and time.monotonic() < deadline:
+            info = rundir.read_info(path)
+            if process < 0 and info is not None:
+                process = _open(info.pid)
+            with suppress(EmulabError, OSError), at_most(ANSWER), LabClient(path) as client:
+                client.request("down")
+                told = True
+            if told and process >= 0:
+                _ended(process, deadline)
+            time.sleep(0.005)
+        if process >= 0 and rundir.is_alive(path):
             signal.pidfd_send_signal(process, signal.SIGKILL)  # it holds the lock still: this is its pid
-            _ended(process, time.monotonic() + 5)
         while rundir.is_alive(path):
             if time.monotonic() > deadline + 5:
                 raise EmulabError(f"lab {path.name!r} does not end; its supervisor still holds {path}/lock")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 
-def launch_supervisor(name: str, log: Path, leashed: bool) -> tuple[int, int]:
-    """Starts the supervisor of a lab.
+def launch_supervisor(name: str, log: Path, lock: int, leashed: bool) -> tuple[int, int]:
+    """Starts the supervisor of a lab, which inherits the lab's `lock`.
 
     Returns a descriptor on which it writes `ready` or an error, one line, and the caller's end of its leash
     (-1 without).
@@ -19,11 +19,19 @@ def launch_supervisor(name: str, log: Path, leashed: bool) -> tuple[int, int]:
     passed = [fd for fd in (ready_write, leash_read) if fd >= 0]
     with open(log, "ab") as output:
         subprocess.Popen(
-            [sys.executable, "-m", "emulab.lab.supervisor", name, str(ready_write), str(leash_read)],
+            [
+                sys.executable,
+                "-m",
+                "emulab.lab.supervisor",
+                name,
+                str(ready_write),
+                str(leash_read),
+                str(lock),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=passed,
+            pass_fds=(*passed, lock),
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": import_path()},
         )

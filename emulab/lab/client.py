@@ -28,15 +28,12 @@ class LabClient:
 
     def request(self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any) -> Any:
         """Sends a request and returns its result. Raises what the supervisor raised."""
-        self._sock.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
+        self._send({"op": op, **arguments})
         buffer = b""
         while True:
             line, newline, rest = buffer.partition(b"\n")
             if not newline:
-                chunk = self._sock.recv(1 << 20)
-                if not chunk:
-                    raise EmulabError(f"the lab's supervisor has ended{_last_words(self._path)}")
-                buffer += chunk
+                buffer += self._receive()
                 continue
             buffer = rest
             message = json.loads(line)
@@ -48,9 +45,27 @@ class LabClient:
             else:
                 return message["result"]
 
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._sock.sendall(json.dumps(message).encode() + b"\n")
+        except ConnectionError:
+            raise self._ended() from None
+
+    def _receive(self) -> bytes:
+        try:
+            chunk = self._sock.recv(1 << 20)
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            raise self._ended()
+        return chunk
+
+    def _ended(self) -> EmulabError:
+        return EmulabError(f"the lab's supervisor has ended{_last_words(self._path)}")
+
     def request_socket(self, **arguments: Any) -> socket.socket:
         """Asks for a socket in a target's namespace (op `socket`). Raises UserError."""
-        self._sock.sendall(json.dumps({"op": "socket", **arguments}).encode() + b"\n")
+        self._send({"op": "socket", **arguments})
         data, fds, _, _ = socket.recv_fds(self._sock, 1 << 16, 1)
         message = json.loads(data or b'{"error": "the lab has ended"}')
         if "error" in message:

@@ -25,7 +25,7 @@ class ControlServer:
     def __init__(self, operations: Operations, path: Path) -> None:
         self._operations = operations
         self._path = path
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.requests: set[asyncio.Task[None]] = set()
         self._table: dict[str, Operation] = {
             "apply": operations.apply,
             "delete": operations.delete,
@@ -56,8 +56,8 @@ class ControlServer:
             sock, _ = await loop.sock_accept(listener)
             sock.setblocking(False)
             task = asyncio.ensure_future(self._serve(sock))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.requests.add(task)
+            task.add_done_callback(self.requests.discard)
 
     async def _serve(self, sock: socket.socket) -> None:
         with sock:
@@ -78,17 +78,13 @@ class ControlServer:
                 raise UserError(
                     f"the lab knows no operation {request.get('op')!r}; is it of another version?"
                 )
-            result = await self._run(sock, operation, request)
-            await wire.write_line(sock, {"result": result})
+            answer = {"result": await self._run(sock, operation, request)}
         except EmulabError as error:
-            await wire.write_line(sock, _described(error))
-        except OSError:
-            raise
+            answer = _described(error)
         except Exception as error:
             traceback.print_exc()
-            await wire.write_line(
-                sock, {"error": f"a fault of emulab: {error!r}; see {self._path}/supervisor.log"}
-            )
+            answer = {"error": f"a fault of emulab: {error!r}; see {self._path}/supervisor.log"}
+        await wire.write_line(sock, answer)
 
     async def _run(self, sock: socket.socket, operation: Operation, request: dict[str, Any]) -> Any:
         """Runs an operation; progress goes out meanwhile, and the client's leaving cancels it."""
@@ -99,8 +95,9 @@ class ControlServer:
             while not work.done():
                 news = asyncio.ensure_future(told.get())
                 await asyncio.wait((work, gone, news), return_when=asyncio.FIRST_COMPLETED)
-                if news.done():
-                    await wire.write_line(sock, {"progress": news.result()})
+                if news.done() and not gone.done():
+                    with suppress(OSError):  # it has left: the next turn sees it
+                        await wire.write_line(sock, {"progress": news.result()})
                 news.cancel()
                 if gone.done():
                     break

@@ -15,10 +15,11 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
 
     Raises EmulabError when the supervisor can't start, UserError when the lab is up already.
     """
-    path = rundir.make(name)
-    if rundir.is_alive(path):
-        raise UserError(f"lab {name!r} is up already")
-    ready, leash = launch_supervisor(name, path / "supervisor.log", leashed)
+    path, lock = rundir.claim(name)
+    try:
+        ready, leash = launch_supervisor(name, path / "supervisor.log", lock, leashed)
+    finally:
+        os.close(lock)  # the supervisor has it now
     try:
         with open(ready) as pipe:
             line = pipe.readline().strip()

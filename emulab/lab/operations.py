@@ -20,6 +20,7 @@ from emulab.model.conflicts import conflicts
 from emulab.model.crosscheck import warnings as crosscheck
 from emulab.model.loader import Manifest, Source, load
 from emulab.model.objects import NOWHERE, Key, Object
+from emulab.plan.balancers import expected_frontends
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of
 
@@ -190,13 +191,27 @@ class Operations:
         try:
             async with asyncio.timeout(float(arguments.get("timeout", 60))):
                 await self._reconciler.until(condition)
-                async with self._reconciler.lock:
-                    await self._reconciler.settle()  # what the last readiness meant for the data plane
+                await self._reconciler.rest()  # what the last readiness meant for the data plane
+                while unhealthy := await self._unhealthy_balancers():
+                    progress(f"waiting for {unhealthy[0]}")
+                    await asyncio.sleep(0.02)
         except TimeoutError:
-            reasons = not_ready(store.objects())
+            reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
             more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
             raise EmulabError(f"not ready in time: {'; '.join(reasons[:3])}{more}") from None
         return None
+
+    async def _unhealthy_balancers(self) -> list[str]:
+        """Balancers that have found none of the targets that are there, one line each."""
+        servers = self._around.world.servers if self._around.world else {}
+        reasons = []
+        for name, expected in expected_frontends(self._around.store.objects(), servers).items():
+            frontends = (await self._around.servers.status(name)).get("frontends", {})
+            for key in sorted(expected):
+                targets = frontends.get(key, {}).get("targets", {}).values()
+                if not any(t["healthy"] for t in targets):
+                    reasons.append(f"balancer {name} has no healthy target for {key}")
+        return reasons
 
     async def summary(self, _: Arguments, __: Progress) -> Any:
         """What the lab consists of, for people."""

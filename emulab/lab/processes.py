@@ -77,6 +77,8 @@ class Processes:
     async def _spawn(
         self, message: dict[str, Any], fds: list[int], join: Mapping[str, int], fresh_pid: bool
     ) -> Process:
+        if self.lost.is_set():
+            raise KernelError("start a program: the spawner has ended")
         self._next += 1
         number = self._next
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -104,6 +106,9 @@ class Processes:
             if not data:
                 asyncio.get_running_loop().remove_reader(self._sock.fileno())
                 self.lost.set()
+                for answer in self._answers.values():
+                    if not answer.done():
+                        answer.set_exception(KernelError("start a program: the spawner has ended"))
                 return
             message = json.loads(data)
             if "exited" in message:

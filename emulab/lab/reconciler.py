@@ -39,6 +39,7 @@ class Reconciler:
         self._kubelet = kubelet
         self._publisher = publisher
         self.lock = asyncio.Lock()
+        self._closing = False
         self._dirty = asyncio.Event()
         # Seconds of each part of a pass, added up since the start; told by `summary`, read by the benchmarks.
         self.spent = dict.fromkeys(("controllers", "plan", "kernel", "servers", "names", "kubelet"), 0.0)
@@ -47,6 +48,16 @@ class Reconciler:
     def poke(self) -> None:
         """Asks for another pass soon."""
         self._dirty.set()
+
+    def close(self) -> None:
+        """The lab is ending: nothing is applied, undone or named any more."""
+        self._closing = True
+
+    async def rest(self, progress: Progress = lambda _: None) -> None:
+        """Returns when nothing is left to do."""
+        async with self.lock:
+            if self._dirty.is_set():
+                await self.settle(progress)
 
     async def run(self) -> None:
         """Reconciles for ever, whenever poked."""
@@ -80,8 +91,9 @@ class Reconciler:
                 work()
                 await self.settle(progress)
             except BaseException:
-                self._around.store.restore(saved)
-                await self.settle()
+                if not self._closing:
+                    self._around.store.restore(saved)
+                    await self.settle()
                 raise
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -98,6 +110,8 @@ class Reconciler:
     async def settle(self, progress: Progress = lambda _: None) -> None:
         """Passes until the objects no longer ask for another one. Raises EmulabError."""
         for _ in range(_PASSES):
+            if self._closing:
+                raise EmulabError("the lab is going down")
             self._dirty.clear()
             begun = time.perf_counter()
             cluster, objects = resolve(self._around.store, time.time())
@@ -129,7 +143,7 @@ class Reconciler:
             await named
 
     async def _publish(self, world: World) -> None:
-        if self._publisher is not None:
+        if self._publisher is not None and not self._closing:
             begun = time.perf_counter()
             await _to_its_end(asyncio.to_thread(self._publisher.publish, world.places, self._network.handles))
             self.spent["names"] += time.perf_counter() - begun

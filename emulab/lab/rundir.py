@@ -70,27 +70,53 @@ def make(name: str) -> Path:
         ) from None
     if path.stat().st_uid != os.geteuid() or top.stat().st_uid not in (0, os.geteuid()):
         raise UserError(f"{path} belongs to another user; set EMULAB_RUN_DIR to a folder of your own")
-    for part in ("logs", "etc"):
-        (path / part).mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def claim(name: str) -> tuple[Path, int]:
+    """A fresh folder for a lab, and the lock that makes it ours. Raises UserError when the lab is up already."""
+    while True:
+        try:
+            path = make(name)
+            lock = take_lock(path, patience=0.3)
+            if lock is None:
+                raise UserError(f"lab {name!r} is up already")
+            _clear(path)
+            for part in ("logs", "etc"):
+                (path / part).mkdir(mode=0o700, exist_ok=True)
+            return path, lock
+        except FileNotFoundError:
+            continue  # swept between two of these steps, as it looked dead
 
 
 def take_lock(path: Path, patience: float = 0.0) -> int | None:
     """The lab's lock as a descriptor that holds it, or None when a living supervisor has it.
 
     `patience` is how many seconds to try for: whoever looks after labs holds a lock for a moment. Blocks.
+    Raises FileNotFoundError when there is no such folder.
     """
-    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     end = time.monotonic() + patience
     while True:
+        fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
+            if _is_at(fd, path / "lock"):
+                return fd
+            os.close(fd)  # whoever had it has removed it meanwhile: it locks nothing any more
+            continue
         except BlockingIOError:
+            os.close(fd)
             if time.monotonic() >= end:
-                os.close(fd)
                 return None
         time.sleep(0.005)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_alive(path: Path) -> bool:
@@ -129,28 +155,46 @@ def labs() -> Iterator[Path]:
 
 def sweep(path: Path) -> bool:
     """Removes what a dead lab left: its names, its cgroups, its folder. Returns whether there was any."""
-    if not path.is_dir():
+    try:
+        fd = take_lock(path)
+    except FileNotFoundError:
         return False
-    fd = take_lock(path)
     if fd is None:
         return False
     try:
-        info = read_info(path)
-        if info is not None:
-            names.sweep(path.name, info.pid, path)
-        cgroups.sweep(path.name)
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
     finally:
         os.close(fd)
     return True
 
 
+def _clear(path: Path) -> None:
+    """Removes what a dead lab left outside its folder, and its files inside, but for the lock, which we hold."""
+    info = read_info(path)
+    if info is not None:
+        names.sweep(path.name, info.pid, path)
+    cgroups.sweep(path.name)
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        elif entry.name != "lock":
+            os.unlink(entry.path)
+
+
+def remove(path: Path) -> None:
+    """Removes the lab's folder; the caller holds its lock, which goes last: until then nobody else begins here."""
+    _clear(path)
+    with suppress(OSError):  # somebody may make it anew right after the lock is gone
+        os.unlink(path / "lock")
+        path.rmdir()
+
+
 def sweep_dead() -> None:
     """Sweeps every lab whose supervisor is gone. Every command begins with it."""
     for path in labs():
-        # A lab that is being started has no lab.json yet and must be left alone.
-        if (path / "lab.json").exists() and not is_alive(path):
-            sweep(path)
+        with suppress(PermissionError):  # another user's
+            if not is_alive(path):
+                sweep(path)
 
 
 def wait_gone(path: Path, seconds: float = 10.0) -> bool:

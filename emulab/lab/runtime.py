@@ -23,6 +23,8 @@ from emulab.lab.serverhosts import ServerHosts
 from emulab.lab.store import Store
 from emulab.lab.surroundings import Surroundings
 
+_ENDING = 5.0  # seconds that work under way has to end
+
 
 async def run(
     info: LabInfo, folder: Path, spawned: socket.socket, ready: int, leash: int, named: bool
@@ -47,6 +49,7 @@ async def run(
 
     def release() -> None:
         loop.remove_reader(leash)
+        print("released: the lab outlives the command that started it", flush=True)
 
     operations = Operations(around, kubelet, reconciler, info.pid, stop.set, release)
     control = ControlServer(operations, folder)
@@ -57,20 +60,28 @@ async def run(
         loop.add_reader(leash, stop.set)
     loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
     await asyncio.sleep(0)
-    os.write(ready, b"ready\n")
+    with suppress(BrokenPipeError):  # who started us has gone; the leash says what that means
+        os.write(ready, b"ready\n")
     os.close(ready)
     for task in tasks:
         task.add_done_callback(lambda t: stop.set() if not t.cancelled() else None)
     await stop.wait()
-    for task in tasks:
-        task.cancel()
-        if task.done() and not task.cancelled() and task.exception():
-            print(f"supervisor: {task.exception()!r}", flush=True)
+    await _end_tasks(reconciler, [*tasks, *control.requests])
     if publisher is not None:
         publisher.retract_all()
     _end_processes()
     cgroups.sweep(info.name)
     network.close()
+
+
+async def _end_tasks(reconciler: Reconciler, tasks: list[asyncio.Task[None]]) -> None:
+    """Ends the lab's own work before its names are taken back, so that none is published after that."""
+    reconciler.close()
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception():
+            print(f"supervisor: {task.exception()!r}", flush=True)
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_ENDING)
 
 
 async def _until(lost: asyncio.Event, stop: asyncio.Event) -> None:

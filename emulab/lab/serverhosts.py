@@ -107,6 +107,9 @@ class ServerHosts:
         self._handles: Mapping[str, Handle] = {}
         self._hosts: dict[str, _Host] = {}
         self._failures: dict[str, int] = {}
+        self._locks: dict[
+            str, asyncio.Lock
+        ] = {}  # one at a time brings a server up: a plan, or its own restart
         self._tasks: set[asyncio.Task[None]] = set()
         self.restarts: dict[str, int] = {}
 
@@ -139,6 +142,10 @@ class ServerHosts:
                 raise result
 
     async def _bring(self, server: Server) -> None:
+        async with self._locks.setdefault(server.name, asyncio.Lock()):
+            await self._bring_alone(server)
+
+    async def _bring_alone(self, server: Server) -> None:
         host = self._hosts.get(server.name)
         if host is not None and host.applied == server:
             host.applied = server
@@ -183,6 +190,7 @@ class ServerHosts:
         host.close()  # the server ends when its control socket does
         host.process.signal(9)
         self.restarts.pop(name, None)
+        self._locks.pop(name, None)
 
     async def _watch(self, host: _Host) -> None:
         """Starts a server again that ended of its own accord."""

@@ -1,8 +1,9 @@
-"""The supervisor's process: `python -m emulab.lab.supervisor LAB READY_FD LEASH_FD`.
+"""The supervisor's process: `python -m emulab.lab.supervisor LAB READY_FD LEASH_FD LOCK_FD`.
 
-It takes the lab's lock, becomes PID 1 of its own namespaces, forks the spawner while it has no thread, and
-only then loads the rest. One line on READY_FD says `ready` or what went wrong. When LEASH_FD is not -1 the
-lab ends with whoever holds the other end of it.
+It becomes PID 1 of its own namespaces, forks the spawner while it has no thread, and only then loads the
+rest. LOCK_FD holds the lab's lock, taken by who started it, so there is no moment at which a lab that is
+being started looks like a dead one. One line on READY_FD says `ready` or what went wrong. When LEASH_FD is
+not -1 the lab ends with whoever holds the other end of it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,18 @@ import signal
 import sys
 from pathlib import Path
 
-from emulab.errors import EmulabError, UserError
+from emulab.errors import EmulabError
 from emulab.kernel import isolate, spawner
 from emulab.lab import rundir
 from emulab.servers import host
 
 
 def main() -> None:
-    name, ready, leash = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    name = sys.argv[1]
+    ready, leash, lock = map(int, sys.argv[2:])
     named = os.geteuid() == 0  # nobody else may write to /run/netns
     try:
-        folder = rundir.make(name)
-        lock = rundir.take_lock(folder, patience=0.3)
-        if lock is None:
-            raise UserError(f"lab {name!r} is up already")
+        folder = rundir.folder(name)
         os.set_inheritable(lock, False)
         isolate.isolate()
     except EmulabError as error:
@@ -45,7 +44,9 @@ def main() -> None:
     from emulab.lab.runtime import run
 
     asyncio.run(run(info, folder, spawned, ready, leash, named))
-    _clean(folder)  # after a failure the folder stays, with the log in it, until the next command sweeps it
+    rundir.remove(
+        folder
+    )  # after a failure the folder stays, with the log in it, until the next command sweeps it
 
 
 def _now() -> str:
@@ -58,13 +59,6 @@ def _raise_file_limit() -> None:
     """Every namespace is a descriptor, every listening socket another."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _clean(folder: Path) -> None:
-    """Removes the lab's files. The lock goes with the folder: who starts the lab anew makes another."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import IPNetwork, Service
 from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
+from emulab.plan.endpoints import service_routes
 from emulab.plan.nodes import Node
 from emulab.plan.state import Server
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.plan.topology import plug_balancer
 
-HEALTH = {"interval": 1.0, "timeout": 1.0, "rise": 1, "fall": 2, "port": None}
+HEALTH = {"interval": 1.0, "down_interval": 0.1, "timeout": 1.0, "rise": 1, "fall": 2, "port": None}
 
 
 def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
@@ -90,6 +91,21 @@ def _forwarded(objects: Objects, balancer: LoadBalancer) -> list[tuple[int, int]
     wanted = balancer.target.port
     match = next((p for p in service.ports if wanted in (p.port, p.name)), None) if service else None
     return [(port, match.node_port if match else 0) for port in balancer.ports]
+
+
+def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[str, set[str]]:
+    """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
+    served = {
+        r.node_port for r in service_routes(objects) if r.node_port and r.targets and r.port.protocol == "TCP"
+    }
+    found: dict[str, set[str]] = {}
+    for name, server in servers.items():
+        if server.kind == "l4":
+            frontends = server.config["frontends"]
+            expected = {f["socket"] for f in frontends if any(t["port"] in served for t in f["targets"])}
+            if expected:
+                found[name] = expected
+    return found
 
 
 def _service(objects: Objects, namespace: str, name: str) -> Service | None:

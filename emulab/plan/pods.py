@@ -120,11 +120,13 @@ class _Standins:
     """The one server that answers for all containers without a command."""
 
     def __init__(self, objects: Objects) -> None:
-        self._services: dict[str, list[Service]] = {}
+        # By namespace and one pair of the selector, so that a pod looks at the few Services that may select it.
+        self._services: dict[tuple[str, str, str], list[Service]] = {}
         for o in objects.kind("Service"):
             service = Service.of(o)
             if service.selector:
-                self._services.setdefault(service.namespace, []).append(service)
+                pair = min(service.selector.items())
+                self._services.setdefault((service.namespace, *pair), []).append(service)
         self._ingresses: dict[tuple[str, str], str] = {}
         for o in objects.kind("Ingress"):
             ingress = Ingress.of(o)
@@ -175,7 +177,8 @@ class _Standins:
         ports: dict[tuple[str, int], dict[str, str]] = {
             (p.protocol, p.port): {} for c in containers for p in c.ports
         }
-        for service in self._services.get(pod.namespace, ()):
+        likely = (self._services.get((pod.namespace, *pair), ()) for pair in sorted(pod.labels.items()))
+        for service in (s for services in likely for s in services):
             if not matches_labels(service.selector or {}, pod.labels):
                 continue
             for port in service.ports:

@@ -10,9 +10,13 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class HealthPolicy:
-    """How a target is checked: seconds between checks and for one, and how many flip its state."""
+    """How a target is checked: seconds between checks and for one, and how many flip its state.
+
+    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`).
+    """
 
     interval: float = 1.0
+    down_interval: float | None = None  # as `interval` if None
     timeout: float = 1.0
     rise: int = 1
     fall: int = 2
@@ -31,7 +35,9 @@ class Health:
 
     def begin(self, policy: HealthPolicy, now: float) -> None:
         """A check begins: the next is due an interval after this one's beginning, whatever it takes."""
-        self.due = now + policy.interval
+        self.due = now + (
+            policy.interval if self.healthy or policy.down_interval is None else policy.down_interval
+        )
 
     def record(self, policy: HealthPolicy, passed: bool) -> bool:
         """Takes a check's result; True if the target's health has flipped by it."""

@@ -61,7 +61,8 @@ class L4Server:
         listen: keys of the sockets, `tcp/203.0.113.10/80`.
         frontends: a list; each with its `socket`'s key, `source_ranges` (CIDRs; none: everyone),
             `balance` (see `balance.STRATEGIES`), `targets` (`name`, `address`, `port`), `health`
-            (`interval`, `timeout`, `rise`, `fall`, `port`; none: no checks) and `idle_timeout` (seconds).
+            (`interval`, `down_interval`, `timeout`, `rise`, `fall`, `port`; none: no checks) and `idle_timeout`
+            (seconds).
 
     A socket that is listed without a frontend resets its clients.
     """

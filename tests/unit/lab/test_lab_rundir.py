@@ -52,8 +52,19 @@ def test_where_labs_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_a_labs_folder_is_its_owners_alone(base: Path) -> None:
     path = rundir.make("x")
     assert path == base / "x" and rundir.make("x") == path
-    assert {p.name for p in path.iterdir()} == {"logs", "etc"}
+    claimed, lock = rundir.claim("x")
+    assert claimed == path and {p.name for p in path.iterdir()} == {"logs", "etc", "lock"}
     assert [p.stat().st_mode & 0o777 for p in (path, path / "logs", path / "etc")] == [0o700] * 3
+    os.close(lock)
+
+
+def test_a_claim_clears_what_a_dead_lab_left_and_refuses_a_living_one(base: Path) -> None:
+    path = dead("x")
+    claimed, lock = rundir.claim("x")
+    assert claimed == path and not (path / "lab.json").exists()
+    with pytest.raises(UserError, match="is up already"):
+        rundir.claim("x")
+    os.close(lock)
 
 
 def test_a_folder_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +200,10 @@ def test_a_living_lab_is_not_swept() -> None:
 
 
 def test_a_lab_that_is_being_started_is_left_alone() -> None:
-    path = rundir.make("x")
+    path, lock = rundir.claim("x")
     rundir.sweep_dead()
-    assert path.is_dir()
+    assert path.is_dir() and rundir.is_alive(path)
+    os.close(lock)
 
 
 def test_waiting_for_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""End-to-end tests: real packets, looked at where they pass."""

@@ -1,0 +1,140 @@
+"""Fixtures of the end-to-end tests, and the proof that they leave the host as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .tools import TOPOLOGIES
+
+VOLATILE = frozenset(
+    {
+        "net/netfilter/nf_conntrack_count",  # a counter
+        "net/ipv4/tcp_fastopen_key",  # made when it is first read
+        "net/core/netdev_rss_key",  # likewise
+    }
+)
+"""Settings below /proc/sys/net that change of their own accord."""
+
+COMMANDS = (
+    ("ip", "-details", "link", "show"),
+    ("ip", "address", "show"),
+    ("ip", "-4", "route", "show", "table", "all"),
+    ("ip", "-6", "route", "show", "table", "all"),
+    ("ip", "-4", "rule", "show"),
+    ("ip", "-6", "rule", "show"),
+    ("ip", "neighbour", "show", "nud", "permanent"),
+    ("nft", "-s", "list", "ruleset"),
+    ("iptables-legacy-save",),
+)
+
+Picture = dict[str, str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_dir() -> Iterator[Path]:
+    """A run directory of this test run alone, so that other labs on the machine are none of its business."""
+    given = os.environ.get("EMULAB_RUN_DIR")
+    if given:
+        Path(given).mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix="emulab-e2e-", dir=given))
+    os.environ["EMULAB_RUN_DIR"] = str(path)
+    yield path
+    if given:
+        os.environ["EMULAB_RUN_DIR"] = given
+    else:
+        del os.environ["EMULAB_RUN_DIR"]
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def host_unchanged(run_dir: Path) -> Iterator[None]:
+    """The host's own namespace is the same after all tests, and nothing of a lab is left."""
+    before = _picture(run_dir)
+    yield
+    after = _picture(run_dir)
+    changed = [
+        f"{key}:\n- {before.get(key)}\n+ {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    assert not changed, "the host is not as it was:\n" + "\n".join(changed)
+    assert [p.name for p in run_dir.iterdir()] == [], "labs have left their folders"
+    assert _processes(run_dir) == {}, "labs have left processes"
+
+
+def _picture(run_dir: Path) -> Picture:
+    """Everything about the host that a lab might touch."""
+    found = {" ".join(command): _stable(_run(command)) for command in COMMANDS}
+    found |= {f"sysctl {key}": value for key, value in _sysctls() if key not in VOLATILE}
+    found["mounts"] = Path("/proc/self/mountinfo").read_text()
+    for folder in (Path("/run/netns"), Path("/etc/netns")):
+        found[str(folder)] = "\n".join(_names(folder, run_dir))
+    return found
+
+
+def _run(command: tuple[str, ...]) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return f"{done.stdout}{done.stderr}"
+
+
+def _stable(text: str) -> str:
+    """Without times that count down and without comments, which hold the date."""
+    text = re.sub(r"(?m)^#.*$", "", text)
+    return re.sub(r"(expires|valid_lft|preferred_lft|age) *\d+(\.\d+)?(sec)?", r"\1", text)
+
+
+def _sysctls() -> Iterator[tuple[str, str]]:
+    top = Path("/proc/sys/net")
+    for folder, _, files in os.walk(top):
+        for file in files:
+            path = Path(folder, file)
+            try:
+                yield str(path.relative_to("/proc/sys")), path.read_text(errors="replace")
+            except OSError:
+                continue  # write-only, or not ours to read
+
+
+def _names(folder: Path, run_dir: Path) -> list[str]:
+    """Names of namespaces; those that living labs of other run directories publish meanwhile are left out."""
+    return sorted(p.name for p in folder.iterdir() if not _foreign(p, run_dir)) if folder.is_dir() else []
+
+
+def _foreign(path: Path, run_dir: Path) -> bool:
+    """Whether a name is a link of a lab whose name isn't one that these tests give."""
+    return path.is_symlink() and not re.match(rf"(py|e2e)-{os.getpid()}-", path.name)
+
+
+def _processes(run_dir: Path) -> dict[int, str]:
+    """Processes that were started for labs of this run directory, this one left out."""
+    found = {}
+    mark = f"EMULAB_RUN_DIR={run_dir}".encode()
+    names = re.compile(rf"\b(py|e2e)-{os.getpid()}-".encode())
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes() if os.access(entry / "environ", os.R_OK) else b""
+        except OSError:
+            continue
+        if mark in environment.split(b"\0") or names.search(command):
+            found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shop() -> AsyncIterator[Lab]:
+    """A lab of topologies/shop.yaml."""
+    async with Lab.from_files(TOPOLOGIES / "shop.yaml") as lab:
+        yield lab

@@ -1,0 +1,222 @@
+"""Labs that are about to be killed, as whole commands of a user, and how to see what is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOP = str(ROOT / "topologies" / "shop.yaml")
+URL = "http://shop.example.com/products/42"
+MARK = "EMULAB_CRASH_TEST"  # in the environment of every process that these tests start
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Waits until the condition holds; returns whether it did in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def link(path: str) -> str:
+    """What a link of /proc says, "" when its process has gone."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+class User:
+    """Runs `emulab` as somebody, with a run directory of its own."""
+
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.mark = uuid.uuid4().hex
+        self.run_dir = Path(tempfile.mkdtemp(prefix="emulab-crash-"))
+        self.lab = f"e2e-{os.getpid()}-{self.mark[:8]}"
+        if os.geteuid() == 0:
+            os.chown(self.run_dir, uid, uid)
+        self.noted: set[tuple[int, str]] = (
+            set()
+        )  # processes, told from later ones of the same pid by their start
+        self.net_namespaces: set[str] = set()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command of emulab that has just been started."""
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("EMULAB_")},
+            MARK: self.mark,
+            "EMULAB_RUN_DIR": str(self.run_dir),
+            "EMULAB_LAB": self.lab,
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self.run_dir),
+        }
+        become: dict[str, Any] = {}
+        if os.geteuid() != self.uid:
+            become = {"user": self.uid, "group": self.uid, "extra_groups": []}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "emulab", *arguments]
+        return subprocess.Popen(command, text=True, env=environment, cwd="/", **pipes, **become)
+
+    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command of emulab at its end; killed when that does not come."""
+        return finish(self.start(*arguments), timeout)
+
+    def up(self, *files: str) -> None:
+        result = self.run("up", *(files or (SHOP,)))
+        assert result.returncode == 0, result.stderr
+        self.note()
+
+    def answers(self, lab: str = "") -> bool:
+        """Whether the client gets an answer by the whole path."""
+        curl = ("curl", "-s", "-m", "1", "-o", "/dev/null", "-w", "%{http_code}", URL)
+        result = self.run("-l", lab or self.lab, "exec", "client", "--", *curl, timeout=10)
+        return result.stdout == "200"
+
+    def labs(self) -> list[str]:
+        result = self.run("labs", "-o", "json")
+        assert result.returncode == 0, result.stderr
+        return [lab["name"] for lab in json.loads(result.stdout)]
+
+    def supervisor(self, lab: str = "") -> int:
+        """The supervisor's pid by lab.json, 0 when it isn't there yet."""
+        try:
+            return int(json.loads((self.run_dir / (lab or self.lab) / "lab.json").read_text())["pid"])
+        except (OSError, ValueError):
+            return 0
+
+    def released(self) -> bool:
+        """Whether the starting command had let go of the lab, which then is to stay."""
+        try:
+            return "released: " in (self.run_dir / self.lab / "supervisor.log").read_text()
+        except OSError:
+            return False
+
+    def earliest(self) -> int:
+        """The supervisor from its first moment on, when no lab.json tells it yet; 0 when there is none."""
+        found = {p for p in self.processes() if b"emulab.lab.supervisor" in read(p, "cmdline")}
+        first = [p for p in found if re.search(rb"^NSpid:.*\t1$", read(p, "status"), re.MULTILINE)]
+        return min(first, default=min(found, default=0))
+
+    def processes(self) -> list[int]:
+        """Living processes of this user's commands and labs."""
+        marked = f"{MARK}={self.mark}".encode()
+        found = {p for p in pids() if marked in read(p, "environ").split(b"\0")}
+        found |= {p for p, start in self.noted if started(p) == start}
+        # One that has ended waits for the machine's init to take note of it, which isn't the lab's affair.
+        return sorted(p for p in found if b"State:\tZ" not in read(p, "status"))
+
+    def note(self, lab: str = "") -> None:
+        """Notes the processes and namespaces of the running lab, to look for them when it is gone."""
+        pid = self.supervisor(lab)
+        if not pid:
+            return
+        self.noted |= {(p, started(p)) for p in (pid, *descendants(pid))}
+        own = {link("/proc/self/ns/net")}
+        with suppress(OSError):
+            held = {link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+            self.net_namespaces |= {h for h in held if h.startswith("net:")} - own
+
+    def left(self) -> list[str]:
+        """What there is of this user's labs on the host, in words."""
+        found = [f"process {p}: {read(p, 'cmdline')!r}" for p in self.processes()]
+        found += [f"namespace {n}" for n in sorted(holders() & self.net_namespaces)]
+        found += [m for m in mounts() if str(self.run_dir) in m or any(n in m for n in self.net_namespaces)]
+        return found
+
+    def files(self) -> list[str]:
+        """The names and folders of this user's labs."""
+        found = [str(p) for p in self.run_dir.iterdir() if p.is_dir()]
+        for folder in ("/run/netns", "/etc/netns", "/sys/fs/cgroup/emulab", "/sys/fs/cgroup/unified/emulab"):
+            with suppress(OSError):
+                found += [f"{folder}/{n}" for n in os.listdir(folder) if n.startswith(self.lab)]
+        return found
+
+    def assert_gone(self) -> None:
+        """Asserts that the lab ended whole by itself, and that the next command sweeps its names."""
+        eventually(lambda: not self.left())
+        left = self.left()
+        assert not left, f"left of the lab: {left}"
+        assert self.lab not in self.labs(), "the lab is listed still"
+        files = self.files()
+        assert not files, f"left of the lab's names and folders: {files}"
+
+    def close(self) -> None:
+        """Ends whatever a failed test left."""
+        self.run("down", "--all")
+        for pid in self.processes():
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for name in self.files():
+            if os.path.islink(name):
+                os.unlink(name)
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+
+
+def read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def started(pid: int) -> str:
+    """When a process began, in the machine's clock ticks; "" when there is none."""
+    fields = read(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
+    return fields[19] if fields else ""
+
+
+def children(pid: int) -> list[int]:
+    return [p for p in pids() if f"\nPPid:\t{pid}\n".encode() in read(p, "status")]
+
+
+def descendants(pid: int) -> list[int]:
+    found = children(pid)
+    return [*found, *(d for child in found for d in descendants(child))]
+
+
+def mounts() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
+
+
+def holders() -> set[str]:
+    """The network namespaces that processes outside all labs use or hold."""
+    here = link("/proc/self/ns/pid")
+    found = set()
+    for pid in pids():
+        if link(f"/proc/{pid}/ns/pid") == here:
+            found.add(link(f"/proc/{pid}/ns/net"))
+            with suppress(OSError):
+                found |= {link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    return found
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    try:
+        output, error = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, error = process.communicate()
+        pytest.fail(f"{process.args} did not end in {timeout} s: {output}{error}")
+    return subprocess.CompletedProcess(process.args, process.returncode, output, error)

@@ -1,0 +1,325 @@
+"""Names: the cluster's own, the internet's, and those of Zone objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+from emulab.errors import UserError
+
+from .tools import VIP, capture, cluster_ip, eventually, name, output, pods
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: data}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, protocol: UDP}]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: data}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, ports: [{name: sql, containerPort: 5432}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: data}
+spec:
+  clusterIP: None
+  selector: {app: db}
+  ports: [{name: sql, port: 5432}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: crowd}
+spec:
+  clusterIP: None
+  selector: {app: crowd}
+  ports: [{name: http, port: 80}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: crowd}
+spec:
+  replicas: 100
+  selector: {matchLabels: {app: crowd}}
+  template:
+    metadata: {labels: {app: crowd}}
+    spec: {containers: [{name: crowd, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {type: ExternalName, externalName: shop.example.com}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  rules:
+    - host: shop.example.com
+      http:
+        paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {containers: [{name: asker, ports: [{containerPort: 9999}]}]}
+---
+apiVersion: emulab.dev/v1
+kind: Client
+metadata: {name: office}
+spec: {network: vpc}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: public.test}
+spec:
+  records:
+    - {name: www, type: A, value: 203.0.113.10, ttl: 30}
+    - {name: alias, type: CNAME, value: www.public.test}
+    - {name: "@", type: TXT, value: hello world}
+    - {name: "@", type: MX, value: 10 mail.public.test}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: corp.test}
+spec: {visibility: private, records: [{name: wiki, type: A, value: 10.0.0.77}]}
+"""
+
+CHANGING = """
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {{name: moving.test}}
+spec: {{records: [{{name: www, type: A, value: {address}, ttl: 1}}]}}
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab.from_text(WORLD) as made:
+        yield made
+
+
+async def dig(lab: Lab, place: str, *question: str) -> str:
+    return await output(lab, place, "dig", "+tries=2", "+time=2", *question)
+
+
+async def short(lab: Lab, place: str, *question: str) -> list[str]:
+    """The data of the answers, sorted."""
+    return sorted((await dig(lab, place, "+short", *question)).splitlines())
+
+
+def status(text: str) -> str:
+    found = re.search(r"status: (\w+)", text)
+    assert found, text
+    return found[1]
+
+
+async def test_a_pods_resolv_conf_is_the_kubelets(lab: Lab) -> None:
+    """Search domains of the namespace, ndots:5, kube-dns; and the pod's own line in /etc/hosts."""
+    lines = (await output(lab, "pod/asker", "cat", "/etc/resolv.conf")).splitlines()
+    assert lines == [
+        "search default.svc.cluster.local svc.cluster.local cluster.local",
+        "nameserver 10.96.0.10",
+        "options ndots:5",
+    ]
+    other = await output(lab, "pod/db-0", "cat", "/etc/resolv.conf", namespace="data")
+    assert other.startswith("search data.svc.cluster.local svc.cluster.local cluster.local\n")
+    hosts = await output(lab, "pod/asker", "cat", "/etc/hosts")
+    [pod] = await lab.get("Pod", "asker", "default")
+    assert re.search(rf"(?m)^{re.escape(pod['status']['podIP'])}\s+asker$", hosts)
+    assert await output(lab, "pod/asker", "hostname") == "asker"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["web", "web.default", "web.default.svc", "web.default.svc.cluster.local", "WEB"]
+)
+async def test_a_service_is_found_by_every_form_of_its_name(lab: Lab, spelling: str) -> None:
+    """As the C library of a pod resolves it, with its search list."""
+    assert (await output(lab, "pod/asker", "getent", "ahostsv4", spelling)).split()[0] == await cluster_ip(
+        lab, "web"
+    )
+
+
+async def test_a_service_of_another_namespace_needs_its_namespace(lab: Lab) -> None:
+    """`db` isn't found from `default`, `db.data` is; from inside `data`, `db` is."""
+    addresses = {p["status"]["podIP"] for p in await pods(lab, "data")}
+    assert await lab.resolve("db.data", "pod/asker") in addresses
+    assert await lab.resolve("db", "pod/db-0", namespace="data") in addresses
+    with pytest.raises(UserError, match="no such name"):
+        await lab.resolve("db", "pod/asker")
+
+
+async def test_headless_services_have_an_address_for_each_pod(lab: Lab) -> None:
+    """The Service's name has all addresses; each pod of a StatefulSet has its hostname, and a PTR back."""
+    by_name = {name(p): p["status"]["podIP"] for p in await pods(lab, "data")}
+    assert set(by_name) == {"db-0", "db-1"}
+    domain = "db.data.svc.cluster.local"
+    assert await short(lab, "pod/asker", domain) == sorted(by_name.values())
+    for pod, address in by_name.items():
+        assert await short(lab, "pod/asker", f"{pod}.{domain}") == [address]
+        assert await short(lab, "pod/asker", "-x", address) == [f"{pod}.{domain}."]
+
+
+async def test_srv_records_name_port_and_target(lab: Lab) -> None:
+    """Of a ClusterIP Service the Service itself, of a headless one each pod."""
+    assert await short(lab, "pod/asker", "SRV", "_http._tcp.web.default.svc.cluster.local") == [
+        "0 100 80 web.default.svc.cluster.local."
+    ]
+    assert await short(lab, "pod/asker", "SRV", "_dns._udp.web.default.svc.cluster.local") == [
+        "0 100 53 web.default.svc.cluster.local."
+    ]
+    assert await short(lab, "pod/asker", "SRV", "_sql._tcp.db.data.svc.cluster.local") == [
+        f"0 100 5432 db-{i}.db.data.svc.cluster.local." for i in range(2)
+    ]
+
+
+async def test_a_cluster_ip_has_a_ptr_record(lab: Lab) -> None:
+    """Back from the address to the name."""
+    assert await short(lab, "pod/asker", "-x", await cluster_ip(lab, "web")) == [
+        "web.default.svc.cluster.local."
+    ]
+
+
+async def test_pods_have_records_by_their_dashed_address(lab: Lab) -> None:
+    """CoreDNS' pod records."""
+    [pod] = await lab.get("Pod", "asker", "default")
+    address = pod["status"]["podIP"]
+    dashed = address.replace(".", "-")
+    assert await short(lab, "pod/asker", f"{dashed}.default.pod.cluster.local") == [address]
+
+
+async def test_an_external_name_is_a_cname_that_is_followed(lab: Lab) -> None:
+    """The cluster DNS answers with the alias and, from upstream, what it stands for."""
+    assert await short(lab, "pod/asker", "shop.default.svc.cluster.local") == [VIP, "shop.example.com."]
+
+
+async def test_a_pod_resolves_names_of_the_internet(lab: Lab) -> None:
+    """kube-dns asks the resolver, which asks the authoritative server: each hop is seen."""
+    async with (
+        capture(lab, "resolver", "port 53 and host 10.0.0.2", link="eth1") as at_resolver,
+        capture(lab, "dns", "port 53") as at_dns,
+    ):
+        assert await short(lab, "pod/asker", "alias.public.test") == [VIP, "www.public.test."]
+        await at_resolver.until(r"10\.0\.0\.1[12]\.\d+ > 10\.0\.0\.2\.53: .*A\? alias\.public\.test")
+        await at_dns.until(r"198\.51\.100\.53\.\d+ > 198\.51\.100\.54\.53: .*A\? alias\.public\.test")
+    assert (await lab.request("http://shop.example.com/", source="pod/asker")).json()["ingress"] == "shop"
+
+
+async def test_names_that_do_not_exist(lab: Lab) -> None:
+    """NXDOMAIN with an SOA, inside the cluster and outside; NOERROR without answers for another type."""
+    for place, question in (
+        ("pod/asker", "nothing.default.svc.cluster.local"),
+        ("pod/asker", "nothing.public.test"),
+        ("client", "nothing.public.test"),
+        ("client", "nothing.test"),
+    ):
+        text = await dig(lab, place, question)
+        assert status(text) == "NXDOMAIN" and "\tSOA\t" in text, text
+    text = await dig(lab, "pod/asker", "AAAA", "web.default.svc.cluster.local")
+    assert status(text) == "NOERROR" and "ANSWER: 0" in text and "\tSOA\t" in text
+
+
+async def test_dns_over_tcp(lab: Lab) -> None:
+    """The same answers over TCP, from all three servers."""
+    assert await short(lab, "pod/asker", "+tcp", "web.default.svc.cluster.local") == [
+        await cluster_ip(lab, "web")
+    ]
+    assert await short(lab, "client", "+tcp", "www.public.test") == [VIP]
+    assert await short(lab, "client", "+tcp", "@198.51.100.54", "www.public.test") == [VIP]
+
+
+async def test_an_answer_that_does_not_fit_is_truncated_and_asked_again_over_tcp(lab: Lab) -> None:
+    """A hundred addresses: TC over UDP, all of them over TCP, which dig tries by itself."""
+    question = "crowd.default.svc.cluster.local"
+    cut = await dig(lab, "pod/asker", "+ignore", "+noedns", question)
+    assert re.search(r"flags: [^;]*\btc\b", cut)
+    everything = sorted(p["status"]["podIP"] for p in await pods(lab, app="crowd"))
+    assert len(everything) == 100
+    async with capture(lab, "pod/asker", "tcp port 53") as seen:
+        assert await short(lab, "pod/asker", question) == everything
+        await seen.until(r"> 10\.96\.0\.10\.53: Flags \[S\]")
+
+
+async def test_public_zones_hold_records_of_all_types(lab: Lab) -> None:
+    """A, CNAME, TXT and MX of a Zone object, from the client."""
+    assert await short(lab, "client", "www.public.test") == [VIP]
+    assert await short(lab, "client", "TXT", "public.test") == ['"hello world"']
+    assert await short(lab, "client", "MX", "public.test") == ["10 mail.public.test."]
+
+
+async def test_a_private_zone_is_for_the_vpc_alone(lab: Lab) -> None:
+    """The office client and pods see it; the internet's client gets NXDOMAIN, also from `dns` itself."""
+    assert await short(lab, "office", "wiki.corp.test") == ["10.0.0.77"]
+    assert await short(lab, "pod/asker", "wiki.corp.test") == ["10.0.0.77"]
+    assert status(await dig(lab, "client", "wiki.corp.test")) == "NXDOMAIN"
+    assert status(await dig(lab, "client", "@198.51.100.54", "wiki.corp.test")) == "NXDOMAIN"
+
+
+async def test_the_authoritative_server_says_so_and_does_not_recurse(lab: Lab) -> None:
+    """`aa` from dns, not from the resolver, which offers recursion."""
+    authoritative = await dig(lab, "client", "@198.51.100.54", "www.public.test")
+    assert re.search(r"flags: [^;]*\baa\b", authoritative) and not re.search(
+        r"flags: [^;]*\bra\b", authoritative
+    )
+    cached = await dig(lab, "client", "www.public.test")
+    assert re.search(r"flags: [^;]*\bra\b", cached) and not re.search(r"flags: [^;]*\baa\b", cached)
+
+
+async def test_a_changed_record_is_seen_when_its_ttl_is_over(lab: Lab) -> None:
+    """The resolver keeps the old answer for the second it may, and no longer."""
+    await lab.apply(CHANGING.format(address="203.0.113.81"))
+    assert await lab.resolve("www.moving.test") == "203.0.113.81"
+    await lab.apply(CHANGING.format(address="203.0.113.82"))
+    assert await short(lab, "client", "@198.51.100.54", "www.moving.test") == ["203.0.113.82"]
+
+    async def moved() -> bool:
+        return await lab.resolve("www.moving.test") == "203.0.113.82"
+
+    await eventually(moved, 2.0)
+
+
+async def test_names_published_for_an_ingress_go_with_it(lab: Lab) -> None:
+    """The host of an Ingress is in the public DNS while the Ingress is there."""
+    ingress = """
+    apiVersion: networking.k8s.io/v1
+    kind: Ingress
+    metadata: {name: passing}
+    spec:
+      rules:
+        - host: passing.example.com
+          http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+    """
+    assert status(await dig(lab, "client", "@198.51.100.54", "passing.example.com")) == "NXDOMAIN"
+    await lab.apply(ingress)
+    assert await short(lab, "client", "@198.51.100.54", "passing.example.com") == [VIP]
+    await lab.delete("Ingress", "passing")
+    assert status(await dig(lab, "client", "@198.51.100.54", "passing.example.com")) == "NXDOMAIN"
