@@ -313,7 +313,7 @@ async def test_plan_and_doctor_need_no_lab() -> None:
     assert await labs() == before
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root may publish names in /run/netns")
+@pytest.mark.root
 async def test_places_are_named_namespaces_for_root(lab: str) -> None:
     """`ip netns exec LAB.PLACE` and LAB.NAMESPACE.POD work, and have the place's own resolv.conf."""
     listed = json.loads((await emulab("-l", lab, "get", "pods", "-o", "json")).stdout)
