@@ -85,6 +85,8 @@ class ControlServer:
             traceback.print_exc()
             answer = {"error": f"a fault of emulab: {error!r}; see {self._path}/supervisor.log"}
         await wire.write_line(sock, answer)
+        if request.get("op") == "down":
+            self._operations.stop()
 
     async def _run(self, sock: socket.socket, operation: Operation, request: dict[str, Any]) -> Any:
         """Runs an operation; progress goes out meanwhile, and the client's leaving cancels it."""

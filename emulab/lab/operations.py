@@ -235,6 +235,9 @@ class Operations:
         self._release()
 
     async def down(self, _: Arguments, __: Progress) -> Any:
+        """Ends the lab. That begins once this is answered: see `stop`."""
+
+    def stop(self) -> None:
         self._stop()
 
 
