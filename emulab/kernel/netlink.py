@@ -61,10 +61,6 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def u16(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=H", value))
-
-
 def u8(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=B", value))
 

@@ -1,7 +1,8 @@
 """The one way in which anything changes: objects → controllers → plan → kernel and servers → kubelet.
 
-`settle` runs passes until nothing is left to do. Whoever changes the store holds `lock` meanwhile, so that
-a change and its first application are one step that can be taken back whole.
+`settle` runs passes until nothing is left to do, or for long enough: a StatefulSet's pods come one a pass.
+Whoever changes the store holds `lock` meanwhile, so that a change and its first application are one step
+that can be taken back whole.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from emulab.plan import controllers
 from emulab.plan.state import World
 from emulab.plan.world import plan_world
 
-_PASSES = 50  # more passes than this without rest are a fault of ours, not work
+_PASSES = 50  # in one go; then whoever waits for the lock gets it, and the rest goes on in the background
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -43,7 +44,7 @@ class Reconciler:
         self._dirty = asyncio.Event()
         # Seconds of each part of a pass, added up since the start; told by `summary`, read by the benchmarks.
         self.spent = dict.fromkeys(("controllers", "plan", "kernel", "servers", "names", "kubelet"), 0.0)
-        self.failure = ""  # of the last background pass; shown by `get`, mended by the next change
+        self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
 
     def poke(self) -> None:
         """Asks for another pass soon."""
@@ -56,7 +57,7 @@ class Reconciler:
     async def rest(self, progress: Progress = lambda _: None) -> None:
         """Returns when nothing is left to do."""
         async with self.lock:
-            if self._dirty.is_set():
+            while self._dirty.is_set():
                 await self.settle(progress)
 
     async def run(self) -> None:
@@ -108,7 +109,10 @@ class Reconciler:
             stop()
 
     async def settle(self, progress: Progress = lambda _: None) -> None:
-        """Passes until the objects no longer ask for another one. Raises EmulabError."""
+        """Passes until the objects ask for no other one; what is left after many of them stays asked for.
+
+        Raises EmulabError.
+        """
         for _ in range(_PASSES):
             if self._closing:
                 raise EmulabError("the lab is going down")
@@ -126,7 +130,6 @@ class Reconciler:
             self.spent["kubelet"] += time.perf_counter() - begun
             if not self._dirty.is_set():
                 return
-        raise EmulabError("the lab does not come to rest; this is a fault of emulab")
 
     async def _apply(self, world: World, progress: Progress) -> None:
         progress("namespaces, links and rules")

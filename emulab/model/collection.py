@@ -1,4 +1,4 @@
-"""A set of objects that can be asked by kind, key and owner: what controllers and plans read."""
+"""A set of objects that can be asked by kind and key: what controllers and plans read."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from emulab.model.objects import Key, Object
 
 
 class Objects:
-    """An immutable collection of objects with the indexes that controllers need.
-
-    Building one is cheap (no copies); the owner index is made when it is first asked for.
-    """
+    """An immutable collection of objects by kind and key. Building one is cheap: no object is copied."""
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._kinds: dict[str, dict[Key, Object]] = {}
         for o in objects:
             self._kinds.setdefault(o.kind, {})[o.key] = o
-        self._owned: dict[str, list[Object]] | None = None
 
     @classmethod
     def of_kinds(cls, kinds: Mapping[str, Mapping[Key, Object]]) -> Objects:
@@ -38,16 +34,6 @@ class Objects:
 
     def get(self, key: Key) -> Object | None:
         return self._kinds.get(key.kind, {}).get(key)
-
-    def owned_by(self, owner: Object) -> list[Object]:
-        """Objects whose controller `ownerReference` carries the owner's uid."""
-        if self._owned is None:
-            self._owned = {}
-            for o in self:
-                for reference in o.metadata.get("ownerReferences") or ():
-                    if reference.get("controller"):
-                        self._owned.setdefault(reference["uid"], []).append(o)
-        return self._owned.get(str(owner.metadata.get("uid")), [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@
 * `difference`: what to remove and what to add to come from one network state to another.
 * `controllers/`: objects to objects, as Kubernetes' controllers do it: pods, nodes for them, endpoints.
 * `addressing`: who gets which address; deterministic, so that the same manifests give the same ones.
-* `nodes`, `system`: the objects that a cluster has without being asked.
-* `topology`, `overlay`, `pods`: links, addresses and routes of places, nodes and pods.
-* `services`: nftables rules of kube-proxy; `proxy_modes` names the modes that exist.
-* `dns`, `balancers`, `ingress`, `standins`: the configuration of the servers.
+* `system`, `nodes`: the objects that a cluster has without being asked; `nodes` plans their overlay too.
+* `topology`, `pods`: links, addresses and routes of places and pods, and the pods' stand-ins (`draft` collects).
+* `endpoints`: where Services lead; `services`: nftables rules of kube-proxy; `proxy_modes` names the modes that exist.
+* `dns`, `balancers`, `ingress`: the configuration of the servers.
 * `world`: puts it all together; `render` prints it for people.
 
 Nothing here does I/O, reads a clock or draws a random number.

@@ -486,3 +486,30 @@ async def test_init_containers_run_one_after_the_other_before_the_rest(lab: Lab,
     assert not (folder / "never").exists()
     await lab.delete("Pod", "stuck")
     await gone(lab, "stuck")
+
+
+async def test_a_long_stateful_set_comes_up_pod_by_pod() -> None:
+    """More pods, each waiting for the one before, than the reconcile loop takes in one go."""
+    text = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: many}
+spec:
+  replicas: 70
+  serviceName: many
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec: {containers: [{name: c, image: x, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: many}
+spec: {clusterIP: None, selector: {app: many}, ports: [{port: 80}]}
+"""
+    async with Lab.from_text(text) as made:
+        (stateful,) = await made.get("StatefulSet", "many")
+        assert stateful["status"]["readyReplicas"] == 70
+        assert (
+            await made.request("http://many-69.many.default.svc.cluster.local/hostname", "pod/many-0")
+        ).text() == ("many-69")
