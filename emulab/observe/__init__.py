@@ -1,4 +1,20 @@
-"""Who watches: packet taps, kernel events, hop stories. Reads, and never writes anything.
+"""Who watches: packets, the kernel's decisions and the servers' records, joined into the story of one request.
 
-Nothing lives here yet; this room is for what looks at a lab's packets from outside its programs.
+Evidence (opens sockets inside namespaces and reads; writes nothing):
+
+* `filters`, `rings`    packet taps: AF_PACKET sockets with a kernel filter and a ring in shared memory
+* `netfilter`           nft trace events, conntrack entries, rules by their handle, over nfnetlink
+* `routes`              routes and links, over rtnetlink
+* `drops`               the kernel's own reasons for dropping packets, where it lets us read them
+
+Joining (pure, on what `events` describes):
+
+* `events`              the types of all evidence, and `Recording`, the whole of it
+* `packets`, `dissect`  frames decoded; DNS, HTTP and TLS in what they carry
+* `flows`               which packets are the same packet, and the same connection, from place to place
+* `story`               connections, flights and decisions in causal order: the hops
+* `failures`            where and why a request stopped, and how to mend it
+* `totals`              what the time went to
+* `path`                the result: `Path` and `Hop`; its JSON is section 4 of the contract
+* `pcapng`              the frames as a capture file, with comments
 """

@@ -1,0 +1,185 @@
+"""The types of evidence, as they were read from the kernel and the servers. Values only.
+
+Times are nanoseconds of CLOCK_REALTIME, which packet taps, perf events and servers share. Addresses are text,
+as they are compared and shown, never computed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Flow(NamedTuple):
+    """One direction of a connection as it is written in a packet. Ports are 0 where a protocol has none."""
+
+    protocol: str  # tcp | udp | icmp
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+    @property
+    def reverse(self) -> Flow:
+        return Flow(self.protocol, self.destination, self.destination_port, self.source, self.source_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Where packets were watched: a place and its interfaces by index. `lost`: frames that found no room."""
+
+    place: str
+    kind: str  # the place's: client | dns | resolver | router | balancer | node | pod
+    interfaces: Mapping[int, str]
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One Ethernet frame that crossed an interface. `data` is its beginning, `length` its size on the link."""
+
+    time: int
+    place: str
+    interface: str
+    outgoing: bool
+    length: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    """One step of a packet through nftables (NFT_MSG_TRACE). Steps of one packet share `trace_id` in a place.
+
+    `rule` is the rule's text and `handle` its handle, where a rule was it. `flow` and `sequence` are those of the
+    packet's headers, known from the first step of each trace on.
+    """
+
+    place: str
+    trace_id: int
+    family: str
+    table: str
+    chain: str
+    kind: str  # rule | return | policy
+    verdict: str  # accept | drop | continue | return | jump CHAIN | goto CHAIN | queue | …
+    handle: int = 0
+    rule: str = ""
+    flow: Flow | None = None
+    sequence: int = 0  # TCP sequence number
+    input: str = ""  # interface
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A conntrack entry: the first direction as it came, and the second as its answers come."""
+
+    place: str
+    original: Flow
+    reply: Flow
+
+    @property
+    def translated(self) -> Flow:
+        """The first direction as it leaves."""
+        return self.reply.reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the kernel of a place answers when it is asked for the way to `destination` (RTM_GETROUTE).
+
+    `error` is an errno (0: there is a way); `text` reads as `ip route get` prints it, `prefix` is the entry that matched.
+    """
+
+    place: str
+    destination: str
+    interface: str
+    gateway: str
+    prefix: str
+    text: str
+    error: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface as it is now. `up`: administratively; `carrier`: whether its other end is up."""
+
+    place: str
+    name: str
+    up: bool
+    carrier: bool
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a server told of its own accord: `fields` is its record as sent, `fields["event"]` its name."""
+
+    time: int
+    server: str
+    place: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelDrop:
+    """A packet that the kernel freed as dropped (tracepoint skb:kfree_skb). `location` is a kernel symbol or ""."""
+
+    time: int
+    reason: str
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What the sender itself knows of the request.
+
+    `error` is "" or one of: name, timeout, connect, tls, protocol. `tls` has version, cipher, server_name and,
+    of the certificate, subject, issuer, names, not_before, not_after (Unix time).
+    """
+
+    place: str
+    protocol: str  # http | https | tcp | udp
+    target: str  # as the user wrote it
+    method: str
+    path: str
+    host: str
+    address: str  # "" when the name didn't resolve
+    port: int
+    source_ports: tuple[int, ...]  # of the request's own socket; none when it never came so far
+    begun: int
+    ended: int
+    status: int | None = None  # of the HTTP answer
+    error: str = ""
+    errno: int = 0
+    reason: str = ""  # the error in words
+    tls: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 0  # bytes of the answer's body
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The object that an address and port stand for. `kind` is the object's, `port` its port there or 0."""
+
+    kind: str  # Service | Pod | Node | LoadBalancer | Client | server (dns, resolver, router)
+    namespace: str
+    name: str
+    text: str  # `Service app/product-service port 80`, `pod app/product-7c9f-2`
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All evidence of one request, and of whatever else went on meanwhile."""
+
+    sending: Sending
+    taps: Sequence[Tap]
+    frames: Sequence[Frame]
+    rules: Sequence[RuleTrace] = ()
+    translations: Sequence[Translation] = ()
+    routes: Sequence[Route] = ()
+    links: Sequence[Link] = ()
+    records: Sequence[Record] = ()
+    drops: Sequence[KernelDrop] = ()
+    owners: Mapping[tuple[str, str, int], Owner] = field(default_factory=dict)
+    """By protocol, address and port; with port 0, and protocol "", what an address is at any port."""
