@@ -88,7 +88,8 @@ class Translation:
 class Route:
     """What the kernel of a place answers when it is asked for the way to `destination` (RTM_GETROUTE).
 
-    `error` is an errno (0: there is a way); `text` reads as `ip route get` prints it, `prefix` is the entry that matched.
+    `error` is an errno (0: there is a way); `text` reads as `ip route get` prints it; `prefix` is the entry that
+    matched.
     """
 
     place: str

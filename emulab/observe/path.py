@@ -139,7 +139,8 @@ class Path:
     connections: Sequence[Connection] = ()
     failure: Failure | None = None
     totals: Mapping[str, Any] = field(default_factory=dict)
-    """`dns_us`, `client_us`, `kernel_us` {kind: µs}, `servers_us` {place: µs}, `container_us` {place: µs}; they add up to the duration."""
+    """Microseconds that add up to the duration: `dns_us`, `client_us`, `kernel_us` by kind of hop, `servers_us` and
+    `container_us` by place."""
     tls: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()  # what could not be seen, and what was odd though the request succeeded
 
