@@ -1,4 +1,8 @@
-"""The processes of the servers: started, configured, restarted, ended, as the plan says."""
+"""The processes of the servers: started, configured, restarted, ended, as the plan says; and their records.
+
+A server keeps its records itself while someone records (see `servers.records`); here is who does. Every server
+is told the numbers of all its recorders, whole, so that one message too few or too many is mended by the next.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, count
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +27,26 @@ from emulab.plan.state import Server
 _FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
 _ANSWER = 20.0  # seconds
+_RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
+_RECORDS_ANSWER = 5.0
+_LINES = 500  # records read before others have their turn
 
 Record = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """One who records: its number and the servers it hears, None for all, those to come included.
+
+    `lost` are the records that found no room, by server, as of the last time they were fetched.
+    """
+
+    number: int
+    names: frozenset[str] | None
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def hears(self, name: str) -> bool:
+        return self.names is None or name in self.names
 
 
 class _Host:
@@ -38,17 +63,31 @@ class _Host:
         control.setblocking(False)
         asyncio.get_running_loop().add_reader(control.fileno(), self._readable)
 
-    async def ask(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> Any:
-        """Sends a command and returns its result. Raises KernelError when the server refuses or is gone."""
+    async def ask(
+        self, op: str, fds: tuple[int, ...] = (), timeout: float = _ANSWER, **arguments: Any
+    ) -> Any:
+        """Sends a command and returns its result.
+
+        Raises KernelError when the server refuses, doesn't answer in time or is gone.
+        """
+        try:
+            return await asyncio.wait_for(self.send(op, fds, **arguments), timeout)
+        except OSError as error:
+            raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
+
+    def send(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> asyncio.Future[Any]:
+        """Sends a command at once; the future is its result, and may be left alone."""
         self._next += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._answers[self._next] = answer
+        answer.add_done_callback(lambda one: one.cancelled() or one.exception())
         data = json.dumps({"id": self._next, "op": op, **arguments}).encode()
         try:
             socket.send_fds(self.control, [data], list(fds))
-            return await asyncio.wait_for(answer, _ANSWER)
         except OSError as error:
-            raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
+            answer.set_exception(error)
+        else:
+            self._answers[self._next] = answer
+        return answer
 
     async def configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
         keys = list(opened)
@@ -111,6 +150,8 @@ class ServerHosts:
             str, asyncio.Lock
         ] = {}  # one at a time brings a server up: a plan, or its own restart
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recordings: dict[int, Recording] = {}
+        self._numbers = count(1)
         self.restarts: dict[str, int] = {}
 
     def running(self, name: str) -> bool:
@@ -129,6 +170,71 @@ class ServerHosts:
             return {}
         result: dict[str, Any] = await host.ask("status")
         return result
+
+    async def record(self, names: Iterable[str] | None = None) -> Recording:
+        """Has servers keep their records from now on, until `stop_recording`, which must follow.
+
+        `names` may hold servers that aren't up; those that come up meanwhile, again or for the first time,
+        record as well. None are all servers.
+        """
+        recording = Recording(next(self._numbers), None if names is None else frozenset(names))
+        self._recordings[recording.number] = recording
+        try:
+            await self._settle(self._tell_recorders(recording))
+        except BaseException:  # cancelled, and nobody else could end it
+            del self._recordings[recording.number]
+            self._tell_recorders(recording)
+            raise
+        return recording
+
+    async def records(self, recording: Recording) -> list[dict[str, Any]]:
+        """What was told since `recording` began, the earliest first: each record with its `time` and `server`.
+
+        A server that ended has taken its records with it; one that doesn't answer gives none.
+        """
+        hosts = self._heard(recording)
+        found = await asyncio.gather(*(self._fetch(host, recording) for host in hosts))
+        return sorted(chain.from_iterable(found), key=itemgetter("time"))
+
+    async def stop_recording(self, recording: Recording) -> None:
+        """Ends a recording; its records are forgotten. Never fails, and may be called twice.
+
+        The servers are told before this waits for the first time, so even cancelling it ends the recording.
+        """
+        if self._recordings.pop(recording.number, None) is not None:
+            await self._settle(self._tell_recorders(recording))
+
+    def _heard(self, recording: Recording) -> list[_Host]:
+        return [h for n, h in self._hosts.items() if recording.hears(n) and h.process.running]
+
+    def _tell_recorders(self, recording: Recording) -> list[asyncio.Future[Any]]:
+        """Tells the servers of a recording, which has begun or ended, who records now."""
+        return [h.send("record", recorders=self._recorders(h.name)) for h in self._heard(recording)]
+
+    def _recorders(self, name: str) -> list[int]:
+        return [number for number, recording in self._recordings.items() if recording.hears(name)]
+
+    @staticmethod
+    async def _settle(answers: list[asyncio.Future[Any]]) -> None:
+        if answers:
+            await asyncio.wait(answers, timeout=_RECORD_ANSWER)
+
+    @staticmethod
+    async def _fetch(host: _Host, recording: Recording) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        with os.fdopen(_memory_file(b"")) as file:
+            number = recording.number
+            try:
+                told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
+            except KernelError:
+                return []
+            recording.lost[host.name] = told["lost"]
+            file.seek(0)  # the position is shared with the server, which left it at the end
+            for line in file:
+                records.append({"server": host.name, **json.loads(line)})
+                if len(records) % _LINES == 0:
+                    await asyncio.sleep(0)
+        return records
 
     async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
@@ -182,6 +288,8 @@ class ServerHosts:
             os.close(log)
             os.close(null)
         host = self._hosts[server.name] = _Host(server.name, process, ours, self._record)
+        if recorders := self._recorders(server.name):
+            host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
         return host
 
@@ -220,7 +328,7 @@ class ServerHosts:
 
 def _memory_file(content: bytes) -> int:
     """A descriptor of a file that is nowhere but in memory."""
-    fd = os.memfd_create("config", os.MFD_CLOEXEC)
+    fd = os.memfd_create("message", os.MFD_CLOEXEC)
     with open(fd, "wb", closefd=False) as file:
         file.write(content)
     return fd

@@ -8,17 +8,19 @@ Rules:
   arrive open, bound, listening (TCP) and non-blocking in `sockets`, only those that are new; a server
   closes those that are no longer listed.
 * A server that connects outwards simply creates sockets: its process is in the right namespace.
-* What happens is told through `emit(record)`: a mapping with `"event"` and fields; it must not block.
+* What happens is told through `emit(record)`: a new mapping with `"event"` and fields; it must not block.
+  Who tells about single requests looks at `emit.wanted` first, so that nobody's listening costs nothing.
+* An address in a record is `ip:port` as the server's own socket has it. `client` and `local` are the two ends
+  of a connection that came, `upstream_source` and `upstream` those of the one that was made for it.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 Config = Mapping[str, Any]
-Emit = Callable[[dict[str, Any]], None]
 
 
 def socket_key(protocol: str, address: str, port: int) -> str:
@@ -30,6 +32,17 @@ def parse_socket_key(key: str) -> tuple[str, str, int]:
     """The protocol (`tcp` or `udp`), address and port of a socket's key."""
     protocol, address, port = key.split("/")
     return protocol, address, int(port)
+
+
+class Emit(Protocol):
+    """Where a server tells what happens."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone hears more than what is always told (`records.ALWAYS`)."""
+
+    def __call__(self, record: dict[str, Any], /) -> None:
+        """Tells one event. The record is the listener's from then on."""
 
 
 class Server(Protocol):

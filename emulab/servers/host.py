@@ -5,9 +5,12 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "sockets", "keys": [...]}   descriptors beside it, kept until the next "configure"
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
-    → {"id", "op": "record", "on": bool}       whether all records are wanted, or only what is in ALWAYS
+    → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
+    → {"id", "op": "records", "recorder": number}
+        one descriptor: an empty memory file, in which the recorder's records are when the answer comes, a line
+        of JSON each; the result is {"count", "lost"}
     ← {"id", "result": ...} | {"id", "error": text}
-    ← {"record": {...}}                        what the server tells of its own accord
+    ← {"record": {...}}                        what the server tells of its own accord, `records.ALWAYS` alone
 
 `SERVERS` names the engines; another engine of a kind is another line there.
 """
@@ -26,6 +29,7 @@ import sys
 from typing import Any
 
 from emulab.servers.base import Server
+from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns",
@@ -33,11 +37,10 @@ SERVERS = {
     "ingress": "emulab.servers.ingress",
     "echo": "emulab.servers.echo",
 }
-ALWAYS = frozenset({"health", "error"})
-"""Events that are told even when nobody records: a record a request would cost more than the request."""
 
 _MESSAGE = 1 << 16
 _MAX_FDS = 250
+_LINES = 200  # records written before the server's work has its turn
 
 
 def preload() -> None:
@@ -62,8 +65,8 @@ def serve(kind: str, control: socket.socket) -> None:
 class _Host:
     def __init__(self, kind: str, control: socket.socket) -> None:
         self._control = control
-        self._server: Server = importlib.import_module(SERVERS[kind]).create(self._emit)
-        self._recording = False
+        self._records = Records(lambda record: self._send({"record": record}))
+        self._server: Server = importlib.import_module(SERVERS[kind]).create(self._records)
         self._waiting: dict[str, socket.socket] = {}
         self._commands: asyncio.Queue[tuple[dict[str, Any], list[int]]] = asyncio.Queue()
 
@@ -110,14 +113,21 @@ class _Host:
             case "status":
                 return self._server.status()
             case "record":
-                self._recording = command["on"]
+                self._records.record(command["recorders"])
+            case "records":
+                return await self._write_records(command["recorder"], fds[0])
             case "close":
                 await self._server.close(command["grace"])
         return None
 
-    def _emit(self, record: dict[str, Any]) -> None:
-        if self._recording or record.get("event") in ALWAYS:
-            self._send({"record": record})
+    async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
+        """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""
+        with os.fdopen(fd, "w") as file:
+            records, lost = self._records.since(recorder)
+            for start in range(0, len(records), _LINES):
+                file.writelines(f"{json.dumps(record)}\n" for record in records[start : start + _LINES])
+                await asyncio.sleep(0)
+        return {"count": len(records), "lost": lost}
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -7,63 +7,109 @@ drops what comes from elsewhere; id and question are compared here (RFC 5452 sec
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
+from collections.abc import Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
 from emulab.servers.dns.cache import Key
 from emulab.servers.dns.config import Address
+from emulab.servers.dns.reporter import Exchange, Reporter
 from emulab.servers.dns.wire import Response
 
 
-def _verified(data: bytes, ident: int, key: Key) -> Response:
-    """The response, if it is one to this question; only errors may come without a question."""
-    response = wire.parse_response(data)
-    same = response.question == (key.name, key.rtype, wire.CLASS_IN)
-    if response.id != ident or not (same or (not response.question and response.rcode != wire.NOERROR)):
-        raise PeerError("the answer is to another question")
-    return response
+class _Question:
+    """One question to one server, which may be asked over UDP and then over TCP."""
+
+    def __init__(self, server: Address, key: Key, edns: bool) -> None:
+        self._server = server
+        self._key = key
+        self.ident = secrets.randbelow(0x10000)
+        self._message = wire.pack_question(self.ident, key.name, key.rtype, do=key.do, edns=edns)
+
+    async def ask(self, stream: bool, timeout: float, exchange: Exchange | None) -> Response:
+        """The answer within `timeout` seconds. Raises TimeoutError, OSError or PeerError."""
+        try:
+            async with asyncio.timeout(timeout):
+                response = await (self._over_tcp(exchange) if stream else self._over_udp(exchange))
+        except (OSError, PeerError) as error:  # TimeoutError is an OSError
+            if exchange is not None:
+                exchange.failed(_reason(error, timeout))
+            raise
+        if exchange is not None:
+            exchange.answered(response)
+        return response
+
+    async def _over_udp(self, exchange: Exchange | None) -> Response:
+        family = socket.AF_INET6 if ":" in self._server[0] else socket.AF_INET
+        loop = asyncio.get_running_loop()
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            sock.connect(self._server)
+            if exchange is not None:
+                exchange.sent(sock.getsockname())
+            await loop.sock_sendall(sock, self._message)
+            while True:
+                data = await loop.sock_recv(sock, wire.TCP_LIMIT)
+                try:
+                    return self._verified(data)
+                except PeerError:
+                    continue  # a forger may be first; the true answer may still come
+
+    async def _over_tcp(self, exchange: Exchange | None) -> Response:
+        reader, writer = await asyncio.open_connection(*self._server)
+        try:
+            if exchange is not None:
+                exchange.sent(writer.get_extra_info("sockname"))
+            writer.write(len(self._message).to_bytes(2, "big") + self._message)
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            return self._verified(await reader.readexactly(length))
+        except asyncio.IncompleteReadError:
+            raise PeerError("the server closed the connection before its answer") from None
+        finally:
+            writer.close()
+
+    def _verified(self, data: bytes) -> Response:
+        """The response, if it is one to this question; only errors may come without a question."""
+        response = wire.parse_response(data)
+        same = response.question == (self._key.name, self._key.rtype, wire.CLASS_IN)
+        if response.id != self.ident or not (
+            same or (not response.question and response.rcode != wire.NOERROR)
+        ):
+            raise PeerError("the answer is to another question")
+        return response
 
 
-async def ask(server: Address, key: Key, timeout: float, *, edns: bool = True) -> Response:
+async def ask(
+    server: Address,
+    key: Key,
+    timeout: float,
+    clients: Sequence[str] = (),
+    *,
+    reporter: Reporter | None = None,
+    edns: bool = True,
+) -> Response:
     """One recursive question to one server; `timeout` seconds for UDP, and as many again for TCP.
 
-    Raises TimeoutError, OSError (nobody there) or PeerError (a broken answer over TCP).
+    `reporter` tells of it, and of the `clients` that wait for it. Raises TimeoutError, OSError (nobody there)
+    or PeerError (a broken answer over TCP).
     """
-    ident = secrets.randbelow(0x10000)
-    message = wire.pack_question(ident, key.name, key.rtype, do=key.do, edns=edns)
-    async with asyncio.timeout(timeout):
-        response = await _over_udp(server, message, ident, key)
-    if response.flags & wire.TC:
-        async with asyncio.timeout(timeout):
-            response = await _over_tcp(server, message, ident, key)
+    question = _Question(server, key, edns)
+    for stream in (False, True):
+        exchange = reporter.exchange(server, key, question.ident, stream, clients) if reporter else None
+        response = await question.ask(stream, timeout, exchange)
+        if not response.flags & wire.TC:
+            break
     if edns and response.rcode in (wire.FORMERR, wire.NOTIMP) and not response.answer:
-        return await ask(server, key, timeout, edns=False)  # older than EDNS (RFC 6891 section 6.2.2)
+        # older than EDNS (RFC 6891 section 6.2.2)
+        return await ask(server, key, timeout, clients, reporter=reporter, edns=False)
     return response
 
 
-async def _over_udp(server: Address, message: bytes, ident: int, key: Key) -> Response:
-    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-    loop = asyncio.get_running_loop()
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        sock.connect(server)
-        await loop.sock_sendall(sock, message)
-        while True:
-            data = await loop.sock_recv(sock, wire.TCP_LIMIT)
-            try:
-                return _verified(data, ident, key)
-            except PeerError:
-                continue  # a forger may be first; the true answer may still come
-
-
-async def _over_tcp(server: Address, message: bytes, ident: int, key: Key) -> Response:
-    reader, writer = await asyncio.open_connection(*server)
-    try:
-        writer.write(len(message).to_bytes(2, "big") + message)
-        length = int.from_bytes(await reader.readexactly(2), "big")
-        return _verified(await reader.readexactly(length), ident, key)
-    except asyncio.IncompleteReadError:
-        raise PeerError("the server closed the connection before its answer") from None
-    finally:
-        writer.close()
+def _reason(error: OSError | PeerError, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error)

@@ -6,11 +6,12 @@
      "forward": null,
      "cache": {"max_ttl": 3600, "min_ttl": 0, "negative_ttl": 30, "size": 10000},
      "recursion": false, "soa": {"minimum": 5},
-     "upstream": {"timeout": 1.0, "tries": 2}, "tcp_idle": 10.0, "events_per_second": 1000}
+     "upstream": {"timeout": 1.0, "tries": 2}, "tcp_idle": 10.0, "events_per_second": 10000}
 
 Only `listen` must be there. `clients` are the source networks that see the zone, null for everyone. Without
 `forward` the server refuses what lies outside its zones. TTLs and times are in seconds.
-`events_per_second` bounds how many questions are told through `emit`; the rest are counted only.
+`events_per_second` bounds how many queries and exchanges are told while someone records; the rest are
+counted only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     recursion: bool = False
     tcp_idle: float = 10.0
-    events: int = 1000
+    events: int = 10_000
 
 
 def parse_address(text: str, port: int = 53) -> Address:
@@ -81,7 +82,7 @@ def parse(config: Config, before: Settings) -> Settings:
             limits=limits,
             recursion=bool(config.get("recursion", bool(servers))),
             tcp_idle=float(config.get("tcp_idle", 10.0)),
-            events=int(config.get("events_per_second", 1000)),
+            events=int(config.get("events_per_second", 10_000)),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"DNS configuration: {error!r}") from None

@@ -12,7 +12,7 @@ from emulab.servers.dns.cache import Entry, Key
 from emulab.servers.dns.config import Address, Upstream
 from emulab.servers.dns.wire import Response
 
-Ask = Callable[[Address, Key, float], Awaitable[Response]]
+Ask = Callable[[Address, Key, float, Sequence[str]], Awaitable[Response]]
 Learn = Callable[[Key, Response, float], Entry]
 
 MAX_IN_FLIGHT = 2000
@@ -30,40 +30,42 @@ class Forwarder:
         self._ask = ask
         self._clock = clock
         self._failed: dict[Address, float] = {}
-        self._in_flight: dict[tuple[Upstream, Key], asyncio.Task[Entry | None]] = {}
+        self._in_flight: dict[tuple[Upstream, Key], tuple[asyncio.Task[Entry | None], list[str]]] = {}
         self.exchanges = 0
         self.failures = 0
 
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    async def fetch(self, upstream: Upstream, key: Key, learn: Learn) -> Entry | None:
+    async def fetch(self, upstream: Upstream, key: Key, learn: Learn, client: str = "") -> Entry | None:
         """What `upstream` says, once for all who ask meanwhile; `learn` makes the entry of it.
 
-        None when no server gave an answer or too much is in flight.
+        `client` is told of as one who waits for it. None when no server gave an answer or too much is in flight.
         """
-        task = self._in_flight.get((upstream, key))
+        task, clients = self._in_flight.get((upstream, key), (None, []))
+        if client:
+            clients.append(client)
         if task is None:
             if len(self._in_flight) >= MAX_IN_FLIGHT:
                 return None
-            task = asyncio.get_running_loop().create_task(self._fetch(upstream, key, learn))
-            self._in_flight[upstream, key] = task
+            task = asyncio.get_running_loop().create_task(self._fetch(upstream, key, learn, clients))
+            self._in_flight[upstream, key] = task, clients
             task.add_done_callback(lambda _: self._in_flight.pop((upstream, key), None))
         return await asyncio.shield(task)  # one who stops waiting doesn't take the answer from the others
 
     def cancel(self) -> None:
         """Gives up everything in flight."""
-        for task in list(self._in_flight.values()):
+        for task, _ in list(self._in_flight.values()):
             task.cancel()
 
-    async def _fetch(self, upstream: Upstream, key: Key, learn: Learn) -> Entry | None:
+    async def _fetch(self, upstream: Upstream, key: Key, learn: Learn, clients: list[str]) -> Entry | None:
         """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
         last: Response | None = None
         for _ in range(upstream.tries):
             for server in self._order(upstream.servers, self._clock()):
                 self.exchanges += 1
                 try:
-                    response = await self._ask(server, key, upstream.timeout)
+                    response = await self._ask(server, key, upstream.timeout, clients)
                 except (TimeoutError, OSError, PeerError):
                     self.failures += 1
                     self._failed[server] = self._clock()

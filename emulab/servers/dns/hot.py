@@ -17,15 +17,13 @@ _OVERHEAD = 500  # octets that an entry takes besides its query and answer, roug
 
 
 class Hot:
-    """The answers to one query, one a rotation, each without its id; and what a report needs to know."""
+    """The answers to one query, one a rotation, each without its id; and what is counted and told of them."""
 
-    __slots__ = ("cache", "query", "rcode", "ttl", "turn", "until", "wires")
+    __slots__ = ("cache", "query", "rcode", "turn", "until", "wires")
 
-    def __init__(
-        self, query: Query, rcode: int, cache: str, ttl: int | None, until: float, turns: int
-    ) -> None:
+    def __init__(self, query: Query, rcode: int, cache: str, until: float, turns: int) -> None:
         self.query = query
-        self.rcode, self.cache, self.ttl = rcode, cache, ttl
+        self.rcode, self.cache = rcode, cache
         self.until = until
         self.wires: list[bytes | None] = [None] * turns
         self.turn = 0

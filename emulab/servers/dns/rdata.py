@@ -71,6 +71,11 @@ def _strings(text: str) -> list[bytes]:
     return [raw[at : at + 255] for at in range(0, len(raw), 255)] or [b""]
 
 
+def to_text(data: Any) -> str:
+    """Record data as people read it, names with their last dot."""
+    return str(data.toZone())
+
+
 def target(data: Any) -> Name:
     """The name that CNAME, NS, PTR, MX or SRV data leads to, in lower case."""
     return lower((data.target if isinstance(data, dnslib.SRV) else data.label).label)

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from emulab.servers.base import Emit
-from emulab.servers.dns import wire
+from emulab.servers.dns import client, wire
 from emulab.servers.dns.cache import Cache
 from emulab.servers.dns.config import Settings
 from emulab.servers.dns.engine import Engine, Forward, Solved
@@ -40,8 +41,9 @@ class Responder:
 
     def __init__(self, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._emit = emit
         self._reporter = Reporter(emit)
-        self._forwarder = Forwarder(clock=clock)
+        self._forwarder = Forwarder(partial(client.ask, reporter=self._reporter), clock)
         self._waiting: set[asyncio.Task[None]] = set()
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = 0
@@ -79,9 +81,9 @@ class Responder:
                 self._rcodes[hot.rcode] += 1
                 if hot.cache:
                     self._hits += 1
-                if self._reporter.budget:
+                if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
-                    self._reporter.answer(told, hot.rcode, hot.cache, hot.ttl)
+                    self._reporter.answer(told, found, hot.cache)
                 return packet[:2] + found
         try:
             query = wire.parse_query(packet)
@@ -110,8 +112,9 @@ class Responder:
     async def _forward(self, asked: _Asked, step: Solved | Forward, respond: Respond) -> None:
         """Asks upstream as often as the chain of aliases needs it, then answers."""
         engine, upstream = self._engine, self._settings.upstream
+        who = asked.told["client"] if asked.told else ""
         while isinstance(step, Forward):
-            entry = await self._forwarder.fetch(upstream, step.key, engine.cache.put)
+            entry = await self._forwarder.fetch(upstream, step.key, engine.cache.put, who)
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
 
@@ -121,13 +124,12 @@ class Responder:
         limit = wire.TCP_LIMIT if asked.stream else query.size
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
-        ttl = min((record.ttl for record in reply.answer or reply.authority), default=None)
-        self._reporter.answer(asked.told, reply.rcode, solved.cache, ttl)
+        self._reporter.answer(asked.told, packed[2:], solved.cache)
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
         ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
             hit = "hit" if solved.cache else ""
-            hot = Hot(query, reply.rcode, hit, ttl, solved.until, solved.turns)
+            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns)
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 

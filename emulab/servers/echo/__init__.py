@@ -10,6 +10,11 @@ Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, â
 * `connection` one TCP connection: order, flow control, ending
 * `datagrams` UDP
 * `server` listeners, identities, draining
+
+Records, both with namespace, pod, client and local:
+
+    request   method, path, status, duration_us; told when the answer has been written
+    datagram  size, in octets
 """
 
 from __future__ import annotations

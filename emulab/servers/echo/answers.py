@@ -29,6 +29,7 @@ _HIDDEN = ("Host", "Transfer-Encoding", "Trailer")
 class Identity(NamedTuple):
     """Whom a listening socket stands in for."""
 
+    namespace: str
     pod: str
     facts: str  # the part of the JSON that is the same in every answer: `"namespace": …, "port": 80`
 
@@ -56,7 +57,7 @@ def identity_of(address: str, port: int, known: Mapping[str, Any]) -> Identity:
         "podIP": known.get("podIP", address),
         "port": port,
     }
-    return Identity(facts["pod"], _encode(facts)[1:-1])
+    return Identity(facts["namespace"], facts["pod"], _encode(facts)[1:-1])
 
 
 def answer(request: Request, identity: Identity, client: str) -> Answer:

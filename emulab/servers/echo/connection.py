@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from emulab.servers.echo.answers import Answer, answer, refusal, render
 from emulab.servers.echo.request import Request, RequestReader, websocket_problem
@@ -27,6 +27,12 @@ FRESH = 2.0  # seconds that a connection without a request yet keeps when its li
 _WAITING_LIMIT = 16  # requests behind a slow one before the socket isn't read any more
 _BLOCK = bytes(64 * 1024)
 _TURN = 2**20  # bytes of a stream to write before other connections get their turn
+
+
+def endpoint(name: Any) -> str:
+    """A socket's name as `10.0.0.1:80` or `[fd00::1]:80`."""
+    host, port = name[:2] if name else ("", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Connection(asyncio.Protocol):
@@ -67,8 +73,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername") or ("", 0)
-        self._client = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        self._client = endpoint(transport.get_extra_info("peername"))
         self._listener.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -85,7 +90,7 @@ class Connection(asyncio.Protocol):
             self._exchange(data)
             return
         self._reader.feed(data)
-        if self._listener.hub.access_log:
+        if self._listener.hub.emit.wanted:
             now = time.perf_counter()
             for request in self._reader.requests:
                 request.arrived = request.arrived or now
@@ -274,13 +279,15 @@ class Connection(asyncio.Protocol):
         self._linger()
 
     def _record(self, method: str, path: str, status: int, arrived: float) -> None:
-        hub = self._listener.hub
-        if hub.access_log:
+        hub, identity = self._listener.hub, self._listener.identity
+        if hub.emit.wanted:
             hub.emit(
                 {
                     "event": "request",
-                    "pod": self._listener.identity.pod,
+                    "namespace": identity.namespace,
+                    "pod": identity.pod,
                     "client": self._client,
+                    "local": endpoint(self._transport.get_extra_info("sockname")),
                     "method": method,
                     "path": path,
                     "status": status,

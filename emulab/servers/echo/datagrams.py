@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
+
+from emulab.servers.base import Emit
+from emulab.servers.echo.answers import Identity
+from emulab.servers.echo.connection import endpoint
 
 _BURST = 64  # datagrams to answer before other sockets get their turn
 _buffer = bytearray(65536)  # one for all sockets: it is read and sent again before anyone else runs
@@ -12,11 +17,15 @@ _buffer = bytearray(65536)  # one for all sockets: it is read and sent again bef
 class DatagramEcho:
     """One UDP socket. A datagram that cannot be sent back at once is lost, as UDP may."""
 
-    __slots__ = ("_loop", "_socket", "datagrams")
+    __slots__ = ("_emit", "_local", "_loop", "_socket", "datagrams", "identity")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, local: str, identity: Identity, emit: Emit) -> None:
+        """`local` is the address for records: the socket may be bound to all of them."""
         self._loop = asyncio.get_running_loop()
         self._socket = sock
+        self._emit = emit
+        self._local = local
+        self.identity = identity
         self.datagrams = 0
         sock.setblocking(False)
         # Not a datagram endpoint: asyncio's does not send empty datagrams before Python 3.13.
@@ -29,10 +38,24 @@ class DatagramEcho:
             except OSError:  # EAGAIN; or an ICMP error about an earlier answer, which concerns nobody
                 return
             self.datagrams += 1
+            if self._emit.wanted:
+                self._tell(sender, size)
             try:
                 self._socket.sendto(memoryview(_buffer)[:size], sender)
             except OSError:
                 continue
+
+    def _tell(self, sender: Any, size: int) -> None:
+        self._emit(
+            {
+                "event": "datagram",
+                "namespace": self.identity.namespace,
+                "pod": self.identity.pod,
+                "client": endpoint(sender),
+                "local": self._local,
+                "size": size,
+            }
+        )
 
     def close(self) -> None:
         """Closes the socket; what waits in it is lost."""

@@ -49,7 +49,7 @@ class Request:
         self.body_bytes = 0
         self.keep_alive = True
         self.websocket = False
-        self.arrived = 0.0  # seconds of the connection's clock; for the access log alone
+        self.arrived = 0.0  # seconds of the connection's clock; for records alone
 
     def first(self, name: str) -> str:
         """The first value of a header, or the empty string."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from emulab.servers.base import Config, Emit, parse_socket_key
 from emulab.servers.echo.answers import Identity, identity_of
-from emulab.servers.echo.connection import Connection
+from emulab.servers.echo.connection import Connection, endpoint
 from emulab.servers.echo.datagrams import DatagramEcho
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
@@ -18,11 +18,10 @@ _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.s
 class Hub:
     """What all listeners share."""
 
-    __slots__ = ("access_log", "connections", "emit", "quiet", "requests")
+    __slots__ = ("connections", "emit", "quiet", "requests")
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
-        self.access_log = False
         self.requests = 0
         self.connections: set[Connection] = set()
         self.quiet: asyncio.Event | None = None  # set once no connection is left, if someone waits
@@ -90,7 +89,6 @@ class EchoServer:
         identities: by address, or by a socket's key where pods share an address: `namespace`, `pod`, `node`,
             `podIP` and `ports`, which names by port the `service` and `ingress` to tell.
         draining: keys of TCP sockets whose connections are to go elsewhere; they go on accepting.
-        access_log: whether every request is told through `emit`.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -119,22 +117,23 @@ class EchoServer:
         for key, sock in sockets.items():
             if key not in wanted:
                 sock.close()
-        self._hub.access_log = bool(config.get("access_log"))
         draining = frozenset(config.get("draining", ()))
         identities = config.get("identities", {})
+        hub = self._hub
         for key, (protocol, address, port) in wanted.items():
+            identity = identity_of(address, port, identities.get(key) or identities.get(address, {}))
             if protocol == "udp":
                 if key in sockets:
-                    self._udp[key] = DatagramEcho(sockets[key])
+                    self._udp[key] = DatagramEcho(sockets[key], endpoint((address, port)), identity, hub.emit)
+                self._udp[key].identity = identity
                 continue
-            identity = identity_of(address, port, identities.get(key) or identities.get(address, {}))
             listener = self._tcp.get(key)
             if listener is not None:
                 if listener.identity != identity:
                     listener.identity = identity
                 listener.drain(key in draining)
                 continue
-            listener = Listener(self._hub, identity, key in draining)
+            listener = Listener(hub, identity, key in draining)
             await listener.open(sockets[key])
             self._tcp[key] = listener
 

@@ -16,7 +16,21 @@ Bytes take this way, and every step but the shells is sans-I/O:
 
 `routes` decides who gets a request, `headers` what becomes of its fields, `pages` holds the answers of
 our own, `tunnel` takes over after a 101, `tls` finds certificates, `context` is what connections share,
-`server` listens and reconfigures. Records: `proxy-accept`, `proxy-connect`, `request`, `error`.
+`server` listens and reconfigures.
+
+Records; all but `error` have client and local, the two ends of the client's connection:
+
+    proxy-accept    tls; at the time of the accept, though told after the TLS handshake
+    tls             version, cipher, server_name (SNI), certificate: the names it is for, or `fake`
+    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, the rule
+    upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
+    request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
+                    `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
+                    the rule
+    error           message: a certificate that can't be used
+
+The rule is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty when none matched. The
+default upstream's is `default backend`.
 """
 
 from __future__ import annotations

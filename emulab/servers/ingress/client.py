@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from time import perf_counter
-from typing import cast
+from time import perf_counter, time_ns
+from typing import Any, cast
 
 from emulab.errors import PeerError
 from emulab.servers.ingress import pages
@@ -23,7 +23,7 @@ from emulab.servers.ingress.context import Context
 from emulab.servers.ingress.framing import Body
 from emulab.servers.ingress.headers import forwarding_lines
 from emulab.servers.ingress.request import BadRequest, RequestHead, RequestReader
-from emulab.servers.ingress.routes import Rule
+from emulab.servers.ingress.routes import NO_RULE, Rule
 from emulab.servers.ingress.upstream import Upstream, format_address
 
 KEEP_MAX = 65536
@@ -45,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
     """The protocol of a client's connection, but for what lies upstream."""
 
     __slots__ = (
+        "_accepted",
         "_answered",
         "_body",
         "_context",
@@ -56,6 +57,7 @@ class ClientConnection(asyncio.Protocol):
         "_keep",
         "_kept",
         "_kept_size",
+        "_local",
         "_loop",
         "_options",
         "_port",
@@ -81,6 +83,8 @@ class ClientConnection(asyncio.Protocol):
         self._context = context
         self._options = context.snapshot.options
         self._scheme = "https" if tls else "http"
+        # The loop makes the protocol when it accepts, and tells of the connection after the TLS handshake.
+        self._accepted = time_ns() if context.emit.wanted else 0
         self._reader = RequestReader()
         self._state = HEAD
         self._held = b""
@@ -108,11 +112,11 @@ class ClientConnection(asyncio.Protocol):
         """Takes a piece of the request's body."""
         raise NotImplementedError
 
-    def _try_failed(self, status: int, *, untouched: bool, sent: bool = True) -> None:
+    def _try_failed(self, status: int, why: str, *, untouched: bool, sent: bool = True) -> None:
         """The upstream didn't answer in time."""
         raise NotImplementedError
 
-    def _end_short(self) -> None:
+    def _end_short(self, why: str) -> None:
         """Ends a response that can't be completed."""
         raise NotImplementedError
 
@@ -127,6 +131,7 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
         self.name = format_address(peer)
+        self._local = format_address(local)
         self.address = peer[0] if peer else ""
         # ingress-nginx tells 443 for TLS whatever port it listens on inside its pod.
         self._port = "443" if self._scheme == "https" else str(local[1] if local else 80)
@@ -136,14 +141,27 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = context.clock() + self._options.header_timeout
         context.clients.add(self)
         context.counters.accepted += 1
-        context.emit({"event": "proxy-accept", "client": self.name, "local": format_address(local)})
+        if context.emit.wanted:
+            self._tell_accepted()
         if context.closing:
             self.transport.close()
+
+    def _tell_accepted(self) -> None:
+        secure = self.transport.get_extra_info("ssl_object")
+        time = {"time": self._accepted} if self._accepted else {}
+        self._tell("proxy-accept", tls=secure is not None, **time)
+        if secure is not None:
+            self._tell("tls", **self._context.certificates.told(secure))
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        """Tells of this connection. Who calls this for every request asks `emit.wanted` first."""
+        common = {"event": event, "client": self.name, "local": self._local}
+        self._context.emit({**common, **fields})
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.clients.discard(self)
         if self._head is not None and not self._answered:
-            self._record(CLIENT_CLOSED)
+            self._record(CLIENT_CLOSED, "", "client closed the connection")
         self._detach()
         self._context.left()
 
@@ -183,10 +201,11 @@ class ClientConnection(asyncio.Protocol):
         elif self._state == HEAD or self._answered:
             self.transport.close()
         elif self._state == BODY and not (upstream is not None and upstream.write_paused):
-            self._fail(408)
+            self._fail(408, f"client sent no more of the body for {self._options.body_timeout:g} s")
         elif upstream is not None:
             upstream.drop()
-            self._try_failed(504, untouched=not upstream.touched)
+            why = f"upstream timed out: no answer within {self._options.read_timeout:g} s"
+            self._try_failed(504, why, untouched=not upstream.touched)
 
     def data_received(self, data: bytes) -> None:
         if self._held:
@@ -205,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
             head = self._reader.feed(data)
         except BadRequest as error:
             self._begin(RequestHead())
-            self._fail(error.status)
+            self._fail(error.status, str(error))
             return
         if head is not None:
             self._begin(head)
@@ -235,8 +254,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._context.clock() + self._options.body_timeout
         try:
             piece, rest = body.feed(data)
-        except PeerError:
-            self._fail(400)
+        except PeerError as error:
+            self._fail(400, str(error))
             return
         self._received += len(piece)
         if body.done:
@@ -247,7 +266,7 @@ class ClientConnection(asyncio.Protocol):
             limit = self._options.client_max_body
             if limit and self._received > limit:
                 self._body = body  # what is left of it is not a request
-                self._fail(413)
+                self._fail(413, f"request body is larger than {limit} bytes")
                 return
             self._pass_body(piece, body.done)
         elif body.done:
@@ -283,14 +302,14 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self.transport.pause_reading()
 
-    def _fail(self, status: int, location: bytes = b"") -> None:
-        """Answers with a page of our own, if there is still a place for it."""
+    def _fail(self, status: int, why: str, location: bytes = b"") -> None:
+        """Answers with a page of our own, if there is still a place for it; `why` is for records."""
         self._detach()
         head = self._head
         if head is None or self._answered or self.transport.is_closing():
             return
         if self._head_sent:
-            self._end_short()
+            self._end_short(why)
             return
         pending = self._body is not None
         close = not self._keep or status in pages.CLOSING or (pending and head.expect)
@@ -305,7 +324,7 @@ class ClientConnection(asyncio.Protocol):
             )
         )
         self._context.counters.errors += 1
-        self._record(status)
+        self._record(status, "ingress", why)
         if close and (pending or status in pages.CLOSING):
             self._linger()
         elif close:
@@ -345,20 +364,23 @@ class ClientConnection(asyncio.Protocol):
         self._read_head(data)
         self._flow()
 
-    def _record(self, status: int) -> None:
+    def _record(self, status: int, answered_by: str = "upstream", reason: str = "") -> None:
+        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         head = self._head
         assert head is not None
         self._answered = True
-        self._context.emit(
-            {
-                "event": "request",
-                "client": self.name,
-                "method": head.method.decode("latin-1"),
-                "host": (head.host or b"").decode("latin-1"),
-                "path": head.target.decode("latin-1"),
-                "status": pages.wire_status(status),
-                "upstream": self._server,
-                "duration_us": (perf_counter() - self._started) * 1e6,
-                "rule": self._rule.origin if self._rule is not None else "",
-            }
-        )
+        rule = self._rule or NO_RULE
+        if self._context.emit.wanted:
+            self._tell(
+                "request",
+                method=head.method.decode("latin-1"),
+                host=(head.host or b"").decode("latin-1"),
+                path=head.target.decode("latin-1"),
+                status=pages.wire_status(status),
+                upstream=self._server,
+                upstream_name=rule.upstream,
+                duration_us=(perf_counter() - self._started) * 1e6,
+                answered_by=answered_by,
+                reason=reason,
+                **rule.told(),
+            )

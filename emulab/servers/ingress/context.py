@@ -12,6 +12,7 @@ from typing import Protocol
 from emulab.servers.base import Emit
 from emulab.servers.ingress.config import Snapshot
 from emulab.servers.ingress.headers import DateLine
+from emulab.servers.ingress.tls import CertificateStore
 from emulab.servers.ingress.upstream import Pool
 
 
@@ -57,6 +58,7 @@ class Context:
     def __init__(self, emit: Emit, snapshot: Snapshot) -> None:
         self.emit = emit
         self.snapshot = snapshot
+        self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
         self.counters = Counters()
         self.pool = Pool(self.clock)

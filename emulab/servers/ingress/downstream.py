@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from typing import Any
 
 from emulab.errors import PeerError
 from emulab.servers.ingress.client import KEEP_MAX, WAIT, ClientConnection
@@ -30,7 +31,7 @@ from emulab.servers.ingress.config import Group
 from emulab.servers.ingress.context import Context
 from emulab.servers.ingress.framing import LAST_CHUNK, chunk
 from emulab.servers.ingress.request import RequestHead
-from emulab.servers.ingress.routes import without_port
+from emulab.servers.ingress.routes import NO_RULE, without_port
 from emulab.servers.ingress.tunnel import Tunnel
 from emulab.servers.ingress.upstream import Upstream
 
@@ -43,10 +44,11 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 class Downstream(ClientConnection):
     """A client's connection, whole."""
 
-    __slots__ = ("_chunked", "_connecting", "_freshened", "_group", "_status", "_tries")
+    __slots__ = ("_attempt", "_chunked", "_connecting", "_freshened", "_group", "_status", "_tries")
 
     def __init__(self, context: Context, tls: bool) -> None:
         super().__init__(context, tls)
+        self._attempt = 0  # number of the present try, stale connections included
         self._connecting: asyncio.Task[None] | None = None
         self._group = Group("", ())
         self._chunked = False  # whether the response goes out in chunks
@@ -58,35 +60,35 @@ class Downstream(ClientConnection):
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
         snapshot, options = self._context.snapshot, self._options
         if head.method in _REFUSED_METHODS:
-            return self._fail(405)
+            return self._fail(405, "method not allowed")
         if not head.target.startswith(b"/") and not self._absolute(head):
-            return self._fail(400)
+            return self._fail(400, "malformed request target")
         try:
             # nginx's name for its default server stands in for a Host that HTTP/1.0 needn't send.
             host = head.host if head.host is not None else b"_"
             rule = self._rule = snapshot.routes.match(host, head.target)
-        except PeerError:
-            return self._fail(400)
+        except PeerError as error:
+            return self._fail(400, str(error))
         forwarding, scheme = self._forwarding, self._scheme
         if options.trust_forwarded:
             host = head.forwarded_host.split(b",")[0].strip() or host
             forwarding, scheme = trusted_forwarding(head, self.address, self._port, self._scheme)
         if options.client_max_body and head.length and head.length > options.client_max_body:
-            return self._fail(413)
+            return self._fail(413, f"request body is larger than {options.client_max_body} bytes")
         if rule is None:
-            return self._fail(404)
+            return self._fail(404, "no rule matches")
         if rule.ssl_redirect and scheme == "http":
             location = b"https://%b%b" % (without_port(host), head.target)
-            return self._fail(308, location)
+            return self._fail(308, "the rule redirects to https", location)
         group = snapshot.groups.get(rule.upstream)
         if group is None or not group.servers:
-            return self._fail(503)
+            return self._fail(503, "no endpoints")
         if head.expect and self._body is not None:
             self.transport.write(CONTINUE)
             head.expect = False
         out = upstream_request(head, host, forwarding, self._context.request_id())
         self._kept, self._kept_size = [out], 0
-        self._freshened, self._tries = False, TRIES
+        self._freshened, self._tries, self._attempt = False, TRIES, 0
         self._connect(group)
         return None
 
@@ -119,6 +121,7 @@ class Downstream(ClientConnection):
 
     def _connect(self, group: Group) -> None:
         self._group = group
+        self._attempt += 1
         address = group.pick()
         upstream = self._context.pool.take(address)
         if upstream is not None:
@@ -138,9 +141,9 @@ class Downstream(ClientConnection):
         self._connecting = None
         self._send(upstream)
 
-    def connect_failed(self, timed_out: bool) -> None:
+    def connect_failed(self, why: str, timed_out: bool) -> None:
         self._connecting = None
-        self._try_failed(504 if timed_out else 502, untouched=True, sent=False)
+        self._try_failed(504 if timed_out else 502, why, untouched=True, sent=False)
 
     def _send(self, upstream: Upstream) -> None:
         head, kept, context = self._head, self._kept, self._context
@@ -157,16 +160,18 @@ class Downstream(ClientConnection):
         self.deadline = context.clock() + seconds
         if not self._reading:
             self._flow()
-        context.emit(
-            {
-                "event": "proxy-connect",
-                "client": self.name,
-                "upstream_source": upstream.source,
-                "upstream": upstream.address,
-                "upstream_name": self._group.name,
-                "rule": self._rule.origin if self._rule is not None else "",
-                "reused": upstream.reused,
-            }
+        if context.emit.wanted:
+            self._tell_try("proxy-connect", upstream, reused=upstream.reused)
+
+    def _tell_try(self, event: str, upstream: Upstream | None, **fields: Any) -> None:
+        self._tell(
+            event,
+            upstream_source=upstream.source if upstream is not None else "",
+            upstream=self._server,
+            upstream_name=self._group.name,
+            attempt=self._attempt,
+            **fields,
+            **(self._rule or NO_RULE).told(),
         )
 
     def upstream_flow(self) -> None:
@@ -175,30 +180,40 @@ class Downstream(ClientConnection):
 
     def upstream_lost(self, upstream: Upstream, why: str, retry: bool) -> None:
         """The upstream's connection ended, or broke the rules, before the response was whole."""
-        self._try_failed(502, untouched=retry)
+        self._try_failed(502, why, untouched=retry)
 
-    def _try_failed(self, status: int, *, untouched: bool, sent: bool = True) -> None:
+    def _try_failed(self, status: int, why: str, *, untouched: bool, sent: bool = True) -> None:
         upstream, self._upstream = self._upstream, None
         head = self._head
         if head is None or self._answered:
             return
         if self._head_sent:
-            self._end_short()
+            self._tell_error(upstream, why, "the answer stays cut")
+            self._end_short(why)
             return
         repeatable = self._kept is not None and untouched
         if sent and head.method in _NOT_IDEMPOTENT:
             repeatable = False
         stale = status == 502 and upstream is not None and upstream.reused and not self._freshened
         if repeatable and stale and upstream is not None:
+            self._tell_error(upstream, why, "a new connection")
             self._freshened = True
+            self._attempt += 1
             self._context.counters.retries += 1
             self._open(upstream.address)
         elif repeatable and self._tries > 1:
+            self._tell_error(upstream, why, "another try")
             self._tries -= 1
             self._context.counters.retries += 1
             self._connect(self._group)
         else:
-            self._fail(status)
+            self._tell_error(upstream, why, f"answers {status}")
+            self._fail(status, why)
+
+    def _tell_error(self, upstream: Upstream | None, why: str, then: str) -> None:
+        """Tells of a try that failed; without a connection when it never came to one."""
+        if self._context.emit.wanted:
+            self._tell_try("upstream-error", upstream, reason=why, next=then)
 
     def response_progress(self, upstream: Upstream) -> None:
         """More of the response is there."""
@@ -256,7 +271,8 @@ class Downstream(ClientConnection):
         assert head is not None and reader.tunnel is not None
         if not head.upgrades or self._body is not None:
             upstream.drop()
-            self._try_failed(502, untouched=False)
+            why = "upstream changed the protocol, which was not asked for"
+            self._try_failed(502, why, untouched=False)
             return
         context = self._context
         self._upstream = upstream.owner = None
@@ -279,9 +295,9 @@ class Downstream(ClientConnection):
         if self._write_paused:
             upstream.transport.resume_reading()
 
-    def _end_short(self) -> None:
+    def _end_short(self, why: str) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
-        self._record(self._status)
+        self._record(self._status, "upstream", why)
         self.transport.close()
 
     def _detach(self) -> None:

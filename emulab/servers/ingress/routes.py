@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from emulab.errors import PeerError
 
@@ -38,6 +39,19 @@ class Rule:
     upstream: str
     origin: str = ""
     ssl_redirect: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """The rule in records; the path as it was written."""
+        return {
+            "rule": self.origin,
+            "rule_host": self.host,
+            "rule_path": self.path,
+            "rule_type": self.path_type,
+        }
+
+
+NO_RULE = Rule("", "", "", "")
+"""Stands in records for the rule of what no rule took."""
 
 
 def normalise_host(raw: bytes) -> str:

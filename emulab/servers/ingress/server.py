@@ -13,7 +13,6 @@ from emulab.servers.base import Config, Emit
 from emulab.servers.ingress.config import Options, Snapshot, parse
 from emulab.servers.ingress.context import Context
 from emulab.servers.ingress.downstream import Downstream
-from emulab.servers.ingress.tls import CertificateStore
 
 BACKLOG = 4096
 
@@ -31,14 +30,9 @@ class IngressServer:
     """An HTTP reverse proxy; see the package's docstring for its configuration."""
 
     def __init__(self, emit: Emit) -> None:
-        self._emit = emit
         self._context = Context(emit, parse({}, {}))
-        self._certificates = CertificateStore(self._tell)
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
-
-    def _tell(self, message: str) -> None:
-        self._emit({"event": "error", "message": message})
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
@@ -46,7 +40,7 @@ class IngressServer:
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
-        self._certificates.configure(snapshot.certificates)
+        self._context.certificates.configure(snapshot.certificates)
         self._context.snapshot = snapshot
         self._context.pool.configure(snapshot.options, snapshot.addresses)
         await self._listen(snapshot, sockets)
@@ -72,7 +66,7 @@ class IngressServer:
         server = await asyncio.get_running_loop().create_server(
             lambda: Downstream(context, tls),
             sock=sock.dup(),
-            ssl=self._certificates.base if tls else None,
+            ssl=context.certificates.base if tls else None,
             backlog=BACKLOG,
         )
         return Listener(sock, tls, server)

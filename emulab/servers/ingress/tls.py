@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from emulab.servers.ingress.config import Certificate
 
@@ -79,6 +81,8 @@ class CertificateStore:
         self._made: dict[Certificate, ssl.SSLContext | None] = {}
         self._names: dict[str, ssl.SSLContext] = {}
         self._base: ssl.SSLContext | None = None
+        # Servers aren't told it otherwise: `server_hostname` is for clients.
+        self._asked: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
 
     def configure(self, certificates: Iterable[Certificate]) -> None:
         """Replaces all certificates. Contexts of those that stay are kept, and their sessions with them."""
@@ -115,5 +119,18 @@ class CertificateStore:
         return self._base
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> None:
-        if name and (context := self.find(name)) is not None:
-            connection.context = context
+        if name:
+            self._asked[connection] = name
+            if (context := self.find(name)) is not None:
+                connection.context = context
+
+    def told(self, connection: ssl.SSLObject) -> dict[str, Any]:
+        """What records tell of a handshake; the certificate by the names it is for."""
+        used, cipher = connection.context, connection.cipher()
+        hosts = [host for one, context in self._made.items() if context is used for host in one.hosts]
+        return {
+            "version": connection.version() or "",
+            "cipher": cipher[0] if cipher else "",
+            "server_name": self._asked.get(connection, ""),
+            "certificate": "fake" if used is self._base else ", ".join(hosts),
+        }

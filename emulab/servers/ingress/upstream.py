@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -24,7 +25,7 @@ class Owner(Protocol):
     """What a request's side of the proxy hears from its upstream."""
 
     def connected(self, upstream: Upstream) -> None: ...
-    def connect_failed(self, timed_out: bool) -> None: ...
+    def connect_failed(self, why: str, timed_out: bool) -> None: ...
     def response_progress(self, upstream: Upstream) -> None: ...
     def upstream_lost(self, upstream: Upstream, why: str, retry: bool) -> None: ...
     def upstream_flow(self) -> None: ...
@@ -86,7 +87,7 @@ class Upstream(asyncio.Protocol):
             self.reader.feed(data, self.pool.options.response_head_max)
         except PeerError as error:
             self.drop()
-            owner.upstream_lost(self, str(error), False)
+            owner.upstream_lost(self, f"upstream's answer is malformed: {error}", False)
             return
         owner.response_progress(self)
 
@@ -98,7 +99,9 @@ class Upstream(asyncio.Protocol):
         if exc is None and self.reader.eof():
             owner.response_progress(self)
         else:
-            owner.upstream_lost(self, str(exc or "closed early"), not self.touched)
+            how = "ended" if exc is None else "reset"
+            when = "in its answer" if self.touched else "before it answered"
+            owner.upstream_lost(self, f"upstream {how} the connection {when}", not self.touched)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -156,9 +159,13 @@ class Pool:
             async with asyncio.timeout(self.options.connect_timeout):
                 _, upstream = await loop.create_connection(lambda: Upstream(self, address), host, port)
         except TimeoutError:
-            owner.connect_failed(True)
-        except OSError:
-            owner.connect_failed(False)
+            seconds = self.options.connect_timeout
+            owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
+        except ConnectionRefusedError:
+            owner.connect_failed("upstream refused the connection", False)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            owner.connect_failed(f"upstream can't be reached: {why}", False)
         else:
             self.opened += 1
             owner.connected(upstream)

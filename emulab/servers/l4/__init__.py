@@ -8,6 +8,15 @@ addresses and ports, never HTTP. A client that may not come in, or for whom no t
 * `udp` datagrams by client address
 * `health` active checks
 * `server` listeners and configuration
+
+Records; all but `health` have protocol, connection (its number joins them), client and local, the address
+listened on:
+
+    proxy-accept    nothing more
+    upstream-error  upstream, target, reason: a target that couldn't be reached; the next one is tried
+    proxy-connect   upstream_source, upstream, target, reason (of the pick, with the attempts before it)
+    drop            reason, and acl, the ranges, where these refused the client
+    health          frontend, target, address, healthy
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ class Acl:
         ValueError: a range is malformed. Host bits are forgiven, as iptables forgives them.
     """
 
-    __slots__ = ("_networks",)
+    __slots__ = ("_networks", "ranges")
 
     def __init__(self, ranges: Iterable[str] = ()) -> None:
         networks = [ipaddress.ip_network(text, strict=False) for text in ranges]
+        self.ranges = [str(network) for network in networks]
         # Integers: a check is two operations, and it is made for every connection.
         self._networks = [(n.version, int(n.netmask), int(n.network_address)) for n in networks]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emulab.servers.base import parse_socket_key
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.balance import STRATEGIES, HealthPolicy, Strategy, Target, endpoint
+
+NOT_ALLOWED = "source address not allowed"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,18 @@ class Frontend:
     def order(self, client: str) -> list[Target]:
         """The healthy targets in the order to try them for a client's address."""
         return self._strategy.order(self.targets, client)
+
+    def explain(self, healthy: int, failed: Sequence[str] = ()) -> str:
+        """Why a target was picked, in words: one of `healthy`, after others `failed`."""
+        reason = f"{self.spec.balance}, {healthy} of {len(self.targets)} targets healthy"
+        return f"{reason}, after {', '.join(failed)}" if failed else reason
+
+    def lament(self, failed: Sequence[str] = ()) -> str:
+        """Why there is no target, in words."""
+        if failed:
+            return f"no target answers: {', '.join(failed)}"
+        count = len(self.targets)
+        return f"no target is healthy: 0 of {count}" if count else "no target is configured"
 
     def status(self) -> dict[str, Any]:
         """State and counters, JSON-able."""

@@ -18,11 +18,11 @@ import asyncio
 import itertools
 import os
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from emulab.servers.base import Emit
 from emulab.servers.l4.balance import Target, endpoint
-from emulab.servers.l4.frontend import Frontend
+from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 from emulab.servers.l4.health import RESET_ON_CLOSE
 
 if TYPE_CHECKING:
@@ -133,16 +133,10 @@ class Session:
         self._who = endpoint(peer[0], peer[1])
         if not peer[0] or not self._frontend.allows(peer[0]):
             # The kernel has answered its SYN already; no byte is read or sent.
-            self._drop("source address not allowed")
+            self._drop(NOT_ALLOWED, acl=self._frontend.spec.acl.ranges)
             return
-        self._emit(
-            {
-                "event": "proxy-accept",
-                "connection": self.number,
-                "client": self._who,
-                "local": self._frontend.local,
-            }
-        )
+        if self._emit.wanted:
+            self._emit({"event": "proxy-accept", **self._common()})
         self._connecting = self._loop.create_task(self._connect(peer[0]))
 
     def count(self, half: Half, size: int) -> None:
@@ -194,28 +188,36 @@ class Session:
     async def _connect(self, client: str) -> None:
         """Connects to the first target that lets us, and joins the halves."""
         failed: list[str] = []
-        for target in self._frontend.order(client):
+        healthy = self._frontend.order(client)
+        for target in healthy:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     half = await self._reach(target)
-            except TimeoutError:
-                failed.append(f"{target.name} timed out")
-                continue
-            except OSError as error:
-                failed.append(f"{target.name} {os.strerror(error.errno) if error.errno else error}")
+            except OSError as error:  # TimeoutError is one
+                failed.append(self._fault(target, error))
                 continue
             self._connecting = None
-            self._join(half, target, failed)
+            self._join(half, target, len(healthy), failed)
             return
         self._connecting = None
-        self._drop(f"no target answers: {', '.join(failed)}" if failed else "no target is healthy")
+        self._drop(self._frontend.lament(failed))
+
+    def _fault(self, target: Target, error: OSError) -> str:
+        """Tells that a target couldn't be reached, and says it for those who come after it."""
+        why = "timed out" if isinstance(error, TimeoutError) else str(error)
+        if error.errno:
+            why = os.strerror(error.errno)
+        if self._emit.wanted:
+            fault = {"upstream": target.endpoint, "target": target.name, "reason": why}
+            self._emit({"event": "upstream-error", **self._common(), **fault})
+        return f"{target.name} {why}"
 
     async def _reach(self, target: Target) -> Half:
         half = Half(self)
         await self._loop.create_connection(lambda: half, target.address, target.port)
         return half
 
-    def _join(self, half: Half, target: Target, failed: list[str]) -> None:
+    def _join(self, half: Half, target: Target, healthy: int, failed: list[str]) -> None:
         if half.lost or self.client.lost:
             half.reset()
             self.client.reset()
@@ -223,19 +225,18 @@ class Session:
         self._upstream, self._target = half, target
         target.open += 1
         target.total += 1
-        source = half.transport.get_extra_info("sockname")
-        reason = self._frontend.spec.balance
-        self._emit(
-            {
-                "event": "proxy-connect",
-                "connection": self.number,
-                "client": self._who,
-                "upstream_source": endpoint(source[0], source[1]) if source else "",
-                "upstream": target.endpoint,
-                "target": target.name,
-                "reason": f"{reason}, after {', '.join(failed)}" if failed else reason,
-            }
-        )
+        if self._emit.wanted:
+            source = half.transport.get_extra_info("sockname")
+            self._emit(
+                {
+                    "event": "proxy-connect",
+                    **self._common(),
+                    "upstream_source": endpoint(source[0], source[1]) if source else "",
+                    "upstream": target.endpoint,
+                    "target": target.name,
+                    "reason": self._frontend.explain(healthy, failed),
+                }
+            )
         self._last = self._loop.time()
         # Both know their peer before a byte moves: writing can pause the other half at once.
         self.client.peer, half.peer = half, self.client
@@ -247,18 +248,20 @@ class Session:
         if self._idle:
             self._schedule()
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, **more: Any) -> None:
         self._frontend.dropped += 1
-        self._emit(
-            {
-                "event": "drop",
-                "connection": self.number,
-                "client": self._who,
-                "local": self._frontend.local,
-                "reason": reason,
-            }
-        )
+        if self._emit.wanted:
+            self._emit({"event": "drop", **self._common(), "reason": reason, **more})
         self.client.reset()
+
+    def _common(self) -> dict[str, Any]:
+        """What every record of this session says."""
+        return {
+            "protocol": "tcp",
+            "connection": self.number,
+            "client": self._who,
+            "local": self._frontend.local,
+        }
 
     def _schedule(self) -> None:
         """Sets the timer to what has to be looked at next."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections import OrderedDict
 from typing import Any
 
 from emulab.servers.base import Emit
 from emulab.servers.l4.balance import Target, endpoint
-from emulab.servers.l4.frontend import Frontend
+from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 
 IDLE_TIMEOUT = 30.0  # seconds, as conntrack's for UDP without replies
 FLOW_LIMIT = 8192  # flows of one frontend; beyond it the one idle for longest ends
@@ -102,25 +103,32 @@ class UdpProxy:
             flow.target.bytes_out += size
 
     def _begin(self, client: Any) -> _Flow | None:
-        who = endpoint(client[0], client[1])
-        number = next(_numbers)
-        if not self._frontend.allows(client[0]):
-            self._drop(who, "source address not allowed")
+        frontend = self._frontend
+        common = {
+            "protocol": "udp",
+            "connection": f"udp-{next(_numbers)}",
+            "client": endpoint(client[0], client[1]),
+            "local": frontend.local,
+        }
+        if not frontend.allows(client[0]):
+            self._drop(common, NOT_ALLOWED, acl=frontend.spec.acl.ranges)
             return None
-        common = {"connection": f"udp-{number}", "client": who}
-        for target in self._frontend.order(client[0]):
+        failed: list[str] = []
+        healthy = frontend.order(client[0])
+        for target in healthy:
             sock = socket.socket(
                 socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM
             )
             sock.setblocking(False)
             try:
                 sock.connect((target.address, target.port))
-            except OSError:  # no route to it
+            except OSError as error:  # no route to it
                 sock.close()
+                failed.append(f"{target.name} {os.strerror(error.errno or 0)}")
                 continue
             break
         else:
-            self._drop(who, "no target is healthy")
+            self._drop(common, frontend.lament(failed))
             return None
         while len(self._flows) >= FLOW_LIMIT:
             self._end(next(iter(self._flows)))
@@ -130,18 +138,19 @@ class UdpProxy:
         self._watch(client, flow)
         if self._timer is None:
             self._timer = self._loop.call_later(self._idle, self._expire)
-        self._emit({"event": "proxy-accept", **common, "local": self._frontend.local})
-        source = sock.getsockname()
-        self._emit(
-            {
-                "event": "proxy-connect",
-                **common,
-                "upstream_source": endpoint(source[0], source[1]),
-                "upstream": target.endpoint,
-                "target": target.name,
-                "reason": self._frontend.spec.balance,
-            }
-        )
+        if self._emit.wanted:
+            self._emit({"event": "proxy-accept", **common})
+            source = sock.getsockname()
+            self._emit(
+                {
+                    "event": "proxy-connect",
+                    **common,
+                    "upstream_source": endpoint(source[0], source[1]),
+                    "upstream": target.endpoint,
+                    "target": target.name,
+                    "reason": frontend.explain(len(healthy), failed),
+                }
+            )
         return flow
 
     def _watch(self, client: Any, flow: _Flow) -> None:
@@ -153,9 +162,10 @@ class UdpProxy:
     def _idle(self) -> float:
         return self._frontend.spec.idle_timeout or IDLE_TIMEOUT
 
-    def _drop(self, who: str, reason: str) -> None:
+    def _drop(self, common: dict[str, str], reason: str, **more: Any) -> None:
         self._frontend.dropped += 1
-        self._emit({"event": "drop", "client": who, "local": self._frontend.local, "reason": reason})
+        if self._emit.wanted:
+            self._emit({"event": "drop", **common, "reason": reason, **more})
 
     def _expire(self) -> None:
         now, idle = self._loop.time(), self._idle

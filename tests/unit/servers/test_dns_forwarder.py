@@ -32,8 +32,9 @@ class Script:
         self.release = asyncio.Event()
         self.release.set()
 
-    async def __call__(self, server, key, timeout):
+    async def __call__(self, server, key, timeout, clients):
         self.asked.append(server)
+        self.clients = clients
         await self.release.wait()
         said = self.says[server]
         if isinstance(said, Exception):
@@ -75,13 +76,19 @@ async def test_one_exchange_for_all_who_ask_the_same():
     script = Script({ONE: GOOD})
     script.release.clear()
     forwarder = Forwarder(script)
-    askers = [asyncio.ensure_future(fetch(forwarder, ONE)) for _ in range(5)]
+    askers = [
+        asyncio.ensure_future(
+            forwarder.fetch(Upstream((ONE,)), KEY, Cache().put, f"198.51.100.{number}:4000")
+        )
+        for number in range(5)
+    ]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     askers[0].cancel()  # the first to ask goes away; the others still get their answer
     script.release.set()
     entries = await asyncio.gather(*askers[1:])
     assert script.asked == [ONE] and all(entries) and len(forwarder) == 0
+    assert script.clients == [f"198.51.100.{number}:4000" for number in range(5)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import dnslib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server_records import Told
 
 from emulab.servers.dns import config, wire
 from emulab.servers.dns.responder import Responder
@@ -36,7 +37,7 @@ class Upstream(asyncio.DatagramProtocol):
 
 
 def configured(clock=lambda: 0.0, **rest) -> Responder:
-    responder = Responder(lambda record: None, clock)
+    responder = Responder(Told(), clock)
     given_ = {"listen": [], "events_per_second": 0, **rest}
     responder.configure(config.parse(given_, config.Settings()))
     return responder

@@ -11,6 +11,7 @@ import struct
 import dnslib
 import pytest
 import uvloop
+from server_records import Told
 
 from emulab.errors import UserError
 from emulab.servers.dns import client, create, names, rdata
@@ -51,8 +52,8 @@ class Running:
     """A server, where it listens, and what it told."""
 
     def __init__(self) -> None:
-        self.events: list[dict] = []
-        self.server = create(self.events.append)
+        self.events = Told()
+        self.server = create(self.events)
 
     async def configure(self, **config) -> None:
         given_ = {} if hasattr(self, "port") else sockets()
@@ -214,9 +215,12 @@ async def test_resolver_caches_and_reports():
         told = [
             (e["event"], e["question"], e.get("rcode"), e.get("cache"), e.get("ttl")) for e in resolver.events
         ]
-        asked = ("dns-query", "shop.example.com. A", None, None, None)
+        asked, forwarded = [
+            (name, "shop.example.com. A", None, None, None) for name in ("dns-query", "dns-forward")
+        ]
         assert told == [
-            asked, ("dns-answer", "shop.example.com. A", "NOERROR", "miss", 30),
+            asked, forwarded, ("dns-forwarded", "shop.example.com. A", "NOERROR", None, 30),
+            ("dns-answer", "shop.example.com. A", "NOERROR", "miss", 30),
             asked, ("dns-answer", "shop.example.com. A", "NOERROR", "hit", 30),
         ]  # fmt: skip
         assert resolver.events[0]["client"].startswith("127.0.0.1:")

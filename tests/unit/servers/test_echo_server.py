@@ -17,6 +17,7 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server_records import Told
 
 from emulab.servers.echo import connection as connection_module
 from emulab.servers.echo import create
@@ -56,8 +57,8 @@ class Bench:
     """A server with one TCP socket at 127.0.0.1 and what a test wants to know of it."""
 
     def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.server = create(self.records.append)
+        self.records = Told()
+        self.server = create(self.records)
         self.config: dict[str, Any] = {"listen": [], "identities": {}}
         self.clients: list[asyncio.StreamWriter] = []
         self.port = 0
@@ -296,8 +297,8 @@ class EagerTransport(asyncio.Transport):
 
 @on_both_loops
 async def test_a_stream_lets_others_have_their_turn() -> None:
-    hub = Hub(lambda record: None)
-    served = Connection(Listener(hub, Identity("pod", ""), False))
+    hub = Hub(Told())
+    served = Connection(Listener(hub, Identity("app", "pod", ""), False))
     transport = EagerTransport()
     served.connection_made(transport)
     served.data_received(b"GET /bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -381,6 +382,27 @@ async def test_a_websocket_is_told_of_the_end() -> None:
         assert (await client.answer())[0] == 101
         await made.server.close()
         assert await client.reader.read() == frame(8, b"\x03\xe9")
+
+
+@on_both_loops
+async def test_datagrams_are_told() -> None:
+    async with bench() as made:
+        port = await made.open("127.0.0.2", "udp")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(("127.0.0.2", port))
+            client.send(b"12345")
+            await asyncio.get_running_loop().sock_recv(client, 10)
+            assert made.records == [
+                {
+                    "event": "datagram",
+                    "namespace": "default",
+                    "pod": "pod-127.0.0.2",
+                    "client": "{}:{}".format(*client.getsockname()),
+                    "local": f"127.0.0.2:{port}",
+                    "size": 5,
+                }
+            ]
 
 
 @on_both_loops
@@ -535,14 +557,14 @@ async def test_close_returns_as_soon_as_all_is_done() -> None:
 
 
 @on_both_loops
-async def test_the_access_log_is_kept_when_asked_for() -> None:
+async def test_requests_are_told_while_someone_listens() -> None:
     async with bench() as made:
         client = await made.connect()
+        made.records.wanted = False
         client.get("/healthz")
         await client.answer()
         assert made.records == []
-        made.config["access_log"] = True
-        await made.server.configure(made.config, {})
+        made.records.wanted = True
         client.get("/status/404?a=b", method="DELETE")
         await client.answer()
         client.get("/delay/0.02")
@@ -552,8 +574,10 @@ async def test_the_access_log_is_kept_when_asked_for() -> None:
         assert first.pop("duration_us") > 0
         assert first == {
             "event": "request",
+            "namespace": "default",
             "pod": "pod-127.0.0.1",
             "client": f"{host}:{port}",
+            "local": "{}:{}".format(*client.writer.get_extra_info("peername")),
             "method": "DELETE",
             "path": "/status/404?a=b",
             "status": 404,

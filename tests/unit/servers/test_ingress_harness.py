@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from server_records import Told
 
 from emulab.servers.base import socket_key
 from emulab.servers.ingress import create
@@ -125,13 +126,13 @@ def free_address() -> str:
 class World:
     """One proxy with what belongs to it."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: Told = field(default_factory=Told)
     config: dict[str, Any] = field(default_factory=dict)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
 
     async def start(self) -> None:
-        self.server = create(self.records.append)
+        self.server = create(self.records)
         key, sock = listener()
         self.port = sock.getsockname()[1]
         self.config = {
@@ -177,7 +178,7 @@ class World:
         return await self.ask("\r\n".join(lines).encode())
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        return [record for record in self.records if record["event"] == name]
+        return self.records.of(name)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):

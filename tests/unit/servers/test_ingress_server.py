@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from time import time_ns
 from typing import Any
 
 import pytest
@@ -310,33 +311,42 @@ async def test_an_absolute_target_overrides_the_host(world: World) -> None:
 
 
 async def test_records_tell_the_way(world: World) -> None:
-    _, address = await world.backend()
+    backend, address = await world.backend()
     await world.serve(address)
+    before = time_ns()
     reader, writer = await world.connect()
     writer.write(b"DELETE /x?y HTTP/1.1\r\nHost: shop\r\n\r\n")
     await read_message(reader)
     client = "{}:{}".format(*writer.get_extra_info("sockname"))
     accept, connect, request = world.records
-    assert accept == {"event": "proxy-accept", "client": client, "local": f"127.0.0.1:{world.port}"}
-    assert connect.pop("upstream_source").startswith("127.0.0.1:")
+    who = {"client": client, "local": f"127.0.0.1:{world.port}"}
+    rule = {"rule": "Ingress d/i", "rule_host": "", "rule_path": "/", "rule_type": "Prefix"}
+    assert 0 < accept.pop("time") - before < 5e9
+    assert accept == {"event": "proxy-accept", **who, "tls": False}
+    source = backend.writers[0].get_extra_info("peername")
     assert connect == {
         "event": "proxy-connect",
-        "client": client,
+        **who,
+        "upstream_source": f"127.0.0.1:{source[1]}",
         "upstream": address,
         "upstream_name": "up",
-        "rule": "Ingress d/i",
+        "attempt": 1,
         "reused": False,
+        **rule,
     }
     assert 0 < request.pop("duration_us") < 5e6
     assert request == {
         "event": "request",
-        "client": client,
+        **who,
         "method": "DELETE",
         "host": "shop",
         "path": "/x?y",
         "status": 200,
         "upstream": address,
-        "rule": "Ingress d/i",
+        "upstream_name": "up",
+        "answered_by": "upstream",
+        "reason": "",
+        **rule,
     }
 
 

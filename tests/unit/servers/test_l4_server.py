@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server_records import Told
 
 from emulab.servers.l4 import create, tcp, udp
 
@@ -109,8 +110,8 @@ class Bench:
     """A balancer with one frontend at 127.0.0.1 and upstreams."""
 
     def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.server = create(self.records.append)
+        self.records = Told()
+        self.server = create(self.records)
         self.upstreams: list[Upstream] = []
         self.frontend: dict[str, Any] = {}
         self.port = 0
@@ -150,7 +151,7 @@ class Bench:
         return frontend["targets"][name] if name else frontend
 
     def of(self, event: str) -> list[dict[str, Any]]:
-        return [record for record in self.records if record["event"] == event]
+        return self.records.of(event)
 
     def connections(self) -> int:
         return int(self.server.status()["connections"])
@@ -195,16 +196,19 @@ async def test_bytes_go_both_ways_and_are_told_of() -> None:
         assert connect.pop("connection") == number
         assert accept == {
             "event": "proxy-accept",
+            "protocol": "tcp",
             "client": f"{host}:{port}",
             "local": f"127.0.0.1:{made.port}",
         }
         assert connect == {
             "event": "proxy-connect",
+            "protocol": "tcp",
             "client": f"{host}:{port}",
+            "local": f"127.0.0.1:{made.port}",
             "upstream_source": source,
             "upstream": f"127.0.0.1:{made.upstreams[0].port}",
             "target": "node0",
-            "reason": "roundrobin",
+            "reason": "roundrobin, 1 of 1 targets healthy",
         }
         status = made.status()
         assert [status[name] for name in ("open", "total", "bytes_in", "bytes_out")] == [1, 1, 8, 7]
@@ -414,7 +418,15 @@ async def test_round_robin_and_failover() -> None:
             await made.pair(turn)
         last = made.of("proxy-connect")[7]
         assert last["target"] == "node2"
-        assert last["reason"] == "roundrobin, after node1 Connection refused"
+        assert last["reason"] == "roundrobin, 3 of 3 targets healthy, after node1 Connection refused"
+        (error,) = made.of("upstream-error")
+        assert error == {
+            "event": "upstream-error",
+            **{name: last[name] for name in ("protocol", "connection", "client", "local")},
+            "upstream": f"127.0.0.1:{made.upstreams[1].port}",
+            "target": "node1",
+            "reason": "Connection refused",
+        }
         assert made.of("drop") == []
 
 
@@ -430,7 +442,10 @@ async def test_a_silent_target_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
                 silent = {"name": "silent", "address": "127.0.0.1", "port": full.getsockname()[1]}
                 await made.change(targets=[silent, *made.targets(*made.upstreams)])
                 await made.pair()
-        assert made.of("proxy-connect")[0]["reason"] == "roundrobin, after silent timed out"
+        assert (
+            made.of("proxy-connect")[0]["reason"]
+            == "roundrobin, 2 of 2 targets healthy, after silent timed out"
+        )
 
 
 @on_both_loops
@@ -438,7 +453,7 @@ async def test_without_a_target_the_client_is_reset() -> None:
     async with bench(upstreams=0) as made:
         reader, writer = await made.connect()
         assert await is_reset(reader)
-        assert made.of("drop")[0]["reason"] == "no target is healthy"
+        assert made.of("drop")[0]["reason"] == "no target is configured"
         await made.change(targets=[{"name": "gone", "address": "127.0.0.1", "port": closed_port()}])
         reader, writer = await made.connect()
         assert await is_reset(reader)
@@ -455,7 +470,16 @@ async def test_the_acl_refuses_before_any_byte() -> None:
         writer.write(b"let me in")
         assert await is_reset(reader)
         assert [record["event"] for record in made.records] == ["drop"]
-        assert made.records[0]["reason"] == "source address not allowed"
+        host, port = writer.get_extra_info("sockname")
+        assert made.records[0].pop("connection") > 0
+        assert made.records[0] == {
+            "event": "drop",
+            "protocol": "tcp",
+            "client": f"{host}:{port}",
+            "local": f"127.0.0.1:{made.port}",
+            "reason": "source address not allowed",
+            "acl": ["127.0.0.2/32"],
+        }
         assert made.upstreams[0].accepted.empty()
         friend = await asyncio.open_connection("127.0.0.1", made.port, local_addr=("127.0.0.2", 0))
         friend[1].write(b"hello")
@@ -472,7 +496,8 @@ async def test_health_follows_the_target() -> None:
         assert made.status("node1")["healthy"]
         for _ in range(3):
             await made.pair(1)
-        assert all(record["reason"] == "roundrobin" for record in made.of("proxy-connect")[-2:])
+        last = made.of("proxy-connect")[-2:]
+        assert all(record["reason"] == "roundrobin, 1 of 2 targets healthy" for record in last)
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", made.upstreams[0].port))
@@ -716,7 +741,16 @@ async def test_udp_acl_drops_silently() -> None:
             with pytest.raises(BlockingIOError):
                 stranger.recv(10)
         assert [data for data, _ in servers[0].seen + servers[1].seen] == [b"y"]
-        assert made.of("drop")[0]["reason"] == "source address not allowed"
+        (dropped,) = made.of("drop")
+        assert dropped["reason"] == "source address not allowed" and dropped["acl"] == ["127.0.0.2/32"]
+        accept, connect = made.of("proxy-accept")[0], made.of("proxy-connect")[0]
+        assert accept["connection"] == connect["connection"] != dropped["connection"]
+        assert accept["local"] == connect["local"] == f"127.0.0.1:{made.port}"
+        assert accept["protocol"] == connect["protocol"] == dropped["protocol"] == "udp"
+        assert connect["client"] == accept["client"] and connect["client"].startswith("127.0.0.2:")
+        assert connect["reason"] == "roundrobin, 2 of 2 targets healthy"
+        source = servers[0].seen[0][1]
+        assert connect["upstream_source"] == f"127.0.0.1:{source[1]}"
         assert made.status("")["dropped"] == 1
 
 

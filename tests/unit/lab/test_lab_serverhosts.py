@@ -1,0 +1,216 @@
+"""Recording what servers tell: real server processes, without namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from emulab.lab import serverhosts
+from emulab.lab.serverhosts import Recording, ServerHosts
+from emulab.plan.state import Server
+
+_CODE = "import socket; from emulab.servers import host; host.serve({!r}, socket.socket(fileno={}))"
+
+
+class Process:
+    """Takes the place of `processes.Process`."""
+
+    def __init__(self, kind: str, control: int, log: int) -> None:
+        command = [sys.executable, "-c", _CODE.format(kind, control)]
+        self._process = subprocess.Popen(command, pass_fds=[control], stderr=log)
+        self.waiting = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self.waiting)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+
+class Processes:
+    """Takes the place of `processes.Processes`: starts servers where the tests run."""
+
+    def __init__(self) -> None:
+        self.started: list[Process] = []
+
+    async def serve(
+        self, kind: str, _name: str, stdio: tuple[int, int, int], control: socket.socket, _join: Any
+    ) -> Process:
+        self.started.append(Process(kind, control.fileno(), stdio[2]))
+        return self.started[-1]
+
+
+def open_listeners(wanted: Any, _everywhere: Any) -> dict[str, socket.socket]:
+    return {
+        key: socket.create_server(("127.0.0.1", int(key.rpartition("/")[2])), backlog=10)
+        for key, *_ in wanted
+    }
+
+
+class Lab:
+    """Two echo servers, and whoever records them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.processes = Processes()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.hosts = ServerHosts(
+            self.processes,  # type: ignore[arg-type]
+            folder,
+            lambda: None,
+            lambda server, record: self.told.append((server, record)),
+        )
+        self.ports: dict[str, int] = {}
+
+    def wanted(self, *names: str) -> Mapping[str, Server]:
+        for name in names:
+            if name not in self.ports:
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    self.ports[name] = free.getsockname()[1]
+        keys = {name: f"tcp/127.0.0.1/{self.ports[name]}" for name in names}
+        return {n: Server(n, "echo", "", {"listen": [key]}, {key: "here"}) for n, key in keys.items()}
+
+    async def apply(self, *names: str) -> None:
+        await self.hosts.apply(self.wanted(*names), {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
+
+    async def get(self, name: str, path: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[name])
+        writer.write(f"GET /status/204?{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        await reader.read()
+        writer.close()
+
+    async def heard(self, recording: Recording) -> list[tuple[str, str]]:
+        records = await self.hosts.records(recording)
+        assert [record["time"] for record in records] == sorted(record["time"] for record in records)
+        return [(record["server"], record["path"].partition("?")[2]) for record in records]
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    monkeypatch.setattr(serverhosts.sockets, "open_listeners", open_listeners)
+    monkeypatch.setattr(serverhosts, "_RECORD_ANSWER", 0.3)
+    monkeypatch.setattr(serverhosts, "_RECORDS_ANSWER", 0.5)
+    lab = Lab(tmp_path)
+    await lab.apply("a", "b")
+    yield lab
+    await lab.apply()
+    for process in lab.processes.started:
+        await process.wait()
+    await asyncio.gather(*lab.hosts._tasks)
+
+
+async def test_records_of_all_servers_in_the_order_of_time(lab: Lab) -> None:
+    await lab.get("a", "before")
+    recording = await lab.hosts.record()
+    for name, path in (("a", "1"), ("b", "2"), ("a", "3")):
+        await lab.get(name, path)
+    assert await lab.heard(recording) == [("a", "1"), ("b", "2"), ("a", "3")]
+    assert recording.lost == {"a": 0, "b": 0}
+    await lab.hosts.stop_recording(recording)
+    await lab.get("a", "after")
+    assert await lab.heard(recording) == []
+    await lab.hosts.stop_recording(recording)  # once more does no harm
+    assert lab.told == []
+
+
+async def test_recordings_overlap(lab: Lab) -> None:
+    first = await lab.hosts.record(["a"])
+    await lab.get("a", "1")
+    second = await lab.hosts.record(["a", "b", "nobody"])
+    await lab.get("b", "2")
+    await lab.get("a", "3")
+    assert await lab.heard(first) == [("a", "1"), ("a", "3")]
+    await lab.hosts.stop_recording(first)
+    await lab.get("a", "4")
+    assert await lab.heard(second) == [("b", "2"), ("a", "3"), ("a", "4")]
+    await lab.hosts.stop_recording(second)
+
+
+async def test_more_than_a_datagram(lab: Lab) -> None:
+    recording = await lab.hosts.record()
+    for number in range(60):
+        await lab.get("a", f"{number}&{'x' * 3000}")
+    assert [path.partition("&")[0] for _, path in await lab.heard(recording)] == [str(n) for n in range(60)]
+    await lab.hosts.stop_recording(recording)
+
+
+async def test_a_server_that_was_restarted_goes_on_recording(lab: Lab) -> None:
+    recording = await lab.hosts.record()
+    await lab.get("a", "1")
+    await lab.get("b", "2")
+    lab.processes.started[0].signal(signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while lab.hosts.restarts.get("a") != 1 or not lab.hosts.running("a"):
+            await asyncio.sleep(0.01)
+    await lab.get("a", "3")
+    assert await lab.heard(recording) == [("b", "2"), ("a", "3")]
+    await lab.hosts.stop_recording(recording)
+
+
+async def test_servers_that_come_and_go_meanwhile(lab: Lab) -> None:
+    recording, named = await lab.hosts.record(), await lab.hosts.record(["c"])
+    await lab.get("a", "1")
+    await lab.apply("b", "c")
+    await lab.get("c", "2")
+    assert await lab.heard(recording) == [("c", "2")] == await lab.heard(named)
+    await lab.hosts.stop_recording(recording)
+    await lab.hosts.stop_recording(named)
+
+
+async def test_a_server_that_hangs_holds_nobody_up_and_is_switched_off(lab: Lab) -> None:
+    early = await lab.hosts.record(["a"])
+    await lab.get("a", "1")
+    lab.processes.started[0].signal(signal.SIGSTOP)
+    late = await lab.hosts.record()
+    await lab.get("b", "2")
+    assert await lab.heard(late) == [("b", "2")]
+    await lab.hosts.stop_recording(early)
+    await lab.hosts.stop_recording(late)
+    lab.processes.started[0].signal(signal.SIGCONT)
+    await lab.hosts.status("a")  # it has caught up
+    await lab.get("a", "3")
+    assert await lab.heard(early) == [] == await lab.heard(late)
+
+
+async def test_whoever_is_cancelled_has_stopped_recording(lab: Lab) -> None:
+    lab.processes.started[0].signal(signal.SIGSTOP)
+    beginning = asyncio.ensure_future(lab.hosts.record())
+    await asyncio.sleep(0.05)
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    lab.processes.started[0].signal(signal.SIGCONT)
+    recording = await lab.hosts.record()
+    await lab.get("a", "1")
+    lab.processes.started[0].signal(signal.SIGSTOP)
+    ending = asyncio.ensure_future(lab.hosts.stop_recording(recording))
+    await asyncio.sleep(0.05)
+    ending.cancel()
+    lab.processes.started[0].signal(signal.SIGCONT)
+    await lab.hosts.status("a")
+    assert lab.hosts._recordings == {}
+    assert await lab.heard(recording) == []
+
+
+async def test_many_recordings_leave_nothing_behind(lab: Lab) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        recording = await lab.hosts.record()
+        await lab.get("a", "x")
+        assert await lab.heard(recording) == [("a", "x")]
+        await lab.hosts.stop_recording(recording)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert lab.hosts._recordings == {} and all(not h._answers for h in lab.hosts._hosts.values())
