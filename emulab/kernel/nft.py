@@ -8,6 +8,7 @@ Python can load it from there.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import sysconfig
 from functools import cache
@@ -19,6 +20,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 
 _INSTALL = "install Debian's python3-nftables"
+_HANDLE = re.compile(r"(.*?) # handle (\d+)")
 
 
 @cache
@@ -58,3 +60,13 @@ class Nft:
             first = next((line for line in str(error).splitlines() if line.strip()), "unknown error")
             raise KernelError(f"nft: {first}", self.namespace)
         return str(output)
+
+    def rules(self, family: str, table: str, chain: str) -> dict[int, str]:
+        """The rules of a chain by handle, as nft writes them. Raises KernelError."""
+        self._context.set_handle_output(True)
+        try:
+            listing = self.run(f"list chain {family} {table} {chain}")
+        finally:
+            self._context.set_handle_output(False)
+        found = (_HANDLE.fullmatch(line.strip()) for line in listing.splitlines())
+        return {int(m[2]): m[1] for m in found if m and not m[1].endswith("{")}

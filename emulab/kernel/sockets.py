@@ -54,11 +54,11 @@ def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
     return sock
 
 
-def open_socket(fd: int, family: int, kind: int) -> socket.socket:
+def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:
     """A fresh socket that belongs to the namespace of `fd`, non-blocking."""
 
     def make() -> socket.socket:
-        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
         sock.setblocking(False)
         return sock
 

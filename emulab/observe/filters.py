@@ -1,0 +1,106 @@
+"""Which frames a packet tap keeps: classic BPF programs, run by the kernel on every frame before it is copied.
+
+A program is the bytes of `struct sock_filter` instructions (linux/filter.h; Documentation/networking/filter.rst).
+The kernel compiles it, so a tap costs the traffic that it doesn't want next to nothing. Loads beyond the end of a
+short frame end the program with 0, "drop".
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+import struct
+from collections.abc import Collection
+
+from emulab.errors import KernelError
+
+# linux/bpf_common.h
+_LD_HALF, _LD_BYTE = 0x28, 0x30  # A = frame[k], big endian
+_LD_HALF_X = 0x48  # A = frame[X + k]
+_LDX_IP_LENGTH = 0xB1  # X = 4 * (frame[k] & 15): the length of an IPv4 header
+_JUMP, _JUMP_EQUAL, _JUMP_SET = 0x05, 0x15, 0x45
+_RETURN = 0x06
+_INSTRUCTION = struct.Struct("=HBBI")
+_MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
+_GROUP = 200  # ports whose comparisons share one `return`: conditional jumps reach 255 instructions
+
+_ETHERTYPE, _IP_HEADER, _FRAGMENT, _PROTOCOL = 12, 14, 20, 23  # offsets in an Ethernet frame
+_ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806
+_FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the ports
+_DNS = 53
+_SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+
+
+def program(ports: Collection[int] | None, snap: int) -> bytes:
+    """Keeps the first `snap` bytes of ARP and of IPv4 with ICMP, TCP or UDP in it.
+
+    With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
+    the outer packets of an overlay are then kept only if its port is among them. Raises ValueError for more ports
+    than a program has room for, some 1,900.
+    """
+    code: list[Instruction] = [
+        (_LD_HALF, 0, 0, _ETHERTYPE),
+        *_return_if(_ETH_P_ARP, snap),
+        *_return_unless(_ETH_P_IP),
+        (_LD_BYTE, 0, 0, _PROTOCOL),
+        *_return_if(socket.IPPROTO_ICMP, snap),
+        (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),
+        (_JUMP_EQUAL, 1, 0, socket.IPPROTO_UDP),
+        (_RETURN, 0, 0, 0),
+    ]
+    if ports is None:
+        code.append((_RETURN, 0, 0, snap))
+        return _assemble(code)
+    wanted = sorted({*ports, _DNS})
+    code += [
+        (_LD_HALF, 0, 0, _FRAGMENT),
+        (_JUMP_SET, 0, 1, _FRAGMENT_OFFSET),
+        (_RETURN, 0, 0, 0),
+        (_LDX_IP_LENGTH, 0, 0, _IP_HEADER),
+    ]
+    for port_offset in (0, 2):  # source, destination
+        code.append((_LD_HALF_X, 0, 0, _IP_HEADER + port_offset))
+        code += _return_if_any(wanted, snap)
+    code.append((_RETURN, 0, 0, 0))
+    return _assemble(code)
+
+
+def nothing() -> bytes:
+    """Keeps no frame at all."""
+    return _assemble([(_RETURN, 0, 0, 0)])
+
+
+def attach(sock: socket.socket, program: bytes) -> None:
+    """Makes the kernel run `program` on what `sock` receives, in place of the one before. Raises KernelError."""
+    code = array.array("B", program)
+    address, length = code.buffer_info()
+    sock_fprog = struct.pack("@HP", length // _INSTRUCTION.size, address)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, sock_fprog)
+    except OSError as error:
+        raise KernelError("attach a packet filter", errno=error.errno or 0) from None
+
+
+def _return_if(value: int, result: int) -> list[Instruction]:
+    return [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, result)]
+
+
+def _return_unless(value: int) -> list[Instruction]:
+    return [(_JUMP_EQUAL, 1, 0, value), (_RETURN, 0, 0, 0)]
+
+
+def _return_if_any(values: list[int], result: int) -> list[Instruction]:
+    code: list[Instruction] = []
+    for start in range(0, len(values), _GROUP):
+        group = values[start : start + _GROUP]
+        code += [(_JUMP_EQUAL, len(group) - i, 0, value) for i, value in enumerate(group)]
+        code += [(_JUMP, 0, 0, 1), (_RETURN, 0, 0, result)]
+    return code
+
+
+def _assemble(code: list[Instruction]) -> bytes:
+    if len(code) > _MAX_INSTRUCTIONS:
+        raise ValueError(f"{len(code)} instructions; a packet filter has at most {_MAX_INSTRUCTIONS}")
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
