@@ -31,6 +31,7 @@ class Tap:
 
     place: str
     kind: str  # the place's: client | dns | resolver | router | balancer | node | pod
+    addresses: tuple[str, ...]
     interfaces: Mapping[int, str]
     lost: int = 0
 
@@ -147,7 +148,8 @@ class Sending:
     host: str
     address: str  # "" when the name didn't resolve
     port: int
-    source_ports: tuple[int, ...]  # of the request's own socket; none when it never came so far
+    local: tuple[str, int] | None  # the request's own socket; None when it never came so far
+    name_ports: tuple[int, ...]  # of the sockets that asked name servers
     begun: int
     ended: int
     status: int | None = None  # of the HTTP answer
@@ -184,3 +186,4 @@ class Recording:
     drops: Sequence[KernelDrop] = ()
     owners: Mapping[tuple[str, str, int], Owner] = field(default_factory=dict)
     """By protocol, address and port; with port 0, and protocol "", what an address is at any port."""
+    untold: Sequence[str] = ()  # places where nftables told more than there was room for

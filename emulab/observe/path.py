@@ -142,6 +142,8 @@ class Path:
     """Microseconds that add up to the duration: `dns_us`, `client_us`, `kernel_us` by kind of hop, `servers_us` and
     `container_us` by place."""
     tls: Mapping[str, Any] | None = None
+    answered: float | None = None  # microseconds until the sender had the whole answer
+    method: str = ""
     notes: Sequence[str] = ()  # what could not be seen, and what was odd though the request succeeded
 
     def first(self, **wanted: Any) -> Hop:
@@ -164,6 +166,7 @@ class Path:
                 "url": self.url,
                 "status": self.status,
                 "duration_us": self.duration,
+                "answered_us": self.answered,
                 "failure": self.failure.to_json() if self.failure else None,
                 "tls": dict(self.tls) if self.tls else None,
             },

@@ -8,6 +8,7 @@
 * `topology`, `pods`: links, addresses and routes of places and pods, and the pods' stand-ins (`draft` collects).
 * `endpoints`: where Services lead; `services`: nftables rules of kube-proxy; `proxy_modes` names the modes that exist.
 * `dns`, `balancers`, `ingress`: the configuration of the servers.
+* `tracing`: the rules that mark one request's packets; `owners`: whose an address is, in words.
 * `world`: puts it all together; `render` prints it for people.
 
 Nothing here does I/O, reads a clock or draws a random number.

@@ -1,0 +1,136 @@
+"""What was decided about a packet at a place: translations, refusals, routes, with their evidence. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from emulab.observe.dissect import endpoints
+from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
+from emulab.observe.packets import Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A hop that is no packet: `event` is dnat, snat or drop, `before` the flow that it was made about."""
+
+    event: str
+    place: str
+    before: Flow
+    detail: str
+    object: str = ""
+    rule: str = ""
+    conntrack: dict[str, str] | None = None
+
+
+class Evidence:
+    """The kernel's decisions of a recording, by place, and whose addresses are whose."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._owners = recording.owners
+        self._rules: dict[str, list[RuleTrace]] = defaultdict(list)
+        for step in recording.rules:
+            self._rules[step.place].append(step)
+        self._translations: dict[str, list[Translation]] = defaultdict(list)
+        for found in recording.translations:
+            self._translations[found.place].append(found)
+        self._routes: dict[tuple[str, str], Route] = {(r.place, r.destination): r for r in recording.routes}
+
+    def owner(self, protocol: str, address: str, port: int) -> Owner | None:
+        """Whose address and port this is: a Service's, else whoever has the address."""
+        return self._owners.get((protocol, address, port)) or self._owners.get(("", address, 0))
+
+    def text(self, protocol: str, address: str, port: int) -> str:
+        """An owner in words, with the address where there is none."""
+        found = self.owner(protocol, address, port)
+        return found.text if found else endpoints(address, port)
+
+    def route(self, place: str, destination: str) -> Route | None:
+        return self._routes.get((place, destination))
+
+    def translation(self, place: str, flow: Flow) -> Translation | None:
+        """The conntrack entry of a flow as it comes to a place or as it leaves it."""
+        for found in self._translations[place]:
+            if flow in (found.original, found.translated):
+                return found
+        return None
+
+    def steps(self, place: str, flows: Iterable[Flow], sequence: int | None) -> list[RuleTrace]:
+        """The rules that a packet met at a place; with `sequence`, that one TCP packet alone."""
+        wanted = set(flows)
+        return [
+            s
+            for s in self._rules[place]
+            if s.flow in wanted and (sequence is None or s.flow.protocol != "tcp" or s.sequence == sequence)
+        ]
+
+    def translations_between(self, before: Flow, after: Packet) -> list[Decision]:
+        """The decisions that turned a flow into that of the packet that left the place."""
+        place, flow = after.place, after.flow
+        sequence = after.sequence if flow.protocol == "tcp" else None
+        steps = self.steps(place, (before, flow, _half(before, flow)), sequence)
+        entry = self.translation(place, before) or self.translation(place, flow)
+        conntrack = _shown(entry) if entry else None
+        decisions = []
+        if (before.destination, before.destination_port) != (flow.destination, flow.destination_port):
+            old = endpoints(before.destination, before.destination_port)
+            new = endpoints(flow.destination, flow.destination_port)
+            stands_for = (
+                f"{self.text(flow.protocol, before.destination, before.destination_port)} → "
+                f"{self.text(flow.protocol, flow.destination, flow.destination_port)}"
+            )
+            rule = _rule(steps, ("dnat", "redirect", "DNAT", "REDIRECT"))
+            detail = f"destination {old} → {new}"
+            decisions.append(Decision("dnat", place, before, detail, stands_for, rule, conntrack))
+        if (before.source, before.source_port) != (flow.source, flow.source_port):
+            old = endpoints(before.source, before.source_port)
+            new = endpoints(flow.source, flow.source_port)
+            rule = _rule(steps, ("masquerade", "snat", "MASQUERADE", "SNAT"))
+            stands_for = f"{self.text('', before.source, 0)} → {self.text('', flow.source, 0)}"
+            detail = f"source {old} → {new}"
+            decisions.append(Decision("snat", place, before, detail, stands_for, rule, conntrack))
+        return decisions
+
+    def refusal(self, place: str, flows: Iterable[Flow], sequence: int | None) -> Decision | None:
+        """The rule that refused a packet at a place, if one did."""
+        for step in self.steps(place, flows, sequence):
+            assert step.flow is not None
+            rejects = step.kind == "rule" and "reject" in step.rule.lower()
+            if step.verdict != "drop" and not rejects:
+                continue
+            word = "rejected" if rejects else "dropped"
+            stands_for = self.text(step.flow.protocol, step.flow.destination, step.flow.destination_port)
+            where = f"chain {step.chain} of table {step.family} {step.table}"
+            detail = f"{word} by {'the policy of ' if step.kind == 'policy' else ''}{where}"
+            return Decision("drop", place, step.flow, detail, stands_for, rule_text(step))
+        return None
+
+    def way(self, place: str, flows: Iterable[Flow]) -> list[str]:
+        """The chains that a packet went through at a place, in order, each once."""
+        return list(dict.fromkeys(s.chain for s in self.steps(place, flows, None)))
+
+
+def rule_text(step: RuleTrace) -> str:
+    """A step's rule with where it stands: `ip kube-proxy cluster-tcp-3: dnat ip to …`."""
+    where = f"{step.family} {step.table} {step.chain}"
+    return f"{where}: {step.rule or f'policy {step.verdict}'}"
+
+
+def _rule(steps: list[RuleTrace], words: tuple[str, ...]) -> str:
+    return next((rule_text(s) for s in steps if s.rule and any(w in s.rule for w in words)), "")
+
+
+def _half(before: Flow, after: Flow) -> Flow:
+    """The flow after the destination was translated and before the source is."""
+    return Flow(before.protocol, before.source, before.source_port, after.destination, after.destination_port)
+
+
+def _shown(entry: Translation) -> dict[str, str]:
+    return {"before": _flow(entry.original), "after": _flow(entry.translated), "answers": _flow(entry.reply)}
+
+
+def _flow(flow: Flow) -> str:
+    return (
+        f"{endpoints(flow.source, flow.source_port)} → {endpoints(flow.destination, flow.destination_port)}"
+    )

@@ -1,0 +1,132 @@
+"""What a story still lacks: the questions that its packets raise. Pure; who asks them is elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from emulab.observe.events import Flow, Recording
+from emulab.observe.flows import Joined, Leg, join
+
+_FORWARDERS = frozenset({"router", "node"})
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Questions by kind.
+
+    `translations`: place and flow; `routes`: place, destination, source, input interface ("" for what the place
+    sends itself); `owners`: protocol, address, port; `chains`: place, family, table, chain; `links`: places.
+    """
+
+    translations: frozenset[tuple[str, Flow]] = frozenset()
+    routes: frozenset[tuple[str, str, str, str]] = frozenset()
+    owners: frozenset[tuple[str, str, int]] = frozenset()
+    chains: frozenset[tuple[str, str, str, str]] = frozenset()
+    links: frozenset[str] = frozenset()
+
+    def without(self, other: Needs) -> Needs:
+        """Those that `other` hasn't."""
+        return Needs(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+    def plus(self, other: Needs) -> Needs:
+        return Needs(*(getattr(self, f.name) | getattr(other, f.name) for f in fields(self)))
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, f.name) for f in fields(self))
+
+
+def needs(recording: Recording) -> Needs:
+    """Everything that the packets of the request met and that isn't in packets."""
+    joined = join(recording)
+    kinds = {tap.place: tap.kind for tap in recording.taps}
+    translations: set[tuple[str, Flow]] = set()
+    routes: set[tuple[str, str, str, str]] = set()
+    owners: set[tuple[str, str, int]] = set()
+    for leg in joined.legs:
+        for flow in leg.flows:
+            owners |= {
+                (flow.protocol, flow.destination, flow.destination_port),
+                ("", flow.destination, 0),
+                ("", flow.source, 0),
+            }
+        _ways(leg, kinds, translations, routes)
+    sending = recording.sending
+    if sending.local is not None and kinds.get(sending.place) in _FORWARDERS:
+        protocol = "udp" if sending.protocol == "udp" else "tcp"
+        own = Flow(protocol, *sending.local, sending.address, sending.port)
+        translations.add((sending.place, own))
+    owners.add(("host", sending.host, 0))
+    for record in recording.records:
+        if record.fields.get("upstream_name"):
+            owners.add(("upstream", str(record.fields["upstream_name"]), 0))
+    for route in recording.routes:
+        owners |= {("", a, 0) for a in (route.gateway, route.destination) if a}
+    places, arps = _troubled(recording, joined)
+    owners |= arps
+    flows = {flow for leg in joined.legs for flow in leg.flows}
+    # A packet's flow changes on its way through the rules; its trace's number doesn't.
+    packets = {(s.place, s.trace_id) for s in recording.rules if s.flow in flows}
+    steps = (s for s in recording.rules if s.handle and (s.place, s.trace_id) in packets)
+    chains = {(s.place, s.family, s.table, s.chain) for s in steps}
+    return Needs(*map(frozenset, (translations, routes, owners, chains, places)))  # type: ignore[arg-type]
+
+
+def _ways(
+    leg: Leg,
+    kinds: dict[str, str],
+    translations: set[tuple[str, Flow]],
+    routes: set[tuple[str, str, str, str]],
+) -> None:
+    """What forwarders did with the packets of a leg: asked once for each way through a place."""
+    for transit in leg.transits:
+        for i, packet in enumerate(transit.packets):
+            before = transit.packets[i - 1] if i and transit.packets[i - 1].place == packet.place else None
+            outer = packet.encapsulation
+            if not packet.outgoing:
+                last = i + 1 == len(transit.packets)
+                if kinds.get(packet.place) in _FORWARDERS and transit.forward and not outer:
+                    translations.add((packet.place, packet.flow))
+                if (
+                    last and not outer and kinds.get(packet.place) in _FORWARDERS
+                ):  # it may have got stuck here
+                    flow = packet.flow
+                    routes.add((packet.place, flow.destination, flow.source, packet.interface))
+                continue
+            if outer is not None:
+                routes.add((packet.place, outer.outer_destination, "", ""))
+            elif before is None:
+                routes.add((packet.place, packet.flow.destination, "", ""))
+                if kinds.get(packet.place) in _FORWARDERS and transit.forward:
+                    # It may have been translated before it was seen: conntrack knows it by its answers then.
+                    translations |= {(packet.place, packet.flow), (packet.place, packet.flow.reverse)}
+            elif not before.outgoing:
+                flow = packet.flow
+                routes.add((packet.place, flow.destination, before.flow.source, before.interface))
+
+
+def _troubled(recording: Recording, joined: Joined) -> tuple[set[str], set[tuple[str, str, int]]]:
+    """Where a failed request may have got stuck: places whose links are looked at, and who was asked for by ARP."""
+    sending = recording.sending
+    if not sending.error and not any(
+        r.fields.get("event") in ("upstream-error", "drop") for leg in joined.legs for r in leg.records
+    ):
+        return set(), set()
+    places = {sending.place}
+    arps: set[tuple[str, str, int]] = set()
+    for leg in joined.legs:
+        places |= {t.last.place for t in leg.transits}
+        if leg.connect is not None:
+            places.add(leg.connect.place)
+    for arp in joined.arps:
+        if not arp.is_reply and arp.outgoing:
+            arps.add(("", arp.target, 0))
+    known = {tap.place for tap in recording.taps}
+    for question in list(arps):
+        owner = recording.owners.get(question)
+        if owner is not None and owner.name in known:
+            places.add(owner.name)
+    for route in recording.routes:
+        owner = recording.owners.get(("", route.gateway or route.destination, 0))
+        if owner is not None and owner.kind == "Node":
+            places.add(owner.name)
+    return places & known, arps

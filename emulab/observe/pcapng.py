@@ -1,0 +1,137 @@
+"""The frames of a trace as a capture file: pcapng (draft-ietf-opsawg-pcapng), as Wireshark and tshark read it.
+
+One section. Each pair of place and interface is an interface of the file, named `PLACE/INTERFACE`, so that
+`frame.interface_name == "node1/flannel.1"` filters by it. Stamps are nanoseconds. What was decided at a hop is a
+comment on a packet that was seen there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+from emulab.observe.events import Frame
+from emulab.observe.path import Hop, Path
+
+SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6  # types of blocks
+LINKTYPE_ETHERNET = 1
+SNAPLEN = 262_144  # libpcap's own default: nothing is cut by us; a tap may have kept the beginning only
+NANOSECONDS = 9  # if_tsresol: a negative power of ten
+INBOUND, OUTBOUND = 1, 2  # epb_flags, bits 0 and 1
+
+COMMENT, SHB_USERAPPL, IF_NAME, IF_DESCRIPTION, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 3, 9, 2
+OPTION_ROOM = 0xFFFF
+
+DECISIONS = frozenset({"dnat", "snat", "drop", "encapsulate", "proxy-accept", "proxy-connect"})
+
+
+def write(
+    file: BinaryIO, frames: Sequence[Frame], comments: Mapping[int, Sequence[str]] | None = None
+) -> None:
+    """Writes the frames in the order of their times; the keys of `comments` are indexes into `frames`."""
+    file.writelines(blocks(frames, comments or {}))
+
+
+def blocks(frames: Sequence[Frame], comments: Mapping[int, Sequence[str]]) -> Iterator[bytes]:
+    """The file, block by block."""
+    # Byte-order magic, version 1.0, and a length of the section that isn't given.
+    yield _block(SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1), [(SHB_USERAPPL, b"emulab trace")])
+    order = sorted(range(len(frames)), key=lambda i: frames[i].time)
+    numbers: dict[tuple[str, str], int] = {}
+    for i in order:
+        pair = (frames[i].place, frames[i].interface)
+        if pair not in numbers:
+            numbers[pair] = len(numbers)
+            yield _interface(*pair)
+    for i in order:
+        frame = frames[i]
+        yield _packet(frame, numbers[frame.place, frame.interface], comments.get(i, ()))
+
+
+def _interface(place: str, interface: str) -> bytes:
+    options = [
+        (IF_NAME, f"{place}/{interface}".encode()),
+        (IF_DESCRIPTION, f"interface {interface} of {place}".encode()),
+        (IF_TSRESOL, bytes([NANOSECONDS])),
+    ]
+    return _block(INTERFACE, struct.pack("<HHI", LINKTYPE_ETHERNET, 0, SNAPLEN), options)
+
+
+def _packet(frame: Frame, interface: int, comments: Sequence[str]) -> bytes:
+    kept = len(frame.data)
+    fields = (interface, frame.time >> 32, frame.time & 0xFFFFFFFF, kept, max(frame.length, kept))
+    options = [(COMMENT, _text(comment)) for comment in comments]
+    options.append((EPB_FLAGS, struct.pack("<I", OUTBOUND if frame.outgoing else INBOUND)))
+    return _block(PACKET, struct.pack("<5I", *fields) + _padded(frame.data), options)
+
+
+def _block(kind: int, body: bytes, options: Sequence[tuple[int, bytes]]) -> bytes:
+    encoded = b"".join(struct.pack("<HH", code, len(value)) + _padded(value) for code, value in options)
+    body += encoded + struct.pack("<HH", 0, 0)  # opt_endofopt
+    size = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + size + body + size
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _text(text: str) -> bytes:
+    """A string as an option holds it: UTF-8, of at most 65535 bytes, cut between characters."""
+    data = text.encode(errors="replace")
+    return data if len(data) <= OPTION_ROOM else data[:OPTION_ROOM].decode(errors="ignore").encode()
+
+
+# --- what the comments say ----------------------------------------------------------------------------------
+
+
+def comments_of(path: Path) -> dict[int, list[str]]:
+    """What was decided, by the index of the frame that it was decided about."""
+    comments: dict[int, list[str]] = {}
+    for hop in path.hops:
+        text = _comment(hop)
+        frame = _frame_of(hop, path.hops) if text else None
+        if frame is not None and text not in comments.setdefault(frame, []):
+            comments[frame].append(text)
+    return comments
+
+
+def _comment(hop: Hop) -> str:
+    """What was decided at a hop; "" where the packet only passed."""
+    if hop.event not in DECISIONS and not (hop.object or hop.rule or hop.conntrack or hop.route):
+        return ""
+    parts = [hop.object or hop.detail]
+    if hop.object and hop.detail and hop.object not in hop.detail:
+        parts.append(hop.detail)
+    if hop.encapsulation:
+        e = hop.encapsulation
+        parts.append(f"{e.type} vni {e.vni}, {e.outer_source} → {e.outer_destination}")
+    if hop.rule:
+        parts.append(f"rule: {hop.rule}")
+    if hop.conntrack:
+        parts.append("conntrack: " + "; ".join(f"{k} {v}" for k, v in hop.conntrack.items()))
+    if hop.route:
+        parts.append(f"route: {hop.route}")
+    return f"{hop.event} at {hop.place}: " + "; ".join(p for p in parts if p)
+
+
+def _frame_of(hop: Hop, hops: Sequence[Hop]) -> int | None:
+    """The hop's own first frame; of a decision without one (a server's record) the nearest at its place.
+
+    Frames of the hop's connection come first, then what came before it: a proxy decides on what it has read.
+    """
+    if hop.frames:
+        return hop.frames[0]
+    near = [h for h in hops if h.place == hop.place and h.frames]
+    if not near:
+        return None
+
+    def distance(other: Hop) -> tuple[bool, bool, int]:
+        return (
+            other.connection != hop.connection,
+            other.index > hop.index,
+            abs(other.index - hop.index),
+        )
+
+    return min(near, key=distance).frames[0]

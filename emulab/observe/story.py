@@ -1,0 +1,353 @@
+"""From evidence to a path: legs, flights and decisions in causal order. Pure.
+
+Rules:
+
+* A *flight* is what one side sends until the other has something to say. Acknowledgements alone belong to the
+  flight that went before them in their direction. Its hops carry the times of its first packet.
+* A place that a packet enters and leaves *forwards* it; what happened to its addresses in between is a decision
+  with a hop of its own, at the time of entering, told once a connection. Answers are translated back by
+  conntrack without a decision: their hop says so.
+* A record of a proxy joins two connections: *proxy-accept* is the end of one, *proxy-connect* the beginning
+  of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emulab.observe.decisions import Decision, Evidence
+from emulab.observe.dissect import endpoints
+from emulab.observe.events import Flow, Recording
+from emulab.observe.failures import explain
+from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
+from emulab.observe.packets import Packet
+from emulab.observe.path import Connection, Hop, Path
+from emulab.observe.totals import totals
+from emulab.observe.wording import (
+    accepted,
+    assign_flights,
+    ends,
+    flight_detail,
+    name_answer,
+    pick,
+    proxy_rule,
+    reused,
+)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A hop before its number and times relative to the others are known. `time` is in nanoseconds."""
+
+    time: int
+    hop: Hop
+
+
+def tell(recording: Recording, every_packet: bool = False) -> Path:
+    """The path of the recorded request; with `every_packet`, a hop for each packet at each interface."""
+    joined = join(recording)
+    teller = _Teller(recording, joined, every_packet)
+    drafts = teller.drafts()
+    hops = _numbered(drafts)
+    sending = recording.sending
+    start = drafts[0].time if drafts else sending.begun
+    answered = (sending.ended - start) / 1000 if sending.status is not None else None
+    failure = explain(recording, joined, teller.evidence)
+    return Path(
+        source=sending.place,
+        url=sending.target,
+        status=sending.status,
+        duration=hops[-1].time if hops else 0.0,
+        hops=hops,
+        places=_places(joined, sending.place),
+        connections=teller.connections(),
+        failure=failure,
+        totals=totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
+        tls=sending.tls or None,
+        notes=_notes(recording),
+        answered=round(answered, 1) if answered is not None else None,
+        method=sending.method,
+    )
+
+
+def _numbered(drafts: Sequence[_Draft]) -> list[Hop]:
+    """Hops with index, time and delta; the deltas add up to the last hop's time."""
+    hops: list[Hop] = []
+    before = 0.0
+    for index, draft in enumerate(drafts):
+        time = round((draft.time - drafts[0].time) / 1000, 1)
+        hops.append(replace(draft.hop, index=index, time=time, delta=round(time - before, 1)))
+        before = time
+    return hops
+
+
+def _places(joined: Joined, source: str) -> list[str]:
+    """The places that the request came through, in order; one that it came back to, again."""
+    places = [source]
+    for leg in joined.chain():
+        farthest = max((t for t in leg.transits if t.forward), key=lambda t: len(t.packets), default=None)
+        for packet in farthest.packets if farthest else ():
+            if packet.place != places[-1]:
+                places.append(packet.place)
+    return places
+
+
+def _notes(recording: Recording) -> list[str]:
+    return [
+        f"{tap.place}: {tap.lost} packets found no room and were not looked at; what belongs there may be missing"
+        for tap in recording.taps
+        if tap.lost
+    ] + [f"{place}: too many rules were told at once; some may be missing" for place in recording.untold]
+
+
+class _Teller:
+    """Makes the hops of all legs."""
+
+    def __init__(self, recording: Recording, joined: Joined, every_packet: bool) -> None:
+        self.evidence = Evidence(recording)
+        self._recording = recording
+        self._joined = joined
+        self._addresses = {tap.place: set(tap.addresses) for tap in recording.taps}
+        number = 1
+        for leg in joined.legs:
+            number = assign_flights(leg, number, every_packet)
+
+    def drafts(self) -> list[_Draft]:
+        """All hops in causal order."""
+        drafts: list[_Draft] = []
+        for leg in self._joined.legs:
+            drafts += self._connect(leg)
+            drafts += self._leg(leg)
+            drafts += self._records(leg)
+        return sorted(drafts, key=lambda d: d.time)  # stable: what has one time stays in its causal order
+
+    def connections(self) -> list[Connection]:
+        """A heading for name resolution and for each connection."""
+        found = []
+        if any(leg.number == NAME_RESOLUTION for leg in self._joined.legs):
+            found.append(Connection(NAME_RESOLUTION, "name resolution", "", "", "udp"))
+        for leg in self._joined.chain():
+            begun, arrived = leg.begun, leg.arrived
+            flow = begun.first.flow if begun else next(iter(leg.flows))
+            source = begun.first.place if begun else self._recording.sending.place
+            destination = arrived.place if arrived else ""
+            again = " (an open connection, used again)" if reused(leg) else ""
+            title = f"{source} → {destination or '?'}: {flow.protocol.upper()} {ends(flow)}{again}"
+            found.append(Connection(leg.number, title, source, destination, flow.protocol))
+        return found
+
+    def _leg(self, leg: Leg) -> list[_Draft]:
+        drafts: list[_Draft] = []
+        told: set[tuple[str, str]] = set()
+        flights: dict[int, list[Transit]] = {}
+        for transit in (*leg.transits, *leg.errors):
+            flights.setdefault(transit.flight, []).append(transit)
+        for transits in flights.values():
+            drafts += self._flight(leg, transits, told)
+        if leg.number != NAME_RESOLUTION and not leg.begun:
+            drafts += self._never_left(leg)
+        return drafts
+
+    def _flight(self, leg: Leg, transits: list[Transit], told: set[tuple[str, str]]) -> list[_Draft]:
+        """The hops of one flight: the way of its first packet, and whatever others did besides."""
+        detail = flight_detail(transits)
+        drafts: list[_Draft] = []
+        at: dict[tuple[Any, ...], int] = {}
+        for transit in transits:
+            events = self._events(transit)
+            for position, (packet, event) in enumerate(zip(transit.packets, events, strict=True)):
+                key = (packet.place, packet.interface, packet.outgoing, packet.flow, packet.encapsulation)
+                if key in at:
+                    hop = drafts[at[key]].hop
+                    frames = (*hop.frames, packet.frame)
+                    drafts[at[key]].hop = replace(hop, frames=frames, packets=len(frames))
+                    continue
+                before = transit.packets[position - 1] if position else None
+                for decision in self._decisions(transit, before, packet, told):
+                    time = before.time if before else packet.time
+                    drafts.append(_Draft(time, self._decided(leg, transit, decision, before or packet)))
+                at[key] = len(drafts)
+                text = self._translated_back(transit, before, packet) or detail
+                drafts.append(_Draft(packet.time, self._crossing(leg, transit, packet, event, text)))
+            refusal = self._refusal(leg, transit)
+            if refusal is not None and ("drop", refusal.place) not in told:
+                told.add(("drop", refusal.place))
+                last = transit.last
+                drafts.append(_Draft(last.time, self._decided(leg, transit, refusal, last)))
+        return drafts
+
+    def _events(self, transit: Transit) -> list[str]:
+        """What each sighting of a packet was, from the ones around it."""
+        events = []
+        packets = transit.packets
+        for i, packet in enumerate(packets):
+            before = packets[i - 1] if i and packets[i - 1].place == packet.place else None
+            after = packets[i + 1] if i + 1 < len(packets) else None
+            if packet.outgoing:
+                if packet.encapsulation and before and not before.encapsulation:
+                    events.append("encapsulate")
+                else:
+                    events.append("send" if i == 0 else "forward")
+            elif before and before.encapsulation and not packet.encapsulation:
+                events.append("decapsulate" if after else self._end(packet, "decapsulate"))
+            elif after and after.place == packet.place:
+                events.append("receive")
+            else:
+                events.append(self._end(packet, "receive"))
+        return events
+
+    def _end(self, packet: Packet, otherwise: str) -> str:
+        mine = packet.flow.destination in self._addresses.get(packet.place, ())
+        refused = self.evidence.refusal(packet.place, (packet.flow,), packet.sequence)
+        return "deliver" if mine and not packet.encapsulation and not refused else otherwise
+
+    def _decisions(
+        self, transit: Transit, before: Packet | None, packet: Packet, told: set[tuple[str, str]]
+    ) -> list[Decision]:
+        """The translations that a place decided on between two sightings, or before the first one."""
+        if not transit.forward or not packet.outgoing:
+            return []
+        if before is not None:
+            flow = before.flow
+        else:
+            entry = self.evidence.translation(packet.place, packet.flow)
+            if entry is None:
+                return []
+            flow = entry.original
+        if flow == packet.flow or (before is not None and before.place != packet.place):
+            return []
+        found = self.evidence.translations_between(flow, packet)
+        fresh = [d for d in found if (d.event, d.place) not in told]
+        told.update((d.event, d.place) for d in fresh)
+        return fresh
+
+    def _translated_back(self, transit: Transit, before: Packet | None, packet: Packet) -> str:
+        """What conntrack did to an answer, in words; "" when it did nothing."""
+        if transit.forward or before is None or before.place != packet.place or before.flow == packet.flow:
+            return ""
+        if before.flow.protocol == "icmp":
+            return ""
+        return f"{flight_detail([transit])}; translated back by conntrack: {ends(before.flow)} ⇒ {ends(packet.flow)}"
+
+    def _refusal(self, leg: Leg, transit: Transit) -> Decision | None:
+        last = transit.last
+        sequence = last.sequence if last.flow.protocol == "tcp" else None
+        if not transit.forward or last.outgoing:
+            return None
+        entry = (f for f, forward in leg.flows.items() if forward)
+        return self.evidence.refusal(last.place, entry, sequence)
+
+    def _never_left(self, leg: Leg) -> list[_Draft]:
+        """A connection whose first packet was refused where it was made."""
+        sending = self._recording.sending
+        flows = [f for f, forward in leg.flows.items() if forward]
+        refusal = self.evidence.refusal(sending.place, flows, None)
+        if refusal is None:
+            return []
+        time = leg.transits[0].time if leg.transits else sending.ended
+        hop = self._hop(
+            leg.number,
+            *("request", sending.place, None, "drop", refusal.before, refusal.detail),
+        )
+        return [_Draft(time, replace(hop, object=refusal.object, rule=refusal.rule))]
+
+    def _connect(self, leg: Leg) -> list[_Draft]:
+        """How a proxy came to start this connection."""
+        record = leg.connect
+        if record is None:
+            return []
+        begun = leg.begun
+        time = min(record.time, begun.time) if begun else record.time
+        fields = record.fields
+        flow = begun.first.flow if begun else next(iter(leg.flows))
+        rule = proxy_rule(fields)
+        hop = self._hop(leg.number, "request", record.place, None, "proxy-connect", flow, pick(fields))
+        upstream = self.evidence.text(flow.protocol, flow.destination, flow.destination_port)
+        return [_Draft(time, replace(hop, object=upstream, rule=rule))]
+
+    def _records(self, leg: Leg) -> list[_Draft]:
+        """What the server at a leg's far end told about it."""
+        drafts = []
+        flow = leg.arrived.flow if leg.arrived else next(iter(leg.flows))
+        for record in leg.records:
+            event = str(record.fields["event"])
+            if event == "proxy-accept":
+                hop = self._hop(leg.number, "request", record.place, None, event, flow, accepted(leg))
+            elif event == "drop":
+                detail = str(record.fields.get("reason", ""))
+                hop = self._hop(leg.number, "request", record.place, None, "drop", flow, detail)
+                owner = self.evidence.text(flow.protocol, flow.destination, flow.destination_port)
+                acl = ", ".join(map(str, record.fields.get("acl") or ()))
+                hop = replace(hop, object=owner, rule=f"sourceRanges {acl}" if acl else "")
+            elif event in ("dns-query", "dns-answer"):
+                direction = "request" if event == "dns-query" else "response"
+                ends = flow if event == "dns-query" else flow.reverse
+                hop = self._hop(
+                    leg.number, direction, record.place, None, event, ends, name_answer(record.fields)
+                )
+            else:
+                continue
+            drafts.append(_Draft(record.time, hop))
+        return drafts
+
+    def _crossing(self, leg: Leg, transit: Transit, packet: Packet, event: str, detail: str) -> Hop:
+        hop = self._hop(
+            leg.number,
+            "request" if transit.forward else "response",
+            *(packet.place, packet.interface, event, packet.flow, detail),
+        )
+        outer = packet.encapsulation
+        route = None
+        if packet.outgoing:
+            destination = outer.outer_destination if outer else packet.flow.destination
+            route = self.evidence.route(packet.place, destination)
+        return replace(
+            hop,
+            encapsulation=outer,
+            route=route.text if route else "",
+            flight=transit.flight,
+            packets=1,
+            frames=(packet.frame,),
+        )
+
+    def _decided(self, leg: Leg, transit: Transit, decision: Decision, packet: Packet) -> Hop:
+        hop = self._hop(
+            leg.number,
+            "request" if transit.forward else "response",
+            *(decision.place, packet.interface, decision.event, decision.before, decision.detail),
+        )
+        return replace(
+            hop,
+            object=decision.object,
+            rule=decision.rule,
+            conntrack=decision.conntrack,
+            flight=transit.flight,
+            frames=(packet.frame,),
+        )
+
+    @staticmethod
+    def _hop(
+        connection: int,
+        direction: str,
+        place: str,
+        interface: str | None,
+        event: str,
+        flow: Flow,
+        detail: str,
+    ) -> Hop:
+        return Hop(
+            index=0,
+            time=0.0,
+            delta=0.0,
+            direction=direction,
+            place=place,
+            interface=interface,
+            event=event,
+            protocol=flow.protocol,
+            source=endpoints(flow.source, flow.source_port),
+            destination=endpoints(flow.destination, flow.destination_port),
+            detail=detail,
+            connection=connection,
+        )

@@ -1,0 +1,106 @@
+"""What a trace sends to, as users write it. Pure; the command line and the tracing core read it alike.
+
+http://HOST[:PORT][/PATH]   https://…   HOST   HOST/PATH   HOST:PORT/PATH     an HTTP request, as curl reads them
+HOST:PORT   HOST:PORT/tcp   tcp://HOST:PORT                                   a TCP connection
+HOST:PORT/udp               udp://HOST:PORT                                   a UDP datagram
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote
+
+from emulab.errors import UserError
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+TRANSPORTS = ("tcp", "udp")
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))  # a path is sent as it was written, as far as ASCII goes
+
+
+class Target(NamedTuple):
+    """Where a request goes to. `path` is an HTTP request's, with its query; "" for plain TCP and UDP."""
+
+    protocol: str  # http | https | tcp | udp
+    host: str  # a name, or an IPv4 address
+    port: int
+    path: str
+
+
+def parse(text: str) -> Target:
+    """The target that a URL, a HOST:PORT[/udp] or a bare host means. Raises UserError."""
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise UserError(f"{text!r}: there is a blank in it; write it as %20")
+    match = _SCHEME.fullmatch(text)
+    scheme, rest = (match[1].lower(), match[2]) if match else ("", text)
+    if scheme and scheme not in (*DEFAULT_PORTS, *TRANSPORTS):
+        raise UserError(f"{text}: the scheme {scheme!r} is unknown; there are http, https, tcp and udp")
+    place, path = _split(rest)
+    if scheme in TRANSPORTS:
+        if path.partition("#")[0] not in ("", "/"):
+            raise UserError(f"{text}: {scheme} has no path; write {scheme}://HOST:PORT")
+        return Target(scheme, *_needs_port(text, place), "")
+    if not scheme:
+        if ":" in place and path.lower() in ("", "/tcp", "/udp"):
+            return Target(path[1:].lower() or "tcp", *_needs_port(text, place), "")
+        if path.lower() in ("/tcp", "/udp"):
+            raise UserError(
+                f"{text}: a port is missing: {place}:PORT{path} (for the path {path}: http://{place}{path})"
+            )
+    protocol = scheme or "http"
+    host, port = _host_and_port(text, place)
+    return Target(protocol, host, port or DEFAULT_PORTS[protocol], _path(path))
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """HOST[:PORT] and what follows it."""
+    found = re.search(r"[/?#]", rest)
+    return (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
+
+
+def _needs_port(text: str, place: str) -> tuple[str, int]:
+    host, port = _host_and_port(text, place)
+    if not port:
+        raise UserError(f"{text}: a port is missing; write {host}:PORT")
+    return host, port
+
+
+def _host_and_port(text: str, place: str) -> tuple[str, int]:
+    """The host, checked, and the port, 0 for none. Raises UserError."""
+    if "@" in place:
+        raise UserError(f"{text}: a user name can't be in it; write -H 'Authorization: …'")
+    if place.startswith("[") or place.count(":") > 1:
+        raise UserError(f"{text}: that is IPv6, and labs have IPv4 alone; write a name or an IPv4 address")
+    host, _, port = place.partition(":")
+    _check_host(text, host)
+    if not port:
+        return host.lower(), 0
+    if not (port.isascii() and port.isdigit()):
+        raise UserError(f"{text}: {port!r} is no port number")
+    if len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise UserError(f"{text}: port {port} is out of range; ports are 1 to 65535")
+    return host.lower(), int(port)
+
+
+def _check_host(text: str, host: str) -> None:
+    if not host:
+        raise UserError(f"{text!r}: a host is missing; write a URL or HOST:PORT")
+    if not host.isascii():
+        raise UserError(f"{text}: {host!r} isn't ASCII; write the name as DNS has it (xn--…)")
+    if re.fullmatch(r"[0-9.]+", host):
+        octets = host.split(".")
+        if len(octets) != 4 or not all(o and o == str(int(o)) and int(o) <= 255 for o in octets):
+            raise UserError(f"{text}: {host!r} is no IPv4 address")
+        return
+    name = host.removesuffix(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise UserError(f"{text}: {host!r} is no host name")
+
+
+def _path(text: str) -> str:
+    """The path and query to ask for: a fragment stays with the client (RFC 9110, 7.1)."""
+    path = quote(text.partition("#")[0], safe=_AS_IT_IS)
+    return path if path.startswith("/") else f"/{path}"

@@ -1,0 +1,63 @@
+"""The rules that make the kernel tell what its rules decide about one request. Pure.
+
+nftables tells every rule that a marked packet meets (`meta nftrace set 1`, NFT_MSG_TRACE). What is marked is
+every packet of the sender's own port, and, as proxies send from ports that nobody knows beforehand, the first
+packet of each new connection of theirs: translations are decided on that one alone. Whatever of it
+belongs to somebody else, who joins the story leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from emulab.plan.state import Address, Place, Ruleset, World
+
+_BEFORE_ALL = "priority -301 ; policy accept ;"  # before the raw chains: NF_IP_PRI_RAW is -300
+_AFTER_CONNTRACK = "priority -150 ; policy accept ;"  # NF_IP_PRI_MANGLE
+TRACED_KINDS = ("router", "node")
+"""Kinds of places whose rules are looked at: those that translate or filter."""
+
+
+def trace_rules(
+    number: int, protocol: str, ports: Iterable[int], source: Place, proxies: Sequence[str]
+) -> Ruleset:
+    """The table of one trace, for a place with rules. `ports` are the sender's own, `proxies` addresses of others."""
+    own = ", ".join(str(p) for p in sorted(ports))
+    names = ", ".join(str(a) for a in source.addresses if a.version == 4)
+    early = [f"meta l4proto {protocol} th sport {{ {own} }} meta nftrace set 1"] if own else []
+    late = ["meta l4proto udp th dport 8472 return"]  # the overlay's outer packets carry everybody's
+    if names:
+        late.append(
+            f"ct state new ip saddr {{ {names} }} meta l4proto {{ tcp, udp }} th dport 53 meta nftrace set 1"
+        )
+    if proxies:
+        others = ", ".join(proxies)
+        late.append(f"ct state new ip saddr {{ {others} }} meta l4proto {{ tcp, udp }} meta nftrace set 1")
+    chains = {}
+    for hook in ("prerouting", "output"):
+        chains[f"{hook}-own"] = (f"{{ type filter hook {hook} {_BEFORE_ALL} }}", *early)
+        chains[f"{hook}-new"] = (f"{{ type filter hook {hook} {_AFTER_CONNTRACK} }}", *late)
+    return Ruleset("ip", f"emulab-trace-{number}", chains)
+
+
+def proxy_addresses(world: World) -> list[str]:
+    """The addresses that connections which a server of emulab starts for somebody else may come from.
+
+    Those of nodes are among them, as nodes put their own in place of others'.
+    """
+    namespaces = {s.namespace for s in world.servers.values() if s.kind in ("dns", "l4", "ingress")}
+    places = [p for p in world.places.values() if p.namespace in namespaces or p.kind == "node"]
+    found = {str(a) for p in places for a in p.addresses if a.version == 4}
+    nodes = {p.namespace for p in world.places.values() if p.kind == "node"}
+    given = (i for i in world.network.items if isinstance(i, Address) and i.namespace in nodes)
+    found |= {str(i.address.ip) for i in given if i.address.version == 4}
+    return sorted(found)
+
+
+def namespace_places(world: World) -> dict[str, str]:
+    """The place that stands for each namespace: pods in their node's network are seen there as the node."""
+    found: dict[str, str] = {}
+    for place in world.places.values():
+        if place.namespace not in found or place.kind != "pod":
+            found[place.namespace] = place.name
+    return found
