@@ -3,12 +3,15 @@
 Around a lab:
 * `rundir`: where a lab's files are, which labs there are, sweeping up after dead ones.
 * `launch` starts a supervisor, `client` talks to one, `api` is `Lab`, for Python (`stub` resolves its names).
+* `tracing`: one traced request: `sending` sends it (`certificates`: what a client looks at in one), `evidence`
+  reads what was seen of it.
 * `offline`: the plan of a lab that is only thought of.
 
 The supervisor's process:
 * `supervisor`: isolation and start; `runtime`: its event loop, which puts the following together.
 * `control`: the control socket (`wire` is its protocol); `operations`: what can be asked; `targets`: names of
-  places and pods → where to enter; `readiness`: when is everything Ready.
+  places and pods → where to enter; `readiness`: when is everything Ready; `observation`: what is opened and
+  switched on for one trace.
 
 Keeping it true:
 * `store`: the objects with uid, versions, status; can be watched. `merge`: what a user's object becomes there.

@@ -28,6 +28,7 @@ from emulab.kernel.programs import Completed, run_program, this_program
 from emulab.lab import launch, rundir
 from emulab.lab.client import LabClient
 from emulab.lab.stub import ResolverConfig, resolve
+from emulab.observe import path as trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,37 @@ class Lab:
             content = await response.read()
             lowered = {k.lower(): v for k, v in response.headers.items()}
             return Answer(response.status, lowered, content, time.perf_counter() - begun)
+
+    async def trace(
+        self,
+        url: str,
+        source: str = "client",
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        namespace: str = "default",
+        timeout: float = 5.0,
+        verify: bool = True,
+        every_packet: bool = False,
+        pcap: Path | None = None,
+    ) -> trace.Path:
+        """Sends one request and returns the path that it took, with evidence; `url` as for `emulab trace`.
+
+        `every_packet`: a hop for each packet instead of each flight of them. `pcap`: a capture file to write.
+        A request that fails is a result (`Path.failure`). Raises UserError for a wrong target or source.
+        """
+        from emulab.lab import tracing
+
+        return await tracing.trace(
+            *(self.name, url),
+            source=source,
+            namespace=namespace,
+            method=method,
+            headers=headers,
+            every_packet=every_packet,
+            timeout=timeout,
+            verify=verify,
+            pcap=pcap,
+        )
 
     async def _ask(self, op: str, **arguments: Any) -> Any:
         def ask() -> Any:

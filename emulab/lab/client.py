@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import rundir
 
+MAX_FDS = 200
+"""Descriptors of one message; the kernel's limit is 253 (SCM_MAX_FD)."""
+
 
 class LabClient:
     """One connection to one lab; one request at a time."""
 
     def __init__(self, path: Path) -> None:
         """Connects to the lab whose folder is `path`. Raises UserError when it isn't up."""
-        self._path = path
+        self.path = path
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with rundir.socket_path(path) as address:
@@ -28,22 +32,34 @@ class LabClient:
 
     def request(self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any) -> Any:
         """Sends a request and returns its result. Raises what the supervisor raised."""
+        return self.request_descriptors(op, on_progress, **arguments)[0]
+
+    def request_descriptors(
+        self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any
+    ) -> tuple[Any, list[int]]:
+        """Sends a request and returns its result and the descriptors that came with it, which are the caller's."""
         self._send({"op": op, **arguments})
         buffer = b""
-        while True:
-            line, newline, rest = buffer.partition(b"\n")
-            if not newline:
-                buffer += self._receive()
-                continue
-            buffer = rest
-            message = json.loads(line)
-            if "progress" in message:
-                if on_progress is not None:
-                    on_progress(message["progress"])
-            elif "error" in message:
-                raise _error(message)
-            else:
-                return message["result"]
+        descriptors: list[int] = []
+        try:
+            while True:
+                line, newline, rest = buffer.partition(b"\n")
+                if not newline:
+                    buffer += self._receive(descriptors)
+                    continue
+                buffer = rest
+                message = json.loads(line)
+                if "progress" in message:
+                    if on_progress is not None:
+                        on_progress(message["progress"])
+                elif "error" in message:
+                    raise _error(message)
+                elif "result" in message:
+                    return message["result"], descriptors
+        except BaseException:
+            for fd in descriptors:
+                os.close(fd)
+            raise
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -51,26 +67,23 @@ class LabClient:
         except ConnectionError:
             raise self._ended() from None
 
-    def _receive(self) -> bytes:
+    def _receive(self, descriptors: list[int]) -> bytes:
         try:
-            chunk = self._sock.recv(1 << 20)
+            chunk, fds, _, _ = socket.recv_fds(self._sock, 1 << 20, MAX_FDS)
         except ConnectionError:
-            chunk = b""
+            chunk, fds = b"", []
+        descriptors += fds
         if not chunk:
             raise self._ended()
         return chunk
 
     def _ended(self) -> EmulabError:
-        return EmulabError(f"the lab's supervisor has ended{_last_words(self._path)}")
+        return EmulabError(f"the lab's supervisor has ended{_last_words(self.path)}")
 
     def request_socket(self, **arguments: Any) -> socket.socket:
         """Asks for a socket in a target's namespace (op `socket`). Raises UserError."""
-        self._send({"op": "socket", **arguments})
-        data, fds, _, _ = socket.recv_fds(self._sock, 1 << 16, 1)
-        message = json.loads(data or b'{"error": "the lab has ended"}')
-        if "error" in message:
-            raise _error(message)
-        return socket.socket(fileno=fds[0])
+        _, (fd,) = self.request_descriptors("socket", **arguments)
+        return socket.socket(fileno=fd)
 
     def close(self) -> None:
         self._sock.close()

@@ -7,12 +7,13 @@ import os
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import rundir, wire
+from emulab.lab.observation import Observation
 from emulab.lab.operations import Operations
 
 Progress = Callable[[str], None]
@@ -26,6 +27,7 @@ class ControlServer:
         self._operations = operations
         self._path = path
         self.requests: set[asyncio.Task[None]] = set()
+        self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
             "apply": operations.apply,
             "delete": operations.delete,
@@ -60,25 +62,28 @@ class ControlServer:
             task.add_done_callback(self.requests.discard)
 
     async def _serve(self, sock: socket.socket) -> None:
-        with sock:
+        async with AsyncExitStack() as ending:
+            ending.enter_context(sock)
             try:
                 while (request := await wire.read_line(sock)) is not None:
-                    await self._answer(sock, request)
+                    await self._answer(sock, request, ending)
             except (OSError, ValueError):
                 return  # the client has gone, or speaks something else
 
-    async def _answer(self, sock: socket.socket, request: dict[str, Any]) -> None:
+    async def _answer(self, sock: socket.socket, request: dict[str, Any], ending: AsyncExitStack) -> None:
         try:
-            if request.get("op") == "socket":
-                with self._operations.open_socket(request) as made:
-                    wire.send_descriptor(sock, {"result": None}, made.fileno())
-                return
-            operation = self._table.get(str(request.get("op")))
-            if operation is None:
-                raise UserError(
-                    f"the lab knows no operation {request.get('op')!r}; is it of another version?"
-                )
-            answer = {"result": await self._run(sock, operation, request)}
+            match request.get("op"):
+                case "socket":
+                    with self._operations.open_socket(request) as made:
+                        await wire.send_descriptors(sock, [made.fileno()])
+                    answer: dict[str, Any] = {"result": None}
+                case "observe":
+                    answer = {"result": await self._observe(sock, request, ending)}
+                case op:
+                    operation = self._table.get(str(op))
+                    if operation is None:
+                        raise UserError(f"the lab knows no operation {op!r}; is it of another version?")
+                    answer = {"result": await self._run(sock, operation, request)}
         except EmulabError as error:
             answer = _described(error)
         except Exception as error:
@@ -87,6 +92,26 @@ class ControlServer:
         await wire.write_line(sock, answer)
         if request.get("op") == "down":
             self._operations.stop()
+
+    async def _observe(self, sock: socket.socket, request: dict[str, Any], ending: AsyncExitStack) -> Any:
+        """Begins an observation, or asks about the one that this connection has begun. It ends with the connection."""
+        observation = self._observations.get(sock)
+        if observation is None:
+            observation = self._observations[sock] = self._operations.observation()
+            ending.push_async_callback(self._forget, sock)
+            result, descriptors = await observation.begin(request)
+            try:
+                await wire.send_descriptors(sock, descriptors)
+            finally:
+                for fd in descriptors:
+                    os.close(fd)
+            return result
+        if "owners" in request:
+            return await observation.explain(request)
+        return await observation.records()
+
+    async def _forget(self, sock: socket.socket) -> None:
+        await asyncio.shield(self._observations.pop(sock).close())
 
     async def _run(self, sock: socket.socket, operation: Operation, request: dict[str, Any]) -> Any:
         """Runs an operation; progress goes out meanwhile, and the client's leaving cancels it."""

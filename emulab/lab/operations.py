@@ -11,6 +11,7 @@ from emulab.errors import EmulabError, ManifestError, UserError
 from emulab.kernel import sockets
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
+from emulab.lab.observation import Observation
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
@@ -169,11 +170,16 @@ class Operations:
         return [place.resolv_conf, place.hosts]
 
     def open_socket(self, arguments: Arguments) -> socket.socket:
-        """`target`, `namespace`, `family`, `type`: a fresh socket of that place."""
+        """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
         return sockets.open_socket(
-            self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]
+            *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
+            arguments.get("protocol", 0),
         )
+
+    def observation(self) -> Observation:
+        """What a trace of this lab is made with."""
+        return Observation(self._around)
 
     async def ready(self, arguments: Arguments, progress: Progress) -> Any:
         """Waits up to `timeout` seconds until everything is Ready. Raises EmulabError saying what isn't."""

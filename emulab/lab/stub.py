@@ -59,17 +59,15 @@ async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) ->
         pass
     if name in config.hosts:
         return config.hosts[name]
-    answered = False
     for candidate in config.candidates(name):
         for server in config.servers:
             addresses = await _ask(candidate, server, open_socket)
             if addresses:
                 return addresses[0]
             if addresses is not None:
-                answered = True
                 break  # an answer, but no address: the next candidate
-    if not answered:
-        raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}")
+        else:  # glibc doesn't go on to the next candidate either, as this one may exist
+            raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
 
 

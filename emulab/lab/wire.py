@@ -1,7 +1,8 @@
-"""The control protocol: JSON lines over a Unix stream socket; a descriptor may come with a line.
+"""The control protocol: JSON lines over a Unix stream socket; descriptors may come with a line.
 
 A request is `{"op": NAME, ...}`. The answers are any number of `{"progress": text}` and then one
-`{"result": ...}` or `{"error": text, "kind": "user" | "kernel" | …, "problems": [...]}`.
+`{"result": ...}` or `{"error": text, "kind": "user" | "kernel" | …, "problems": [...]}`. Descriptors come before
+the result, with lines `{"descriptors": COUNT}`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
+from emulab.lab.client import MAX_FDS
+
 MAX_LINE = 256 << 20  # bytes; manifests travel in requests
+_FULL = 0.001  # seconds until a full socket is tried again
 
 
 async def read_line(sock: socket.socket) -> dict[str, Any] | None:
@@ -35,6 +40,17 @@ async def write_line(sock: socket.socket, message: dict[str, Any]) -> None:
     await asyncio.get_running_loop().sock_sendall(sock, json.dumps(message).encode() + b"\n")
 
 
-def send_descriptor(sock: socket.socket, message: dict[str, Any], fd: int) -> None:
-    """Sends a short message with a descriptor."""
-    socket.send_fds(sock, [json.dumps(message).encode() + b"\n"], [fd])
+async def send_descriptors(sock: socket.socket, fds: Sequence[int]) -> None:
+    """Sends descriptors, as many with a line `{"descriptors": COUNT}` as a message holds.
+
+    The kernel keeps a message's descriptors with its bytes, so the receiver gets them in order.
+    """
+    for start in range(0, len(fds), MAX_FDS):
+        part = list(fds[start : start + MAX_FDS])
+        line = json.dumps({"descriptors": len(part)}).encode() + b"\n"
+        while True:
+            try:
+                socket.send_fds(sock, [line], part)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_FULL)

@@ -1,0 +1,240 @@
+"""What the supervisor does for one trace: opens the kernel's windows, and closes them again whatever happens.
+
+The sockets are handed to whoever asked and are read there; what is switched on meanwhile (rules that mark the
+request's packets, the servers' records) is switched off when his connection ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from emulab.errors import EmulabError, KernelError, UserError
+from emulab.kernel import netns
+from emulab.kernel.nft import Nft
+from emulab.lab.serverhosts import Recording
+from emulab.lab.surroundings import Surroundings
+from emulab.lab.targets import find_place
+from emulab.observe import drops, filters, netfilter, rings
+from emulab.plan.addressing import INTERNET
+from emulab.plan.difference import ruleset_script
+from emulab.plan.draft import FABRIC
+from emulab.plan.owners import owners
+from emulab.plan.state import Address, Place, World
+from emulab.plan.tracing import TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
+
+SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
+PLACE_RING, POD_RINGS = 2 << 20, 64 << 20  # bytes: each place's, all pods' together
+_POD_RING = (128 << 10, 1 << 20)  # at least, at most
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A namespace with a tap: the place that stands for it."""
+
+    namespace: str
+    place: Place
+    ring: int
+
+
+class Observation:
+    """One trace, from `begin` to `close`."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._number = next(_numbers)
+        self._recording: Recording | None = None
+        self._marked: dict[str, Nft] = {}  # by namespace
+        self._world: World | None = None
+
+    async def begin(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """`target`, `namespace`, `protocol` (tcp | udp), `ports` (the sender's own), `whole` (frames uncut).
+
+        Result: what was opened, and the descriptors in this order: a tap for each of `taps`, a socket with nft
+        traces for each of `marked`, then those of `drops`. They are the caller's. Raises EmulabError.
+        """
+        place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
+        world = self._world = self._around.world
+        assert world is not None  # else there is no place
+        watched = _watched(world)
+        source = next(w.place for w in watched if w.namespace == place.namespace)
+        ports = [int(p) for p in arguments["ports"]]
+        snap = 1 << 18 if arguments.get("whole") else SNAP
+        wanted = [
+            (
+                self._around.handles[w.namespace].fd,
+                filters.program(_ports(w.place, source, ports), snap),
+                w.ring,
+            )
+            for w in watched
+        ]
+        marked = [w for w in watched if w.place.kind in TRACED_KINDS]
+        protocol = str(arguments["protocol"])
+        opened: list[socket.socket] = []
+        try:
+            results = await asyncio.gather(
+                asyncio.to_thread(rings.open_taps, wanted),
+                asyncio.to_thread(self._mark, marked, protocol, ports, place),
+                asyncio.to_thread(drops.open_drops),
+                self._record(),
+                return_exceptions=True,
+            )
+            taps, traces, dropped, _ = results
+            for found in (taps, traces):
+                if isinstance(found, list):
+                    opened += found
+            failed = next((r for r in results if isinstance(r, BaseException)), None)
+            if failed is not None:
+                raise failed
+        except BaseException:
+            await asyncio.to_thread(rings.close_sockets, opened)
+            raise
+        watching, layout = dropped if isinstance(dropped, tuple) else ([], {})
+        described = self._described(place, source, watched, marked)
+        return {**described, "drops": layout}, [*(s.detach() for s in opened), *watching]
+
+    def _described(
+        self,
+        place: Place,
+        source: Place,
+        watched: Sequence[_Watched],
+        marked: Sequence[_Watched],
+    ) -> dict[str, Any]:
+        assert self._world is not None
+        addresses: dict[str, list[str]] = {}
+        for item in self._world.network.items:
+            if isinstance(item, Address):
+                addresses.setdefault(item.namespace, []).append(str(item.address.ip))
+        return {
+            "source": source.name,
+            "address": str(place.addresses[0]),
+            "taps": [
+                {
+                    "place": w.place.name,
+                    "kind": w.place.kind,
+                    "addresses": addresses.get(w.namespace, []),
+                    "interfaces": {
+                        index: name for name, index in self._around.handles[w.namespace].indexes.items()
+                    },
+                    "ring": w.ring,
+                }
+                for w in watched
+            ],
+            "marked": [w.place.name for w in marked],
+        }
+
+    async def _record(self) -> None:
+        self._recording = await self._around.servers.record()
+
+    def _mark(
+        self, marked: Iterable[_Watched], protocol: str, ports: Iterable[int], source: Place
+    ) -> list[socket.socket]:
+        """Marks the request's packets where there are rules, and listens to what these do with them. Blocks."""
+        assert self._world is not None
+        rules = trace_rules(self._number, protocol, ports, source, proxy_addresses(self._world))
+        script = ruleset_script(None, rules)
+        listening: list[socket.socket] = []
+        try:
+            for w in marked:
+                fd = self._around.handles[w.namespace].fd
+                listening.append(netns.inside(fd, netfilter.open_trace_socket))
+                nft = Nft(w.namespace, fd)
+                self._marked[w.namespace] = nft
+                nft.run(script)
+        except BaseException:
+            for sock in listening:
+                sock.close()
+            raise
+        return listening
+
+    async def records(self) -> list[dict[str, Any]]:
+        """What the servers told since the beginning, each with `server` and the `place` that it runs in."""
+        if self._recording is None or self._world is None:
+            return []
+        places = namespace_places(self._world)
+        namespaces = {name: s.namespace for name, s in self._world.servers.items()}
+        addresses = {str(a): p.name for p in self._world.places.values() for a in p.addresses}
+        found = await self._around.servers.records(self._recording)
+        for record in found:
+            # The stand-ins are in many places, and say where by the address that was asked.
+            local = str(record.get("local", "")).rpartition(":")[0]
+            own = namespaces.get(record["server"], "")
+            record["place"] = places.get(own) or addresses.get(local, "")
+        return found
+
+    async def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """`chains`: [[place, family, table, chain], …]; `owners`: [[protocol, address, port], …].
+
+        Result: for each chain its rules as text, in order where emulab planned them, by handle where somebody else
+        wrote them; for each owner that is known, who it is.
+        """
+        world = self._world
+        if world is None:
+            raise UserError("nothing is being traced")
+        namespaces = {p.name: p.namespace for p in world.places.values()}
+        chains: list[dict[str, Any]] = []
+        for place, family, table, chain in arguments.get("chains") or ():
+            ruleset = world.network.rulesets.get((namespaces[place], f"{family} {table}"))
+            if ruleset is not None and chain in ruleset.chains:
+                chains.append({"texts": list(ruleset.chains[chain][1:])})
+            else:
+                chains.append({"handles": await self._listed(namespaces[place], family, table, chain)})
+        questions = [(str(p), str(a), int(n)) for p, a, n in arguments.get("owners") or ()]
+        found = owners(self._around.store.objects(), world, questions)
+        return {"chains": chains, "owners": [[*q, o.to_json()] for q, o in found.items()]}
+
+    async def _listed(self, namespace: str, family: str, table: str, chain: str) -> dict[int, str]:
+        nft = self._marked.get(namespace)
+        if nft is None:
+            return {}
+        try:
+            return await asyncio.to_thread(nft.rules, family, table, chain)
+        except KernelError:
+            return {}  # it is gone, or in a form that this nft can't read
+
+    async def close(self) -> None:
+        """Switches off what `begin` switched on."""
+        if self._recording is not None:
+            await self._around.servers.stop_recording(self._recording)
+        await asyncio.to_thread(self._unmark)
+
+    def _unmark(self) -> None:
+        marked, self._marked = self._marked, {}
+        for nft in marked.values():
+            with suppress(EmulabError):  # the table was never made, or its namespace has gone
+                nft.run(f"delete table ip emulab-trace-{self._number}\n")
+
+
+def _watched(world: World) -> list[_Watched]:
+    """Every namespace that a packet can be seen in, but the wire."""
+    names = namespace_places(world)
+    pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
+    small, large = _POD_RING
+    pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
+    return [
+        _Watched(namespace, place, pod_ring if place.kind == "pod" else PLACE_RING)
+        for namespace, name in names.items()
+        if namespace != FABRIC and (place := world.places[name])
+    ]
+
+
+def _ports(place: Place, source: Place, ports: list[int]) -> list[int] | None:
+    """The ports that are looked at in a place; None: all.
+
+    A client's own port is its packets' mark as long as nobody translates it: at home, and at the router when it
+    comes from the internet. Name servers speak of names alone.
+    """
+    if place.kind in ("dns", "resolver"):
+        return []
+    if source.kind == "client" and place.name == source.name:
+        return ports
+    if source.kind == "client" and place.kind == "router" and source.addresses[0] in INTERNET:
+        return ports
+    return None
