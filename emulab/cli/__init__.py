@@ -32,6 +32,7 @@ VERBS = {
     "logs": "print what a container wrote",
     "scale": "change a workload's number of replicas",
     "exec": "run a command at a place of the lab",
+    "trace": "send one request and show every hop it takes",
     "plan": "print what `up` would build, without building it",
     "doctor": "check what this kernel and machine allow",
 }

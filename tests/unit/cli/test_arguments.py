@@ -83,6 +83,7 @@ def test_wrong_usage_exits_2_and_says_why_first(
     [
         ("get", "pods"),
         ("exec", "client", "--", "true"),
+        ("trace", "http://shop.example.com"),
         ("logs", "web"),
         ("scale", "deploy", "web", "--replicas", "2"),
         ("delete", "pod", "x"),

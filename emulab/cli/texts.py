@@ -1,0 +1,33 @@
+"""Texts fitted into columns. Pure."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text without control characters: names and paths come from the wire, and a terminal obeys what it reads."""
+    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
+
+
+def wrap(text: str, width: int, hanging: int = 0) -> list[str]:
+    """A text in lines of at most `width` columns, `hanging` spaces before all but the first. Nothing is left out."""
+    joined = re.sub(r"(\d) (µs|ms)\b", "\\1\xa0\\2", text)  # a number stays with its unit
+    lines = textwrap.wrap(joined, width, subsequent_indent=" " * hanging, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
+
+
+def ellipsis(text: str, width: int) -> str:
+    """A text shortened in its middle: the beginning says what it is, and the end which one."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def short_place(place: str, width: int) -> str:
+    """A place's name for a column; a pod's namespace is told where it isn't the default one."""
+    return ellipsis(place.removeprefix("default."), width)
