@@ -21,12 +21,15 @@ from emulab.plan.state import (
     Item,
     Namespace,
     Network,
+    Rules,
     Ruleset,
     Veth,
     Vxlan,
 )
 
 Encode = Callable[[Item, messages.Handles], Message]
+RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
+"""Key, before, after."""
 
 
 class KernelNetwork:
@@ -37,7 +40,7 @@ class KernelNetwork:
         self._nft: dict[str, Nft] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._items: set[Item] = set()
-        self._rulesets: dict[tuple[str, str], Ruleset] = {}
+        self._rulesets: dict[tuple[str, str], Rules] = {}
 
     @property
     def applied(self) -> Network:
@@ -67,16 +70,15 @@ class KernelNetwork:
         self.handles.clear()
 
     def _perform(self, change: NetworkChange) -> None:
-        for namespace, table in change.remove_rulesets:
-            self.nft(namespace).run(f"delete table {table}\n")
-            del self._rulesets[namespace, table]
+        for key in change.remove_rulesets:
+            self._write_rules([(key, self._rulesets[key], None)])
         self._remove(change.make_room)
         self._note_gone(set(), dead_links(change.make_room))
         # Rules of a changed ruleset come before the removal of links, so that no new packet is sent to a
         # pod that is about to lose its link, and after the adding, so that none is sent too early.
         self._create(change.add_namespaces)
         self._add(change.add)
-        self._load(change.rulesets)
+        self._write_rules(change.rulesets)
         self._remove(change.remove)
         self._note_gone(set(change.remove_namespaces), dead_links(change.remove))
         for name in change.remove_namespaces:
@@ -145,15 +147,23 @@ class KernelNetwork:
         for index, failure in sorted(failed.items()):
             raise KernelError(f"{batch[index].what}: {failure.text}", namespace, failure.errno)
 
-    def _load(self, rulesets: Iterable[tuple[tuple[str, str], Ruleset | None, Ruleset]]) -> None:
+    def _write_rules(self, changes: Iterable[RulesChange]) -> None:
+        """Turns rules into others; None is their absence."""
         scripts: dict[tuple[int, int], str] = {}  # nodes share their rules: written once for all of them
-        for key, before, after in rulesets:
-            pair = (id(before), id(after))
-            script = scripts.get(pair)
-            if script is None:
-                script = scripts[pair] = ruleset_script(before, after)
-            self.nft(key[0]).run(script)
-            self._rulesets[key] = after
+        for key, before, after in changes:
+            match after or before:
+                case Ruleset():
+                    pair = (id(before), id(after))
+                    script = scripts.get(pair)
+                    if script is None:
+                        script = scripts[pair] = nft_script(before, after)
+                    self.nft(key[0]).run(script)
+                case other:
+                    raise NotImplementedError(f"rules of kind {type(other).__name__}")
+            if after is None:
+                del self._rulesets[key]
+            else:
+                self._rulesets[key] = after
 
     def nft(self, namespace: str) -> Nft:
         """nftables of a namespace of this network."""
@@ -161,3 +171,11 @@ class KernelNetwork:
         if context is None:
             context = self._nft[namespace] = Nft(namespace, self.handles[namespace].fd)
         return context
+
+
+def nft_script(before: Rules | None, after: Rules | None) -> str:
+    """The nft commands that turn a table into another, or into nothing."""
+    if isinstance(after, Ruleset):
+        return ruleset_script(before if isinstance(before, Ruleset) else None, after)
+    assert isinstance(before, Ruleset)
+    return f"delete table {before.family} {before.table}\n"

@@ -25,7 +25,7 @@ from emulab.plan.addressing import INTERNET
 from emulab.plan.difference import ruleset_script
 from emulab.plan.draft import FABRIC
 from emulab.plan.owners import owners
-from emulab.plan.state import Address, Place, World
+from emulab.plan.state import Address, Place, Ruleset, World
 from emulab.plan.tracing import TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
 
 SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
@@ -182,7 +182,7 @@ class Observation:
         chains: list[dict[str, Any]] = []
         for place, family, table, chain in arguments.get("chains") or ():
             ruleset = world.network.rulesets.get((namespaces[place], f"{family} {table}"))
-            if ruleset is not None and chain in ruleset.chains:
+            if isinstance(ruleset, Ruleset) and chain in ruleset.chains:
                 chains.append({"texts": list(ruleset.chains[chain][1:])})
             else:
                 chains.append({"handles": await self._listed(namespaces[place], family, table, chain)})

@@ -59,6 +59,8 @@ class Service:
     internal_traffic_policy: str  # Cluster | Local
     load_balancer_ip: str
     load_balancer_source_ranges: tuple[IPNetwork, ...]
+    health_check_node_port: int  # 0 when not given
+    traffic_distribution: str  # "" | PreferSameZone (also PreferClose) | PreferSameNode
     annotations: Mapping[str, str]
 
     @staticmethod
@@ -84,6 +86,8 @@ class Service:
             internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
             load_balancer_ip=spec.get("loadBalancerIP") or "",
             load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
+            health_check_node_port=spec.get("healthCheckNodePort") or 0,
+            traffic_distribution=_distribution(spec.get("trafficDistribution") or ""),
             annotations=o.annotations,
         )
 
@@ -98,6 +102,8 @@ class Endpoint:
     node_name: str
     zone: str
     target_pod: str  # name of the Pod in targetRef, or ""
+    zone_hints: tuple[str, ...] = ()  # zones that shall send here (hints.forZones, KEP-2433)
+    node_hints: tuple[str, ...] = ()  # nodes that shall (hints.forNodes, KEP-3015)
 
     @staticmethod
     def of(endpoint: Mapping[str, Any]) -> Endpoint:
@@ -110,6 +116,7 @@ class Endpoint:
         ready = conditions.get("ready") is not False
         serving = conditions.get("serving")
         target = endpoint.get("targetRef") or {}
+        hints = endpoint.get("hints") or {}
         return Endpoint(
             addresses=tuple(endpoint.get("addresses") or ()),
             ready=ready,
@@ -119,6 +126,8 @@ class Endpoint:
             node_name=endpoint.get("nodeName") or "",
             zone=endpoint.get("zone") or "",
             target_pod=target.get("name") or "" if target.get("kind", "Pod") == "Pod" else "",
+            zone_hints=tuple(h["name"] for h in hints.get("forZones") or () if h.get("name")),
+            node_hints=tuple(h["name"] for h in hints.get("forNodes") or () if h.get("name")),
         )
 
 
@@ -151,6 +160,11 @@ class EndpointSlice:
                 for port in o.raw.get("ports") or ()
             ),
         )
+
+
+def _distribution(given: str) -> str:
+    """PreferClose is what PreferSameZone was called first (KEP-3015)."""
+    return "PreferSameZone" if given == "PreferClose" else given
 
 
 def networks(cidrs: Iterable[str] | None) -> tuple[IPNetwork, ...]:

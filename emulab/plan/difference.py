@@ -19,6 +19,7 @@ from emulab.plan.state import (
     Neighbour,
     Network,
     Route,
+    Rules,
     Ruleset,
     Veth,
     Vxlan,
@@ -39,13 +40,13 @@ RANKS: dict[type, int] = {
 class NetworkChange:
     """The difference of two network states. Items are in the order in which they are to be done."""
 
-    remove_rulesets: tuple[tuple[str, str], ...]  # namespace, table
+    remove_rulesets: tuple[tuple[str, str], ...]  # their keys: namespace and what they are
     make_room: tuple[Item, ...]  # removed before the adding: something added takes their slot
     remove: tuple[Item, ...]
     remove_namespaces: tuple[str, ...]
     add_namespaces: tuple[Namespace, ...]
     add: tuple[Item, ...]
-    rulesets: tuple[tuple[tuple[str, str], Ruleset | None, Ruleset], ...]  # key, before, after
+    rulesets: tuple[tuple[tuple[str, str], Rules | None, Rules], ...]  # key, before, after
 
     @property
     def empty(self) -> bool:

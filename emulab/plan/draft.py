@@ -15,6 +15,7 @@ from emulab.plan.state import (
     Network,
     Place,
     Route,
+    Rules,
     Ruleset,
     Server,
     Veth,
@@ -68,15 +69,17 @@ class Draft:
     def __init__(self) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.items: list[Item] = []
-        self.rulesets: dict[tuple[str, str], Ruleset] = {}
+        self.rulesets: dict[tuple[str, str], Rules] = {}
         self.servers: dict[str, Server] = {}
         self.places: dict[str, Place] = {}
 
     def add(self, *items: Item) -> None:
         self.items += items
 
-    def ruleset(self, namespace: str, rules: Ruleset) -> None:
-        self.rulesets[namespace, f"{rules.family} {rules.table}"] = rules
+    def rules(self, namespace: str, rules: Rules) -> None:
+        """Adds what nftables, iptables or IPVS of a namespace shall have."""
+        key = f"{rules.family} {rules.table}" if isinstance(rules, Ruleset) else type(rules).__name__.lower()
+        self.rulesets[namespace, key] = rules
 
     def namespace(self, name: str, sysctls: tuple[tuple[str, str], ...] = HOST) -> None:
         self.namespaces[name] = Namespace(name, sysctls)

@@ -109,8 +109,8 @@ def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster, proxy_rules: Ru
     for node in nodes:
         plug_vpc(draft, node.name, node.address, cluster, FORWARDER)
         draft.place(node.name, "node", [node.address], VPC_RESOLV)
-        draft.ruleset(node.name, proxy_rules)
-        draft.ruleset(node.name, masquerade)
+        draft.rules(node.name, proxy_rules)
+        draft.rules(node.name, masquerade)
         connect(draft, node, [n for n in nodes if n.name != node.name], cluster)
     return nodes
 

@@ -15,9 +15,12 @@ from emulab.plan.state import (
     Address,
     Bridge,
     ForwardingEntry,
+    Iptables,
+    Ipvs,
     Item,
     Neighbour,
     Route,
+    Rules,
     Ruleset,
     Server,
     Veth,
@@ -63,7 +66,7 @@ def render(world: World) -> str:
         lines += [f"  {_item(item, name)}" for item in items.get(namespace, ())]
         for (owner, table), rules in sorted(world.network.rulesets.items()):
             if owner == namespace:
-                text = tables(name(namespace), f"table {table}: the same as in", ruleset_lines(rules))
+                text = tables(name(namespace), f"{_title(table)}: the same as in", rules_lines(rules))
                 lines += [f"  {line}" for line in text]
         paragraphs.append("\n".join(lines))
     for server in sorted(world.servers.values(), key=lambda s: s.name):
@@ -117,6 +120,10 @@ def data(world: World) -> dict[str, Any]:
     }
 
 
+def _title(key: str) -> str:
+    return f"table {key}" if " " in key else key
+
+
 def _by_namespace(items: Iterable[Item]) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     for item in items:
@@ -165,7 +172,32 @@ def _item(item: Item, name: _Names) -> str:
             return f"route {item.destination}{via} dev {item.link}{source}{' onlink' if item.onlink else ''}"
 
 
-def ruleset_lines(rules: Ruleset) -> list[str]:
+def rules_lines(rules: Rules) -> list[str]:
+    """Rules in the words of the tool that lists them: nft, iptables-save, ipvsadm."""
+    match rules:
+        case Ruleset():
+            return _nft_lines(rules)
+        case Iptables():
+            return [line for table, chains in rules.tables.items() for line in _iptables_lines(table, chains)]
+        case Ipvs():
+            return _ipvs_lines(rules)
+
+
+def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[str]:
+    lines = [f"*{table}", *(f"  :{chain}" for chain in chains)]
+    return lines + [f"  -A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+
+
+def _ipvs_lines(rules: Ipvs) -> list[str]:
+    lines = []
+    for server, members in rules.servers.items():
+        kept = f" persistent {server.persistence}" if server.persistence else ""
+        lines.append(f"{server.protocol.upper()} {server.address}:{server.port} {server.scheduler}{kept}")
+        lines += [f"  -> {address}:{port} Masq {weight}" for (address, port), weight in members.items()]
+    return lines
+
+
+def _nft_lines(rules: Ruleset) -> list[str]:
     """A table as nft would list it: collections with their elements, then chains with their rules."""
     lines = [f"table {rules.family} {rules.table} {{"]
     for name, collection in sorted(rules.collections.items()):

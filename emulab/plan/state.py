@@ -128,12 +128,47 @@ class Ruleset:
 
 
 @dataclass(frozen=True, slots=True)
+class Iptables:
+    """Chains of iptables with their rules (as written behind `-A CHAIN`), by table (filter, nat, …).
+
+    What is in a built-in chain (PREROUTING, …) is added to it; others may have rules of their own there.
+    """
+
+    tables: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualServer:
+    """An IPVS service. `persistence`: seconds for which a client stays with a server, 0 for none."""
+
+    protocol: str  # tcp | udp | sctp
+    address: IPAddress
+    port: int
+    scheduler: str = "rr"
+    persistence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ipvs:
+    """The IPVS table of a namespace: for each service the weights of its real servers (address, port)."""
+
+    servers: Mapping[VirtualServer, Mapping[tuple[IPAddress, int], int]]
+
+
+Rules = Ruleset | Iptables | Ipvs
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
-    """The wanted state of the kernel. `rulesets` are keyed by namespace and table (`ip kube-proxy`)."""
+    """The wanted state of the kernel.
+
+    `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`
+    or `ipvs`.
+    """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     items: frozenset[Item] = frozenset()
-    rulesets: Mapping[tuple[str, str], Ruleset] = field(default_factory=dict)
+    rulesets: Mapping[tuple[str, str], Rules] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _router(draft: Draft, cluster: Cluster) -> None:
     draft.address(name, "internet", at.NAT_ADDRESS)
     draft.address(name, "vpc", at.ROUTER_VPC, at.VPC)
     draft.place(name, "router", [at.ROUTER_INTERNET, at.ROUTER_VPC, at.NAT_ADDRESS], VPC_RESOLV)
-    draft.ruleset(name, _nat_gateway())
+    draft.rules(name, _nat_gateway())
 
 
 def _nat_gateway() -> Ruleset:

@@ -180,7 +180,22 @@ def _endpoint(service: Service, index: _Index, member: _Member, addresses: list[
             endpoint["zone"] = zone
     if spec.get("hostname") and spec.get("subdomain") == service.name:
         endpoint["hostname"] = spec["hostname"]
+    if hints := _hints(service, endpoint):
+        endpoint["hints"] = hints
     return endpoint
+
+
+def _hints(service: Service, endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Who shall send to a ready endpoint, by the Service's trafficDistribution (KEP-4444, KEP-3015)."""
+    node, zone = endpoint.get("nodeName"), endpoint.get("zone")
+    if not service.traffic_distribution or not endpoint["conditions"]["ready"]:
+        return {}
+    hints: dict[str, Any] = {}
+    if zone:
+        hints["forZones"] = [{"name": zone}]
+    if node and service.traffic_distribution == "PreferSameNode":
+        hints["forNodes"] = [{"name": node}]
+    return hints
 
 
 def _resolve(ports: Sequence[ServicePort], spec: Mapping[str, Any]) -> Ports:

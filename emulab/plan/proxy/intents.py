@@ -1,0 +1,273 @@
+"""What kube-proxy of a node has to bring about for each Service port, whatever the mode. Pure.
+
+An intent says where a Service port is reached, which endpoints serve each kind of traffic from this node, and
+what becomes of traffic that none serves. The rules are those of kube-proxy's CategorizeEndpoints
+(pkg/proxy/topology.go) and of its proxiers' common part:
+
+* Traffic to cluster IPs is *internal*, all other *external*; each has a policy. Cluster: any ready endpoint,
+  narrowed by topology hints. Local: ready endpoints of this node alone.
+* Without a ready endpoint, those that serve while they terminate are used (KEP-1669), for each policy apart.
+* Without any usable endpoint in the cluster, traffic is rejected; without one for its policy alone, dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.model.services import EndpointSlice, Service, ServicePort
+from emulab.plan.addressing import ingress_ips
+from emulab.plan.endpoints import slices_by_service
+from emulab.plan.state import IPAddress, IPNetwork
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+class Backend(NamedTuple):
+    """An endpoint as a proxy sees it. Ordered by address and port, so that rules don't change without reason."""
+
+    address: IPAddress
+    port: int
+    node: str
+    ready: bool
+    serving: bool
+    terminating: bool
+    zone_hints: tuple[str, ...]
+    node_hints: tuple[str, ...]
+
+    @property
+    def target(self) -> tuple[IPAddress, int]:
+        return self.address, self.port
+
+
+class Viewer(NamedTuple):
+    """The node for which is asked."""
+
+    name: str
+    zone: str
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One port of one Service, for one node (or for all, where nothing in it depends on the node)."""
+
+    namespace: str
+    name: str
+    port: ServicePort
+    cluster_ips: tuple[IPAddress, ...]
+    external_ips: tuple[IPAddress, ...]
+    balancer_ips: tuple[IPAddress, ...]  # status.loadBalancer.ingress with ipMode VIP (KEP-1860)
+    source_ranges: tuple[IPNetwork, ...]  # for balancer_ips
+    node_port: int  # 0: none
+    internal_local: bool
+    external_local: bool
+    affinity: int  # seconds for which a client stays with an endpoint; 0: no affinity
+    cluster: tuple[Backend, ...]  # for the policy Cluster
+    local: tuple[Backend, ...]  # for the policy Local
+    has_any: bool  # whether anybody in the cluster serves it
+
+    @property
+    def protocol(self) -> str:
+        """tcp, udp or sctp."""
+        return self.port.protocol.lower()
+
+    @property
+    def title(self) -> str:
+        """kube-proxy's name for a Service port: `namespace/name:portname`."""
+        suffix = f":{self.port.name}" if self.port.name else ""
+        return f"{self.namespace}/{self.name}{suffix}"
+
+    @property
+    def internal(self) -> tuple[Backend, ...]:
+        return self.local if self.internal_local else self.cluster
+
+    @property
+    def external(self) -> tuple[Backend, ...]:
+        return self.local if self.external_local else self.cluster
+
+    @property
+    def internal_verdict(self) -> str:
+        """What becomes of internal traffic that nobody serves: reject, drop, or "" when somebody does."""
+        return "" if self.internal else "drop" if self.has_any else "reject"
+
+    @property
+    def external_verdict(self) -> str:
+        return "" if self.external else "drop" if self.has_any else "reject"
+
+    @property
+    def outside_ips(self) -> tuple[IPAddress, ...]:
+        """Addresses of external traffic, those of balancers included."""
+        return (*self.external_ips, *self.balancer_ips)
+
+    @property
+    def externally_accessible(self) -> bool:
+        return bool(self.node_port or self.external_ips or self.balancer_ips)
+
+    @cached_property
+    def reachable(self) -> tuple[Backend, ...]:
+        """Every endpoint that this node may send to."""
+        return tuple(sorted({*self.cluster, *self.local}))
+
+
+class Candidates(NamedTuple):
+    """A Service port with all its endpoints, before anybody's point of view is taken."""
+
+    service: Service
+    port: ServicePort
+    balancer_ips: tuple[IPAddress, ...]
+    backends: tuple[Backend, ...]
+
+    @property
+    def same_everywhere(self) -> bool:
+        """Whether all nodes have the same intent."""
+        return not _uses_local(self) and not any(b.zone_hints or b.node_hints for b in self.backends)
+
+
+def viewer(node: Object) -> Viewer:
+    """A Node object's point of view."""
+    return Viewer(node.name, node.labels.get(ZONE_LABEL, ""))
+
+
+def candidates(objects: Objects) -> list[Candidates]:
+    """Every Service port that proxies care for: not headless, not ExternalName."""
+    slices = slices_by_service(objects)
+    found: list[Candidates] = []
+    for o in objects.kind("Service"):
+        found += service_candidates(o, slices.get((o.namespace, o.name), ()))
+    return found
+
+
+def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candidates]:
+    """The ports of one Service with their endpoints."""
+    service = Service.of(o)
+    if service.type == "ExternalName" or service.headless or not service.cluster_ips:
+        return []
+    balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
+    balancer_ips = tuple(map(ip_address, balanced))
+    return [Candidates(service, port, balancer_ips, _backends(slices, port)) for port in service.ports]
+
+
+def _backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
+    """The endpoints of a Service port; one that two slices have is ready if either says so."""
+    found: dict[tuple[IPAddress, int], Backend] = {}
+    for view in slices:
+        if view.address_type == "FQDN":
+            continue
+        for number in view.ports:
+            if (number.name, number.protocol) != (port.name, port.protocol) or not number.port:
+                continue
+            for e in view.endpoints:
+                if not e.addresses:
+                    continue
+                # The first address stands for the endpoint (EndpointSlice API: all others are to be ignored).
+                backend = Backend(
+                    *(
+                        ip_address(e.addresses[0]),
+                        number.port,
+                        e.node_name,
+                        e.ready,
+                        e.serving,
+                        e.terminating,
+                    ),
+                    *(e.zone_hints, e.node_hints),
+                )
+                known = found.get(backend.target)
+                if known is None or (backend.ready and not known.ready):
+                    found[backend.target] = backend
+    return tuple(sorted(found.values(), key=lambda b: (b.address.version, b.address, b.port)))
+
+
+def intents(all_candidates: Iterable[Candidates], nodes: Sequence[Viewer]) -> dict[str, tuple[Intent, ...]]:
+    """The intents of each node. What is the same on all nodes is one value, shared."""
+    found: dict[str, list[Intent]] = {node.name: [] for node in nodes}
+    for candidate in all_candidates:
+        shared = intent(candidate, nodes[0]) if nodes and candidate.same_everywhere else None
+        for node in nodes:
+            found[node.name].append(shared or intent(candidate, node))
+    return {name: tuple(members) for name, members in found.items()}
+
+
+def intent(c: Candidates, node: Viewer) -> Intent:
+    """A Service port as a node sees it."""
+    service, port = c.service, c.port
+    cluster = _cluster(c.backends, node) if _uses_cluster(c) else ()
+    local: tuple[Backend, ...] = ()
+    has_any = bool(cluster)
+    if _uses_local(c):
+        has_any = has_any or any(b.ready or (b.serving and b.terminating) for b in c.backends)
+        local = _usable([b for b in c.backends if b.node == node.name])
+    return Intent(
+        namespace=service.namespace,
+        name=service.name,
+        port=port,
+        cluster_ips=service.cluster_ips,
+        external_ips=service.external_ips,
+        balancer_ips=c.balancer_ips,
+        source_ranges=service.load_balancer_source_ranges,
+        node_port=port.node_port,
+        internal_local=service.internal_traffic_policy == "Local",
+        external_local=service.external_traffic_policy == "Local",
+        affinity=service.affinity_timeout if service.session_affinity == "ClientIP" else 0,
+        cluster=cluster,
+        local=local,
+        has_any=has_any,
+    )
+
+
+def _accessible(c: Candidates) -> bool:
+    return bool(c.port.node_port or c.service.external_ips or c.balancer_ips)
+
+
+def _uses_cluster(c: Candidates) -> bool:
+    """Whether any traffic goes to all endpoints. Pods' own traffic to external addresses does whatever the
+    policy says, so a Service that is only internal and Local is the one that doesn't."""
+    return c.service.internal_traffic_policy != "Local" or _accessible(c)
+
+
+def _uses_local(c: Candidates) -> bool:
+    external = c.service.external_traffic_policy == "Local" and _accessible(c)
+    return c.service.internal_traffic_policy == "Local" or external
+
+
+def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
+    """The ready ones, else those that serve while they terminate (KEP-1669)."""
+    ready = tuple(b for b in backends if b.ready)
+    return ready or tuple(b for b in backends if b.serving and b.terminating)
+
+
+def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
+    """Ready endpoints of the cluster, narrowed by hints (KEP-2433, KEP-3015).
+
+    Hints count when every ready endpoint has one and one is meant for this node, or else for its zone.
+    """
+    ready = [b for b in backends if b.ready]
+    if not ready:
+        return _usable(backends)
+    if all(b.node_hints for b in ready):
+        meant = tuple(b for b in ready if node.name in b.node_hints)
+        if meant:
+            return meant
+    if all(b.zone_hints for b in ready):
+        meant = tuple(b for b in ready if node.zone and node.zone in b.zone_hints)
+        if meant:
+            return meant
+    return tuple(ready)
+
+
+def serving_addresses(backends: Iterable[Backend]) -> frozenset[str]:
+    """Addresses to which UDP flows may go on: kube-proxy forgets flows to all others (pkg/proxy/conntrack)."""
+    return frozenset(str(b.address) for b in backends if b.serving)
+
+
+def local_ready(all_candidates: Iterable[Candidates], node: str) -> Mapping[tuple[str, str], int]:
+    """How many endpoints of each Service are ready on a node: what its health check node port answers."""
+    counts: dict[tuple[str, str], set[IPAddress]] = {}
+    for c in all_candidates:
+        members = counts.setdefault((c.service.namespace, c.service.name), set())
+        members.update(b.address for b in c.backends if b.ready and b.node == node)
+    return {key: len(members) for key, members in counts.items()}
