@@ -11,6 +11,8 @@ from emulab.model.collection import Change, Delete, Objects, Put
 from emulab.model.objects import Object
 from emulab.plan import addressing as at
 from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
+from emulab.plan.proxy.intents import candidates, intents, viewer
+from emulab.plan.proxy.modes import Proxies
 from emulab.plan.state import (
     Address,
     ForwardingEntry,
@@ -101,15 +103,17 @@ def _node_object(
     )
 
 
-def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster, proxy_rules: Ruleset) -> list[Node]:
+def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster) -> list[Node]:
     """Namespaces, underlay, overlay and rules of every node."""
     nodes = [Node.of(o) for o in objects.kind("Node")]
+    wanted = intents(candidates(objects), [viewer(o) for o in objects.kind("Node")])
+    proxies = Proxies(draft, cluster)
     masquerade = _pod_masquerade(cluster)
     connect = NETWORK_MODES[cluster.network_mode]
     for node in nodes:
         plug_vpc(draft, node.name, node.address, cluster, FORWARDER)
         draft.place(node.name, "node", [node.address], VPC_RESOLV)
-        draft.rules(node.name, proxy_rules)
+        proxies.add(node.name, wanted[node.name])
         draft.rules(node.name, masquerade)
         connect(draft, node, [n for n in nodes if n.name != node.name], cluster)
     return nodes

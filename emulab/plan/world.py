@@ -14,7 +14,6 @@ from emulab.plan.draft import Draft
 from emulab.plan.ingress import ingress_config, ingress_server
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import has_network, place_name, plan_pods, pod_addresses
-from emulab.plan.proxy_modes import PROXY_MODES
 from emulab.plan.state import Server, World
 from emulab.plan.system import SERVER_IMAGES
 from emulab.plan.topology import plan_outside
@@ -30,7 +29,7 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
     """Everything that must exist for these objects, which have been through controllers and addressing."""
     draft = Draft()
     plan_outside(draft, objects, cluster)
-    nodes = plan_nodes(draft, objects, cluster, PROXY_MODES[cluster.proxy_mode](objects, cluster))
+    nodes = plan_nodes(draft, objects, cluster)
     plan_balancers(draft, objects, cluster, nodes)
     plan_pods(draft, objects, cluster, nodes)
     plan_public_dns(draft, objects)

@@ -16,7 +16,8 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.difference import ruleset_script
 from emulab.plan.nodes import _pod_masquerade
-from emulab.plan.services import proxy_rules
+from emulab.plan.proxy import nftables
+from emulab.plan.proxy.intents import Viewer, candidates, intents
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway
 
@@ -133,12 +134,19 @@ def test_a_set_of_another_type_is_another_set() -> None:
     assert listing(changed) == listing(fresh)
 
 
-def service(name: str, ip: str, node_port: int = 0, vip: str = "", protocol: str = "TCP") -> Object:
+def service(
+    name: str,
+    ip: str,
+    node_port: int = 0,
+    vip: str = "",
+    protocol: str = "TCP",
+    more: dict[str, Any] | None = None,
+) -> Object:
     port: dict[str, Any] = {"name": "p", "port": 80, "protocol": protocol}
     if node_port:
         port["nodePort"] = node_port
     status = {"loadBalancer": {"ingress": [{"ip": vip, "ipMode": "VIP"}]}} if vip else {}
-    spec = {"clusterIP": ip, "ports": [port], "type": "LoadBalancer" if vip else "NodePort"}
+    spec = {"clusterIP": ip, "ports": [port], "type": "LoadBalancer" if vip else "NodePort", **(more or {})}
     metadata = {"name": name, "namespace": "default"}
     return Object(
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": status}
@@ -157,7 +165,9 @@ def slice_of(name: str, endpoints: int, protocol: str = "TCP") -> Object:
             },
             "addressType": "IPv4",
             "ports": [{"name": "p", "protocol": protocol, "port": 8080}],
-            "endpoints": [{"addresses": [f"10.244.1.{i + 2}"]} for i in range(endpoints)],
+            "endpoints": [
+                {"addresses": [f"10.244.1.{i + 2}"], "nodeName": f"node{i % 2 + 1}"} for i in range(endpoints)
+            ],
         }
     )
 
@@ -167,12 +177,24 @@ def of(*counts: int) -> Ruleset:
     objects = []
     for i, n in enumerate(counts):
         protocol = "UDP" if i == 1 else "TCP"
-        vip = "203.0.113.20" if i == 2 else ""
+        vip = "203.0.113.20" if i in (2, 3) else ""
+        # What a Service asks for turns with the number of its endpoints, so that a step changes both.
+        more: dict[str, Any] = {
+            **({"sessionAffinity": "ClientIP"} if n % 2 else {}),
+            **({"externalTrafficPolicy": "Local"} if n in (2, 3) else {}),
+            **({"internalTrafficPolicy": "Local"} if n == 4 else {}),
+            **(
+                {"loadBalancerSourceRanges": ["10.0.0.0/8", "10.1.0.0/16", "198.51.100.0/24"][:n]}
+                if vip
+                else {}
+            ),
+        }
         objects += [
-            service(f"s{i}", f"10.96.1.{i}", 30000 + i, vip, protocol),
+            service(f"s{i}", f"10.96.1.{i}", 30000 + i, vip, protocol, more),
             slice_of(f"s{i}", n, protocol),
         ]
-    return proxy_rules(Objects(objects), Cluster())
+    wanted = intents(candidates(Objects(objects)), [Viewer("node1", "")])
+    return nftables.rules(wanted["node1"], Cluster())
 
 
 @isolated

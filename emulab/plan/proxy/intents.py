@@ -29,7 +29,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class Backend(NamedTuple):
-    """An endpoint as a proxy sees it. Ordered by address and port, so that rules don't change without reason."""
+    """An endpoint as a proxy sees it."""
 
     address: IPAddress
     port: int
@@ -111,7 +111,7 @@ class Intent:
     @cached_property
     def reachable(self) -> tuple[Backend, ...]:
         """Every endpoint that this node may send to."""
-        return tuple(sorted({*self.cluster, *self.local}))
+        return tuple(sorted({*self.cluster, *self.local}, key=_by_address))
 
 
 class Candidates(NamedTuple):
@@ -179,17 +179,26 @@ def _backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backe
                 known = found.get(backend.target)
                 if known is None or (backend.ready and not known.ready):
                     found[backend.target] = backend
-    return tuple(sorted(found.values(), key=lambda b: (b.address.version, b.address, b.port)))
+    return tuple(sorted(found.values(), key=_by_address))
+
+
+def _by_address(backend: Backend) -> tuple[int, IPAddress, int]:
+    return backend.address.version, backend.address, backend.port
 
 
 def intents(all_candidates: Iterable[Candidates], nodes: Sequence[Viewer]) -> dict[str, tuple[Intent, ...]]:
-    """The intents of each node. What is the same on all nodes is one value, shared."""
-    found: dict[str, list[Intent]] = {node.name: [] for node in nodes}
-    for candidate in all_candidates:
-        shared = intent(candidate, nodes[0]) if nodes and candidate.same_everywhere else None
-        for node in nodes:
-            found[node.name].append(shared or intent(candidate, node))
-    return {name: tuple(members) for name, members in found.items()}
+    """The intents of each node. What is the same on all nodes is one value, shared; so is the whole, then."""
+    given = list(all_candidates)
+    if not nodes:
+        return {}
+    common = [intent(c, nodes[0]) if c.same_everywhere else None for c in given]
+    if None not in common:
+        shared = tuple(one for one in common if one is not None)
+        return {node.name: shared for node in nodes}
+    return {
+        node.name: tuple(one or intent(c, node) for one, c in zip(common, given, strict=True))
+        for node in nodes
+    }
 
 
 def intent(c: Candidates, node: Viewer) -> Intent:

@@ -13,15 +13,19 @@ from worlds import raw_service, raw_slice
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.plan.services import MARK, proxy_rules
+from emulab.plan.proxy import nftables
+from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.proxy.nftables import MARK
 from emulab.plan.state import Ruleset
 
 MARKS = f"meta mark set meta mark or {MARK}"
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
 
 
-def rules(*objects: Object, cluster: Cluster | None = None) -> Ruleset:
-    return proxy_rules(Objects(objects), cluster or Cluster())
+def rules(*objects: Object, cluster: Cluster | None = None, node: str = "node1", zone: str = "") -> Ruleset:
+    """The table of one node."""
+    wanted = intents(candidates(Objects(objects)), [Viewer(node, zone)])
+    return nftables.rules(wanted[node], cluster or Cluster())
 
 
 def references(table: Ruleset) -> tuple[set[str], set[str]]:

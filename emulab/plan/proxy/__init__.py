@@ -1,0 +1,7 @@
+"""kube-proxy: from Services and EndpointSlices to what a node's kernel or proxy process does. Pure.
+
+* `intents`      what has to be brought about, whatever the mode
+* `modes`        the modes by name: each turns the intents of a node into rules, links or servers
+* `nftables`     flat maps (`affinity`: chains of Services with session affinity)
+* `iptables`     kube-proxy's chains
+"""

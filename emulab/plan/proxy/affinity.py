@@ -1,0 +1,80 @@
+"""nftables chains of Services with `sessionAffinity: ClientIP`, in kube-proxy's own form. Pure.
+
+Each endpoint has a set of the clients that it served lately (a dynamic set whose elements time out), and a chain
+that renews the client there and translates. A chain for each policy first asks the sets, then picks at random.
+As in kube-proxy, a client is an address, and the affinity is to the Service port whichever of its addresses is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.state import Collection
+
+_MARK = "meta mark set meta mark or 0x4000"
+
+
+def entry(kind: str, one: Intent) -> str:
+    """The chain that traffic of a kind (cluster, external, local) enters by."""
+    return f"{kind}/{_title(one)}"
+
+
+def chains(one: Intent, pods: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
+    """The chains and the sets of clients of one Service port. `pods`: their networks as an anonymous set."""
+    title = _title(one)
+    found: dict[str, tuple[str, ...]] = {}
+    lists = {"balance": one.cluster, "balance-local": one.local}
+    for kind, backends in lists.items():
+        if backends:
+            found[f"{kind}/{title}"] = ("", *_balance(title, backends))
+    if one.internal:
+        kind = "balance-local" if one.internal_local else "balance"
+        found[entry("cluster", one)] = ("", f"ip saddr != {pods} {_MARK}", f"goto {kind}/{title}")
+    if one.externally_accessible and not one.external_local and one.cluster:
+        found[entry("external", one)] = ("", _MARK, f"goto balance/{title}")
+    if one.externally_accessible and one.external_local:
+        found[entry("local", one)] = ("", *_local(one, pods))
+    sets = {}
+    for backend in one.reachable:
+        if backend.address.version != 4:
+            continue
+        clients = f"clients/{title}/{_where(backend)}"
+        timeout = f"type ipv4_addr ; flags dynamic,timeout ; timeout {one.affinity}s ;"
+        sets[clients] = Collection("set", timeout, {})
+        renew = f"update @{clients} {{ ip saddr }}"
+        translate = f"meta l4proto {one.protocol} dnat ip to {backend.address}:{backend.port}"
+        found[f"endpoint/{title}/{_where(backend)}"] = ("", renew, translate)
+    return found, sets
+
+
+def _local(one: Intent, pods: str) -> list[str]:
+    title = _title(one)
+    lines = []
+    if one.cluster:
+        lines += [
+            f"ip saddr {pods} goto balance/{title}",
+            f"fib saddr type local {_MARK}",
+            f"fib saddr type local goto balance/{title}",
+        ]
+    if one.local:
+        lines.append(f"goto balance-local/{title}")
+    return lines
+
+
+def _balance(title: str, backends: Sequence[Backend]) -> list[str]:
+    targets = [_where(b) for b in backends if b.address.version == 4]
+    lines = [f"ip saddr @clients/{title}/{t} goto endpoint/{title}/{t}" for t in targets]
+    if len(targets) == 1:
+        return [*lines, f"goto endpoint/{title}/{targets[0]}"]
+    choices = ", ".join(f"{i} : goto endpoint/{title}/{t}" for i, t in enumerate(targets))
+    return [*lines, f"numgen random mod {len(targets)} vmap {{ {choices} }}"]
+
+
+def _title(one: Intent) -> str:
+    """A Service port in the letters that nftables takes in a name."""
+    return f"{one.protocol}-{one.namespace}/{one.name}/{one.port.name or one.port.port}"
+
+
+def _where(backend: Backend) -> str:
+    return f"{backend.address}/{backend.port}"
