@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from emulab.errors import KernelError
-from emulab.kernel import messages, netlink, netns
+from emulab.kernel import conntrack, messages, netlink, netns
 from emulab.kernel.netlink import Message
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
@@ -23,6 +23,7 @@ from emulab.plan.state import (
     Network,
     Rules,
     Ruleset,
+    UdpBackends,
     Veth,
     Vxlan,
 )
@@ -158,6 +159,9 @@ class KernelNetwork:
                     if script is None:
                         script = scripts[pair] = nft_script(before, after)
                     self.nft(key[0]).run(script)
+                case UdpBackends() as backends:
+                    if before is not None and after is not None:
+                        conntrack.forget_stale(self.handles[key[0]].fd, key[0], backends)
                 case other:
                     raise NotImplementedError(f"rules of kind {type(other).__name__}")
             if after is None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulab.errors import EmulabError
+from emulab.kernel.conntrack import NETLINK_NETFILTER
 from emulab.lab.client import LabClient
 from emulab.observe import drops, netfilter, rings, routes
 from emulab.observe.events import (
@@ -35,7 +36,6 @@ _QUIET = 0.010  # seconds without a packet after which a request is over
 _LONGEST = 0.2  # seconds after which it is over though others go on
 _LOOK = 0.002
 _ROUNDS = 5  # a translation leads to other places, which may translate again
-NETLINK_NETFILTER = 12
 
 
 class Windows:

@@ -18,11 +18,11 @@ from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
 from emulab.errors import KernelError
-from emulab.kernel.netlink import SOL_NETLINK, attribute, nested, string
+from emulab.kernel import conntrack as kernel_conntrack
+from emulab.kernel.netlink import SOL_NETLINK, string
+from emulab.kernel.queries import Attributes, attributes, dump, messages, text
 from emulab.observe.events import Flow, RuleTrace, Translation
-from emulab.observe.queries import Attributes, Refused, ask, attributes, dump, messages, text
 
-NETLINK_NETFILTER = 12
 _NETLINK_ADD_MEMBERSHIP = 1
 _NFNLGRP_NFTRACE = 9
 _SO_RCVBUFFORCE = 33
@@ -30,8 +30,7 @@ _TRACE_BUFFER = 32 << 20  # an event takes some 1 KiB of it
 _RECEIVE = 1 << 16
 _NFGENMSG = 4  # its size
 
-_SUBSYS_CTNETLINK, _SUBSYS_NFTABLES = 1, 10
-_IPCTNL_MSG_CT_GET = _SUBSYS_CTNETLINK << 8 | 1
+_SUBSYS_NFTABLES = 10
 _NFT_MSG_GETRULE = _SUBSYS_NFTABLES << 8 | 7
 _NFT_MSG_TRACE = _SUBSYS_NFTABLES << 8 | 17
 _NFTA_RULE_TABLE, _NFTA_RULE_CHAIN, _NFTA_RULE_HANDLE = 1, 2, 3
@@ -46,12 +45,6 @@ _CONTROL = {-1: "continue", -2: "break", -3: "jump", -4: "goto", -5: "return"}
 _VERDICT_MASK = 0xFF  # above it: the queue's number, or the errno of a drop
 _FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 _FAMILY_NAMES = {number: name for name, number in _FAMILIES.items()}
-
-# linux/netfilter/nfnetlink_conntrack.h
-_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY = 1, 2
-_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
-_CTA_IP_V4_SRC, _CTA_IP_V4_DST = 1, 2
-_CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 
 _PROTOCOLS = {"icmp": socket.IPPROTO_ICMP, "tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _PROTOCOL_NAMES = {int(number): name for name, number in _PROTOCOLS.items()}
@@ -71,7 +64,7 @@ _UNKNOWN = Packet(None, 0, "", "")
 
 def open_socket() -> socket.socket:
     """A socket for questions, of the calling thread's namespace. Raises KernelError."""
-    return _open()
+    return kernel_conntrack.open_socket()
 
 
 def open_trace_socket() -> socket.socket:
@@ -79,7 +72,7 @@ def open_trace_socket() -> socket.socket:
 
     Only the host's root may have a buffer above net.core.rmem_max; too small a one shows as loss in `read_traces`.
     """
-    sock = _open()
+    sock = kernel_conntrack.open_socket()
     try:
         sock.bind((0, 0))  # one without a number gets no multicast
         try:
@@ -91,17 +84,6 @@ def open_trace_socket() -> socket.socket:
         sock.close()
         raise KernelError("subscribe to nftables traces", errno=error.errno or 0) from None
     return sock
-
-
-def _open() -> socket.socket:
-    try:
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    except OSError as error:
-        raise KernelError(
-            "open a netfilter socket",
-            errno=error.errno or 0,
-            remedy="use a kernel with CONFIG_NETFILTER_NETLINK",
-        ) from None
 
 
 def read_traces(
@@ -205,60 +187,12 @@ def conntrack(sock: socket.socket, place: str, flow: Flow) -> Translation | None
 
     An ICMP entry is known by its id, which a flow doesn't tell: the last one between the two addresses is given.
     """
-    nfgenmsg = struct.pack("=BBH", socket.AF_INET, 0, 0)
-    what = f"look up the connection {flow.source} → {flow.destination}"
     if flow.protocol == "icmp":
-        found = [_translation(body, place) for body in dump(sock, _IPCTNL_MSG_CT_GET, nfgenmsg, what)]
-        return next((t for t in reversed(found) if t and flow in (t.original, t.reply)), None)
-    try:
-        answer = ask(sock, _IPCTNL_MSG_CT_GET, nfgenmsg + _encode_tuple(flow))
-    except Refused as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise KernelError(what, place, error.errno or 0) from None
-    except OSError as error:
-        raise KernelError(what, place, error.errno or 0) from None
-    return _translation(answer, place)
-
-
-def _encode_tuple(flow: Flow) -> bytes:
-    return nested(
-        _CTA_TUPLE_ORIG,
-        nested(
-            _CTA_TUPLE_IP,
-            attribute(_CTA_IP_V4_SRC, socket.inet_aton(flow.source)),
-            attribute(_CTA_IP_V4_DST, socket.inet_aton(flow.destination)),
-        ),
-        nested(
-            _CTA_TUPLE_PROTO,
-            attribute(_CTA_PROTO_NUM, struct.pack("=B", _PROTOCOLS[flow.protocol])),
-            attribute(_CTA_PROTO_SRC_PORT, struct.pack("!H", flow.source_port)),
-            attribute(_CTA_PROTO_DST_PORT, struct.pack("!H", flow.destination_port)),
-        ),
-    )
-
-
-def _translation(body: bytes, place: str) -> Translation | None:
-    found = attributes(body, _NFGENMSG)
-    original, reply = (
-        _decode_tuple(attributes(found.get(kind, b""))) for kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY)
-    )
-    return Translation(place, original, reply) if original and reply else None
-
-
-def _decode_tuple(found: Attributes) -> Flow | None:
-    addresses = attributes(found.get(_CTA_TUPLE_IP, b""))
-    protocol = attributes(found.get(_CTA_TUPLE_PROTO, b""))
-    name = _PROTOCOL_NAMES.get(_number(protocol, _CTA_PROTO_NUM))
-    if name is None or _CTA_IP_V4_SRC not in addresses or _CTA_IP_V4_DST not in addresses:
-        return None
-    return Flow(
-        name,
-        socket.inet_ntoa(addresses[_CTA_IP_V4_SRC]),
-        _number(protocol, _CTA_PROTO_SRC_PORT),
-        socket.inet_ntoa(addresses[_CTA_IP_V4_DST]),
-        _number(protocol, _CTA_PROTO_DST_PORT),
-    )
+        entries = reversed(kernel_conntrack.entries(sock, place))
+        found = next((e for e in entries if tuple(flow) in e), None)
+    else:
+        found = kernel_conntrack.find(sock, place, flow)
+    return Translation(place, Flow(*found[0]), Flow(*found[1])) if found else None
 
 
 # rules

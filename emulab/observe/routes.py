@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel.netlink import attribute, u32
+from emulab.kernel.queries import Refused, ask, attributes, dump, text
 from emulab.observe.events import Link, Route
-from emulab.observe.queries import Refused, ask, attributes, dump, text
 
 NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_GETROUTE, _RTM_GETNEIGH = 18, 26, 30

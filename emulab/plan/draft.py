@@ -10,6 +10,8 @@ from emulab.plan.state import (
     Address,
     IPAddress,
     IPNetwork,
+    Iptables,
+    Ipvs,
     Item,
     Namespace,
     Network,
@@ -18,6 +20,7 @@ from emulab.plan.state import (
     Rules,
     Ruleset,
     Server,
+    UdpBackends,
     Veth,
     World,
 )
@@ -50,6 +53,9 @@ FORWARDER = (
 )
 
 
+_RULE_KEYS: dict[type, str] = {Iptables: "iptables", Ipvs: "ipvs", UdpBackends: "udp-backends"}
+
+
 def mac(*parts: str) -> str:
     """A locally administered MAC address, fixed for what it is for."""
     digest = hashlib.sha256("/".join(parts).encode()).digest()
@@ -78,7 +84,7 @@ class Draft:
 
     def rules(self, namespace: str, rules: Rules) -> None:
         """Adds what nftables, iptables or IPVS of a namespace shall have."""
-        key = f"{rules.family} {rules.table}" if isinstance(rules, Ruleset) else type(rules).__name__.lower()
+        key = f"{rules.family} {rules.table}" if isinstance(rules, Ruleset) else _RULE_KEYS[type(rules)]
         self.rulesets[namespace, key] = rules
 
     def namespace(self, name: str, sysctls: tuple[tuple[str, str], ...] = HOST) -> None:

@@ -23,6 +23,7 @@ from emulab.plan.state import (
     Rules,
     Ruleset,
     Server,
+    UdpBackends,
     Veth,
     Vxlan,
     World,
@@ -181,6 +182,8 @@ def rules_lines(rules: Rules) -> list[str]:
             return [line for table, chains in rules.tables.items() for line in _iptables_lines(table, chains)]
         case Ipvs():
             return _ipvs_lines(rules)
+        case UdpBackends():
+            return _udp_lines(rules)
 
 
 def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -195,6 +198,14 @@ def _ipvs_lines(rules: Ipvs) -> list[str]:
         lines.append(f"{server.protocol.upper()} {server.address}:{server.port} {server.scheduler}{kept}")
         lines += [f"  -> {address}:{port} Masq {weight}" for (address, port), weight in members.items()]
     return lines
+
+
+def _udp_lines(rules: UdpBackends) -> list[str]:
+    lines = [
+        f"  {address or '*'}:{port} {' '.join(sorted(members))}".rstrip()
+        for (address, port), members in sorted(rules.frontends.items())
+    ]
+    return ["udp-backends", *lines]
 
 
 def _nft_lines(rules: Ruleset) -> list[str]:

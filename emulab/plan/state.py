@@ -155,7 +155,17 @@ class Ipvs:
     servers: Mapping[VirtualServer, Mapping[tuple[IPAddress, int], int]]
 
 
-Rules = Ruleset | Iptables | Ipvs
+@dataclass(frozen=True, slots=True)
+class UdpBackends:
+    """Who serves UDP behind each translated address and port (address "" for node ports on any address).
+
+    Flows to anybody else are forgotten when this changes, as no rule is ever asked about a flow that goes on.
+    """
+
+    frontends: Mapping[tuple[str, int], frozenset[str]]
+
+
+Rules = Ruleset | Iptables | Ipvs | UdpBackends
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,7 @@ class Network:
     """The wanted state of the kernel.
 
     `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`
-    or `ipvs`.
+    `ipvs` or `udp-backends`.
     """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from emulab.model.objects import Object
 from emulab.model.services import EndpointSlice, Service, ServicePort
 from emulab.plan.addressing import ingress_ips
 from emulab.plan.endpoints import slices_by_service
-from emulab.plan.state import IPAddress, IPNetwork
+from emulab.plan.state import IPAddress, IPNetwork, UdpBackends
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -268,9 +268,21 @@ def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
     return tuple(ready)
 
 
-def serving_addresses(backends: Iterable[Backend]) -> frozenset[str]:
-    """Addresses to which UDP flows may go on: kube-proxy forgets flows to all others (pkg/proxy/conntrack)."""
-    return frozenset(str(b.address) for b in backends if b.serving)
+def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
+    """Who may go on to have UDP flows, behind each address and port: whoever serves, whatever policies say.
+
+    As in kube-proxy (pkg/proxy/conntrack), so that a change of policy doesn't break flows that go on.
+    """
+    frontends: dict[tuple[str, int], frozenset[str]] = {}
+    for c in all_candidates:
+        if c.port.protocol != "UDP":
+            continue
+        serving = frozenset(str(b.address) for b in c.backends if b.serving)
+        for address in (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips):
+            frontends[str(address), c.port.port] = serving
+        if c.port.node_port:
+            frontends["", c.port.node_port] = serving
+    return UdpBackends(frontends)
 
 
 def local_ready(all_candidates: Iterable[Candidates], node: str) -> Mapping[tuple[str, str], int]:

@@ -1,7 +1,4 @@
-"""Asking the kernel over netlink and taking its answers apart: what rtnetlink and nfnetlink have in common.
-
-Reading only; what is written goes through emulab.kernel.
-"""
+"""Asking the kernel over netlink and taking its answers apart: what rtnetlink and nfnetlink have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from emulab.errors import KernelError
-from emulab.kernel.netlink import NLM_F_REQUEST, NLMSG_ERROR
+from emulab.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR
 
 _NLMSG_DONE = 3
 _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x10, 0x300
@@ -33,6 +30,11 @@ class Refused(OSError):
 def ask(sock: socket.socket, kind: int, payload: bytes) -> bytes:
     """The payload of the kernel's answer to a question that has one. Raises Refused."""
     return _asked(sock, kind, NLM_F_REQUEST, payload)[0][0]
+
+
+def command(sock: socket.socket, kind: int, payload: bytes) -> None:
+    """Sends a change and waits until it is made. Raises Refused."""
+    _asked(sock, kind, NLM_F_REQUEST | NLM_F_ACK, payload)
 
 
 def dump(sock: socket.socket, kind: int, payload: bytes, what: str) -> list[bytes]:
