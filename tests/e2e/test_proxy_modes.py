@@ -1,0 +1,389 @@
+"""kube-proxy's semantics with real packets, the same tests in every mode that this kernel can do.
+
+Where modes differ, the difference is one that the real ones have, and the test says so. IPVS runs in the VM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD
+from .tools import CLIENT, NODE1, NODE2, PROGRAMS, PYTHON, cluster_ip, conntrack, eventually, output, refusal
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MODES = ("nftables",)
+NODE3 = "10.0.0.13"
+NODES = (NODE1, NODE2, NODE3)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODES)
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    async with Lab.from_text(WORLD.replace("MODE", request.param)) as made:
+        await made.apply(LATE, ready=False)
+        yield made
+
+
+@pytest.fixture
+def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
+    return str(request.node.callspec.params["lab"])
+
+
+async def ask(lab: Lab, source: str, address: str, port: int, path: str = "/") -> dict[str, Any]:
+    """The stand-in's answer over a connection of its own."""
+    loop = asyncio.get_running_loop()
+    with await lab.socket(source) as sock:
+        async with asyncio.timeout(5):
+            await loop.sock_connect(sock, (address, port))
+            request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            await loop.sock_sendall(sock, request.encode())
+            data = b""
+            while chunk := await loop.sock_recv(sock, 1 << 16):
+                data += chunk
+    answer: dict[str, Any] = json.loads(data.partition(b"\r\n\r\n")[2])
+    return answer
+
+
+async def who(lab: Lab, source: str, address: str, port: int, times: int = 12) -> set[str]:
+    """The pods that answer."""
+    return {(await ask(lab, source, address, port))["pod"] for _ in range(times)}
+
+
+async def seen_as(lab: Lab, source: str, address: str, port: int) -> str:
+    """The address that a pod sees as its client's."""
+    return str((await ask(lab, source, address, port))["client"]).rpartition(":")[0]
+
+
+async def silence(lab: Lab, source: str, address: str, port: int, seconds: float = 0.7) -> None:
+    """Nothing answers a connection, and nothing refuses it."""
+    loop = asyncio.get_running_loop()
+    with await lab.socket(source) as sock, pytest.raises(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await loop.sock_connect(sock, (address, port))
+
+
+async def echo(lab: Lab, source: str, address: str, port: int, payload: bytes = b"hello") -> bytes:
+    loop = asyncio.get_running_loop()
+    with await lab.socket(source, socket.SOCK_DGRAM) as sock:
+        await loop.sock_connect(sock, (address, port))
+        await loop.sock_sendall(sock, payload)
+        async with asyncio.timeout(3):
+            return await loop.sock_recv(sock, 1 << 16)
+
+
+# 1: ports and protocols
+
+
+async def test_several_ports_named_targets_and_both_protocols_on_one_number(lab: Lab) -> None:
+    web = await cluster_ip(lab, "web")
+    answer = await ask(lab, "pod/asker", web, 80)
+    assert answer["port"] == (8080 if answer["pod"] == "east" else 9090), "a named port is the pod's own"
+    assert (await ask(lab, "pod/asker", web, 81))["port"] == 7070
+    assert await echo(lab, "pod/asker", web, 80) == b"hello"
+    assert await who(lab, "pod/asker", web, 80) == {"east", "west"}
+
+
+# 2: which endpoints
+
+
+async def test_only_ready_endpoints_unless_the_service_publishes_others(lab: Lab) -> None:
+    eager = await cluster_ip(lab, "eager")
+
+    async def both() -> bool:  # a pod that isn't ready isn't waited for
+        return await who(lab, "pod/asker", eager, 80) == {"early", "late"}
+
+    await eventually(both)
+    assert await who(lab, "pod/asker", await cluster_ip(lab, "mixed"), 80) == {"early"}
+
+
+async def test_an_endpoint_slice_written_by_hand(lab: Lab) -> None:
+    [west] = await lab.get("Pod", "west")
+    manual = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "manual-1", "labels": {"kubernetes.io/service-name": "manual"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "protocol": "TCP", "port": 9090}],
+        "endpoints": [{"addresses": [west["status"]["podIP"]]}],
+    }
+    await lab.apply(json.dumps(manual), ready=False)
+    assert await who(lab, "pod/asker", await cluster_ip(lab, "manual"), 80) == {"west"}
+    await lab.delete("EndpointSlice", "manual-1")
+    assert await refusal(lab, "pod/asker", await cluster_ip(lab, "manual"), 80) < 1
+
+
+async def test_terminating_endpoints_serve_on_when_no_ready_one_is_left(lab: Lab) -> None:
+    address = await cluster_ip(lab, "ending")
+    assert await who(lab, "pod/asker", address, 80) == {"ending"}
+    deleting = asyncio.ensure_future(lab.delete("Pod", "ending"))
+
+    async def terminating() -> bool:
+        slices = await lab.get("EndpointSlice")
+        found = [e for s in slices for e in s["endpoints"] if e.get("targetRef", {}).get("name") == "ending"]
+        return bool(found) and all(e["conditions"]["terminating"] for e in found)
+
+    await eventually(terminating)
+    assert await who(lab, "pod/asker", address, 80, 3) == {"ending"}
+    await deleting
+
+
+# 3: nobody there
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+async def test_no_endpoint_is_refused_at_once(lab: Lab, udp: bool) -> None:
+    address = await cluster_ip(lab, "nobody")
+    targets = [("pod/asker", address, 80), ("node1", address, 80)]
+    targets += [("office", node, 30081) for node in NODES] + [("pod/asker", "192.0.2.81", 80)]
+    targets += [("pod/asker", CLOSED, 80)]
+    for source, to, port in targets:
+        assert await refusal(lab, source, to, port, udp=udp) < 1, (source, to, port)
+
+
+async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -> None:
+    """Refused in nftables mode; elsewhere the packet finds no way, and what becomes of it differs, as for real."""
+    address = await cluster_ip(lab, "web")
+    if mode == "nftables":
+        assert await refusal(lab, "pod/asker", address, 4444) < 1
+    else:
+        with pytest.raises(OSError):
+            await ask(lab, "pod/asker", address, 4444)
+
+
+# 4: affinity and fairness
+
+
+async def test_a_client_stays_with_its_endpoint_for_the_timeout(lab: Lab) -> None:
+    address = await cluster_ip(lab, "sticky")
+    for source in ("pod/asker", "pod/east", "node3"):
+        assert len(await who(lab, source, address, 80, 10)) == 1
+    chosen = set()
+    for _ in range(12):  # the timeout is a second: who stays away longer is dealt out again
+        chosen |= await who(lab, "pod/asker", address, 80, 1)
+        if len(chosen) > 1:
+            break
+        await asyncio.sleep(1.3)
+    assert chosen == {"east", "west"}
+
+
+async def test_endpoints_are_chosen_fairly(lab: Lab) -> None:
+    """Chi-square over 3,000 connections to three endpoints; 13.8 is passed by chance once in a thousand times."""
+    address = await cluster_ip(lab, "trio")
+    command = (PYTHON, str(PROGRAMS / "connect.py"), address, "80", "3000")
+    counts = json.loads(await output(lab, "pod/asker", *command))
+    assert set(counts) == {"trio-a", "trio-b", "trio-c"} and sum(counts.values()) == 3000
+    assert sum((n - 1000) ** 2 / 1000 for n in counts.values()) < 13.8, counts
+
+
+# 5: node ports
+
+
+async def test_a_node_port_is_open_on_every_node_but_not_on_loopback(lab: Lab) -> None:
+    for node in NODES:
+        assert await who(lab, "office", node, 30080, 6) <= {"east", "west"}
+        assert await echo(lab, "office", node, 30080) == b"hello"
+    assert await who(lab, "node3", NODE3, 30080, 6) <= {"east", "west"}
+    with pytest.raises(OSError):
+        await ask(lab, "node1", "127.0.0.1", 30080)
+
+
+# 6: traffic policies
+
+
+async def test_policy_cluster_masquerades_what_comes_from_outside(lab: Lab) -> None:
+    assert await seen_as(lab, "office", NODE3, 30080) != "10.0.0.200"
+    assert await seen_as(lab, "client", NODE1, 30080) != CLIENT
+
+
+async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(lab: Lab, mode: str) -> None:
+    seen = await seen_as(lab, "client", NODE1, 30082)
+    if mode == "userspace":  # a process stands in between, so nobody's address is kept
+        assert seen != CLIENT
+    else:
+        assert seen == CLIENT
+    assert await who(lab, "client", NODE1, 30082, 6) == {"east"}
+    await silence(lab, "client", NODE3, 30082)
+
+
+async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab) -> None:
+    """The short-cut: as if the packet had gone out to the balancer and come in again (KEP-1669, kube-proxy)."""
+    for source in ("pod/far", "node3"):
+        assert await who(lab, source, VIP_LOCAL, 80, 10) == {"east", "west"}
+        assert await who(lab, source, NODE3, 30082, 10) == {"east", "west"}
+
+
+async def test_internal_policy_local(lab: Lab) -> None:
+    address = await cluster_ip(lab, "inner")
+    assert await who(lab, "pod/neighbour", address, 80, 6) == {"east"}
+    assert await who(lab, "pod/asker", address, 80, 6) == {"west"}
+    await silence(lab, "pod/far", address, 80)
+
+
+# 7: addresses from outside
+
+
+async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab) -> None:
+    assert await who(lab, "pod/asker", "192.0.2.80", 80, 6) <= {"east", "west"}
+    assert await who(lab, "client", VIP_FENCED, 80, 3) <= {"east", "west"}, "through the balancer"
+    await silence(lab, "pod/asker", VIP_FENCED, 80)  # on its own node, by its own source: not in the ranges
+
+
+async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab) -> None:
+    """The ingress controller's address is handled by public-lb alone: a pod's packet goes all the way there."""
+    before = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
+    assert (await lab.request("http://203.0.113.10/", source="pod/asker")).status == 404
+    after = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
+    assert sum(t["total"] for t in after.values()) == sum(t["total"] for t in before.values()) + 1
+
+
+# 8: whose address is seen
+
+
+async def test_hairpin_masquerade_and_source_kept(lab: Lab, mode: str) -> None:
+    own = await ask(lab, "pod/alone", await cluster_ip(lab, "alone"), 80)
+    assert own["pod"] == "alone" and not own["client"].startswith(own["podIP"])
+    [asker] = await lab.get("Pod", "asker")
+    seen = await seen_as(lab, "pod/asker", await cluster_ip(lab, "alone"), 80)
+    assert (seen == asker["status"]["podIP"]) == (mode != "userspace")
+
+
+# 9: near endpoints
+
+
+async def test_traffic_distribution_prefers_the_zone_or_the_node(lab: Lab) -> None:
+    zone, node = await cluster_ip(lab, "samezone"), await cluster_ip(lab, "samenode")
+    assert await who(lab, "pod/neighbour", zone, 80, 10) == {"trio-a"}  # zone a: node1
+    assert await who(lab, "pod/asker", zone, 80, 16) == {"trio-b", "trio-c"}  # zone b: node2 and node3
+    assert await who(lab, "pod/asker", node, 80, 10) == {"trio-b"}
+    assert await who(lab, "pod/far", node, 80, 10) == {"trio-c"}
+
+
+# 10: change under traffic
+
+
+async def test_established_connections_survive_changes_of_endpoints(lab: Lab) -> None:
+    loop = asyncio.get_running_loop()
+    address = await cluster_ip(lab, "trio")
+    with await lab.socket("pod/asker") as sock:
+        await loop.sock_connect(sock, (address, 80))
+
+        async def once() -> str:
+            await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(3):
+                return str(json.loads((await loop.sock_recv(sock, 1 << 16)).partition(b"\r\n\r\n")[2])["pod"])
+
+        pod = await once()
+        extra = WORLD_POD.replace("NAME", "trio-d").replace("LABEL", "trio").replace("NODE", "node1")
+        await lab.apply(extra, ready=False)
+        assert await once() == pod
+        others = [p for p in ("trio-a", "trio-b", "trio-c") if p != pod]
+        await lab.apply(relabel(await lab.get("Pod", others[0]), "idle"), ready=False)
+        await lab.apply(
+            relabel(await lab.get("Pod", pod), "idle"), ready=False
+        )  # its own endpoint goes, its pod stays
+        assert await once() == pod
+        assert pod not in await who(lab, "pod/asker", address, 80)
+        for changed in (pod, others[0]):
+            await lab.apply(relabel(await lab.get("Pod", changed), "trio"), ready=False)
+        await lab.delete("Pod", "trio-d")
+        assert await once() == pod
+
+
+WORLD_POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, labels: {app: LABEL}}
+spec: {nodeName: NODE, containers: [{name: c, ports: [{containerPort: 8080}]}]}
+"""
+
+
+def relabel(found: list[dict[str, Any]], label: str) -> str:
+    [pod] = found
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": pod["metadata"]["name"], "labels": {"app": label}},
+            "spec": {"nodeName": pod["spec"]["nodeName"], "containers": pod["spec"]["containers"]},
+        }
+    )
+
+
+async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
+    """One socket, a datagram every 10 ms, while its endpoint goes: what is in flight may be lost, nothing more."""
+    loop = asyncio.get_running_loop()
+    address = await cluster_ip(lab, "udp")
+    dns = ("-p", "udp", "--orig-dst", await cluster_ip(lab, "kube-dns", "kube-system"))
+    sent: list[int] = []
+    back: set[int] = set()
+    with await lab.socket("pod/asker", socket.SOCK_DGRAM) as sock:
+        await loop.sock_connect(sock, (address, 80))
+        stop = asyncio.Event()
+
+        async def send() -> None:
+            while not stop.is_set():
+                sent.append(len(sent))
+                with suppress(ConnectionRefusedError):  # the answer to an earlier one
+                    await loop.sock_sendall(sock, sent[-1].to_bytes(4, "big"))
+                await asyncio.sleep(0.01)
+
+        async def receive() -> None:
+            while True:
+                try:
+                    back.add(int.from_bytes(await loop.sock_recv(sock, 100), "big"))
+                except ConnectionRefusedError:
+                    continue
+
+        tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
+        await asyncio.sleep(0.3)
+        lost_before = set(sent[:-3]) - back
+        assert not lost_before
+        others = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
+        serving = "udp-a" if await serves(lab, mode, address) == "udp-a" else "udp-b"
+        await lab.delete("Pod", serving)
+        await asyncio.sleep(1.0)
+        stop.set()
+        await tasks[0]
+        await asyncio.sleep(0.3)
+        tasks[1].cancel()
+    lost = sorted(set(sent) - back)
+    assert len(lost) <= 5, f"{len(lost)} of {len(sent)} lost: {lost}"
+    kept = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
+    assert len(kept) >= len(others), "others' flows are none of its business"
+
+
+async def serves(lab: Lab, mode: str, address: str) -> str:
+    """The pod that has the flow to this address."""
+    if mode == "userspace":
+        return "udp-a"
+    lines = [x for x in await conntrack(lab, "node2", "-p", "udp", "--orig-dst", address) if "src=" in x]
+    [pod] = await lab.get("Pod", "udp-a")
+    return "udp-a" if any(f"src={pod['status']['podIP']} " in line for line in lines) else "udp-b"
+
+
+async def test_changing_one_service_takes_little_time(lab: Lab) -> None:
+    """A sanity check, no benchmark: a change of endpoints is there within a second of being asked for."""
+    begun = time.monotonic()
+    pod = WORLD_POD.replace("NAME", "quick").replace("LABEL", "quick").replace("NODE", "node3")
+    await lab.apply(pod, ready=False)
+    address = await cluster_ip(lab, "quick")
+
+    async def there() -> bool:
+        try:
+            return await who(lab, "pod/asker", address, 80, 1) == {"quick"}
+        except ConnectionRefusedError:
+            return False
+
+    await eventually(there, 5)
+    assert time.monotonic() - begun < 5
