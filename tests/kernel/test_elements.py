@@ -1,0 +1,122 @@
+"""Elements sent as netlink, against libnftables: both ways end in the same tables."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+from namespaces import isolated
+from test_rulesets import Listing, listing, service, slice_of
+
+from emulab.errors import KernelError
+from emulab.kernel import elements, netns
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.plan.difference import ruleset_script
+from emulab.plan.proxy import nftables
+from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.state import Collection, Namespace, Ruleset
+
+
+def table(*endpoints: int, shift: int = 0) -> Ruleset:
+    """kube-proxy's table for Services with so many endpoints, whose addresses are shifted."""
+    objects: list[Object] = []
+    for i, count in enumerate(endpoints):
+        protocol = "UDP" if i % 3 == 1 else "TCP"
+        made = slice_of(f"s{i}", count, protocol)
+        raw: dict[str, Any] = dict(made.raw)
+        raw["endpoints"] = [
+            {**e, "addresses": [f"10.244.{1 + i % 200}.{n + 2 + shift}"]}
+            for n, e in enumerate(raw["endpoints"])
+        ]
+        address = f"10.96.{1 + i // 250}.{1 + i % 250}"
+        objects += [service(f"s{i}", address, 30000 + i % 2000, "", protocol), Object(raw)]
+    wanted = intents(candidates(Objects(objects)), [Viewer("node1", "")])
+    return nftables.rules(wanted["node1"], Cluster())
+
+
+def namespaces() -> tuple[Listing, Listing, int]:
+    one, two = netns.create([Namespace("changed"), Namespace("fresh")])
+    return Listing("changed", one.fd), Listing("fresh", two.fd), one.fd
+
+
+@isolated
+def test_elements_end_where_a_fresh_load_does() -> None:
+    changed, fresh, fd = namespaces()
+    steps = [
+        table(3, 3, 2, 1, 0, 3),
+        table(3, 3, 2, 1, 0, 3, shift=7),  # every endpoint is another
+        table(3, 3, 1, 2, 3, 0),  # the same sizes, other Services: chains stay, verdicts change
+        table(3, 3, 2, 1, 0, 3),
+    ]
+    changed.run(ruleset_script(None, steps[0]))
+    for before, after in itertools.pairwise(steps):
+        found = elements.element_changes(before, after)
+        assert found is not None
+        elements.write(fd, "changed", after, found)
+        fresh.run("flush ruleset")
+        fresh.run(ruleset_script(None, after))
+        assert listing(changed) == listing(fresh)
+
+
+def test_what_is_more_than_elements_is_left_to_nft() -> None:
+    assert (
+        elements.element_changes(table(3, 3, 2), table(3, 3, 4)) is None
+    )  # another size needs another chain
+    one, two = (
+        Ruleset("ip", "t", {}, {"s": Collection("set", "type ipv4_addr ; flags interval ;", {key: ""})})
+        for key in ("10.0.0.0/8", "10.0.0.0/9")
+    )
+    assert elements.element_changes(one, two) is None
+    assert elements.element_changes(one, one) == []
+
+
+@isolated
+def test_a_refused_element_changes_nothing() -> None:
+    changed, _, fd = namespaces()
+    before, after = table(3, 3, 2, 1), table(3, 3, 2, 1, shift=3)
+    changed.run(ruleset_script(None, before))
+    found = elements.element_changes(before, after)
+    assert found
+    was = listing(changed)
+    name, collection, removed, added = found[-1]
+    broken = elements.ElementChange(name, collection, [*removed, *list(added)[:1] * 2], added)
+    with pytest.raises(KernelError, match="changed"):
+        elements.write(fd, "changed", after, [*found[:-1], broken])
+    assert listing(changed) == was
+
+
+@isolated
+def test_thousands_of_elements_go_in_one_transaction() -> None:
+    changed, fresh, fd = namespaces()
+    before, after = table(*[3] * 1500), table(*[3] * 1500, shift=5)
+    changed.run(ruleset_script(None, before))
+    found = elements.element_changes(before, after)
+    assert found and sum(len(change.added) for change in found) >= 9000
+    elements.write(fd, "changed", after, found)
+    fresh.run(ruleset_script(None, after))
+    assert listing(changed) == listing(fresh)
+
+
+if __name__ == "__main__":  # how long one element takes in a large table
+
+    @isolated
+    def measure() -> None:
+        changed, _, fd = namespaces()
+        before = table(*[3] * 10_000)
+        begun = time.perf_counter()
+        changed.run(ruleset_script(None, before))
+        print("load", time.perf_counter() - begun)
+        key = "endpoints-tcp-3"
+        old = before.collections[key]
+        first = next(iter(old.elements))
+        for new in ("10.244.9.9 . 8080", "10.244.9.10 . 8080"):
+            change = elements.ElementChange(key, old, [first], {first: new})
+            begun = time.perf_counter()
+            elements.write(fd, "changed", before, [change])
+            print("one", time.perf_counter() - begun)
+
+    measure()
