@@ -1,0 +1,307 @@
+"""kube-proxy's iptables rules: its chains, their names, order and comments, so that a listing reads as in a cluster.
+
+A packet's way in the table nat (pkg/proxy/iptables/proxier.go):
+
+    PREROUTING, OUTPUT   KUBE-SERVICES     by address and port; at its end KUBE-NODEPORTS for local addresses
+    external traffic     KUBE-FW-x         source ranges of a load balancer's address, if it has any
+                         KUBE-EXT-x        masquerading, and the short-cuts of the policy Local
+    any traffic          KUBE-SVC-x        one of all endpoints;  KUBE-SVL-x: one of this node's
+                         KUBE-SEP-x        an endpoint: its hairpin, its clients (affinity), DNAT
+    POSTROUTING          KUBE-POSTROUTING  masquerades what KUBE-MARK-MASQ marked
+
+The table filter refuses what nobody serves (KUBE-SERVICES for cluster IPs, KUBE-EXTERNAL-SERVICES) and what
+the source ranges leave over (KUBE-PROXY-FIREWALL). kube-proxy runs as with `--cluster-cidr` (pods are
+known by their address) and `--iptables-localhost-nodeports=false`. IPv4 alone.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from types import MappingProxyType
+
+from emulab.model.clusters import Cluster
+from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.state import IPAddress, Iptables
+
+MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
+LARGE_CLUSTER = 1000
+"""Endpoints above which kube-proxy leaves comments out of the chains of Services and endpoints."""
+
+Chains = dict[str, list[str]]
+
+_NEW = "-m conntrack --ctstate NEW "
+_PORTALS = "kubernetes service portals"
+_EXTERNAL_PORTALS = ("KUBE-EXTERNAL-SERVICES", "kubernetes externally-visible service portals", _NEW)
+_FIREWALL = ("KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall", _NEW)
+_FILTERED = ("KUBE-SERVICES", _PORTALS, _NEW)
+_JUMPS: Mapping[str, Mapping[str, tuple[tuple[str, str, str], ...]]] = {
+    "filter": {
+        "INPUT": (
+            _FIREWALL,
+            ("KUBE-NODEPORTS", "kubernetes health check service ports", ""),
+            _EXTERNAL_PORTALS,
+        ),
+        "FORWARD": (
+            _FIREWALL,
+            ("KUBE-FORWARD", "kubernetes forwarding rules", ""),
+            _FILTERED,
+            _EXTERNAL_PORTALS,
+        ),
+        "OUTPUT": (_FIREWALL, _FILTERED),
+    },
+    "nat": {
+        "PREROUTING": (("KUBE-SERVICES", _PORTALS, ""),),
+        "OUTPUT": (("KUBE-SERVICES", _PORTALS, ""),),
+        "POSTROUTING": (("KUBE-POSTROUTING", "kubernetes postrouting rules", ""),),
+    },
+}
+"""By table and built-in chain: where to, comment, condition. kube-proxy prepends them one by one, so the last
+of its list stands first."""
+
+_FILTER_CHAINS = (
+    "KUBE-SERVICES",
+    "KUBE-EXTERNAL-SERVICES",
+    "KUBE-FORWARD",
+    "KUBE-NODEPORTS",
+    "KUBE-PROXY-FIREWALL",
+)
+_FORWARD = (
+    "-m conntrack --ctstate INVALID -j DROP",
+    f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {MARK}/{MARK} -j ACCEPT',
+    '-m comment --comment "kubernetes forwarding conntrack rule"'
+    " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+)
+_POSTROUTING = (
+    f"-m mark ! --mark {MARK}/{MARK} -j RETURN",
+    f"-j MARK --xor-mark {MARK}",
+    '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
+)
+_NODE_PORTS = (
+    '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+    " -m addrtype --dst-type LOCAL ! -d 127.0.0.0/8 -j KUBE-NODEPORTS"
+)
+
+
+def rules(
+    intents: Sequence[Intent],
+    cluster: Cluster,
+    node_address: IPAddress,
+    health_check_ports: Mapping[tuple[str, str], int] = MappingProxyType({}),
+) -> Iptables:
+    """The chains of a node that has `node_address`.
+
+    `health_check_ports`: the healthCheckNodePort of each Service (namespace, name) that has one.
+    """
+    served = [view for view in map(_ipv4, intents) if view is not None]
+    terse = sum(len(i.reachable) for i in served) > LARGE_CLUSTER
+    pods = next((str(c) for c in cluster.pod_cidrs if c.version == 4), "")
+    filtered: Chains = {name: [] for name in _FILTER_CHAINS}
+    filtered["KUBE-FORWARD"] += _FORWARD
+    nat: Chains = {
+        "KUBE-SERVICES": [],
+        "KUBE-NODEPORTS": [],
+        "KUBE-POSTROUTING": [*_POSTROUTING],
+        "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
+    }
+    for i in served:
+        port = _Port(i, pods, terse, node_address)
+        port.refuse(filtered, health_check_ports.get((i.namespace, i.name), 0))
+        if i.has_any:
+            port.lead(nat)
+            nat |= port.chains()
+    nat["KUBE-SERVICES"].append(_NODE_PORTS)
+    return Iptables({"filter": _table("filter", filtered), "nat": _table("nat", nat)})
+
+
+def _table(table: str, chains: Chains) -> dict[str, tuple[str, ...]]:
+    """A table's chains with what leads to them from the built-in ones."""
+    jumps = {
+        hook: tuple(f'{when}-m comment --comment "{comment}" -j {to}' for to, comment, when in members)
+        for hook, members in _JUMPS[table].items()
+    }
+    return jumps | {name: tuple(lines) for name, lines in chains.items()}
+
+
+def chain_name(kind: str, title: str, protocol: str, endpoint: str = "") -> str:
+    """kube-proxy's name of a chain: SVC, SVL, EXT, FW or SEP and a hash, for 28 characters is all it may have."""
+    digest = sha256(f"{title}{protocol}{endpoint}".encode()).digest()
+    return f"KUBE-{kind}-{b32encode(digest[:10]).decode()}"
+
+
+def probability(number: int) -> str:
+    """One in `number`, as kube-proxy writes it; iptables-save shows the nearest part of 2^31."""
+    return f"{1 / number:.10f}"
+
+
+def _ipv4(i: Intent) -> Intent | None:
+    """What an IPv4 proxier sees of a Service port; None if nothing."""
+    if not any(a.version == 4 for a in i.cluster_ips):
+        return None
+    groups = (
+        i.cluster_ips,
+        i.external_ips,
+        i.balancer_ips,
+        i.source_ranges,
+        (b.address for b in i.reachable),
+    )
+    if all(a.version == 4 for group in groups for a in group):
+        return i
+    cluster, local = (tuple(b for b in part if b.address.version == 4) for part in (i.cluster, i.local))
+    return replace(
+        i,
+        cluster_ips=tuple(a for a in i.cluster_ips if a.version == 4),
+        external_ips=tuple(a for a in i.external_ips if a.version == 4),
+        balancer_ips=tuple(a for a in i.balancer_ips if a.version == 4),
+        source_ranges=tuple(r for r in i.source_ranges if r.version == 4),
+        cluster=cluster,
+        local=local,
+        has_any=i.has_any and bool(cluster or local or not i.reachable),
+    )
+
+
+class _Port:
+    """The rules of one Service port."""
+
+    def __init__(self, intent: Intent, pods: str, terse: bool, node_address: IPAddress) -> None:
+        self._i = intent
+        self._pods = pods
+        self._terse = terse
+        self._node_address = node_address
+        self._title = intent.title
+        self._protocol = intent.protocol
+        self._match = f"-m {self._protocol} -p {self._protocol}"
+        self._svc, self._svl, self._ext, self._fw = (
+            chain_name(kind, self._title, self._protocol) for kind in ("SVC", "SVL", "EXT", "FW")
+        )
+        self._seps = {b: chain_name("SEP", self._title, self._protocol, _target(b)) for b in intent.reachable}
+        self._guarded = bool(intent.has_any and intent.balancer_ips and intent.source_ranges)
+
+    def _to(self, address: object) -> str:
+        return f"{self._match} -d {address} --dport {self._i.port.port}"
+
+    def refuse(self, chains: Chains, health_check_port: int) -> None:
+        """Adds to the table filter what refuses traffic."""
+        i, title = self._i, self._title
+        missing = f'-m comment --comment "{title} has no {"local " if i.has_any else ""}endpoints"'
+        external = chains["KUBE-EXTERNAL-SERVICES"]
+        if i.internal_verdict:
+            rule = f"{missing} {self._to(i.cluster_ips[0])} -j {i.internal_verdict.upper()}"
+            chains["KUBE-SERVICES"].append(rule)
+        verdict = f"-j {i.external_verdict.upper()}"
+        if i.external_verdict:
+            external += [f"{missing} {self._to(ip)} {verdict}" for ip in i.outside_ips]
+            if i.node_port:
+                local = f"-m addrtype --dst-type LOCAL {self._match} --dport {i.node_port}"
+                external.append(f"{missing} {local} {verdict}")
+        if self._guarded:
+            comment = f'-m comment --comment "{title} traffic not accepted by {self._fw}"'
+            chains["KUBE-PROXY-FIREWALL"] += [f"{comment} {self._to(ip)} -j DROP" for ip in i.balancer_ips]
+        if health_check_port:
+            comment = f'-m comment --comment "{title} health check node port"'
+            chains["KUBE-NODEPORTS"].append(f"{comment} -m tcp -p tcp --dport {health_check_port} -j ACCEPT")
+
+    def lead(self, chains: Chains) -> None:
+        """Adds to the table nat what leads to the Service's chains."""
+        i, services = self._i, chains["KUBE-SERVICES"]
+
+        def capture(what: str, address: object, chain: str) -> None:
+            services.append(f'-m comment --comment "{self._title} {what}" {self._to(address)} -j {chain}')
+
+        if i.internal:
+            capture("cluster IP", i.cluster_ips[0], self._internal)
+        for ip in i.external_ips:
+            capture("external IP", ip, self._ext)
+        for ip in i.balancer_ips:
+            capture("loadbalancer IP", ip, self._fw if self._guarded else self._ext)
+        if i.node_port:
+            # Not subject to source ranges, in kube-proxy neither.
+            match = f"{self._match} --dport {i.node_port}"
+            chains["KUBE-NODEPORTS"].append(f"-m comment --comment {self._title} {match} -j {self._ext}")
+
+    @property
+    def _internal(self) -> str:
+        return self._svl if self._i.internal_local else self._svc
+
+    def chains(self) -> Chains:
+        """The Service's own chains of the table nat."""
+        i = self._i
+        found: Chains = {}
+        if i.externally_accessible:
+            found[self._ext] = self._external()
+        if self._guarded:
+            found[self._fw] = self._firewall()
+        choices = ((self._svc, i.cluster, False), (self._svl, i.local, True))
+        for chain, backends, local in choices:
+            if not backends:
+                continue
+            masquerade = self._cluster_ip_masquerade() if local == i.internal_local else []
+            found[chain] = masquerade + self._choice(backends)
+        for backend, chain in self._seps.items():
+            found[chain] = self._endpoint(backend, chain)
+        return found
+
+    def _cluster_ip_masquerade(self) -> list[str]:
+        """A cluster IP works from outside the pod network too, whose answers must come back through this node."""
+        if not self._pods:
+            return []
+        match = f'-m comment --comment "{self._title} cluster IP" {self._to(self._i.cluster_ips[0])}'
+        return [f"{match} ! -s {self._pods} -j KUBE-MARK-MASQ"]
+
+    def _external(self) -> list[str]:
+        """Policy Cluster may cross nodes, so the source can't be kept. With Local it is, except for the cluster's
+        own traffic: that goes to any endpoint, as if it had left and come back by a balancer (KEP-1669)."""
+
+        def comment(text: str) -> str:
+            return f'-m comment --comment "{text} for {self._title} external destinations"'
+
+        if not self._i.external_local:
+            return [f"{comment('masquerade traffic')} -j KUBE-MARK-MASQ", f"-j {self._svc}"]
+        node = "-m addrtype --src-type LOCAL"
+        lines = [
+            f"{comment('masquerade LOCAL traffic')} {node} -j KUBE-MARK-MASQ",
+            f"{comment('route LOCAL traffic')} {node} -j {self._svc}",
+        ]
+        if self._pods:
+            lines.insert(0, f"{comment('pod traffic')} -s {self._pods} -j {self._svc}")
+        return [*lines, f"-j {self._svl}"] if self._i.local else lines
+
+    def _firewall(self) -> list[str]:
+        i = self._i
+        comment = f'-m comment --comment "{self._title} loadbalancer IP"'
+        lines = [f"{comment} -s {r} -j {self._ext}" for r in i.source_ranges]
+        if any(self._node_address in r for r in i.source_ranges):
+            # A balancer's address that is also the node's own is the source of what the node sends there.
+            lines += [f"{comment} -s {ip} -j {self._ext}" for ip in i.balancer_ips]
+        rest = f"other traffic to {self._title} will be dropped by KUBE-PROXY-FIREWALL"
+        return [*lines, f'-m comment --comment "{rest}"']
+
+    def _choice(self, backends: Sequence[Backend]) -> list[str]:
+        """Clients that are known to an endpoint first; then one in n, one in n - 1 of the others, …, the last."""
+        lines = []
+        if self._i.affinity:
+            for b in backends:
+                known = f"-m recent --name {self._seps[b]} --rcheck --seconds {self._i.affinity} --reap"
+                lines.append(f"{self._comment(b)}{known} -j {self._seps[b]}")
+        for index, b in enumerate(backends):
+            left = len(backends) - index
+            chance = f"-m statistic --mode random --probability {probability(left)} " if left > 1 else ""
+            lines.append(f"{self._comment(b)}{chance}-j {self._seps[b]}")
+        return lines
+
+    def _comment(self, backend: Backend) -> str:
+        return "" if self._terse else f'-m comment --comment "{self._title} -> {_target(backend)}" '
+
+    def _endpoint(self, backend: Backend, chain: str) -> list[str]:
+        comment = "" if self._terse else f"-m comment --comment {self._title} "
+        seen = f"-m recent --name {chain} --set " if self._i.affinity else ""
+        return [
+            f"{comment}-s {backend.address} -j KUBE-MARK-MASQ",
+            f"{comment}{seen}{self._match} -j DNAT --to-destination {_target(backend)}",
+        ]
+
+
+def _target(backend: Backend) -> str:
+    return f"{backend.address}:{backend.port}"
