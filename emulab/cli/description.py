@@ -182,6 +182,8 @@ def _service(o: Raw, slices: Slices) -> Fields:
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         fields.append(("External Traffic Policy", str(spec.get("externalTrafficPolicy") or "Cluster")))
     fields.append(("Internal Traffic Policy", str(spec.get("internalTrafficPolicy") or "Cluster")))
+    if spec.get("healthCheckNodePort"):
+        fields.append(("HealthCheck NodePort", str(spec["healthCheckNodePort"])))
     return fields
 
 

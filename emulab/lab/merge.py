@@ -7,6 +7,7 @@ from typing import Any
 from emulab.errors import UserError
 from emulab.model.clusters import Cluster
 from emulab.model.objects import Object
+from emulab.plan.addressing import needs_health_check
 
 _FIXED_CLUSTER = {
     "podCIDR": "pod_cidrs",
@@ -36,7 +37,7 @@ def merge(old: Object | None, new: Object) -> Object:
     spec = dict(new.spec)
     match new.kind:
         case "Service":
-            spec = _service(old, spec)
+            spec = _service(old, new, spec)
         case "Pod":
             spec = _pod(old, new, spec)
         case "Deployment" | "ReplicaSet" | "StatefulSet":
@@ -62,7 +63,7 @@ def _status(old: Object, new: Object) -> dict[str, Any]:
     return {k: v for k, v in old.status.items() if k not in forgotten}
 
 
-def _service(old: Object, spec: dict[str, Any]) -> dict[str, Any]:
+def _service(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
     was_headless = old.spec.get("clusterIP") == "None"
     if spec.get("type") != "ExternalName" and "clusterIP" not in spec and not was_headless:
         for field in ("clusterIP", "clusterIPs"):
@@ -77,6 +78,11 @@ def _service(old: Object, spec: dict[str, Any]) -> dict[str, Any]:
             kept = known.get((port.get("protocol", "TCP"), port["port"]))
             ports.append({**port, "nodePort": kept} if kept and not port.get("nodePort") else port)
         spec["ports"] = ports
+    if needs_health_check(old.spec) and needs_health_check(spec):
+        kept = old.spec.get("healthCheckNodePort")
+        if spec.get("healthCheckNodePort") not in (None, 0, kept):
+            raise UserError(f"{new.position}: {new.key} spec.healthCheckNodePort: is immutable; it is {kept}")
+        spec["healthCheckNodePort"] = kept
     return spec
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
 from emulab.lab.kubelet import Kubelet
+from emulab.lab.proxysyncs import ProxySyncs
 from emulab.lab.publisher import Publisher
 from emulab.lab.resolve import resolve
 from emulab.lab.surroundings import Surroundings
@@ -23,6 +24,9 @@ from emulab.plan import controllers
 from emulab.plan.state import World
 from emulab.plan.world import plan_world
 
+_DRAINING = (
+    60.0  # seconds after which is looked again at what stays for connections alone, as kube-proxy does
+)
 _PASSES = 50  # in one go; then whoever waits for the lock gets it, and the rest goes on in the background
 
 T = TypeVar("T")
@@ -39,11 +43,13 @@ class Reconciler:
         self._network = network
         self._kubelet = kubelet
         self._publisher = publisher
+        self._syncs = ProxySyncs(around.store)
         self.lock = asyncio.Lock()
         self._closing = False
         self._dirty = asyncio.Event()
         # Seconds of each part of a pass, added up since the start; told by `summary`, read by the benchmarks.
         self.spent = dict.fromkeys(("controllers", "plan", "kernel", "servers", "names", "kubelet"), 0.0)
+        self._later: asyncio.TimerHandle | None = None
         self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
 
     def poke(self) -> None:
@@ -53,6 +59,8 @@ class Reconciler:
     def close(self) -> None:
         """The lab is ending: nothing is applied, undone or named any more."""
         self._closing = True
+        if self._later is not None:
+            self._later.cancel()
 
     async def rest(self, progress: Progress = lambda _: None) -> None:
         """Returns when nothing is left to do."""
@@ -134,7 +142,11 @@ class Reconciler:
     async def _apply(self, world: World, progress: Progress) -> None:
         progress("namespaces, links and rules")
         begun = time.perf_counter()
-        await _to_its_end(asyncio.to_thread(self._network.apply, world.network))
+        try:
+            await _to_its_end(asyncio.to_thread(self._network.apply, world.network))
+        finally:
+            self._syncs.note(self._network.take_syncs(), time.time())
+        self._look_again()
         applied = time.perf_counter()
         self.spent["kernel"] += applied - begun
         progress("servers")
@@ -144,6 +156,12 @@ class Reconciler:
             self.spent["servers"] += time.perf_counter() - applied
         finally:
             await named
+        self._syncs.tell(self._around.servers)
+
+    def _look_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._network.draining and (self._later is None or self._later.when() <= loop.time()):
+            self._later = loop.call_later(_DRAINING, self.poke)
 
     async def _publish(self, world: World) -> None:
         if self._publisher is not None and not self._closing:

@@ -171,6 +171,12 @@ class ServerHosts:
         result: dict[str, Any] = await host.ask("status")
         return result
 
+    def tell(self, name: str, message: Mapping[str, Any]) -> None:
+        """Tells a server what it may want to know. One that isn't up, or too busy to listen, misses it."""
+        host = self._hosts.get(name)
+        if host is not None and host.process.running:
+            host.send("tell", message=message)
+
     async def record(self, names: Iterable[str] | None = None) -> Recording:
         """Has servers keep their records from now on, until `stop_recording`, which must follow.
 

@@ -33,13 +33,15 @@ class Cluster:
     network_mode: str = "vxlan"  # vxlan | routed
     mtu: int = 1500  # of the underlay, bytes
     proxy_mode: str = "nftables"
+    scheduler: str = "rr"  # of ipvs
+    strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
 
     @staticmethod
     def of(o: Object) -> Cluster:
         spec, default = o.spec, Cluster()
-        network, ingress = spec.get("network") or {}, spec.get("ingress") or {}
+        network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
         replicas = ingress.get("replicas")
         return Cluster(
             name=o.name,
@@ -49,7 +51,9 @@ class Cluster:
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
             mtu=network.get("mtu") or default.mtu,
-            proxy_mode=(spec.get("proxy") or {}).get("mode") or default.proxy_mode,
+            proxy_mode=proxy.get("mode") or default.proxy_mode,
+            scheduler=proxy.get("scheduler") or default.scheduler,
+            strict_arp=proxy.get("strictARP") or default.strict_arp,
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
         )

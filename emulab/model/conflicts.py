@@ -102,13 +102,20 @@ def _node_ports(services: Sequence[tuple[Object, Service]]) -> Iterator[Finding]
     """The API server allocates node ports by number, whatever their protocols."""
     owner: dict[int, Object] = {}
     for o, service in services:
-        for index, port in enumerate(service.ports):
-            if not port.node_port:
+        asked: list[tuple[int, Path]] = [
+            (port.node_port, ("spec", "ports", index, "nodePort")) for index, port in enumerate(service.ports)
+        ]
+        asked.append((service.health_check_node_port, ("spec", "healthCheckNodePort")))
+        mine: dict[int, Path] = {}
+        for number, path in asked:
+            if not number:
                 continue
-            other = owner.setdefault(port.node_port, o)
+            other = owner.setdefault(number, o)
             if other.key != o.key:
-                taken = f"{port.node_port} is already that of {other.key} at {other.position}"
-                yield Finding(o, ("spec", "ports", index, "nodePort"), taken)
+                yield Finding(o, path, f"{number} is already that of {other.key} at {other.position}")
+            elif "healthCheckNodePort" in path and number in mine:
+                yield Finding(o, path, f"{number} is already a node port of this Service")
+            mine[number] = path
 
 
 def _addresses(balancers: Sequence[tuple[Object, LoadBalancer]]) -> Iterator[Finding]:

@@ -38,9 +38,12 @@ from emulab.model.schema_pods import port_or_name
 
 MODES: Mapping[str, Mapping[str, bool]] = {
     "network.mode": {"vxlan": True, "routed": True},
-    "proxy.mode": {"nftables": True, "iptables": False, "ipvs": False, "userspace": False},
+    "proxy.mode": {"nftables": True, "iptables": True, "ipvs": True, "userspace": True},
 }
 """Field → its values, and whether this version builds them."""
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
+"""How IPVS picks a server (ipvsadm(8))."""
 
 MAX_NODES = 200
 """The vpc is a /24, which nodes share with the router and the balancers."""
@@ -139,6 +142,14 @@ def _node_list(value: Any) -> Problems:
     return problems
 
 
+def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
+    """What only one mode heeds is a mistake in another."""
+    for field in ("scheduler", "strictARP"):
+        if field in proxy and proxy.get("mode") != "ipvs":
+            return wrong("goes with mode: ipvs alone", field)
+    return ()
+
+
 _nodes = sequence(
     mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
     rules=(unique("name"),),
@@ -155,7 +166,11 @@ cluster_spec = mapping(
             {"mode": _mode("network.mode"), "mtu": integer(576, 9216, "an MTU")},
             closed=True,
         ),
-        "proxy": mapping({"mode": _mode("proxy.mode")}, closed=True),
+        "proxy": mapping(
+            {"mode": _mode("proxy.mode"), "scheduler": one_of(*SCHEDULERS), "strictARP": boolean},
+            rules=(_ipvs_alone,),
+            closed=True,
+        ),
         "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
     },
     rules=(_pods_and_services_apart, _nodes_fit),

@@ -99,8 +99,14 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
                 found += wrong(f"may not be set when type is {kind}", "ports", index, "nodePort")
         if spec.get("externalTrafficPolicy") and not spec.get("externalIPs"):
             found += wrong(f"may not be set when type is {kind}", "externalTrafficPolicy")
-    if kind != "LoadBalancer" and spec.get("loadBalancerSourceRanges"):
-        found += wrong(f"may not be set when type is {kind}", "loadBalancerSourceRanges")
+    if kind != "LoadBalancer":
+        for field in ("loadBalancerSourceRanges", "allocateLoadBalancerNodePorts"):
+            if spec.get(field) not in (None, []):
+                found += wrong(f"may not be set when type is {kind}", field)
+    policy = spec.get("externalTrafficPolicy", "Cluster")
+    if spec.get("healthCheckNodePort") and (kind, policy) != ("LoadBalancer", "Local"):
+        need = "may only be set when type is LoadBalancer and externalTrafficPolicy is Local"
+        found += wrong(need, "healthCheckNodePort")
     return found
 
 
@@ -147,6 +153,8 @@ service_spec = mapping(
         "loadBalancerSourceRanges": sequence(cidr),
         "loadBalancerClass": string,
         "allocateLoadBalancerNodePorts": boolean,
+        "healthCheckNodePort": _node_port,
+        "trafficDistribution": one_of("PreferClose", "PreferSameZone", "PreferSameNode"),
     },
     rules=(_cluster_ips_agree, _has_ports, _ports_are_named, _type_fits),
 )
@@ -166,6 +174,7 @@ def _addresses_fit(slice_: dict[str, Any]) -> Problems:
     return found
 
 
+_hints = sequence(mapping({"name": string}, required=("name",)))
 _conditions = mapping({"ready": boolean, "serving": boolean, "terminating": boolean})
 ENDPOINT_SLICE_FIELDS = {
     "addressType": one_of("IPv4", "IPv6", "FQDN"),
@@ -177,6 +186,7 @@ ENDPOINT_SLICE_FIELDS = {
                 "hostname": maybe_empty(dns_label),
                 "nodeName": dns_subdomain,
                 "zone": string,
+                "hints": mapping({"forZones": _hints, "forNodes": _hints}),
                 "targetRef": mapping({"kind": string, "name": string, "namespace": string}),
             },
             required=("addresses",),

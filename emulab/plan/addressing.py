@@ -43,7 +43,20 @@ _NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
 
 
-def _spread(text: str, size: int) -> int:
+def needs_node_ports(spec: Mapping[str, Any]) -> bool:
+    """Whether a Service's ports get node ports without asking (KEP-1864: a balancer may do without)."""
+    kind = spec.get("type")
+    return kind == "NodePort" or (
+        kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
+    )
+
+
+def needs_health_check(spec: Mapping[str, Any]) -> bool:
+    """Whether nodes tell balancers, at a port for this Service alone, if they have endpoints of it."""
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def spread(text: str, size: int) -> int:
     """A number below `size`, fixed for the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % size
 
@@ -216,8 +229,10 @@ def _services(objects: Objects, cluster: Cluster) -> list[Change]:
             spec["clusterIP"] = _cluster_ip(o.key, cluster, used)
         if not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
+        if needs_node_ports(spec):
             spec["ports"] = _with_node_ports(o.key, spec.get("ports") or (), node_ports)
+        if needs_health_check(spec) and not spec.get("healthCheckNodePort"):
+            spec["healthCheckNodePort"] = _node_port(o.key, "health check", node_ports)
         if spec != o.spec:
             changes.append(Put(o.replace(spec=spec)))
     return changes
@@ -228,7 +243,7 @@ def _cluster_ip(key: Key, cluster: Cluster, used: set[str]) -> str:
     # The lowest 16th (at most 256) is left for addresses that are asked for by number, as Kubernetes does (KEP-3070).
     low = min(max(16, network.num_addresses // 16), 256) if network.num_addresses > 64 else 1
     size = network.num_addresses - low - 1
-    first = _spread(f"{key.namespace}/{key.name}", size)
+    first = spread(f"{key.namespace}/{key.name}", size)
     for step in range(size):
         address = str(network[low + (first + step) % size])
         if address not in used:
@@ -241,16 +256,21 @@ def _with_node_ports(key: Key, ports: Iterable[Mapping[str, Any]], used: set[Any
     given = []
     for port in ports:
         if not port.get("nodePort"):
-            size = len(NODE_PORTS)
-            first = _spread(f"{key.namespace}/{key.name}/{port.get('protocol', 'TCP')}/{port['port']}", size)
-            free = (NODE_PORTS[(first + step) % size] for step in range(size))
-            number = next((n for n in free if n not in used), None)
-            if number is None:
-                raise UserError(f"{key}: no node port is left in {NODE_PORTS.start}-{NODE_PORTS.stop - 1}")
-            used.add(number)
+            number = _node_port(key, f"{port.get('protocol', 'TCP')}/{port['port']}", used)
             port = {**port, "nodePort": number}
         given.append(dict(port))
     return given
+
+
+def _node_port(key: Key, what: str, used: set[Any]) -> int:
+    size = len(NODE_PORTS)
+    first = spread(f"{key.namespace}/{key.name}/{what}", size)
+    free = (NODE_PORTS[(first + step) % size] for step in range(size))
+    number = next((n for n in free if n not in used), None)
+    if number is None:
+        raise UserError(f"{key}: no node port is left in {NODE_PORTS.start}-{NODE_PORTS.stop - 1}")
+    used.add(number)
+    return number
 
 
 def _pods(objects: Objects) -> list[Change]:

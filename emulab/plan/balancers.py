@@ -1,4 +1,12 @@
-"""The L4 balancers outside the cluster: those asked for, and one for each Service of type LoadBalancer."""
+"""The L4 balancers outside the cluster: those asked for, and one for each Service of type LoadBalancer.
+
+A balancer sends to a node port of every node. A Service that has none (`allocateLoadBalancerNodePorts: false`) is for
+balancers that know the way to pods, as those of VPC-native clusters do: its balancer has routes to the pods by
+their nodes, and the endpoints themselves as targets. That way nodes translate nothing and traffic policies don't count.
+
+Nodes are checked by connecting to the node port; for a Service with `externalTrafficPolicy: Local` by asking its
+healthCheckNodePort, which tells at once that a node has no endpoint (and is the only check that UDP can have).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +18,23 @@ from emulab.model.clusters import Cluster, LoadBalancer
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.ingresses import Ingress
 from emulab.model.objects import Key, Object
-from emulab.model.services import IPNetwork, Service
+from emulab.model.services import IPNetwork, Service, ServicePort
 from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import service_routes
+from emulab.plan.endpoints import endpoints_by_port, service_routes
 from emulab.plan.nodes import Node
-from emulab.plan.state import Server
+from emulab.plan.state import Route, Server
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.plan.topology import plug_balancer
 
-HEALTH = {"interval": 1.0, "down_interval": 0.1, "timeout": 1.0, "rise": 1, "fall": 2, "port": None}
+HEALTH: dict[str, Any] = {
+    "interval": 1.0,
+    "down_interval": 0.1,
+    "timeout": 1.0,
+    "rise": 1,
+    "fall": 2,
+    "port": None,
+}
 
 
 def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
@@ -30,25 +45,44 @@ def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iter
             continue
         balancer = LoadBalancer.of(o)
         plug_balancer(draft, o.name, o.status["address"], o.status["vip"], cluster)
+        service = _target(objects, balancer)
         frontends = [
-            _frontend("tcp", o.status["vip"], port, node_port, balancer.source_ranges, nodes)
-            for port, node_port in _forwarded(objects, balancer)
+            _frontend("tcp", o.status["vip"], port, node_port, balancer.source_ranges, nodes, service)
+            for port, node_port in _forwarded(balancer, service)
         ]
         _add_server(draft, o.name, frontends)
     for o in objects.kind("Service"):
         if o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o):
-            service = Service.of(o)
-            place = service_place(o)
-            plug_balancer(draft, place, o.status["address"], ingress_ips(o)[0], cluster)
-            frontends = [
-                _frontend(
-                    p.protocol.lower(), vip, p.port, p.node_port, service.load_balancer_source_ranges, nodes
-                )
-                for vip in ingress_ips(o)[:1]
-                for p in service.ports
-                if p.node_port and p.protocol in ("TCP", "UDP")
-            ]
-            _add_server(draft, place, frontends)
+            _plan_service(draft, objects, o, cluster, nodes)
+
+
+def _plan_service(draft: Draft, objects: Objects, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
+    """The balancer of a Service of type LoadBalancer."""
+    service, place, vip = Service.of(o), service_place(o), ingress_ips(o)[0]
+    plug_balancer(draft, place, o.status["address"], vip, cluster)
+    ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
+    frontends = []
+    for p in ports:
+        ranges = service.load_balancer_source_ranges
+        frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
+        if not p.node_port:
+            frontend |= {"targets": _pods(objects, service, p), "health": HEALTH}
+        frontends.append(frontend)
+    if not all(p.node_port for p in ports):
+        draft.add(
+            *(Route(place, r, "eth0", n.address) for n in nodes for r in n.pod_ranges if r.version == 4)
+        )
+    _add_server(draft, place, frontends)
+
+
+def _pods(objects: Objects, service: Service, port: ServicePort) -> list[dict[str, Any]]:
+    """The endpoints of a Service port as targets."""
+    found = endpoints_by_port(objects, service, port)
+    return [
+        {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
+        for t in found
+        if t.address.version == 4
+    ]
 
 
 def balancer_statuses(objects: Objects) -> list[Change]:
@@ -81,13 +115,18 @@ def service_place(service: Object) -> str:
     return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
-def _forwarded(objects: Objects, balancer: LoadBalancer) -> list[tuple[int, int]]:
+def _target(objects: Objects, balancer: LoadBalancer) -> Service | None:
+    """The Service that a balancer sends to."""
+    if balancer.target.ingress:
+        return _service(objects, INGRESS_NAMESPACE, INGRESS_NAME)
+    return _service(objects, balancer.target.namespace, balancer.target.service)
+
+
+def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[int, int]]:
     """The balancer's ports and the node port behind each; a port that leads nowhere has node port 0."""
     if balancer.target.ingress:
-        service = _service(objects, INGRESS_NAMESPACE, INGRESS_NAME)
         by_port = {p.port: p.node_port for p in service.ports} if service else {}
         return [(port, by_port.get(port, 0)) for port in balancer.ports]
-    service = _service(objects, balancer.target.namespace, balancer.target.service)
     wanted = balancer.target.port
     match = next((p for p in service.ports if wanted in (p.port, p.name)), None) if service else None
     return [(port, match.node_port if match else 0) for port in balancer.ports]
@@ -114,7 +153,13 @@ def _service(objects: Objects, namespace: str, name: str) -> Service | None:
 
 
 def _frontend(
-    protocol: str, vip: str, port: int, node_port: int, sources: tuple[IPNetwork, ...], nodes: list[Node]
+    protocol: str,
+    vip: str,
+    port: int,
+    node_port: int,
+    sources: tuple[IPNetwork, ...],
+    nodes: list[Node],
+    service: Service | None,
 ) -> dict[str, Any]:
     targets = (
         [{"name": n.name, "address": str(n.address), "port": node_port} for n in nodes] if node_port else []
@@ -124,8 +169,15 @@ def _frontend(
         "source_ranges": [str(r) for r in sources],
         "balance": "roundrobin",
         "targets": targets,
-        "health": HEALTH,
+        "health": _health(service),
     }
+
+
+def _health(service: Service | None) -> dict[str, Any]:
+    if service is None or not service.health_check_node_port:
+        return HEALTH
+    # The node itself says so: once is enough.
+    return {**HEALTH, "port": service.health_check_node_port, "path": "/healthz", "fall": 1}
 
 
 def _add_server(draft: Draft, place: str, frontends: Sequence[Mapping[str, Any]]) -> None:

@@ -69,6 +69,12 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
     return routes
 
 
+def endpoints_by_port(objects: Objects, service: Service, port: ServicePort) -> list[Target]:
+    """The usable endpoints of one port of one Service."""
+    views = [EndpointSlice.of(o) for o in objects.kind("EndpointSlice", service.namespace)]
+    return usable_targets([v for v in views if v.service == service.name], port)
+
+
 def usable_targets(slices: Iterable[EndpointSlice], port: ServicePort) -> list[Target]:
     """The ready endpoints of a Service port; where there are none, those that serve while terminating (KEP-1669)."""
     ready: set[Target] = set()

@@ -1,4 +1,4 @@
-"""Who answers: DNS, the L4 balancer, the HTTP ingress and the stand-in for container images.
+"""Who answers: DNS, the L4 balancer, the HTTP ingress, the stand-in for container images, kube-proxy about itself.
 
 Every server is a package here: a core that is sans-I/O (bytes or messages in, effects out, time as an
 argument) and a thin asyncio shell around it. Configuration arrives as plain data (`base.Config`) and

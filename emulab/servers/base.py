@@ -4,9 +4,10 @@ Rules:
 
 * Configuration is one JSON-able mapping, always whole: `configure` compares it with what is there and
   changes only what differs. Connections that a change doesn't concern survive it.
-* `config["listen"]` lists the keys of the sockets that shall be open: `"tcp/10.0.0.10/80"`. Sockets
-  arrive open, bound, listening (TCP) and non-blocking in `sockets`, only those that are new; a server
-  closes those that are no longer listed.
+* `config["listen"]` lists the keys of the sockets that shall be open: `"tcp/10.0.0.10/80"`, and
+  `"tcp/127.0.0.1/10249@node1"` where several places have the address. Sockets arrive open, bound,
+  listening (TCP) and non-blocking in `sockets`, only those that are new; a server closes those that are no
+  longer listed.
 * A server that connects outwards simply creates sockets: its process is in the right namespace.
 * What happens is told through `emit(record)`: a new mapping with `"event"` and fields; it must not block.
   Who tells about single requests looks at `emit.wanted` first, so that nobody's listening costs nothing.
@@ -18,19 +19,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Config = Mapping[str, Any]
 
 
-def socket_key(protocol: str, address: str, port: int) -> str:
-    """The name of a listening socket in configurations: `tcp/10.0.0.10/80`."""
-    return f"{protocol}/{address}/{port}"
+def socket_key(protocol: str, address: str, port: int, place: str = "") -> str:
+    """The name of a listening socket in configurations: `tcp/10.0.0.10/80`, or `tcp/127.0.0.1/80@node1`."""
+    return f"{protocol}/{address}/{port}" + (f"@{place}" if place else "")
 
 
 def parse_socket_key(key: str) -> tuple[str, str, int]:
     """The protocol (`tcp` or `udp`), address and port of a socket's key."""
-    protocol, address, port = key.split("/")
+    protocol, address, port = key.partition("@")[0].split("/")
     return protocol, address, int(port)
 
 
@@ -56,3 +57,11 @@ class Server(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Counters and states for people and tests; cheap, JSON-able."""
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """A server that is told of what happens elsewhere, besides its configuration."""
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Takes note of a message. Cheap: there may be one for every change in a lab."""

@@ -4,6 +4,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
 
     → {"id", "op": "sockets", "keys": [...]}   descriptors beside it, kept until the next "configure"
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
+    → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
@@ -28,7 +29,7 @@ import socket
 import sys
 from typing import Any
 
-from emulab.servers.base import Server
+from emulab.servers.base import Informed, Server
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -36,6 +37,7 @@ SERVERS = {
     "l4": "emulab.servers.l4",
     "ingress": "emulab.servers.ingress",
     "echo": "emulab.servers.echo",
+    "kube-proxy": "emulab.servers.kubeproxy",
 }
 
 _MESSAGE = 1 << 16
@@ -110,6 +112,9 @@ class _Host:
                 config = _read_memory_file(fds[0])
                 sockets, self._waiting = self._waiting, {}
                 await self._server.configure(config, sockets)
+            case "tell":
+                if isinstance(self._server, Informed):
+                    self._server.tell(command["message"])
             case "status":
                 return self._server.status()
             case "record":

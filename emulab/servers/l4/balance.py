@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,8 @@ from typing import Protocol
 class HealthPolicy:
     """How a target is checked: seconds between checks and for one, and how many flip its state.
 
-    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`).
+    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`). With a `path`
+    the target is asked by HTTP, and has to answer with status 200.
     """
 
     interval: float = 1.0
@@ -21,6 +23,7 @@ class HealthPolicy:
     rise: int = 1
     fall: int = 2
     port: int | None = None  # where to connect; the target's own port if None
+    path: str = ""
 
 
 class Health:
@@ -116,6 +119,31 @@ class Source:
         healthy = [target for target in targets if target.health.healthy]
         first = zlib.crc32(client.encode()) % len(healthy) if healthy else 0
         return healthy[first:] + healthy[:first]
+
+
+class Affinity:
+    """Keeps a client's address at its target, until it hasn't come for some seconds or the target is gone.
+
+    This is Kubernetes' `sessionAffinity: ClientIP`. It goes before a strategy, which deals with the others.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._kept: OrderedDict[str, tuple[Target, float]] = OrderedDict()  # the longest away first
+
+    def order(self, ordered: list[Target], client: str, now: float) -> list[Target]:
+        """The same targets, with the client's own one first if it still has one among them."""
+        target, last = self._kept.get(client, (None, 0.0))
+        if target is None or now - last >= self.seconds or target not in ordered:
+            return ordered
+        return [target, *(other for other in ordered if other is not target)]
+
+    def chosen(self, target: Target, client: str, now: float) -> None:
+        """The client has come, and was sent to this target."""
+        self._kept[client] = (target, now)
+        self._kept.move_to_end(client)
+        while now - next(iter(self._kept.values()))[1] >= self.seconds:
+            self._kept.popitem(last=False)
 
 
 # HAProxy's names.

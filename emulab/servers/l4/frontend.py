@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.servers.base import parse_socket_key
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, HealthPolicy, Strategy, Target, endpoint
+from emulab.servers.l4.balance import STRATEGIES, Affinity, HealthPolicy, Strategy, Target, endpoint
 
 NOT_ALLOWED = "source address not allowed"
 
@@ -23,6 +23,7 @@ class Spec:
     targets: tuple[tuple[str, str, int], ...] = ()  # name, address, port
     policy: HealthPolicy | None = None
     idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
+    affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
 
 
 def parse(data: Mapping[str, Any]) -> Spec:
@@ -43,11 +44,11 @@ def parse(data: Mapping[str, Any]) -> Spec:
     if protocol == "udp" and policy is not None and policy.port is None:
         policy = None  # checks connect by TCP; a UDP port says nothing to them
     acl = Acl(data.get("source_ranges") or ())
-    return Spec(key, acl, balance, targets, policy, data.get("idle_timeout"))
+    return Spec(key, acl, balance, targets, policy, data.get("idle_timeout"), data.get("affinity") or 0.0)
 
 
 class Frontend:
-    """A frontend at work. Sessions keep their target even when it is configured away."""
+    """A frontend at work. TCP connections keep their target even when it is configured away, UDP flows do not."""
 
     def __init__(self, spec: Spec) -> None:
         _, address, port = parse_socket_key(spec.key)
@@ -56,6 +57,7 @@ class Frontend:
         self.dropped = 0  # clients refused: by the ACL, or for want of a target
         self.targets: list[Target] = []
         self._strategy: Strategy = STRATEGIES[spec.balance]()
+        self._affinity = Affinity(spec.affinity) if spec.affinity else None
         self.spec = spec
         self.update(spec)
 
@@ -63,6 +65,8 @@ class Frontend:
         """Takes a new configuration; targets that stay keep their health and their counters."""
         if spec.balance != self.spec.balance:
             self._strategy = STRATEGIES[spec.balance]()
+        if spec.affinity != self.spec.affinity:
+            self._affinity = Affinity(spec.affinity) if spec.affinity else None
         known = {(target.name, target.address, target.port): target for target in self.targets}
         self.targets = [known.get(target) or Target(*target) for target in spec.targets]
         if spec.policy is None:
@@ -74,13 +78,20 @@ class Frontend:
         """Whether a client may come in."""
         return self.spec.acl.allows(address)
 
-    def order(self, client: str) -> list[Target]:
+    def order(self, client: str, now: float) -> list[Target]:
         """The healthy targets in the order to try them for a client's address."""
-        return self._strategy.order(self.targets, client)
+        ordered = self._strategy.order(self.targets, client)
+        return self._affinity.order(ordered, client, now) if self._affinity else ordered
+
+    def chosen(self, target: Target, client: str, now: float) -> None:
+        """The client has been joined with this target."""
+        if self._affinity:
+            self._affinity.chosen(target, client, now)
 
     def explain(self, healthy: int, failed: Sequence[str] = ()) -> str:
         """Why a target was picked, in words: one of `healthy`, after others `failed`."""
-        reason = f"{self.spec.balance}, {healthy} of {len(self.targets)} targets healthy"
+        how = f"{self.spec.balance}, client affinity" if self._affinity else self.spec.balance
+        reason = f"{how}, {healthy} of {len(self.targets)} targets healthy"
         return f"{reason}, after {', '.join(failed)}" if failed else reason
 
     def lament(self, failed: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Active checks: a TCP connection to each target, now and then."""
+"""Active checks: a TCP connection to each target, now and then, or a request by HTTP."""
 
 from __future__ import annotations
 
@@ -13,21 +13,30 @@ from emulab.servers.l4.frontend import Frontend
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
 
 
-async def probe(address: str, port: int, timeout: float) -> bool:
-    """Whether a TCP connection can be made within `timeout` seconds.
+async def probe(address: str, port: int, timeout: float, path: str = "") -> bool:
+    """Whether a TCP connection can be made within `timeout` seconds, and `path`, if given, is there by HTTP.
 
     It is reset afterwards, as HAProxy does: no TIME_WAIT for thousands of checks.
     """
+    loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+                await loop.sock_connect(sock, (address, port))
+                if path:
+                    await loop.sock_sendall(sock, f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
+                    return _is_ok(await loop.sock_recv(sock, 4096))
         except OSError:
             return False
     return True
+
+
+def _is_ok(answer: bytes) -> bool:
+    """Whether an HTTP response begins with a status line that says 200."""
+    return answer[:9] in (b"HTTP/1.0 ", b"HTTP/1.1 ") and answer[9:13] in (b"200 ", b"200\r")
 
 
 class Checker:
@@ -64,7 +73,7 @@ class Checker:
         health, port = target.health, policy.port or target.port
         while True:
             health.begin(policy, loop.time())
-            if health.record(policy, await probe(target.address, port, policy.timeout)):
+            if health.record(policy, await probe(target.address, port, policy.timeout, policy.path)):
                 self._emit(
                     {
                         "event": "health",

@@ -40,6 +40,11 @@ class _Listener:
         self._sessions.add(session)
         return session.client
 
+    def update(self, spec: Spec) -> None:
+        self.frontend.update(spec)
+        if self._datagrams is not None:
+            self._datagrams.follow()
+
     def close(self) -> None:
         """Accepts no more; sessions go on."""
         self.checker.stop()
@@ -61,8 +66,8 @@ class L4Server:
         listen: keys of the sockets, `tcp/203.0.113.10/80`.
         frontends: a list; each with its `socket`'s key, `source_ranges` (CIDRs; none: everyone),
             `balance` (see `balance.STRATEGIES`), `targets` (`name`, `address`, `port`), `health`
-            (`interval`, `down_interval`, `timeout`, `rise`, `fall`, `port`; none: no checks) and `idle_timeout`
-            (seconds).
+            (`interval`, `down_interval`, `timeout`, `rise`, `fall`, `port`, `path`; none: no checks), `idle_timeout`
+            (seconds) and `affinity` (seconds; see `balance.Affinity`).
 
     A socket that is listed without a frontend resets its clients.
     """
@@ -90,7 +95,7 @@ class L4Server:
                 listener = _Listener(Frontend(spec), self._emit, self._sessions)
                 self._listeners[key] = listener
             else:
-                listener.frontend.update(spec)
+                listener.update(spec)
             listener.checker.follow()
             if key in sockets:
                 listener.close_socket()

@@ -188,7 +188,7 @@ class Session:
     async def _connect(self, client: str) -> None:
         """Connects to the first target that lets us, and joins the halves."""
         failed: list[str] = []
-        healthy = self._frontend.order(client)
+        healthy = self._frontend.order(client, self._loop.time())
         for target in healthy:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -197,6 +197,7 @@ class Session:
                 failed.append(self._fault(target, error))
                 continue
             self._connecting = None
+            self._frontend.chosen(target, client, self._loop.time())
             self._join(half, target, len(healthy), failed)
             return
         self._connecting = None

@@ -1,7 +1,8 @@
 """UDP through the balancer: a socket of its own to a target for each client address.
 
-A datagram is passed on whole or lost, never queued. A flow ends by idleness alone, for UDP has no other
-end; an ICMP refusal from the target shows as an error of its socket and concerns a datagram already lost.
+A datagram is passed on whole or lost, never queued. A flow ends by idleness, for UDP has no other end, or when its
+target is configured away: a client that never stops would lose all its datagrams for ever. An ICMP refusal
+from the target shows as an error of its socket and concerns a datagram already lost.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ class UdpProxy:
         if self._timer is not None:
             self._timer.cancel()
 
+    def follow(self) -> None:
+        """Ends the flows to targets that are configured no more; the next datagram of each begins a new one."""
+        targets = set(self._frontend.targets)
+        for client in [client for client, flow in self._flows.items() if flow.target not in targets]:
+            self._end(client)
+
     def _from_clients(self) -> None:
         for _ in range(_BURST):
             try:
@@ -114,7 +121,7 @@ class UdpProxy:
             self._drop(common, NOT_ALLOWED, acl=frontend.spec.acl.ranges)
             return None
         failed: list[str] = []
-        healthy = frontend.order(client[0])
+        healthy = frontend.order(client[0], self._loop.time())
         for target in healthy:
             sock = socket.socket(
                 socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM
@@ -135,6 +142,7 @@ class UdpProxy:
         flow = self._flows[client] = _Flow(sock, target, self._loop.time())
         target.open += 1
         target.total += 1
+        frontend.chosen(target, client[0], flow.last)
         self._watch(client, flow)
         if self._timer is None:
             self._timer = self._loop.call_later(self._idle, self._expire)

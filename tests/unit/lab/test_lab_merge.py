@@ -89,6 +89,18 @@ def test_a_services_addresses_and_ports_stay() -> None:
     assert merge(old, service(type="ClusterIP", ports=[{"port": 80}])).spec["ports"] == [{"port": 80}]
 
 
+def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
+    spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": []}
+    old = service(**spec, healthCheckNodePort=30001)
+    assert merge(old, service(**spec)).spec["healthCheckNodePort"] == 30001
+    assert merge(old, service(**spec, healthCheckNodePort=0)).spec["healthCheckNodePort"] == 30001
+    assert merge(old, service(**spec, healthCheckNodePort=30001)).spec["healthCheckNodePort"] == 30001
+    with pytest.raises(UserError, match="healthCheckNodePort: is immutable; it is 30001"):
+        merge(old, service(**spec, healthCheckNodePort=30002))
+    assert "healthCheckNodePort" not in merge(old, service(type="LoadBalancer", ports=[])).spec
+    assert "healthCheckNodePort" not in merge(service(type="LoadBalancer"), service(**spec)).spec
+
+
 def test_a_service_that_becomes_another_kind_loses_its_address() -> None:
     old = service(clusterIP="10.96.0.5", clusterIPs=["10.96.0.5"], ports=[])
     assert "clusterIP" not in merge(old, service(type="ExternalName", externalName="x.test")).spec

@@ -77,6 +77,17 @@ def test_node_ports_are_given_once_whatever_their_protocol() -> None:
     ]
 
 
+def test_health_check_node_ports_are_node_ports() -> None:
+    spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    a = service("a", **spec, healthCheckNodePort=30080)
+    b = service("b", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    c = service("c", **spec, healthCheckNodePort=30081, ports=[{"port": 80, "nodePort": 30081}])
+    assert refused(a, b) == [
+        "spec.ports[0].nodePort: 30080 is already that of Service/default/a at shop.yaml:1"
+    ]
+    assert refused(c) == ["spec.healthCheckNodePort: 30081 is already a node port of this Service"]
+
+
 def test_addresses_of_balancers_are_given_once() -> None:
     a, b = (described("LoadBalancer", {"address": "10.0.0.100"}, name) for name in "ab")
     assert refused(a, b) == ["spec.address: 10.0.0.100 is already that of LoadBalancer/a at shop.yaml:1"]

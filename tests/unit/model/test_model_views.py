@@ -40,6 +40,8 @@ def test_service_defaults() -> None:
         internal_traffic_policy="Cluster",
         load_balancer_ip="",
         load_balancer_source_ranges=(),
+        health_check_node_port=0,
+        traffic_distribution="",
         annotations={},
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Health, HealthPolicy, Target
+from emulab.servers.l4.balance import STRATEGIES, Affinity, Health, HealthPolicy, Target
 from emulab.servers.l4.frontend import Frontend, parse
 
 
@@ -94,6 +94,49 @@ def test_source_keeps_a_client_at_its_target() -> None:
     assert strategy.order(targets(False), "c") == []
 
 
+def test_affinity_keeps_a_client_while_it_comes_and_its_target_is_there() -> None:
+    affinity, (a, b, c) = Affinity(10.0), targets(True, True, True)
+    assert affinity.order([a, b, c], "x", 0.0) == [a, b, c]
+    affinity.chosen(b, "x", 0.0)
+    assert affinity.order([a, b, c], "x", 9.9) == [b, a, c]
+    assert affinity.order([a, b, c], "y", 9.9) == [a, b, c]
+    affinity.chosen(b, "x", 9.0)  # every connection begins its time anew
+    assert affinity.order([a, b, c], "x", 18.5) == [b, a, c]
+    assert affinity.order([a, b, c], "x", 19.0) == [a, b, c]
+    affinity.chosen(b, "x", 20.0)
+    assert affinity.order([a, c], "x", 21.0) == [a, c]
+    affinity.chosen(c, "x", 21.0)
+    assert affinity.order([a, b, c], "x", 22.0) == [c, a, b]
+    assert affinity.order([], "x", 22.0) == []
+
+
+def test_affinity_forgets_who_stays_away() -> None:
+    affinity, (a,) = Affinity(10.0), targets(True)
+    for second in range(1000):
+        affinity.chosen(a, f"client{second}", float(second))
+    assert len(affinity._kept) == 10
+
+
+def test_affinity_of_a_frontend() -> None:
+    frontend = Frontend(parse({**SPEC, "affinity": 60}))
+
+    def take(client: str, now: float) -> str:
+        target = frontend.order(client, now)[0]
+        frontend.chosen(target, client, now)
+        return target.name
+
+    assert [take("x", t) for t in (0.0, 59.0, 118.0)] == ["node1"] * 3
+    assert "client affinity" in frontend.explain(2)
+    assert {take(f"y{n}", 118.0) for n in range(4)} == {"node1", "node2"}
+    first = take("x", 118.0)
+    frontend.update(
+        parse({**SPEC, "affinity": 60, "targets": [t for t in SPEC["targets"] if t["name"] != first]})
+    )
+    assert take("x", 119.0) != first
+    frontend.update(parse(SPEC))
+    assert len({take("x", 119.0) for _ in range(2)}) == 2
+
+
 def test_health_flips_by_rise_and_fall() -> None:
     policy, health = HealthPolicy(rise=2, fall=3), Health()
     seen = [
@@ -143,18 +186,18 @@ def test_an_update_keeps_what_stays() -> None:
 def test_a_target_without_checks_is_healthy_again() -> None:
     frontend = Frontend(parse(SPEC))
     frontend.targets[0].health.healthy = False
-    assert names(frontend.order("c")) == "2"
+    assert names(frontend.order("c", 0.0)) == "2"
     frontend.update(parse({**SPEC, "health": None}))
-    assert sorted(names(frontend.order("c"))) == ["1", "2"]
+    assert sorted(names(frontend.order("c", 0.0))) == ["1", "2"]
 
 
 def test_the_strategy_changes_by_name() -> None:
     frontend = Frontend(parse(SPEC))
-    assert [names(frontend.order("c"))[0] for _ in range(2)] == ["1", "2"]
+    assert [names(frontend.order("c", 0.0))[0] for _ in range(2)] == ["1", "2"]
     frontend.update(parse(SPEC))
-    assert names(frontend.order("c"))[0] == "1"  # the turn goes on after an update
+    assert names(frontend.order("c", 0.0))[0] == "1"  # the turn goes on after an update
     frontend.update(parse({**SPEC, "balance": "source"}))
-    assert len({names(frontend.order("c")) for _ in range(5)}) == 1
+    assert len({names(frontend.order("c", 0.0)) for _ in range(5)}) == 1
 
 
 @pytest.mark.parametrize(

@@ -509,6 +509,29 @@ async def test_health_follows_the_target() -> None:
 
 
 @on_both_loops
+async def test_health_by_http_is_what_the_target_says() -> None:
+    answers = [b"HTTP/1.1 503 Service Unavailable\r\n\r\n"]
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answers[-1])
+        writer.close()
+
+    sock = bound()
+    checker = await asyncio.start_server(answer, sock=sock)
+    health = {**HEALTH, "port": sock.getsockname()[1], "path": "/healthz", "fall": 1}
+    async with bench(health=health) as made:
+        await until(lambda: not made.status()["healthy"])
+        answers.append(b"HTTP/1.1 200 OK\r\n\r\n")
+        await until(lambda: made.status()["healthy"])
+        answers.append(b"SSH-2.0-OpenSSH\r\n")
+        await until(lambda: not made.status()["healthy"])
+    assert asked[0].startswith(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\n")
+    checker.close()
+
+
+@on_both_loops
 async def test_all_targets_sick_means_reset_and_checks_end_with_the_configuration() -> None:
     async with bench(health={**HEALTH, "port": closed_port()}) as made:
         await until(lambda: not made.status()["healthy"])
@@ -698,6 +721,27 @@ async def test_udp_flows_end_by_idleness() -> None:
                 await asyncio.sleep(0.02)
             await until(lambda: made.status()["open"] == 0)
             assert await ask(client, b"x") == b"1x"
+
+
+@on_both_loops
+async def test_udp_flows_leave_a_target_that_is_configured_away() -> None:
+    async with datagram_bench() as (made, _servers):
+        with udp_client(made.port) as first, udp_client(made.port) as second:
+            assert (await ask(first, b"a"), await ask(second, b"a")) == (b"0a", b"1a")
+            await made.change(targets=made.frontend["targets"][1:])
+            assert (await ask(first, b"b"), await ask(second, b"b")) == (b"1b", b"1b")
+            await made.change(targets=[])
+            first.send(b"c")
+            await until(lambda: bool(made.of("drop")))
+
+
+@on_both_loops
+async def test_udp_clients_with_affinity_come_back_to_their_target() -> None:
+    async with datagram_bench(affinity=60) as (made, servers):
+        for _ in range(3):
+            with udp_client(made.port, "127.0.0.2") as client, udp_client(made.port, "127.0.0.3") as other:
+                assert (await ask(client, b"x"), await ask(other, b"x")) == (b"0x", b"1x")
+        assert len(servers[0].seen) == 3
 
 
 @on_both_loops

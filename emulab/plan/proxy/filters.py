@@ -1,0 +1,112 @@
+"""nftables rules that the modes share: traffic that nobody serves, and loadBalancerSourceRanges. Pure.
+
+    prerouting / output         firewall-check: what a balancer's address doesn't take from this source is dropped
+    input / forward / output    no-endpoint-check: what nobody serves is refused, or dropped by a Local policy
+
+The checks of new connections come right before their destination is translated, those of what the node itself sends
+right after: its traffic to a Local Service's external address finds an endpoint elsewhere, as in iptables mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import collapse_addresses, ip_network
+
+from emulab.model.clusters import Cluster
+from emulab.plan.proxy.intents import Intent
+from emulab.plan.state import Collection
+
+TABLE = "kube-proxy"
+LOCAL_DESTINATION = "fib daddr type local ip daddr != 127.0.0.0/8"
+"""Node ports are open on the node's addresses, but not on loopback (--nodeport-addresses in this mode)."""
+SERVICE = "ip daddr . meta l4proto . th dport"
+PORT = "meta l4proto . th dport"
+_FIREWALL = f"{SERVICE} . ip saddr"
+
+Chains = dict[str, tuple[str, ...]]
+Elements = dict[str, str]
+
+
+def pods_set(cluster: Cluster) -> str:
+    """The pods' networks as an anonymous set."""
+    return "{ " + ", ".join(str(c) for c in cluster.pod_cidrs if c.version == 4) + " }"
+
+
+class Filters:
+    """The sets and maps of the checks, under construction."""
+
+    def __init__(self) -> None:
+        self._services: Elements = {}
+        self._node_ports: Elements = {}
+        self._firewalled: Elements = {}
+        self._allowed: Elements = {}
+
+    def add(self, one: Intent) -> None:
+        """Everything for one Service port."""
+        service = f"{one.protocol} . {one.port.port}"
+        if one.internal_verdict:
+            keys = [f"{a} . {service}" for a in one.cluster_ips if a.version == 4]
+            self._services.update(dict.fromkeys(keys, _verdict(one.internal_verdict)))
+        if one.external_verdict:
+            keys = [f"{a} . {service}" for a in one.outside_ips if a.version == 4]
+            self._services.update(dict.fromkeys(keys, _verdict(one.external_verdict)))
+            if one.node_port:
+                self._node_ports[f"{one.protocol} . {one.node_port}"] = _verdict(one.external_verdict)
+        for address in one.balancer_ips:
+            if address.version == 4 and one.source_ranges:
+                self._firewall(one, f"{address} . {service}")
+
+    def _firewall(self, one: Intent, key: str) -> None:
+        self._firewalled[key] = ""
+        for network in one.source_ranges:
+            if network.version == 4:
+                self._allowed[f"{key} . {network}"] = ""
+
+    def collections(self) -> dict[str, Collection]:
+        """All of them, filled."""
+        interval = f"typeof {_FIREWALL} ; flags interval ;"
+        return {
+            "no-endpoint-services": Collection("map", f"typeof {SERVICE} : verdict ;", self._services),
+            "no-endpoint-nodeports": Collection("map", f"typeof {PORT} : verdict ;", self._node_ports),
+            "firewalled": Collection("set", f"typeof {SERVICE} ;", self._firewalled),
+            "firewall-allowed": Collection("set", interval, _merged(self._allowed)),
+        }
+
+
+def chains(after: Sequence[str] = ()) -> Chains:
+    """The chains of the checks; `after` are a mode's own rules for what is forwarded or sent, behind these."""
+    # kube-proxy's priorities: checks right before the destination is translated, or right after.
+    early, late = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"
+    check, firewall = "ct state new jump no-endpoint-check", "ct state new jump firewall-check"
+    return {
+        "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
+        "firewall-check": ("", f"{SERVICE} @firewalled {_FIREWALL} != @firewall-allowed drop"),
+        "no-endpoint-check": (
+            "",
+            f"{SERVICE} vmap @no-endpoint-services",
+            f"{LOCAL_DESTINATION} {PORT} vmap @no-endpoint-nodeports",
+        ),
+        "filter-prerouting": (f"{{ type filter hook prerouting {early} }}", firewall),
+        "filter-input": (f"{{ type filter hook input {early} }}", check),
+        "filter-forward": (f"{{ type filter hook forward {early} }}", check, *after),
+        "filter-output": (f"{{ type filter hook output {early} }}", firewall),
+        "filter-output-after-dnat": (f"{{ type filter hook output {late} }}", check, *after),
+    }
+
+
+def _verdict(word: str) -> str:
+    """The verdict for traffic that nobody serves."""
+    return "goto refuse" if word == "reject" else word
+
+
+def _merged(allowed: Elements) -> Elements:
+    """The same without ranges that lie inside others of the same key: an interval set refuses what overlaps."""
+    ranges: dict[str, list[str]] = {}
+    for element in allowed:
+        key, _, network = element.rpartition(" . ")
+        ranges.setdefault(key, []).append(network)
+    return {
+        f"{key} . {network}": ""
+        for key, networks in ranges.items()
+        for network in collapse_addresses(ip_network(n) for n in networks)  # type: ignore[type-var]
+    }

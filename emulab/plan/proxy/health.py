@@ -1,0 +1,71 @@
+"""kube-proxy's own HTTP servers on every node: mode and metrics, its health, that of Services. Pure.
+
+One process has the sockets of all nodes. The first is on loopback and so has the same address everywhere; the
+others are on all addresses of a node, as kube-proxy has them by default.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from emulab.model.clusters import Cluster
+from emulab.plan.draft import Draft
+from emulab.plan.proxy.intents import Candidates, Intent, local_ready
+from emulab.plan.state import IPAddress, Iptables, Server
+
+NAME = "kube-proxy"
+METRICS_PORT, HEALTHZ_PORT = 10249, 10256
+
+
+def plan_health(
+    draft: Draft,
+    cluster: Cluster,
+    nodes: Mapping[str, IPAddress],
+    services: Iterable[Candidates],
+    intents: Mapping[str, Sequence[Intent]],
+) -> None:
+    """The server that speaks for the proxies of `nodes` (by name, with their addresses)."""
+    checked = [c for c in services if c.service.health_check_node_port]
+    ports = {f"{c.service.namespace}/{c.service.name}": c.service.health_check_node_port for c in checked}
+    sockets: dict[str, dict[str, str]] = {}
+    listen: dict[str, str] = {}
+    told: dict[str, dict[str, Any]] = {}
+    known: dict[int, Mapping[str, int]] = {}  # nodes share their intents
+    for node, address in nodes.items():
+        own = {
+            f"tcp/127.0.0.1/{METRICS_PORT}@{node}": {"page": "metrics"},
+            f"tcp/{address}/{HEALTHZ_PORT}": {"page": "healthz"},
+            **{f"tcp/{address}/{port}": {"page": "service", "service": name} for name, port in ports.items()},
+        }
+        sockets |= {key: {"node": node, **page} for key, page in own.items()}
+        listen |= dict.fromkeys(own, node)
+        wanted = intents[node]
+        if id(wanted) not in known:
+            known[id(wanted)] = _no_local(wanted)
+        ready = {f"{ns}/{name}": n for (ns, name), n in local_ready(checked, node).items() if n}
+        facts = {"no_local": known[id(wanted)], "rules": _rules(draft, node), "endpoints": ready}
+        told[node] = {name: numbers for name, numbers in facts.items() if numbers}
+    config = {"listen": list(listen), "mode": cluster.proxy_mode, "sockets": sockets, "nodes": told}
+    everywhere = frozenset(key for key in listen if "@" not in key)
+    draft.servers[NAME] = Server(NAME, "kube-proxy", "", config, listen, everywhere)
+
+
+def _no_local(intents: Iterable[Intent]) -> dict[str, int]:
+    """How many Service ports have endpoints, but none that a Local policy lets this node use."""
+    found = Counter[str]()
+    for one in intents:
+        if one.internal_local and one.internal_verdict == "drop":
+            found["internal"] += 1
+        if one.external_local and one.externally_accessible and one.external_verdict == "drop":
+            found["external"] += 1
+    return dict(found)
+
+
+def _rules(draft: Draft, node: str) -> dict[str, int]:
+    """How many rules each table of iptables has."""
+    rules = draft.rulesets.get((node, "iptables"))
+    if not isinstance(rules, Iptables):
+        return {}
+    return {table: sum(map(len, chains.values())) for table, chains in rules.tables.items()}

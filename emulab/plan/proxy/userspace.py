@@ -1,0 +1,194 @@
+"""kube-proxy's historic userspace mode: a process a node that accepts every connection itself. Pure.
+
+For each Service port and kind of traffic the process listens at a port of the node, and rules of the kernel lead
+there whatever goes to the Service's addresses:
+
+    prerouting, output (dstnat)   services: what pods and the node itself send to external addresses of a Service with
+                                  the policy Local takes a short-cut (maps `shortcuts-P`, `nodeport-shortcuts-P`, P
+                                  being the protocol); everything else is in `portals-P` and `nodeports-P`
+    input, forward, output        `filters`: what nobody serves, and source ranges
+
+kube-proxy wrote REDIRECT for packets that came from containers and DNAT to the node's address for those of the node
+itself. REDIRECT takes the address of the interface that a packet came by (nf_nat_redirect.c), and a pod's link has
+none on the node's side, so the kernel would drop it: here both are DNAT to the node's address, and the process
+listens at that address alone.
+
+The modes differ as they did: pods see their node's proxy as the client, whatever the policies say; endpoints are
+taken in turn, not at random; and a UDP flow is the process's, which ends it 30 s after its last datagram (kube-proxy's
+--udp-timeout was 250 ms, which lost every slower answer) or when its endpoint is gone. Not as it was: without an
+endpoint traffic is refused by a rule instead of accepted and closed, as in the other modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from emulab.errors import UserError
+from emulab.model.clusters import Cluster
+from emulab.plan.addressing import spread
+from emulab.plan.proxy import filters
+from emulab.plan.proxy.filters import LOCAL_DESTINATION, TABLE, Chains, Elements, pods_set
+from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.state import Collection, IPAddress, Ruleset, Server, UdpBackends
+
+PORTS = range(61000, 65536)
+"""The ports of the process: above those that the kernel gives to connections (ip_local_port_range, 32768 to 60999)."""
+
+_PROTOCOLS = ("tcp", "udp")
+_KINDS = ("portals", "shortcuts", "nodeports", "nodeport-shortcuts")
+_DSTNAT = "priority -100 ; policy accept ;"
+
+
+class Portal(NamedTuple):
+    """One listening socket of the process: a Service port, and which of its endpoints are meant."""
+
+    protocol: str
+    title: str  # kube-proxy's name of the Service port
+    use: str  # cluster | local: the policy
+
+
+Portals = Mapping[Portal, int]
+
+
+def portals(intents: Iterable[Intent]) -> Portals:
+    """The port of every portal, hashed from its name, the next free one where that is taken. Raises UserError."""
+    wanted = sorted(_portal(one, use) for one in _proxied(intents) for use in _uses(one))
+    found: dict[Portal, int] = {}
+    used: set[tuple[str, int]] = set()
+    for portal in wanted:
+        first, size = spread("/".join(portal), len(PORTS)), len(PORTS)
+        ports = (PORTS[(first + step) % size] for step in range(size))
+        port = next((p for p in ports if (portal.protocol, p) not in used), 0)
+        if not port:
+            raise UserError(
+                f"Cluster spec.proxy.mode: userspace has room for {size} {portal.protocol.upper()} Service ports"
+                " a node, and there are more; take another mode"
+            )
+        used.add((portal.protocol, port))
+        found[portal] = port
+    return found
+
+
+def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster: Cluster) -> Ruleset:
+    """The table `ip kube-proxy` of the node with this address."""
+    checks = filters.Filters()
+    maps: dict[str, Elements] = {f"{kind}-{protocol}": {} for kind in _KINDS for protocol in _PROTOCOLS}
+    for one in intents:
+        checks.add(one)
+    for one in _proxied(intents):
+        _lead(one, given, address, maps)
+    declared = {name: Collection("map", _declaration(name), elements) for name, elements in maps.items()}
+    return Ruleset("ip", TABLE, _chains(cluster), {**checks.collections(), **declared})
+
+
+def server(node: str, intents: Iterable[Intent], given: Portals, address: IPAddress) -> Server:
+    """The process of a node."""
+    frontends = [
+        _frontend(f"{one.protocol}/{address}/{given[_portal(one, use)]}", one, use)
+        for one in _proxied(intents)
+        for use in _uses(one)
+    ]
+    listen = [f["socket"] for f in frontends]
+    name = f"{node}/kube-proxy"
+    config = {"listen": listen, "frontends": frontends}
+    return Server(name, "l4", node, config, dict.fromkeys(listen, node))
+
+
+def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> UdpBackends:
+    """Where UDP flows may lead: to the process, which itself cares for endpoints that come and go."""
+    found: dict[tuple[str, int], frozenset[str]] = {}
+    for one in _proxied(intents):
+        if one.protocol != "udp":
+            continue
+        ends = {use: f"{address}:{given[_portal(one, use)]}" for use in _uses(one)}
+        internal = frozenset({ends["local" if one.internal_local else "cluster"]})
+        outside = frozenset(ends.values()) if one.external_local else frozenset({ends.get("cluster", "")})
+        found |= {(str(a), one.port.port): internal for a in one.cluster_ips}
+        found |= {(str(a), one.port.port): outside for a in one.outside_ips}
+        if one.node_port:
+            found["", one.node_port] = outside
+    return UdpBackends(found)
+
+
+def _proxied(intents: Iterable[Intent]) -> list[Intent]:
+    """The process knew no SCTP."""
+    return [one for one in intents if one.protocol in _PROTOCOLS]
+
+
+def _portal(one: Intent, use: str) -> Portal:
+    return Portal(one.protocol, one.title, use)
+
+
+def _uses(one: Intent) -> list[str]:
+    """The policies that some traffic of a Service port follows, whether or not anybody serves it now."""
+    outside = one.externally_accessible
+    cluster = not one.internal_local or outside
+    local = one.internal_local or (one.external_local and outside)
+    return [use for use, wanted in (("cluster", cluster), ("local", local)) if wanted]
+
+
+def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Elements]) -> None:
+    """Leads the traffic of a Service port to its portals."""
+
+    def lead(kind: str, key: str, local: bool) -> None:
+        port = given[_portal(one, "local" if local else "cluster")]
+        maps[f"{kind}-{one.protocol}"][key] = f"{node} . {port}"
+
+    service = f" . {one.port.port}"
+    if one.internal:
+        for address in one.cluster_ips:
+            if address.version == 4:
+                lead("portals", f"{address}{service}", one.internal_local)
+    outside = [("", f"{a}{service}") for a in one.outside_ips if a.version == 4]
+    if one.node_port:
+        outside.append(("nodeport", str(one.node_port)))
+    for prefix, key in outside:
+        if one.external:
+            lead("nodeports" if prefix else "portals", key, one.external_local)
+        if one.external_local and one.cluster:
+            lead("nodeport-shortcuts" if prefix else "shortcuts", key, False)
+
+
+def _frontend(socket: str, one: Intent, use: str) -> dict[str, Any]:
+    backends: Sequence[Backend] = one.cluster if use == "cluster" else one.local
+    targets = [
+        {"name": f"{b.address}:{b.port}", "address": str(b.address), "port": b.port}
+        for b in backends
+        if b.address.version == 4
+    ]
+    found: dict[str, Any] = {"socket": socket, "balance": "roundrobin", "targets": targets}
+    return {**found, "affinity": one.affinity} if one.affinity else found
+
+
+def _key(name: str, protocol: str) -> str:
+    return f"{protocol} dport" if name.startswith("nodeport") else f"ip daddr . {protocol} dport"
+
+
+def _declaration(name: str) -> str:
+    protocol = name.rpartition("-")[2]
+    return f"typeof {_key(name, protocol)} : ip daddr . {protocol} dport ;"
+
+
+def _chains(cluster: Cluster) -> Chains:
+    def translate(services: str, node_ports: str) -> list[str]:
+        rules = []
+        for kind, condition in ((services, ""), (node_ports, f"{LOCAL_DESTINATION} ")):
+            for protocol in _PROTOCOLS:
+                name = f"{kind}-{protocol}"
+                to = f"dnat ip to {_key(name, protocol)} map @{name}"
+                rules.append(f"{condition}meta l4proto {protocol} {to}")
+        return rules
+
+    return {
+        **filters.chains(),
+        "shortcuts": ("", *translate("shortcuts", "nodeport-shortcuts")),
+        "services": (
+            "",
+            f"ip saddr {pods_set(cluster)} jump shortcuts",
+            "fib saddr type local jump shortcuts",
+            *translate("portals", "nodeports"),
+        ),
+        "nat-prerouting": (f"{{ type nat hook prerouting {_DSTNAT} }}", "jump services"),
+        "nat-output": (f"{{ type nat hook output {_DSTNAT} }}", "jump services"),
+    }

@@ -1,0 +1,261 @@
+"""kube-proxy's metrics: their names, labels and buckets, and Prometheus' text format. Pure.
+
+The table is pkg/proxy/metrics/metrics.go. Every family that a mode has is shown from the start, as zero.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from math import inf
+
+SYNC_BUCKETS = tuple(0.001 * 2**n for n in range(15))
+PROGRAMMING_BUCKETS = (
+    *(0.0, 0.25, 0.5),  # MergeBuckets begins with a zero
+    *(float(n) for n in range(1, 60)),
+    *(float(n) for n in range(60, 120, 5)),
+    *(float(n) for n in range(120, 301, 30)),
+)
+
+Labels = tuple[tuple[str, str], ...]
+FAMILY: Labels = (("ip_family", "IPv4"),)
+NO_LABELS: Labels = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """A metric: its name without `kubeproxy_`, its labels with all their values, the modes that have it (none: all)."""
+
+    name: str
+    type: str  # counter | gauge | histogram
+    help: str
+    labels: tuple[Labels, ...] = (FAMILY,)
+    buckets: tuple[float, ...] = ()
+    modes: frozenset[str] = frozenset()
+
+
+def _codes(*codes: int) -> tuple[Labels, ...]:
+    return tuple((("code", str(code)),) for code in codes)
+
+
+_PLAIN = (NO_LABELS,)
+_POLICIES = tuple((*FAMILY, ("traffic_policy", policy)) for policy in ("external", "internal"))
+_TABLES = tuple((*FAMILY, ("table", table)) for table in ("filter", "nat"))
+_IPTABLES, _NFTABLES = frozenset({"iptables"}), frozenset({"nftables"})
+_BOTH = _IPTABLES | _NFTABLES
+
+FAMILIES = tuple(
+    sorted(
+        (
+            Family(
+                "sync_proxy_rules_duration_seconds",
+                "histogram",
+                "SyncProxyRules latency in seconds",
+                buckets=SYNC_BUCKETS,
+            ),
+            Family(
+                "sync_full_proxy_rules_duration_seconds",
+                "histogram",
+                "SyncProxyRules latency in seconds for full resyncs",
+                buckets=SYNC_BUCKETS,
+                modes=_BOTH,
+            ),
+            Family(
+                "sync_partial_proxy_rules_duration_seconds",
+                "histogram",
+                "SyncProxyRules latency in seconds for partial resyncs",
+                buckets=SYNC_BUCKETS,
+                modes=_BOTH,
+            ),
+            Family(
+                "network_programming_duration_seconds",
+                "histogram",
+                "In Cluster Network Programming Latency in seconds",
+                buckets=PROGRAMMING_BUCKETS,
+            ),
+            Family(
+                "conntrack_reconciler_sync_duration_seconds",
+                "histogram",
+                "ReconcileConntrackFlowsLatency latency in seconds",
+                buckets=SYNC_BUCKETS,
+            ),
+            Family(
+                "conntrack_reconciler_deleted_entries_total",
+                "counter",
+                "Cumulative conntrack flows deleted by conntrack reconciler",
+            ),
+            Family(
+                "sync_proxy_rules_last_timestamp_seconds",
+                "gauge",
+                "The last time proxy rules were successfully synced",
+            ),
+            Family(
+                "sync_proxy_rules_last_queued_timestamp_seconds",
+                "gauge",
+                "The last time a sync of proxy rules was queued",
+            ),
+            Family(
+                "sync_proxy_rules_endpoint_changes_pending",
+                "gauge",
+                "Pending proxy rules Endpoint changes",
+                _PLAIN,
+            ),
+            Family(
+                "sync_proxy_rules_endpoint_changes_total",
+                "counter",
+                "Cumulative proxy rules Endpoint changes",
+                _PLAIN,
+            ),
+            Family(
+                "sync_proxy_rules_service_changes_pending",
+                "gauge",
+                "Pending proxy rules Service changes",
+                _PLAIN,
+            ),
+            Family(
+                "sync_proxy_rules_service_changes_total",
+                "counter",
+                "Cumulative proxy rules Service changes",
+                _PLAIN,
+            ),
+            Family(
+                "sync_proxy_rules_no_local_endpoints_total",
+                "gauge",
+                "Number of services with a Local traffic policy and no endpoints",
+                _POLICIES,
+            ),
+            Family(
+                "sync_proxy_rules_iptables_total",
+                "gauge",
+                "Total number of iptables rules owned by kube-proxy",
+                _TABLES,
+                modes=_IPTABLES,
+            ),
+            Family(
+                "sync_proxy_rules_iptables_last",
+                "gauge",
+                "Number of iptables rules written by kube-proxy in last sync",
+                _TABLES,
+                modes=_IPTABLES,
+            ),
+            Family(
+                "sync_proxy_rules_iptables_restore_failures_total",
+                "counter",
+                "Cumulative proxy iptables restore failures",
+                modes=frozenset({"iptables", "ipvs"}),
+            ),
+            Family(
+                "sync_proxy_rules_iptables_partial_restore_failures_total",
+                "counter",
+                "Cumulative proxy iptables partial restore failures",
+                modes=_IPTABLES,
+            ),
+            Family(
+                "sync_proxy_rules_nftables_sync_failures_total",
+                "counter",
+                "Cumulative proxy nftables sync failures",
+                modes=_NFTABLES,
+            ),
+            Family(
+                "sync_proxy_rules_nftables_cleanup_failures_total",
+                "counter",
+                "Cumulative proxy nftables cleanup failures",
+                modes=_NFTABLES,
+            ),
+            Family(
+                "proxy_healthz_total", "counter", "Cumulative proxy healthz HTTP status", _codes(200, 503)
+            ),
+            Family("proxy_livez_total", "counter", "Cumulative proxy livez HTTP status", _codes(200, 503)),
+        ),
+        key=lambda f: f.name,
+    )
+)
+"""In the order in which they are written: by name."""
+
+
+class Histogram:
+    """How often values were up to each bound."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (
+            len(bounds) + 1
+        )  # each value in the first bucket that holds it, the last one unbounded
+        self.sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self._bounds, value)] += times
+        self.sum += value * times
+
+    def lines(self, name: str, labels: Labels) -> Iterable[str]:
+        total = 0
+        for bound, number in zip((*self._bounds, inf), self.counts, strict=True):
+            total += number
+            yield f"{name}_bucket{_labels((*labels, ('le', text(bound))))} {total}"
+        yield f"{name}_sum{_labels(labels)} {text(self.sum)}"
+        yield f"{name}_count{_labels(labels)} {total}"
+
+
+class Metrics:
+    """The metrics of one proxy."""
+
+    def __init__(self, mode: str) -> None:
+        self._families = [f for f in FAMILIES if not f.modes or mode in f.modes]
+        self._values: dict[tuple[str, Labels], float] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for family in self._families:
+            if family.buckets:
+                self._histograms[family.name] = Histogram(family.buckets)
+            else:
+                self._values.update({(family.name, labels): 0.0 for labels in family.labels})
+
+    def count(self, name: str, labels: Labels = FAMILY, number: float = 1) -> None:
+        """Adds to a counter; a mode that doesn't have it ignores that."""
+        if (name, labels) in self._values:
+            self._values[name, labels] += number
+
+    def set(self, name: str, value: float, labels: Labels = FAMILY) -> None:
+        """Sets a gauge, likewise."""
+        if (name, labels) in self._values:
+            self._values[name, labels] = value
+
+    def histogram(self, name: str) -> Histogram | None:
+        return self._histograms.get(name)
+
+    def text(self) -> str:
+        """All of them in Prometheus' text format, version 0.0.4."""
+        lines: list[str] = []
+        for family in self._families:
+            name = f"kubeproxy_{family.name}"
+            lines += [f"# HELP {name} [ALPHA] {family.help}", f"# TYPE {name} {family.type}"]
+            if family.buckets:
+                lines += self._histograms[family.name].lines(name, FAMILY)
+            else:
+                lines += [
+                    f"{name}{_labels(labels)} {text(self._values[family.name, labels])}"
+                    for labels in family.labels
+                ]
+        return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Labels) -> str:
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels) + "}" if labels else ""
+
+
+def text(value: float) -> str:
+    """A number in its shortest form, from a million on with an exponent, as Go writes it (strconv's 'g')."""
+    if value == inf:
+        return "+Inf"
+    if not value:
+        return "0"
+    shortest = Decimal(repr(float(value))).normalize()
+    exponent = shortest.adjusted()
+    if -5 < exponent < 6:
+        return f"{shortest:f}"
+    digits = "".join(map(str, shortest.as_tuple().digits))
+    mantissa = digits[0] + (f".{digits[1:]}" if digits[1:] else "")
+    return f"{'-' if value < 0 else ''}{mantissa}e{exponent:+03d}"

@@ -1,0 +1,93 @@
+"""The answers of kube-proxy's three HTTP servers. Pure: from the path, the proxy's state and the time."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from emulab.servers.kubeproxy.proxy import Proxy
+
+TEXT = "text/plain; charset=utf-8"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+JSON = "application/json"
+_NO_SNIFF = (("X-Content-Type-Options", "nosniff"),)
+
+
+class Page(NamedTuple):
+    """An answer before it is written."""
+
+    status: int
+    body: str
+    kind: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+BAD_REQUEST = Page(400, "400 Bad Request", TEXT)
+NOT_FOUND = Page(404, "404 page not found\n", TEXT, _NO_SNIFF)
+
+
+def metrics(path: str, proxy: Proxy) -> Page:
+    """What is at 127.0.0.1:10249."""
+    match path:
+        case "/proxyMode":
+            return Page(200, proxy.mode, TEXT, _NO_SNIFF)
+        case "/metrics":
+            return Page(200, proxy.metrics.text(), PROMETHEUS)
+        case "/healthz":
+            return Page(200, "ok", TEXT, _NO_SNIFF)
+        case _:
+            return NOT_FOUND
+
+
+def health(path: str, proxy: Proxy, now: float) -> Page:
+    """What is at port 10256 (pkg/proxy/healthcheck/proxy_health.go). `now` is Unix time."""
+    if path not in ("/healthz", "/livez"):
+        return NOT_FOUND
+    well = proxy.healthy(now)
+    status = 200 if well else 503
+    proxy.metrics.count(f"proxy_{path[1:]}_total", (("code", str(status)),))
+    # A healthy proxy was always updated just now, and a node that is there is eligible.
+    found: dict[str, Any] = {"lastUpdated": _time(now if well else proxy.updated), "currentTime": _time(now)}
+    if path == "/healthz":
+        found["nodeEligible"] = True
+    found["healthy"] = well
+    if proxy.updated:
+        found["status"] = {"IPv4": {"lastUpdated": _time(proxy.updated), "healthy": well}}
+    return Page(status, json.dumps(found, separators=(",", ":")), JSON, _NO_SNIFF)
+
+
+def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float) -> Page:
+    """What is at the healthCheckNodePort of a Service (pkg/proxy/healthcheck/service_health.go), whatever the path."""
+    well = proxy.healthy(now)
+    found = {
+        "service": {"namespace": namespace, "name": name},
+        "localEndpoints": endpoints,
+        "serviceProxyHealthy": well,
+    }
+    headers = (*_NO_SNIFF, ("X-Load-Balancing-Endpoint-Weight", str(endpoints)))
+    return Page(200 if endpoints and well else 503, json.dumps(found, indent="\t"), JSON, headers)
+
+
+def render(page: Page, now: float, method: str = "GET", close: bool = False) -> bytes:
+    """The answer's bytes."""
+    body = page.body.encode()
+    lines = [
+        f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
+        f"Content-Type: {page.kind}",
+        *(f"{name}: {value}" for name, value in page.headers),
+        f"Date: {formatdate(now, usegmt=True)}",
+        f"Content-Length: {len(body)}",
+        *(["Connection: close"] if close else []),
+    ]
+    head = "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n"
+    return head if method == "HEAD" else head + body
+
+
+def _time(seconds: float) -> str:
+    """A time as Go writes it in JSON (RFC 3339, UTC); the zero time for 0."""
+    if not seconds:
+        return "0001-01-01T00:00:00Z"
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
