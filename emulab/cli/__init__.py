@@ -33,13 +33,14 @@ VERBS = {
     "scale": "change a workload's number of replicas",
     "exec": "run a command at a place of the lab",
     "trace": "send one request and show every hop it takes",
+    "compare": "compare the proxy modes of one lab, side by side",
     "plan": "print what `up` would build, without building it",
     "doctor": "check what this kernel and machine allow",
 }
 """Verb → what it does, in the order of --help. The module of the same name does it."""
 
-WITH_COMMAND = frozenset({"exec", "run"})
-"""Verbs that take a command of their own after `--`."""
+WITH_COMMAND = frozenset({"exec", "run", "compare"})
+"""Verbs with words of their own after `--`: a command, or requests."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ Around a lab:
 * `tracing`: one traced request: `sending` sends it (`certificates`: what a client looks at in one), `evidence`
   reads what was seen of it.
 * `offline`: the plan of a lab that is only thought of.
+* `twins/`: the same lab in several proxy modes, and what differs.
 
 The supervisor's process:
 * `supervisor`: isolation and start; `runtime`: its event loop, which puts the following together.

@@ -1,0 +1,209 @@
+"""What `compare` found, as text of at most 100 columns and as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from emulab.cli.table import table
+from emulab.lab.twins import spread
+from emulab.lab.twins.comparing import Compared, Difference, behaviour, fairness
+from emulab.lab.twins.counting import Counts
+from emulab.lab.twins.differences import FAIRNESS, SOURCE, Known, Seen
+from emulab.lab.twins.owners import ITSELF
+from emulab.lab.twins.running import Outcome
+from emulab.lab.twins.sampling import Observation
+
+WIDTH = 100
+_REQUEST = 44  # columns of a request; a longer one has a line of its own
+_EXAMPLES = 4  # of a known difference
+_SAME, _EXPECTED, _DIFFERENT = "=", "~", "!"
+_KINDS = {
+    "nftRules": "nft rules",
+    "nftElements": "elements",
+    "iptablesRules": "iptables rules",
+    "ipvsServices": "ipvs services",
+    "ipvsServers": "servers",
+}
+
+
+def render(outcome: Outcome, modes: Sequence[str], connections: int) -> str:
+    """The whole report."""
+    parts = [
+        f"{len(modes)} labs ({', '.join(modes)}), {_number(len(outcome.compared), 'request')},"
+        f" {connections} connections for each that is answered",
+        "\n".join(_requests(outcome.compared)),
+        *_unexpected(outcome.compared, modes),
+        *_expected(outcome.compared, modes),
+        table(("MODE", "P50 ms", "P99 ms", "RULES OF A NODE"), [_totals(outcome, mode) for mode in modes]),
+        _verdict(outcome.compared),
+    ]
+    return "\n\n".join(parts)
+
+
+def _requests(compared: Sequence[Compared]) -> list[str]:
+    width = max((len(str(c.ask)) for c in compared if len(str(c.ask)) <= _REQUEST), default=20)
+    legend = f"{_SAME} the same in all modes   {_EXPECTED} differs as expected   {_DIFFERENT} differs"
+    lines = ["  " + "REQUEST".ljust(width) + "  " + "WHAT CAME OF IT IN ALL MODES"]
+    for c in compared:
+        mark = _SAME if not c.differences else _EXPECTED
+        if any(not d.is_known for d in c.differences):
+            mark = _DIFFERENT
+        asked, story = str(c.ask), _story(c)
+        if len(asked) > width:
+            lines.append(_cut(f"{mark} {asked}"))
+            mark, asked = " ", ""
+        lines.append(_cut(f"{mark} {asked.ljust(width)}  {story}"))
+    return [*lines, "", legend]
+
+
+def _story(c: Compared) -> str:
+    """What is the same in all modes, in a few words."""
+    differing = {d.aspect for d in c.differences}
+    first = next(iter(c.observed.values()))
+    if "status" in differing:
+        return "differs: status"
+    words = [_words(frozenset(first.outcomes))]
+    if first.endpoints and not c.situation.sticky and "endpoints" not in differing:
+        words.append(_number(len(first.endpoints), "endpoint"))
+    if c.situation.sticky:
+        words.append("one endpoint a client")
+    if first.sources and SOURCE not in differing:
+        words.append(f"client seen: {_words(frozenset(first.sources))}")
+    if differing:
+        words.append(f"differs: {', '.join(d.aspect for d in c.differences)}")
+    return "; ".join(words)
+
+
+def _unexpected(compared: Sequence[Compared], modes: Sequence[str]) -> list[str]:
+    lines = [
+        line
+        for c in compared
+        for d in c.differences
+        if not d.is_known
+        for line in (_cut(f"  {c.ask}"), *_values(d, modes, f"    {d.aspect}: "))
+    ]
+    return ["\n".join(["DIFFERENT", *lines])] if lines else []
+
+
+def _expected(compared: Sequence[Compared], modes: Sequence[str]) -> list[str]:
+    """Each known difference once, with the requests in which it shows."""
+    found: dict[Known, list[tuple[Compared, Difference]]] = {}
+    for c in compared:
+        for d in c.differences:
+            for entry in d.expected:
+                found.setdefault(entry, []).append((c, d))
+    parts = []
+    for entry, cases in found.items():
+        lines = [f"EXPECTED: {entry.name}"]
+        lines += [f"  {line}" for line in wrap(f"{entry.reason} ({entry.source})", WIDTH - 2)]
+        for c, d in cases[:_EXAMPLES]:
+            lines.append(_cut(f"  {c.ask}"))
+            if not d.unexplained:  # else it is told above
+                lines += _values(d, modes, "    ")
+        if len(cases) > _EXAMPLES:
+            lines.append(f"  and {_number(len(cases) - _EXAMPLES, 'request')} more")
+        parts.append("\n".join(lines))
+    return parts
+
+
+def _values(d: Difference, modes: Sequence[str], before: str) -> list[str]:
+    """What is seen in which modes, those that see the same together."""
+    groups: dict[Seen, list[str]] = {}
+    for mode in modes:
+        groups.setdefault(d.seen[mode], []).append(mode)
+    text = "; ".join(f"{', '.join(who)}: {_words(seen)}" for seen, who in groups.items())
+    return wrap(before + text, WIDTH, subsequent_indent=" " * 6, break_on_hyphens=False)
+
+
+def _totals(outcome: Outcome, mode: str) -> list[str]:
+    latencies = [s for c in outcome.compared for s in c.observed[mode].latencies]
+    times = [f"{spread.quantile(latencies, q) * 1000:.1f}" if latencies else "-" for q in (0.5, 0.99)]
+    return [mode, *times, _rules(outcome.rules[mode].values())]
+
+
+def _rules(counts: Iterable[Counts | None]) -> str:
+    """Numbers of rules, as a range where nodes differ."""
+    given = [c for c in counts if c is not None]
+    parts = []
+    for kind, words in _KINDS.items():
+        numbers = [c[kind] for c in given]
+        if any(numbers):
+            low, high = min(numbers), max(numbers)
+            parts.append(f"{low} {words}" if low == high else f"{low}-{high} {words}")
+    return ", ".join(parts) or "unknown (there is no nft program)"
+
+
+def _verdict(compared: Sequence[Compared]) -> str:
+    found = behaviour(compared)
+    if found == "same":
+        return "The modes behave alike."
+    if found == "as documented":
+        return "The modes differ only as they are known to."
+    number = sum(any(not d.is_known for d in c.differences) for c in compared)
+    return f"The modes differ in {_number(number, 'request')}, and not as they are known to."
+
+
+def _words(seen: Seen) -> str:
+    return ", ".join(sorted(seen, key=lambda word: (word != ITSELF, word))) or "nothing"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------
+
+
+def as_data(outcome: Outcome, modes: Sequence[str], connections: int) -> dict[str, Any]:
+    """The report as JSON-able data."""
+    return {
+        "modes": list(modes),
+        "connections": connections,
+        "behaviour": behaviour(outcome.compared),
+        "requests": [_request_data(c) for c in outcome.compared],
+        "rules": outcome.rules,
+    }
+
+
+def _request_data(c: Compared) -> dict[str, Any]:
+    return {
+        "request": str(c.ask),
+        "namespace": c.ask.namespace,
+        "what": c.ask.what,
+        "reaches": c.situation.reaches,
+        "observed": {mode: _observed_data(o) for mode, o in c.observed.items()},
+        "differences": [
+            {
+                "aspect": d.aspect,
+                "seen": {mode: sorted(seen) for mode, seen in d.seen.items()},
+                "expected": d.is_known,
+                "unexplained": [list(pair) for pair in d.unexplained],
+                "known": [{"name": k.name, "reason": k.reason, "source": k.source} for k in d.expected],
+            }
+            for d in c.differences
+        ],
+    }
+
+
+def _observed_data(o: Observation) -> dict[str, Any]:
+    latency: Mapping[str, float] | None = None
+    if o.latencies:
+        quantiles = {"p50": 0.5, "p99": 0.99}
+        latency = {name: round(spread.quantile(o.latencies, q) * 1000, 3) for name, q in quantiles.items()}
+    return {
+        "address": o.address,
+        "tries": o.tries,
+        "answered": o.answered,
+        "status": dict(o.outcomes),
+        "answer": dict(o.answers),
+        "endpoints": dict(o.endpoints),
+        "source": dict(o.sources),
+        FAIRNESS: {"spread": fairness(o), "probability": round(spread.uniform(o.endpoints), 6)},
+        "latency_ms": latency,
+    }

@@ -1,0 +1,162 @@
+"""One try of one request, with a socket of the place it comes from; whatever comes of it is an outcome.
+
+Outcomes are words that compare equal where the same happened: `HTTP 200`, `TCP reset`, `ICMP port unreachable`, …
+Both a reset and an ICMP message make connect() fail with ECONNREFUSED; the socket's error queue tells them apart
+(ip(7), IP_RECVERR).
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import secrets
+import socket
+import ssl
+import struct
+import time
+from typing import NamedTuple
+
+from emulab.observe.target import Target
+
+LATE = 0.9
+"""Seconds: a refusal that takes longer was none of the first SYN, which is sent again after one second."""
+
+BELATED = ", late"
+"""Behind the word for such a refusal."""
+
+NO_NAME, NO_DNS, SILENCE = "NXDOMAIN", "no DNS answer", "no answer"
+RESET, CLOSED, BROKEN = "TCP reset", "closed after connecting", "reset after connecting"
+FORBIDDEN = "not permitted"
+STALLED = "no answer after connecting"
+
+DNS_PROBE = "kube-dns.kube-system.svc.cluster.local."
+_LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
+_BODY = 1 << 20  # bytes of an answer that are read
+_IP_RECVERR = 11  # linux/in.h
+_FROM_ICMP = 2  # SO_EE_ORIGIN_ICMP, linux/errqueue.h
+_UNREACHABLE = {0: "network", 1: "host", 2: "protocol", 3: "port"}  # RFC 792
+_TIME_EXCEEDED, _DESTINATION_UNREACHABLE = 11, 3
+
+
+class Reply(NamedTuple):
+    """What came of one try."""
+
+    outcome: str
+    answered: bool
+    seconds: float
+    body: bytes = b""
+    local: str = ""  # the sender's own address
+
+    @property
+    def category(self) -> str:
+        """The outcome and, of a refusal, whether it came at once."""
+        late = not self.answered and self.outcome not in (SILENCE, STALLED) and self.seconds > LATE
+        return f"{self.outcome}{BELATED}" if late else self.outcome
+
+
+def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -> Reply:
+    """Sends the request to `address` and waits for what comes of it. The socket is closed after."""
+    begun = time.monotonic()
+    connected = answered = False
+    local, body, seconds = "", b"", None
+    with sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            sock.settimeout(timeout)
+            sock.connect((address, target.port))
+            local = sock.getsockname()[0]
+            if target.protocol != "udp":
+                connected = True
+                # Of bare TCP that's all there is to time: we only listen for a moment then.
+                seconds = time.monotonic() - begun if target.protocol == "tcp" else None
+            outcome, body = _SPEAK.get(target.protocol, _http)(sock, target)
+            answered = outcome != CLOSED
+        except TimeoutError:
+            outcome = STALLED if connected else SILENCE
+        except OSError as error:
+            seconds = time.monotonic() - begun
+            outcome = _failure(sock, error, connected)
+        except http.client.HTTPException as error:
+            outcome = CLOSED if isinstance(error, http.client.IncompleteRead) else "no HTTP answer"
+    return Reply(outcome, answered, time.monotonic() - begun if seconds is None else seconds, body, local)
+
+
+def _failure(sock: socket.socket, error: OSError, connected: bool) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "TLS failure"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return CLOSED
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return BROKEN
+    if error.errno == errno.EPERM:  # a rule of the sender's own output hook
+        return FORBIDDEN
+    found = _icmp(sock)
+    if found:
+        return found
+    if error.errno == errno.ECONNREFUSED:
+        return RESET if not connected else BROKEN
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _icmp(sock: socket.socket) -> str:
+    """The ICMP message that the error queue holds, in words; "" without one."""
+    try:
+        sock.setblocking(False)  # else Python waits for what isn't there, whatever MSG_DONTWAIT says
+        _, ancillary, _, _ = sock.recvmsg(512, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+    except OSError:
+        return ""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_RECVERR:
+            _, origin, icmp_type, code = struct.unpack_from("=IBBB", data)
+            if origin != _FROM_ICMP:
+                continue
+            if icmp_type == _TIME_EXCEEDED:
+                return "ICMP time exceeded"
+            if icmp_type == _DESTINATION_UNREACHABLE:
+                return f"ICMP {_UNREACHABLE[code]} unreachable" if code in _UNREACHABLE else "ICMP prohibited"
+            return f"ICMP type {icmp_type}"
+    return ""
+
+
+def _datagram(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+    """A datagram that nobody else sends and its echo; to port 53 a question and its answer's code."""
+    if target.port == 53:
+        import dnslib
+
+        sock.send(dnslib.DNSRecord.question(DNS_PROBE).pack())
+        code = sock.recv(1 << 16)[3] & 15
+        return f"DNS {dnslib.RCODE.get(code)}", b""
+    sent = f"emulab compare {secrets.token_hex(8)}\n".encode()
+    sock.send(sent)
+    return "echo" if sock.recv(1 << 16) == sent else "datagram", b""
+
+
+def _connection(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+    """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
+    sock.settimeout(_LISTEN)
+    try:
+        return ("connected" if sock.recv(1 << 16) else CLOSED), b""
+    except TimeoutError:
+        return "connected", b""
+
+
+def _http(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+    connection = http.client.HTTPConnection(target.host, target.port)
+    if target.protocol == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # labs sign their certificates themselves
+        sock = context.wrap_socket(sock, server_hostname=target.host)
+    connection.sock = sock
+    with sock:
+        host = target.host if target.port in (80, 443) else f"{target.host}:{target.port}"
+        connection.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in (("Host", host), ("User-Agent", "emulab-compare"), ("Connection", "close")):
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return f"HTTP {response.status}", response.read(_BODY)
+
+
+_SPEAK = {"udp": _datagram, "tcp": _connection}

@@ -1,0 +1,83 @@
+"""Whose an address is, and what of which Service it stands for: labs are compared in these words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from emulab.lab.twins.asks import Ask
+from emulab.model.clusters import Cluster
+from emulab.model.collection import Objects
+from emulab.model.services import Service
+from emulab.plan.addressing import ingress_ips
+
+ITSELF = "itself"
+
+CLUSTER_IP, NODE_PORT, OUTSIDE = "cluster IP", "node port", "external address"
+UNUSED_PORT, UNUSED_ADDRESS, ELSEWHERE = "port that no Service has", "address that no Service has", ""
+
+
+class Situation(NamedTuple):
+    """What a request is about, which is the same in every mode."""
+
+    reaches: str = ELSEWHERE  # one of the above
+    sticky: bool = False  # sessionAffinity: one client gets one endpoint, whichever
+
+
+class Owners:
+    """Whose the addresses of one lab are."""
+
+    def __init__(self, objects: Objects, places: Mapping[str, Sequence[str]]) -> None:
+        """`places`: the addresses of each, pods being NAMESPACE.NAME."""
+        pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind("Pod")}
+        nodes = {o.name: o for o in objects.kind("Node")}
+        self._names = {
+            address: f"node/{place}" if place in nodes else pods.get(place, place)
+            for place, addresses in places.items()
+            for address in addresses
+        }
+        for name, node in nodes.items():  # the overlay's own address on it, which its masquerading shows
+            for cidr in node.spec.get("podCIDRs") or ():
+                self._names.setdefault(str(ip_network(cidr).network_address), f"node/{name}")
+
+    def whose(self, address: str, asker: str = "") -> str:
+        """`itself` for the asker's own address, `node/NAME`, `pod/NAMESPACE/NAME`, a place, or the address."""
+        owner = self._names.get(address, address)
+        return ITSELF if asker and owner == self._names.get(asker, asker) else owner
+
+
+class Frontends:
+    """Which Service is at which address and port."""
+
+    def __init__(self, objects: Objects, cluster: Cluster) -> None:
+        self._services = cluster.service_cidrs
+        self._nodes = {str(o.status.get("address")) for o in objects.kind("Node")}
+        self._cluster_ips: set[str] = set()
+        self._known: dict[tuple[str, str, int], Situation] = {}
+        for o in objects.kind("Service"):
+            service = Service.of(o)
+            sticky = service.session_affinity == "ClientIP"
+            outside = [*map(str, service.external_ips), *ingress_ips(o)]
+            self._cluster_ips.update(map(str, service.cluster_ips))
+            for port in service.ports:
+                self._add(map(str, service.cluster_ips), port.protocol, port.port, CLUSTER_IP, sticky)
+                self._add(outside, port.protocol, port.port, OUTSIDE, sticky)
+                self._add(
+                    self._nodes if port.node_port else (), port.protocol, port.node_port, NODE_PORT, sticky
+                )
+
+    def _add(self, addresses: Iterable[str], protocol: str, port: int, reaches: str, sticky: bool) -> None:
+        self._known |= {(a, protocol, port): Situation(reaches, sticky) for a in addresses}
+
+    def situation(self, ask: Ask, address: str) -> Situation:
+        """What the request is about whose name resolves to `address` ("" if it doesn't)."""
+        protocol = "UDP" if ask.target.protocol == "udp" else "TCP"
+        known = self._known.get((address, protocol, ask.target.port))
+        if known or not address:
+            return known or Situation()
+        if address in self._cluster_ips:
+            return Situation(UNUSED_PORT)
+        if any(ip_address(address) in network for network in self._services):
+            return Situation(UNUSED_ADDRESS)
+        return Situation()

@@ -1,0 +1,193 @@
+"""`emulab compare`: real labs in several proxy modes, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulab.kernel import probe
+from emulab.kernel.launch import import_path
+from emulab.kernel.programs import Completed, run_program, this_program
+from emulab.lab import rundir
+from emulab.model.schema_emulab import MODES
+
+from .proxyworld import WORLD
+from .tools import PYTHON, TOPOLOGIES, emulab, eventually
+
+SHOP = str(TOPOLOGIES / "shop.yaml")
+ASKER = "pod/product-hdvnlsjrnv-kqbh4"
+
+
+@pytest.fixture(scope="module")
+def modes(run_dir: Path) -> list[str]:
+    """What this version and this kernel can do: two modes at least."""
+    possible = probe.proxy_modes(probe.checks(run_dir))
+    found = [mode for mode, built in MODES["proxy.mode"].items() if built and possible[mode]]
+    assert len(found) > 1
+    return found
+
+
+def lab_name(what: str) -> str:
+    return f"e2e-{os.getpid()}-{what}"
+
+
+async def compare(*words: str) -> Completed:
+    async with asyncio.timeout(300):
+        return await run_program([*this_program(), "-l", lab_name("compare"), "compare", *words])
+
+
+async def differences(*words: str) -> dict[str, dict[str, Any]]:
+    """Request → aspect → difference. Whatever differs must be known."""
+    done = await compare("-o", "json", *words)
+    found = json.loads(done.stdout)
+    news = [r for r in found["requests"] if not all(d["expected"] for d in r["differences"])]
+    assert not news and done.status == 0, json.dumps(news, indent=1)
+    return {r["request"]: {d["aspect"]: d for d in r["differences"]} for r in found["requests"]}
+
+
+async def test_the_shop_behaves_as_documented_in_every_mode(modes: list[str]) -> None:
+    done = await compare("--proxy", ",".join(modes), SHOP)
+    text = done.stdout.decode()
+    assert done.status == 0, text + done.stderr.decode()
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.splitlines()[0].startswith(f"{len(modes)} labs ({', '.join(modes)}), ")
+    assert "client=http://shop.example.com/products" in text
+    assert "EXPECTED: ports that no Service has" in text
+    for mode in modes:
+        assert f"\n{mode} " in text
+    assert text.endswith("The modes differ only as they are known to.\n")
+    assert done.stderr == b"", "progress is for terminals"
+
+
+async def test_every_rule_of_kube_proxy_in_every_mode(modes: list[str], tmp_path: Path) -> None:
+    """The world of the semantics' tests: nothing in it differs in a way that isn't known."""
+    file = tmp_path / "world.yaml"
+    file.write_text(WORLD.replace("MODE", modes[0]))
+    found = await differences("--proxy", ",".join(modes), str(file))
+    assert len(found) > 80
+    assert "status" in found["node1=10.100.195.26:4444"], "a port that no Service has"
+    if "userspace" in modes:
+        seen = found["client=http://10.0.0.11:30082/"]["source"]["seen"]  # the policy Local
+        assert seen["nftables"] == ["itself"] and seen["userspace"] == ["node/node1"]
+    local = found["client=http://10.0.0.13:30082/"]
+    assert local == {}, "a node without an endpoint drops, in every mode"
+
+
+async def test_given_requests_and_numbers(modes: list[str]) -> None:
+    given = [
+        "http://shop.example.com/products/42",
+        f"{ASKER}=http://product-service/",
+        "node1=10.96.0.10:53/udp",
+    ]
+    given += [f"{ASKER}=http://nowhere/", f"{ASKER}=product-service:81"]
+    done = await compare(
+        "--proxy", ",".join(modes[:2]), SHOP, "-o", "json", "--connections", "30", "--", *given
+    )
+    found = json.loads(done.stdout)
+    assert done.status == 0, found
+    front, inside, dns, nowhere, unused = found["requests"]
+    assert front["request"] == f"client={given[0]}"
+    for mode in modes[:2]:
+        seen = front["observed"][mode]
+        assert seen["status"] == {"HTTP 200": 30} and seen["answer"] == {
+            "default/product-service /products/42": 30
+        }
+        assert len(inside["observed"][mode]["endpoints"]) == 3
+        assert dns["observed"][mode]["status"] == {"DNS NOERROR": 30}
+        assert nowhere["observed"][mode]["status"] == {"NXDOMAIN": 2}
+        assert unused["observed"][mode]["answered"] == 0
+        assert inside["observed"][mode]["latency_ms"]["p50"] > 0
+        for node in ("node1", "node2"):
+            assert sum(found["rules"][mode][node].values()) > 10
+
+
+GUARD = """
+from http.server import *
+class Guard(BaseHTTPRequestHandler):
+    def do_GET(self):
+        *network, host = self.client_address[0].split(".")
+        self.send_response(200 if network[:2] == ["10", "244"] and host != "0" else 403)  # .0: a node's overlay
+        self.end_headers()
+ThreadingHTTPServer(("", 8080), Guard).serve_forever()
+"""
+
+
+async def test_a_difference_that_nobody_knows_of(modes: list[str], tmp_path: Path) -> None:
+    """A server that lets pods in alone keeps them out where a process of the node stands in between."""
+    ready = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    container = {"name": "c", "command": [PYTHON, "-c", GUARD], "readinessProbe": ready}
+    guard = {"containers": [container], "nodeName": "node1"}
+    asker = {"containers": [{"name": "c"}], "nodeName": "node2"}
+    objects: list[dict[str, Any]] = [
+        {"kind": "Pod", "metadata": {"name": "guard", "labels": {"app": "guard"}}, "spec": guard},
+        {"kind": "Pod", "metadata": {"name": "asker"}, "spec": asker},
+        {
+            "kind": "Service",
+            "metadata": {"name": "guard"},
+            "spec": {"selector": {"app": "guard"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    ]
+    file = tmp_path / "guard.yaml"
+    file.write_text(
+        json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", **o} for o in objects]}
+        )
+    )
+    assert "userspace" in modes
+    done = await compare("--proxy", "nftables,userspace", str(file), "--", "pod/asker=http://guard/")
+    text = done.stdout.decode()
+    assert done.status == 1, text + done.stderr.decode()
+    assert (
+        "DIFFERENT\n  pod/asker=http://guard/\n    status: nftables: HTTP 200; userspace: HTTP 403\n" in text
+    )
+    assert text.endswith("The modes differ in 1 request, and not as they are known to.\n")
+
+
+async def test_what_can_not_be_compared_is_said_before_anything_is_built(modes: list[str]) -> None:
+    missing = [mode for mode in MODES["proxy.mode"] if mode not in modes]
+    for mode in missing:
+        done = await compare("--proxy", f"{modes[0]},{mode}", SHOP)
+        assert done.status == 1 and done.stdout == b""
+        assert done.stderr.decode().startswith(f"emulab: proxy mode {mode} is not ")
+        assert done.stderr.count(b"\n") == 1
+    for wrong in ("nftables", "nftables,ebpf", "nftables,nftables"):
+        assert (await compare("--proxy", wrong, SHOP)).status == 2
+    done = await compare("--proxy", ",".join(modes[:2]), SHOP, "--", "pod/nobody=http://x/")
+    assert done.status == 1 and b"there is no pod nobody" in done.stderr
+
+
+async def test_the_labs_are_gone_after_an_interruption(modes: list[str]) -> None:
+    name = lab_name("broken")
+    command = [*this_program(), "-l", name, "compare", "--proxy", ",".join(modes[:2]), SHOP]
+    environment = {**os.environ, "PYTHONPATH": import_path()}
+    for patience in (0.0, 1.5):  # while they are built, and while they are asked
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=-3, stderr=-3)
+
+        async def begun() -> bool:
+            return all(rundir.is_alive(rundir.folder(f"{name}-{mode}")) for mode in modes[:2])
+
+        await eventually(begun, pause=0.005)
+        await asyncio.sleep(patience)
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 130
+        assert json.loads((await emulab("labs", "-o", "json")).stdout) == []
+
+
+async def test_the_labs_are_gone_when_one_does_not_get_ready(modes: list[str], tmp_path: Path) -> None:
+    probe = {"exec": {"command": ["false"]}}
+    spec = {"containers": [{"name": "c", "readinessProbe": probe}]}
+    file = tmp_path / "never.yaml"
+    file.write_text(
+        json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "never"}, "spec": spec})
+    )
+    done = await compare("--proxy", ",".join(modes[:2]), "--timeout", "1s", str(file))
+    assert done.status == 1 and done.stdout == b""
+    assert done.stderr.decode().startswith("emulab: not ready in time: ")
+    assert json.loads((await emulab("labs", "-o", "json")).stdout) == []

@@ -1,0 +1,270 @@
+"""`compare`: its command line, its report as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from emulab.cli import comparison, main
+from emulab.kernel import probe
+from emulab.lab.twins import running
+from emulab.lab.twins.asks import ask
+from emulab.lab.twins.comparing import Compared, compare
+from emulab.lab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
+from emulab.lab.twins.running import Outcome, Plan, manifest
+from emulab.lab.twins.sampling import Observation
+from emulab.model import schema_emulab
+from emulab.model.loader import Source, load
+
+MODES = ("nftables", "iptables", "userspace")
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"
+CLUSTER = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: mine}
+spec: {nodes: 3, proxy: {mode: nftables}}
+"""
+LONG = "pod/a-pod-with-a-name-as-deployments-give-them-7b9c=http://a-service.a-namespace.svc.cluster.local:8080/x"
+
+
+@pytest.fixture(autouse=True)
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "pod.yaml"
+    path.write_text(POD)
+    return str(path)
+
+
+def answered(source: str = "itself", **pods: int) -> Observation:
+    number = sum(pods.values())
+    return Observation(
+        "10.96.0.1",
+        Counter({"HTTP 200": number}),
+        number,
+        Counter({"default/web /": number}),
+        Counter(pods),
+        Counter({source: number}),
+        False,
+        [0.001 * (i + 1) for i in range(number)],
+    )
+
+
+def refused(word: str) -> Observation:
+    return Observation("10.96.0.1", Counter({word: 2}))
+
+
+def outcome(*compared: Compared) -> Outcome:
+    rules = {"nftRules": 30, "nftElements": 20, "iptablesRules": 0, "ipvsServices": 0, "ipvsServers": 0}
+    more = {**rules, "nftRules": 34}
+    return Outcome(compared, {mode: {"node1": rules, "node2": more} for mode in MODES})
+
+
+def one(text: str, situation: Situation, *observed: Observation) -> Compared:
+    return compare(ask(text), situation, dict(zip(MODES, observed, strict=True)))
+
+
+SAME = one("client=http://shop.example.com/", Situation(), *[answered(a=21, b=19)] * 3)
+SOURCE = one(
+    LONG,
+    Situation(CLUSTER_IP),
+    answered(a=40),
+    answered(a=40),
+    answered("node/node1", a=40),
+)
+PORT = one(
+    "node1=10.96.0.1:4444",
+    Situation(UNUSED_PORT),
+    refused("TCP reset"),
+    *[refused("ICMP network unreachable")] * 2,
+)
+NEWS = one("pod/x=http://y/", Situation(CLUSTER_IP), answered(a=40), refused("no answer"), answered(a=40))
+
+
+def test_modes_that_behave_alike() -> None:
+    text = comparison.render(outcome(SAME), MODES, 40)
+    assert text.splitlines()[0] == (
+        "3 labs (nftables, iptables, userspace), 1 request, 40 connections for each that is answered"
+    )
+    assert "= client=http://shop.example.com/  HTTP 200; 2 endpoints; client seen: itself" in text
+    assert "nftables    21.0     40.0     30-34 nft rules, 20 elements" in text
+    assert text.endswith("\n\nThe modes behave alike.")
+    assert "EXPECTED" not in text and "DIFFERENT" not in text
+
+
+def test_known_differences_are_told_with_their_reasons() -> None:
+    text = comparison.render(outcome(SAME, SOURCE, PORT), MODES, 40)
+    assert "EXPECTED: a process in between" in text and "shortcomings (until v1.25)" in text
+    assert "    nftables, iptables: itself; userspace: node/node1" in text
+    assert "EXPECTED: ports that no Service has" in text
+    assert "    nftables: TCP reset; iptables, userspace: ICMP network unreachable" in text
+    assert "~ node1=10.96.0.1:4444" in text
+    assert text.endswith("The modes differ only as they are known to.")
+
+
+def test_news_comes_first() -> None:
+    text = comparison.render(outcome(SAME, SOURCE, NEWS), MODES, 40)
+    assert text.index("\nDIFFERENT\n  pod/x=http://y/\n") < text.index("EXPECTED")
+    assert "    status: nftables, userspace: HTTP 200; iptables: no answer" in text
+    assert "! pod/x=http://y/" in text
+    assert text.endswith("The modes differ in 1 request, and not as they are known to.")
+
+
+def test_many_cases_of_a_known_difference_are_counted() -> None:
+    text = comparison.render(outcome(*[SOURCE] * 9), MODES, 40)
+    assert "  and 5 requests more" in text
+
+
+def test_the_text_is_no_wider_than_a_terminal() -> None:
+    text = comparison.render(outcome(SAME, SOURCE, PORT, NEWS), MODES, 40)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_node_whose_rules_nobody_lists() -> None:
+    found = Outcome([SAME], {mode: {"node1": None} for mode in MODES})
+    assert "unknown (there is no nft program)" in comparison.render(found, MODES, 40)
+
+
+def test_json() -> None:
+    found = json.loads(json.dumps(comparison.as_data(outcome(SAME, SOURCE, NEWS), MODES, 40)))
+    assert (found["modes"], found["connections"], found["behaviour"]) == (list(MODES), 40, "different")
+    same, source, news = found["requests"]
+    assert same["differences"] == []
+    assert same["observed"]["iptables"] == {
+        "address": "10.96.0.1",
+        "tries": 40,
+        "answered": 40,
+        "status": {"HTTP 200": 40},
+        "answer": {"default/web /": 40},
+        "endpoints": {"a": 21, "b": 19},
+        "source": {"itself": 40},
+        "fairness": {"spread": "at random", "probability": 0.75183},
+        "latency_ms": {"p50": 21.0, "p99": 40.0},
+    }
+    [difference] = source["differences"]
+    assert (difference["aspect"], difference["expected"]) == ("source", True)
+    assert difference["seen"] == {
+        "nftables": ["itself"],
+        "iptables": ["itself"],
+        "userspace": ["node/node1"],
+    }
+    assert difference["known"][0]["reason"] and difference["known"][0]["source"]
+    [difference] = news["differences"]
+    assert difference["unexplained"] == [["nftables", "iptables"], ["iptables", "userspace"]]
+    assert found["rules"]["nftables"]["node2"]["nftRules"] == 34
+
+
+# the same objects in another mode
+
+
+def test_a_lab_gets_a_cluster_of_the_mode() -> None:
+    for text, nodes in ((POD, None), (f"{POD}---{CLUSTER}", 3)):
+        objects = load([Source("text", manifest(load([Source("given", text)]).objects, "nftables"))]).objects
+        [cluster] = [o for o in objects if o.kind == "Cluster"]
+        assert cluster.spec["proxy"] == {"mode": "nftables"}
+        assert cluster.spec.get("nodes") == nodes
+        assert [o.name for o in objects if o.kind == "Pod"] == ["web"]
+
+
+# the command line
+
+
+def status(*argv: str) -> int | str | None:
+    try:
+        return main(["compare", *argv])
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["--proxy", "nftables,iptables"], "FILE"),
+        (["x.yaml"], "--proxy"),
+        (["--proxy", "nftables", "x.yaml"], "one mode can't be compared"),
+        (["--proxy", "nftables,nftables", "x.yaml"], "named twice"),
+        (["--proxy", "nftables,ebpf", "x.yaml"], "there is no mode 'ebpf'"),
+        (["--proxy", "nftables,", "x.yaml"], "there is no mode ''"),
+        (["--proxy", "nftables,iptables", "--connections", "3", "x.yaml"], "--connections"),
+        (["--proxy", "nftables,iptables", "--wait", "0", "x.yaml"], "--wait"),
+        (["--proxy", "nftables,iptables", "x.yaml", "--", "client=x:0"], "out of range"),
+        (["--proxy", "nftables,iptables", "x.yaml", "--", "=http://x/"], "a source is missing"),
+        (["--proxy", "nftables,iptables", "-o", "yaml", "x.yaml"], "invalid choice"),
+    ],
+)
+def test_wrong_usage(argv: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(*argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and why in err.splitlines()[0]
+
+
+def test_help_shows_how_to_write_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("--help") == 0
+    out = capsys.readouterr().out
+    assert "[SOURCE=]URL" in out and "node1=10.96.0.10:53/udp" in out
+
+
+def never(_: Plan) -> None:
+    raise AssertionError("nothing may be built")
+
+
+def test_a_mode_that_is_not_built_or_not_possible(
+    file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "run", never)
+    built = {"nftables": True, "iptables": False, "ipvs": True, "userspace": True}
+    monkeypatch.setitem(schema_emulab.MODES, "proxy.mode", built)  # type: ignore[arg-type]
+    lacking = probe.Check("ipvs", "proxy mode ipvs", False, "modprobe ip_vs", "the kernel has no IPVS")
+    monkeypatch.setattr(probe, "checks", lambda _: [lacking])
+    monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(built, True) | {"ipvs": False})
+    assert status("--proxy", "nftables,iptables", file) == 1
+    assert "proxy mode iptables is not built yet" in capsys.readouterr().err
+    assert status("--proxy", "nftables,ipvs", file) == 1
+    assert capsys.readouterr().err == (
+        "emulab: proxy mode ipvs is not possible here: the kernel has no IPVS; mend: modprobe ip_vs\n"
+    )
+
+
+@pytest.mark.parametrize("request_", ["pod/nobody=http://x/", "node9=http://x/"])
+def test_a_source_that_no_lab_will_have(
+    request_: str, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "run", never)
+    monkeypatch.setattr(probe, "checks", lambda _: [])
+    monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(MODES, True))
+    assert status("--proxy", "nftables,userspace", file, "--", request_) == 1
+    assert request_ in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("compared", "code"), [((SAME,), 0), ((SAME, SOURCE, PORT), 0), ((SAME, SOURCE, NEWS), 1)]
+)
+def test_the_exit_status(
+    compared: tuple[Compared, ...],
+    code: int,
+    file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plans: list[Plan] = []
+
+    async def found(plan: Plan) -> Outcome:
+        plans.append(plan)
+        return outcome(*compared)
+
+    monkeypatch.setattr(running, "run", found)
+    monkeypatch.setattr(probe, "checks", lambda _: [])
+    monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(MODES, True))
+    monkeypatch.setitem(schema_emulab.MODES, "proxy.mode", dict.fromkeys(MODES, True))  # type: ignore[arg-type]
+    words = ["--proxy", ",".join(MODES), file, "-o", "json", "--wait", "1s", "--", "pod/web=http://x/"]
+    assert status(*words) == code
+    assert json.loads(capsys.readouterr().out)["modes"] == list(MODES)
+    [plan] = plans
+    assert [str(a) for a in plan.asks] == ["pod/web=http://x/"]
+    assert (plan.modes, plan.patience, plan.connections) == (list(MODES), 1.0, 40)

@@ -1,0 +1,162 @@
+"""One try of one request, over loopback: what came of it, in words."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from emulab.lab.twins.asking import Reply, attempt
+from emulab.lab.twins.owners import Owners
+from emulab.lab.twins.sampling import Observation
+from emulab.model.collection import Objects
+from emulab.observe.target import parse
+
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A TCP server that takes one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            sock, _ = listening.accept()
+            with sock:
+                answer(sock)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join()
+
+
+def ask(target: str, udp: bool = False, timeout: float = 0.5) -> Reply:
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def page(status: int, body: bytes) -> Callable[[socket.socket], None]:
+    def answer(sock: socket.socket) -> None:
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+
+    return answer
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_an_http_answer(status: int) -> None:
+    with server(page(status, b"hello")) as port:
+        found = ask(f"http://127.0.0.1:{port}/")
+    assert (found.category, found.answered, found.body) == (f"HTTP {status}", True, b"hello")
+    assert found.local == "127.0.0.1"
+
+
+def test_nobody_listens() -> None:
+    assert ask(f"127.0.0.1:{free_port()}").category == "TCP reset"
+    assert ask(f"http://127.0.0.1:{free_port()}/").category == "TCP reset"
+    assert ask(f"127.0.0.1:{free_port()}/udp", udp=True).category == "ICMP port unreachable"
+
+
+def test_a_connection_that_is_accepted_and_then() -> None:
+    def wait(sock: socket.socket) -> None:
+        sock.recv(1)
+
+    with server(wait) as port:
+        assert ask(f"127.0.0.1:{port}").category == "connected"
+    with server(lambda sock: None) as port:
+        assert ask(f"127.0.0.1:{port}").category == "closed after connecting"
+    with server(reset) as port:
+        assert ask(f"127.0.0.1:{port}").category == "reset after connecting"
+
+
+def test_http_that_does_not_come() -> None:
+    def wait(sock: socket.socket) -> None:
+        while sock.recv(4096):
+            pass
+
+    with server(wait) as port:
+        found = ask(f"http://127.0.0.1:{port}/", timeout=0.1)
+    assert (found.category, found.answered) == ("no answer after connecting", False)
+    with server(lambda sock: sock.recv(4096) and None) as port:
+        assert ask(f"http://127.0.0.1:{port}/").category == "closed after connecting"
+    with server(lambda sock: sock.sendall(b"220 smtp ready\r\n")) as port:
+        assert ask(f"http://127.0.0.1:{port}/").category in ("no HTTP answer", "reset after connecting")
+    with server(lambda sock: sock.sendall(b"no TLS\r\n")) as port:
+        assert ask(f"https://127.0.0.1:{port}/").category in ("TLS failure", "reset after connecting")
+
+
+def test_datagrams() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+
+        def echo() -> None:
+            data, sender = sock.recvfrom(4096)
+            sock.sendto(data, sender)
+            _, sender = sock.recvfrom(4096)
+            sock.sendto(b"other", sender)
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        assert ask(f"127.0.0.1:{port}/udp", udp=True).category == "echo"
+        assert ask(f"127.0.0.1:{port}/udp", udp=True).category == "datagram"
+        thread.join()
+        assert ask(f"127.0.0.1:{port}/udp", udp=True, timeout=0.05).category == "no answer"
+
+
+def test_a_late_refusal_is_told_apart() -> None:
+    assert Reply("TCP reset", False, 1.1).category == "TCP reset, late"
+    assert Reply("TCP reset", False, 0.1).category == "TCP reset"
+    assert Reply("no answer", False, 2.0).category == "no answer"
+    assert Reply("HTTP 200", True, 1.1).category == "HTTP 200"
+
+
+def test_answers_are_counted_by_what_they_say() -> None:
+    told = {
+        "namespace": "d",
+        "service": "web",
+        "path": "/",
+        "pod": "a",
+        "client": "10.0.0.9:1",
+        "headers": {},
+    }
+    observed, owners = Observation(), Owners(Objects(), {"client": ["10.0.0.9"]})
+    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
+    observed.add(Reply("HTTP 200", True, 0.1, b"[1]", "10.0.0.1"), owners)
+    observed.add(Reply("TCP reset", False, 0.1), owners)
+    assert observed.outcomes == {"HTTP 200": 2, "TCP reset": 1} and observed.answered == 2
+    assert observed.endpoints == Counter({"d/a": 1}) and observed.sources == Counter({"client": 1})
+    assert observed.answers["d/web /"] == 1
+    assert [word.split()[0] for word in observed.answers] == ["d/web", "body"]
+    assert not observed.proxied
+    told["headers"] = {"X-Forwarded-For": ["1.2.3.4"]}
+    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
+    assert observed.proxied
+
+
+def test_a_late_refusal_counts_where_none_comes_at_once() -> None:
+    busy = Observation(outcomes=Counter({"TCP reset, late": 1, "TCP reset": 1, "no answer": 1}))
+    assert not busy.all_late
+    busy.fold()
+    assert busy.outcomes == {"TCP reset": 2, "no answer": 1}
+    slow = Observation(outcomes=Counter({"TCP reset, late": 2}))
+    assert slow.all_late
+    slow.fold()
+    assert slow.outcomes == {"TCP reset, late": 2}
