@@ -89,12 +89,13 @@ def forget_stale(fd: int, namespace: str, wanted: UdpBackends) -> int:
 
 def is_stale(wanted: UdpBackends, first: Tuple, second: Tuple) -> bool:
     """Whether an entry leads from a Service's address to what is no serving endpoint of it. Pure."""
-    if first.protocol != "udp" or first.destination == second.source:
-        return False  # nobody translated it
+    translated = (first.destination, first.destination_port) != (second.source, second.source_port)
+    if first.protocol != "udp" or not translated:
+        return False
     serving = wanted.frontends.get((first.destination, first.destination_port)) or wanted.frontends.get(
         ("", first.destination_port)
     )
-    return bool(serving) and second.source not in (serving or ())
+    return bool(serving) and not {second.source, f"{second.source}:{second.source_port}"} & (serving or set())
 
 
 def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:

@@ -27,9 +27,11 @@ from emulab.kernel.netns import Handle
 from emulab.plan.state import (
     Address,
     Bridge,
+    Dummy,
     ForwardingEntry,
     IPAddress,
     Item,
+    Link,
     Neighbour,
     Route,
     Veth,
@@ -72,13 +74,14 @@ def _ifinfo(index: int = 0, flags: int = 0) -> bytes:
     return struct.pack("=BxHiII", AF_UNSPEC, 0, index, flags, flags)
 
 
-def _link(handle: Handle, name: str, mac: str, mtu: int, kind: str, data: bytes, *more: bytes) -> Message:
+def _link(
+    handle: Handle, name: str, mac: str, kind: str, data: bytes, *more: bytes, flags: int = IFF_UP
+) -> Message:
     payload = b"".join(
         (
-            _ifinfo(handle.allocate_index(name), IFF_UP),
+            _ifinfo(handle.allocate_index(name), flags),
             string(IFLA_IFNAME, name),
             attribute(IFLA_ADDRESS, _mac(mac)),
-            u32(IFLA_MTU, mtu),
             *more,
             nested(IFLA_LINKINFO, string(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data)),
         )
@@ -100,7 +103,7 @@ def link_forwarding(handle: Handle, name: str) -> Message:
 def _add_bridge(item: Bridge, handles: Handles) -> Message:
     # No STP and no forwarding delay: a port passes frames from its first moment on.
     data = u32(IFLA_BR_FORWARD_DELAY, 0) + u32(IFLA_BR_STP_STATE, 0) + u8(IFLA_BR_MCAST_SNOOPING, 0)
-    return _link(handles[item.namespace], item.name, item.mac, item.mtu, "bridge", data)
+    return _link(handles[item.namespace], item.name, item.mac, "bridge", data, u32(IFLA_MTU, item.mtu))
 
 
 def _add_veth(item: Veth, handles: Handles) -> Message:
@@ -117,7 +120,8 @@ def _add_veth(item: Veth, handles: Handles) -> Message:
         )
     )
     master = (u32(IFLA_MASTER, handle.indexes[item.master]),) if item.master else ()
-    return _link(handle, item.name, item.mac, item.mtu, "veth", nested(VETH_INFO_PEER, peer), *master)
+    mtu = u32(IFLA_MTU, item.mtu)
+    return _link(handle, item.name, item.mac, "veth", nested(VETH_INFO_PEER, peer), mtu, *master)
 
 
 def _add_vxlan(item: Vxlan, handles: Handles) -> Message:
@@ -132,10 +136,14 @@ def _add_vxlan(item: Vxlan, handles: Handles) -> Message:
             attribute(IFLA_VXLAN_PORT, struct.pack("!H", item.port)),
         )
     )
-    return _link(handle, item.name, item.mac, item.mtu, "vxlan", data)
+    return _link(handle, item.name, item.mac, "vxlan", data, u32(IFLA_MTU, item.mtu))
 
 
-def _remove_link(item: Bridge | Veth | Vxlan, handles: Handles) -> Message:
+def _add_dummy(item: Dummy, handles: Handles) -> Message:
+    return _link(handles[item.namespace], item.name, item.mac, "dummy", b"", flags=0)
+
+
+def _remove_link(item: Link, handles: Handles) -> Message:
     handle = handles[item.namespace]
     index = handle.indexes.pop(item.name)
     if isinstance(item, Veth) and item.peer_namespace in handles:
@@ -204,6 +212,7 @@ ADD: dict[type, Encoder] = {
     Bridge: _add_bridge,
     Veth: _add_veth,
     Vxlan: _add_vxlan,
+    Dummy: _add_dummy,
     Address: lambda i, h: _address(RTM_NEWADDR, _CREATE, i, h),
     Neighbour: lambda i, h: _neighbour(RTM_NEWNEIGH, _REPLACE, i, h),
     ForwardingEntry: lambda i, h: _neighbour(RTM_NEWNEIGH, _APPEND, i, h),
@@ -213,6 +222,7 @@ REMOVE: dict[type, Encoder] = {
     Bridge: _remove_link,
     Veth: _remove_link,
     Vxlan: _remove_link,
+    Dummy: _remove_link,
     Address: lambda i, h: _address(RTM_DELADDR, 0, i, h),
     Neighbour: lambda i, h: _neighbour(RTM_DELNEIGH, 0, i, h),
     ForwardingEntry: lambda i, h: _neighbour(RTM_DELNEIGH, 0, i, h),

@@ -93,9 +93,9 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
                 fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 made.append(Handle(namespace.name, fd, _rtnl()))
                 # An address that follows another of its network must outlive it.
-                _write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
+                write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
                 for key, value in namespace.sysctls:
-                    written = _write_sysctl(namespace.name, key, value)
+                    written = write_sysctl(namespace.name, key, value)
                     if not written and key == _FORWARDING:
                         made[-1].forward_by_link = True
         except BaseException:
@@ -149,7 +149,7 @@ def _lift(fd: int) -> int:
     return high
 
 
-def _write_sysctl(namespace: str, key: str, value: str) -> bool:
+def write_sysctl(namespace: str, key: str, value: str) -> bool:
     """Writes a sysctl of the calling thread's namespace. False where /proc/sys is read-only. Raises KernelError."""
     try:
         fd = os.open(f"/proc/sys/{key}", os.O_WRONLY)

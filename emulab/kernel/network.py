@@ -7,17 +7,22 @@ thread, one at a time).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import groupby
 
 from emulab.errors import KernelError
-from emulab.kernel import conntrack, messages, netlink, netns
+from emulab.kernel import conntrack, iptables, messages, netlink, netns
+from emulab.kernel.ipvs import IpvsTable
 from emulab.kernel.netlink import Message
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
 from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference, ruleset_script
 from emulab.plan.state import (
     Bridge,
+    Iptables,
+    Ipvs,
     Item,
     Namespace,
     Network,
@@ -33,15 +38,29 @@ RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
 
 
+@dataclass(slots=True)
+class Sync:
+    """One writing of rules, and how long it took; None: it failed."""
+
+    namespace: str
+    kind: str
+    before: Rules | None
+    after: Rules | None
+    seconds: float | None = None
+    forgotten: int = 0  # UDP flows
+
+
 class KernelNetwork:
     """The namespaces of a lab and what is in them."""
 
     def __init__(self) -> None:
         self.handles: dict[str, Handle] = {}
         self._nft: dict[str, Nft] = {}
+        self._ipvs: dict[str, IpvsTable] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._items: set[Item] = set()
         self._rulesets: dict[tuple[str, str], Rules] = {}
+        self._syncs: list[Sync] = []
 
     @property
     def applied(self) -> Network:
@@ -52,6 +71,7 @@ class KernelNetwork:
 
         Returns whether anything changed. Raises KernelError after the undo.
         """
+        self._sweep()
         before = self.applied
         change = difference(before, wanted)
         if change.empty:
@@ -63,9 +83,27 @@ class KernelNetwork:
             raise
         return True
 
+    @property
+    def draining(self) -> bool:
+        """Whether something stays for connections alone, and is to be looked at again (by `apply`) in a while."""
+        return any(table.draining for table in self._ipvs.values())
+
+    def _sweep(self) -> None:
+        for table in self._ipvs.values():
+            if table.draining:
+                table.sweep()
+
+    def take_syncs(self) -> list[Sync]:
+        """What was written since this was asked the last time."""
+        syncs, self._syncs = self._syncs, []
+        return syncs
+
     def close(self) -> None:
         """Lets go of every namespace; what no process uses any more, the kernel reclaims."""
         self._nft.clear()
+        for table in self._ipvs.values():
+            table.close()
+        self._ipvs.clear()
         for handle in self.handles.values():
             handle.close()
         self.handles.clear()
@@ -85,6 +123,8 @@ class KernelNetwork:
         for name in change.remove_namespaces:
             self.handles.pop(name).close()
             self._nft.pop(name, None)
+            if name in self._ipvs:
+                self._ipvs.pop(name).close()
             del self._namespaces[name]
         self._rulesets = {k: r for k, r in self._rulesets.items() if k[0] in self._namespaces}
 
@@ -152,6 +192,8 @@ class KernelNetwork:
         """Turns rules into others; None is their absence."""
         scripts: dict[tuple[int, int], str] = {}  # nodes share their rules: written once for all of them
         for key, before, after in changes:
+            sync, begun = Sync(*key, before, after), time.perf_counter()
+            self._syncs.append(sync)
             match after or before:
                 case Ruleset():
                     pair = (id(before), id(after))
@@ -159,15 +201,28 @@ class KernelNetwork:
                     if script is None:
                         script = scripts[pair] = nft_script(before, after)
                     self.nft(key[0]).run(script)
+                case Iptables():
+                    fd = self.handles[key[0]].fd
+                    iptables.write(key[0], fd, _iptables(before), _iptables(after))
+                case Ipvs():
+                    self.ipvs(key[0]).write(_ipvs(after))
                 case UdpBackends() as backends:
                     if before is not None and after is not None:
-                        conntrack.forget_stale(self.handles[key[0]].fd, key[0], backends)
+                        sync.forgotten = conntrack.forget_stale(self.handles[key[0]].fd, key[0], backends)
                 case other:
                     raise NotImplementedError(f"rules of kind {type(other).__name__}")
+            sync.seconds = time.perf_counter() - begun
             if after is None:
                 del self._rulesets[key]
             else:
                 self._rulesets[key] = after
+
+    def ipvs(self, namespace: str) -> IpvsTable:
+        """IPVS of a namespace of this network."""
+        table = self._ipvs.get(namespace)
+        if table is None:
+            table = self._ipvs[namespace] = IpvsTable(namespace, self.handles[namespace].fd)
+        return table
 
     def nft(self, namespace: str) -> Nft:
         """nftables of a namespace of this network."""
@@ -183,3 +238,13 @@ def nft_script(before: Rules | None, after: Rules | None) -> str:
         return ruleset_script(before if isinstance(before, Ruleset) else None, after)
     assert isinstance(before, Ruleset)
     return f"delete table {before.family} {before.table}\n"
+
+
+def _iptables(rules: Rules | None) -> Iptables | None:
+    assert rules is None or isinstance(rules, Iptables), rules
+    return rules
+
+
+def _ipvs(rules: Rules | None) -> Ipvs | None:
+    assert rules is None or isinstance(rules, Ipvs), rules
+    return rules

@@ -10,9 +10,6 @@ import json
 import os
 import resource
 import shutil
-import socket
-import struct
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -21,10 +18,22 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
-from emulab.errors import EmulabError
-from emulab.kernel import cgroups, isolate, libc, netlink, nft
+from emulab.errors import EmulabError, KernelError
+from emulab.kernel import cgroups, iptables, ipvs, isolate, libc, nft
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.state import Address, Bridge, Item, Namespace, Network, Ruleset, Veth, Vxlan
+from emulab.plan.state import (
+    Address,
+    Bridge,
+    Dummy,
+    Ipvs,
+    Item,
+    Namespace,
+    Network,
+    Ruleset,
+    Veth,
+    VirtualServer,
+    Vxlan,
+)
 
 NOBODY = 65534
 FILES_WANTED = 4096  # descriptors: a few hundred pods
@@ -58,9 +67,33 @@ def proxy_modes(found: list[Check]) -> dict[str, bool]:
     return {
         "nftables": rules,
         "iptables": states.get("iptables", False),
-        "ipvs": states.get("ipvs", False) and rules,
-        "userspace": states.get("network namespaces", False),
+        "ipvs": states.get("ipvs", False) and states.get("dummy", False) and rules,
+        "userspace": rules,
     }
+
+
+def missing_for(mode: str, scheduler: str = "rr") -> str:
+    """What this kernel lacks for a proxy mode, and how to mend it, in one line; "" when nothing. Blocks.
+
+    For a process that may make namespaces: a supervisor. `scheduler`: IPVS'. It takes a few milliseconds.
+    """
+    failed = [found for check, work in _for_mode(mode, scheduler) if (found := _try(check, work)).problem]
+    problems = " and ".join(check.problem for check in failed)
+    remedies = dict.fromkeys(check.remedy for check in failed if check.remedy not in problems)
+    return "; ".join([problems, *remedies])
+
+
+def _for_mode(mode: str, scheduler: str) -> Iterator[tuple[Check, Callable[[], object]]]:
+    if mode == "iptables":
+        yield replace(_IPTABLES, remedy=""), iptables.check  # its errors bring their own
+        return
+    try:  # all rules at once
+        _apply(_ruled(*((hook, rule) for _, hook, rule in _RULES.values())))
+    except EmulabError:
+        yield from ((check, partial(_apply, network)) for check, network in _rule_checks())
+    if mode == "ipvs":
+        yield _IPVS, partial(_ipvs, scheduler)
+        yield _DUMMY, _dummy
 
 
 # in a throwaway process
@@ -90,7 +123,7 @@ def _try_all() -> Iterator[Check]:
     yield lab
     for check, network in _networks():
         yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
-    for check, work in ((_IPVS, _ipvs), (_IPTABLES, _iptables)):
+    for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check)):
         yield _try(check, work) if not lab.problem else _untried(check)
 
 
@@ -119,9 +152,8 @@ _NAMESPACES = Check(
     True,
     "run as root, or allow user namespaces; in a container: docker run --privileged",
 )
-_IPVS = Check(
-    "ipvs", "proxy mode ipvs", False, "modprobe ip_vs, or " + _KERNEL_MODULES.format("CONFIG_IP_VS")
-)
+_DUMMY = Check("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
+_IPVS = Check("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
 _IPTABLES = Check("iptables", "proxy mode iptables", False, "apt install iptables")
 
 
@@ -153,16 +185,22 @@ def _apply(network: Network) -> None:
 
 _MAC = "02:00:00:00:00:{:02x}"
 _RULES = {
-    "connection tracking": ("stateful rules", "ct state new accept"),
-    "reject": ("Services without endpoints", "reject with tcp reset"),
-    "fib": ("NodePorts", "fib daddr type local accept"),
+    "connection tracking": ("stateful rules", "filter hook input priority 0", "ct state new accept"),
+    "reject": ("Services without endpoints", "filter hook input priority 0", "reject with tcp reset"),
+    "fib": ("NodePorts", "filter hook input priority 0", "fib daddr type local accept"),
+    "numgen": (
+        "spreading connections",
+        "nat hook prerouting priority -100",
+        "dnat ip to numgen random mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }",
+    ),
+    "dnat": ("Services", "nat hook prerouting priority -100", "dnat to 10.0.0.1"),
+    "masquerade": (
+        "pods' way out of the cluster",
+        "nat hook postrouting priority 100",
+        "masquerade fully-random",
+    ),
 }
-"""nftables expressions: check → what it is for, a rule of a filter chain that needs it."""
-
-_NAT_RULES = {
-    "numgen": ("spreading connections", "dnat ip to numgen random mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }"),
-    "dnat": ("Services", "dnat to 10.0.0.1"),
-}
+"""nftables expressions: check → what it is for, a hook and a rule there that needs it."""
 
 
 def _networks() -> Iterator[tuple[Check, Network]]:
@@ -183,51 +221,42 @@ def _networks() -> Iterator[tuple[Check, Network]]:
     for name, purpose, items, option in links:
         remedy = _KERNEL_MODULES.format(option)
         yield Check(name, purpose, True, remedy), Network(two, frozenset(items))
+    yield from _rule_checks()
+
+
+def _rule_checks() -> Iterator[tuple[Check, Network]]:
     remedy = (
         f"apt install python3-nftables; {_KERNEL_MODULES.format('CONFIG_NF_TABLES and its NFT_ options')}"
     )
-    yield (
-        Check("nftables", "Services and NAT; the binding python3-nftables", True, remedy),
-        _ruled("", "accept"),
-    )
-    for name, (purpose, rule) in _RULES.items():
-        yield Check(name, purpose, True, remedy), _ruled("filter hook input priority 0", rule)
-    for name, (purpose, rule) in _NAT_RULES.items():
-        yield Check(name, purpose, True, remedy), _ruled("nat hook prerouting priority -100", rule)
-    masquerade = Check("masquerade", "pods' way out of the cluster", True, remedy)
-    yield masquerade, _ruled("nat hook postrouting priority 100", "masquerade fully-random")
+    purpose = "Services and NAT; the binding python3-nftables"
+    yield Check("nftables", purpose, True, remedy), _ruled(("", "accept"))
+    for name, (purpose, hook, rule) in _RULES.items():
+        yield Check(name, purpose, True, remedy), _ruled((hook, rule))
 
 
-def _ruled(hook: str, rule: str) -> Network:
-    declaration = f"{{ type {hook} ; policy accept ; }}" if hook else ""
-    rules = Ruleset("ip", "probe", {"c": (declaration, rule)})
-    return Network({"a": Namespace("a")}, rulesets={("a", "ip probe"): rules})
+def _ruled(*rules: tuple[str, str]) -> Network:
+    """A namespace with rules: hook and text of each."""
+    chains = {
+        f"c{number}": (f"{{ type {hook} ; policy accept ; }}" if hook else "", rule)
+        for number, (hook, rule) in enumerate(rules)
+    }
+    return Network({"a": Namespace("a")}, rulesets={("a", "ip probe"): Ruleset("ip", "probe", chains)})
 
 
-def _ipvs() -> None:
-    """Asks generic netlink for the family, which also loads the module where that is allowed."""
-    if Path("/proc/net/ip_vs").exists():
-        return
-    get_family, family_name, control = 3, 2, 0x10
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as sock:
-        sock.settimeout(2.0)
-        payload = struct.pack("=BBH", get_family, 1, 0) + netlink.string(family_name, "IPVS")
-        sock.send(struct.pack("=IHHII", len(payload) + 16, control, netlink.NLM_F_REQUEST, 1, 0) + payload)
-        _, kind, *_rest = struct.unpack_from("=IHHII", sock.recv(1 << 16))
-    if kind == netlink.NLMSG_ERROR:
-        raise EmulabError("the kernel has no IPVS")
+def _dummy() -> None:
+    try:
+        _apply(Network({"a": Namespace("a")}, frozenset({Dummy("a", "d0", _MAC.format(5))})))
+    except KernelError:
+        raise EmulabError("the kernel has no dummy devices") from None
 
 
-def _iptables() -> None:
-    for program in ("iptables-nft", "iptables"):
-        if shutil.which(program):
-            command = [program, "-t", "nat", "-A", "PREROUTING", "-m", "statistic", "--mode", "random"]
-            command += ["--probability", "0.5", "-j", "MARK", "--set-mark", "1"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-            if done.returncode:
-                raise EmulabError((done.stderr.strip().splitlines() or ["it fails"])[0])
-            return
-    raise EmulabError("there is no iptables program")
+def _ipvs(scheduler: str = "rr") -> None:
+    """A virtual server, which also loads the modules where that is allowed."""
+    table = Ipvs({VirtualServer("tcp", ip_address("10.0.0.1"), 80, scheduler): {}})
+    try:
+        _apply(Network({"a": Namespace("a")}, rulesets={("a", "ipvs"): table}))
+    except KernelError as error:
+        raise EmulabError(error.operation) from None  # the remedy is the check's
 
 
 # in this process

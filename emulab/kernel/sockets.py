@@ -14,7 +14,7 @@ BACKLOG = 1024
 def open_listeners(
     wanted: Iterable[tuple[str, str, int]], everywhere: Container[str] = ()
 ) -> dict[str, socket.socket]:
-    """Listening sockets, non-blocking, by key (`tcp/10.0.0.10/80`).
+    """Listening sockets, non-blocking, by key (`tcp/10.0.0.10/80`, `tcp/127.0.0.1/80@node1`).
 
     `wanted` are triples of key, namespace's name (for errors) and its descriptor; the keys in `everywhere` are
     bound to all addresses of their family. All or none; raises KernelError naming the address that is in use.
@@ -35,7 +35,7 @@ def open_listeners(
 
 
 def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
-    protocol, address, port = key.split("/")
+    protocol, address, port = key.partition("@")[0].split("/")
     if everywhere:
         address = "::" if ":" in address else "0.0.0.0"
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

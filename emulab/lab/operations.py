@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from emulab.errors import EmulabError, ManifestError, UserError
-from emulab.kernel import sockets
+from emulab.errors import EmulabError, KernelError, ManifestError, UserError
+from emulab.kernel import probe, sockets
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
 from emulab.lab.observation import Observation
@@ -60,6 +60,7 @@ class Operations:
         for o in manifest.objects:
             if cluster is not None and o.kind == "Cluster":
                 check_cluster(cluster, o)
+        await self._refuse_mode(manifest.objects)
         outcome: list[list[str]] = []
 
         def work() -> None:
@@ -85,6 +86,19 @@ class Operations:
         found = [f.line(f.object.position) for f in conflicts(together.values())] if self._furnished else []
         if found:
             raise ManifestError(found)
+
+    async def _refuse_mode(self, given: Sequence[Object]) -> None:
+        """Raises KernelError when the proxy mode that is asked for can't work here."""
+        clusters = [o for o in given if o.kind == "Cluster"]
+        if self._furnished and not clusters:
+            return
+        asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
+        same = (asked.proxy_mode, asked.scheduler) == (there.proxy_mode, there.scheduler)
+        if self._furnished and same:
+            return
+        missing = await asyncio.to_thread(probe.missing_for, asked.proxy_mode, asked.scheduler)
+        if missing:
+            raise KernelError(f"proxy mode {asked.proxy_mode} can't work here: {missing}")
 
     def _furnish(self, given: Sequence[Object]) -> None:
         """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from emulab.plan.state import (
     Address,
     Bridge,
+    Dummy,
     ForwardingEntry,
     Item,
+    Link,
     Namespace,
     Neighbour,
     Network,
@@ -27,6 +29,7 @@ from emulab.plan.state import (
 
 RANKS: dict[type, int] = {
     Bridge: 0,  # masters first: a veth names its bridge when it is born
+    Dummy: 0,
     Veth: 1,
     Vxlan: 2,  # names its underlay device
     Address: 3,
@@ -69,7 +72,7 @@ def _slots(item: Item) -> tuple[tuple[object, ...], ...]:
     match item:
         case Veth():
             return (("link", item.namespace, item.name), ("link", item.peer_namespace, item.peer))
-        case Bridge() | Vxlan():
+        case Bridge() | Vxlan() | Dummy():
             return (("link", item.namespace, item.name),)
         case Route():
             return (("route", item.namespace, item.destination),)
@@ -83,7 +86,7 @@ def dead_links(removed: Iterable[Item]) -> set[tuple[str, str]]:
     """Namespace and name of every link end that goes when `removed` goes."""
     dead: set[tuple[str, str]] = set()
     for item in removed:
-        if isinstance(item, Bridge | Veth | Vxlan):
+        if isinstance(item, Link):
             dead.add((item.namespace, item.name))
         if isinstance(item, Veth):
             dead.add((item.peer_namespace, item.peer))

@@ -75,6 +75,7 @@ class Draft:
     def __init__(self) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.items: list[Item] = []
+        self.addresses: dict[str, list[IPAddress]] = {}  # by namespace, those given by `address`
         self.rulesets: dict[tuple[str, str], Rules] = {}
         self.servers: dict[str, Server] = {}
         self.places: dict[str, Place] = {}
@@ -104,6 +105,7 @@ class Draft:
         self, namespace: str, link: str, address: IPAddress, network: IPNetwork | None = None
     ) -> None:
         """An address with its network's prefix, or a host address."""
+        self.addresses.setdefault(namespace, []).append(address)
         length = network.prefixlen if network else address.max_prefixlen
         self.add(Address(namespace, link, ip_interface(f"{address}/{length}")))
 

@@ -11,6 +11,7 @@ from emulab.model.collection import Change, Delete, Objects, Put
 from emulab.model.objects import Object
 from emulab.plan import addressing as at
 from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
+from emulab.plan.proxy.health import plan_health
 from emulab.plan.proxy.intents import candidates, intents, udp_backends, viewer
 from emulab.plan.proxy.modes import Proxies
 from emulab.plan.state import (
@@ -108,17 +109,16 @@ def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster) -> list[Node]:
     nodes = [Node.of(o) for o in objects.kind("Node")]
     services = candidates(objects)
     wanted = intents(services, [viewer(o) for o in objects.kind("Node")])
-    flows = udp_backends(services)
-    proxies = Proxies(draft, cluster)
+    proxies = Proxies(draft, cluster, udp_backends(services))
     masquerade = _pod_masquerade(cluster)
     connect = NETWORK_MODES[cluster.network_mode]
     for node in nodes:
         plug_vpc(draft, node.name, node.address, cluster, FORWARDER)
         draft.place(node.name, "node", [node.address], VPC_RESOLV)
-        proxies.add(node.name, wanted[node.name])
-        draft.rules(node.name, flows)  # after the rules: what is forgotten is looked up in the new ones
-        draft.rules(node.name, masquerade)
         connect(draft, node, [n for n in nodes if n.name != node.name], cluster)
+        proxies.add(node.name, wanted[node.name])
+        draft.rules(node.name, masquerade)
+    plan_health(draft, cluster, {n.name: n.address for n in nodes}, services, wanted)
     return nodes
 
 

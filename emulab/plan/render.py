@@ -14,6 +14,7 @@ from typing import Any
 from emulab.plan.state import (
     Address,
     Bridge,
+    Dummy,
     ForwardingEntry,
     Iptables,
     Ipvs,
@@ -29,11 +30,12 @@ from emulab.plan.state import (
     World,
 )
 
-_ORDER = (Bridge, Veth, Vxlan, Address, Neighbour, ForwardingEntry, Route)
+_ORDER = (Bridge, Veth, Vxlan, Dummy, Address, Neighbour, ForwardingEntry, Route)
 _KINDS = {
     Bridge: "bridge",
     Veth: "veth",
     Vxlan: "vxlan",
+    Dummy: "dummy",
     Address: "address",
     Neighbour: "neighbour",
     ForwardingEntry: "forwarding",
@@ -138,7 +140,7 @@ def _sort_key(item: Item) -> tuple[Any, ...]:
     """Kind by kind; within a kind by name, and addresses in the order of numbers."""
     rank = _ORDER.index(type(item))
     match item:
-        case Bridge() | Veth() | Vxlan():
+        case Bridge() | Veth() | Vxlan() | Dummy():
             return (rank, item.name)
         case Route():
             net = item.destination
@@ -161,6 +163,8 @@ def _item(item: Item, name: _Names) -> str:
         case Vxlan():
             ends = f"local {item.local} port {item.port} dev {item.device}"
             return f"vxlan {item.name} mac {item.mac} mtu {item.mtu} vni {item.vni} {ends}"
+        case Dummy():
+            return f"dummy {item.name} mac {item.mac}"
         case Address():
             return f"address {item.address} dev {item.link}"
         case Neighbour():
@@ -192,11 +196,11 @@ def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[s
 
 
 def _ipvs_lines(rules: Ipvs) -> list[str]:
-    lines = []
+    lines = ["ipvs", *(f"  sysctl {key} = {value}" for key, value in rules.sysctls)]
     for server, members in rules.servers.items():
         kept = f" persistent {server.persistence}" if server.persistence else ""
-        lines.append(f"{server.protocol.upper()} {server.address}:{server.port} {server.scheduler}{kept}")
-        lines += [f"  -> {address}:{port} Masq {weight}" for (address, port), weight in members.items()]
+        lines.append(f"  {server.protocol.upper()} {server.address}:{server.port} {server.scheduler}{kept}")
+        lines += [f"    -> {address}:{port} Masq {weight}" for (address, port), weight in members.items()]
     return lines
 
 

@@ -55,6 +55,15 @@ class Vxlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Dummy:
+    """A device that is never brought up: it only holds addresses, which are local to the namespace all the same."""
+
+    namespace: str
+    name: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     namespace: str
     link: str
@@ -93,7 +102,7 @@ class Route:
     onlink: bool = False
 
 
-Link = Bridge | Veth | Vxlan
+Link = Bridge | Veth | Vxlan | Dummy
 Item = Link | Address | Neighbour | ForwardingEntry | Route
 
 
@@ -150,16 +159,21 @@ class VirtualServer:
 
 @dataclass(frozen=True, slots=True)
 class Ipvs:
-    """The IPVS table of a namespace: for each service the weights of its real servers (address, port)."""
+    """The IPVS table of a namespace: for each service the weights of its real servers (address, port).
+
+    `sysctls` are IPVS' own, which are there once its module is loaded.
+    """
 
     servers: Mapping[VirtualServer, Mapping[tuple[IPAddress, int], int]]
+    sysctls: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UdpBackends:
     """Who serves UDP behind each translated address and port (address "" for node ports on any address).
 
-    Flows to anybody else are forgotten when this changes, as no rule is ever asked about a flow that goes on.
+    Whoever serves is an address, or `ADDRESS:PORT` where no other port will do. Flows to anybody else are forgotten
+    when this changes, as no rule is ever asked about a flow that goes on.
     """
 
     frontends: Mapping[tuple[str, int], frozenset[str]]
@@ -185,12 +199,13 @@ class Network:
 class Server:
     """A server that must run: its process is in `namespace` ("" for one that only accepts).
 
-    `listen` names every listening socket (`tcp/10.0.0.10/80`) and the namespace in which it is opened. Those of
-    `everywhere` are bound to all addresses there, loopback included; the one in their name says whose they are.
+    `listen` names every listening socket (`tcp/10.0.0.10/80`, with `@node1` behind where several places have the
+    address) and the namespace in which it is opened. Those of `everywhere` are bound to all addresses there,
+    loopback included; the one in their name says whose they are.
     """
 
     name: str
-    kind: str  # dns | l4 | ingress | echo
+    kind: str  # dns | l4 | ingress | echo | kube-proxy
     namespace: str
     config: Mapping[str, Any]
     listen: Mapping[str, str]

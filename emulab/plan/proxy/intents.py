@@ -70,6 +70,7 @@ class Intent:
     cluster: tuple[Backend, ...]  # for the policy Cluster
     local: tuple[Backend, ...]  # for the policy Local
     has_any: bool  # whether anybody in the cluster serves it
+    health_check_port: int = 0  # the Service's healthCheckNodePort, 0 for none
 
     @property
     def protocol(self) -> str:
@@ -225,6 +226,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         cluster=cluster,
         local=local,
         has_any=has_any,
+        health_check_port=service.health_check_node_port,
     )
 
 

@@ -6,22 +6,28 @@ from collections.abc import Callable, Sequence
 
 from emulab.model.clusters import Cluster
 from emulab.plan.draft import Draft
-from emulab.plan.proxy import nftables
+from emulab.plan.proxy import iptables, ipvs, nftables, userspace
 from emulab.plan.proxy.intents import Intent
-from emulab.plan.state import Rules
+from emulab.plan.state import Rules, UdpBackends
 
 
 class Proxies:
     """Plans the proxies of all nodes. Nodes whose intents are the same share their rules."""
 
-    def __init__(self, draft: Draft, cluster: Cluster) -> None:
+    def __init__(self, draft: Draft, cluster: Cluster, flows: UdpBackends) -> None:
+        """`flows`: who may go on to have UDP flows, in modes that send straight to endpoints."""
         self._draft = draft
         self._cluster = cluster
+        self._flows = flows
+        self._own_flows: dict[str, UdpBackends] = {}
         self._shared: dict[int, Rules] = {}
+        self._portals: dict[int, userspace.Portals] = {}
 
     def add(self, node: str, intents: Sequence[Intent]) -> None:
         """What the cluster's mode needs on a node with these intents."""
         PROXY_MODES[self._cluster.proxy_mode](self, node, intents)
+        # After the rules: what is forgotten is looked up in the new ones.
+        self._draft.rules(node, self._own_flows.get(node, self._flows))
 
     def rules(
         self, node: str, intents: Sequence[Intent], make: Callable[[Sequence[Intent], Cluster], Rules]
@@ -32,6 +38,38 @@ class Proxies:
             known = self._shared[id(intents)] = make(intents, self._cluster)
         self._draft.rules(node, known)
 
+    def virtual_servers(self, node: str, intents: Sequence[Intent]) -> None:
+        """IPVS on a node, with the device and the rules that it needs."""
+        addresses = self._draft.addresses[node]
+        self._draft.add(*ipvs.items(node, intents, addresses))
+        self._draft.rules(node, ipvs.rules(intents, self._cluster, addresses))
+        self._draft.rules(node, ipvs.table(intents, self._cluster, addresses))
+
+    def process(self, node: str, intents: Sequence[Intent]) -> None:
+        """A process that stands in for the Services on a node, and the rules that lead to it."""
+        portals = self._portals.get(id(intents))
+        if portals is None:
+            portals = self._portals[id(intents)] = userspace.portals(intents)
+        address = self._draft.places[node].addresses[0]
+        self._draft.rules(node, userspace.rules(intents, portals, address, self._cluster))
+        own = userspace.server(node, intents, portals, address)
+        self._draft.servers[own.name] = own
+        self._own_flows[node] = userspace.udp_flows(intents, portals, address)
+
+
+    def chains(self, node: str, intents: Sequence[Intent]) -> None:
+        """iptables on a node. Its address is in the rules only where source ranges are."""
+        address = self._draft.places[node].addresses[0]
+        checks = {(i.namespace, i.name): i.health_check_port for i in intents if i.health_check_port}
+
+        def make(given: Sequence[Intent], cluster: Cluster) -> Rules:
+            return iptables.rules(given, cluster, address, checks)
+
+        if any(i.source_ranges for i in intents):
+            self._draft.rules(node, make(intents, self._cluster))
+        else:
+            self.rules(node, intents, make)
+
 
 def _nftables(proxies: Proxies, node: str, intents: Sequence[Intent]) -> None:
     proxies.rules(node, intents, nftables.rules)
@@ -39,4 +77,7 @@ def _nftables(proxies: Proxies, node: str, intents: Sequence[Intent]) -> None:
 
 PROXY_MODES: dict[str, Callable[[Proxies, str, Sequence[Intent]], None]] = {
     "nftables": _nftables,
+    "iptables": Proxies.chains,
+    "ipvs": Proxies.virtual_servers,
+    "userspace": Proxies.process,
 }

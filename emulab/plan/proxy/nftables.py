@@ -19,8 +19,7 @@ The chains, P being the protocol, N and M numbers of endpoints:
 
 kube-proxy's own tables have a chain for each Service and endpoint. This form behaves the same and loads in a tenth of
 the time; Services with session affinity alone have chains of their own here (`affinity`), as they need a set of
-clients for each endpoint. Differing from kube-proxy, refusals of what the node itself sends come after translation,
-so that its traffic to a Local Service's external address finds an endpoint elsewhere, as in iptables mode.
+clients for each endpoint. The checks are in `filters`.
 """
 
 from __future__ import annotations
@@ -29,22 +28,20 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from emulab.model.clusters import Cluster
-from emulab.plan.proxy import affinity
+from emulab.plan.proxy import affinity, filters
+from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.state import Collection, Ruleset
 
-TABLE = "kube-proxy"
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 SET_MARK = f"meta mark set meta mark or {MARK}"
-LOCAL_DESTINATION = "fib daddr type local ip daddr != 127.0.0.0/8"
-"""Node ports are open on the node's addresses, but not on loopback (--nodeport-addresses in this mode)."""
-
-_SERVICE = "ip daddr . meta l4proto . th dport"
-_PORT = "meta l4proto . th dport"
-_FIREWALL = f"{_SERVICE} . ip saddr"
-
-Chains = dict[str, tuple[str, ...]]
-Elements = dict[str, str]
+MASQUERADE = (
+    "{ type nat hook postrouting priority 100 ; policy accept ; }",
+    f"meta mark & {MARK} != {MARK} ip saddr . ip daddr != @hairpin-connections return",
+    "meta mark set meta mark & 0xffffbfff",
+    "masquerade fully-random",
+)
+"""The chain that does what is marked, and hairpins."""
 
 
 def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
@@ -75,18 +72,15 @@ class _Tables:
     def __init__(self, cluster: Cluster) -> None:
         self._pods = pods_set(cluster)
         self.chains: Chains = {}
-        self._verdicts: dict[str, Elements] = {
-            name: {}
-            for name in ("service-ips", "service-nodeports", "no-endpoint-services", "no-endpoint-nodeports")
-        }
+        self._verdicts: dict[str, Elements] = {"service-ips": {}, "service-nodeports": {}}
         self._sets: dict[str, Elements] = {"cluster-ips": {}, "hairpin-connections": {}}
-        self._firewalled: Elements = {}
-        self._allowed: Elements = {}
+        self._filters = filters.Filters()
         self._maps: dict[str, tuple[Group, Elements]] = {}
         self._clients: dict[str, Collection] = {}
 
     def add(self, one: Intent) -> None:
         """Everything for one Service port."""
+        self._filters.add(one)
         if one.affinity and one.reachable:
             chains, sets = affinity.chains(one, self._pods)
             self.chains |= chains
@@ -102,16 +96,12 @@ class _Tables:
                 self._external(
                     one, "service-ips", f"{address} . {one.protocol} . {one.port.port}", str(address)
                 )
-        for address in one.balancer_ips:
-            if address.version == 4 and one.source_ranges:
-                self._firewall(one, str(address))
         if one.node_port:
             self._external(one, "service-nodeports", f"{one.protocol} . {one.node_port}", "")
 
     def _internal(self, one: Intent, address: str) -> None:
         key = f"{address} . {one.protocol} . {one.port.port}"
-        if one.internal_verdict:
-            self._verdicts["no-endpoint-services"][key] = verdict(one.internal_verdict)
+        if not one.internal:
             return
         if one.affinity:
             self._verdicts["service-ips"][key] = f"goto {affinity.entry('cluster', one)}"
@@ -123,9 +113,6 @@ class _Tables:
 
     def _external(self, one: Intent, table: str, key: str, address: str) -> None:
         """An external address, or with address "" a node port."""
-        if one.external_verdict:
-            missing = "no-endpoint-services" if address else "no-endpoint-nodeports"
-            self._verdicts[missing][key] = verdict(one.external_verdict)
         if not one.external and not (one.external_local and one.cluster):
             return
         if one.affinity:
@@ -181,25 +168,15 @@ class _Tables:
             elements[f"{key} . {i}"] = f"{b.address} . {b.port}"
         return group
 
-    def _firewall(self, one: Intent, address: str) -> None:
-        key = f"{address} . {one.protocol} . {one.port.port}"
-        self._firewalled[key] = ""
-        for network in one.source_ranges:
-            if network.version == 4:
-                self._allowed[f"{key} . {network}"] = ""
-
     def collections(self) -> dict[str, Collection]:
         """All maps and sets, filled."""
-        found: dict[str, Collection] = {}
+        found = self._filters.collections()
         for name, elements in self._verdicts.items():
-            key = _PORT if name.endswith("nodeports") else _SERVICE
+            key = PORT if name.endswith("nodeports") else SERVICE
             found[name] = Collection("map", f"typeof {key} : verdict ;", elements)
         found["cluster-ips"] = Collection("set", "typeof ip daddr ;", self._sets["cluster-ips"])
         pair = "typeof ip saddr . ip daddr ;"
         found["hairpin-connections"] = Collection("set", pair, self._sets["hairpin-connections"])
-        found["firewalled"] = Collection("set", f"typeof {_SERVICE} ;", self._firewalled)
-        interval = f"typeof {_FIREWALL} ; flags interval ;"
-        found["firewall-allowed"] = Collection("set", interval, _merged(self._allowed))
         for name, (group, elements) in sorted(self._maps.items()):
             key = _map_key(name, group)
             target = f"ip daddr . {group.protocol} dport"
@@ -212,31 +189,6 @@ def _names(one: Intent, address: str) -> tuple[str, str, str]:
     if address:
         return "", "", f"{address} . {one.port.port}"
     return "nodeport", "nodeport-", str(one.node_port)
-
-
-def _merged(allowed: Elements) -> Elements:
-    """The same without ranges that lie inside others of the same key: an interval set refuses what overlaps."""
-    from ipaddress import collapse_addresses, ip_network
-
-    ranges: dict[str, list[str]] = {}
-    for element in allowed:
-        key, _, network = element.rpartition(" . ")
-        ranges.setdefault(key, []).append(network)
-    return {
-        f"{key} . {network}": ""
-        for key, networks in ranges.items()
-        for network in collapse_addresses(ip_network(n) for n in networks)  # type: ignore[type-var]
-    }
-
-
-def verdict(word: str) -> str:
-    """The verdict for traffic that nobody serves."""
-    return "goto refuse" if word == "reject" else word
-
-
-def pods_set(cluster: Cluster) -> str:
-    """The pods' networks as an anonymous set."""
-    return "{ " + ", ".join(str(c) for c in cluster.pod_cidrs if c.version == 4) + " }"
 
 
 def _choice(group: Group) -> str:
@@ -255,18 +207,8 @@ def _pick(kind: str, group: Group) -> str:
 
 def _base_chains(cluster: Cluster) -> Chains:
     services = ", ".join(str(c) for c in cluster.service_cidrs if c.version == 4)
-    # kube-proxy's priorities: checks right before the destination is translated, or right after.
-    before, after = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"
-    check, firewall = "ct state new jump no-endpoint-check", "ct state new jump firewall-check"
-    invalid = "ct state new jump cluster-ips-check"
     return {
-        "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
-        "firewall-check": ("", f"{_SERVICE} @firewalled {_FIREWALL} != @firewall-allowed drop"),
-        "no-endpoint-check": (
-            "",
-            f"{_SERVICE} vmap @no-endpoint-services",
-            f"{LOCAL_DESTINATION} {_PORT} vmap @no-endpoint-nodeports",
-        ),
+        **filters.chains(["ct state new jump cluster-ips-check"]),
         "cluster-ips-check": (
             "",
             "ip daddr @cluster-ips goto refuse",
@@ -274,20 +216,10 @@ def _base_chains(cluster: Cluster) -> Chains:
         ),
         "services": (
             "",
-            f"{_SERVICE} vmap @service-ips",
-            f"{LOCAL_DESTINATION} {_PORT} vmap @service-nodeports",
+            f"{SERVICE} vmap @service-ips",
+            f"{LOCAL_DESTINATION} {PORT} vmap @service-nodeports",
         ),
-        "filter-prerouting": (f"{{ type filter hook prerouting {before} }}", firewall),
-        "filter-input": (f"{{ type filter hook input {before} }}", check),
-        "filter-forward": (f"{{ type filter hook forward {before} }}", check, invalid),
-        "filter-output": (f"{{ type filter hook output {before} }}", firewall),
-        "filter-output-after-dnat": (f"{{ type filter hook output {after} }}", check, invalid),
         "nat-prerouting": ("{ type nat hook prerouting priority -100 ; policy accept ; }", "jump services"),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", "jump services"),
-        "nat-postrouting": (
-            "{ type nat hook postrouting priority 100 ; policy accept ; }",
-            f"meta mark & {MARK} != {MARK} ip saddr . ip daddr != @hairpin-connections return",
-            "meta mark set meta mark & 0xffffbfff",
-            "masquerade fully-random",
-        ),
+        "nat-postrouting": MASQUERADE,
     }

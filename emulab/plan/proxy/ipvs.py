@@ -1,0 +1,178 @@
+"""kube-proxy's ipvs mode: the kernel's IPVS picks endpoints, a device has the addresses, nftables does the rest. Pure.
+
+Every address of a Service is on the device `kube-ipvs0`, so that packets to it are for the node itself. A packet's way
+(netfilter/ipvs/ip_vs_core.c says where IPVS stands, at 99 of input and -98 of output):
+
+    prerouting, output      firewall-check: loadBalancerSourceRanges
+                            services: marks what must be masqueraded
+    input, output           no-endpoint-check: what nobody serves is refused, or dropped by a Local policy
+    input                   virtual-servers-check: ports of these addresses that no Service has are refused
+    input, output (IPVS)    picks a real server by the scheduler, translates, and sends the packet out
+    postrouting             masquerades what is marked, and hairpins: a pod that reached itself
+    forward (IPVS)          translates the answer back
+
+kube-proxy has iptables and ipsets for these rules; what they do is the same. IPVS knows nothing of who asks, hence this
+mode's peculiarities: with the policy Local and an endpoint on the node, pods are no exception and stay there; without
+one, they and the node itself reach all endpoints (kubernetes/kubernetes#97081), and others' packets are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+from typing import NamedTuple
+
+from emulab.model.clusters import Cluster
+from emulab.plan.draft import mac
+from emulab.plan.proxy import filters
+from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
+from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.nftables import MASQUERADE, SET_MARK
+from emulab.plan.state import Address, Collection, Dummy, IPAddress, Ipvs, Item, Ruleset, VirtualServer
+
+DEVICE = "kube-ipvs0"
+
+SYSCTLS = (
+    ("net/ipv4/vs/conntrack", "1"),  # what IPVS translates is masqueraded by conntrack
+    ("net/ipv4/vs/expire_nodest_conn", "1"),  # a flow whose server is gone finds another one
+    ("net/ipv4/vs/expire_quiescent_template", "1"),  # so does a client of sessionAffinity
+)
+"""conn_reuse_mode is left alone, as kube-proxy does it since Linux 5.9."""
+
+STRICT_ARP = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2"))
+"""ARP is not answered for addresses of the device."""
+
+
+class Frontend(NamedTuple):
+    """An address and port at which a Service port is reached."""
+
+    address: IPAddress
+    port: int
+    use: str  # cluster | external | local: whose traffic is masqueraded
+    backends: tuple[Backend, ...]
+
+
+def table(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
+    """IPVS of the node with these addresses."""
+    servers: dict[VirtualServer, dict[tuple[IPAddress, int], int]] = {}
+    for one in intents:
+        for f in _frontends(one, addresses):
+            server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
+            servers[server] = {b.target: 1 for b in f.backends if b.address.version == 4}
+    return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp else ()))
+
+
+def items(node: str, intents: Iterable[Intent], addresses: Sequence[IPAddress]) -> Iterator[Item]:
+    """The device with the addresses of Services. One that another device of the node has stays there."""
+    yield Dummy(node, DEVICE, mac(node, DEVICE))
+    found = {f.address: None for one in intents for f in _service_frontends(one)}
+    yield from (Address(node, DEVICE, ip_interface(a)) for a in found if a not in addresses)
+
+
+def rules(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ruleset:
+    """The table `ip kube-proxy` of the node with these addresses."""
+    checks = filters.Filters()
+    found: dict[str, Elements] = {name: {} for name in _KEYS}
+    for one in intents:
+        checks.add(_open_to_node(one, addresses))
+        _add(found, one)
+    collections = checks.collections()
+    for name, elements in found.items():
+        kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
+        collections[name] = Collection(kind, f"typeof {_KEYS[name]}{value} ;", elements)
+    return Ruleset("ip", TABLE, _chains(pods_set(cluster)), collections)
+
+
+def _add(found: dict[str, Elements], one: Intent) -> None:
+    """Everything for one Service port but the checks."""
+    shortcut = one.external_local and one.external_verdict == "drop" and one.cluster
+    for b in one.reachable:
+        found["hairpin-connections"][f"{b.address} . {b.address}"] = ""
+    for f in _service_frontends(one):
+        key = f"{f.address} . {one.protocol} . {f.port}"
+        found["virtual-ips"][str(f.address)] = found["virtual-servers"][key] = ""
+        found["service-ips"][key] = f"goto mark-{f.use}"
+        if shortcut and f.use == "local":
+            found["shortcuts"][key] = ""
+    if one.node_port:
+        key = f"{one.protocol} . {one.node_port}"
+        found["service-nodeports"][key] = f"goto mark-{'local' if one.external_local else 'external'}"
+        if shortcut:
+            found["shortcut-nodeports"][key] = ""
+
+
+_KEYS = {
+    "service-ips": SERVICE,
+    "service-nodeports": PORT,
+    "virtual-ips": "ip daddr",
+    "virtual-servers": SERVICE,
+    "shortcuts": SERVICE,
+    "shortcut-nodeports": PORT,
+    "hairpin-connections": "ip saddr . ip daddr",
+}
+
+
+def _service_frontends(one: Intent) -> Iterator[Frontend]:
+    """A Service port's own addresses."""
+    use, outside = (
+        ("local", one.external or one.cluster) if one.external_local else ("external", one.external)
+    )
+    for address in one.cluster_ips:
+        if address.version == 4:
+            yield Frontend(address, one.port.port, "cluster", one.internal)
+    for address in one.outside_ips:
+        if address.version == 4:
+            yield Frontend(address, one.port.port, use, outside)
+
+
+def _frontends(one: Intent, addresses: Sequence[IPAddress]) -> Iterator[Frontend]:
+    """Those, and the node port on the node's addresses."""
+    yield from _service_frontends(one)
+    if one.node_port:
+        outside = one.external or (one.cluster if one.external_local else ())
+        for address in addresses:
+            if address.version == 4:
+                yield Frontend(address, one.node_port, "", outside)
+
+
+def _open_to_node(one: Intent, addresses: Sequence[IPAddress]) -> Intent:
+    """Source ranges that hold the node let it in by the source that its packets have: a balancer's address itself."""
+    if not any(a in r for a in addresses for r in one.source_ranges if a.version == r.version):
+        return one
+    return replace(one, source_ranges=(*one.source_ranges, *(ip_network(a) for a in one.balancer_ips)))
+
+
+def _chains(pods: str) -> Chains:
+    found = filters.chains()
+    # IPVS takes what the node sends before anything could look at it translated.
+    del found["filter-output-after-dnat"]
+    found["filter-output"] += ("ct state new jump no-endpoint-check",)
+    found["filter-input"] += ("ct state new jump virtual-servers-check",)
+    declaration, *verdicts = found["no-endpoint-check"]
+    inside = [
+        f"{source} {target} return"
+        for source in (f"ip saddr {pods}", "fib saddr type local")
+        for target in (f"{SERVICE} @shortcuts", f"{LOCAL_DESTINATION} {PORT} @shortcut-nodeports")
+    ]
+    dstnat = "priority -100 ; policy accept ;"
+    return {
+        **found,
+        "no-endpoint-check": (declaration, *inside, *verdicts),
+        "virtual-servers-check": (
+            "",
+            f"{SERVICE} @virtual-servers return",
+            "ip daddr @virtual-ips goto refuse",
+        ),
+        "mark-cluster": ("", f"ip saddr != {pods} {SET_MARK}"),
+        "mark-external": ("", SET_MARK),
+        "mark-local": ("", f"fib saddr type local {SET_MARK}"),
+        "services": (
+            "",
+            f"{SERVICE} vmap @service-ips",
+            f"{LOCAL_DESTINATION} {PORT} vmap @service-nodeports",
+        ),
+        "nat-prerouting": (f"{{ type nat hook prerouting {dstnat} }}", "jump services"),
+        "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
+        "nat-postrouting": MASQUERADE,
+    }
