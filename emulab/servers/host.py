@@ -111,7 +111,7 @@ class _Host:
                 sockets, self._waiting = self._waiting, {}
                 await self._server.configure(config, sockets)
             case "status":
-                return self._server.status()
+                return {**self._server.status(), "recording": self._records.wanted}
             case "record":
                 self._records.record(command["recorders"])
             case "records":
