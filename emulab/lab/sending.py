@@ -112,7 +112,7 @@ def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, i
     except ssl.SSLError as error:
         outcome.error, outcome.reason = "tls", _words(error)
     except (http.client.HTTPException, ValueError) as error:
-        outcome.error, outcome.reason = "protocol", f"no HTTP answer: {error or type(error).__name__}"
+        outcome.error, outcome.reason = "protocol", f"no whole HTTP answer: {error or type(error).__name__}"
     except OSError as error:
         outcome.error, outcome.errno = doing, error.errno or 0
         outcome.reason = os.strerror(error.errno) if error.errno else str(error)
@@ -153,6 +153,8 @@ def _http(request: Request, outcome: _Outcome) -> None:
     response = connection.getresponse()
     while piece := response.read(_PIECE):
         outcome.size += len(piece)
+    if response.length:
+        raise ValueError(f"it ended {response.length} bytes before its end")
     outcome.status = response.status
     connection.close()
 

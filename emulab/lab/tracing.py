@@ -20,6 +20,7 @@ from emulab.lab.sending import Request, send
 from emulab.lab.stub import ResolverConfig, resolve
 from emulab.observe.events import Recording, Sending
 from emulab.observe.path import Path
+from emulab.observe.sightings import Sightings
 from emulab.observe.story import tell
 from emulab.observe.target import parse
 
@@ -42,18 +43,18 @@ async def trace(
     A request that fails is a result, see `Path.failure`. `pcap` is written, with comments, when the request is
     through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
     """
-    asked = _Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
-    recording = await asyncio.to_thread(asked.record, pcap is not None)
-    path = tell(recording, every_packet)
+    asked = Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
+    recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
+    path = tell(recording, every_packet, sightings)
     if pcap is not None:
-        from emulab.observe.pcapng import comments_of, write
+        from emulab.observe.pcapng import comments_of, own_frames, write
 
         with pcap.open("wb") as file:
-            write(file, recording.frames, comments_of(path))
+            write(file, recording.frames, comments_of(path), own_frames(path, recording.frames))
     return path
 
 
-class _Asked:
+class Asked:
     """One request to trace. Blocking, for a thread."""
 
     def __init__(
@@ -77,8 +78,8 @@ class _Asked:
         self._verify = verify
         self._name_ports: list[int] = []
 
-    def record(self, whole: bool) -> Recording:
-        """All evidence of the request. Raises UserError."""
+    def record(self, whole: bool = False) -> tuple[Recording, Sightings]:
+        """All evidence of the request, and the packets in it; `whole`: frames uncut. Raises UserError."""
         with LabClient(self._folder) as client:
             files = client.request("resolver-files", **self._where)
             kind = socket.SOCK_DGRAM if self._target.protocol == "udp" else socket.SOCK_STREAM
