@@ -44,7 +44,11 @@ async def trace(
     through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
     """
     asked = Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
-    recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
+    try:
+        recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
+    except asyncio.CancelledError:
+        asked.abandon()  # the thread would wait for its answer, and whoever pressed Ctrl-C for the thread
+        raise
     path = tell(recording, every_packet, sightings)
     if pcap is not None:
         from emulab.observe.pcapng import comments_of, own_frames, write
@@ -77,6 +81,14 @@ class Asked:
         self._timeout = timeout
         self._verify = verify
         self._name_ports: list[int] = []
+        self._request: Request | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Lets `record` end soon, in whatever way. For another thread."""
+        self._abandoned = True
+        if self._request is not None:
+            self._request.abandon()
 
     def record(self, whole: bool = False) -> tuple[Recording, Sightings]:
         """All evidence of the request, and the packets in it; `whole`: frames uncut. Raises UserError."""
@@ -94,6 +106,8 @@ class Asked:
                 )
                 try:
                     sending = self._send(sock, windows, ResolverConfig.parse(*files))
+                    if self._abandoned:
+                        raise UserError("the trace was given up")
                     windows.settle()
                     return complete(windows, sending)
                 finally:
@@ -112,6 +126,7 @@ class Asked:
             timeout=self._timeout,
             verify=self._verify,
         )
+        self._request = request
         return send(request, self._name_ports)
 
     def _socket(self, kind: int) -> socket.socket:
@@ -127,4 +142,6 @@ class Asked:
         sock = self._socket(kind)
         sock.setblocking(False)
         self._name_ports.append(sock.getsockname()[1])
+        if self._abandoned:
+            raise UserError("the trace was given up")
         return sock
