@@ -18,6 +18,7 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
 
 PR_SET_PDEATHSIG = 1
+_M_ARENA_MAX = -8  # malloc.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,3 +49,11 @@ def mount(source: str, target: str, filesystem: str = "", flags: int = 0) -> Non
 def die_with_parent(signal: int) -> None:
     """The calling process gets `signal` when its parent ends (prctl PR_SET_PDEATHSIG)."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def share_one_heap() -> None:
+    """All threads allocate from one heap (mallopt M_ARENA_MAX).
+
+    glibc gives each thread one of its own, and what short-lived ones leave there stays with the process.
+    """
+    _libc.mallopt(_M_ARENA_MAX, 1)

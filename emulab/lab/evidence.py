@@ -7,9 +7,11 @@ for the places and addresses that it came by, until nothing new turns up.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from emulab.errors import EmulabError
@@ -31,6 +33,7 @@ from emulab.observe.events import (
     Translation,
 )
 from emulab.observe.needs import Needs, needs
+from emulab.observe.sightings import Sightings
 
 _QUIET = 0.010  # seconds without a packet after which a request is over
 _LONGEST = 0.2  # seconds after which it is over though others go on
@@ -58,6 +61,10 @@ class Windows:
             rings.Ring(socket.socket(fileno=fd), tap["ring"])
             for fd, tap in zip(taps, self._taps, strict=True)
         ]
+        self._lost = self._make_room()
+        self._settling = threading.Event()
+        self._emptying = threading.Thread(target=self._empty, name="taps", daemon=True)
+        self._emptying.start()
         self._drops = drops.DropReader(rest[len(marked) :], opened["drops"]) if opened["drops"] else None
         self._queries: dict[tuple[str, int], socket.socket] = {}
         self._rules: list[RuleTrace] = []
@@ -68,10 +75,13 @@ class Windows:
 
     def settle(self) -> None:
         """Waits until the last packets of the request have come to rest."""
+        self._stop_emptying()
         end = time.monotonic() + _LONGEST
         before, since = -1, time.monotonic()
         while (now := time.monotonic()) < end:
             self._read_rules()
+            for ring in self.rings:
+                ring.make_room()
             count = sum(ring.count() for ring in self.rings)
             if count != before:
                 before, since = count, now
@@ -80,6 +90,22 @@ class Windows:
             time.sleep(_LOOK)
         rings.stop_all(self.rings)
         self._read_rules()
+
+    def _make_room(self) -> list[int]:
+        """Empties rings that the traffic before the request has filled; how many frames each has lost by then."""
+        for ring in self.rings:
+            ring.make_room()
+        return [ring.lost() for ring in self.rings]
+
+    def _empty(self) -> None:
+        """Keeps room in the rings while the request is on its way: others' traffic may fill one in 20 ms."""
+        while not self._settling.wait(_LOOK):
+            for ring in self.rings:
+                ring.make_room()
+
+    def _stop_emptying(self) -> None:
+        self._settling.set()
+        self._emptying.join()
 
     def _read_rules(self) -> None:
         for place, sock in self._marked:
@@ -95,9 +121,10 @@ class Windows:
         return {int(index): name for index, name in tap["interfaces"].items()}
 
     def taps(self) -> list[Tap]:
+        losses = [ring.lost() - before for ring, before in zip(self.rings, self._lost, strict=True)]
         return [
-            Tap(t["place"], t["kind"], tuple(t["addresses"]), self.interfaces(t["place"]), ring.lost())
-            for t, ring in zip(self._taps, self.rings, strict=True)
+            Tap(t["place"], t["kind"], tuple(t["addresses"]), self.interfaces(t["place"]), lost)
+            for t, lost in zip(self._taps, losses, strict=True)
         ]
 
     def frames(self) -> list[Frame]:
@@ -109,7 +136,7 @@ class Windows:
                 Frame(at, place, names.get(index) or f"if{index}", outgoing, length, data)
                 for at, index, outgoing, length, data in ring.frames()
             )
-        found.sort(key=lambda f: f.time)
+        found.sort(key=attrgetter("time"))
         return found
 
     def rules(self) -> list[RuleTrace]:
@@ -140,6 +167,7 @@ class Windows:
 
     def close(self) -> None:
         """Lets go of everything. Whoever closes the last of a tap's descriptors waits for the kernel."""
+        self._stop_emptying()
         for sock in (*self._queries.values(), *(sock for _, sock in self._marked)):
             sock.close()
         if self._drops:
@@ -147,8 +175,8 @@ class Windows:
         rings.close_all(self.rings)
 
 
-def complete(windows: Windows, sending: Sending) -> Recording:
-    """The recording of a request that has come to rest."""
+def complete(windows: Windows, sending: Sending) -> tuple[Recording, Sightings]:
+    """The recording of a request that has come to rest, and the packets among its frames."""
     recording = Recording(
         sending=sending,
         taps=windows.taps(),
@@ -158,15 +186,16 @@ def complete(windows: Windows, sending: Sending) -> Recording:
         rules=windows.rules(),
         untold=sorted(windows.lost_rules),
     )
+    sightings = Sightings(recording.frames)
     known = Needs()
     for _ in range(_ROUNDS):
-        wanted = needs(recording)
+        wanted = needs(recording, sightings)
         fresh = wanted.without(known)
         if not fresh:
             break
         known = known.plus(fresh)
         recording = _answered(windows, recording, fresh)
-    return recording
+    return recording, sightings
 
 
 def _answered(windows: Windows, recording: Recording, wanted: Needs) -> Recording:

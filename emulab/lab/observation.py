@@ -21,16 +21,15 @@ from emulab.lab.serverhosts import Recording
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import find_place
 from emulab.observe import drops, filters, netfilter, rings
-from emulab.plan.addressing import INTERNET
 from emulab.plan.difference import ruleset_script
 from emulab.plan.draft import FABRIC
 from emulab.plan.owners import owners
 from emulab.plan.state import Address, Place, Ruleset, World
-from emulab.plan.tracing import TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
+from emulab.plan.tracing import TRACE_TABLE, TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
 
 SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
-PLACE_RING, POD_RINGS = 2 << 20, 64 << 20  # bytes: each place's, all pods' together
-_POD_RING = (128 << 10, 1 << 20)  # at least, at most
+PLACE_RING, POD_RINGS = 4 << 20, 64 << 20  # bytes: each place's, all pods' together
+_POD_RING = (128 << 10, 2 << 20)  # at least, at most
 
 _numbers = itertools.count(1)
 
@@ -75,7 +74,7 @@ class Observation:
             )
             for w in watched
         ]
-        marked = [w for w in watched if w.place.kind in TRACED_KINDS]
+        marked = await asyncio.to_thread(self._ruled, watched)
         protocol = str(arguments["protocol"])
         opened: list[socket.socket] = []
         try:
@@ -130,6 +129,13 @@ class Observation:
             "marked": [w.place.name for w in marked],
         }
 
+    def _ruled(self, watched: Sequence[_Watched]) -> list[_Watched]:
+        """Where there are rules to look at: emulab's own, and whatever somebody put elsewhere. Blocks."""
+        others = [w for w in watched if w.place.kind not in TRACED_KINDS]
+        jobs = [(self._around.handles[w.namespace].fd, _has_tables) for w in others]
+        found = {w.namespace for w, ruled in zip(others, netns.inside_each(jobs), strict=True) if ruled}
+        return [w for w in watched if w.place.kind in TRACED_KINDS or w.namespace in found]
+
     async def _record(self) -> None:
         self._recording = await self._around.servers.record()
 
@@ -160,7 +166,7 @@ class Observation:
             return []
         places = namespace_places(self._world)
         namespaces = {name: s.namespace for name, s in self._world.servers.items()}
-        addresses = {str(a): p.name for p in self._world.places.values() for a in p.addresses}
+        addresses = {str(a): places[p.namespace] for p in self._world.places.values() for a in p.addresses}
         found = await self._around.servers.records(self._recording)
         for record in found:
             # The stand-ins are in many places, and say where by the address that was asked.
@@ -209,7 +215,16 @@ class Observation:
         marked, self._marked = self._marked, {}
         for nft in marked.values():
             with suppress(EmulabError):  # the table was never made, or its namespace has gone
-                nft.run(f"delete table ip emulab-trace-{self._number}\n")
+                nft.run(f"delete table ip {TRACE_TABLE}{self._number}\n")
+
+
+def _has_tables() -> bool:
+    """Whether the calling thread's namespace has nftables rules that no trace made."""
+    try:
+        with netfilter.open_socket() as sock:
+            return any(not name.startswith(TRACE_TABLE) for name in netfilter.tables(sock))
+    except KernelError:
+        return False
 
 
 def _watched(world: World) -> list[_Watched]:
@@ -228,13 +243,11 @@ def _watched(world: World) -> list[_Watched]:
 def _ports(place: Place, source: Place, ports: list[int]) -> list[int] | None:
     """The ports that are looked at in a place; None: all.
 
-    A client's own port is its packets' mark as long as nobody translates it: at home, and at the router when it
-    comes from the internet. Name servers speak of names alone.
+    A client's own port is its packets' mark at home. Elsewhere they may have another one, and so have those that
+    proxies send for it, which may come astray anywhere. Name servers speak of names alone.
     """
     if place.kind in ("dns", "resolver"):
         return []
     if source.kind == "client" and place.name == source.name:
-        return ports
-    if source.kind == "client" and place.kind == "router" and source.addresses[0] in INTERNET:
         return ports
     return None

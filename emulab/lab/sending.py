@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ from emulab.observe.target import Target
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _PIECE = 1 << 16
+_PATIENCE = (
+    0.2  # seconds between looks whether anybody still waits; shutdown(2) doesn't wake who waits for UDP
+)
 
 
 @dataclass(slots=True)
@@ -39,6 +43,14 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 5.0
     verify: bool = True
+    abandoned: bool = False  # nobody waits for the answer any more
+
+    def abandon(self) -> None:
+        """Lets `send` end soon. For another thread."""
+        self.abandoned = True
+        if self.target.protocol != "udp":
+            with suppress(OSError):  # it has ended already
+                self.sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(slots=True)
@@ -112,7 +124,7 @@ def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, i
     except ssl.SSLError as error:
         outcome.error, outcome.reason = "tls", _words(error)
     except (http.client.HTTPException, ValueError) as error:
-        outcome.error, outcome.reason = "protocol", f"no HTTP answer: {error or type(error).__name__}"
+        outcome.error, outcome.reason = "protocol", f"no whole HTTP answer: {error or type(error).__name__}"
     except OSError as error:
         outcome.error, outcome.errno = doing, error.errno or 0
         outcome.reason = os.strerror(error.errno) if error.errno else str(error)
@@ -122,7 +134,15 @@ def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, i
 def _datagram(request: Request, outcome: _Outcome) -> None:
     """One datagram that nobody else sends, and whatever comes back."""
     request.sock.send(f"emulab trace {secrets.token_hex(8)}\n".encode())
-    outcome.size = len(request.sock.recv(_PIECE))
+    end = time.monotonic() + request.timeout
+    while True:
+        request.sock.settimeout(max(0.001, min(_PATIENCE, end - time.monotonic())))
+        try:
+            outcome.size = len(request.sock.recv(_PIECE))
+            return
+        except TimeoutError:
+            if request.abandoned or time.monotonic() >= end:
+                raise
 
 
 def _connection(request: Request, outcome: _Outcome) -> None:
@@ -153,6 +173,8 @@ def _http(request: Request, outcome: _Outcome) -> None:
     response = connection.getresponse()
     while piece := response.read(_PIECE):
         outcome.size += len(piece)
+    if response.length:
+        raise ValueError(f"it ended {response.length} bytes before its end")
     outcome.status = response.status
     connection.close()
 
@@ -164,7 +186,7 @@ def _secured(request: Request, outcome: _Outcome) -> ssl.SSLSocket:
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
     name = request.target.host
-    secured = context.wrap_socket(request.sock, server_hostname=name)
+    request.sock = secured = context.wrap_socket(request.sock, server_hostname=name)
     cipher = secured.cipher()
     outcome.tls = {
         "version": (secured.version() or "").replace("TLSv", "TLS "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
@@ -59,20 +60,24 @@ async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) ->
         pass
     if name in config.hosts:
         return config.hosts[name]
+    why = ""
     for candidate in config.candidates(name):
         for server in config.servers:
-            addresses = await _ask(candidate, server, open_socket)
+            try:
+                addresses = await _ask(candidate, server, open_socket)
+            except OSError as error:
+                addresses, why = None, f" ({os.strerror(error.errno or 0)})"
             if addresses:
                 return addresses[0]
             if addresses is not None:
                 break  # an answer, but no address: the next candidate
         else:  # glibc doesn't go on to the next candidate either, as this one may exist
-            raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}")
+            raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}{why}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
 
 
 async def _ask(name: str, server: str, open_socket: OpenSocket) -> list[str] | None:
-    """The addresses in the server's answer; None when it doesn't answer."""
+    """The addresses in the server's answer; None when it doesn't answer. Raises OSError when there is no way to it."""
     import dnslib
 
     query = dnslib.DNSRecord.question(name, "A")
@@ -80,9 +85,9 @@ async def _ask(name: str, server: str, open_socket: OpenSocket) -> list[str] | N
     loop = asyncio.get_running_loop()
     sock = await open_socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sock:
-        await loop.sock_connect(sock, (server, 53))
         for _ in range(_TRIES):
             try:
+                await loop.sock_connect(sock, (server, 53))
                 async with asyncio.timeout(_TIMEOUT):
                     await loop.sock_sendall(sock, query.pack())
                     while True:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from emulab.errors import EmulabError
-from emulab.kernel import isolate, spawner
+from emulab.kernel import isolate, libc, spawner
 from emulab.lab import rundir
 from emulab.servers import host
 
@@ -35,6 +35,7 @@ def main() -> None:
     info = rundir.LabInfo(name, pid, _now())
     rundir.write_info(folder, info)
     _raise_file_limit()
+    libc.share_one_heap()
     Path("/proc/self/comm").write_text("supervisor")
     spawned = spawner.start(host.serve, host.preload)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command that started us

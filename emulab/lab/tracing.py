@@ -20,6 +20,7 @@ from emulab.lab.sending import Request, send
 from emulab.lab.stub import ResolverConfig, resolve
 from emulab.observe.events import Recording, Sending
 from emulab.observe.path import Path
+from emulab.observe.sightings import Sightings
 from emulab.observe.story import tell
 from emulab.observe.target import parse
 
@@ -42,18 +43,22 @@ async def trace(
     A request that fails is a result, see `Path.failure`. `pcap` is written, with comments, when the request is
     through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
     """
-    asked = _Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
-    recording = await asyncio.to_thread(asked.record, pcap is not None)
-    path = tell(recording, every_packet)
+    asked = Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
+    try:
+        recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
+    except asyncio.CancelledError:
+        asked.abandon()  # the thread would wait for its answer, and whoever pressed Ctrl-C for the thread
+        raise
+    path = tell(recording, every_packet, sightings)
     if pcap is not None:
-        from emulab.observe.pcapng import comments_of, write
+        from emulab.observe.pcapng import comments_of, own_frames, write
 
         with pcap.open("wb") as file:
-            write(file, recording.frames, comments_of(path))
+            write(file, recording.frames, comments_of(path), own_frames(path, recording.frames))
     return path
 
 
-class _Asked:
+class Asked:
     """One request to trace. Blocking, for a thread."""
 
     def __init__(
@@ -76,9 +81,17 @@ class _Asked:
         self._timeout = timeout
         self._verify = verify
         self._name_ports: list[int] = []
+        self._request: Request | None = None
+        self._abandoned = False
 
-    def record(self, whole: bool) -> Recording:
-        """All evidence of the request. Raises UserError."""
+    def abandon(self) -> None:
+        """Lets `record` end soon, in whatever way. For another thread."""
+        self._abandoned = True
+        if self._request is not None:
+            self._request.abandon()
+
+    def record(self, whole: bool = False) -> tuple[Recording, Sightings]:
+        """All evidence of the request, and the packets in it; `whole`: frames uncut. Raises UserError."""
         with LabClient(self._folder) as client:
             files = client.request("resolver-files", **self._where)
             kind = socket.SOCK_DGRAM if self._target.protocol == "udp" else socket.SOCK_STREAM
@@ -93,6 +106,8 @@ class _Asked:
                 )
                 try:
                     sending = self._send(sock, windows, ResolverConfig.parse(*files))
+                    if self._abandoned:
+                        raise UserError("the trace was given up")
                     windows.settle()
                     return complete(windows, sending)
                 finally:
@@ -111,6 +126,7 @@ class _Asked:
             timeout=self._timeout,
             verify=self._verify,
         )
+        self._request = request
         return send(request, self._name_ports)
 
     def _socket(self, kind: int) -> socket.socket:
@@ -126,4 +142,6 @@ class _Asked:
         sock = self._socket(kind)
         sock.setblocking(False)
         self._name_ports.append(sock.getsockname()[1])
+        if self._abandoned:
+            raise UserError("the trace was given up")
         return sock

@@ -11,12 +11,14 @@ Joining (pure, on what `events` describes):
 
 * `events`              the types of all evidence, and `Recording`, the whole of it
 * `packets`, `dissect`  frames decoded; DNS, HTTP and TLS in what they carry
+* `sightings`           all packets by flow and by identity, decoded when asked for
 * `flows`               which packets are the same packet, and the same connection, from place to place
 * `needs`               what the kernel and the lab are to be asked about the packets that were seen
 * `decisions`           translations, refusals and routes with their evidence
 * `story`, `wording`    connections, flights and decisions in causal order: the hops, and what they say
 * `failures`            where and why a request stopped, and how to mend it: `case` is what its experts look at,
-                        `refusals` and `unreached` are experts
+                        `names`, `proxied`, `refusals`, `astray` and `unreached` are experts, `progress` says how
+                        far a connection came
 * `totals`              what the time went to
 * `path`                the result: `Path` and `Hop`; its JSON is section 4 of the contract
 * `pcapng`              the frames as a capture file, with comments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from emulab.observe.dissect import endpoints
@@ -22,6 +22,8 @@ class Decision:
     object: str = ""
     rule: str = ""
     conntrack: dict[str, str] | None = None
+    step: RuleTrace | None = None  # of a drop: the rule at work
+    came: Flow | None = None  # of a drop: the flow as it came, before it was translated there
 
 
 class Evidence:
@@ -29,9 +31,9 @@ class Evidence:
 
     def __init__(self, recording: Recording) -> None:
         self._owners = recording.owners
-        self._rules: dict[str, list[RuleTrace]] = defaultdict(list)
-        for step in recording.rules:
-            self._rules[step.place].append(step)
+        self._rules: dict[str, list[list[RuleTrace]]] = defaultdict(list)  # the steps of each packet
+        for packet in _packets(recording.rules):
+            self._rules[packet[0].place].append(packet)
         self._translations: dict[str, list[Translation]] = defaultdict(list)
         for found in recording.translations:
             self._translations[found.place].append(found)
@@ -57,18 +59,26 @@ class Evidence:
         return None
 
     def steps(self, place: str, flows: Iterable[Flow], sequence: int | None) -> list[RuleTrace]:
-        """The rules that a packet met at a place; with `sequence`, that one TCP packet alone."""
-        wanted = set(flows)
-        return [
-            s
-            for s in self._rules[place]
-            if s.flow in wanted and (sequence is None or s.flow.protocol != "tcp" or s.sequence == sequence)
-        ]
+        """The rules that a packet met at a place, also after it was translated; with `sequence`, one TCP packet's."""
+        return [step for _, packet in self._met(place, flows, sequence) for step in packet]
 
-    def translations_between(self, before: Flow, after: Packet) -> list[Decision]:
-        """The decisions that turned a flow into that of the packet that left the place."""
-        place, flow = after.place, after.flow
-        sequence = after.sequence if flow.protocol == "tcp" else None
+    def _met(
+        self, place: str, flows: Iterable[Flow], sequence: int | None
+    ) -> Iterator[tuple[Flow, list[RuleTrace]]]:
+        """The packets that rules were told about, each with that of the flows that it had."""
+        wanted = set(flows)
+        for packet in self._rules[place]:
+            for s in packet:
+                if s.flow in wanted and (
+                    sequence is None or s.flow.protocol != "tcp" or s.sequence == sequence
+                ):
+                    yield s.flow, packet
+                    break
+
+    def translations_between(self, before: Flow, flow: Flow, packet: Packet) -> list[Decision]:
+        """The decisions that turned a flow into another one at the place where the packet was seen."""
+        place = packet.place
+        sequence = packet.sequence if flow.protocol == "tcp" else None
         steps = self.steps(place, (before, flow, _half(before, flow)), sequence)
         entry = self.translation(place, before) or self.translation(place, flow)
         conntrack = _shown(entry) if entry else None
@@ -94,21 +104,51 @@ class Evidence:
 
     def refusal(self, place: str, flows: Iterable[Flow], sequence: int | None) -> Decision | None:
         """The rule that refused a packet at a place, if one did."""
-        for step in self.steps(place, flows, sequence):
-            assert step.flow is not None
+        for flow, step in ((f, s) for f, packet in self._met(place, flows, sequence) for s in packet):
             rejects = step.kind == "rule" and "reject" in step.rule.lower()
-            if step.verdict != "drop" and not rejects:
+            if step.flow is None or (step.verdict != "drop" and not rejects):
                 continue
             word = "rejected" if rejects else "dropped"
             stands_for = self.text(step.flow.protocol, step.flow.destination, step.flow.destination_port)
             where = f"chain {step.chain} of table {step.family} {step.table}"
             detail = f"{word} by {'the policy of ' if step.kind == 'policy' else ''}{where}"
-            return Decision("drop", place, step.flow, detail, stands_for, rule_text(step))
+            return Decision(
+                "drop", place, step.flow, detail, stands_for, rule_text(step), step=step, came=flow
+            )
         return None
 
     def way(self, place: str, flows: Iterable[Flow]) -> list[str]:
         """The chains that a packet went through at a place, in order, each once."""
-        return list(dict.fromkeys(s.chain for s in self.steps(place, flows, None)))
+        steps = (s for s in self.steps(place, flows, None) if not s.table.startswith("emulab-trace"))
+        return list(dict.fromkeys(s.chain for s in steps))
+
+
+def _packets(steps: Iterable[RuleTrace]) -> list[list[RuleTrace]]:
+    """The steps of each packet. A packet's number is used again, and its addresses change on its way."""
+    found: list[list[RuleTrace]] = []
+    open_: dict[tuple[str, int], list[RuleTrace]] = {}
+    for step in steps:
+        packet = open_.get((step.place, step.trace_id))
+        if packet is None or not _is_same(packet[-1], step):
+            packet = open_[step.place, step.trace_id] = []
+            found.append(packet)
+        packet.append(step)
+    return found
+
+
+def _is_same(before: RuleTrace, after: RuleTrace) -> bool:
+    """Whether two steps with one number can be those of one packet: one end of it is translated at a time."""
+    one, other = before.flow, after.flow
+    if one is None or other is None or one.protocol != other.protocol or before.sequence != after.sequence:
+        return one == other
+    return one[1:3] == other[1:3] or one[3:5] == other[3:5]
+
+
+def untold(decisions: Iterable[Decision], told: set[tuple[str, str]]) -> list[Decision]:
+    """Those that weren't told yet of a connection; they are from now on."""
+    fresh = [d for d in decisions if (d.event, d.place) not in told]
+    told.update((d.event, d.place) for d in fresh)
+    return fresh
 
 
 def rule_text(step: RuleTrace) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from emulab.observe.packets import ACK, FIN, RST, SYN, Packet
 
@@ -22,6 +23,7 @@ _ICMP = {
 }
 _TLS_RECORDS = {20: "change cipher spec", 21: "alert", 22: "handshake", 23: "application data"}
 _TLS_HANDSHAKES = {1: "ClientHello", 2: "ServerHello", 11: "Certificate", 20: "Finished"}
+_HELLO = 5 + 4  # where a hello begins, after the record's header and the handshake's
 _TLS_VERSIONS = {0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
 
@@ -106,9 +108,9 @@ def tls(payload: bytes) -> str:
 
 def server_name(payload: bytes) -> str:
     """The SNI of a ClientHello (RFC 6066, section 3), "" without one. Raises IndexError when cut short."""
-    at = 5 + 4 + 2 + 32
+    at = _HELLO + 2 + 32
     at += 1 + payload[at]
-    at += 2 + int.from_bytes(payload[at : at + 2], "big")
+    at += 2 + _number(payload, at)
     at += 1 + payload[at]
     for kind, data in _extensions(payload, at):
         if kind == 0 and len(data) > 5:
@@ -117,9 +119,8 @@ def server_name(payload: bytes) -> str:
 
 
 def _version(payload: bytes) -> str:
-    at = 5 + 4
-    number = int.from_bytes(payload[at : at + 2], "big")
-    at += 2 + 32
+    number = _number(payload, _HELLO)
+    at = _HELLO + 2 + 32
     at += 1 + payload[at] + 2 + 1
     for kind, data in _extensions(payload, at):
         if kind == 43:  # supported_versions: the one that was chosen
@@ -127,16 +128,23 @@ def _version(payload: bytes) -> str:
     return _TLS_VERSIONS.get(number, f"version {number:#x}")
 
 
-def _extensions(payload: bytes, at: int) -> list[tuple[int, bytes]]:
-    end = at + 2 + int.from_bytes(payload[at : at + 2], "big")
+def _extensions(payload: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """The extensions that begin at `at`. Lazily, as those wanted mostly come first: IndexError where they are cut."""
+    if at == _HELLO + int.from_bytes(payload[_HELLO - 3 : _HELLO], "big"):
+        return  # before TLS 1.3 there may be none
+    end = at + 2 + _number(payload, at)
     at += 2
-    found = []
-    while at + 4 <= min(end, len(payload)):
-        kind = int.from_bytes(payload[at : at + 2], "big")
-        size = int.from_bytes(payload[at + 2 : at + 4], "big")
-        found.append((kind, payload[at + 4 : at + 4 + size]))
+    while at + 4 <= end:
+        kind, size = _number(payload, at), _number(payload, at + 2)
+        if at + 4 + size > len(payload):
+            raise IndexError
+        yield kind, payload[at + 4 : at + 4 + size]
         at += 4 + size
-    return found
+
+
+def _number(payload: bytes, at: int) -> int:
+    """Two bytes. Raises IndexError when there are none."""
+    return payload[at] << 8 | payload[at + 1]
 
 
 def dns(payload: bytes) -> str:

@@ -36,8 +36,7 @@ class Tap:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One Ethernet frame that crossed an interface. `data` is its beginning, `length` its size on the link."""
 
     time: int

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulab.observe.events import Flow, Record, Recording
-from emulab.observe.packets import SYN, Arp, Packet, decode
+from emulab.observe.packets import Arp, Packet
+from emulab.observe.sightings import Sightings
 
 NAME_RESOLUTION = 0
 """The number of all legs that resolve names."""
@@ -72,6 +73,10 @@ class Leg:
         """Every `ADDRESS:PORT` that it comes from, as a server may see it."""
         return {endpoint(f.source, f.source_port) for f, forward in self.flows.items() if forward}
 
+    def servers(self) -> set[str]:
+        """Every `ADDRESS:PORT` that it goes to, as a server may see its own."""
+        return {endpoint(f.destination, f.destination_port) for f, forward in self.flows.items() if forward}
+
     @property
     def arrived(self) -> Packet | None:
         """Where the packet of those that went from the beginning side came farthest."""
@@ -107,26 +112,15 @@ def parse_endpoint(text: str) -> tuple[str, int] | None:
 
 
 class _Index:
-    """The packets of a recording by flow, by identity and, for ICMP errors, by the flow they are about."""
+    """The packets of a recording, and which flows conntrack knows to be the same connection."""
 
-    def __init__(self, recording: Recording) -> None:
-        self.flows: dict[Flow, list[Packet]] = defaultdict(list)
-        self.identities: dict[tuple[object, ...], list[Packet]] = defaultdict(list)
-        self.errors: dict[Flow, list[Packet]] = defaultdict(list)
-        self.arps: list[Arp] = []
-        for packet in sorted(decode(recording.frames), key=lambda p: p.time):
-            if isinstance(packet, Arp):
-                self.arps.append(packet)
-                continue
-            self.flows[packet.flow].append(packet)
-            self.identities[packet.identity].append(packet)
-            if packet.about is not None:
-                self.errors[packet.about].append(packet)
-        self.translations: dict[Flow, list[Flow]] = defaultdict(list)
+    def __init__(self, recording: Recording, sightings: Sightings) -> None:
+        self.sightings = sightings
+        self._translations: dict[Flow, list[Flow]] = defaultdict(list)
         for found in recording.translations:
             for one, other in ((found.original, found.translated), (found.translated, found.original)):
                 if one != other:
-                    self.translations[one].append(other)
+                    self._translations[one].append(other)
 
     def oriented(self, seeds: Iterable[Flow]) -> dict[Flow, bool]:
         """Every flow that is the same connection as the seeds, which go forward."""
@@ -143,53 +137,54 @@ class _Index:
         while queue:
             flow = queue.pop()
             for direction, forward in ((flow, True), (flow.reverse, False)):
-                for packet in self.flows.get(direction, ()):
+                for packet in self.sightings.of(direction):
                     # In the order of time: where both directions carry the same bytes, as an echo's do, the
                     # first one that is seen says which direction of a pair is which.
-                    for same in self.identities[packet.identity]:
+                    for same in self.sightings.same(packet):
                         note(same.flow, forward)
-            for other in self.translations.get(flow, ()):
+            for other in self._translations.get(flow, ()):
                 note(other, True)
         return known
 
     def packets(self, flows: dict[Flow, bool]) -> list[tuple[bool, Packet]]:
         """The packets of these flows, each with whether it goes forward, in the order of time."""
-        found = [(forward, p) for flow, forward in flows.items() for p in self.flows.get(flow, ())]
+        found = [(forward, p) for flow, forward in flows.items() for p in self.sightings.of(flow)]
         return sorted(found, key=lambda pair: pair[1].time)
 
+    def begun_at(self, place: str, protocol: str, port: int) -> list[Flow]:
+        """The flows that a place sent from a port, with whatever address it put there."""
+        found = []
+        for flow in self.sightings.from_port(protocol, port):
+            first = self.sightings.of(flow)[0]
+            if first.place == place and first.outgoing:
+                found.append(flow)
+        return found
 
-def join(recording: Recording) -> Joined:
-    """The legs of the request that the recording's sender sent."""
-    index = _Index(recording)
+
+def join(recording: Recording, sightings: Sightings | None = None) -> Joined:
+    """The legs of the request that the recording's sender sent. `sightings` are its frames', if they were made."""
+    index = _Index(recording, sightings or Sightings(recording.frames))
     sending = recording.sending
     legs: list[Leg] = []
-    places = {sending.place}
+    asked: set[Any] = set()
     for port in sending.name_ports:
-        seeds = [
-            flow
-            for flow, packets in index.flows.items()
-            if flow.source_port == port and flow.destination_port == 53 and packets[0].place in places
-        ]
-        if seeds:
-            _resolution(recording, index, seeds, legs, set())
+        for protocol in ("udp", "tcp"):
+            seeds = [f for f in index.begun_at(sending.place, protocol, port) if f.destination_port == 53]
+            if seeds:
+                _resolution(recording, index, seeds, legs, asked)
     if sending.local is not None and sending.address:
         protocol = "udp" if sending.protocol == "udp" else "tcp"
         own = Flow(protocol, *sending.local, sending.address, sending.port)
-        seen = [
-            flow
-            for flow, packets in index.flows.items()
-            if (flow.protocol, flow.source_port) == (protocol, sending.local[1])
-            and packets[0].place == sending.place
-            and packets[0].outgoing
-        ]
-        _chain(recording, index, [own, *seen], legs)
-    return Joined(legs, index.arps)
+        _chain(recording, index, [own, *index.begun_at(sending.place, protocol, sending.local[1])], legs)
+    return Joined(legs, index.sightings.arps)
 
 
 def _leg(index: _Index, number: int, seeds: Iterable[Flow]) -> Leg:
     leg = Leg(number, index.oriented(seeds))
     leg.transits = list(_transits(index.packets(leg.flows)))
-    errors = [(not forward, p) for flow, forward in leg.flows.items() for p in index.errors.get(flow, ())]
+    errors = [
+        (not forward, p) for flow, forward in leg.flows.items() for p in index.sightings.errors_about(flow)
+    ]
     leg.errors = list(_transits(sorted(errors, key=lambda pair: pair[1].time)))
     return leg
 
@@ -229,87 +224,144 @@ def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]
         if window is not None:
             _limit(leg, *window)
         legs.append(leg)
-        clients = leg.clients()
+        clients, servers = leg.clients(), leg.servers()
         for record in recording.records:
-            fields = record.fields
-            if fields.get("client") not in clients or fields.get("event", "").startswith("dns"):
+            if record.fields.get("client") not in clients or not _is_about(record, servers, window):
                 continue
             if connect is not None and record.place == connect.place:
                 continue  # a proxy's client that happens to have the proxy's own address
             leg.records.append(record)
-            if fields["event"] == "proxy-accept":
+            if record.fields["event"] == "proxy-accept":
                 leg.accept = record
-            elif fields["event"] == "proxy-connect":
-                started = _started(recording, index, record)
+            elif record.fields["event"] == "proxy-connect":
+                started = _started(index, record)
                 if started:
-                    pending.append((started, record, _window(recording.records, record)))
+                    pending.append((started, record, _window(recording.records, record, leg)))
+            elif record.fields["event"] == "proxy-try":
+                tried = _tried(recording, index, record)
+                if tried:
+                    pending.append((tried, record, None))
 
 
-def _started(recording: Recording, index: _Index, record: Record) -> list[Flow]:
+def _is_about(record: Record, servers: set[str], window: tuple[int, int] | None) -> bool:
+    """Whether what is told of a client is of its connection to these servers, and of the use that the window is."""
+    fields = record.fields
+    if str(fields.get("event", "")).startswith("dns"):
+        return False
+    local = str(fields.get("local") or "")
+    # One source address and port may lead to several destinations at a time.
+    if local and not local.startswith("0.0.0.0:") and local not in servers:
+        return False
+    if window is None:
+        return True
+    begun = record.time - int(float(fields.get("duration_us") or 0) * 1000)
+    return window[0] <= begun <= window[1]
+
+
+def _started(index: _Index, record: Record) -> list[Flow]:
     """The connection that a proxy-connect record tells of, as it left the proxy."""
     source = parse_endpoint(str(record.fields.get("upstream_source", "")))
     upstream = parse_endpoint(str(record.fields.get("upstream", "")))
     if source is None:
         return []
     protocol = "udp" if record.fields.get("protocol") == "udp" else "tcp"
-    seen = [
-        flow for flow in index.flows if (flow.protocol, flow.source, flow.source_port) == (protocol, *source)
-    ]
     if upstream is not None and upstream[0][:1].isdigit():
         return [Flow(protocol, *source, *upstream)]
-    return seen[:1]  # an upstream by name: whatever address it turned out to have
+    # An upstream by name: whatever address it turned out to have.
+    return [f for f in index.sightings.from_port(protocol, source[1]) if f.source == source[0]][:1]
 
 
-def _window(records: Sequence[Record], connect: Record) -> tuple[int, int] | None:
-    """When a connection that serves one request after the other served this one; None: always.
+def _tried(recording: Recording, index: _Index, record: Record) -> list[Flow]:
+    """The connection that a proxy-try record tells of, if nothing came of it: the next SYN to there."""
+    upstream = parse_endpoint(str(record.fields.get("upstream", "")))
+    if upstream is None or not upstream[0][:1].isdigit():
+        return []
+    connects = [
+        r.fields
+        for r in recording.records
+        if r.place == record.place and r.fields.get("event") == "proxy-connect"
+    ]
+    if any(
+        all(c.get(k) == record.fields.get(k) for k in ("client", "upstream", "attempt")) for c in connects
+    ):
+        return []
+    connected = {str(c.get("upstream_source")) for c in connects}
+    protocol = "udp" if record.fields.get("protocol") == "udp" else "tcp"
+    first: Packet | None = None
+    for flow in index.sightings.towards(protocol, *upstream):
+        packet = index.sightings.of(flow)[0]
+        if packet.place != record.place or not packet.outgoing or packet.time < record.time:
+            continue
+        if endpoint(flow.source, flow.source_port) not in connected and (
+            first is None or packet.time < first.time
+        ):
+            first = packet
+    return [first.flow] if first is not None else []
 
-    A proxy tells `request` when an answer is through, and only then uses the connection again.
+
+def _window(records: Sequence[Record], connect: Record, leg: Leg) -> tuple[int, int] | None:
+    """When a connection that serves one request after the other served that of `leg`; None: always.
+
+    A proxy tells `request` when an answer is through, and only then uses the connection again. Who used it before
+    the recording began told nothing of it; but the proxy can't pass on what it has not got yet.
     """
-    source = connect.fields.get("upstream_source")
     uses = [
         r
         for r in records
         if r.place == connect.place
         and r.fields.get("event") == "proxy-connect"
-        and r.fields.get("upstream_source") == source
+        and all(r.fields.get(key) == connect.fields.get(key) for key in ("upstream_source", "upstream"))
     ]
+    uses.sort(key=lambda r: r.time)
     at = uses.index(connect)
-    fresh = not connect.fields.get("reused")
+    reused = bool(connect.fields.get("reused"))
+    if not reused and len(uses) == 1:
+        return None
     start, end = 0, 1 << 63
     if at > 0:
-        start = max(start, _done(records, uses[at - 1]))
-    elif fresh and len(uses) == 1:
-        return None
+        start = _done(records, uses[at - 1]) or uses[at - 1].time
+    if reused:
+        asked = (t.last.time for t in leg.transits if t.forward and t.first.size)
+        start = max(start, next(asked, 0))
     if at + 1 < len(uses):
-        end = _done(records, connect)
+        end = _done(records, connect) or uses[at + 1].time
     return start, end
 
 
-def _done(records: Sequence[Record], connect: Record) -> int:
+def _done(records: Sequence[Record], connect: Record) -> int | None:
     """When the request was through that a proxy-connect record tells of."""
-    client = connect.fields.get("client")
-    return next(
-        (
-            r.time
-            for r in records
-            if r.place == connect.place
-            and r.time >= connect.time
-            and r.fields.get("event") == "request"
-            and r.fields.get("client") == client
-        ),
-        connect.time,
+    told = (
+        r.time
+        for r in records
+        if r.place == connect.place
+        and r.time >= connect.time
+        and r.fields.get("event") == "request"
+        and r.fields.get("client") == connect.fields.get("client")
     )
+    return min(told, default=None)
 
 
 def _limit(leg: Leg, start: int, end: int) -> None:
-    leg.transits = [t for t in leg.transits if start < t.time <= end or (t.first.flags & SYN and start == 0)]
+    """Leaves what was sent in between, from the first packet on that is more than an acknowledgement."""
+    within = [t for t in leg.transits if start <= t.time <= end]
+    if start:
+        speaks = (i for i, t in enumerate(within) if t.forward and t.first.significant)
+        within = within[next(speaks, len(within)) :]
+    leg.transits = within
+    leg.errors = [t for t in leg.errors if start <= t.time <= end]
 
 
 def _resolution(
-    recording: Recording, index: _Index, seeds: list[Flow], legs: list[Leg], known: set[Any]
+    recording: Recording,
+    index: _Index,
+    seeds: list[Flow],
+    legs: list[Leg],
+    known: set[Any],
+    after: int = 0,
 ) -> None:
     """An exchange with a name server, and those that the server had with others for its sake."""
     leg = _leg(index, NAME_RESOLUTION, seeds)
+    leg.transits = [t for t in leg.transits if t.time >= after]
     if not leg.transits:
         return
     legs.append(leg)
@@ -321,7 +373,10 @@ def _resolution(
             leg.records.append(record)
     for asked in [r for r in leg.records if r.fields["event"] == "dns-query"]:
         for record in recording.records:
-            if record.fields.get("event") != "dns-forward" or record.server != asked.server:
+            # Who asks what is being asked already joins those that wait: told when the answer is there.
+            if record.fields.get("event") not in ("dns-forward", "dns-forwarded"):
+                continue
+            if record.server != asked.server or record.time < asked.time:
                 continue
             if asked.fields.get("client") not in (record.fields.get("for") or ()):
                 continue
@@ -332,4 +387,5 @@ def _resolution(
                 continue
             known.add(key)
             protocol = str(record.fields.get("protocol") or "udp")
-            _resolution(recording, index, [Flow(protocol, *source, *upstream)], legs, known)
+            seeds = [Flow(protocol, *source, *upstream)]
+            _resolution(recording, index, seeds, legs, known, leg.transits[0].time)

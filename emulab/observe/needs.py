@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from emulab.observe.events import Flow, Recording
-from emulab.observe.flows import Joined, Leg, join
+from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, join
+from emulab.observe.sightings import Sightings
 
 _FORWARDERS = frozenset({"router", "node"})
 
@@ -35,9 +36,12 @@ class Needs:
         return any(getattr(self, f.name) for f in fields(self))
 
 
-def needs(recording: Recording) -> Needs:
-    """Everything that the packets of the request met and that isn't in packets."""
-    joined = join(recording)
+def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
+    """Everything that the packets of the request met and that isn't in packets.
+
+    `sightings` are those of the recording's frames, if they were made already.
+    """
+    joined = join(recording, sightings)
     kinds = {tap.place: tap.kind for tap in recording.taps}
     translations: set[tuple[str, Flow]] = set()
     routes: set[tuple[str, str, str, str]] = set()
@@ -61,13 +65,22 @@ def needs(recording: Recording) -> Needs:
             owners.add(("upstream", str(record.fields["upstream_name"]), 0))
     for route in recording.routes:
         owners |= {("", a, 0) for a in (route.gateway, route.destination) if a}
-    places, arps = _troubled(recording, joined)
-    owners |= arps
+    places, asked = _troubled(recording, joined)
+    owners |= asked
+    for leg in joined.legs if places else ():
+        if not leg.transits:  # it never left
+            sender = leg.connect.place if leg.connect else sending.place
+            routes.add((sender, next(iter(leg.flows)).destination, "", ""))
+        _stuck(leg, kinds, recording, routes)
     flows = {flow for leg in joined.legs for flow in leg.flows}
     # A packet's flow changes on its way through the rules; its trace's number doesn't.
     packets = {(s.place, s.trace_id) for s in recording.rules if s.flow in flows}
     steps = (s for s in recording.rules if s.handle and (s.place, s.trace_id) in packets)
     chains = {(s.place, s.family, s.table, s.chain) for s in steps}
+    if places:  # whom a rule kept the packet from, which it may have met translated
+        met = {s.flow for s in recording.rules if s.flow is not None and (s.place, s.trace_id) in packets}
+        owners |= {(f.protocol, f.destination, f.destination_port) for f in met}
+        owners |= {("", address, 0) for f in met for address in (f.source, f.destination)}
     return Needs(*map(frozenset, (translations, routes, owners, chains, places)))  # type: ignore[arg-type]
 
 
@@ -104,29 +117,53 @@ def _ways(
                 routes.add((packet.place, flow.destination, before.flow.source, before.interface))
 
 
+def _stuck(
+    leg: Leg, kinds: dict[str, str], recording: Recording, routes: set[tuple[str, str, str, str]]
+) -> None:
+    """The ways from where packets came to an end: on, once translated, and back to who sent them."""
+    translated = {(t.place, t.original): t.translated for t in recording.translations}
+    for transit in leg.transits:
+        last = transit.last
+        if last.outgoing or last.encapsulation:
+            continue
+        onwards = translated.get((last.place, last.flow))
+        if kinds.get(last.place) not in _FORWARDERS:
+            routes.add((last.place, last.flow.source, "", ""))
+        elif onwards is not None:
+            routes.add((last.place, onwards.destination, last.flow.source, last.interface))
+
+
 def _troubled(recording: Recording, joined: Joined) -> tuple[set[str], set[tuple[str, str, int]]]:
-    """Where a failed request may have got stuck: places whose links are looked at, and who was asked for by ARP."""
+    """Where a failed request may have got stuck: places whose links are looked at, and what to ask about it."""
     sending = recording.sending
-    if not sending.error and not any(
-        r.fields.get("event") in ("upstream-error", "drop") for leg in joined.legs for r in leg.records
+    told = [r for leg in joined.legs for r in leg.records]
+    unserved = any(r.fields.get("event") == "drop" for r in told)
+    if not (
+        sending.error
+        or unserved
+        or any(
+            r.fields.get("event") == "upstream-error" or r.fields.get("answered_by") == "ingress"
+            for r in told
+        )
     ):
         return set(), set()
     places = {sending.place}
-    arps: set[tuple[str, str, int]] = set()
+    if unserved:  # a balancer that found nobody may be cut off from every node
+        places |= {tap.place for tap in recording.taps if tap.kind == "node"}
+    asked: set[tuple[str, str, int]] = {("like", sending.host, 0)} if sending.error == "name" else set()
+    hops = {arp.target for arp in joined.arps if not arp.is_reply and arp.outgoing}
+    asked |= {("", target, 0) for target in hops}
     for leg in joined.legs:
-        places |= {t.last.place for t in leg.transits}
+        places |= {p.place for t in leg.transits for p in (t.first, t.last)}
+        places |= {t.first.place for t in leg.errors}
+        asked |= {("pods", flow.destination, 0) for flow in leg.flows if leg.number != NAME_RESOLUTION}
         if leg.connect is not None:
             places.add(leg.connect.place)
-    for arp in joined.arps:
-        if not arp.is_reply and arp.outgoing:
-            arps.add(("", arp.target, 0))
-    known = {tap.place for tap in recording.taps}
-    for question in list(arps):
-        owner = recording.owners.get(question)
-        if owner is not None and owner.name in known:
-            places.add(owner.name)
-    for route in recording.routes:
-        owner = recording.owners.get(("", route.gateway or route.destination, 0))
-        if owner is not None and owner.kind == "Node":
-            places.add(owner.name)
-    return places & known, arps
+    places |= {r.place for r in recording.routes}  # who had it on its way
+    hops |= {route.gateway or route.destination for route in recording.routes}
+    for hop in hops:
+        owner = recording.owners.get(("", hop, 0))
+        if owner is not None:
+            places.add(f"{owner.namespace}.{owner.name}" if owner.kind == "Pod" else owner.name)
+    places &= {tap.place for tap in recording.taps}
+    return places, asked | {("place", place, 0) for place in places}

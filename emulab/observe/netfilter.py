@@ -31,8 +31,10 @@ _RECEIVE = 1 << 16
 _NFGENMSG = 4  # its size
 
 _SUBSYS_NFTABLES = 10
+_NFT_MSG_GETTABLE = _SUBSYS_NFTABLES << 8 | 1
 _NFT_MSG_GETRULE = _SUBSYS_NFTABLES << 8 | 7
 _NFT_MSG_TRACE = _SUBSYS_NFTABLES << 8 | 17
+_NFTA_TABLE_NAME = 1
 _NFTA_RULE_TABLE, _NFTA_RULE_CHAIN, _NFTA_RULE_HANDLE = 1, 2, 3
 _NFTA_VERDICT_CODE, _NFTA_VERDICT_CHAIN = 1, 2
 
@@ -196,6 +198,12 @@ def conntrack(sock: socket.socket, place: str, flow: Flow) -> Translation | None
 
 
 # rules
+
+
+def tables(sock: socket.socket) -> list[str]:
+    """The names of all tables, of whatever family. Raises KernelError."""
+    found = dump(sock, _NFT_MSG_GETTABLE, struct.pack("=BBH", 0, 0, 0), "list the nftables tables")
+    return [text(attributes(body, _NFGENMSG).get(_NFTA_TABLE_NAME, b"")) for body in found]
 
 
 def rule_handles(sock: socket.socket, family: str, table: str, chain: str) -> list[int]:

@@ -104,9 +104,63 @@ class Connection:
     protocol: str
 
 
+REASONS = {
+    # names
+    "nxdomain": "no name server knows the name",
+    "no-address": "the name exists, without an IPv4 address",
+    "servfail": "a name server couldn't find out (SERVFAIL), and why wasn't seen",
+    "name": "a name server answered with another error",
+    "no-name-answer": "a name server got the question and kept silent",
+    "no-name-server": "no question left the sender",
+    # objects
+    "no-endpoints": "a Service has nobody to serve it",
+    "no-such-port": "a Service hasn't that port",
+    "no-such-service": "there is no such Service, or none with that cluster IP",
+    "no-target": "a load balancer has no healthy target",
+    "acl": "a load balancer's source ranges leave the sender out",
+    "no-ingress-rule": "no Ingress is for that host and path",
+    "upstream-name": "the name of an ingress's upstream doesn't resolve",
+    # TLS
+    "certificate-expired": "the server's certificate is too old",
+    "certificate-not-yet-valid": "the server's certificate isn't valid yet",
+    "certificate-name": "the server's certificate is for other names",
+    "no-tls": "the server doesn't speak TLS on that port",
+    "tls": "TLS failed otherwise",
+    # refusals
+    "closed-port": "nobody listens on the port",
+    "rule": "a firewall rule dropped or rejected the packet",
+    "prohibited": "a place refused the packet by ICMP, and its rule wasn't seen",
+    "refused": "a place that the packet wasn't meant for refused it",
+    # the way
+    "no-route": "a routing table has no way to the address, or none back",
+    "loop": "the packet went in a circle",
+    "mtu": "the packet was too big for a link and must not be fragmented",
+    "arp": "nobody on the network has the next hop's address",
+    "link-down": "a link is switched off",
+    "dead-node": "a node's link is switched off",
+    "dropped": "the packet came to a place and went no further",
+    "lost": "the packet left a place and came nowhere",
+    "not-sent": "no packet left the sender",
+    # programs
+    "unanswered": "the packet was delivered, and the kernel there didn't take it",
+    "no-answer": "the request was delivered, and its program hasn't answered in time",
+    "reset": "the program broke the connection off",
+    "cut-off": "the program ended the connection before its answer was whole",
+    # what is left
+    "connect": "the sender's own error, of connecting",
+    "protocol": "the sender's own error, of understanding the answer",
+    "timeout": "the sender's own error, of waiting",
+    "failed": "anything else",
+}
+"""Every `Failure.reason`, but `http-NNN`: an ingress answered NNN by itself, for a reason that isn't listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Where a request stopped, why, and how to mend it. `reason` is a short fixed word for programs."""
+    """Where a request stopped, why, and how to mend it. `reason` is a short fixed word, one of `REASONS`.
+
+    `place` is where the packet, or the answer, was last seen; `object` is what is wrong, in words.
+    """
 
     place: str
     reason: str

@@ -8,7 +8,7 @@ comment on a packet that was seen there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from emulab.observe.events import Frame
@@ -22,22 +22,37 @@ INBOUND, OUTBOUND = 1, 2  # epb_flags, bits 0 and 1
 
 COMMENT, SHB_USERAPPL, IF_NAME, IF_DESCRIPTION, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 3, 9, 2
 OPTION_ROOM = 0xFFFF
+ARP = b"\x08\x06"  # an Ethernet frame's type
 
 DECISIONS = frozenset({"dnat", "snat", "drop", "encapsulate", "proxy-accept", "proxy-connect"})
 
 
 def write(
-    file: BinaryIO, frames: Sequence[Frame], comments: Mapping[int, Sequence[str]] | None = None
+    file: BinaryIO,
+    frames: Sequence[Frame],
+    comments: Mapping[int, Sequence[str]] | None = None,
+    wanted: Collection[int] | None = None,
 ) -> None:
-    """Writes the frames in the order of their times; the keys of `comments` are indexes into `frames`."""
-    file.writelines(blocks(frames, comments or {}))
+    """Writes the frames in the order of their times, all or those `wanted`.
+
+    `wanted` and the keys of `comments` are indexes into `frames`.
+    """
+    file.writelines(blocks(frames, comments or {}, wanted))
 
 
-def blocks(frames: Sequence[Frame], comments: Mapping[int, Sequence[str]]) -> Iterator[bytes]:
+def own_frames(path: Path, frames: Sequence[Frame]) -> set[int]:
+    """The frames of the traced request, as indexes, and ARP, which is nobody's and may be why it failed."""
+    found = {number for hop in path.hops for number in hop.frames}
+    return found | {number for number, frame in enumerate(frames) if frame.data[12:14] == ARP}
+
+
+def blocks(
+    frames: Sequence[Frame], comments: Mapping[int, Sequence[str]], wanted: Collection[int] | None = None
+) -> Iterator[bytes]:
     """The file, block by block."""
     # Byte-order magic, version 1.0, and a length of the section that isn't given.
     yield _block(SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1), [(SHB_USERAPPL, b"emulab trace")])
-    order = sorted(range(len(frames)), key=lambda i: frames[i].time)
+    order = sorted(range(len(frames)) if wanted is None else wanted, key=lambda i: (frames[i].time, i))
     numbers: dict[tuple[str, str], int] = {}
     for i in order:
         pair = (frames[i].place, frames[i].interface)

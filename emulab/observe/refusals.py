@@ -2,95 +2,208 @@
 
 from __future__ import annotations
 
-from emulab.observe.case import Case
-from emulab.observe.dissect import endpoints
-from emulab.observe.events import Flow, Owner
+import re
+
+from emulab.observe.case import Case, Finding, to
+from emulab.observe.decisions import Decision
+from emulab.observe.events import Flow, Owner, RuleTrace
 from emulab.observe.flows import Leg
-from emulab.observe.packets import ACK, RST, SYN
+from emulab.observe.packets import SYN, Packet
 from emulab.observe.path import Failure
+from emulab.observe.progress import arrived, reset
+
+_OURS = "kube-proxy"
+_NODE_PORTS = range(30000, 32768)
+_FIREWALL = frozenset({"NETFILTER_DROP"})
+_COUNTED = re.compile(r" packets \d+ bytes \d+")
+_CLOSED = frozenset({"NO_SOCKET"})
 
 
-def ruled_out(case: Case) -> Failure | None:
+def ruled_out(case: Case) -> Finding | None:
     """A rule of nftables refused a packet."""
-    for leg in reversed(case.chain):
-        flows = [f for f, forward in leg.flows.items() if forward]
-        for place in dict.fromkeys([*(p.place for t in leg.transits for p in t.packets), case.sending.place]):
-            refusal = case.evidence.refusal(place, flows, None)
-            if refusal is None:
-                continue
-            owner = case.owner(refusal.before)
-            if owner is not None and owner.kind == "Service":
-                found = no_endpoints(place, owner, refusal.rule)
-                if found is not None:
-                    return found
-            to = endpoints(refusal.before.destination, refusal.before.destination_port)
-            text = f"{place} {refusal.detail}: packets to {to}"
-            remedy = f"the rule is: {refusal.rule}"
-            return Failure(place, "rule", text, remedy, refusal.object, case.reason_at(leg, place))
+    leg = case.last
+    if leg is None:
+        return None
+    sender = leg.connect.place if leg.connect else case.sending.place
+    for place in dict.fromkeys([*(p.place for t in leg.transits for p in t.packets), sender]):
+        refusal = case.refusal(place, leg)
+        if refusal is None:
+            continue
+        packet = _refused_packet(leg, place, refusal)
+        drop = case.drop(packet.time, _FIREWALL) if packet else None
+        failure = _by_service(case, place, refusal) or _by_rule(case, leg, place, refusal)
+        failure = case.with_drop(failure, drop) if drop else failure
+        time = packet.time if packet else max((t.last.time for t in leg.transits), default=case.sending.begun)
+        forward = _forward(leg, refusal)
+        return Finding(failure, packet, time, refusal.before, leg.number, forward, refusal.rule)
     return None
 
 
-def no_endpoints(place: str, service: Owner, rule: str = "") -> Failure | None:
-    """A Service with nobody behind it."""
-    details = service.details
-    if details.get("endpoints"):
+def _refused_packet(leg: Leg, place: str, refusal: Decision) -> Packet | None:
+    """The last sighting of a packet that a rule refused."""
+    forward = _forward(leg, refusal)
+    ends = [
+        t.last for t in leg.transits if t.forward == forward and t.last.place == place and not t.last.outgoing
+    ]
+    return ends[0] if ends else None
+
+
+def _forward(leg: Leg, refusal: Decision) -> bool:
+    """Whether what a rule refused was on its way there, and not back."""
+    return leg.flows.get(refusal.came or refusal.before, True)
+
+
+def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
+    """A refusal of kube-proxy's, which stands for a Service that can't serve."""
+    step = refusal.step
+    if step is None or step.table != _OURS:
         return None
-    name = f"{service.namespace}/{service.name}"
+    flow = refusal.before
+    owner = case.owner(flow)
+    if owner is not None and owner.kind == "Service":
+        return no_endpoints(owner, f"{place} {'refused' if 'reject' in step.rule else 'dropped'} it", place)
+    if owner is None:
+        text = f"no Service has the address {flow.destination}; {place} dropped the packet"
+        remedy = "see which there are: emulab get svc -A"
+        return Failure(place, "no-such-service", text, remedy, flow.destination)
+    return None
+
+
+def _by_rule(case: Case, leg: Leg, place: str, refusal: Decision) -> Failure:
+    """A refusal of anybody's rule."""
+    step, flow = refusal.step, refusal.before
+    assert step is not None
+    rejects = "reject" in step.rule.lower()
+    rule = _COUNTED.sub("", step.rule)
+    by = (
+        f"the policy of chain {step.chain}"
+        if step.kind == "policy"
+        else f"the rule `{rule}` in chain {step.chain}"
+    )
+    packet = "the packet" if _forward(leg, refusal) else "the answer"
+    text = (
+        f"{by} of table {step.family} {step.table} in {case.named(place)} {'rejected' if rejects else 'dropped'}"
+        f" {packet} from {case.named_address(flow.source)} to {_end(case, flow)}"
+    )
+    return Failure(place, "rule", text, f"take it away: {case.inside(place, _undo(step))}", refusal.object)
+
+
+def _end(case: Case, flow: Flow) -> str:
+    """Where a flow leads, with whose that is."""
+    owner = case.owner(flow)
+    return f"{to(flow)} ({owner.text})" if owner else to(flow)
+
+
+def _undo(step: RuleTrace) -> str:
+    chain = f"{step.family} {step.table} {step.chain}"
+    if step.kind == "policy":
+        return f"nft 'chain {chain} {{ policy accept; }}'"
+    return f"nft delete rule {chain} handle {step.handle}"
+
+
+def no_endpoints(service: Owner, then: str, place: str) -> Failure | None:
+    """What a Service lacks, if it does; `then` is what that led to, at `place`."""
+    details, name = service.details, f"{service.namespace}/{service.name}"
+    after = f"; {then}" if then else ""
+    if details.get("missing"):
+        text, remedy = (
+            f"there is no {service.text}{after}",
+            f"apply a Service {name}, or name one that exists: emulab get svc -A",
+        )
+        return Failure(place, "no-such-service", text, remedy, service.text)
     if details.get("unknown_port"):
         ports = ", ".join(map(str, details.get("ports") or ())) or "none"
-        text = f"{place} refused it: Service {name} has no port {details['unknown_port']}"
-        return Failure(place, "no-such-port", text, f"its ports are {ports}", service.text)
+        text = f"Service {name} has no port {details['unknown_port']}{after}"
+        remedy = f"use one of its ports ({ports}), or add it to spec.ports of Service {name}"
+        return Failure(place, "no-such-port", text, remedy, service.text)
+    if details.get("endpoints") or "endpoints" not in details:
+        return None
+    why, remedy = _lacking(service, name)
+    return Failure(
+        place, "no-endpoints", f"{service.text} has no endpoints: {why}{after}", remedy, service.text
+    )
+
+
+def _lacking(service: Owner, name: str) -> tuple[str, str]:
+    """Why a Service has no endpoints, and how it gets some."""
+    details, space = service.details, f"-n {service.namespace}"
     selector = details.get("selector") or {}
     shown = ",".join(f"{k}={v}" for k, v in selector.items())
     pods, ready = int(details.get("pods") or 0), int(details.get("ready") or 0)
+    names = details.get("names") or [""]
     if not selector:
-        why, remedy = "it has no selector and no EndpointSlice", f"apply an EndpointSlice for Service {name}"
-    elif not pods:
-        why = f"no pod has the labels {shown}"
-        remedy = (
-            f"compare: emulab get pods -n {service.namespace} --show-labels, and scale the workload"
-            " if there are none"
+        return (
+            "it has no selector, and no EndpointSlice is for it",
+            f"apply an EndpointSlice for Service {name}",
         )
-    elif not ready:
-        why = f"{'none' if pods > 1 else 'the one'} of the {pods} pods with labels {shown} is Ready"
-        remedy = f"see why: emulab describe pod -n {service.namespace} {(details.get('names') or [''])[0]}".rstrip()
-    else:
-        why, remedy = (
-            "no Ready pod has its target port",
-            "compare spec.ports[].targetPort with the pods' ports",
-        )
-    text = f"{service.text} has no endpoints: {why}" + (f"; {place} refused the connection" if place else "")
-    return Failure(place, "no-endpoints", text, remedy, service.text)
+    if not pods:
+        remedy = f"give pods these labels, or correct spec.selector of Service {name}"
+        remedy += f": emulab get pods {space} -o yaml"
+        return f"0 pods match its selector {shown}", remedy
+    match = f"{pods} pod{'s match' if pods > 1 else ' matches'} its selector {shown}"
+    if not ready:
+        none = "and it isn't" if pods == 1 else "and none is"
+        remedy = f"see why: emulab describe pod {names[0]} {space}"
+        return f"{match}, {none} Ready ({', '.join(names[:3])})", remedy
+    has = ", ".join(details.get("pod_ports") or ()) or "none"
+    remedy = f"correct spec.ports[{details.get('index', 0)}].targetPort of Service {name}: the pods' ports are {has}"
+    lacks = f"but none has its targetPort {details.get('target_port')}"
+    return f"{match} and {ready} {'is' if ready == 1 else 'are'} Ready, {lacks}", remedy
 
 
-def refused(case: Case) -> Failure | None:
+def refused(case: Case) -> Finding | None:
     """A reset or a port unreachable from where the packet was meant for: nobody listens there."""
     leg = case.last
-    if leg is None or leg.begun is None:
+    if leg is None:
         return None
-    resets = [t for t in leg.transits if not t.forward and t.first.flags & RST and t.first.flags & ACK]
-    closed = [t for t in leg.errors if t.first.icmp == (3, 3)]
-    for transit in (*resets, *closed):
-        origin = transit.first
-        if any(not t.forward and t.first.flags & SYN for t in leg.transits):
-            continue  # it was open once; this is another story
-        flow = case.flow(leg)
-        pod = case.evidence.owner("", flow.destination, 0)
-        stands_for = pod.text if pod else origin.place
-        to = endpoints(flow.destination, flow.destination_port)
-        text = f"nothing listens on {flow.protocol} {to} in {stands_for}"
-        remedy = _listening(case, leg, flow, pod)
-        reason = case.kernel_reason(leg.arrived.time) if leg.arrived else ""
-        return Failure(origin.place, "closed-port", text, remedy, stands_for, reason)
-    return None
+    if any(not t.forward and t.first.flags & SYN for t in leg.transits):
+        return None  # it was open once; this is another story
+    answer = reset(leg) or next((t for t in leg.errors if t.first.icmp == (3, 3)), None)
+    meant = next((t for t in leg.transits if t.forward and arrived(case, leg, t)), None)
+    if answer is None or (meant is not None and meant.last.place != answer.first.place):
+        return None
+    origin, flow = answer.first, case.flow(leg)
+    if meant is None:
+        said = "a reset" if answer.first.icmp is None else "ICMP port unreachable"
+        text = f"{case.named(origin.place)} answered with {said} for {to(flow)} and didn't pass the packet on"
+        remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
+        return Finding(Failure(origin.place, "refused", text, remedy, case.named(origin.place)))
+    packet = meant.last
+    if case.drop(packet.time, _FIREWALL) and not case.drop(packet.time, _CLOSED):
+        text = f"a rule of the firewall in {case.named(origin.place)} rejected the packet to {to(flow)}"
+        remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
+        failure = Failure(origin.place, "rule", text, remedy, case.named(origin.place), "NETFILTER_DROP")
+        return Finding(failure, packet, packet.time)
+    text, remedy, stands_for = _closed(case, leg, packet, flow)
+    drop = case.drop(packet.time, _CLOSED)
+    failure = Failure(origin.place, "closed-port", text, remedy, stands_for)
+    return Finding(
+        case.with_drop(failure, drop) if drop else failure, packet, drop.time if drop else origin.time
+    )
 
 
-def _listening(case: Case, leg: Leg, flow: Flow, pod: Owner | None) -> str:
-    service = case.owner(case.target(leg))
-    if pod is not None and pod.kind == "Pod":
-        see = f"emulab exec -n {pod.namespace} pod/{pod.name} -- ss -ltnu"
-        if service is not None and service.kind == "Service":
-            name = f"{service.namespace}/{service.name}"
-            return f"compare targetPort of Service {name} with what the pod listens on: {see}"
-        return f"see what it listens on: {see}"
-    return f"see what listens there: emulab exec {leg.arrived.place if leg.arrived else ''} -- ss -ltnu"
+def _closed(case: Case, leg: Leg, packet: Packet, flow: Flow) -> tuple[str, str, str]:
+    """Text, remedy and object of a port on which nobody listens."""
+    place, owner = packet.place, case.whose(flow.destination)
+    listing = case.inside(place, "ss -ltn" if flow.protocol == "tcp" else "ss -lun")
+    stands_for = owner.text if owner else case.named(place)
+    text = f"nothing listens on {flow.protocol} {to(flow)} in {stands_for}"
+    service = case.service(leg)
+    if owner is not None and owner.kind == "LoadBalancer":
+        ports = ", ".join(map(str, owner.details.get("ports") or ()))
+        return (
+            f"{text}: its ports are {ports}",
+            f"add {flow.destination_port} to spec.ports of LoadBalancer {owner.name}",
+            owner.text,
+        )
+    if case.kinds.get(place) == "node" and flow.destination_port in _NODE_PORTS:
+        text += f", and no Service has the node port {flow.destination_port}/{flow.protocol.upper()}"
+        return text, "see which there are: emulab get svc -A", stands_for
+    if service is not None and case.kinds.get(place) == "pod":
+        text += f", to which {service.text} leads"
+        remedy = (
+            f"correct spec.ports[{service.details.get('index', 0)}].targetPort of Service"
+            f" {service.namespace}/{service.name}, or make the pod listen there: {listing}"
+        )
+        return text, remedy, stands_for
+    return text, f"see what listens there: {listing}", stands_for

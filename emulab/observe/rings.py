@@ -10,6 +10,8 @@ One tap sees every interface of its namespace, those included that appear later.
   kernel counts a frame in it before it writes the frame, and writes the frame's address (sockaddr_ll) last, so a
   frame without an interface isn't finished. This holds because a block is zeroed before it is given back.
 * A block that isn't full could be handed over by a timer. Nobody waits for it here, so it hardly ever ticks.
+* Full blocks can be copied away unread, at the speed of memory, so that the kernel has room while others' traffic
+  is heavy; reading a frame takes a thousand times as long as copying it.
 
 A frame on the loopback interface is seen twice: outgoing, and coming in.
 """
@@ -21,6 +23,7 @@ import mmap
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -48,6 +51,7 @@ _HEADER = struct.Struct("=IIIIIIHH20x4xi2xB")
 _INTERFACE_AT = 52  # in a frame's header
 _STATISTICS = struct.Struct("=III")  # tpacket_stats_v3: packets, drops, times frozen
 _ZEROS = bytes(_BLOCK)
+_KEPT_BLOCKS = 1024  # 64 MiB: what a ring's reader copies away at the most
 _THREADS = 128
 _ENOUGH = 0.001  # seconds in which the kernel finishes a frame that it has begun
 
@@ -135,10 +139,19 @@ class Ring:
         self._read = 0  # how many of its frames were given
         self._before = 0  # frames in blocks that were given back
         self._lost = 0
+        self._kept: deque[bytes] = deque()  # full blocks that were copied away, not read yet
 
     def frames(self) -> Iterator[RawFrame]:
         """What came since the last call, until now."""
-        memory, unpack = self._memory, _HEADER.unpack_from
+        while self._kept:
+            block = self._kept.popleft()
+            _, count, at = _BLOCK_STATE.unpack_from(block, _BLOCK_STATE_AT)
+            for _ in range(count):
+                step, frame = _frame(block, at)
+                at += step
+                if frame is not None:
+                    yield frame
+        memory = self._memory
         while True:
             base = self._block * _BLOCK
             # The status first: once it is the reader's, the number of frames is final.
@@ -152,15 +165,27 @@ class Ring:
                     memory[at + _INTERFACE_AT : at + _INTERFACE_AT + 4]
                 ):
                     return
-                step, seconds, nanoseconds, captured, length, _, mac, _, index, kind = unpack(memory, at)
+                step, frame = _frame(memory, at)
                 self._next = at + step
                 self._read += 1
-                if kind == _PACKET_OTHERHOST:  # a bridge that knew no better sent it everywhere
-                    continue
-                data = memory[at + mac : at + mac + captured]
-                yield seconds * 1_000_000_000 + nanoseconds, index, kind == _PACKET_OUTGOING, length, data
+                if frame is not None:
+                    yield frame
             if not status & _TP_STATUS_USER:
                 return
+            self._give_back(base)
+
+    def make_room(self) -> None:
+        """Copies the full blocks away and gives them back, so that no frame is lost; `frames` tells them later.
+
+        To be called every few milliseconds while there is traffic; not once `frames` has begun.
+        """
+        while self._read == 0 and len(self._kept) < _KEPT_BLOCKS:
+            base = self._block * _BLOCK
+            status, count, _ = _BLOCK_STATE.unpack_from(self._memory, base + _BLOCK_STATE_AT)
+            if not status & _TP_STATUS_USER:
+                return
+            self._kept.append(self._memory[base : base + _BLOCK])
+            self._read = count
             self._give_back(base)
 
     def _give_back(self, base: int) -> None:
@@ -196,6 +221,15 @@ class Ring:
         """Waits for RCU, see `close_all`. The map has a descriptor of its own."""
         self._memory.close()
         self._sock.close()
+
+
+def _frame(memory: mmap.mmap | bytes, at: int) -> tuple[int, RawFrame | None]:
+    """How far it is to the next frame, and the frame; None for one that was somebody else's."""
+    step, seconds, nanoseconds, captured, length, _, mac, _, index, kind = _HEADER.unpack_from(memory, at)
+    if kind == _PACKET_OTHERHOST:  # a bridge that knew no better sent it everywhere
+        return step, None
+    data = memory[at + mac : at + mac + captured]
+    return step, (seconds * 1_000_000_000 + nanoseconds, index, kind == _PACKET_OUTGOING, length, data)
 
 
 def stop_all(rings: Iterable[Ring]) -> None:

@@ -2,8 +2,9 @@
 
 Rules:
 
-* A *flight* is what one side sends until the other has something to say. Acknowledgements alone belong to the
-  flight that went before them in their direction. Its hops carry the times of its first packet.
+* A *flight* is what one side sends until the other has something to say, or until it has something else to say
+  after a pause. Acknowledgements alone belong to the flight that went before them in their direction. Its hops
+  carry the times of its first packet.
 * A place that a packet enters and leaves *forwards* it; what happened to its addresses in between is a decision
   with a hop of its own, at the time of entering, told once a connection. Answers are translated back by
   conntrack without a decision: their hop says so.
@@ -17,13 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulab.observe.decisions import Decision, Evidence
+from emulab.observe.case import Finding
+from emulab.observe.decisions import Decision, Evidence, untold
 from emulab.observe.dissect import endpoints
 from emulab.observe.events import Flow, Recording
-from emulab.observe.failures import explain
+from emulab.observe.failures import explain, oddities
 from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
 from emulab.observe.packets import Packet
 from emulab.observe.path import Connection, Hop, Path
+from emulab.observe.sightings import Sightings
 from emulab.observe.totals import totals
 from emulab.observe.wording import (
     accepted,
@@ -45,16 +48,21 @@ class _Draft:
     hop: Hop
 
 
-def tell(recording: Recording, every_packet: bool = False) -> Path:
-    """The path of the recorded request; with `every_packet`, a hop for each packet at each interface."""
-    joined = join(recording)
+def tell(recording: Recording, every_packet: bool = False, sightings: Sightings | None = None) -> Path:
+    """The path of the recorded request; with `every_packet`, a hop for each packet at each interface.
+
+    `sightings` are those of the recording's frames, if they were made already.
+    """
+    joined = join(recording, sightings)
     teller = _Teller(recording, joined, every_packet)
     drafts = teller.drafts()
-    hops = _numbered(drafts)
     sending = recording.sending
+    finding = explain(recording, joined, teller.evidence)
+    if finding is not None:
+        drafts = sorted([*drafts, *teller.thrown_away(finding, drafts)], key=lambda d: d.time)
+    hops = _numbered(drafts)
     start = drafts[0].time if drafts else sending.begun
     answered = (sending.ended - start) / 1000 if sending.status is not None else None
-    failure = explain(recording, joined, teller.evidence)
     return Path(
         source=sending.place,
         url=sending.target,
@@ -63,10 +71,10 @@ def tell(recording: Recording, every_packet: bool = False) -> Path:
         hops=hops,
         places=_places(joined, sending.place),
         connections=teller.connections(),
-        failure=failure,
+        failure=finding.failure if finding else None,
         totals=totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
         tls=sending.tls or None,
-        notes=_notes(recording),
+        notes=[*_notes(recording), *([] if finding else oddities(recording, joined, teller.evidence))],
         answered=round(answered, 1) if answered is not None else None,
         method=sending.method,
     )
@@ -123,6 +131,31 @@ class _Teller:
             drafts += self._records(leg)
         return sorted(drafts, key=lambda d: d.time)  # stable: what has one time stays in its causal order
 
+    def thrown_away(self, finding: Finding, drafts: Sequence[_Draft]) -> list[_Draft]:
+        """The end of the packet that a failure is about, if no rule or server told of it."""
+        packet, failure = finding.packet, finding.failure
+        place = packet.place if packet else failure.place
+        if any((d.hop.event, d.hop.place) == ("drop", place) for d in drafts):
+            return []
+        why = f", {failure.kernel_reason}" if failure.kernel_reason else ""
+        detail = f"dropped ({failure.reason}{why})"
+        if packet is None:
+            if finding.flow is None:
+                return []
+            direction = "request" if finding.forward else "response"
+            hop = self._hop(finding.connection, direction, place, None, "drop", finding.flow, detail)
+            return [_Draft(finding.time, replace(hop, object=failure.object, rule=finding.rule))]
+        for leg in self._joined.legs:
+            for transit in leg.transits:
+                if packet in transit.packets:
+                    direction = "request" if transit.forward else "response"
+                    where = (place, packet.interface, "drop", packet.flow)
+                    hop = self._hop(leg.number, direction, *where, detail)
+                    hop = replace(hop, object=failure.object, rule=finding.rule)
+                    hop = replace(hop, flight=transit.flight, frames=(packet.frame,))
+                    return [_Draft(max(finding.time, packet.time), hop)]
+        return []
+
     def connections(self) -> list[Connection]:
         """A heading for name resolution and for each connection."""
         found = []
@@ -171,10 +204,12 @@ class _Teller:
                 at[key] = len(drafts)
                 text = self._translated_back(transit, before, packet) or detail
                 drafts.append(_Draft(packet.time, self._crossing(leg, transit, packet, event, text)))
+            last = transit.last
+            for decision in self._decided_at_the_end(transit, told):
+                drafts.append(_Draft(last.time, self._decided(leg, transit, decision, last)))
             refusal = self._refusal(leg, transit)
             if refusal is not None and ("drop", refusal.place) not in told:
                 told.add(("drop", refusal.place))
-                last = transit.last
                 drafts.append(_Draft(last.time, self._decided(leg, transit, refusal, last)))
         return drafts
 
@@ -218,10 +253,17 @@ class _Teller:
             flow = entry.original
         if flow == packet.flow or (before is not None and before.place != packet.place):
             return []
-        found = self.evidence.translations_between(flow, packet)
-        fresh = [d for d in found if (d.event, d.place) not in told]
-        told.update((d.event, d.place) for d in fresh)
-        return fresh
+        return untold(self.evidence.translations_between(flow, packet.flow, packet), told)
+
+    def _decided_at_the_end(self, transit: Transit, told: set[tuple[str, str]]) -> list[Decision]:
+        """The translations of a packet that a place kept: for a program of its own, or lost afterwards."""
+        last = transit.last
+        if not transit.forward or last.outgoing or last.encapsulation:
+            return []
+        entry = self.evidence.translation(last.place, last.flow)
+        if entry is None or entry.original != last.flow or entry.translated == last.flow:
+            return []
+        return untold(self.evidence.translations_between(last.flow, entry.translated, last), told)
 
     def _translated_back(self, transit: Transit, before: Packet | None, packet: Packet) -> str:
         """What conntrack did to an answer, in words; "" when it did nothing."""

@@ -18,6 +18,8 @@ from emulab.observe.packets import Packet
 LINK, FORWARDING, NAT = "link", "forwarding", "nat"
 ENCAPSULATION, DECAPSULATION = "encapsulation", "decapsulation"
 _SERVERS = frozenset({"balancer", "resolver", "dns"})
+_STEPS = frozenset({"proxy-accept", "dns-query", "dns-answer", "drop"})
+"""What servers tell that lies on the request's way. The rest they tell when they get to it, and nobody waits for it."""
 
 
 def totals(recording: Recording, joined: Joined, start: int, end: int) -> dict[str, Any]:
@@ -29,9 +31,12 @@ def totals(recording: Recording, joined: Joined, start: int, end: int) -> dict[s
         for transit in (*leg.transits, *leg.errors):
             for time, group, name in _moments(transit, recording.sending.place, kinds, servers):
                 moments.append((time, "dns", "") if leg.number == NAME_RESOLUTION else (time, group, name))
-        for record in leg.records:
+        told = [r for r in leg.records if r.fields["event"] in _STEPS]
+        if leg.connect is not None and not leg.begun:
+            told.append(leg.connect)
+        for record in told:
             name_server = leg.number == NAME_RESOLUTION
-            group, name = _program(record.place, recording.sending.place, kinds, servers)
+            group, name = _program(record.place, recording.sending.place, kinds, servers, 1)
             moments.append((record.time, "dns" if name_server else group, name))
     moments.sort(key=lambda m: m[0])
     spent: dict[tuple[str, str], int] = defaultdict(int)
@@ -40,6 +45,8 @@ def totals(recording: Recording, joined: Joined, start: int, end: int) -> dict[s
         if start <= time <= end:
             spent[group, name if group != "dns" else ""] += time - before
             before = time
+    if before < end:  # nobody saw anything more, but the sender: that it failed
+        spent["client", ""] += end - before
     return _shown(spent)
 
 
@@ -50,7 +57,7 @@ def _moments(
     before: Packet | None = None
     for packet in transit.packets:
         if before is None:
-            found.append((packet.time, *_program(packet.place, source, kinds, servers)))
+            found.append((packet.time, *_program(packet.place, source, kinds, servers, packet.size)))
         elif before.place != packet.place:
             found.append((packet.time, "kernel", LINK))
         else:
@@ -59,12 +66,14 @@ def _moments(
     return found
 
 
-def _program(place: str, source: str, kinds: Mapping[str, str], servers: set[str]) -> tuple[str, str]:
+def _program(
+    place: str, source: str, kinds: Mapping[str, str], servers: set[str], size: int = 0
+) -> tuple[str, str]:
     if place == source:
         return "client", ""
     if place in servers or kinds.get(place) in _SERVERS:
         return "server", place
-    if kinds.get(place) == "pod":
+    if kinds.get(place) == "pod" or size:  # a container may be in its node's network
         return "container", place
     return "kernel", FORWARDING  # a node or router that answers by itself: a refusal
 

@@ -2,212 +2,272 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
-from emulab.observe.case import Case
-from emulab.observe.dissect import endpoints
-from emulab.observe.events import Flow, Owner
+from emulab.observe.astray import loop, no_route
+from emulab.observe.case import Case, Finding, last_at, thrown_away, to
+from emulab.observe.events import Flow, Route
 from emulab.observe.flows import Leg
-from emulab.observe.packets import SYN, Packet
+from emulab.observe.packets import Packet
 from emulab.observe.path import Failure
+from emulab.observe.progress import Stop, stopped, what
 
-_NO_WAY = {
-    errno.ENETUNREACH: "has no route to",
-    errno.EHOSTUNREACH: "can't reach",
-    errno.EACCES: "may not send to",
-    errno.EPERM: "was kept by its own rules from sending to",
-    errno.EADDRNOTAVAIL: "has no address to reach",
+NO_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_CREATEFAIL", "NEIGH_QUEUEFULL", "NEIGH_DEAD"})
+NO_LINK = frozenset({"QDISC_DROP", "DEV_READY"})
+TOO_BIG = frozenset({"PKT_TOO_BIG"})
+
+
+_MEANINGS = {
+    "NETFILTER_DROP": "a rule of its firewall dropped it",
+    "IP_RPFILTER": "the way back to its source leads over another interface (rp_filter)",
+    "IP_CSUM": "its checksum is wrong",
+    "TCP_CSUM": "its checksum is wrong",
+    "UDP_CSUM": "its checksum is wrong",
+    "SOCKET_RCVBUFF": "the program that it is for doesn't read: its socket is full",
+    "TCP_OVERFLOW": "the program that it is for doesn't accept: its queue is full",
+    "TCP_LISTEN_OVERFLOW": "the program that it is for doesn't accept: its queue is full",
 }
+"""The kernel's reasons in words, where they say something to somebody who doesn't read its code."""
 
 
-def unroutable(case: Case) -> Failure | None:
-    """The sender's kernel knew no way."""
-    sending = case.sending
-    if sending.error != "connect" or sending.errno not in _NO_WAY or case.last is None:
-        return None
-    if case.last.transits or sending.errno == errno.EHOSTUNREACH:
-        return None
-    to = endpoints(sending.address, sending.port)
-    text = f"{sending.place} {_NO_WAY[sending.errno]} {to}: {os.strerror(sending.errno)}"
-    remedy = f"see: emulab exec {sending.place} -- ip route get {sending.address}"
-    return Failure(sending.place, "no-route", text, remedy, sending.place)
-
-
-def icmp(case: Case) -> Failure | None:
+def icmp(case: Case) -> Finding | None:
     """An ICMP error says it."""
     leg = case.last
-    if leg is None:
+    if leg is None or _healed(case, leg):
         return None
     for transit in leg.errors:
-        origin, kind = transit.first, transit.first.icmp
-        about = origin.about
-        to = endpoints(about.destination, about.destination_port) if about else "?"
+        origin = transit.first
+        kind, about = origin.icmp, origin.about
         if kind == (3, 4):
             return _too_big(case, leg, origin)
         if kind == (3, 0):
-            text = f"{origin.place} has no route to {to}: {_route_words(case, origin.place, about)}"
-            remedy = f"see: emulab exec {origin.place} -- ip route"
-            return Failure(
-                origin.place, "no-route", text, remedy, origin.place, case.reason_at(leg, origin.place)
-            )
+            return no_route(case, leg, origin.place, about, origin)
         if kind == (3, 1):
-            return _no_neighbour(case, origin.place, about, to)
+            return _unreachable_host(case, leg, origin)
         if kind == (11, 0):
-            text = f"the packet to {to} went round in a circle until {origin.place} discarded it"
-            return Failure(
-                origin.place, "loop", text, f"see: emulab exec {origin.place} -- ip route", origin.place
-            )
-        if kind and kind[0] == 3:
-            text = f"{origin.place} refused the packet to {to} (ICMP type 3 code {kind[1]})"
-            return Failure(
-                origin.place, "prohibited", text, f"see: emulab exec {origin.place} -- nft list ruleset"
-            )
+            return loop(case, leg, origin)
+        route = case.route(origin.place, about.destination) if about else None
+        if kind == (3, 13) and route is not None and route.error:
+            return no_route(case, leg, origin.place, about, origin)
+        if kind and kind[0] == 3 and kind[1] != 3:
+            text = f"{origin.place} refused the packet to {to(about)} (ICMP type 3 code {kind[1]})"
+            remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
+            failure = Failure(origin.place, "prohibited", text, remedy, origin.place)
+            return Finding(failure, last_at(leg, origin.place), origin.time)
     return None
 
 
-def _route_words(case: Case, place: str, about: Flow | None) -> str:
-    route = case.evidence.route(place, about.destination) if about else None
-    return route.text if route else "network unreachable"
-
-
-def _no_neighbour(case: Case, place: str, about: Flow | None, to: str) -> Failure:
-    """Nobody answered ARP."""
-    asked = [a for a in case.joined.arps if a.place == place and a.outgoing and not a.is_reply]
-    answered = {a.sender for a in case.joined.arps if a.place == place and a.is_reply and not a.outgoing}
-    open_ = list(dict.fromkeys((a.target, a.interface) for a in asked if a.target not in answered))
-    route = case.evidence.route(place, about.destination) if about else None
-    hop = (route.gateway or route.destination) if route else (about.destination if about else "")
-    chosen = next((o for o in open_ if o[0] == hop), open_[0] if open_ else (hop, ""))
-    owner = case.evidence.owner("", chosen[0], 0)
-    who = f"{owner.text} ({chosen[0]})" if owner else chosen[0]
-    on = f" on {chosen[1]}" if chosen[1] else ""
-    text = f"{place} asked{on} who has {chosen[0]}, the next hop to {to}, and nobody answered (ARP)"
-    dead = case.dead_link(owner.name) if owner else None
-    remedy = dead or f"see whether {who} is up and has that address"
-    return Failure(place, "arp", text, remedy, who)
-
-
-def _too_big(case: Case, leg: Leg, origin: Packet) -> Failure:
-    sizes = [p.length for t in leg.transits for p in t.packets if p.place == origin.place]
-    largest = max(sizes, default=0)
-    route = case.evidence.route(origin.place, origin.about.destination) if origin.about else None
-    link = f" ({route.interface})" if route and route.interface else ""
-    text = (
-        f"a packet of {largest or 'too many'} bytes that must not be fragmented is too big for the next link of"
-        f" {origin.place}{link}, which takes {origin.next_mtu}"
-    )
-    remedy = "make the MTU of the links before it as small, or let the ICMP message back to the sender"
-    return Failure(origin.place, "mtu", text, remedy, link.strip(" ()") or origin.place, "PKT_TOO_BIG")
-
-
-def silence(case: Case) -> Failure | None:
+def silence(case: Case) -> Finding | None:
     """Packets that nobody answered: where the last one was seen says most."""
     leg = case.last
     if leg is None:
         return None
-    forward = [t for t in leg.transits if t.forward]
-    if not forward:
-        return _never_sent(case, leg)
-    answered = any(not t.forward for t in leg.transits)
-    lost = [t for t in forward if not answered or t.first.size]
-    transit = (lost or forward)[-1]
-    if answered and not any(t.first.size for t in forward):
-        transit = forward[0]
-    last, flow = transit.last, transit.last.flow
-    to = endpoints(flow.destination, flow.destination_port)
-    what = "a SYN" if last.flags & SYN else "a packet" if flow.protocol == "tcp" else "a datagram"
-    tries = sum(1 for t in forward if t.first.identity == transit.first.identity)
-    sent = f"{what} to {to}" + (f", sent {tries} times," if tries > 1 else "")
-    kernel = case.kernel_reason(last.time)
-    if last.outgoing:
-        return _vanished(case, last, sent, kernel)
-    addresses = {t.place: t.addresses for t in case.recording.taps}
-    if flow.destination in addresses.get(last.place, ()):
-        owner = case.evidence.owner("", flow.destination, 0)
-        who = owner.text if owner else last.place
-        text = f"{sent} was delivered to {who} and never answered"
-        look = "nft list ruleset" if kernel == "NETFILTER_DROP" else "ss -tnlpu"
-        remedy = f"see what it does there: emulab exec {_target(owner, last.place)} -- {look}"
-        return Failure(last.place, "unanswered", text, remedy, who, kernel)
-    return _swallowed(case, last, sent, kernel)
+    stop = stopped(case, leg)
+    if stop is None:
+        return None if leg.transits else _never_sent(case, leg)
+    if not stop.lost:
+        return None
+    if stop.packet.outgoing:
+        return _vanished(case, leg, stop)
+    return _swallowed(case, leg, stop)
 
 
-def _target(owner: Owner | None, place: str) -> str:
-    if owner is not None and owner.kind == "Pod":
-        return f"-n {owner.namespace} pod/{owner.name}"
-    return place
+def _healed(case: Case, leg: Leg) -> bool:
+    """Whether everything arrived in spite of an error: path MTU discovery lives by them."""
+    stop = stopped(case, leg)
+    return stop is not None and not stop.lost
 
 
-def _never_sent(case: Case, leg: Leg) -> Failure | None:
+def _unreachable_host(case: Case, leg: Leg, origin: Packet) -> Finding:
+    """ICMP "host unreachable": ARP without an answer, a link without a far end, or a route that says so."""
+    place, about = origin.place, origin.about
+    route = case.route(place, about.destination) if about else None
+    if route is not None and route.error:
+        return no_route(case, leg, place, about, origin)
+    return _next_hop(case, leg, place, about, last_at(leg, place), origin.time)
+
+
+def _next_hop(
+    case: Case, leg: Leg, place: str, flow: Flow | None, packet: Packet | None, time: int = 0
+) -> Finding:
+    """A place that has a way, and can't hand the packet over to whoever is next on it."""
+    destination = flow.destination if flow else case.flow(leg).destination
+    route = case.route(place, destination)
+    hop = (route.gateway or destination) if route else destination
+    who = case.named_address(hop)
+    next_ = f"{who}, the next hop to {to(flow)}," if hop != destination else f"{who},"
+    asked = next((a for a in case.unanswered_arps(place) if a.target == hop), None)
+    dead = _dead(case, place, hop, route)
+    who_asks = case.named(place)
+    if asked is not None:
+        text = f"{who_asks} asked by ARP on {asked.interface} for {next_} and nobody answered"
+    elif dead is not None:
+        text = f"{who_asks} couldn't hand the packet to {to(flow)} over to {next_[:-1]}"
+    else:
+        text = f"{who_asks} couldn't reach {next_[:-1]} (ICMP host unreachable)"
+    if dead is not None:
+        reason, why, remedy = dead
+        failure = Failure(place, reason, f"{text}: {why}", remedy, who)
+    else:
+        nobody = "" if case.whose(hop) else ": nobody in the lab has that address"
+        failure = Failure(place, "arp", f"{text}{nobody}", _look_for(case, place, hop), who)
+    return thrown_away(case, leg, failure, packet, NO_NEIGHBOUR | NO_LINK, time, flow)
+
+
+def _look_for(case: Case, place: str, address: str) -> str:
+    owner = case.whose(address)
+    if owner is None:
+        return case.wanted_address(address)
+    at = case.place_of(owner)
+    look = case.inside(at, "ip address") if at else case.inside(place, f"ping -c1 {address}")
+    return f"see whether {owner.text} has that address: {look}"
+
+
+def _dead(case: Case, place: str, hop: str, route: Route | None) -> tuple[str, str, str] | None:
+    """Reason, words and mend where the next hop's link, or the one to it, is switched off."""
+    owner = case.whose(hop)
+    other = case.place_of(owner)
+    reason = "dead-node" if owner is not None and owner.kind == "Node" else "link-down"
+    if other and other != place:
+        off = case.switched_off(other)
+        if off is not None:
+            return reason, *off
+    mine = case.switched_off(place, route.interface if route else "")
+    return ("link-down", *mine) if mine is not None else None
+
+
+def _too_big(case: Case, leg: Leg, origin: Packet) -> Finding:
+    """A router said that the packet is too big for its next link."""
+    about = origin.about
+    stuck = last_at(leg, origin.place)
+    wide = _width(case, stuck)
+    size = f" of {min(stuck.length, wide)} bytes" if stuck else ""
+    route = case.route(origin.place, about.destination) if about else None
+    link = (
+        f"{route.interface} of {origin.place}"
+        if route and route.interface
+        else f"the next link of {origin.place}"
+    )
+    text = f"a packet{size} to {to(about)} that must not be fragmented is too big for {link},"
+    text += f" which takes {origin.next_mtu}"
+    told = [t for t in leg.errors if t.first.icmp == (3, 4)]
+    said = max(told, key=lambda t: len(t.packets))
+    sender = stuck and next((t.first.place for t in leg.transits if t.last is stuck), "")
+    if sender and said.last.place != sender:
+        text += (
+            f"; {origin.place} said so (ICMP fragmentation needed), but that was last seen at {said.last.place}"
+            f" and never came back to {sender}, which goes on sending packets as big"
+        )
+        remedy = (
+            f"let ICMP through at {said.last.place}: {case.inside(said.last.place, 'nft list ruleset')}; or"
+        )
+    elif sender and len(told) > 1:
+        text += (
+            f"; {origin.place} told {sender} so {len(told)} times (ICMP fragmentation needed), and {sender} goes on"
+            " sending packets as big: it doesn't take the message"
+        )
+        remedy = f"let ICMP in at {sender}: {case.inside(sender, 'nft list ruleset')}; or"
+    else:
+        remedy = ""
+    name = route.interface if route else "LINK"
+    remedy = f"{remedy} make the link as wide: {case.inside(origin.place, f'ip link set {name} mtu {wide}')}".strip()
+    return thrown_away(
+        case, leg, Failure(origin.place, "mtu", text, remedy, link), stuck, TOO_BIG, origin.time
+    )
+
+
+def _width(case: Case, packet: Packet | None) -> int:
+    """What the link takes that a packet came by. A packet may look larger: the card cuts it up, or would."""
+    link = case.link(packet.place, packet.interface) if packet else None
+    return link.mtu if link else 1500
+
+
+def _never_sent(case: Case, leg: Leg) -> Finding | None:
+    """No packet of a connection was seen at all."""
     place = leg.connect.place if leg.connect else case.sending.place
     flow = next(iter(leg.flows))
-    asked = [a for a in case.joined.arps if a.place == place and a.outgoing and not a.is_reply]
-    to = endpoints(flow.destination, flow.destination_port)
-    if asked:
-        return _no_neighbour(case, place, flow, to)
-    dead = case.dead_link(place)
-    text = f"no packet to {to} left {place}" + (f": {case.sending.reason}" if case.sending.reason else "")
-    return Failure(
-        place, "not-sent", text, dead or f"see: emulab exec {place} -- ip route get {flow.destination}"
-    )
-
-
-def _vanished(case: Case, last: Packet, sent: str, kernel: str) -> Failure:
-    """Left a place and arrived nowhere."""
-    hop = last.encapsulation.outer_destination if last.encapsulation else last.flow.destination
-    route = case.evidence.route(last.place, hop)
-    following = (route.gateway or hop) if route else hop
-    owner = case.evidence.owner("", following, 0)
-    who = f"{owner.text} ({following})" if owner else following
-    inside = " inside VXLAN" if last.encapsulation else ""
-    text = f"{sent} left {last.place} on {last.interface}{inside} and never came to {who}"
-    dead = case.dead_link(owner.name) if owner else None
-    dead = dead or case.dead_link(last.place)
-    kind = "dead-node" if owner is not None and owner.kind == "Node" else "unanswered"
-    if dead:
-        text += f": {dead.split(': ')[0]}"
-    remedy = (
-        dead.split(": ", 1)[1]
-        if dead
-        else f"see whether {who} is up: emulab exec {last.place} -- ping -c1 {following}"
-    )
-    return Failure(last.place, kind, text, remedy, who, kernel)
-
-
-def _swallowed(case: Case, last: Packet, sent: str, kernel: str) -> Failure:
-    """Came to a place that was to forward it and didn't."""
-    flow = last.flow
-    route = case.evidence.route(last.place, flow.destination)
+    route = case.route(place, flow.destination)
     hop = (route.gateway or flow.destination) if route else flow.destination
-    unanswered = [a for a in case.joined.arps if a.place == last.place and a.outgoing and not a.is_reply]
-    answers = {a.sender for a in case.joined.arps if a.place == last.place and a.is_reply}
-    if any(a.target == hop and a.target not in answers for a in unanswered):
-        return _no_neighbour(case, last.place, flow, endpoints(flow.destination, flow.destination_port))
-    if route is not None and route.error:
-        text = f"{sent} came to {last.place}, which has no route to {flow.destination}: {route.text}"
-        remedy = f"see: emulab exec {last.place} -- ip route"
-        return Failure(last.place, "no-route", text, remedy, last.place, kernel)
-    links = {x.name: x for x in case.recording.links if x.place == last.place}
-    way = links.get(route.interface) if route else None
-    if way is not None and not (way.up and way.carrier):
-        text = f"{sent} came to {last.place}, whose {way.name} on the way to {flow.destination} is down"
-        return Failure(
-            last.place,
-            "link-down",
-            text,
-            f"emulab exec {last.place} -- ip link set {way.name} up",
-            way.name,
-            kernel,
+    asked = case.unanswered_arps(place)
+    if any(a.target == hop for a in asked) or _dead(case, place, hop, route) is not None:
+        return _next_hop(case, leg, place, flow, None)
+    if asked:
+        return _next_hop(case, leg, place, Flow(flow.protocol, "", 0, asked[0].target, 0), None)
+    why = f": {case.sending.reason}" if case.sending.reason and place == case.sending.place else ""
+    text = f"no packet to {to(flow)} left {case.named(place)}{why}"
+    remedy = f"see: {case.inside(place, f'ip route get {flow.destination}')}"
+    return Finding(Failure(place, "not-sent", text, remedy, case.named(place)))
+
+
+def _vanished(case: Case, leg: Leg, stop: Stop) -> Finding:
+    """Left a place and arrived nowhere."""
+    last = stop.packet
+    hop = last.encapsulation.outer_destination if last.encapsulation else last.flow.destination
+    route = case.route(last.place, hop)
+    following = (route.gateway or hop) if route else hop
+    who = case.named_address(following)
+    inside = " inside VXLAN" if last.encapsulation else ""
+    text = f"{what(stop)} to {to(last.flow)} left {last.place} on {last.interface}{inside} and never came to {who}"
+    dead = _dead(case, last.place, following, route)
+    if dead is not None:
+        reason, why, remedy = dead
+        return thrown_away(
+            case, leg, Failure(last.place, reason, f"{text}: {why}", remedy, who), last, NO_LINK
         )
+    drop = case.some_drop(last.time)
+    remedy = f"see whether {who} is up: {case.inside(last.place, f'ping -c1 {following}')}"
+    failure = Failure(last.place, "lost", text, remedy, who)
+    if drop is None:
+        return Finding(failure)
+    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
+
+
+def _sender(leg: Leg, packet: Packet) -> str:
+    """The place that a packet came from."""
+    return next((t.first.place for t in leg.transits if t.last is packet), "its sender")
+
+
+def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
+    """Came to a place that was to forward it and didn't."""
+    last = stop.packet
+    translated = case.evidence.translation(last.place, last.flow)
+    flow = translated.translated if translated and translated.original == last.flow else last.flow
+    route = case.route(last.place, flow.destination)
+    hop = (route.gateway or flow.destination) if route else flow.destination
+    if any(a.target == hop for a in case.unanswered_arps(last.place)) or _dead(case, last.place, hop, None):
+        return _next_hop(case, leg, last.place, flow, last)
+    if route is not None and route.error:
+        return no_route(case, leg, last.place, flow, None)
+    came = f"{what(stop)} to {to(last.flow)} came to {last.place} on {last.interface}"
+    off = case.switched_off(last.place, route.interface) if route else None
+    if off is not None:
+        text = f"{came}, and {off[0]}, which is on its way to {flow.destination}"
+        return thrown_away(
+            case,
+            leg,
+            Failure(last.place, "link-down", text, off[1], case.down_name(last.place)),
+            last,
+            NO_LINK,
+        )
+    way = case.link(last.place, route.interface) if route else None
+    if way is not None and way.up and not way.carrier:
+        return _next_hop(case, leg, last.place, flow, last)
     if way is not None and last.length > way.mtu and not last.fragmentable:
-        size = f"{last.length} bytes came to {last.place}"
-        text = f"{sent} of {size} and is too big for {way.name}, which takes {way.mtu}"
-        remedy = "make the MTU of the links before it as small"
-        return Failure(last.place, "mtu", text, remedy, way.name, kernel or "PKT_TOO_BIG")
-    chains = ", ".join(case.evidence.way(last.place, [flow]))
-    through = f" after the chains {chains}" if chains else ""
-    why = f"; the kernel's reason is {kernel}" if kernel else ""
-    text = f"{sent} came to {last.place} on {last.interface} and didn't leave it{through}{why}"
-    remedy = f"see: emulab exec {last.place} -- nft list ruleset, and ip route get {flow.destination}"
-    return Failure(last.place, "dropped", text, remedy, last.place, kernel)
+        wide = _width(case, last)
+        size = min(last.length, wide)
+        text = (
+            f"{came} with {size} bytes that must not be fragmented, too big for {way.name}, which takes"
+            f" {way.mtu}; no ICMP message about it was seen on any link, so that {_sender(leg, last)} goes on"
+            " sending packets as big"
+        )
+        wider = case.inside(last.place, f"ip link set {way.name} mtu {wide}")
+        rules = case.inside(last.place, "nft list ruleset")
+        remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
+        failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
+        return thrown_away(case, leg, failure, last, TOO_BIG)
+    drop = case.some_drop(last.time)
+    chains = ", ".join(case.evidence.way(last.place, [last.flow]))
+    text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
+    rules = case.inside(last.place, "nft list ruleset")
+    failure = Failure(last.place, "dropped", text, f"see its rules: {rules}", last.place)
+    if drop is None:
+        return Finding(failure)
+    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emulab.observe.dissect import describe, endpoints
 from emulab.observe.events import Flow
 from emulab.observe.flows import Leg, Transit
-from emulab.observe.packets import FIN
+from emulab.observe.packets import FIN, RST, SYN, Packet
+
+_PAUSE = 50_000_000  # ns after which what a side says is something else, unless it says the same again
 
 
 def assign_flights(leg: Leg, first: int, every_packet: bool) -> int:
@@ -16,17 +19,22 @@ def assign_flights(leg: Leg, first: int, every_packet: bool) -> int:
     number = first
     current: dict[bool, int] = {}
     speaking: bool | None = None
+    last: dict[bool, int] = {}
+    said: set[tuple[object, ...]] = set()
     for transit in leg.transits:
-        significant = transit.first.significant
-        fresh = every_packet or transit.forward not in current
-        if significant and (fresh or speaking != transit.forward):
-            fresh = True
+        packet, forward = transit.first, transit.forward
+        fresh = every_packet or forward not in current
+        if packet.significant:
+            words = (forward, *_words(packet))
+            later = packet.time - last.get(forward, packet.time) > _PAUSE and words not in said
+            fresh = fresh or later or speaking != forward
+            speaking = forward
+            last[forward] = packet.time
+            said.add(words)
         if fresh:
-            current[transit.forward] = number
+            current[forward] = number
             number += 1
-        if significant:
-            speaking = transit.forward
-        transit.flight = current[transit.forward]
+        transit.flight = current[forward]
     for transit in leg.errors:
         transit.flight = number
         number += 1
@@ -37,15 +45,20 @@ def flight_detail(transits: Iterable[Transit]) -> str:
     """What a flight says: its first significant packet, how many bytes, whether it ends the connection."""
     packets = [t.first for t in transits]
     speaking = [p for p in packets if p.significant] or packets
+    told = Counter(_words(p) for p in speaking)
     text = describe(speaking[0])
-    if len(speaking) == 1 or speaking[0].flow.protocol != "tcp":
-        return text
-    size = sum(p.size for p in speaking)
-    if size and sum(1 for p in speaking if p.size) > 1:
-        text += f", {size} bytes in {sum(1 for p in speaking if p.size)} packets"
+    sizes = [size for _, _, size, _ in told if size]
+    if len(sizes) > 1 and speaking[0].flow.protocol == "tcp":
+        text += f", {sum(sizes)} bytes in {len(sizes)} packets"
     if speaking[-1].flags & FIN and not text.endswith("FIN"):
         text += ", FIN"
-    return text
+    times = max(told.values())
+    return f"{text}, sent {times} times" if times > 1 and speaking[0].significant else text
+
+
+def _words(packet: Packet) -> tuple[int, int, int, bytes]:
+    """What makes a packet the same to say as one before it."""
+    return packet.flags & (SYN | FIN | RST), packet.sequence, packet.size, packet.payload
 
 
 def ends(flow: Flow) -> str:
@@ -86,7 +99,8 @@ def accepted(leg: Leg) -> str:
     name = found.get("server_name") or "no server name"
     certificate = found.get("certificate")
     shown = ", ".join(map(str, certificate)) if isinstance(certificate, list | tuple) else str(certificate)
-    return f"accepted, {found.get('version')}, SNI {name}, certificate for {shown}"
+    version = str(found.get("version")).replace("TLSv", "TLS ")  # OpenSSL's word, and everybody else's
+    return f"accepted, {version}, SNI {name}, certificate for {shown}"
 
 
 def name_answer(fields: Mapping[str, Any]) -> str:

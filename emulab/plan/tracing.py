@@ -14,6 +14,8 @@ from emulab.plan.state import Address, Place, Ruleset, World
 
 _BEFORE_ALL = "priority -301 ; policy accept ;"  # before the raw chains: NF_IP_PRI_RAW is -300
 _AFTER_CONNTRACK = "priority -150 ; policy accept ;"  # NF_IP_PRI_MANGLE
+TRACE_TABLE = "emulab-trace-"
+"""What the name of every trace's table begins with."""
 TRACED_KINDS = ("router", "node")
 """Kinds of places whose rules are looked at: those that translate or filter."""
 
@@ -33,11 +35,23 @@ def trace_rules(
     if proxies:
         others = ", ".join(proxies)
         late.append(f"ct state new ip saddr {{ {others} }} meta l4proto {{ tcp, udp }} meta nftrace set 1")
+    # Of the answers the first one alone: rules that let it through let the others through.
+    first = {"tcp": "tcp flags & (syn | ack) == syn | ack ", "udp": ""}[protocol]
+    if own:
+        late.append(
+            f"meta l4proto {protocol} ct direction reply ct original proto-src {{ {own} }} {first}meta nftrace set 1"
+        )
+    if proxies:
+        addresses = ", ".join(proxies)
+        late.append(
+            f"ct direction reply ct original ip saddr {{ {addresses} }} tcp flags & (syn | ack) == syn | ack"
+            " meta nftrace set 1"
+        )
     chains = {}
     for hook in ("prerouting", "output"):
         chains[f"{hook}-own"] = (f"{{ type filter hook {hook} {_BEFORE_ALL} }}", *early)
         chains[f"{hook}-new"] = (f"{{ type filter hook {hook} {_AFTER_CONNTRACK} }}", *late)
-    return Ruleset("ip", f"emulab-trace-{number}", chains)
+    return Ruleset("ip", f"{TRACE_TABLE}{number}", chains)
 
 
 def proxy_addresses(world: World) -> list[str]:

@@ -116,7 +116,7 @@ class _Host:
                 if isinstance(self._server, Informed):
                     self._server.tell(command["message"])
             case "status":
-                return self._server.status()
+                return {**self._server.status(), "recording": self._records.wanted}
             case "record":
                 self._records.record(command["recorders"])
             case "records":

@@ -28,7 +28,9 @@ NODE3 = "10.0.0.13"
 NODES = (NODE1, NODE2, NODE3)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=[*MODES, pytest.param("ipvs", marks=pytest.mark.vm)])
+@pytest_asyncio.fixture(
+    loop_scope="module", scope="module", params=[*MODES, pytest.param("ipvs", marks=pytest.mark.vm)]
+)
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     async with Lab.from_text(WORLD.replace("MODE", request.param)) as made:
         await made.apply(LATE, ready=False)

@@ -56,7 +56,6 @@ class Proxies:
         self._draft.servers[own.name] = own
         self._own_flows[node] = userspace.udp_flows(intents, portals, address)
 
-
     def chains(self, node: str, intents: Sequence[Intent]) -> None:
         """iptables on a node. Its address is in the rules only where source ranges are."""
         address = self._draft.places[node].addresses[0]

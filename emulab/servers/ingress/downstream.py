@@ -131,6 +131,8 @@ class Downstream(ClientConnection):
 
     def _open(self, address: str) -> None:
         self._server = address
+        if self._context.emit.wanted:
+            self._tell_try("proxy-try", None)
         self._connecting = self._context.pool.open(address, self)
         if self._state == WAIT:
             self.deadline = inf  # the pool watches the time that connecting takes

@@ -13,6 +13,7 @@ Records; all but `health` have protocol, connection (its number joins them), cli
 listened on:
 
     proxy-accept    nothing more
+    proxy-try       upstream, target: a connection to it is being opened
     upstream-error  upstream, target, reason: a target that couldn't be reached; the next one is tried
     proxy-connect   upstream_source, upstream, target, reason (of the pick, with the attempts before it)
     drop            reason, and acl, the ranges, where these refused the client

@@ -190,6 +190,9 @@ class Session:
         failed: list[str] = []
         healthy = self._frontend.order(client, self._loop.time())
         for target in healthy:
+            if self._emit.wanted:
+                aim = {"upstream": target.endpoint, "target": target.name}
+                self._emit({"event": "proxy-try", **self._common(), **aim})
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     half = await self._reach(target)

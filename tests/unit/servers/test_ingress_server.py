@@ -318,12 +318,21 @@ async def test_records_tell_the_way(world: World) -> None:
     writer.write(b"DELETE /x?y HTTP/1.1\r\nHost: shop\r\n\r\n")
     await read_message(reader)
     client = "{}:{}".format(*writer.get_extra_info("sockname"))
-    accept, connect, request = world.records
+    accept, attempt, connect, request = world.records
     who = {"client": client, "local": f"127.0.0.1:{world.port}"}
     rule = {"rule": "Ingress d/i", "rule_host": "", "rule_path": "/", "rule_type": "Prefix"}
     assert 0 < accept.pop("time") - before < 5e9
     assert accept == {"event": "proxy-accept", **who, "tls": False}
     source = backend.writers[0].get_extra_info("peername")
+    assert attempt == {
+        "event": "proxy-try",
+        **who,
+        "upstream_source": "",
+        "upstream": address,
+        "upstream_name": "up",
+        "attempt": 1,
+        **rule,
+    }
     assert connect == {
         "event": "proxy-connect",
         **who,

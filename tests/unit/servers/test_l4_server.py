@@ -191,14 +191,22 @@ async def test_bytes_go_both_ways_and_are_told_of() -> None:
         assert await reader.readexactly(7) == b"answer!"
         host, port = writer.get_extra_info("sockname")
         source = "{}:{}".format(*up_writer.get_extra_info("peername"))
-        accept, connect = made.records
+        accept, attempt, connect = made.records
         number = accept.pop("connection")
-        assert connect.pop("connection") == number
+        assert attempt.pop("connection") == connect.pop("connection") == number
         assert accept == {
             "event": "proxy-accept",
             "protocol": "tcp",
             "client": f"{host}:{port}",
             "local": f"127.0.0.1:{made.port}",
+        }
+        assert attempt == {
+            "event": "proxy-try",
+            "protocol": "tcp",
+            "client": f"{host}:{port}",
+            "local": f"127.0.0.1:{made.port}",
+            "upstream": f"127.0.0.1:{made.upstreams[0].port}",
+            "target": "node0",
         }
         assert connect == {
             "event": "proxy-connect",

@@ -1,0 +1,192 @@
+"""Frames decoded: made by hand, cut short, and of random bytes."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+from handmade import ACK, PSH, START, SYN, arp, ethernet, icmp, ipv4, tcp, udp, vxlan
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulab.observe.events import Flow, Frame
+from emulab.observe.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.path import Encapsulation
+
+A, B = "10.0.0.1", "10.0.0.2"
+
+
+def seen(data: bytes, length: int = 0) -> Packet | Arp | None:
+    return decode(3, Frame(START, "node1", "eth0", True, length or len(data), data))
+
+
+def packet(data: bytes, length: int = 0) -> Packet:
+    found = seen(data, length)
+    assert isinstance(found, Packet)
+    return found
+
+
+def test_tcp() -> None:
+    body = tcp(40000, 80, 1000, PSH | ACK, b"GET / HTTP/1.1\r\n", ack=77)
+    found = packet(ethernet(ipv4(A, B, 6, body, ttl=61)))
+    assert found.flow == Flow("tcp", A, 40000, B, 80)
+    assert (found.frame, found.place, found.interface, found.outgoing) == (3, "node1", "eth0", True)
+    assert (found.sequence, found.acknowledged, found.flags) == (1000, 77, PSH | ACK)
+    assert (found.size, found.payload, found.ttl, found.fragmentable) == (
+        16,
+        b"GET / HTTP/1.1\r\n",
+        61,
+        False,
+    )
+    assert found.encapsulation is None and found.significant
+
+
+def test_tcp_options_are_no_payload() -> None:
+    header = struct.pack("!HHIIBBHHH", 1, 2, 3, 4, 8 << 4, SYN, 64240, 0, 0) + bytes(12)
+    found = packet(ethernet(ipv4(A, B, 6, header + b"xy")))
+    assert (found.size, found.payload) == (2, b"xy")
+
+
+def test_ethernet_padding_is_no_payload() -> None:
+    found = packet(ethernet(ipv4(A, B, 6, tcp(1, 2, 3, ACK))) + bytes(6))
+    assert (found.size, found.payload, found.significant) == (0, b"", False)
+
+
+def test_a_payload_that_was_cut_has_its_size_on_the_wire() -> None:
+    whole = ethernet(ipv4(A, B, 6, tcp(1, 2, 3, ACK, b"x" * 1000)))
+    found = packet(whole[:100])
+    assert (found.size, len(found.payload)) == (1000, 100 - 54)
+    assert found.identity == packet(whole).identity
+
+
+def test_larger_than_an_ip_length_can_tell() -> None:
+    data = ethernet(ipv4(A, B, 6, tcp(1, 2, 3, ACK, b"x" * 50), length=0))
+    assert packet(data, length=14 + 40 + 70_000).size == 70_000
+
+
+def test_ip_options() -> None:
+    found = packet(ethernet(ipv4(A, B, 17, udp(5, 6, b"odd"), options=bytes(8))))
+    assert (found.flow, found.payload) == (Flow("udp", A, 5, B, 6), b"odd")
+
+
+def test_udp() -> None:
+    found = packet(ethernet(ipv4(A, B, 17, udp(5000, 6000, b"hello"), fragment=0)))
+    assert found.flow == Flow("udp", A, 5000, B, 6000)
+    assert (found.size, found.payload, found.fragmentable, found.significant) == (5, b"hello", True, True)
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_udp_with_a_length_that_cannot_be(length: int) -> None:
+    body = struct.pack("!HHHH", 1, 2, length, 0) + b"hello"
+    assert packet(ethernet(ipv4(A, B, 17, body))).size == (5 if length == 0 else 0)
+
+
+def test_icmp_error_with_what_it_is_about() -> None:
+    original = ipv4(A, B, 17, udp(5000, 6000, b"x"))
+    found = packet(ethernet(ipv4("10.0.0.9", A, 1, icmp(3, 4, original[:28], rest=1450))))
+    assert found.flow == Flow("icmp", "10.0.0.9", 0, A, 0)
+    assert (found.icmp, found.next_mtu, found.about) == ((3, 4), 1450, Flow("udp", A, 5000, B, 6000))
+
+
+def test_icmp_echo_is_about_nothing() -> None:
+    found = packet(ethernet(ipv4(A, B, 1, icmp(8, 0, b"ping" * 10))))
+    assert (found.icmp, found.about, found.next_mtu) == ((8, 0), None, 0)
+
+
+def test_vxlan() -> None:
+    inner = ethernet(ipv4("10.244.1.2", "10.244.2.3", 6, tcp(1, 8080, 9, SYN)))
+    found, bare = packet(vxlan(inner, A, B, vni=5)), packet(inner)
+    assert found.encapsulation == Encapsulation("vxlan", 5, A, B)
+    assert (found.flow, found.identity) == (bare.flow, bare.identity)
+
+
+def test_vxlan_that_carries_something_else() -> None:
+    found = packet(vxlan(arp(A, B), A, B))
+    assert found.flow == Flow("udp", A, 50000, B, 8472) and found.encapsulation is None
+
+
+def test_arp() -> None:
+    assert seen(arp(A, B)) == Arp(3, START, "node1", "eth0", True, False, A, B)
+    found = seen(arp(A, B, is_reply=True))
+    assert isinstance(found, Arp) and found.is_reply
+
+
+def test_first_fragment_alone_has_ports() -> None:
+    body = udp(1, 2, b"x" * 32)
+    assert packet(ethernet(ipv4(A, B, 17, body, fragment=0x2000))).flow == Flow("udp", A, 1, B, 2)
+    assert seen(ethernet(ipv4(A, B, 17, body, fragment=0x2004))) is None
+
+
+@pytest.mark.parametrize("protocol", [2, 47, 132])
+def test_other_protocols_are_left_out(protocol: int) -> None:
+    assert seen(ethernet(ipv4(A, B, protocol, bytes(40)))) is None
+
+
+def test_what_is_sent_again_is_another_packet() -> None:
+    """The same bytes of TCP, with another IP identification; translated and encapsulated it stays the same."""
+    body = tcp(40000, 80, 1000, ACK, b"data")
+    first, again = (packet(ethernet(ipv4(A, B, 6, body, number=n))) for n in (7, 8))
+    assert first.identity != again.identity
+    translated = tcp(2222, 8080, 1000, ACK, b"data")
+    assert packet(ethernet(ipv4("10.9.9.9", B, 6, translated, ttl=60))).identity == first.identity
+
+
+def test_every_cut_of_every_frame() -> None:
+    original = ipv4(A, B, 6, tcp(1, 2, 3, ACK))
+    frames = [
+        ethernet(ipv4(A, B, 6, tcp(1, 2, 3, ACK, b"x" * 8))),
+        ethernet(ipv4(A, B, 17, udp(1, 2, b"x" * 8))),
+        ethernet(ipv4(A, B, 1, icmp(3, 1, original))),
+        vxlan(ethernet(original), A, B),
+        arp(A, B),
+    ]
+    for data in frames:
+        for end in range(len(data)):
+            seen(data[:end])
+            glance(data[:end])
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_never_raise(data: bytes) -> None:
+    seen(data)
+    glance(data)
+    for prefix in (ethernet(b""), ethernet(b"\x45"), ethernet(ipv4(A, B, 17, b""))[:34]):
+        seen(prefix + data)
+        glance(prefix + data)
+
+
+addresses = st.ip_addresses(v=4).map(str)
+ports = st.integers(0, 65535)
+
+
+@given(
+    *(addresses, addresses, ports, ports, st.booleans(), st.booleans(), st.binary(max_size=40)),
+    *(st.sampled_from([b"", bytes(4)]), st.integers(14, 150)),
+)
+def test_a_glance_tells_what_decoding_does(
+    source: str,
+    destination: str,
+    sport: int,
+    dport: int,
+    is_tcp: bool,
+    overlaid: bool,
+    payload: bytes,
+    options: bytes,
+    end: int,
+) -> None:
+    body = tcp(sport, dport, 5, ACK, payload) if is_tcp else udp(sport, dport, payload)
+    data = ethernet(ipv4(source, destination, 6 if is_tcp else 17, body, options=options))
+    data = vxlan(data, A, B)[: end + 50] if overlaid else data[:end]
+    found, looked = seen(data), glance(data)
+    if isinstance(found, Packet) and looked is not None:
+        assert looked == (flow_key(found.flow), mark(found))
+        assert key_flow(looked[0]) == found.flow
+
+
+def test_a_key_has_room_for_icmp() -> None:
+    flow = Flow("icmp", A, 0, B, 0)
+    assert key_flow(flow_key(flow)) == flow
+    with pytest.raises(OSError):
+        flow_key(Flow("tcp", "no address", 1, B, 2))
+    assert socket.inet_ntoa(flow_key(flow)[1:5]) == A
