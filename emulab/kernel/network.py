@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from emulab.errors import KernelError
-from emulab.kernel import conntrack, iptables, messages, netlink, netns
+from emulab.kernel import conntrack, elements, iptables, messages, netlink, netns
+from emulab.kernel.elements import ElementChange
 from emulab.kernel.ipvs import IpvsTable
 from emulab.kernel.netlink import Message
 from emulab.kernel.netns import Handle
@@ -190,17 +191,17 @@ class KernelNetwork:
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""
-        scripts: dict[tuple[int, int], str] = {}  # nodes share their rules: written once for all of them
+        tables = _Tables()
         for key, before, after in changes:
             sync, begun = Sync(*key, before, after), time.perf_counter()
             self._syncs.append(sync)
             match after or before:
                 case Ruleset():
-                    pair = (id(before), id(after))
-                    script = scripts.get(pair)
-                    if script is None:
-                        script = scripts[pair] = nft_script(before, after)
-                    self.nft(key[0]).run(script)
+                    step = tables.step(before, after)
+                    if isinstance(step, str):
+                        self.nft(key[0]).run(step)
+                    elif isinstance(after, Ruleset):
+                        elements.write(self.handles[key[0]].fd, key[0], after, step)
                 case Iptables():
                     fd = self.handles[key[0]].fd
                     iptables.write(key[0], fd, _iptables(before), _iptables(after))
@@ -230,6 +231,23 @@ class KernelNetwork:
         if context is None:
             context = self._nft[namespace] = Nft(namespace, self.handles[namespace].fd)
         return context
+
+
+class _Tables:
+    """How nftables tables become others. Nodes share theirs, so each step is made once for all of them."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[int, int], str | list[ElementChange]] = {}
+
+    def step(self, before: Rules | None, after: Rules | None) -> str | list[ElementChange]:
+        """The elements that change where nothing else does, else nft's commands."""
+        pair = (id(before), id(after))
+        if pair not in self._steps:
+            changes = None
+            if isinstance(before, Ruleset) and isinstance(after, Ruleset):
+                changes = elements.element_changes(before, after)
+            self._steps[pair] = nft_script(before, after) if changes is None else changes
+        return self._steps[pair]
 
 
 def nft_script(before: Rules | None, after: Rules | None) -> str:

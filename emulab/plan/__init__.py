@@ -6,7 +6,8 @@
 * `addressing`: who gets which address; deterministic, so that the same manifests give the same ones.
 * `system`, `nodes`: the objects that a cluster has without being asked; `nodes` plans their overlay too.
 * `topology`, `pods`: links, addresses and routes of places and pods, and the pods' stand-ins (`draft` collects).
-* `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
+* `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes
+  (`iptables_script`: from one set of chains to another).
 * `dns`, `balancers`, `ingress`: the configuration of the servers.
 * `tracing`: the rules that mark one request's packets; `owners`: whose an address is, in words.
 * `world`: puts it all together; `render` prints it for people.
