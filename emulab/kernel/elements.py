@@ -10,6 +10,7 @@ field of a concatenation fills whole 32-bit registers; a key of one field has th
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -73,11 +74,22 @@ def element_changes(before: Ruleset, after: Ruleset) -> list[ElementChange] | No
 
 
 def write(fd: int, namespace: str, table: Ruleset, changes: Iterable[ElementChange]) -> None:
-    """Makes the changes in one transaction. Raises KernelError, having changed nothing."""
-    batch = encode(table, changes)
-    if batch:
-        with netns.inside(fd, _open) as sock:
+    """Makes the changes in one transaction. Raises KernelError, having changed nothing.
+
+    What is larger than an ordinary user's socket takes (net.core.wmem_max) goes in several, each key's change in one.
+    """
+    todo = list(changes)
+    batch = encode(table, todo)
+    if not batch:
+        return
+    with netns.inside(fd, _open) as sock:
+        try:
             _send(sock, namespace, batch)
+        except KernelError as error:
+            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            for part in _small(todo):
+                _send(sock, namespace, encode(table, part))
 
 
 def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, int, bytes]]:
@@ -101,6 +113,14 @@ def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, 
                 elements.append(nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k)), data))
             found.append((_NEWSETELEM, NLM_F_CREATE, _list(table, change.name, elements)))
     return found
+
+
+def _small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
+    for change in changes:
+        removed = set(change.removed)
+        for keys in _parts(list(dict.fromkeys([*change.removed, *change.added]))):
+            added = {k: change.added[k] for k in keys if k in change.added}
+            yield [change._replace(removed=[k for k in keys if k in removed], added=added)]
 
 
 def _parts(keys: list[str]) -> Iterable[list[str]]:
