@@ -31,7 +31,7 @@ _ATTR_SERVICE, _ATTR_DEST = 1, 2
 _SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_SCHED_NAME = 1, 2, 3, 4, 6
 _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_F_PERSISTENT = 7, 8, 9, 0x1
 _DEST_ADDR, _DEST_PORT, _DEST_FWD_METHOD, _DEST_WEIGHT, _DEST_U_THRESH, _DEST_L_THRESH = 1, 2, 3, 4, 5, 6
-_DEST_ACTIVE_CONNS, _DEST_INACT_CONNS = 7, 8
+_DEST_ACTIVE_CONNS, _DEST_INACT_CONNS, _DEST_ADDR_FAMILY = 7, 8, 11
 _CONN_F_MASQ = 0
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 _VERBS = {
@@ -231,11 +231,14 @@ def _header(command: int) -> bytes:
     return struct.pack("=BBH", command, 1, 0)
 
 
+def _address_family(address: IPAddress) -> bytes:
+    return struct.pack("=H", socket.AF_INET if address.version == 4 else socket.AF_INET6)
+
+
 def _identity(server: VirtualServer) -> bytes:
-    family = socket.AF_INET if server.address.version == 4 else socket.AF_INET6
     return b"".join(
         (
-            attribute(_SVC_AF, struct.pack("=H", family)),
+            attribute(_SVC_AF, _address_family(server.address)),
             attribute(_SVC_PROTOCOL, struct.pack("=H", _PROTOCOLS[server.protocol])),
             attribute(_SVC_ADDR, server.address.packed.ljust(16, b"\0")),
             attribute(_SVC_PORT, struct.pack("!H", server.port)),
@@ -247,6 +250,7 @@ def _real(target: Target, weight: int) -> bytes:
     address, port = target
     return b"".join(
         (
+            attribute(_DEST_ADDR_FAMILY, _address_family(address)),
             attribute(_DEST_ADDR, address.packed.ljust(16, b"\0")),
             attribute(_DEST_PORT, struct.pack("!H", port)),
             u32(_DEST_FWD_METHOD, _CONN_F_MASQ),

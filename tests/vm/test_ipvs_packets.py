@@ -238,6 +238,14 @@ def test_ipvsadm_shows_what_it_shows_in_a_cluster() -> None:
 
 
 @isolated
+def test_nodes_have_tables_of_their_own() -> None:
+    one, two = World(intent("pod1")), World(intent("pod2"))
+    one.put(intent("pod3"))
+    assert one.ask("pod1", CLUSTER_IP) == "pod3 10.244.1.2"
+    assert two.ask("pod1", CLUSTER_IP) == "pod2 10.244.1.2"
+
+
+@isolated
 def test_every_scheduler_and_a_change_of_it() -> None:
     w = World()
     for scheduler in SCHEDULERS:

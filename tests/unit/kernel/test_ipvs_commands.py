@@ -1,0 +1,129 @@
+"""IPVS: which commands turn a table into another, and their bytes as another library reads them."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+
+from pyroute2.netlink.generic.ipvs import ipvsmsg
+
+from emulab.kernel import ipvs
+from emulab.kernel.ipvs import Command, RealServer, changed, changes, message, name_of, real_server
+from emulab.plan.state import Ipvs, VirtualServer
+
+ONE, TWO, THREE = ((ip_address(f"10.244.1.{n}"), 8080) for n in (1, 2, 3))
+
+
+def server(
+    port: int = 80, protocol: str = "tcp", scheduler: str = "rr", persistence: int = 0
+) -> VirtualServer:
+    return VirtualServer(protocol, ip_address("10.96.0.7"), port, scheduler, persistence)
+
+
+def table(*targets: tuple[ip_address, int], of: VirtualServer | None = None) -> Ipvs:
+    return Ipvs({of or server(): dict.fromkeys(targets, 1)})
+
+
+def there(
+    *targets: tuple[ip_address, int], connections: int = 0, weight: int = 1
+) -> dict[ipvs.Target, RealServer]:
+    return dict.fromkeys(targets, RealServer(weight, connections))
+
+
+def verbs(commands: list[Command]) -> list[str]:
+    return [c.what for c in commands]
+
+
+def test_a_new_table_and_none() -> None:
+    commands, draining = changes(Ipvs({}), table(ONE), {})
+    assert verbs(commands) == [
+        "add virtual server TCP 10.96.0.7:80, scheduler rr",
+        "add real server 10.244.1.1:8080 of TCP 10.96.0.7:80",
+    ]
+    assert not draining
+    assert verbs(changes(table(ONE), Ipvs({}), {})[0]) == [
+        "remove virtual server TCP 10.96.0.7:80, scheduler rr"
+    ]
+
+
+def test_what_is_added_comes_before_what_goes() -> None:
+    before, after = table(ONE), table(TWO)
+    assert changed(before, after) == [server()]
+    commands, draining = changes(before, after, {name_of(server()): there(ONE)})
+    assert verbs(commands) == [
+        "add real server 10.244.1.2:8080 of TCP 10.96.0.7:80",
+        "remove real server 10.244.1.1:8080 of TCP 10.96.0.7:80",
+    ]
+    assert not draining
+
+
+def test_a_server_with_connections_stays_without_weight() -> None:
+    commands, draining = changes(
+        table(ONE, TWO), table(TWO), {name_of(server()): there(ONE, TWO, connections=1)}
+    )
+    assert [(c.verb, c.target, c.weight) for c in commands] == [(ipvs.SET_DEST, ONE, 0)]
+    assert draining == {name_of(server())}
+    left = {**there(ONE, connections=1, weight=0), **there(TWO)}
+    assert changes(table(TWO), table(TWO), {name_of(server()): left}) == ([], draining)
+    gone = {**there(ONE, weight=0), **there(TWO)}
+    commands, draining = changes(table(TWO), table(TWO), {name_of(server()): gone})
+    assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
+
+
+def test_a_server_that_comes_back_gets_its_weight_again() -> None:
+    left = {name_of(server()): there(ONE, connections=1, weight=0)}
+    commands, draining = changes(table(TWO), table(TWO, ONE), {**left})
+    assert [(c.verb, c.target, c.weight) for c in commands] == [
+        (ipvs.NEW_DEST, TWO, 1),
+        (ipvs.SET_DEST, ONE, 1),
+    ]
+    assert not draining
+
+
+def test_a_udp_server_goes_at_once() -> None:
+    udp = server(protocol="udp")
+    known = {name_of(udp): there(ONE, TWO, connections=7)}
+    commands, draining = changes(table(ONE, TWO, of=udp), table(TWO, of=udp), known)
+    assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
+
+
+def test_another_scheduler_changes_the_server_and_nothing_else() -> None:
+    commands, _ = changes(table(ONE), table(ONE, of=server(scheduler="lc")), {})
+    assert verbs(commands) == ["change virtual server TCP 10.96.0.7:80, scheduler lc"]
+    assert changes(table(ONE), table(ONE), {}) == ([], set())
+
+
+def decoded(command: Command) -> tuple[dict[str, object], dict[str, object]]:
+    """Command, service and real server as pyroute2 reads them."""
+    sent = message(command, 0x20)
+    data = struct.pack("=IHHII", len(sent.payload) + 16, sent.type, sent.flags, 1, 0) + sent.payload
+    read = ipvsmsg(data)
+    read.decode()
+    assert read["cmd"] == command.verb and read["version"] == 1
+    found = {}
+    for kind in ("SERVICE", "DEST"):
+        part = read.get_attr(f"IPVS_CMD_ATTR_{kind}")
+        found[kind] = {k.rpartition("_ATTR_")[2]: v for k, v in part["attrs"]} if part else {}
+    return found["SERVICE"], found["DEST"]
+
+
+def test_the_bytes_of_a_virtual_server() -> None:
+    service, _ = decoded(Command(ipvs.NEW_SERVICE, server(scheduler="wlc", persistence=10800)))
+    assert (service["AF"], service["PROTOCOL"], service["PORT"]) == (2, 6, 80)
+    assert service["ADDR"] == "10.96.0.7" and service["SCHED_NAME"] == "wlc"
+    assert service["TIMEOUT"] == 10800 and service["NETMASK"] == "255.255.255.255"
+    assert service["FLAGS"]["flags"] == 1  # type: ignore[index]
+
+
+def test_the_bytes_of_a_real_server() -> None:
+    service, dest = decoded(Command(ipvs.SET_DEST, server(), ONE, 0))
+    assert service["PORT"] == 80 and "SCHED_NAME" not in service
+    assert (dest["ADDR"], dest["PORT"], dest["WEIGHT"], dest["FWD_METHOD"]) == ("10.244.1.1", 8080, 0, 0)
+
+
+def test_an_answer_is_read() -> None:
+    body = message(Command(ipvs.NEW_DEST, server(), ONE, 3), 0x20).payload
+    head, dest = body[:4], ipvs._real(ONE, 3)
+    dest += b"".join(struct.pack("=HHI", 8, kind, value) for kind, value in ((7, 2), (8, 5)))
+    answer = head + struct.pack("=HH", len(dest) + 4, 2) + dest
+    assert real_server(answer) == (ONE, RealServer(3, 7))
