@@ -24,7 +24,7 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: web, labels: {app: web}}
+metadata: {name: server, labels: {app: web}}
 spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}
 """
 
@@ -36,21 +36,21 @@ async def listing(lab: Lab) -> list[str]:
 
 
 async def asked(lab: Lab) -> str:
-    return str((await lab.request("http://web/", source="pod/web")).json()["pod"])
+    return str((await lab.request("http://web/", source="pod/server")).json()["pod"])
 
 
 async def test_a_nodes_table_and_device_and_a_change_of_mode() -> None:
     async with Lab.from_text(CLUSTER.replace("MODE", "ipvs"), MANIFEST) as lab:
-        [pod] = await lab.get("Pod", "web")
+        [pod] = await lab.get("Pod", "server")
         lines = await listing(lab)
         for server in ("10.96.1.7:80", "10.0.0.11:30080"):
             at = lines.index(f"TCP {server} rr")
             assert lines[at + 1] == f"-> {pod['status']['podIP']}:8080 Masq 1 0 0"
         assert not [line for line in lines if "127.0.0.1" in line]
-        assert await asked(lab) == "web"
+        assert await asked(lab) == "server"
         for mode in ("nftables", "ipvs, scheduler: wlc"):
             await lab.apply(CLUSTER.replace("MODE", mode))
-            assert await asked(lab) == "web"
+            assert await asked(lab) == "server"
             assert ("TCP 10.96.1.7:80 wlc" in await listing(lab)) == mode.startswith("ipvs")
         await lab.delete("Service", "web")
         assert "10.96.1.7" not in " ".join(await listing(lab))
