@@ -1,39 +1,23 @@
-"""Elements of nftables' sets and maps, sent as netlink.
+"""Elements of nftables' sets and maps as netlink messages. Pure.
 
 libnftables reads a whole set before it changes one element of it: 35 ms at 10,000 Services. Here an element is a few
 bytes, whatever else is in the set. What kinds of fields a key and a value have is read from the collection's own
 declaration (`typeof ip daddr . meta l4proto . th dport : verdict`), so both ways write the same.
 
-A change of several collections is one transaction (NFNL_MSG_BATCH_BEGIN … END, linux/netfilter/nfnetlink.h). Each
-field of a concatenation fills whole 32-bit registers; a key of one field has that field's length.
+Each field of a concatenation fills whole 32-bit registers; a key of one field has that field's length.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from emulab.errors import KernelError
-from emulab.kernel import netns
-from emulab.kernel.netlink import (
-    NLM_F_ACK,
-    NLM_F_CREATE,
-    NLM_F_REQUEST,
-    NLMSG_ERROR,
-    attribute,
-    nested,
-    string,
-)
-from emulab.kernel.queries import messages
+from emulab.kernel.netlink import NLM_F_CREATE, attribute, nested, string
 from emulab.plan.state import Collection, Ruleset
 
-NETLINK_NETFILTER = 12
 _SUBSYS_NFTABLES = 10
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEWSETELEM, _DELSETELEM = _SUBSYS_NFTABLES << 8 | 12, _SUBSYS_NFTABLES << 8 | 14
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEM = 1, 2, 3, 1
 _ELEM_KEY, _ELEM_DATA = 1, 2
@@ -41,7 +25,6 @@ _DATA_VALUE, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 1, 2, 1, 2
 _FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 _VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
-_HEADER = struct.Struct("=IHHII")
 _MOST = 400  # elements of a message: an attribute's length has 16 bits
 
 Encode = Callable[[str], bytes]
@@ -58,38 +41,32 @@ class ElementChange(NamedTuple):
 
 def element_changes(before: Ruleset, after: Ruleset) -> list[ElementChange] | None:
     """The changes that turn one table into another; None when more than elements differ, or they can't be sent."""
-    if before.chains != after.chains or before.collections.keys() != after.collections.keys():
+    if before.chains is not after.chains and before.chains != after.chains:
+        return None
+    if before.collections.keys() != after.collections.keys():
         return None
     found = []
     for name, new in after.collections.items():
         old = before.collections[name]
-        if old is new or old == new:
+        if old is new:
             continue
-        if (old.kind, old.declaration) != (new.kind, new.declaration) or _fields(new) is None:
+        if new.derived is None or new.derived.origin() is not old:
+            if old == new:
+                continue
+            if (old.kind, old.declaration) != (new.kind, new.declaration):
+                return None
+        if _fields(new) is None:
             return None
-        removed = [k for k, v in old.elements.items() if new.elements.get(k) != v]
-        added = {k: v for k, v in new.elements.items() if old.elements.get(k) != v}
-        found.append(ElementChange(name, new, removed, added))
+        found.append(_change(name, old, new))
     return found
 
 
-def write(fd: int, namespace: str, table: Ruleset, changes: Iterable[ElementChange]) -> None:
-    """Makes the changes in one transaction. Raises KernelError, having changed nothing.
-
-    What is larger than an ordinary user's socket takes (net.core.wmem_max) goes in several, each key's change in one.
-    """
-    todo = list(changes)
-    batch = encode(table, todo)
-    if not batch:
-        return
-    with netns.inside(fd, _open) as sock:
-        try:
-            _send(sock, namespace, batch)
-        except KernelError as error:
-            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
-                raise
-            for part in _small(todo):
-                _send(sock, namespace, encode(table, part))
+def _change(name: str, old: Collection, new: Collection) -> ElementChange:
+    if new.derived is not None and new.derived.origin() is old:
+        return ElementChange(name, new, new.derived.removed, new.derived.added)
+    removed = [k for k, v in old.elements.items() if new.elements.get(k) != v]
+    added = {k: v for k, v in new.elements.items() if old.elements.get(k) != v}
+    return ElementChange(name, new, removed, added)
 
 
 def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, int, bytes]]:
@@ -115,7 +92,8 @@ def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, 
     return found
 
 
-def _small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
+def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
+    """The same in parts that any socket takes; what goes and comes under one key is in one of them."""
     for change in changes:
         removed = set(change.removed)
         for keys in _parts(list(dict.fromkeys([*change.removed, *change.added]))):
@@ -203,31 +181,3 @@ def _encoders(text: str) -> list[Encode] | None:
         else:
             return None
     return found
-
-
-def _open() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-
-
-def _send(sock: socket.socket, namespace: str, batch: Sequence[tuple[int, int, bytes]]) -> None:
-    edge = struct.pack("!BBH", 0, 0, _SUBSYS_NFTABLES)
-    whole = [(_BATCH_BEGIN, 0, edge), *((kind, flags | NLM_F_ACK, body) for kind, flags, body in batch)]
-    whole.append((_BATCH_END, 0, edge))
-    data = bytearray()
-    for number, (kind, flags, body) in enumerate(whole, 1):
-        data += _HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST, number, 0) + body
-        data += b"\0" * (-len(body) % 4)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, max(len(data) * 2, 1 << 16))
-    try:
-        sock.send(data)
-    except OSError as error:
-        raise KernelError("change elements of nftables", namespace, error.errno or 0) from None
-    waiting = len(batch)
-    while waiting:
-        for kind, _, body, _ in messages(sock.recv(1 << 16)):
-            if kind != NLMSG_ERROR:
-                continue
-            (code,) = struct.unpack_from("=i", body)
-            if code:
-                raise KernelError(f"change elements of nftables: {os.strerror(-code)}", namespace, -code)
-            waiting -= 1

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from emulab.errors import KernelError
-from emulab.kernel import conntrack, elements, iptables, messages, netlink, netns
-from emulab.kernel.elements import ElementChange
+from emulab.kernel import conntrack, iptables, messages, netlink, netns, tables
 from emulab.kernel.ipvs import IpvsTable
 from emulab.kernel.netlink import Message
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
-from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference, ruleset_script
+from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference
 from emulab.plan.state import (
     Bridge,
     Iptables,
@@ -56,7 +55,7 @@ class KernelNetwork:
 
     def __init__(self) -> None:
         self.handles: dict[str, Handle] = {}
-        self._nft: dict[str, Nft] = {}
+        self._tables = tables.Tables()
         self._ipvs: dict[str, IpvsTable] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._items: set[Item] = set()
@@ -101,7 +100,7 @@ class KernelNetwork:
 
     def close(self) -> None:
         """Lets go of every namespace; what no process uses any more, the kernel reclaims."""
-        self._nft.clear()
+        self._tables.close()
         for table in self._ipvs.values():
             table.close()
         self._ipvs.clear()
@@ -123,7 +122,7 @@ class KernelNetwork:
         self._note_gone(set(change.remove_namespaces), dead_links(change.remove))
         for name in change.remove_namespaces:
             self.handles.pop(name).close()
-            self._nft.pop(name, None)
+            self._tables.forget(name)
             if name in self._ipvs:
                 self._ipvs.pop(name).close()
             del self._namespaces[name]
@@ -191,17 +190,16 @@ class KernelNetwork:
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""
-        tables = _Tables()
+        steps = tables.Steps()
         for key, before, after in changes:
             sync, begun = Sync(*key, before, after), time.perf_counter()
             self._syncs.append(sync)
             match after or before:
                 case Ruleset():
-                    step = tables.step(before, after)
-                    if isinstance(step, str):
-                        self.nft(key[0]).run(step)
-                    elif isinstance(after, Ruleset):
-                        elements.write(self.handles[key[0]].fd, key[0], after, step)
+                    for stage, step in steps.between(_ruleset(before), _ruleset(after)):
+                        self._tables.write(self.handles[key[0]], stage, step)
+                        if stage is not None:
+                            self._rulesets[key] = stage  # what is there if the next one fails
                 case Iptables():
                     fd = self.handles[key[0]].fd
                     iptables.write(key[0], fd, _iptables(before), _iptables(after))
@@ -227,35 +225,12 @@ class KernelNetwork:
 
     def nft(self, namespace: str) -> Nft:
         """nftables of a namespace of this network."""
-        context = self._nft.get(namespace)
-        if context is None:
-            context = self._nft[namespace] = Nft(namespace, self.handles[namespace].fd)
-        return context
+        return self._tables.nft(self.handles[namespace])
 
 
-class _Tables:
-    """How nftables tables become others. Nodes share theirs, so each step is made once for all of them."""
-
-    def __init__(self) -> None:
-        self._steps: dict[tuple[int, int], str | list[ElementChange]] = {}
-
-    def step(self, before: Rules | None, after: Rules | None) -> str | list[ElementChange]:
-        """The elements that change where nothing else does, else nft's commands."""
-        pair = (id(before), id(after))
-        if pair not in self._steps:
-            changes = None
-            if isinstance(before, Ruleset) and isinstance(after, Ruleset):
-                changes = elements.element_changes(before, after)
-            self._steps[pair] = nft_script(before, after) if changes is None else changes
-        return self._steps[pair]
-
-
-def nft_script(before: Rules | None, after: Rules | None) -> str:
-    """The nft commands that turn a table into another, or into nothing."""
-    if isinstance(after, Ruleset):
-        return ruleset_script(before if isinstance(before, Ruleset) else None, after)
-    assert isinstance(before, Ruleset)
-    return f"delete table {before.family} {before.table}\n"
+def _ruleset(rules: Rules | None) -> Ruleset | None:
+    assert rules is None or isinstance(rules, Ruleset), rules
+    return rules
 
 
 def _iptables(rules: Rules | None) -> Iptables | None:

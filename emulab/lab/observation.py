@@ -21,9 +21,9 @@ from emulab.lab.serverhosts import Recording
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import find_place
 from emulab.observe import drops, filters, netfilter, rings
-from emulab.plan.difference import ruleset_script
 from emulab.plan.draft import FABRIC
 from emulab.plan.owners import owners
+from emulab.plan.rulesets import ruleset_script
 from emulab.plan.state import Address, Place, Ruleset, World
 from emulab.plan.tracing import TRACE_TABLE, TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
 

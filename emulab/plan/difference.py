@@ -7,7 +7,7 @@ is not removed one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulab.plan.state import (
@@ -22,7 +22,6 @@ from emulab.plan.state import (
     Network,
     Route,
     Rules,
-    Ruleset,
     Veth,
     Vxlan,
 )
@@ -152,74 +151,3 @@ def difference(before: Network, after: Network) -> NetworkChange:
             if before.rulesets.get(key) is not ruleset and before.rulesets.get(key) != ruleset
         ),
     )
-
-
-def ruleset_script(before: Ruleset | None, after: Ruleset) -> str:
-    """The nft commands, one transaction, that turn `before` (None: nothing there) into `after`."""
-    table = f"{after.family} {after.table}"
-    if before is not None and _declared_otherwise(before, after):
-        return f"delete table {table}\n" + ruleset_script(None, after)
-    if before is None:
-        lines = [f"add table {table}"]
-        lines += [
-            f"add {c.kind} {table} {name} {{ {c.declaration} }}" for name, c in after.collections.items()
-        ]
-        lines += _chains(table, {}, after.chains)
-        lines += [
-            line for name, c in after.collections.items() for line in _elements(table, name, {}, c.elements)
-        ]
-        return "\n".join(lines) + "\n"
-    lines = []
-    for name, c in after.collections.items():
-        if name not in before.collections:
-            lines.append(f"add {c.kind} {table} {name} {{ {c.declaration} }}")
-    lines += _chains(table, before.chains, after.chains)
-    for name, c in after.collections.items():
-        old = before.collections.get(name)
-        lines += _elements(table, name, old.elements if old else {}, c.elements)
-    lines += [f"flush chain {table} {name}" for name in before.chains if name not in after.chains]
-    # Chains last: the elements of a verdict map that goes still name them.
-    for name, c in before.collections.items():
-        if name not in after.collections:
-            lines.append(f"delete {c.kind} {table} {name}")
-    lines += [f"delete chain {table} {name}" for name in before.chains if name not in after.chains]
-    return "\n".join(lines) + "\n"
-
-
-def _declared_otherwise(before: Ruleset, after: Ruleset) -> bool:
-    """Whether a chain or collection of both has another declaration, which nothing but a new one can have."""
-    return any(before.chains[n][0] != c[0] for n, c in after.chains.items() if n in before.chains) or any(
-        (before.collections[n].kind, before.collections[n].declaration) != (c.kind, c.declaration)
-        for n, c in after.collections.items()
-        if n in before.collections
-    )
-
-
-def _chains(
-    table: str, before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
-) -> list[str]:
-    lines = []
-    for name, (declaration, *_) in after.items():
-        if name not in before:
-            lines.append(f"add chain {table} {name} {declaration}".rstrip())
-    for name, (_, *rules) in after.items():
-        old = before.get(name)
-        if old is not None and old[1:] == tuple(rules):
-            continue
-        if old is not None:
-            lines.append(f"flush chain {table} {name}")
-        lines += [f"add rule {table} {name} {rule}" for rule in rules]
-    return lines
-
-
-def _elements(table: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    gone = [k for k, v in before.items() if after.get(k) != v]
-    new = [(k, v) for k, v in after.items() if before.get(k) != v]
-    lines = []
-    # Many elements a command: one command an element costs libnftables a look-up of the set each.
-    for start in range(0, len(gone), 1000):
-        lines.append(f"delete element {table} {name} {{ {', '.join(gone[start : start + 1000])} }}")
-    for start in range(0, len(new), 1000):
-        part = ", ".join(f"{k} : {v}" if v else k for k, v in new[start : start + 1000])
-        lines.append(f"add element {table} {name} {{ {part} }}")
-    return lines

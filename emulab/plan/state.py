@@ -6,7 +6,8 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
@@ -114,7 +115,7 @@ class Namespace:
     sysctls: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Collection:
     """A named set or map of an nftables table: its declaration and, apart from it, its elements.
 
@@ -124,6 +125,26 @@ class Collection:
     kind: str  # set | map
     declaration: str
     elements: Mapping[str, str]
+    derived: Derivation | None = field(default=None, compare=False, repr=False)
+
+    def changed(self, removed: Iterable[str], added: Mapping[str, str]) -> Collection:
+        """The same without the elements of some keys, then with others; it remembers that it came from this one."""
+        gone = tuple(removed)
+        elements = dict(self.elements)
+        for key in gone:
+            del elements[key]
+        elements |= added
+        derived = Derivation(weakref.ref(self), gone, added)
+        return Collection(self.kind, self.declaration, elements, derived)
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """What a collection was made from, so that nobody has to look for the difference among thousands of elements."""
+
+    origin: weakref.ref[Collection]
+    removed: tuple[str, ...]
+    added: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

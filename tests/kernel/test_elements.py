@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import Any
 
 import pytest
@@ -12,12 +11,13 @@ from test_rulesets import Listing, listing, service, slice_of
 
 from emulab.errors import KernelError
 from emulab.kernel import elements, netns
+from emulab.kernel.tables import ElementSocket
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.plan.difference import ruleset_script
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.rulesets import ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 
 
@@ -56,7 +56,7 @@ def test_elements_end_where_a_fresh_load_does() -> None:
     for before, after in itertools.pairwise(steps):
         found = elements.element_changes(before, after)
         assert found is not None
-        elements.write(fd, "changed", after, found)
+        ElementSocket("changed", fd).write(after, found)
         fresh.run("flush ruleset")
         fresh.run(ruleset_script(None, after))
         assert listing(changed) == listing(fresh)
@@ -85,7 +85,7 @@ def test_a_refused_element_changes_nothing() -> None:
     name, collection, removed, added = found[-1]
     broken = elements.ElementChange(name, collection, [*removed, *list(added)[:1] * 2], added)
     with pytest.raises(KernelError, match="changed"):
-        elements.write(fd, "changed", after, [*found[:-1], broken])
+        ElementSocket("changed", fd).write(after, [*found[:-1], broken])
     assert listing(changed) == was
 
 
@@ -96,27 +96,6 @@ def test_thousands_of_elements_go_in_one_transaction() -> None:
     changed.run(ruleset_script(None, before))
     found = elements.element_changes(before, after)
     assert found and sum(len(change.added) for change in found) >= 2400
-    elements.write(fd, "changed", after, found)
+    ElementSocket("changed", fd).write(after, found)
     fresh.run(ruleset_script(None, after))
     assert listing(changed) == listing(fresh)
-
-
-if __name__ == "__main__":  # how long one element takes in a large table
-
-    @isolated
-    def measure() -> None:
-        changed, _, fd = namespaces()
-        before = table(*[3] * 10_000)
-        begun = time.perf_counter()
-        changed.run(ruleset_script(None, before))
-        print("load", time.perf_counter() - begun)
-        key = "endpoints-tcp-3"
-        old = before.collections[key]
-        first = next(iter(old.elements))
-        for new in ("10.244.9.9 . 8080", "10.244.9.10 . 8080"):
-            change = elements.ElementChange(key, old, [first], {first: new})
-            begun = time.perf_counter()
-            elements.write(fd, "changed", before, [change])
-            print("one", time.perf_counter() - begun)
-
-    measure()

@@ -1,4 +1,4 @@
-"""ruleset_script against nftables: a change of a table ends where loading the new table afresh does."""
+"""Changes of tables against nftables: however one is made, it ends where loading the new table afresh does."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from namespaces import isolated
 
 from emulab.kernel import netns
 from emulab.kernel.nft import Nft
+from emulab.kernel.tables import Steps, Tables
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.plan.difference import ruleset_script
 from emulab.plan.nodes import _pod_masquerade
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.rulesets import MOST, ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway
 
@@ -55,6 +56,23 @@ def pair() -> tuple[Listing, Listing]:
     return Listing("changed", one.fd), Listing("fresh", two.fd)
 
 
+class Writer:
+    """A namespace whose table is changed by one script, or in steps of so many rules each."""
+
+    def __init__(self, name: str = "stepwise") -> None:
+        (self.handle,) = netns.create([Namespace(name)])
+        self.nft = Listing(name, self.handle.fd)
+        self._tables = Tables()
+
+    def change(self, before: Ruleset | None, after: Ruleset, most: int) -> int:
+        """Turns one table into another, and returns in how many transactions."""
+        steps = Steps(most).between(before, after)
+        for table, step in steps:
+            self._tables.write(self.handle, table, step)
+        assert steps[-1][0] is after
+        return len(steps)
+
+
 ADDRESSES = [f"10.96.0.{n}" for n in range(1, 5)]
 HOOK = "{ type filter hook input priority 0 ; policy accept ; }"
 CHAIN_NAMES = ("one", "two", "three")
@@ -87,20 +105,23 @@ def rulesets(draw: st.DrawFn) -> Ruleset:
 @isolated
 def test_any_change_ends_where_a_fresh_load_does() -> None:
     changed, fresh = pair()
+    stepwise = Writer()
 
     @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(rulesets(), min_size=2, max_size=4))
-    def check(states: list[Ruleset]) -> None:
+    @given(st.lists(rulesets(), min_size=2, max_size=4), st.integers(1, 6))
+    def check(states: list[Ruleset], most: int) -> None:
         before: Ruleset | None = None
         try:
             for after in states:
                 if before is None or before != after:
                     changed.run(ruleset_script(before, after))
+                    stepwise.change(before, after, most)
                 before = after
             fresh.run(ruleset_script(None, states[-1]))
             assert listing(changed) == listing(fresh)
+            assert listing(stepwise.nft) == listing(fresh)
         finally:
-            for nft in (changed, fresh):
+            for nft in (changed, fresh, stepwise.nft):
                 nft.run("flush ruleset")
 
     check()
@@ -200,20 +221,23 @@ def of(*counts: int) -> Ruleset:
 @isolated
 def test_the_rules_of_services_load_and_follow_their_endpoints() -> None:
     changed, fresh = pair()
+    stepwise = Writer()
 
     @settings(max_examples=40, deadline=None, derandomize=True)
-    @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=2, max_size=3))
-    def check(steps: list[list[int]]) -> None:
+    @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=2, max_size=3), st.integers(1, 20))
+    def check(steps: list[list[int]], most: int) -> None:
         before: Ruleset | None = None
         try:
             for counts in steps:
                 after = of(*counts)
                 changed.run(ruleset_script(before, after))
+                stepwise.change(before, after, most)
                 before = after
             fresh.run(ruleset_script(None, of(*steps[-1])))
             assert listing(changed) == listing(fresh)
+            assert listing(stepwise.nft) == listing(fresh)
         finally:
-            for nft in (changed, fresh):
+            for nft in (changed, fresh, stepwise.nft):
                 nft.run("flush ruleset")
 
     check()
@@ -232,6 +256,25 @@ def test_more_elements_than_one_command_holds() -> None:
     fresh.run(ruleset_script(None, after))
     assert listing(changed) == listing(fresh)
     assert len(listing(changed)[0][0]["set"]["elem"]) == 25
+
+
+@isolated
+def test_hundreds_of_services_with_affinity_come_and_go() -> None:
+    """More chains and sets than an ordinary user's socket takes at once (net.core.wmem_max)."""
+    writer = Writer()
+    objects = []
+    for i in range(300):
+        kept = {"sessionAffinity": "ClientIP"}
+        objects += [service(f"s{i}", f"10.96.1.{i % 250}", 30000 + i, "", "TCP", kept), slice_of(f"s{i}", 3)]
+    many = nftables.rules(intents(candidates(Objects(objects)), [Viewer("node1", "")])["node1"], Cluster())
+    few = nftables.rules(intents(candidates(Objects(objects[:4])), [Viewer("node1", "")])["node1"], Cluster())
+    assert len(many.chains) > 1500
+    assert writer.change(None, many, MOST) > 10
+    assert len(json.loads(writer.nft.json("list chains"))["nftables"]) == len(many.chains) + 1
+    assert writer.change(many, few, MOST) > 5
+    changed, fresh = writer.nft, Writer("fresh")
+    fresh.change(None, few, MOST)
+    assert listing(changed) == listing(fresh.nft)
 
 
 @isolated

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulab.plan.difference import difference, ruleset_script
+from emulab.plan.difference import difference
+from emulab.plan.rulesets import ruleset_script
 from emulab.plan.state import (
     Address,
     Bridge,
