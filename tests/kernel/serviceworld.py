@@ -61,13 +61,18 @@ def intent(*pods: str, name: str = "web", protocol: str = "TCP", node_port: int 
     return Intent(**(known | fields))
 
 
+# Else the kernel sends six ICMP errors to an address, then one a second.
+NODE_SETTINGS = (*FORWARDER, ("net/ipv4/icmp_ratelimit", "0"))
+
+
 class ServiceWorld:
     """The network above with rules on its node."""
 
     def __init__(self) -> None:
         self.kernel = KernelNetwork()
         self._namespaces = {
-            name: Namespace(name, FORWARDER if name == "node" else ()) for name in ("node", "outside", *PODS)
+            name: Namespace(name, NODE_SETTINGS if name == "node" else ())
+            for name in ("node", "outside", *PODS)
         }
         self._items = frozenset(_links())
         self.serve(None)
@@ -119,7 +124,7 @@ class ServiceWorld:
     ) -> socket.socket:
         sock = self.socket(place, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         try:
-            sock.settimeout(0.6)
+            sock.settimeout(1.0)
             if source:
                 sock.bind((source, 0))
             sock.connect((address, port))
