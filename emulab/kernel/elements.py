@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.kernel.netlink import NLM_F_CREATE, attribute, nested, string
+from emulab.plan.persistent import Persistent
 from emulab.plan.state import Collection, Ruleset
 
 _SUBSYS_NFTABLES = 10
@@ -50,20 +51,20 @@ def element_changes(before: Ruleset, after: Ruleset) -> list[ElementChange] | No
         old = before.collections[name]
         if old is new:
             continue
-        if new.derived is None or new.derived.origin() is not old:
-            if old == new:
-                continue
-            if (old.kind, old.declaration) != (new.kind, new.declaration):
-                return None
+        if (old.kind, old.declaration) != (new.kind, new.declaration):
+            return None
+        change = _change(name, old, new)
+        if not change.removed and not change.added:
+            continue
         if _fields(new) is None:
             return None
-        found.append(_change(name, old, new))
+        found.append(change)
     return found
 
 
 def _change(name: str, old: Collection, new: Collection) -> ElementChange:
-    if new.derived is not None and new.derived.origin() is old:
-        return ElementChange(name, new, new.derived.removed, new.derived.added)
+    if isinstance(old.elements, Persistent) and (known := old.elements.change_to(new.elements)):
+        return ElementChange(name, new, known.removed, known.added)
     removed = [k for k, v in old.elements.items() if new.elements.get(k) != v]
     added = {k: v for k, v in new.elements.items() if old.elements.get(k) != v}
     return ElementChange(name, new, removed, added)

@@ -60,11 +60,15 @@ class KernelNetwork:
         self._namespaces: dict[str, Namespace] = {}
         self._items: set[Item] = set()
         self._rulesets: dict[tuple[str, str], Rules] = {}
+        self._known: Network | None = None  # what is there as one value, when it is known to be equal
         self._syncs: list[Sync] = []
 
     @property
     def applied(self) -> Network:
-        return Network(dict(self._namespaces), frozenset(self._items), dict(self._rulesets))
+        """What is there."""
+        if self._known is None:
+            self._known = Network(dict(self._namespaces), frozenset(self._items), dict(self._rulesets))
+        return self._known
 
     def apply(self, wanted: Network) -> bool:
         """Makes the kernel equal to `wanted`; undoes everything when a step fails. Blocks.
@@ -81,6 +85,7 @@ class KernelNetwork:
         except BaseException:
             self._perform(difference(self.applied, before))
             raise
+        self._known = wanted
         return True
 
     @property
@@ -109,6 +114,7 @@ class KernelNetwork:
         self.handles.clear()
 
     def _perform(self, change: NetworkChange) -> None:
+        self._known = None
         for key in change.remove_rulesets:
             self._write_rules([(key, self._rulesets[key], None)])
         self._remove(change.make_room)

@@ -243,6 +243,7 @@ class Operations:
             "state": "Ready" if world and not not_ready(objects) else "NotReady",
             "failure": self._reconciler.failure,
             "spent": self._reconciler.spent,
+            "programmed": self._reconciler.programmed,
             "places": {p.name: [str(a) for a in p.addresses] for p in world.places.values()} if world else {},
         }
 

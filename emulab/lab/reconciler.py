@@ -22,7 +22,7 @@ from emulab.lab.resolve import resolve
 from emulab.lab.surroundings import Surroundings
 from emulab.plan import controllers
 from emulab.plan.state import World
-from emulab.plan.world import plan_world
+from emulab.plan.world import Planner
 
 _DRAINING = (
     60.0  # seconds after which is looked again at what stays for connections alone, as kube-proxy does
@@ -44,11 +44,13 @@ class Reconciler:
         self._kubelet = kubelet
         self._publisher = publisher
         self._syncs = ProxySyncs(around.store)
+        self._planner = Planner()
         self.lock = asyncio.Lock()
         self._closing = False
         self._dirty = asyncio.Event()
         # Seconds of each part of a pass, added up since the start; told by `summary`, read by the benchmarks.
         self.spent = dict.fromkeys(("controllers", "plan", "kernel", "servers", "names", "kubelet"), 0.0)
+        self.programmed = 0.0  # seconds that the last change of objects took from the store to the kernel
         self._later: asyncio.TimerHandle | None = None
         self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
 
@@ -102,6 +104,7 @@ class Reconciler:
             except BaseException:
                 if not self._closing:
                     self._around.store.restore(saved)
+                    self._planner.forget()
                     await self.settle()
                 raise
 
@@ -124,36 +127,59 @@ class Reconciler:
         for _ in range(_PASSES):
             if self._closing:
                 raise EmulabError("the lab is going down")
-            self._dirty.clear()
-            begun = time.perf_counter()
-            cluster, objects = resolve(self._around.store, time.time())
-            self.spent["controllers"] += time.perf_counter() - begun
-            progress("planning")
-            begun = time.perf_counter()
-            world = plan_world(objects, cluster)
-            self.spent["plan"] += time.perf_counter() - begun
-            await self._apply(world, progress)
-            begun = time.perf_counter()
-            self._kubelet.sync(world, cluster)
-            self.spent["kubelet"] += time.perf_counter() - begun
+            try:
+                await self._pass(progress)
+            except BaseException:
+                self._planner.forget()
+                raise
             if not self._dirty.is_set():
                 return
 
-    async def _apply(self, world: World, progress: Progress) -> None:
+    async def _pass(self, progress: Progress) -> None:
+        poked = self._dirty.is_set()
+        self._dirty.clear()
+        changes = self._around.store.take_changes()
+        # Whoever pokes may mean more than objects: a server that died, say.
+        world = None if poked else self._planner.follow(changes.before, self._around.store.get)
+        if world is not None:
+            await self._write(world, changes.since)
+            self._around.world = world
+            self._syncs.tell(self._around.servers)
+            return
+        begun = time.perf_counter()
+        cluster, objects = resolve(self._around.store, time.time())
+        self._around.store.take_changes()
+        self.spent["controllers"] += time.perf_counter() - begun
+        progress("planning")
+        begun = time.perf_counter()
+        world = self._planner.plan(objects, cluster)
+        self.spent["plan"] += time.perf_counter() - begun
         progress("namespaces, links and rules")
+        await self._write(world, changes.since)
+        await self._serve(world, progress)
+        begun = time.perf_counter()
+        self._kubelet.sync(world, cluster)
+        self.spent["kubelet"] += time.perf_counter() - begun
+
+    async def _write(self, world: World, since: float) -> None:
         begun = time.perf_counter()
         try:
             await _to_its_end(asyncio.to_thread(self._network.apply, world.network))
         finally:
             self._syncs.note(self._network.take_syncs(), time.time())
         self._look_again()
-        applied = time.perf_counter()
-        self.spent["kernel"] += applied - begun
+        done = time.perf_counter()
+        self.spent["kernel"] += done - begun
+        if since:
+            self.programmed = done - since
+
+    async def _serve(self, world: World, progress: Progress) -> None:
+        begun = time.perf_counter()
         progress("servers")
         named = asyncio.ensure_future(self._publish(world))
         try:
             await self._around.servers.apply(world.servers, self._network.handles)
-            self.spent["servers"] += time.perf_counter() - applied
+            self.spent["servers"] += time.perf_counter() - begun
         finally:
             await named
         self._syncs.tell(self._around.servers)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from emulab.model.collection import Change, Objects, Put
@@ -22,6 +23,14 @@ class Event:
 
     type: str
     object: Object
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changed: each object as it was before, None for one that wasn't there."""
+
+    before: dict[Key, Object | None] = field(default_factory=dict)
+    since: float = 0.0  # of the clock of `time.perf_counter`: when the first of them came
 
 
 def timestamp() -> str:
@@ -38,6 +47,7 @@ class Store:
         self._watchers: list[Callable[[Event], None]] = []
         self._snapshot: Objects | None = None
         self._pod_uids: set[str] = set()
+        self._changes = Changes()
 
     @property
     def version(self) -> int:
@@ -57,6 +67,16 @@ class Store:
         self._watchers.append(callback)
         return lambda: self._watchers.remove(callback)
 
+    def take_changes(self) -> Changes:
+        """What changed since this was asked the last time."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def _note(self, key: Key, old: Object | None) -> None:
+        if not self._changes.before:
+            self._changes.since = perf_counter()
+        self._changes.before.setdefault(key, old)
+
     def apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if isinstance(change, Put):
@@ -70,6 +90,7 @@ class Store:
         if old is not None and old.raw == o.raw:
             return old
         self._version += 1
+        self._note(o.key, old)
         metadata = dict(o.metadata)
         before = old.metadata if old else {}
         metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
@@ -115,6 +136,7 @@ class Store:
         o = self._kinds.get(key.kind, {}).pop(key, None)
         if o is not None:
             self._version += 1
+            self._note(key, o)
             self._tell("DELETED", o)
 
     def set_status(self, key: Key, **fields: Any) -> None:
@@ -128,6 +150,8 @@ class Store:
         return {kind: dict(members) for kind, members in self._kinds.items()}
 
     def restore(self, saved: dict[str, dict[Key, Object]]) -> None:
+        """Comes back to what `save` gave. That is no change which `take_changes` or watchers would hear of."""
+        self._changes = Changes()
         self._kinds = {kind: dict(members) for kind, members in saved.items()}
         self._version += 1
         self._snapshot = None

@@ -21,7 +21,7 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import IPNetwork, Service, ServicePort
 from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import endpoints_by_port, service_routes
+from emulab.plan.endpoints import Slices, service_routes, usable_targets
 from emulab.plan.nodes import Node
 from emulab.plan.state import Route, Server
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
@@ -37,7 +37,9 @@ HEALTH: dict[str, Any] = {
 }
 
 
-def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
+def plan_balancers(
+    draft: Draft, objects: Objects, slices: Slices, cluster: Cluster, nodes: Iterable[Node]
+) -> None:
     """Places and configurations of all balancers."""
     nodes = list(nodes)
     for o in objects.kind("LoadBalancer"):
@@ -53,10 +55,10 @@ def plan_balancers(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iter
         _add_server(draft, o.name, frontends)
     for o in objects.kind("Service"):
         if o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o):
-            _plan_service(draft, objects, o, cluster, nodes)
+            _plan_service(draft, slices, o, cluster, nodes)
 
 
-def _plan_service(draft: Draft, objects: Objects, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
+def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
     """The balancer of a Service of type LoadBalancer."""
     service, place, vip = Service.of(o), service_place(o), ingress_ips(o)[0]
     plug_balancer(draft, place, o.status["address"], vip, cluster)
@@ -66,7 +68,7 @@ def _plan_service(draft: Draft, objects: Objects, o: Object, cluster: Cluster, n
         ranges = service.load_balancer_source_ranges
         frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
         if not p.node_port:
-            frontend |= {"targets": _pods(objects, service, p), "health": HEALTH}
+            frontend |= {"targets": _pods(slices, service, p), "health": HEALTH}
         frontends.append(frontend)
     if not all(p.node_port for p in ports):
         draft.add(
@@ -75,9 +77,9 @@ def _plan_service(draft: Draft, objects: Objects, o: Object, cluster: Cluster, n
     _add_server(draft, place, frontends)
 
 
-def _pods(objects: Objects, service: Service, port: ServicePort) -> list[dict[str, Any]]:
+def _pods(slices: Slices, service: Service, port: ServicePort) -> list[dict[str, Any]]:
     """The endpoints of a Service port as targets."""
-    found = endpoints_by_port(objects, service, port)
+    found = usable_targets(slices.of(service.namespace, service.name), port)
     return [
         {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
         for t in found

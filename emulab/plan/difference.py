@@ -112,10 +112,12 @@ def difference(before: Network, after: Network) -> NetworkChange:
     gone = before.namespaces.keys() - after.namespaces.keys()
     # A namespace whose sysctls differ would have to be made anew; nothing plans that.
     born = [n for name, n in after.namespaces.items() if name not in before.namespaces]
-    removed = before.items - after.items
-    added = after.items - before.items
+    nothing: frozenset[Item] = frozenset()
+    same = before.items is after.items
+    removed = nothing if same else before.items - after.items
+    added = nothing if same else after.items - before.items
     # What stays wanted on a link that is made anew is added again, links that are built on it included.
-    kept = before.items & after.items
+    kept = before.items & after.items if removed else nothing
     while rebuilt := {i for i in kept - added if _built_on(i, dead_links(removed))}:
         removed |= rebuilt
         added |= rebuilt

@@ -6,7 +6,7 @@ headless ones, SRV for named ports, PTR, and CoreDNS' pod records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,7 +16,7 @@ from emulab.model.ingresses import Ingress
 from emulab.model.services import EndpointSlice, Service
 from emulab.plan import addressing as at
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import endpoints_of, slices_by_service
+from emulab.plan.endpoints import Slices, endpoints_of
 from emulab.plan.state import IPAddress, Server
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
@@ -98,14 +98,12 @@ def published_names(objects: Objects) -> list[tuple[str, str]]:
     return list(found)
 
 
-def cluster_dns_config(objects: Objects, cluster: Cluster) -> dict[str, Any]:
+def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[str, Any]:
     """The configuration of the cluster DNS, without its listeners."""
     domain = cluster.cluster_domain.rstrip(".") + "."
     names = _ClusterNames(domain)
-    slices = slices_by_service(objects)
     for o in objects.kind("Service"):
-        service = Service.of(o)
-        names.service(service, slices.get((service.namespace, service.name), []))
+        names.service(Service.of(o), slices)
     for pod in objects.kind("Pod"):
         for entry in pod.status.get("podIPs") or ():
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
@@ -128,12 +126,12 @@ class _ClusterNames:
         self.forward: list[Record] = []
         self.reverse: list[Record] = []
 
-    def service(self, service: Service, slices: list[EndpointSlice]) -> None:
+    def service(self, service: Service, slices: Slices) -> None:
         name = f"{service.name}.{service.namespace}.svc.{self.domain}"
         if service.type == "ExternalName":
             self.forward.append([name, "CNAME", service.external_name.rstrip(".") + ".", TTL])
         elif service.headless:
-            self._headless(name, service, slices)
+            self._headless(name, service, slices.of(service.namespace, service.name))
         else:
             for ip in service.cluster_ips:
                 self.address(name, str(ip))
@@ -146,7 +144,7 @@ class _ClusterNames:
     def address(self, name: str, ip: str) -> None:
         self.forward.append([name, "AAAA" if ":" in ip else "A", ip, TTL])
 
-    def _headless(self, name: str, service: Service, slices: list[EndpointSlice]) -> None:
+    def _headless(self, name: str, service: Service, slices: Sequence[EndpointSlice]) -> None:
         """A record for each endpoint, named by its hostname or by its dashed address."""
         seen: set[str] = set()
         for view in slices:

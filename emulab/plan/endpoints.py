@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -33,14 +33,31 @@ class ServiceRoute:
     targets: tuple[Target, ...]
 
 
-def slices_by_service(objects: Objects) -> dict[tuple[str, str], list[EndpointSlice]]:
-    """The EndpointSlices of each Service (namespace, name)."""
+SliceViews = Mapping[tuple[str, str], Sequence[EndpointSlice]]
+"""EndpointSlices by Service (namespace, name)."""
+
+
+def slices_by_service(objects: Objects) -> SliceViews:
+    """The EndpointSlices of each Service."""
     found: dict[tuple[str, str], list[EndpointSlice]] = {}
     for o in objects.kind("EndpointSlice"):
         view = EndpointSlice.of(o)
         if view.service:
             found.setdefault((view.namespace, view.service), []).append(view)
     return found
+
+
+class Slices:
+    """EndpointSlices to ask for, which notes whose were asked for: so it is known what a plan depends on."""
+
+    def __init__(self, views: SliceViews) -> None:
+        self._views = views
+        self.asked: set[tuple[str, str]] = set()
+
+    def of(self, namespace: str, service: str) -> Sequence[EndpointSlice]:
+        """Those of a Service, which need not exist."""
+        self.asked.add((namespace, service))
+        return self._views.get((namespace, service), ())
 
 
 def service_routes(objects: Objects) -> list[ServiceRoute]:
@@ -51,7 +68,7 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
         service = Service.of(o)
         if service.type == "ExternalName" or service.headless or not service.cluster_ips:
             continue
-        own = slices.get((service.namespace, service.name), [])
+        own = slices.get((service.namespace, service.name), ())
         balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
         external = (*service.external_ips, *map(ip_address, balanced))
         routes += [
@@ -67,12 +84,6 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
             for port in service.ports
         ]
     return routes
-
-
-def endpoints_by_port(objects: Objects, service: Service, port: ServicePort) -> list[Target]:
-    """The usable endpoints of one port of one Service."""
-    views = [EndpointSlice.of(o) for o in objects.kind("EndpointSlice", service.namespace)]
-    return usable_targets([v for v in views if v.service == service.name], port)
 
 
 def usable_targets(slices: Iterable[EndpointSlice], port: ServicePort) -> list[Target]:

@@ -9,16 +9,16 @@ from emulab.model.collection import Objects
 from emulab.model.ingresses import Backend, Ingress, tls_pair
 from emulab.model.objects import Key, Object
 from emulab.model.services import Service
-from emulab.plan.endpoints import slices_by_service, usable_targets
+from emulab.plan.endpoints import Slices, usable_targets
 from emulab.plan.state import Server
 from emulab.plan.system import CONTROLLER, INGRESS_CLASS
 
 SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 
 
-def ingress_config(objects: Objects, cluster: Cluster) -> dict[str, Any]:
+def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[str, Any]:
     """The configuration of every ingress pod, without its listeners."""
-    builder = _Builder(objects, cluster)
+    builder = _Builder(objects, slices, cluster)
     found = [o.name for o in objects.kind("IngressClass") if o.spec.get("controller") == CONTROLLER]
     classes = {"", INGRESS_CLASS, *found}
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
@@ -43,10 +43,10 @@ def ingress_server(name: str, namespace: str, address: str, config: dict[str, An
 
 
 class _Builder:
-    def __init__(self, objects: Objects, cluster: Cluster) -> None:
+    def __init__(self, objects: Objects, slices: Slices, cluster: Cluster) -> None:
         self._objects = objects
         self._cluster = cluster
-        self._slices = slices_by_service(objects)
+        self._slices = slices
         self.rules: list[dict[str, Any]] = []
         self.upstreams: dict[str, dict[str, Any]] = {}
         self.certificates: dict[str, dict[str, Any]] = {}
@@ -110,7 +110,7 @@ class _Builder:
             return []
         if service.type == "ExternalName":
             return [f"{service.external_name}:{port.port}"]
-        targets = usable_targets(self._slices.get((service.namespace, service.name), []), port)
+        targets = usable_targets(self._slices.of(service.namespace, service.name), port)
         if not targets:
             return []
         if self._cluster.ingress_upstream == "service" and not service.headless:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
@@ -12,7 +12,7 @@ from emulab.model.objects import Object
 from emulab.plan import addressing as at
 from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
 from emulab.plan.proxy.health import plan_health
-from emulab.plan.proxy.intents import candidates, intents, udp_backends, viewer
+from emulab.plan.proxy.intents import Candidates, intents, viewer
 from emulab.plan.proxy.modes import Proxies
 from emulab.plan.state import (
     Address,
@@ -104,12 +104,12 @@ def _node_object(
     )
 
 
-def plan_nodes(draft: Draft, objects: Objects, cluster: Cluster) -> list[Node]:
+def plan_nodes(
+    draft: Draft, objects: Objects, cluster: Cluster, services: Sequence[Candidates], proxies: Proxies
+) -> list[Node]:
     """Namespaces, underlay, overlay and rules of every node."""
     nodes = [Node.of(o) for o in objects.kind("Node")]
-    services = candidates(objects)
     wanted = intents(services, [viewer(o) for o in objects.kind("Node")])
-    proxies = Proxies(draft, cluster, udp_backends(services))
     masquerade = _pod_masquerade(cluster)
     connect = NETWORK_MODES[cluster.network_mode]
     for node in nodes:

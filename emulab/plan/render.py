@@ -275,7 +275,7 @@ def _fields(value: Any, name: _Names) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Anything a plan holds as JSON-able data."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

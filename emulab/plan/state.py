@@ -6,8 +6,7 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
@@ -115,7 +114,7 @@ class Namespace:
     sysctls: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class Collection:
     """A named set or map of an nftables table: its declaration and, apart from it, its elements.
 
@@ -125,26 +124,6 @@ class Collection:
     kind: str  # set | map
     declaration: str
     elements: Mapping[str, str]
-    derived: Derivation | None = field(default=None, compare=False, repr=False)
-
-    def changed(self, removed: Iterable[str], added: Mapping[str, str]) -> Collection:
-        """The same without the elements of some keys, then with others; it remembers that it came from this one."""
-        gone = tuple(removed)
-        elements = dict(self.elements)
-        for key in gone:
-            del elements[key]
-        elements |= added
-        derived = Derivation(weakref.ref(self), gone, added)
-        return Collection(self.kind, self.declaration, elements, derived)
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """What a collection was made from, so that nobody has to look for the difference among thousands of elements."""
-
-    origin: weakref.ref[Collection]
-    removed: tuple[str, ...]
-    added: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
+from emulab.model.objects import Key, Object
 from emulab.model.workloads import PodSpec
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
+from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.plan.narrow import Narrow
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import has_network, place_name, plan_pods, pod_addresses
+from emulab.plan.proxy.intents import candidates, udp_backends
+from emulab.plan.proxy.modes import Proxies
 from emulab.plan.state import Server, World
 from emulab.plan.system import SERVER_IMAGES
 from emulab.plan.topology import plan_outside
@@ -25,28 +30,56 @@ def cluster_of(objects: Objects) -> Cluster:
     return Cluster.of(found[0]) if found else Cluster()
 
 
+class Planner:
+    """Plans worlds, one after the other."""
+
+    def __init__(self) -> None:
+        self._narrow: Narrow | None = None
+
+    def plan(self, objects: Objects, cluster: Cluster) -> World:
+        """Everything that must exist for these objects, which have been through controllers and addressing."""
+        draft, views = Draft(), slices_by_service(objects)
+        slices, services = Slices(views), candidates(objects, views)
+        proxies = Proxies(draft, cluster, udp_backends(services))
+        plan_outside(draft, objects, cluster)
+        nodes = plan_nodes(draft, objects, cluster, services, proxies)
+        plan_balancers(draft, objects, slices, cluster, nodes)
+        plan_pods(draft, objects, cluster, nodes)
+        plan_public_dns(draft, objects)
+        _plan_server_pods(draft, objects, slices, cluster)
+        world = draft.world()
+        self._narrow = Narrow(world, objects, cluster, proxies, slices.asked)
+        return world
+
+    def follow(
+        self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
+    ) -> World | None:
+        """The last world after some changes, where little of it changes (see `Narrow.follow`); else None: plan it."""
+        world = self._narrow.follow(before, get) if self._narrow else None
+        if world is None:
+            self.forget()
+        return world
+
+    def forget(self) -> None:
+        """The last world isn't what is there: the next one has to be planned."""
+        self._narrow = None
+
+
 def plan_world(objects: Objects, cluster: Cluster) -> World:
     """Everything that must exist for these objects, which have been through controllers and addressing."""
-    draft = Draft()
-    plan_outside(draft, objects, cluster)
-    nodes = plan_nodes(draft, objects, cluster)
-    plan_balancers(draft, objects, cluster, nodes)
-    plan_pods(draft, objects, cluster, nodes)
-    plan_public_dns(draft, objects)
-    _plan_server_pods(draft, objects, cluster)
-    return draft.world()
+    return Planner().plan(objects, cluster)
 
 
 ServerPlanner = Callable[[str, str, str, dict[str, Any]], Server]
 
 # Which configuration a server image gets, and what makes a Server of it.
-_SERVER_PODS: dict[str, tuple[Callable[[Objects, Cluster], dict[str, Any]], ServerPlanner]] = {
+_SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], dict[str, Any]], ServerPlanner]] = {
     "dns": (cluster_dns_config, cluster_dns_server),
     "ingress": (ingress_config, ingress_server),
 }
 
 
-def _plan_server_pods(draft: Draft, objects: Objects, cluster: Cluster) -> None:
+def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: Cluster) -> None:
     """Pods whose image is a server of emulab: each runs one of its own."""
     configs: dict[str, dict[str, Any]] = {}  # one for all pods of a kind
     for pod in objects.kind("Pod"):
@@ -58,7 +91,7 @@ def _plan_server_pods(draft: Draft, objects: Objects, cluster: Cluster) -> None:
                 continue
             configure, make = _SERVER_PODS[kind]
             if kind not in configs:
-                configs[kind] = configure(objects, cluster)
+                configs[kind] = configure(objects, slices, cluster)
             name = server_name(place_name(pod), container.name)
             namespace = draft.places[place_name(pod)].namespace
             draft.servers[name] = make(name, namespace, str(pod_addresses(pod)[0]), configs[kind])

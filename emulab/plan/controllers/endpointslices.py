@@ -94,6 +94,11 @@ def publish(world: World) -> None:
                 world.delete(surplus)
 
 
+def is_foreign(o: Object) -> bool:
+    """Whether a slice is somebody else's and nobody's property: no controller does anything about it."""
+    return o.labels.get(MANAGED_BY) != CONTROLLER and not o.metadata.get("ownerReferences")
+
+
 def _publish_family(
     world: World,
     o: Object,

@@ -69,7 +69,7 @@ class Filters:
             "no-endpoint-services": Collection("map", f"typeof {SERVICE} : verdict ;", self._services),
             "no-endpoint-nodeports": Collection("map", f"typeof {PORT} : verdict ;", self._node_ports),
             "firewalled": Collection("set", f"typeof {SERVICE} ;", self._firewalled),
-            "firewall-allowed": Collection("set", interval, _merged(self._allowed)),
+            "firewall-allowed": Collection("set", interval, merged(self._allowed)),
         }
 
 
@@ -99,7 +99,7 @@ def _verdict(word: str) -> str:
     return "goto refuse" if word == "reject" else word
 
 
-def _merged(allowed: Elements) -> Elements:
+def merged(allowed: Elements) -> Elements:
     """The same without ranges that lie inside others of the same key: an interval set refuses what overlaps."""
     ranges: dict[str, list[str]] = {}
     for element in allowed:

@@ -22,7 +22,8 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.services import EndpointSlice, Service, ServicePort
 from emulab.plan.addressing import ingress_ips
-from emulab.plan.endpoints import slices_by_service
+from emulab.plan.endpoints import SliceViews, slices_by_service
+from emulab.plan.persistent import Persistent
 from emulab.plan.state import IPAddress, IPNetwork, UdpBackends
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -126,7 +127,7 @@ class Candidates(NamedTuple):
     @property
     def same_everywhere(self) -> bool:
         """Whether all nodes have the same intent."""
-        return not _uses_local(self) and not any(b.zone_hints or b.node_hints for b in self.backends)
+        return not uses_local(self) and not any(b.zone_hints or b.node_hints for b in self.backends)
 
 
 def viewer(node: Object) -> Viewer:
@@ -134,9 +135,10 @@ def viewer(node: Object) -> Viewer:
     return Viewer(node.name, node.labels.get(ZONE_LABEL, ""))
 
 
-def candidates(objects: Objects) -> list[Candidates]:
-    """Every Service port that proxies care for: not headless, not ExternalName."""
-    slices = slices_by_service(objects)
+def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candidates]:
+    """Every Service port that proxies care for: not headless, not ExternalName. `slices`: theirs, where known."""
+    if slices is None:
+        slices = slices_by_service(objects)
     found: list[Candidates] = []
     for o in objects.kind("Service"):
         found += service_candidates(o, slices.get((o.namespace, o.name), ()))
@@ -208,7 +210,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
     cluster = _cluster(c.backends, node) if _uses_cluster(c) else ()
     local: tuple[Backend, ...] = ()
     has_any = bool(cluster)
-    if _uses_local(c):
+    if uses_local(c):
         has_any = has_any or any(b.ready or (b.serving and b.terminating) for b in c.backends)
         local = _usable([b for b in c.backends if b.node == node.name])
     return Intent(
@@ -240,7 +242,7 @@ def _uses_cluster(c: Candidates) -> bool:
     return c.service.internal_traffic_policy != "Local" or _accessible(c)
 
 
-def _uses_local(c: Candidates) -> bool:
+def uses_local(c: Candidates) -> bool:
     external = c.service.external_traffic_policy == "Local" and _accessible(c)
     return c.service.internal_traffic_policy == "Local" or external
 
@@ -284,7 +286,7 @@ def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
             frontends[str(address), c.port.port] = serving
         if c.port.node_port:
             frontends["", c.port.node_port] = serving
-    return UdpBackends(frontends)
+    return UdpBackends(Persistent(frontends))
 
 
 def local_ready(all_candidates: Iterable[Candidates], node: str) -> Mapping[tuple[str, str], int]:

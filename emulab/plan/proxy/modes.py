@@ -8,6 +8,7 @@ from emulab.model.clusters import Cluster
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import iptables, ipvs, nftables, userspace
 from emulab.plan.proxy.intents import Intent
+from emulab.plan.proxy.tables import Table
 from emulab.plan.state import Rules, UdpBackends
 
 
@@ -21,6 +22,8 @@ class Proxies:
         self._flows = flows
         self._own_flows: dict[str, UdpBackends] = {}
         self._shared: dict[int, Rules] = {}
+        self._tables: dict[int, Table] = {}
+        self.tables: dict[str, Table] = {}  # by node, in nftables mode
         self._portals: dict[int, userspace.Portals] = {}
 
     def add(self, node: str, intents: Sequence[Intent]) -> None:
@@ -28,6 +31,14 @@ class Proxies:
         PROXY_MODES[self._cluster.proxy_mode](self, node, intents)
         # After the rules: what is forgotten is looked up in the new ones.
         self._draft.rules(node, self._own_flows.get(node, self._flows))
+
+    def table(self, node: str, intents: Sequence[Intent]) -> None:
+        """nftables on a node."""
+        known = self._tables.get(id(intents))
+        if known is None:
+            known = self._tables[id(intents)] = nftables.table(intents, self._cluster)
+        self.tables[node] = known
+        self._draft.rules(node, known.ruleset())
 
     def rules(
         self, node: str, intents: Sequence[Intent], make: Callable[[Sequence[Intent], Cluster], Rules]
@@ -70,12 +81,8 @@ class Proxies:
             self.rules(node, intents, make)
 
 
-def _nftables(proxies: Proxies, node: str, intents: Sequence[Intent]) -> None:
-    proxies.rules(node, intents, nftables.rules)
-
-
 PROXY_MODES: dict[str, Callable[[Proxies, str, Sequence[Intent]], None]] = {
-    "nftables": _nftables,
+    "nftables": Proxies.table,
     "iptables": Proxies.chains,
     "ipvs": Proxies.virtual_servers,
     "userspace": Proxies.process,

@@ -25,12 +25,14 @@ clients for each endpoint. The checks are in `filters`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from emulab.model.clusters import Cluster
 from emulab.plan.proxy import affinity, filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ruleset
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
@@ -42,14 +44,27 @@ MASQUERADE = (
     "masquerade fully-random",
 )
 """The chain that does what is marked, and hairpins."""
+COUNTED = frozenset({"cluster-ips", "hairpin-connections"})
+"""Sets whose elements several Service ports may need; what is elsewhere is one's own."""
 
 
 def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
     """The table `ip kube-proxy` of a node with these intents."""
-    tables = _Tables(cluster)
+    return table(intents, cluster).ruleset()
+
+
+def table(intents: Iterable[Intent], cluster: Cluster) -> Table:
+    """The same, to be changed later."""
+    made = Table("ip", TABLE, _base_chains(cluster), _base_collections(), COUNTED)
+    pods = pods_set(cluster)
     for one in intents:
-        tables.add(one)
-    return Ruleset("ip", TABLE, {**_base_chains(cluster), **tables.chains}, tables.collections())
+        made.add(part(one, pods))
+    return made
+
+
+def part(one: Intent, pods: str) -> Part:
+    """What one Service port needs. `pods`: their networks as an anonymous set."""
+    return _Part(pods).of(one)
 
 
 class Group(NamedTuple):
@@ -66,50 +81,53 @@ class Group(NamedTuple):
         return f"{self.protocol}-{self.size}"
 
 
-class _Tables:
-    """All maps and sets under construction, and the chains that they need."""
+class _Part:
+    """One Service port's part of a table under construction."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._pods = pods_set(cluster)
-        self.chains: Chains = {}
-        self._verdicts: dict[str, Elements] = {"service-ips": {}, "service-nodeports": {}}
-        self._sets: dict[str, Elements] = {"cluster-ips": {}, "hairpin-connections": {}}
-        self._filters = filters.Filters()
-        self._maps: dict[str, tuple[Group, Elements]] = {}
-        self._clients: dict[str, Collection] = {}
+    def __init__(self, pods: str) -> None:
+        self._pods = pods
+        self._chains: Chains = {}
+        self._elements: dict[str, Elements] = {}
+        self._declared: dict[str, Collection] = {}
 
-    def add(self, one: Intent) -> None:
-        """Everything for one Service port."""
-        self._filters.add(one)
+    def of(self, one: Intent) -> Part:
+        """Everything for it."""
+        if one.internal_verdict or one.external_verdict or one.source_ranges:
+            checks = filters.Filters()
+            checks.add(one)
+            self._elements |= {n: dict(c.elements) for n, c in checks.collections().items() if c.elements}
         if one.affinity and one.reachable:
             chains, sets = affinity.chains(one, self._pods)
-            self.chains |= chains
-            self._clients |= sets
+            self._chains |= chains
+            self._declared |= sets
         for backend in one.reachable:
-            self._sets["hairpin-connections"][f"{backend.address} . {backend.address}"] = ""
+            self._put("hairpin-connections", f"{backend.address} . {backend.address}", "")
         for address in one.cluster_ips:
             if address.version == 4:
-                self._sets["cluster-ips"][str(address)] = ""
+                self._put("cluster-ips", str(address), "")
                 self._internal(one, str(address))
         for address in one.outside_ips:
             if address.version == 4:
-                self._external(
-                    one, "service-ips", f"{address} . {one.protocol} . {one.port.port}", str(address)
-                )
+                key = f"{address} . {one.protocol} . {one.port.port}"
+                self._external(one, "service-ips", key, str(address))
         if one.node_port:
             self._external(one, "service-nodeports", f"{one.protocol} . {one.node_port}", "")
+        return Part(self._chains, self._elements, self._declared)
+
+    def _put(self, collection: str, key: str, value: str) -> None:
+        self._elements.setdefault(collection, {})[key] = value
 
     def _internal(self, one: Intent, address: str) -> None:
         key = f"{address} . {one.protocol} . {one.port.port}"
         if not one.internal:
             return
         if one.affinity:
-            self._verdicts["service-ips"][key] = f"goto {affinity.entry('cluster', one)}"
+            self._put("service-ips", key, f"goto {affinity.entry('cluster', one)}")
             return
         group = self._endpoints("endpoints", f"{address} . {one.port.port}", one.protocol, one.internal)
-        self._verdicts["service-ips"][key] = f"goto cluster-{group}"
+        self._put("service-ips", key, f"goto cluster-{group}")
         outside = f"ip saddr != {self._pods} {SET_MARK}"
-        self.chains.setdefault(f"cluster-{group}", ("", outside, _pick("endpoints", group)))
+        self._chains[f"cluster-{group}"] = ("", outside, _pick("endpoints", group))
 
     def _external(self, one: Intent, table: str, key: str, address: str) -> None:
         """An external address, or with address "" a node port."""
@@ -121,14 +139,14 @@ class _Tables:
             chain = self._local(one, address)
         else:
             chain = self._everywhere(one, address)
-        self._verdicts[table][key] = f"goto {chain}"
+        self._put(table, key, f"goto {chain}")
 
     def _everywhere(self, one: Intent, address: str) -> str:
         """The chain for external traffic that may go to any endpoint, maybe on another node."""
         use, prefix, name = _names(one, address)
         group = self._endpoints(f"{prefix}endpoints", name, one.protocol, one.external)
         chain = f"{use or 'external'}-{group}"
-        self.chains.setdefault(chain, ("", SET_MARK, _pick(f"{prefix}endpoints", group)))
+        self._chains[chain] = ("", SET_MARK, _pick(f"{prefix}endpoints", group))
         return chain
 
     def _local(self, one: Intent, address: str) -> str:
@@ -142,7 +160,7 @@ class _Tables:
         lines: list[str] = []
         if one.cluster:
             cut = f"{prefix}shortcut-{shortcut}"
-            self.chains.setdefault(cut, ("", _pick(f"{prefix}shortcut", shortcut)))
+            self._chains[cut] = ("", _pick(f"{prefix}shortcut", shortcut))
             lines += [
                 f"ip saddr {self._pods} goto {cut}",
                 f"fib saddr type local {SET_MARK}",
@@ -152,7 +170,7 @@ class _Tables:
         if one.local:
             lines.append(_pick(f"{prefix}endpoints", group))
         chain = f"{f'{use}-' if use else ''}local-{group}-{shortcut.size}"
-        self.chains.setdefault(chain, ("", *lines))
+        self._chains[chain] = ("", *lines)
         return chain
 
     def _endpoints(self, kind: str, key: str, protocol: str, backends: Sequence[Backend]) -> Group:
@@ -161,27 +179,30 @@ class _Tables:
         group = Group(protocol, len(targets))
         if not targets:
             return group
-        _, elements = self._maps.setdefault(f"{kind}-{group}", (group, {}))
+        name = f"{kind}-{group}"
+        self._declared[name] = _map(name, group)
         if len(targets) == 1:
-            elements[key] = f"{targets[0].address} . {targets[0].port}"
+            self._put(name, key, f"{targets[0].address} . {targets[0].port}")
         for i, b in enumerate(targets if len(targets) > 1 else ()):
-            elements[f"{key} . {i}"] = f"{b.address} . {b.port}"
+            self._put(name, f"{key} . {i}", f"{b.address} . {b.port}")
         return group
 
-    def collections(self) -> dict[str, Collection]:
-        """All maps and sets, filled."""
-        found = self._filters.collections()
-        for name, elements in self._verdicts.items():
-            key = PORT if name.endswith("nodeports") else SERVICE
-            found[name] = Collection("map", f"typeof {key} : verdict ;", elements)
-        found["cluster-ips"] = Collection("set", "typeof ip daddr ;", self._sets["cluster-ips"])
-        pair = "typeof ip saddr . ip daddr ;"
-        found["hairpin-connections"] = Collection("set", pair, self._sets["hairpin-connections"])
-        for name, (group, elements) in sorted(self._maps.items()):
-            key = _map_key(name, group)
-            target = f"ip daddr . {group.protocol} dport"
-            found[name] = Collection("map", f"typeof {key}{_choice(group)} : {target} ;", elements)
-        return found | self._clients
+
+@cache
+def _map(name: str, group: Group) -> Collection:
+    """The declaration of a map of endpoints."""
+    target = f"ip daddr . {group.protocol} dport"
+    return Collection("map", f"typeof {_map_key(name, group)}{_choice(group)} : {target} ;", {})
+
+
+def _base_collections() -> dict[str, Collection]:
+    """The maps and sets that are there whatever the Services."""
+    found = filters.Filters().collections()
+    for name, key in (("service-ips", SERVICE), ("service-nodeports", PORT)):
+        found[name] = Collection("map", f"typeof {key} : verdict ;", {})
+    found["cluster-ips"] = Collection("set", "typeof ip daddr ;", {})
+    found["hairpin-connections"] = Collection("set", "typeof ip saddr . ip daddr ;", {})
+    return found
 
 
 def _names(one: Intent, address: str) -> tuple[str, str, str]:

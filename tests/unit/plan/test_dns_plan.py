@@ -12,6 +12,7 @@ from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names
+from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.state import World
 from emulab.servers.dns.config import Settings, parse
 
@@ -133,7 +134,9 @@ def test_two_ingresses_of_one_host_are_one_record() -> None:
 
 
 def config(*objects: Object, cluster: Cluster | None = None) -> dict[str, Any]:
-    return cluster_dns_config(Objects(objects), cluster or Cluster())
+    return cluster_dns_config(
+        Objects(objects), Slices(slices_by_service(Objects(objects))), cluster or Cluster()
+    )
 
 
 def forward(found: dict[str, Any]) -> list[list[Any]]:

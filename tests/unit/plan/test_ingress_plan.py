@@ -11,6 +11,7 @@ from worlds import raw_service, raw_slice
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
+from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.ingress import ingress_config, ingress_server
 from emulab.servers.ingress.config import parse
 
@@ -39,8 +40,14 @@ def ingress(name: str = "shop", *rules: dict[str, Any], annotations: Any = (), *
     )
 
 
+def planned(*objects: Object, upstream: str = "service") -> dict[str, Any]:
+    everything = Objects(objects)
+    slices = Slices(slices_by_service(everything))
+    return ingress_config(everything, slices, Cluster(ingress_upstream=upstream))
+
+
 def config(*objects: Object, upstream: str = "service") -> dict[str, Any]:
-    found = ingress_config(Objects(objects), Cluster(ingress_upstream=upstream))
+    found = planned(*objects, upstream=upstream)
     used = {r["upstream"] for r in found["rules"]} | ({found["default_upstream"]} - {None})
     assert used == found["upstreams"].keys(), "every upstream is used, and every used one is there"
     parse({"listen": [], **found}, {})  # the server takes it
@@ -108,7 +115,7 @@ def test_default_backends() -> None:
     second = ingress("second", defaultBackend=backend("other"))
     found = config(*WEB, bare)
     assert found["default_upstream"] == "default/web/80" and found["rules"] == []
-    both = ingress_config(Objects([*WEB, bare, second]), Cluster())
+    both = planned(*WEB, bare, second)
     assert both["default_upstream"] == "default/web/80", "the first one"
     with_rules = config(
         *WEB, ingress("shop", rule("a.test", "/x"), rule("b.test"), defaultBackend=backend("other"))

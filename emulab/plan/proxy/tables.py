@@ -1,0 +1,171 @@
+"""An nftables table as the sum of what each Service port needs, so that one can be exchanged among thousands. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from emulab.plan.persistent import Persistent
+from emulab.plan.proxy.filters import Chains, Elements, merged
+from emulab.plan.state import Collection, Ruleset
+
+Use = tuple[str, str]
+"""What several parts may need: ("chain", name), ("collection", name), or (name of a counted set, element)."""
+
+
+class Part(NamedTuple):
+    """What one Service port needs."""
+
+    chains: Chains
+    elements: Mapping[str, Elements]  # by the name of their collection
+    declared: Mapping[str, Collection]  # what isn't there for all, without elements
+
+
+class Table:
+    """The sum. Elements of the sets named `counted` may be needed by several parts."""
+
+    def __init__(
+        self,
+        family: str,
+        name: str,
+        chains: Mapping[str, tuple[str, ...]],
+        collections: Mapping[str, Collection],
+        counted: frozenset[str],
+    ) -> None:
+        self._name = (family, name)
+        self._counted = counted
+        self._chains = dict(chains)
+        self._declared = dict(collections)
+        self._elements: dict[str, Elements] = {name: {} for name in collections}
+        self._uses = Counter[Use]()
+        self._contested: set[tuple[str, str]] = (
+            set()
+        )  # what two Service ports want otherwise: the last one gets it
+        self._made: Ruleset | None = None
+
+    def add(self, part: Part) -> None:
+        """Adds a part. Not to be called once `ruleset` has been."""
+        self._chains |= part.chains
+        for name, collection in part.declared.items():
+            if name not in self._declared:
+                self._declared[name] = collection
+                self._elements[name] = {}
+        for name, elements in part.elements.items():
+            there = self._elements[name]
+            if name not in self._counted and not there.keys().isdisjoint(elements):
+                self._contested |= {(name, key) for key in elements if key in there}
+            there.update(elements)
+        self._uses.update(self._needs(part))
+
+    def ruleset(self) -> Ruleset:
+        """The table as it is now."""
+        if self._made is None:
+            collections = {}
+            for name, elements in self._elements.items():
+                ranges = "interval" in self._declared[name].declaration
+                filled = merged(elements) if ranges else elements
+                collections[name] = replace(self._declared[name], elements=Persistent(filled))
+            self._made = Ruleset(*self._name, self._chains, collections)
+            self._chains, self._declared, self._elements = (
+                {},
+                {},
+                {},
+            )  # from now on the ruleset's own ones count
+        return self._made
+
+    def exchange(self, old: Iterable[Part], new: Iterable[Part]) -> Ruleset | None:
+        """The table with new parts in the place of old ones. None, and nothing is changed, where that needs a new sum:
+        where parts want the same element, and where ranges change, of which one may cover others.
+        """
+        made = self.ruleset()
+        gone, come = _Total(), _Total()
+        for part in old:
+            gone.add(part, self._needs(part))
+        for part in new:
+            come.add(part, self._needs(part))
+        if not self._apart(made, gone, come):
+            return None
+        self._uses.update(come.needs)
+        self._uses.subtract(gone.needs)
+        unused = [use for use in gone.needs if self._uses[use] <= 0]
+        for use in unused:
+            del self._uses[use]
+        self._made = replace(
+            made,
+            chains=_chains(made.chains, [name for kind, name in unused if kind == "chain"], come.chains),
+            collections=self._collections(made.collections, gone, come, unused),
+        )
+        return self._made
+
+    def _needs(self, part: Part) -> list[Use]:
+        found = [("chain", name) for name in part.chains]
+        found += [("collection", name) for name in part.declared]
+        for name in self._counted:
+            found += [(name, key) for key in part.elements.get(name, ())]
+        return found
+
+    def _apart(self, made: Ruleset, gone: _Total, come: _Total) -> bool:
+        """Whether no other part has to do with what changes."""
+        for name in {*gone.elements, *come.elements} - self._counted:
+            was, will = gone.elements.get(name, {}), come.elements.get(name, {})
+            if was == will:
+                continue
+            there = made.collections.get(name)
+            if there is not None and "interval" in there.declaration:
+                return False
+            if any((name, key) in self._contested for key in (*was, *will)):
+                return False
+            if there is not None and any(key in there.elements and key not in was for key in will):
+                return False
+        return True
+
+    def _collections(
+        self, made: Mapping[str, Collection], gone: _Total, come: _Total, unused: Iterable[Use]
+    ) -> Mapping[str, Collection]:
+        found = {**come.declared, **made}
+        for name in gone.elements.keys() | come.elements.keys():
+            was, will = gone.elements.get(name, {}), come.elements.get(name, {})
+            if name in self._counted:
+                removed = [key for kind, key in unused if kind == name]
+                added = {k: v for k, v in will.items() if k not in found[name].elements}
+            else:
+                removed = [k for k, v in was.items() if will.get(k) != v]
+                added = {k: v for k, v in will.items() if was.get(k) != v}
+            if removed or added:
+                there = found[name].elements
+                known = there if isinstance(there, Persistent) else Persistent(dict(there))
+                found[name] = replace(found[name], elements=known.changed(removed, added))
+        for kind, name in unused:
+            if kind == "collection":
+                del found[name]
+        return found
+
+
+class _Total:
+    """Several parts together."""
+
+    def __init__(self) -> None:
+        self.chains: Chains = {}
+        self.elements: dict[str, Elements] = {}
+        self.declared: dict[str, Collection] = {}
+        self.needs = Counter[Use]()
+
+    def add(self, part: Part, needs: Iterable[Use]) -> None:
+        self.chains |= part.chains
+        self.declared |= part.declared
+        self.needs.update(needs)
+        for name, elements in part.elements.items():
+            self.elements.setdefault(name, {}).update(elements)
+
+
+def _chains(
+    made: Mapping[str, tuple[str, ...]], unused: Iterable[str], come: Chains
+) -> Mapping[str, tuple[str, ...]]:
+    """The chains without those unused and with those that came, the very same where that changes nothing."""
+    dead = set(unused)
+    fresh = {name: lines for name, lines in come.items() if made.get(name) != lines}
+    if not dead and not fresh:
+        return made
+    return {name: lines for name, lines in made.items() if name not in dead} | fresh

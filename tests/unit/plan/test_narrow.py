@@ -1,0 +1,218 @@
+"""Following a change of endpoints against planning the world anew: both end in equal worlds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulab.lab.resolve import resolve
+from emulab.lab.store import Store
+from emulab.model.objects import Key, Object
+from emulab.plan.controllers.endpointslices import CONTROLLER, MANAGED_BY
+from emulab.plan.state import World
+from emulab.plan.system import system_objects
+from emulab.plan.world import Planner, cluster_of, plan_world
+
+NOW = 1_700_000_000.0
+NAMES = ("one", "two", "udp", "kept", "near", "far", "bare", "shared", "front")
+
+
+def service(name: str, **spec: Any) -> Object:
+    raw = {"ports": [{"port": 80}], **spec}
+    return Object(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": raw,
+        }
+    )
+
+
+def endpoint(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "addresses": [f"10.244.{1 + number % 2}.{10 + number}"],
+        "nodeName": f"node{1 + number % 2}",
+        **more,
+    }
+
+
+def slice_of(
+    name: str, endpoints: list[dict[str, Any]], *, protocol: str = "TCP", labels: Any = None
+) -> Object:
+    return Object(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{name}-x",
+                "namespace": "default",
+                "labels": {"kubernetes.io/service-name": name, **(labels or {})},
+            },
+            "addressType": "IPv4",
+            "ports": [{"port": 8080, "protocol": protocol}],
+            "endpoints": endpoints,
+        }
+    )
+
+
+# One Service of each kind that makes a difference; those in WIDER are known by others than proxies.
+SERVICES = [
+    service("one"),
+    service("two", type="NodePort", ports=[{"port": 80}, {"port": 81, "name": "more"}]),
+    service("udp", ports=[{"port": 53, "protocol": "UDP"}], externalIPs=["192.0.2.7"]),
+    service("kept", sessionAffinity="ClientIP", type="NodePort"),
+    service("near", internalTrafficPolicy="Local"),
+    service("far", externalIPs=["192.0.2.9"]),
+    service("bare", clusterIP="None"),
+    service("shared", externalIPs=["192.0.2.9"]),
+    service(
+        "front",
+        type="LoadBalancer",
+        allocateLoadBalancerNodePorts=False,
+        loadBalancerSourceRanges=["10.0.0.0/8"],
+    ),
+]
+WIDER = {"near", "bare", "front"}
+
+
+def store_of(*more: Object) -> Store:
+    store = Store()
+    for o in system_objects(cluster_of(store.objects())):
+        store.put(o)
+    for o in (*SERVICES, *(slice_of(n, [endpoint(1)], protocol=_protocol(n)) for n in NAMES), *more):
+        store.put(o)
+    return store
+
+
+def _protocol(name: str) -> str:
+    return "UDP" if name == "udp" else "TCP"
+
+
+def planned(store: Store, planner: Planner) -> World:
+    cluster, objects = resolve(store, NOW)
+    store.take_changes()
+    return planner.plan(objects, cluster)
+
+
+def followed(store: Store, planner: Planner) -> World | None:
+    return planner.follow(store.take_changes().before, store.get)
+
+
+ENDPOINTS = st.lists(
+    st.builds(
+        lambda number, ready, ending, zone: endpoint(
+            number,
+            conditions={"ready": ready, "serving": True, "terminating": ending},
+            **({"hints": {"forZones": [{"name": zone}]}} if zone else {}),
+        ),
+        st.integers(0, 6),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(["", "", "a"]),
+    ),
+    max_size=4,
+    unique_by=lambda e: e["addresses"][0],
+)
+CHANGES = st.lists(
+    st.dictionaries(st.sampled_from(NAMES), ENDPOINTS, min_size=1, max_size=3), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(CHANGES)
+def test_following_is_as_good_as_planning(changes: list[dict[str, list[dict[str, Any]]]]) -> None:
+    store, planner = store_of(), Planner()
+    last = planned(store, planner)
+    for change in changes:
+        for name, endpoints in change.items():
+            store.put(slice_of(name, endpoints, protocol=_protocol(name)))
+        world = followed(store, planner)
+        fresh = plan_world(*reversed(resolve(store, NOW)))
+        if world is None:
+            world = planned(store, planner)
+        else:
+            assert world.servers is last.servers and world.network.items is last.network.items
+        assert world == fresh
+        last = world
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_only_proxies_know_is_followed(name: str) -> None:
+    store, planner = store_of(), Planner()
+    planned(store, planner)
+    store.put(slice_of(name, [endpoint(1), endpoint(2)], protocol=_protocol(name)))
+    expected = name not in WIDER and name not in ("far", "shared")  # two that have an address in common
+    assert (followed(store, planner) is not None) == expected
+
+
+def test_endpoints_that_come_and_go_again() -> None:
+    store, planner = store_of(), Planner()
+    first = planned(store, planner)
+    for endpoints in ([], [endpoint(1), endpoint(2), endpoint(3)], [endpoint(1)]):
+        store.put(slice_of("one", endpoints))
+        world = followed(store, planner)
+        assert world is not None and world == plan_world(*reversed(resolve(store, NOW)))
+    assert world == first
+
+
+def test_what_is_more_than_endpoints_is_planned_anew() -> None:
+    own = slice_of("one", [endpoint(1)])
+    owned = own.replace(metadata={**own.metadata, "ownerReferences": [{"uid": "u", "controller": True}]})
+    managed = slice_of("one", [endpoint(2)], labels={MANAGED_BY: CONTROLLER})
+    other = own.replace(metadata={**own.metadata, "labels": {"kubernetes.io/service-name": "two"}})
+    new = own.replace(metadata={**own.metadata, "name": "one-y"})
+    for changed in (owned, managed, other, new, service("one", ports=[{"port": 82}])):
+        store, planner = store_of(), Planner()
+        planned(store, planner)
+        store.put(changed)
+        assert followed(store, planner) is None
+        assert followed(store, planner) is None, "it is for the next plan to go on"
+    store, planner = store_of(), Planner()
+    planned(store, planner)
+    store.remove(Key("EndpointSlice", "default", "one-x"))
+    assert followed(store, planner) is None
+    planned(store, planner)
+    assert followed(store, planner) is None, "nothing changed: whoever asks means something else"
+
+
+def test_other_modes_are_planned_anew() -> None:
+    mode = {
+        "apiVersion": "emulab.dev/v1",
+        "kind": "Cluster",
+        "metadata": {"name": "c"},
+        "spec": {"proxy": {"mode": "iptables"}},
+    }
+    store, planner = store_of(Object(mode)), Planner()
+    planned(store, planner)
+    store.put(slice_of("one", [endpoint(2)]))
+    assert followed(store, planner) is None
+
+
+def test_a_service_that_an_ingress_leads_to_is_planned_anew() -> None:
+    rule = {
+        "http": {
+            "paths": [
+                {
+                    "path": "/",
+                    "pathType": "Prefix",
+                    "backend": {"service": {"name": "one", "port": {"number": 80}}},
+                }
+            ]
+        }
+    }
+    ingress = Object(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "i", "namespace": "default"},
+            "spec": {"rules": [rule]},
+        }
+    )
+    store, planner = store_of(ingress), Planner()
+    planned(store, planner)
+    store.put(slice_of("one", []))
+    assert followed(store, planner) is None
