@@ -59,6 +59,12 @@ def slice_of(
     )
 
 
+def cluster(mode: str = "nftables") -> Object:
+    nodes = [{"name": "node1", "zone": "a"}, {"name": "node2", "zone": "b"}]
+    spec = {"proxy": {"mode": mode}, "nodes": nodes}
+    return Object({"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "c"}, "spec": spec})
+
+
 # One Service of each kind that makes a difference; those in WIDER are known by others than proxies.
 SERVICES = [
     service("one"),
@@ -79,11 +85,14 @@ SERVICES = [
 WIDER = {"near", "bare", "front"}
 
 
-def store_of(*more: Object) -> Store:
+def store_of(*more: Object, mode: str = "nftables", alike: bool = False) -> Store:
+    """All Services; `alike`: those alone for which all nodes need the same table, as long as there are no hints."""
     store = Store()
+    store.put(cluster(mode))
     for o in system_objects(cluster_of(store.objects())):
         store.put(o)
-    for o in (*SERVICES, *(slice_of(n, [endpoint(1)], protocol=_protocol(n)) for n in NAMES), *more):
+    services = [o for o in SERVICES if not alike or o.name not in WIDER]
+    for o in (*services, *(slice_of(n, [endpoint(1)], protocol=_protocol(n)) for n in NAMES), *more):
         store.put(o)
     return store
 
@@ -104,15 +113,16 @@ def followed(store: Store, planner: Planner) -> World | None:
 
 ENDPOINTS = st.lists(
     st.builds(
-        lambda number, ready, ending, zone: endpoint(
+        lambda number, ready, ending, hinted, zone: endpoint(
             number,
             conditions={"ready": ready, "serving": True, "terminating": ending},
-            **({"hints": {"forZones": [{"name": zone}]}} if zone else {}),
+            **({"hints": {"forZones": [{"name": zone}]}} if hinted else {}),
         ),
         st.integers(0, 6),
         st.booleans(),
         st.booleans(),
-        st.sampled_from(["", "", "a"]),
+        st.booleans(),
+        st.sampled_from(["a", "b"]),
     ),
     max_size=4,
     unique_by=lambda e: e["addresses"][0],
@@ -123,9 +133,11 @@ CHANGES = st.lists(
 
 
 @settings(max_examples=120, deadline=None)
-@given(CHANGES)
-def test_following_is_as_good_as_planning(changes: list[dict[str, list[dict[str, Any]]]]) -> None:
-    store, planner = store_of(), Planner()
+@given(CHANGES, st.booleans())
+def test_following_is_as_good_as_planning(
+    changes: list[dict[str, list[dict[str, Any]]]], alike: bool
+) -> None:
+    store, planner = store_of(alike=alike), Planner()
     last = planned(store, planner)
     for change in changes:
         for name, endpoints in change.items():
@@ -159,6 +171,20 @@ def test_endpoints_that_come_and_go_again() -> None:
     assert world == first
 
 
+def test_nodes_that_come_to_differ_get_tables_of_their_own() -> None:
+    near, far = (
+        [endpoint(n, hints={"forZones": [{"name": zone}]}) for n, zone in pairs]
+        for pairs in ([(1, "a"), (2, "b")], [(3, "a"), (4, "b")])
+    )
+    store, planner = store_of(alike=True), Planner()
+    planned(store, planner)
+    store.put(slice_of("one", near))
+    assert followed(store, planner) is None
+    planned(store, planner)
+    store.put(slice_of("one", far))
+    assert followed(store, planner) == plan_world(*reversed(resolve(store, NOW)))
+
+
 def test_what_is_more_than_endpoints_is_planned_anew() -> None:
     own = slice_of("one", [endpoint(1)])
     owned = own.replace(metadata={**own.metadata, "ownerReferences": [{"uid": "u", "controller": True}]})
@@ -180,13 +206,7 @@ def test_what_is_more_than_endpoints_is_planned_anew() -> None:
 
 
 def test_other_modes_are_planned_anew() -> None:
-    mode = {
-        "apiVersion": "emulab.dev/v1",
-        "kind": "Cluster",
-        "metadata": {"name": "c"},
-        "spec": {"proxy": {"mode": "iptables"}},
-    }
-    store, planner = store_of(Object(mode)), Planner()
+    store, planner = store_of(mode="iptables"), Planner()
     planned(store, planner)
     store.put(slice_of("one", [endpoint(2)]))
     assert followed(store, planner) is None
