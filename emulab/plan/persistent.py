@@ -26,6 +26,10 @@ class Change(Generic[K, V]):
         self.removed = removed
         self.added = added
 
+    @property
+    def empty(self) -> bool:
+        return not self.removed and not self.added
+
 
 class Persistent(Mapping[K, V]):
     """A version. Nobody who holds it sees it change."""
@@ -102,7 +106,8 @@ class Persistent(Mapping[K, V]):
         if self is other:
             return True
         if isinstance(other, Persistent):
-            return self._whole() == other._whole()
+            change = self.change_to(other) or other.change_to(self)  # no copy is made of an older version for this
+            return change.empty if change else self._whole() == other._whole()
         return self._whole() == other if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
