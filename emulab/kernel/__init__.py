@@ -2,7 +2,7 @@
 
 * `netns`: network namespaces that are held by file descriptors alone, and work done inside them.
 * `netlink`: rtnetlink messages as bytes, and sending many of them at once; `messages` encodes plan items.
-* `nft`: rulesets through the official libnftables binding; `elements`: those of sets and maps as netlink.
+* `nft`: the official libnftables binding; `elements`: those of sets and maps as netlink; `tables` writes with both.
 * `iptables`: chains through iptables-nft-restore; `ipvs`: virtual servers; `conntrack`: flows that must be forgotten.
 * `queries`: questions to the kernel over netlink, and their answers.
 * `network`: brings a whole network state about, or back.

@@ -17,6 +17,7 @@ The supervisor's process:
 Keeping it true:
 * `store`: the objects with uid, versions, status; can be watched. `merge`: what a user's object becomes there.
 * `reconciler`: objects → controllers and addressing (`resolve`) → plan → kernel and servers, again and again.
+* `proxysyncs`: what the nodes' proxies tell of that in their metrics.
 * `publisher`: names under /run/netns.
 * `processes`: programs started by the spawner; `serverhosts`: the processes of the servers.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
-from emulab.model.services import IPAddress, IPNetwork, networks
+from emulab.model.services import IPNetwork, networks
 
 DEFAULT_TTL = 60
 """Seconds a Zone's record may be cached when it does not say."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
+from emulab.model.addresses import IPAddress
 from emulab.model.clusters import Cluster, LoadBalancer
 from emulab.model.findings import Finding
 from emulab.model.ingresses import PUBLIC_LOAD_BALANCER
 from emulab.model.objects import Key, Object
-from emulab.model.services import IPAddress, IPNetwork, Service
+from emulab.model.services import IPNetwork, Service
 from emulab.model.yaml_nodes import Path
 
 PLACES = {

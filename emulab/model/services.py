@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.objects import Object
 
-IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -74,11 +74,11 @@ class Service:
             name=o.name,
             type=spec.get("type") or "ClusterIP",
             headless=given[0] == "None",
-            cluster_ips=tuple(ip_address(ip) for ip in given if ip and ip != "None"),
+            cluster_ips=tuple(parse_address(ip) for ip in given if ip and ip != "None"),
             ports=tuple(ServicePort.of(port) for port in spec.get("ports") or ()),
             selector=spec.get("selector") or None,
             external_name=spec.get("externalName") or "",
-            external_ips=tuple(ip_address(ip) for ip in spec.get("externalIPs") or ()),
+            external_ips=tuple(parse_address(ip) for ip in spec.get("externalIPs") or ()),
             publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
             session_affinity=spec.get("sessionAffinity") or "None",
             affinity_timeout=client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT,

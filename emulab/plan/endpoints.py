@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from emulab.model.addresses import parse_address
 from emulab.model.collection import Objects
 from emulab.model.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 from emulab.plan.addressing import ingress_ips
@@ -70,7 +70,7 @@ def service_routes(objects: Objects) -> list[ServiceRoute]:
             continue
         own = slices.get((service.namespace, service.name), ())
         balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
-        external = (*service.external_ips, *map(ip_address, balanced))
+        external = (*service.external_ips, *map(parse_address, balanced))
         routes += [
             ServiceRoute(
                 service.namespace,
@@ -94,7 +94,7 @@ def usable_targets(slices: Iterable[EndpointSlice], port: ServicePort) -> list[T
         if view.address_type == "FQDN":
             continue
         # One address stands for one endpoint (EndpointSlice API: all but the first are to be ignored).
-        target = Target(ip_address(endpoint.addresses[0]), number.port)
+        target = Target(parse_address(endpoint.addresses[0]), number.port)
         if endpoint.ready:
             ready.add(target)
         elif endpoint.serving and endpoint.terminating:

@@ -106,7 +106,9 @@ class Persistent(Mapping[K, V]):
         if self is other:
             return True
         if isinstance(other, Persistent):
-            change = self.change_to(other) or other.change_to(self)  # no copy is made of an older version for this
+            change = self.change_to(other) or other.change_to(
+                self
+            )  # no copy is made of an older version for this
             return change.empty if change else self._whole() == other._whole()
         return self._whole() == other if isinstance(other, Mapping) else NotImplemented
 

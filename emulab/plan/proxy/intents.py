@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_address
 from typing import NamedTuple
 
+from emulab.model.addresses import parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.services import EndpointSlice, Service, ServicePort
@@ -151,7 +151,7 @@ def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candi
     if service.type == "ExternalName" or service.headless or not service.cluster_ips:
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
-    balancer_ips = tuple(map(ip_address, balanced))
+    balancer_ips = tuple(map(parse_address, balanced))
     return [Candidates(service, port, balancer_ips, _backends(slices, port)) for port in service.ports]
 
 
@@ -170,7 +170,7 @@ def _backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backe
                 # The first address stands for the endpoint (EndpointSlice API: all others are to be ignored).
                 backend = Backend(
                     *(
-                        ip_address(e.addresses[0]),
+                        parse_address(e.addresses[0]),
                         number.port,
                         e.node_name,
                         e.ready,
