@@ -8,7 +8,7 @@
     findings                    the one line in which either is said
     loader                      all of these in order: files → Manifest
 
-`objects` holds an object as it was given, `collection` a set of them, and the other modules are typed views
-of one family of kinds each (`workloads`, `services`, `ingresses`, `clusters`; `addresses` are read once). A view is made from an object
-that has passed the schema, so it never fails.
+`objects` holds an object as it was given, `collection` a set of them, `addresses` reads IP addresses, and the other
+modules are typed views of one family of kinds each (`workloads`, `services`, `ingresses`, `clusters`). A view is made
+from an object that has passed the schema, so it never fails.
 """

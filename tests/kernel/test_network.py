@@ -15,6 +15,7 @@ from emulab.kernel.network import KernelNetwork
 from emulab.plan.state import (
     Address,
     Bridge,
+    Collection,
     ForwardingEntry,
     Item,
     Namespace,
@@ -378,3 +379,31 @@ def test_listeners_are_opened_in_their_namespaces_all_or_none() -> None:
     with pytest.raises(KernelError, match=r"listen on tcp 10\.244\.1\.2:80 in pod: EADDRINUSE"):
         open_listeners([("tcp/10.0.0.11/81", "node", node), ("tcp/10.244.1.2/80", "pod", pod)])
     assert open_descriptors() == before
+
+
+def table(
+    *addresses: str, verdict: str = "goto c", more: dict[str, tuple[str, ...]] | None = None
+) -> Ruleset:
+    """A table whose map sends these addresses to a chain."""
+    ways = Collection("map", "typeof ip daddr : verdict ;", dict.fromkeys(addresses, verdict))
+    hook = ("{ type filter hook input priority 0 ; policy accept ; }", "ip daddr vmap @ways")
+    return Ruleset("ip", "t", {"c": ("", "accept"), **(more or {}), "in": hook}, {"ways": ways})
+
+
+@isolated
+def test_a_table_that_is_refused_on_the_way_becomes_what_it_was() -> None:
+    """Its new chain is there when its elements are sent, and one of those names a chain that isn't."""
+    world = KernelNetwork()
+    first = network(NODE, node=table("10.0.0.1", "10.0.0.2"))
+    world.apply(first)
+    before = world.nft("node").run("list ruleset")
+    new = {"d": ("", "counter accept")}
+    with pytest.raises(KernelError, match="No such file"):
+        world.apply(network(NODE, node=table("10.0.0.2", "10.0.0.3", verdict="goto nowhere", more=new)))
+    assert world.nft("node").run("list ruleset") == before
+    assert world.applied == first
+    for _ in range(2):  # the socket has no answer left over
+        world.apply(network(NODE, node=table("10.0.0.2", verdict="goto d", more=new)))
+        assert "10.0.0.2 : goto d" in world.nft("node").run("list ruleset")
+        world.apply(first)
+    assert world.nft("node").run("list ruleset") == before
