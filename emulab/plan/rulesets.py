@@ -17,8 +17,10 @@ def stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Rul
     yet; then all elements change at once, which is what leads anywhere; then base chains and changed ones get their
     rules, and what nothing leads to any more goes. From a table to the next either elements alone change, which
     `emulab.kernel` sends without libnftables, or little enough for one transaction of an ordinary user
-    (net.core.wmem_max limits what a socket sends at once).
+    (net.core.wmem_max limits what a socket sends at once). Small tables change in one transaction.
     """
+    if (_size(before) if before else 0) + _size(after) <= most:
+        return [after]
     if before is not None and (_declared_otherwise(before, after) or _intervals_differ(before, after)):
         return [after]
     found = list(_grown(before, after, most))
@@ -30,6 +32,12 @@ def stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Rul
         found.append(last)
     found += _finished(last, after, most)
     return [*found[:-1], after]  # the last one has all of it
+
+
+def _size(table: Ruleset) -> int:
+    """How much there is: collections, their elements, chains and rules."""
+    elements = sum(len(c.elements) for c in table.collections.values())
+    return len(table.collections) + elements + sum(map(len, table.chains.values()))
 
 
 def _grown(before: Ruleset | None, after: Ruleset, most: int) -> Iterator[Ruleset]:

@@ -12,6 +12,7 @@ from namespaces import ip, isolated, open_descriptors
 
 from emulab.errors import KernelError
 from emulab.kernel.network import KernelNetwork
+from emulab.plan.rulesets import MOST
 from emulab.plan.state import (
     Address,
     Bridge,
@@ -385,7 +386,8 @@ def table(
     *addresses: str, verdict: str = "goto c", more: dict[str, tuple[str, ...]] | None = None
 ) -> Ruleset:
     """A table whose map sends these addresses to a chain."""
-    ways = Collection("map", "typeof ip daddr : verdict ;", dict.fromkeys(addresses, verdict))
+    many = [f"10.1.{i >> 8}.{i & 255}" for i in range(MOST)]  # too large for one transaction
+    ways = Collection("map", "typeof ip daddr : verdict ;", dict.fromkeys([*addresses, *many], verdict))
     hook = ("{ type filter hook input priority 0 ; policy accept ; }", "ip daddr vmap @ways")
     return Ruleset("ip", "t", {"c": ("", "accept"), **(more or {}), "in": hook}, {"ways": ways})
 
