@@ -17,7 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.labs import ROOT, Labs, manifest
+from benchmarks.labs import ROOT, Labs, isolated, manifest
 from benchmarks.report import Row, ratio, show
 
 HERE = Path(__file__).resolve().parent
@@ -145,15 +145,9 @@ def _let_the_kernel_finish(namespaces: int) -> None:
     time.sleep(0.5 + namespaces * 0.004)
 
 
-def _isolated(*flags: str) -> list[str]:
-    """The beginning of a command in a network namespace of its own, that ends with us."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", *user, "--net", *flags, "--kill-child", "--fork", "--"]
-
-
 def _floor(way: str) -> float:
     """Seconds of the batched floor for as many pods as the small lab has."""
-    command = [*_isolated(), sys.executable, str(HERE / "floor.py"), str(SMALL.pods), way]
+    command = [*isolated(), sys.executable, str(HERE / "floor.py"), str(SMALL.pods), way]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout)
 
@@ -188,7 +182,7 @@ def _has_mininet() -> bool:
 def _mininet() -> float:
     """Seconds until Mininet has built as many hosts as the small lab has pods."""
     inner = f"{GUARDED}{DEBIAN_PYTHON} {HERE / 'mininet_build.py'} {SMALL.pods}"
-    command = [*_isolated("--mount", "--pid", "--mount-proc"), "sh", "-c", inner]
+    command = [*isolated("--mount", "--pid", "--mount-proc"), "sh", "-c", inner]
     begun = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +73,14 @@ class Labs:
             sys.exit(f"bench: {' '.join(command)}: {done.stderr.strip()}")
         return [float(word) for word in done.stdout.split()]
 
+    @contextmanager
+    def talk(self, command: list[str]) -> Iterator[subprocess.Popen[str]]:
+        """A program that runs for as long as the block, with pipes; the end of its input is to end it."""
+        with subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            yield process
+
     def summary(self, lab: str) -> dict[str, Any]:
         """What a running lab says of itself."""
         from emulab.lab.client import LabClient
@@ -79,10 +89,13 @@ class Labs:
             result: dict[str, Any] = client.request("summary")
             return result
 
+    def supervisor(self, lab: str) -> int:
+        """The pid of a lab's supervisor."""
+        return int(json.loads((self.folder / lab / "lab.json").read_text())["pid"])
+
     def proportional_memory(self, lab: str) -> int:
         """Kilobytes of all the lab's processes; what several share is divided among them (PSS)."""
-        supervisor = json.loads((self.folder / lab / "lab.json").read_text())["pid"]
-        own = os.readlink(f"/proc/{supervisor}/ns/pid")
+        own = os.readlink(f"/proc/{self.supervisor(lab)}/ns/pid")
         total = 0
         for entry in Path("/proc").iterdir():
             try:
@@ -102,6 +115,12 @@ class Labs:
     def _keep_log(self, arguments: tuple[str, ...]) -> None:
         for log in self.folder.glob("*/supervisor.log"):
             print(log.read_text()[-2000:], file=sys.stderr)
+
+
+def isolated(*flags: str) -> list[str]:
+    """The beginning of a command in a network namespace of its own, that ends with us."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", *user, "--net", *flags, "--kill-child", "--fork", "--"]
 
 
 def manifest(pods: int, services: int, nodes: int) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 WIDTHS = (45, 9, 9, 9, 7, 8, 7)
 HEADINGS = ("", "median", "min", "max", "unit", "goal", "")
@@ -41,17 +42,18 @@ def ratio(what: str, above: Sequence[float], below: Sequence[float], goal: float
     return Row(what, values, "ratio", goal)
 
 
-def show(rows: Sequence[Row], notes: Sequence[str], as_json: bool) -> None:
-    """Prints the rows: a plain table, or one JSON document."""
+def show(
+    rows: Sequence[Row], notes: Sequence[str], as_json: bool, more: Mapping[str, Any] | None = None
+) -> None:
+    """Prints the rows: a plain table, or one JSON document, which has `more` in it."""
     machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
     load = "load " + " ".join(f"{n:.1f}" for n in os.getloadavg())
     if as_json:
         described = [
             {**asdict(r), "median": r.median if r.values else None, "verdict": r.verdict} for r in rows
         ]
-        print(
-            json.dumps({"machine": machine, "load": load, "rows": described, "notes": list(notes)}, indent=1)
-        )
+        document = {"machine": machine, "load": load, "rows": described, "notes": list(notes), **(more or {})}
+        print(json.dumps(document, indent=1))
         return
     print(f"{machine}, {load}")
     print(_line(HEADINGS))

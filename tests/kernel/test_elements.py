@@ -99,3 +99,16 @@ def test_thousands_of_elements_go_in_one_transaction() -> None:
     ElementSocket("changed", fd).write(after, found)
     fresh.run(ruleset_script(None, after))
     assert listing(changed) == listing(fresh)
+
+
+@isolated
+def test_a_change_of_very_many_messages_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elements, "_MOST", 1)
+    changed, fresh, fd = namespaces()
+    before, after = table(3, 3), table(*[3] * 400)
+    changed.run(ruleset_script(None, before))
+    found = elements.element_changes(before, after)
+    assert found is not None and len(elements.encode(after, found)) > 1000
+    ElementSocket("changed", fd).write(after, found)
+    fresh.run(ruleset_script(None, after))
+    assert listing(changed) == listing(fresh)
