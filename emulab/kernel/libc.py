@@ -57,3 +57,8 @@ def share_one_heap() -> None:
     glibc gives each thread one of its own, and what short-lived ones leave there stays with the process.
     """
     _libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def give_back_free_memory() -> None:
+    """Returns what lies free in the heap to the kernel (malloc_trim), for which free(3) waits until its end is free."""
+    _libc.malloc_trim(0)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from emulab.lab.observation import Observation
 from emulab.lab.operations import Operations
 
 Progress = Callable[[str], None]
-Operation = Callable[[Mapping[str, Any], Progress], Awaitable[Any]]
+Operation = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
 
 class ControlServer:

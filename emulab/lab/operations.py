@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
-from emulab.kernel import probe, sockets
+from emulab.kernel import libc, probe, sockets
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
 from emulab.lab.observation import Observation
@@ -16,17 +16,21 @@ from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import describe_entry, find_place, find_pod
+from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
-from emulab.model.conflicts import conflicts
 from emulab.model.crosscheck import warnings as crosscheck
-from emulab.model.loader import Manifest, Source, load
+from emulab.model.loader import Source, load
+from emulab.model.newcomers import Newcomers
 from emulab.model.objects import NOWHERE, Key, Object
 from emulab.plan.balancers import expected_frontends
+from emulab.plan.state import World
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of
 
-Arguments = Mapping[str, Any]
+Arguments = dict[str, Any]  # an operation's own: it may take out what is large once it has used it
 Progress = Callable[[str], None]
+
+_MANY = 1000  # objects after which what reading and applying them took is given back
 
 
 class Operations:
@@ -48,24 +52,26 @@ class Operations:
         self._stop = stop
         self._release = release
         self._furnished = False
+        self._newcomers = Newcomers()
+        self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
 
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
         """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`."""
         progress("reading manifests")
         store = self._around.store
-        sources = [Source(name, text) for name, text in arguments["sources"]]
         cluster = cluster_of(store.objects()) if self._furnished else None
-        manifest = await asyncio.to_thread(load, sources, cluster) if sources else Manifest((), ())
-        self._refuse_conflicts(manifest.objects)
-        for o in manifest.objects:
+        odd, given = await self._load(arguments, cluster)
+        await self._refuse_conflicts(given)
+        for o in given:
             if cluster is not None and o.kind == "Cluster":
                 check_cluster(cluster, o)
-        await self._refuse_mode(manifest.objects)
+        await self._refuse_mode(given)
         outcome: list[list[str]] = []
+        keys = [o.key for o in given]
 
         def work() -> None:
-            self._furnish(manifest.objects)
-            for o in manifest.objects:
+            self._furnish(given)
+            for o in given:
                 old = store.get(o.key)
                 version = store.version
                 store.put(merge(old, o))
@@ -73,19 +79,43 @@ class Operations:
                     "created" if old is None else "unchanged" if store.version == version else "configured"
                 )
                 outcome.append([_kubectl_name(o.key), verdict])
+            given.clear()  # the store has its own by now
 
         await self._reconciler.change(work, progress)
+        _tidy(keys)
         self._furnished = True
-        # What looked odd in these files alone may be right with what the lab has.
-        remaining = set(crosscheck(_asked(store.objects())))
-        return {"applied": outcome, "warnings": [w for w in manifest.warnings if w in remaining]}
+        return {"applied": outcome, "warnings": await self._still_odd(odd, keys)}
 
-    def _refuse_conflicts(self, given: Sequence[Object]) -> None:
+    @staticmethod
+    async def _load(arguments: Arguments, cluster: Cluster | None) -> tuple[Sequence[str], list[Object]]:
+        """The warnings about `sources` and the objects in them. Raises ManifestError.
+
+        The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
+        """
+        sources = [Source(name, text) for name, text in arguments.pop("sources")]
+        if not sources:
+            return (), []
+        manifest = await asyncio.to_thread(load, sources, cluster)
+        del sources
+        _tidy(manifest.objects)
+        return manifest.warnings, list(manifest.objects)
+
+    async def _refuse_conflicts(self, given: Sequence[Object]) -> None:
         """Raises ManifestError when `given` can't be there together with what the lab has."""
-        together = {o.key: o for o in (*_asked(self._around.store.objects()), *given)}
-        found = [f.line(f.object.position) for f in conflicts(together.values())] if self._furnished else []
+        if not self._furnished:
+            return  # `load` has looked at them, and there is nothing else
+        found = await asyncio.to_thread(self._newcomers.conflicts, self._around.store.objects(), given)
         if found:
-            raise ManifestError(found)
+            raise ManifestError([f.line() for f in found])
+
+    async def _still_odd(self, warnings: Sequence[str], keys: Sequence[Key]) -> list[str]:
+        """The warnings that hold with all that the lab has: what looked odd alone may be right with that."""
+        if not warnings:
+            return []
+        objects = self._around.store.objects()
+        there = [o for key in keys if (o := objects.get(key)) is not None]
+        remaining = set(await asyncio.to_thread(crosscheck, there, objects))
+        return [w for w in warnings if w in remaining]
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
@@ -116,8 +146,8 @@ class Operations:
         """`keys`: [[kind, namespace, name], …] or `sources`. Result: names of what was deleted."""
         keys = [Key(*k) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
-            sources = [Source(name, text) for name, text in arguments["sources"]]
-            keys += [o.key for o in (await asyncio.to_thread(load, sources)).objects]
+            _, given = await self._load(arguments, None)
+            keys += [o.key for o in given]
         missing = [k for k in keys if self._around.store.get(k) is None]
         if missing and not arguments.get("ignore_missing"):
             raise UserError(f"{missing[0]} not found")
@@ -223,15 +253,24 @@ class Operations:
 
     async def _unhealthy_balancers(self) -> list[str]:
         """Balancers that have found none of the targets that are there, one line each."""
-        servers = self._around.world.servers if self._around.world else {}
         reasons = []
-        for name, expected in expected_frontends(self._around.store.objects(), servers).items():
+        for name, expected in (await self._expected_frontends()).items():
             frontends = (await self._around.servers.status(name)).get("frontends", {})
             for key in sorted(expected):
                 targets = frontends.get(key, {}).get("targets", {}).values()
                 if not any(t["healthy"] for t in targets):
                     reasons.append(f"balancer {name} has no healthy target for {key}")
         return reasons
+
+    async def _expected_frontends(self) -> Mapping[str, set[str]]:
+        """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
+        objects, world = self._around.store.objects(), self._around.world
+        of_objects, of_world, expected = self._expected
+        if of_objects is not objects or of_world is not world:
+            servers = world.servers if world else {}
+            expected = await asyncio.to_thread(expected_frontends, objects, servers)
+            self._expected = objects, world, expected
+        return expected
 
     async def summary(self, _: Arguments, __: Progress) -> Any:
         """What the lab consists of, for people."""
@@ -267,9 +306,7 @@ def _kubectl_name(key: Key) -> str:
     return f"{key.kind.lower()}/{key.name}"
 
 
-def _asked(objects: Objects) -> Sequence[Object]:
-    """What users asked for, without what controllers made of it."""
-    made = ("ReplicaSet", "Pod", "EndpointSlice")
-    return [
-        o for o in objects if o.kind != "Node" and not (o.kind in made and o.metadata.get("ownerReferences"))
-    ]
+def _tidy(given: Sized) -> None:
+    """Gives back the memory that many objects took on their way: texts, and rules as the kernel was told of them."""
+    if len(given) >= _MANY:
+        libc.give_back_free_memory()

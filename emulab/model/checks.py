@@ -214,7 +214,15 @@ def pattern(regex: str, what: str, longest: int = 1 << 20) -> Check:
     return check
 
 
+is_ipv4: Callable[[str], Any] = re.compile(
+    r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}"
+).fullmatch
+"""What `ip_address` takes for IPv4, five times as fast: endpoints have tens of thousands of addresses."""
+
+
 def ip(value: Any) -> Problems:
+    if type(value) is str and is_ipv4(value):
+        return ()
     try:
         if type(value) is str and "%" not in value:
             ip_address(value)

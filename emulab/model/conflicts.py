@@ -86,9 +86,9 @@ def _cluster_ips(services: Sequence[tuple[Object, Service]], cluster: Cluster) -
             if not _inside(address, cluster.service_cidrs):
                 cidrs = ",".join(map(str, cluster.service_cidrs))
                 yield Finding(o, path, f"{address} is not an address in serviceCIDR {cidrs}")
-            elif reserved.get(address, o.key) != o.key:
+            elif address in reserved and reserved[address] != o.key:
                 yield Finding(o, path, f"{address} is reserved for {reserved[address]}")
-            elif other.key != o.key:
+            elif other is not o and other.key != o.key:
                 yield Finding(o, path, f"{address} is already that of {other.key} at {other.position}")
 
 

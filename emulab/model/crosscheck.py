@@ -6,26 +6,32 @@ None of it is an error, because objects may arrive in any order, as in Kubernete
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from emulab.model.checks import show
 from emulab.model.clusters import Cluster, LoadBalancer
+from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.ingresses import LOAD_BALANCER_ANNOTATION, PUBLIC_LOAD_BALANCER, Ingress
-from emulab.model.objects import Object
+from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
 from emulab.model.services import Service
 from emulab.model.workloads import PodSpec
 from emulab.model.yaml_nodes import Path
 
-WORKLOADS = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"})
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 
 
-def warnings(objects: Iterable[Object]) -> list[str]:
-    """What looks wrong in these objects taken together, one line each: `FILE:LINE: Kind/name path: what`."""
+def warnings(objects: Iterable[Object], among: Objects | None = None) -> list[str]:
+    """What looks wrong in these objects taken together, one line each: `FILE:LINE: Kind/name path: what`.
+
+    `among`: all there is beside them, where that is more than they themselves.
+    """
     given = list(objects)
-    world = _World.of(given)
+    world = _World(Objects(given) if among is None else among)
     return [finding.line() for o in given if o.kind in _CHECKS for finding in _CHECKS[o.kind](o, world)]
 
 
@@ -38,50 +44,48 @@ class _Pods:
     spec: Mapping[str, Any]
 
 
-@dataclass(slots=True)
 class _World:
-    """What the objects name, indexed so that thousands of Services find their pods at once."""
+    """What there is. It is looked up as it is asked for, so that a few objects among thousands cost little."""
 
-    services: dict[tuple[str, str], Service] = field(default_factory=dict)
-    secrets: set[tuple[str, str]] = field(default_factory=set)
-    balancers: set[str] = field(default_factory=lambda: {PUBLIC_LOAD_BALANCER})
-    nodes: set[str] = field(default_factory=set)
-    pods: dict[tuple[str, str, str], list[_Pods]] = field(default_factory=dict)  # by namespace, key, value
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
 
-    @staticmethod
-    def of(objects: Iterable[Object]) -> _World:
-        world, cluster = _World(), Cluster()
-        for o in objects:
-            if o.kind == "Service":
-                world.services[o.namespace, o.name] = Service.of(o)
-            elif o.kind == "Secret":
-                world.secrets.add((o.namespace, o.name))
-            elif o.kind == "LoadBalancer":
-                world.balancers.add(o.name)
-            elif o.kind == "Cluster":
-                cluster = Cluster.of(o)
-            elif o.kind == "Node":
-                world.nodes.add(o.name)
-            elif o.kind == "Pod":
-                world.add(_Pods(o.namespace, o.labels, o.spec))
-            elif o.kind in WORKLOADS:
-                template = o.spec["template"]
-                labels = (template.get("metadata") or {}).get("labels") or {}
-                world.add(_Pods(o.namespace, labels, template["spec"]))
-        world.nodes.update(node.name for node in cluster.nodes)
-        return world
+    def service(self, namespace: str, name: str) -> Service | None:
+        o = self._objects.get(Key("Service", namespace, name))
+        return Service.of(o) if o else None
 
-    def add(self, pods: _Pods) -> None:
-        for key, value in pods.labels.items():
-            self.pods.setdefault((pods.namespace, key, value), []).append(pods)
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        return self._objects.get(Key(kind, namespace, name)) is not None
+
+    @cached_property
+    def nodes(self) -> frozenset[str]:
+        clusters = self._objects.kind("Cluster")
+        cluster = Cluster.of(clusters[-1]) if clusters else Cluster()
+        return frozenset(node.name for node in cluster.nodes)
+
+    @cached_property
+    def _pods(self) -> Mapping[tuple[str, str, str], list[_Pods]]:
+        """What users ask for by each of its labels, so that thousands of Services find their pods at once."""
+        found: dict[tuple[str, str, str], list[_Pods]] = {}
+        for o in chain.from_iterable(map(self._objects.kind, ("Pod", *WORKLOADS))):
+            if o.metadata.get("ownerReferences"):
+                continue  # a controller made it of one that is here too
+            template = o.raw if o.kind == "Pod" else o.spec["template"]
+            labels = (template.get("metadata") or {}).get("labels") or {}
+            pods = _Pods(o.namespace, labels, template["spec"])
+            for key, value in labels.items():
+                found.setdefault((o.namespace, key, value), []).append(pods)
+        return found
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> list[_Pods]:
-        candidates = [self.pods.get((namespace, key, value), []) for key, value in selector.items()]
+        candidates = [self._pods.get((namespace, key, value), []) for key, value in selector.items()]
         return [pods for pods in min(candidates, key=len) if matches_labels(selector, pods.labels)]
 
 
 def _service(o: Object, world: _World) -> Iterator[Finding]:
-    service = world.services[o.namespace, o.name]
+    if not o.spec.get("selector"):
+        return
+    service = Service.of(o)
     if service.selector is None or service.type == "ExternalName":
         return
     pods = world.selected(o.namespace, service.selector)
@@ -104,7 +108,7 @@ def _leads_nowhere(
     world: _World, namespace: str, name: str, port: int | str, paths: tuple[Path, Path]
 ) -> Iterator[tuple[Path, str]]:
     """Whether a Service or its port isn't there; `paths` are those of the name and of the port."""
-    service = world.services.get((namespace, name))
+    service = world.service(namespace, name)
     if service is None:
         yield paths[0], f"there is no Service {namespace}/{name}"
     elif service.type != "ExternalName" and all(port not in (p.port, p.name) for p in service.ports):
@@ -125,12 +129,13 @@ def _ingress(o: Object, world: _World) -> Iterator[Finding]:
         for where, why in _leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)
     for index, tls in enumerate(ingress.tls):
-        if tls.secret and (o.namespace, tls.secret) not in world.secrets:
+        if tls.secret and not world.has("Secret", o.namespace, tls.secret):
             yield Finding(
                 o, ("spec", "tls", index, "secretName"), f"there is no Secret {o.namespace}/{tls.secret}"
             )
-    if ingress.load_balancer not in world.balancers:
-        unknown = f"there is no LoadBalancer {ingress.load_balancer}"
+    balancer = ingress.load_balancer
+    if balancer != PUBLIC_LOAD_BALANCER and not world.has("LoadBalancer", "", balancer):
+        unknown = f"there is no LoadBalancer {balancer}"
         yield Finding(o, ("metadata", "annotations", LOAD_BALANCER_ANNOTATION), unknown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,10 +13,11 @@ from emulab.model.checks import show
 from emulab.model.clusters import Cluster
 from emulab.model.conflicts import conflicts
 from emulab.model.crosscheck import warnings
-from emulab.model.findings import one_line
+from emulab.model.findings import Finding, one_line
 from emulab.model.objects import CLUSTER_SCOPED, Object, Position
 from emulab.model.schema import check_object
-from emulab.model.yaml_nodes import Document, Malformed, Path, documents
+from emulab.model.sharing import Shared
+from emulab.model.yaml_nodes import Document, Malformed, documents
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 """Files of a folder that are manifests."""
@@ -84,61 +86,72 @@ def load(sources: Sequence[Source], cluster: Cluster | None = None) -> Manifest:
     batch = _Batch()
     for number, source in enumerate(sources):
         batch.read(number, source)
-    objects = [loaded.object for loaded in batch.loaded]
-    for finding in conflicts(objects, cluster):
-        loaded = batch.by_object[id(finding.object)]
-        position = loaded.position(finding.path)
-        batch.problems.append((loaded.source, position.line, finding.line(position)))
+    if found := conflicts(batch.objects, cluster):
+        batch.locate(sources, found)
     if batch.problems:
         raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))
-    return Manifest(tuple(objects), tuple(warnings(objects)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """An object, and what finds the line of each of its fields."""
-
-    object: Object
-    source: int  # its number among the sources
-    document: Document
-    data: dict[str, Any]  # as read, before defaults
-
-    def position(self, path: Path) -> Position:
-        start = self.object.position
-        return Position(start.file, self.document.line_of(self.data, path, start.line))
+    return Manifest(tuple(batch.objects), tuple(warnings(batch.objects)))
 
 
 @dataclass(slots=True)
 class _Batch:
-    """What has been read so far."""
+    """What has been read so far. Lines are known of one document at a time: they need more room than its data."""
 
-    loaded: list[_Loaded] = field(default_factory=list)
-    by_object: dict[int, _Loaded] = field(default_factory=dict)
+    objects: list[Object] = field(default_factory=list)
+    origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
+    shared: Shared = field(default_factory=Shared)
 
     def read(self, number: int, source: Source) -> None:
-        empty = True
+        count = 0
         try:
             for document in documents(source.text):
+                first = len(self.objects)
                 for data, line in _objects(document):
-                    empty = False
-                    self.check(number, source.name, document, data, line)
+                    self.check((number, count), source.name, document, data, line)
+                    count += 1
+                for o in self.objects[first:]:  # not before: lines are found by identity
+                    self.shared.parts(o.raw)
         except Malformed as error:
             self.problems.append((number, error.line, f"{source.name}:{error.line}: {error.why}"))
             return
-        if empty:
+        if not count:
             self.problems.append((number, 1, f"{source.name}:1: there is no object in it"))
 
-    def check(self, number: int, name: str, document: Document, data: Any, line: int) -> None:
+    def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
         problems = check_object(data)
         if problems:
             for path, message in problems:
                 at = Position(name, document.line_of(data, path, line))
-                self.problems.append((number, at.line, one_line(at, data, path, message)))
+                self.problems.append((origin[0], at.line, one_line(at, data, path, message)))
             return
-        loaded = _Loaded(Object(_as_created(data), Position(name, line)), number, document, data)
-        self.loaded.append(loaded)
-        self.by_object[id(loaded.object)] = loaded
+        self.objects.append(Object(_as_created(data), Position(name, line)))
+        self.origins.append(origin)
+
+    def locate(self, sources: Sequence[Source], found: Sequence[Finding]) -> None:
+        """Makes problems of findings; the lines they stand on are found by reading their sources again."""
+        origins = {id(o): origin for o, origin in zip(self.objects, self.origins, strict=True)}
+        wanted: dict[tuple[int, int], list[Finding]] = {}
+        for finding in found:
+            wanted.setdefault(origins[id(finding.object)], []).append(finding)
+        lines: dict[int, int] = {}
+        for number in dict.fromkeys(number for number, _ in wanted):
+            for origin, document, data in _again(number, sources[number]):
+                for finding in wanted.get(origin, ()):
+                    lines[id(finding)] = document.line_of(data, finding.path, finding.object.position.line)
+        for finding in found:
+            at = Position(finding.object.position.file, lines[id(finding)])
+            self.problems.append((origins[id(finding.object)][0], at.line, finding.line(at)))
+
+
+def _again(number: int, source: Source) -> Iterator[tuple[tuple[int, int], Document, Any]]:
+    """The objects of a source that has been read before, as far as it can be read, each with its origin."""
+    count = 0
+    with suppress(Malformed):  # which is among the problems
+        for document in documents(source.text):
+            for data, _ in _objects(document):
+                yield (number, count), document, data
+                count += 1
 
 
 def _objects(document: Document) -> Iterator[tuple[Any, int]]:

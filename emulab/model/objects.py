@@ -6,12 +6,14 @@ is served from it. Treat `raw` as immutable: who changes an object makes a new o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 CLUSTER_SCOPED = frozenset({"Namespace", "IngressClass", "Cluster", "LoadBalancer", "Client", "Zone", "Node"})
 """Kinds that live in no namespace."""
+
+T = TypeVar("T")
 
 
 class Key(NamedTuple):
@@ -45,6 +47,7 @@ class Object:
 
     raw: Mapping[str, Any]
     position: Position = field(default=NOWHERE, compare=False)
+    _view: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -64,7 +67,9 @@ class Object:
 
     @property
     def key(self) -> Key:
-        return Key(self.kind, self.namespace, self.name)
+        # Asked for more often than anything else, so without the detour over the properties.
+        metadata = self.raw["metadata"]
+        return Key(str(self.raw["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]))
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -81,6 +86,13 @@ class Object:
     @property
     def status(self) -> Mapping[str, Any]:
         return self.raw.get("status") or {}
+
+    def view(self, make: Callable[[Object], T]) -> T:
+        """What `make` reads out of this object, read once; `make` is the typed view of the object's kind."""
+        if self._view is None:
+            object.__setattr__(self, "_view", make(self))
+        made: T = self._view
+        return made
 
     def replace(self, **fields: Any) -> Object:
         """The same object with top-level fields replaced: `o.replace(status={...})`."""

@@ -19,6 +19,7 @@ from emulab.model.checks import (
     exactly_one,
     integer,
     ip,
+    is_ipv4,
     label_map,
     mapping,
     maybe_empty,
@@ -168,6 +169,8 @@ def _addresses_fit(slice_: dict[str, Any]) -> Problems:
     found: list[Any] = []
     for i, endpoint in enumerate(slice_.get("endpoints", ())):
         for j, address in enumerate(endpoint["addresses"]):
+            if version == 4 and is_ipv4(address):
+                continue
             sound = not dns_subdomain(address) if version is None else not ip(address)
             if not sound or (version and ip_address(address).version != version):
                 found += wrong(f"{show(address)} is not an {kind} address", "endpoints", i, "addresses", j)

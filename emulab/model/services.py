@@ -65,31 +65,35 @@ class Service:
 
     @staticmethod
     def of(o: Object) -> Service:
-        spec = o.spec
-        # clusterIPs comes first: where both are given, clusterIP repeats its first element.
-        given = spec.get("clusterIPs") or [spec.get("clusterIP") or ""]
-        client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
-        return Service(
-            namespace=o.namespace,
-            name=o.name,
-            type=spec.get("type") or "ClusterIP",
-            headless=given[0] == "None",
-            cluster_ips=tuple(parse_address(ip) for ip in given if ip and ip != "None"),
-            ports=tuple(ServicePort.of(port) for port in spec.get("ports") or ()),
-            selector=spec.get("selector") or None,
-            external_name=spec.get("externalName") or "",
-            external_ips=tuple(parse_address(ip) for ip in spec.get("externalIPs") or ()),
-            publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
-            session_affinity=spec.get("sessionAffinity") or "None",
-            affinity_timeout=client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT,
-            external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
-            internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
-            load_balancer_ip=spec.get("loadBalancerIP") or "",
-            load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
-            health_check_node_port=spec.get("healthCheckNodePort") or 0,
-            traffic_distribution=_distribution(spec.get("trafficDistribution") or ""),
-            annotations=o.annotations,
-        )
+        return o.view(_service)
+
+
+def _service(o: Object) -> Service:
+    spec = o.spec
+    # clusterIPs comes first: where both are given, clusterIP repeats its first element.
+    given = spec.get("clusterIPs") or [spec.get("clusterIP") or ""]
+    client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return Service(
+        namespace=o.namespace,
+        name=o.name,
+        type=spec.get("type") or "ClusterIP",
+        headless=given[0] == "None",
+        cluster_ips=tuple(parse_address(ip) for ip in given if ip and ip != "None"),
+        ports=tuple(ServicePort.of(port) for port in spec.get("ports") or ()),
+        selector=spec.get("selector") or None,
+        external_name=spec.get("externalName") or "",
+        external_ips=tuple(parse_address(ip) for ip in spec.get("externalIPs") or ()),
+        publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
+        session_affinity=spec.get("sessionAffinity") or "None",
+        affinity_timeout=client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT,
+        external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
+        internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+        load_balancer_ip=spec.get("loadBalancerIP") or "",
+        load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
+        health_check_node_port=spec.get("healthCheckNodePort") or 0,
+        traffic_distribution=_distribution(spec.get("trafficDistribution") or ""),
+        annotations=o.annotations,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +153,21 @@ class EndpointSlice:
 
     @staticmethod
     def of(o: Object) -> EndpointSlice:
-        return EndpointSlice(
-            namespace=o.namespace,
-            name=o.name,
-            service=o.labels.get(SERVICE_NAME_LABEL, ""),
-            address_type=o.raw.get("addressType") or "IPv4",
-            endpoints=tuple(Endpoint.of(endpoint) for endpoint in o.raw.get("endpoints") or ()),
-            ports=tuple(
-                EndpointPort(port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0)
-                for port in o.raw.get("ports") or ()
-            ),
-        )
+        return o.view(_endpoint_slice)
+
+
+def _endpoint_slice(o: Object) -> EndpointSlice:
+    return EndpointSlice(
+        namespace=o.namespace,
+        name=o.name,
+        service=o.labels.get(SERVICE_NAME_LABEL, ""),
+        address_type=o.raw.get("addressType") or "IPv4",
+        endpoints=tuple(Endpoint.of(endpoint) for endpoint in o.raw.get("endpoints") or ()),
+        ports=tuple(
+            EndpointPort(port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0)
+            for port in o.raw.get("ports") or ()
+        ),
+    )
 
 
 def _distribution(given: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 import yaml
@@ -83,16 +84,17 @@ class Document:
 class _Frame:
     """A mapping or list that is being read."""
 
-    __slots__ = ("anchor", "data", "height", "key", "key_line", "line", "lines", "merged", "size")
+    __slots__ = ("anchor", "data", "height", "is_list", "key", "key_line", "line", "lines", "merged", "size")
 
     def __init__(self, data: Any, line: int, anchor: str | None, lines: dict[Any, int]) -> None:
         self.data = data
+        self.is_list = type(data) is list
         self.line = line
         self.anchor = anchor
         self.lines = lines
         self.key: Any = _NO_KEY
         self.key_line = 0
-        self.merged: list[dict[str, Any]] = []
+        self.merged: list[dict[str, Any]] | None = None
         self.size = 1  # nodes, aliases expanded
         self.height = 1  # levels of containers
 
@@ -152,15 +154,29 @@ class _Reader:
         self.known: dict[str, Any] = {}  # unquoted scalars seen so far: most of them repeat
 
     def read(self) -> Iterator[Document]:
-        next_event, known = self.parser.get_event, self.known
+        next_event, stack, known = self.parser.get_event, self.stack, self.known
         while True:
             event = next_event()
             kind = type(event)
             if kind is ev.ScalarEvent:
-                if event.tag is None and event.implicit[0] and event.anchor is None and event.value in known:
-                    self.add(known[event.value], event.start_mark.line + 1)
+                if event.tag is None and event.anchor is None and event.implicit[0] and event.value in known:
+                    value = known[event.value]
                 else:
-                    self.scalar(event)
+                    value = self.scalar(event)
+                frame = stack[-1] if stack else None
+                # Nearly everything is a key or a value of a mapping, so these two are dealt with here.
+                if frame is None or frame.is_list or value is None or value is _MERGE:
+                    self.add(value, event.start_mark.line + 1)
+                elif frame.key is _NO_KEY and type(value) is str and value not in frame.lines:
+                    frame.size += 1
+                    frame.key, frame.key_line = value, event.start_mark.line + 1
+                elif type(frame.key) is str:
+                    frame.size += 1
+                    frame.lines[frame.key] = frame.key_line
+                    frame.data[frame.key] = value
+                    frame.key = _NO_KEY
+                else:
+                    self.add(value, event.start_mark.line + 1)
             elif kind is ev.MappingStartEvent or kind is ev.SequenceStartEvent:
                 self.open(event)
             elif kind is ev.MappingEndEvent or kind is ev.SequenceEndEvent:
@@ -183,7 +199,7 @@ class _Reader:
         frame.size += size
         if height >= frame.height:
             frame.height = height + 1
-        if type(frame.data) is list:
+        if frame.is_list:
             frame.lines[len(frame.data)] = line
             frame.data.append("<<" if value is _MERGE else value)
         elif frame.key is _NO_KEY:
@@ -195,21 +211,25 @@ class _Reader:
         else:
             key, frame.key = frame.key, _NO_KEY
             if key is _MERGE:
-                frame.merged += _mergeable(value, line)
+                frame.merged = (frame.merged or []) + _mergeable(value, line)
                 return
             frame.lines[key] = frame.key_line
             if value is not None:
                 frame.data[key] = "<<" if value is _MERGE else value
 
-    def scalar(self, event: Any) -> None:
-        line, tag, value = event.start_mark.line + 1, event.tag, event.value
+    def scalar(self, event: Any) -> Any:
+        tag, value = event.tag, event.value
         if tag is None and event.implicit[0]:
-            value = self.known[value] = _MERGE if value == "<<" else plain(value)
+            value = _MERGE if value == "<<" else plain(value)
         elif tag is not None and tag != "!":
-            value = _tagged(tag, value, line)
+            value = _tagged(tag, value, event.start_mark.line + 1)
+        if type(value) is str:
+            value = intern(value)  # most texts repeat: keys, names, addresses
+        if tag is None and event.implicit[0]:
+            self.known[event.value] = value
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchor(value, 1, 0)
-        self.add(value, line)
+        return value
 
     def open(self, event: Any) -> None:
         line = event.start_mark.line + 1
@@ -226,7 +246,7 @@ class _Reader:
 
     def close(self) -> None:
         frame = self.stack.pop()
-        for source in frame.merged:
+        for source in frame.merged or ():
             source_lines = self.lines.get(id(source), {})
             for key, value in source.items():
                 if key not in frame.lines:  # the mapping's own keys win, and earlier sources over later ones
