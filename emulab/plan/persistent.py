@@ -100,7 +100,12 @@ class Persistent(Mapping[K, V]):
         return iter(self._whole())
 
     def __len__(self) -> int:
-        return len(self._whole())
+        if self._dict is not None:
+            return len(self._dict)
+        assert self._newer is not None
+        newer = self._newer
+        here = sum(old is not None for old in self._before.values())
+        return len(newer) + here - sum(key in newer for key in self._before)
 
     def __eq__(self, other: Any) -> bool:
         if self is other:

@@ -36,6 +36,7 @@ def test_every_version_stays_what_it_was(
             assert all(states[i].get(k) != states[j].get(k) for k in (*change.removed, *change.added))
     for version, state in zip(versions, states, strict=True):
         assert {k: version[k] for k in KEYS if k in version} == state  # looked up through newer ones
+        assert len(version) == len(state)
     for index in looks:  # to look at a whole old one makes it stand alone
         if index < len(versions):
             assert versions[index] == states[index] and len(versions[index]) == len(states[index])
