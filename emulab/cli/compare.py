@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT
 from emulab.cli.progress import progress
+from emulab.cli.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration, natural
 from emulab.errors import UserError
 
@@ -117,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         print(json.dumps(comparison.as_data(outcome, modes, options.connections), indent=2))
     else:
-        print(comparison.render(outcome, modes, options.connections))
+        print(comparison.render(outcome, modes, options.connections, columns()))
     return 1 if comparing.behaviour(outcome.compared) == "different" else 0
 
 

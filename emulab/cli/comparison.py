@@ -1,12 +1,12 @@
-"""What `compare` found, as text of at most 100 columns and as JSON. Pure."""
+"""What `compare` found, as text and as JSON. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import wrap
 from typing import Any
 
 from emulab.cli.table import table
+from emulab.cli.texts import wrap
 from emulab.lab.twins import spread
 from emulab.lab.twins.comparing import Compared, Difference, behaviour, fairness
 from emulab.lab.twins.counting import Counts
@@ -15,8 +15,7 @@ from emulab.lab.twins.owners import ITSELF
 from emulab.lab.twins.running import Outcome
 from emulab.lab.twins.sampling import Observation
 
-WIDTH = 100
-_REQUEST = 44  # columns of a request; a longer one has a line of its own
+_REQUEST = 44  # columns of a request in 100; a longer one has a line of its own
 _EXAMPLES = 4  # of a known difference
 _SAME, _EXPECTED, _DIFFERENT = "=", "~", "!"
 _KINDS = {
@@ -28,34 +27,40 @@ _KINDS = {
 }
 
 
-def render(outcome: Outcome, modes: Sequence[str], connections: int) -> str:
-    """The whole report."""
-    parts = [
+def render(outcome: Outcome, modes: Sequence[str], connections: int, width: int = 100) -> str:
+    """The whole report in lines of at most `width` columns, but for requests and tables that are wider."""
+    head = (
         f"{len(modes)} labs ({', '.join(modes)}), {_number(len(outcome.compared), 'request')},"
-        f" {connections} connections for each that is answered",
-        "\n".join(_requests(outcome.compared)),
-        *_unexpected(outcome.compared, modes),
-        *_expected(outcome.compared, modes),
+        f" {connections} connections for each that is answered"
+    )
+    parts = [
+        "\n".join(wrap(head, width, 2)),
+        "\n".join(_requests(outcome.compared, width)),
+        *_unexpected(outcome.compared, modes, width),
+        *_expected(outcome.compared, modes, width),
         table(("MODE", "P50 ms", "P99 ms", "RULES OF A NODE"), [_totals(outcome, mode) for mode in modes]),
         _verdict(outcome.compared),
     ]
     return "\n\n".join(parts)
 
 
-def _requests(compared: Sequence[Compared]) -> list[str]:
-    width = max((len(str(c.ask)) for c in compared if len(str(c.ask)) <= _REQUEST), default=20)
+def _requests(compared: Sequence[Compared], width: int) -> list[str]:
+    most = _REQUEST * width // 100
+    asks = max((len(str(c.ask)) for c in compared if len(str(c.ask)) <= most), default=20)
     legend = f"{_SAME} the same in all modes   {_EXPECTED} differs as expected   {_DIFFERENT} differs"
-    lines = ["  " + "REQUEST".ljust(width) + "  " + "WHAT CAME OF IT IN ALL MODES"]
+    lines = ["  " + "REQUEST".ljust(asks) + "  " + "WHAT CAME OF IT IN ALL MODES"]
     for c in compared:
         mark = _SAME if not c.differences else _EXPECTED
         if any(not d.is_known for d in c.differences):
             mark = _DIFFERENT
         asked, story = str(c.ask), _story(c)
-        if len(asked) > width:
-            lines.append(_cut(f"{mark} {asked}"))
+        if len(asked) > asks:
+            lines.append(f"{mark} {asked}")
             mark, asked = " ", ""
-        lines.append(_cut(f"{mark} {asked.ljust(width)}  {story}"))
-    return [*lines, "", legend]
+        first, *more = wrap(story, width - asks - 4)
+        lines.append(f"{mark} {asked.ljust(asks)}  {first}")
+        lines += [" " * (asks + 4) + line for line in more]
+    return [*lines, "", *wrap(legend, width)]
 
 
 def _story(c: Compared) -> str:
@@ -76,18 +81,18 @@ def _story(c: Compared) -> str:
     return "; ".join(words)
 
 
-def _unexpected(compared: Sequence[Compared], modes: Sequence[str]) -> list[str]:
+def _unexpected(compared: Sequence[Compared], modes: Sequence[str], width: int) -> list[str]:
     lines = [
         line
         for c in compared
         for d in c.differences
         if not d.is_known
-        for line in (_cut(f"  {c.ask}"), *_values(d, modes, f"    {d.aspect}: "))
+        for line in (f"  {c.ask}", *_values(d, modes, f"    {d.aspect}: ", width))
     ]
     return ["\n".join(["DIFFERENT", *lines])] if lines else []
 
 
-def _expected(compared: Sequence[Compared], modes: Sequence[str]) -> list[str]:
+def _expected(compared: Sequence[Compared], modes: Sequence[str], width: int) -> list[str]:
     """Each known difference once, with the requests in which it shows."""
     found: dict[Known, list[tuple[Compared, Difference]]] = {}
     for c in compared:
@@ -97,24 +102,24 @@ def _expected(compared: Sequence[Compared], modes: Sequence[str]) -> list[str]:
     parts = []
     for entry, cases in found.items():
         lines = [f"EXPECTED: {entry.name}"]
-        lines += [f"  {line}" for line in wrap(f"{entry.reason} ({entry.source})", WIDTH - 2)]
+        lines += [f"  {line}" for line in wrap(f"{entry.reason} ({entry.source})", width - 2)]
         for c, d in cases[:_EXAMPLES]:
-            lines.append(_cut(f"  {c.ask}"))
+            lines.append(f"  {c.ask}")
             if not d.unexplained:  # else it is told above
-                lines += _values(d, modes, "    ")
+                lines += _values(d, modes, "    ", width)
         if len(cases) > _EXAMPLES:
             lines.append(f"  and {_number(len(cases) - _EXAMPLES, 'request')} more")
         parts.append("\n".join(lines))
     return parts
 
 
-def _values(d: Difference, modes: Sequence[str], before: str) -> list[str]:
+def _values(d: Difference, modes: Sequence[str], before: str, width: int) -> list[str]:
     """What is seen in which modes, those that see the same together."""
     groups: dict[Seen, list[str]] = {}
     for mode in modes:
         groups.setdefault(d.seen[mode], []).append(mode)
     text = "; ".join(f"{', '.join(who)}: {_words(seen)}" for seen, who in groups.items())
-    return wrap(before + text, WIDTH, subsequent_indent=" " * 6, break_on_hyphens=False)
+    return wrap(before + text, width, 6)
 
 
 def _totals(outcome: Outcome, mode: str) -> list[str]:
@@ -151,10 +156,6 @@ def _words(seen: Seen) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _cut(text: str, width: int = WIDTH) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------

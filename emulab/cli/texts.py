@@ -1,11 +1,23 @@
-"""Texts fitted into columns. Pure."""
+"""Texts fitted into columns."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import textwrap
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+_WIDEST, _NARROWEST = 100, 60
+
+
+def columns() -> int:
+    """How many columns a report has: the terminal's, within limits; as many as it may have where there is none."""
+    if not sys.stdout.isatty():
+        return _WIDEST
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns))
 
 
 def printable(text: str) -> str:

@@ -7,18 +7,17 @@ import errno
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from emulab.cli.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration
 from emulab.errors import UserError
 from emulab.observe.path import Path as Trace
 from emulab.observe.target import Target, parse
 
-WIDEST, NARROWEST = 100, 60  # columns of a ladder
 PLAIN = str.maketrans("→←µ·…⋮", "><u-~:")
 """For terminals that can't show them: one column each, so that the columns stay."""
 
@@ -178,7 +177,7 @@ def _print(found: Trace, options: argparse.Namespace, method: str) -> None:
         at_terminal = sys.stdout.isatty()
         text = ladder.render(
             found,
-            width=_width() if at_terminal else WIDEST,
+            width=columns(),
             colour=at_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
             every_packet=options.all,
             method=method,
@@ -187,10 +186,6 @@ def _print(found: Trace, options: argparse.Namespace, method: str) -> None:
         encoding = sys.stdout.encoding or "ascii"
         text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
     print(text)
-
-
-def _width() -> int:
-    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
 def _shows(text: str) -> bool:

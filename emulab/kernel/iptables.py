@@ -20,7 +20,7 @@ from emulab.kernel import netns
 from emulab.plan.iptables_script import Chains, stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
-_PROGRAM = "iptables-nft-restore"
+_RESTORE, _LIST = "iptables-nft-restore", "iptables-nft"
 _INSTALL = "apt install iptables"
 _SBIN = ("/usr/sbin", "/sbin")  # not in everybody's PATH
 _KERNEL = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-; containers use their host's)"
@@ -84,12 +84,12 @@ _FEATURES = (
 )
 
 
-def program() -> str:
-    """The path of iptables-nft-restore. Raises KernelError when it isn't installed."""
+def program(name: str = _RESTORE) -> str:
+    """The path of one of iptables' programs. Raises KernelError when it isn't installed."""
     places = pathsep.join((environ.get("PATH", ""), *_SBIN))
-    found = shutil.which(_PROGRAM, path=places)
+    found = shutil.which(name, path=places)
     if found is None:
-        raise KernelError(f"find {_PROGRAM}", remedy=_INSTALL)
+        raise KernelError(f"find {name}", remedy=_INSTALL)
     return found
 
 
@@ -143,18 +143,36 @@ def _buffer(fd: int) -> int:
 
 def restore(namespace: str, fd: int, script: str) -> None:
     """Runs one table's script in the namespace of `fd`. Blocks. Raises KernelError, having changed nothing."""
-    # A supervisor is PID 1 and collects every child, maybe before we do; so the shell says how the program ended.
-    command = ["/bin/sh", "-c", _WITH_STATUS, program(), "--noflush"]
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, input=script, capture_output=True, text=True, check=False)
-
-    done = netns.inside(fd, run)
+    done = _run(fd, program(), "--noflush", script=script)
     if done.stdout.endswith("status 0\n"):
         return
     problem, remedy = explain(done.stderr, script)
     number = errno.EMSGSIZE if "Message too long" in done.stderr else 0
     raise KernelError(f"iptables-restore: {problem}", namespace, number, remedy)
+
+
+def listed(namespace: str, fd: int, table: str, chain: str) -> list[str]:
+    """The rules of a chain in their order, as iptables-save writes them behind `-A CHAIN`. Blocks.
+
+    Raises KernelError. A rule that nft alone could write is shown without what iptables has no words for.
+    """
+    done = _run(fd, program(_LIST), "-t", table, "-S", chain)
+    if not done.stdout.endswith("status 0\n"):
+        problem, remedy = explain(done.stderr, "")
+        raise KernelError(f"iptables -S {chain}: {problem}", namespace, 0, remedy)
+    begin = f"-A {chain} "
+    return [line.removeprefix(begin) for line in done.stdout.splitlines() if line.startswith(begin)]
+
+
+def _run(fd: int, *command: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a program in the namespace of `fd`; its output ends with `status NUMBER`."""
+    # A supervisor is PID 1 and collects every child, maybe before we do; so the shell says how the program ended.
+    shell = ["/bin/sh", "-c", _WITH_STATUS, *command]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(shell, input=script, capture_output=True, text=True, check=False)
+
+    return netns.inside(fd, run)
 
 
 def explain(output: str, script: str) -> tuple[str, str]:

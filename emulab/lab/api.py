@@ -69,9 +69,11 @@ class Lab:
         return cls([(f"text{i}", t) for i, t in enumerate(texts, 1)], name, timeout)
 
     async def __aenter__(self) -> Self:
-        client, self._leash = await asyncio.to_thread(launch.start, self.name, True)
-        client.close()
+        # Not in a thread, which can't be cancelled: from here on the leash is ours, and nobody else has it.
+        begun = launch.begin(self.name, leashed=True)
+        self._leash = begun.leash
         try:
+            await launch.started(begun)
             result = await self._ask("apply", sources=self._sources)
             self.warnings = result["warnings"]
             await self.ready()
@@ -86,10 +88,11 @@ class Lab:
         await self._end()
 
     async def _end(self) -> None:
-        if self._leash >= 0:
-            os.close(self._leash)
-            self._leash = -1
-        await asyncio.to_thread(rundir.wait_gone, rundir.folder(self.name))
+        """Ends the lab, if it is ours: whatever still waits for an answer of it gets an error then."""
+        leash, self._leash = self._leash, -1
+        if leash >= 0:
+            os.close(leash)
+            await asyncio.to_thread(rundir.wait_gone, rundir.folder(self.name))
 
     async def ready(self) -> None:
         """Waits until everything is Ready. Raises EmulabError saying what isn't."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import select
+from dataclasses import dataclass
+from pathlib import Path
 
 from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
@@ -10,35 +14,69 @@ from emulab.lab import rundir
 from emulab.lab.client import LabClient
 
 
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A supervisor that hasn't said yet that it is ready. Its descriptors are the caller's.
+
+    `ready`: where it says so; `leash`: the lab ends when it is closed, at whatever point it is (-1 without one).
+    """
+
+    name: str
+    path: Path
+    ready: int
+    leash: int
+
+
+def begin(name: str, leashed: bool = False) -> Starting:
+    """Starts a supervisor and waits for nothing but its name. Raises UserError when the lab is up already."""
+    path, lock = rundir.claim(name)
+    try:
+        return Starting(name, path, *launch_supervisor(name, path / "supervisor.log", lock, leashed))
+    finally:
+        os.close(lock)  # the supervisor has it now
+
+
 def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
-    """A connection to a fresh, still empty lab, and the leash (-1 without one): the lab ends when it is closed.
+    """A connection to a fresh, still empty lab, and its leash. Blocks.
 
     Raises EmulabError when the supervisor can't start, UserError when the lab is up already.
     """
-    path, lock = rundir.claim(name)
+    begun = begin(name, leashed)
     try:
-        ready, leash = launch_supervisor(name, path / "supervisor.log", lock, leashed)
-    finally:
-        os.close(lock)  # the supervisor has it now
-    try:
-        with open(ready) as pipe:
-            line = pipe.readline().strip()
+        with open(begun.ready) as pipe:
+            check(begun, pipe.readline())
+        return LabClient(begun.path), begun.leash
     except BaseException:
-        if leash >= 0:
-            os.close(leash)
+        if begun.leash >= 0:
+            os.close(begun.leash)
         raise
-    if line == "ready":
-        return LabClient(path), leash
-    if leash >= 0:
-        os.close(leash)
+
+
+async def started(begun: Starting) -> None:
+    """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
     try:
-        log = (path / "supervisor.log").read_text().strip().splitlines()
+        loop.add_reader(begun.ready, told.set)
+        await told.wait()
+        line = os.read(begun.ready, select.PIPE_BUF)  # written at once, so it is whole
+    finally:
+        loop.remove_reader(begun.ready)
+        os.close(begun.ready)
+    check(begun, line.decode())
+
+
+def check(begun: Starting, line: str) -> None:
+    """What a supervisor said at its start: raises EmulabError unless it is that it is ready."""
+    if line == "ready\n":
+        return
+    try:
+        log = (begun.path / "supervisor.log").read_text().strip().splitlines()
     except OSError:
         log = []
-    if not rundir.is_alive(path):
-        rundir.sweep(path)
+    if not rundir.is_alive(begun.path):
+        rundir.sweep(begun.path)
     if not line:
         raise EmulabError(
-            f"the supervisor of lab {name!r} ended at its start: {log[-1] if log else 'without a word'}"
+            f"the supervisor of lab {begun.name!r} ended at its start: {log[-1] if log else 'without a word'}"
         )
-    raise UserError(line)
+    raise UserError(line.strip())

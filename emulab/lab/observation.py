@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, UserError
-from emulab.kernel import netns
+from emulab.kernel import iptables, netns
 from emulab.kernel.nft import Nft
 from emulab.lab.serverhosts import Recording
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import find_place
 from emulab.observe import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
+from emulab.plan.iptables_script import BUILT_IN
 from emulab.plan.owners import owners
 from emulab.plan.rulesets import ruleset_script
-from emulab.plan.state import Address, Place, Ruleset, World
+from emulab.plan.state import Address, Iptables, Place, Ruleset, World
 from emulab.plan.tracing import TRACE_TABLE, TRACED_KINDS, namespace_places, proxy_addresses, trace_rules
 
 SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
@@ -178,8 +179,8 @@ class Observation:
     async def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """`chains`: [[place, family, table, chain], …]; `owners`: [[protocol, address, port], …].
 
-        Result: for each chain its rules as text, in order where emulab planned them, by handle where somebody else
-        wrote them; for each owner that is known, who it is.
+        Result: for each chain its rules as text, in order (`texts`) where emulab planned them, by handle (`handles`)
+        where somebody else wrote them; for each owner that is known, who it is.
         """
         world = self._world
         if world is None:
@@ -187,23 +188,28 @@ class Observation:
         namespaces = {p.name: p.namespace for p in world.places.values()}
         chains: list[dict[str, Any]] = []
         for place, family, table, chain in arguments.get("chains") or ():
-            ruleset = world.network.rulesets.get((namespaces[place], f"{family} {table}"))
-            if isinstance(ruleset, Ruleset) and chain in ruleset.chains:
-                chains.append({"texts": list(ruleset.chains[chain][1:])})
-            else:
-                chains.append({"handles": await self._listed(namespaces[place], family, table, chain)})
+            chains.append(await asyncio.to_thread(self._rules, namespaces[place], family, table, chain))
         questions = [(str(p), str(a), int(n)) for p, a, n in arguments.get("owners") or ()]
         found = owners(self._around.store.objects(), world, questions)
         return {"chains": chains, "owners": [[*q, o.to_json()] for q, o in found.items()]}
 
-    async def _listed(self, namespace: str, family: str, table: str, chain: str) -> dict[int, str]:
-        nft = self._marked.get(namespace)
-        if nft is None:
-            return {}
-        try:
-            return await asyncio.to_thread(nft.rules, family, table, chain)
-        except KernelError:
-            return {}  # it is gone, or in a form that this nft can't read
+    def _rules(self, namespace: str, family: str, table: str, chain: str) -> dict[str, Any]:
+        """The rules of a chain as whoever wrote them would list them. Blocks."""
+        assert self._world is not None
+        planned = self._world.network.rulesets
+        ours = planned.get((namespace, f"{family} {table}"))
+        if isinstance(ours, Ruleset) and chain in ours.chains:
+            return {"texts": list(ours.chains[chain][1:])}
+        chains = planned.get((namespace, "iptables"))
+        wanted = chains.tables.get(table, {}).get(chain, ()) if isinstance(chains, Iptables) else ()
+        if wanted and family == "ip" and chain not in BUILT_IN:
+            with suppress(KernelError):
+                texts = iptables.listed(namespace, self._around.handles[namespace].fd, table, chain)
+                if len(texts) == len(wanted):  # else somebody has put in his own, with nft maybe
+                    return {"texts": texts}
+        with suppress(KernelError, KeyError):  # it is gone, or in a form that this nft can't read
+            return {"handles": self._marked[namespace].rules(family, table, chain)}
+        return {"handles": {}}
 
     async def close(self) -> None:
         """Switches off what `begin` switched on."""

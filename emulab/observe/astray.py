@@ -11,6 +11,7 @@ from emulab.observe.events import Flow
 from emulab.observe.flows import Leg
 from emulab.observe.packets import Packet
 from emulab.observe.path import Failure
+from emulab.observe.refusals import no_such_port
 
 NO_ROUTE = frozenset({"IP_INNOROUTES", "IP_OUTNOROUTES"})
 TOO_OLD = frozenset({"IP_INHDR"})
@@ -55,6 +56,10 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
     text = f"{place} {words} {destination}"
     packet = last_at(leg, place)
     remedy = case.wanted_route(place, destination)
+    owner = case.owner(about or case.flow(leg))
+    unknown = no_such_port(owner, f"no rule took the packet, and {text}", place) if owner else None
+    if unknown is not None:
+        return thrown_away(case, leg, unknown, packet, NO_ROUTE, origin.time if origin else 0)
     if route is not None and route.error in _FORBIDDING:
         shown = case.inside(place, f"ip route show match {destination}")
         remedy = f"find that route and take it away: {shown}, then ip route del"

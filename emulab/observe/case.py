@@ -77,9 +77,14 @@ class Case:
         return self.evidence.owner(flow.protocol, flow.destination, flow.destination_port)
 
     def service(self, leg: Leg) -> Owner | None:
-        """The Service that a connection was meant for."""
+        """The Service that a connection was meant for, also where a node's proxy process stands in between."""
         owner = self.owner(self.target(leg))
-        return owner if owner is not None and owner.kind == "Service" else None
+        if owner is not None and owner.kind == "Service":
+            return owner
+        if leg.connect is None or self.kinds.get(leg.connect.place) != "node":
+            return None
+        before = (other for other in self.joined.chain() if other is not leg and leg.connect in other.records)
+        return next((found for other in before if (found := self.service(other))), None)
 
     def whose(self, address: str) -> Owner | None:
         """Whoever has an address."""

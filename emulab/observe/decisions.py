@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from emulab.observe.dissect import endpoints
 from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
 from emulab.observe.packets import Packet
+
+_COMMENT = re.compile(r'--comment [^"\s]\S*|comment "(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,13 @@ class Evidence:
                 f"{self.text(flow.protocol, before.destination, before.destination_port)} → "
                 f"{self.text(flow.protocol, flow.destination, flow.destination_port)}"
             )
-            rule = _rule(steps, ("dnat", "redirect", "DNAT", "REDIRECT"))
+            rule = _rule(steps, "dnat", "redirect")
             detail = f"destination {old} → {new}"
             decisions.append(Decision("dnat", place, before, detail, stands_for, rule, conntrack))
         if (before.source, before.source_port) != (flow.source, flow.source_port):
             old = endpoints(before.source, before.source_port)
             new = endpoints(flow.source, flow.source_port)
-            rule = _rule(steps, ("masquerade", "snat", "MASQUERADE", "SNAT"))
+            rule = _rule(steps, "masquerade", "snat")
             stands_for = f"{self.text('', before.source, 0)} → {self.text('', flow.source, 0)}"
             detail = f"source {old} → {new}"
             decisions.append(Decision("snat", place, before, detail, stands_for, rule, conntrack))
@@ -105,10 +108,9 @@ class Evidence:
     def refusal(self, place: str, flows: Iterable[Flow], sequence: int | None) -> Decision | None:
         """The rule that refused a packet at a place, if one did."""
         for flow, step in ((f, s) for f, packet in self._met(place, flows, sequence) for s in packet):
-            rejects = step.kind == "rule" and "reject" in step.rule.lower()
-            if step.flow is None or (step.verdict != "drop" and not rejects):
+            if step.flow is None or (step.verdict != "drop" and not rejects(step)):
                 continue
-            word = "rejected" if rejects else "dropped"
+            word = "rejected" if rejects(step) else "dropped"
             stands_for = self.text(step.flow.protocol, step.flow.destination, step.flow.destination_port)
             where = f"chain {step.chain} of table {step.family} {step.table}"
             detail = f"{word} by {'the policy of ' if step.kind == 'policy' else ''}{where}"
@@ -157,8 +159,19 @@ def rule_text(step: RuleTrace) -> str:
     return f"{where}: {step.rule or f'policy {step.verdict}'}"
 
 
-def _rule(steps: list[RuleTrace], words: tuple[str, ...]) -> str:
-    return next((rule_text(s) for s in steps if s.rule and any(w in s.rule for w in words)), "")
+def rejects(step: RuleTrace) -> bool:
+    """Whether a rule refuses packets and says so to their sender."""
+    return step.final and _says(step, "reject")
+
+
+def _says(step: RuleTrace, *words: str) -> bool:
+    """Whether a rule has one of these statements, as nft writes them or, in capitals, iptables."""
+    rule = _COMMENT.sub("", step.rule)  # names of Services are in them
+    return any(word in rule or word.upper() in rule for word in words)
+
+
+def _rule(steps: list[RuleTrace], *words: str) -> str:
+    return next((rule_text(s) for s in steps if s.final and _says(s, *words)), "")
 
 
 def _half(before: Flow, after: Flow) -> Flow:

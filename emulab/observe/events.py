@@ -69,6 +69,11 @@ class RuleTrace:
     input: str = ""  # interface
     output: str = ""
 
+    @property
+    def final(self) -> bool:
+        """Whether it decided on the packet, for its chain at least, and didn't just lead on to another step."""
+        return self.verdict.partition(" ")[0] not in ("", "continue", "jump", "goto", "return")
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:

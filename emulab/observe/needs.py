@@ -75,7 +75,8 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
     flows = {flow for leg in joined.legs for flow in leg.flows}
     # A packet's flow changes on its way through the rules; its trace's number doesn't.
     packets = {(s.place, s.trace_id) for s in recording.rules if s.flow in flows}
-    steps = (s for s in recording.rules if s.handle and (s.place, s.trace_id) in packets)
+    # What only leads on decides nothing, and to list a rule takes a process in some modes.
+    steps = (s for s in recording.rules if s.handle and s.final and (s.place, s.trace_id) in packets)
     chains = {(s.place, s.family, s.table, s.chain) for s in steps}
     if places:  # whom a rule kept the packet from, which it may have met translated
         met = {s.flow for s in recording.rules if s.flow is not None and (s.place, s.trace_id) in packets}
@@ -97,11 +98,11 @@ def _ways(
             outer = packet.encapsulation
             if not packet.outgoing:
                 last = i + 1 == len(transit.packets)
-                if kinds.get(packet.place) in _FORWARDERS and transit.forward and not outer:
+                if outer or kinds.get(packet.place) not in _FORWARDERS:
+                    continue
+                if transit.forward:
                     translations.add((packet.place, packet.flow))
-                if (
-                    last and not outer and kinds.get(packet.place) in _FORWARDERS
-                ):  # it may have got stuck here
+                if last and packet.interface != "lo":  # it may have got stuck here
                     flow = packet.flow
                     routes.add((packet.place, flow.destination, flow.source, packet.interface))
                 continue

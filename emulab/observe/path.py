@@ -114,10 +114,11 @@ REASONS = {
     "no-name-server": "no question left the sender",
     # objects
     "no-endpoints": "a Service has nobody to serve it",
+    "no-local-endpoints": "a Service has nobody to serve it on the node that its traffic policy binds it to",
     "no-such-port": "a Service hasn't that port",
     "no-such-service": "there is no such Service, or none with that cluster IP",
     "no-target": "a load balancer has no healthy target",
-    "acl": "a load balancer's source ranges leave the sender out",
+    "acl": "the source ranges of a load balancer, or of a Service of that type, leave the sender out",
     "no-ingress-rule": "no Ingress is for that host and path",
     "upstream-name": "the name of an ingress's upstream doesn't resolve",
     # TLS

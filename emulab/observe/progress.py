@@ -36,7 +36,11 @@ def arrived(case: Case, leg: Leg, transit: Transit) -> bool:
         return leg.begun is not None and last.place == leg.begun.first.place
     if last.flow.destination.startswith("127."):
         return True
-    if last.flow.destination not in case.addresses.get(last.place, ()):
+    own = case.addresses.get(last.place, ())
+    entry = case.evidence.translation(last.place, last.flow)
+    if entry is not None and entry.original == last.flow != entry.translated:
+        return entry.translated.destination in own  # a process of the node stands in for a Service
+    if last.flow.destination not in own:
         return False
     owner = case.owner(last.flow)
     # A node port is the node's address, but whoever asks for it is meant for a pod.

@@ -12,7 +12,7 @@ from emulab.observe.events import Owner, Record
 from emulab.observe.flows import Leg, parse_endpoint
 from emulab.observe.path import Failure
 from emulab.observe.progress import ended, reset, stopped, what
-from emulab.observe.refusals import no_endpoints, refused, ruled_out
+from emulab.observe.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.unreached import icmp, silence
 
 _CONNECTING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
@@ -30,17 +30,17 @@ def balancer(case: Case) -> Finding | None:
     packet = leg.arrived
     if "not allowed" in str(fields.get("reason")):
         client = str(fields.get("client")).rpartition(":")[0]
-        ranges = ", ".join(map(str, fields.get("acl") or ()))
-        where = "spec.sourceRanges" if name.startswith("LoadBalancer") else "spec.loadBalancerSourceRanges"
-        text = f"{place} refused {case.named_address(client)}: {where} of {name} allows {ranges} alone"
-        failure = Failure(place, "acl", text, f"add {client}/32 to {where} of {name}", name)
-        return Finding(failure, packet, record.time)
+        return Finding(shut_out(case, place, client, name, fields.get("acl") or ()), packet, record.time)
     said = f"{place} took the connection and had nobody to pass it on to ({fields.get('reason')})"
     behind = _behind(owner)
     if behind is not None:
         found = no_endpoints(behind, said, place)
         if found is not None:
             return Finding(replace(found, reason="no-target"), packet, record.time)
+        beyond = _tried_last(case, place)
+        if beyond is not None:
+            closed = f"{beyond.failure.text}; so {place}, which had taken the connection, closed it"
+            return replace(beyond, failure=replace(beyond.failure, text=closed))
         said += f", though {behind.text} has {behind.details.get('endpoints')} endpoints"
     off = [node for node, kind in case.kinds.items() if kind == "node" and case.switched_off(node)]
     remedy = "see whether nodes and pods are Ready: emulab get nodes,pods -A -o wide"
@@ -171,16 +171,17 @@ def _no_rule(case: Case, record: Record, said: str) -> Failure:
 
 def _beyond(case: Case, record: Record) -> Finding | None:
     """What went wrong with the connection that the ingress tried last."""
-    last = case.last
-    if last is None or last.connect is None or last.connect.place != record.place:
-        return None
     if not any(r.fields["event"] == "upstream-error" for leg in case.chain for r in leg.records):
         return None
-    for expert in (*_CONNECTING, cut_off, waiting):
-        found = expert(case)
-        if found is not None:
-            return found
-    return None
+    return _tried_last(case, record.place, cut_off, waiting)
+
+
+def _tried_last(case: Case, place: str, *more: Expert) -> Finding | None:
+    """What went wrong with the connection that a proxy tried last."""
+    last = case.last
+    if last is None or last.connect is None or last.connect.place != place:
+        return None
+    return next((found for expert in (*_CONNECTING, *more) if (found := expert(case))), None)
 
 
 def cut_off(case: Case) -> Finding | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from emulab.observe.case import Case, Finding, to
-from emulab.observe.decisions import Decision
+from emulab.observe.decisions import Decision, rejects
 from emulab.observe.events import Flow, Owner, RuleTrace
 from emulab.observe.flows import Leg
 from emulab.observe.packets import SYN, Packet
@@ -13,6 +14,10 @@ from emulab.observe.path import Failure
 from emulab.observe.progress import arrived, reset
 
 _OURS = "kube-proxy"
+_CHAINS = re.compile(r"ip (kube-proxy .*|filter KUBE-.*)")
+_SOURCE_RANGES = frozenset({"firewall-check", "KUBE-PROXY-FIREWALL"})
+"""Where kube-proxy's rules stand, and in which chains those of loadBalancerSourceRanges."""
+
 _NODE_PORTS = range(30000, 32768)
 _FIREWALL = frozenset({"NETFILTER_DROP"})
 _COUNTED = re.compile(r" packets \d+ bytes \d+")
@@ -20,7 +25,7 @@ _CLOSED = frozenset({"NO_SOCKET"})
 
 
 def ruled_out(case: Case) -> Finding | None:
-    """A rule of nftables refused a packet."""
+    """A rule refused a packet."""
     leg = case.last
     if leg is None:
         return None
@@ -54,26 +59,49 @@ def _forward(leg: Leg, refusal: Decision) -> bool:
 
 
 def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
-    """A refusal of kube-proxy's, which stands for a Service that can't serve."""
+    """A refusal of kube-proxy's, which stands for a Service that can't serve, or won't."""
     step = refusal.step
-    if step is None or step.table != _OURS:
+    if step is None or not _CHAINS.match(f"{step.family} {step.table} {step.chain}"):
         return None
     flow = refusal.before
     owner = case.owner(flow)
+    then = f"{place} {'refused' if rejects(step) else 'dropped'} it"
     if owner is not None and owner.kind == "Service":
-        return no_endpoints(owner, f"{place} {'refused' if 'reject' in step.rule else 'dropped'} it", place)
-    if owner is None:
+        if step.chain in _SOURCE_RANGES and owner.details.get("source_ranges"):
+            name = f"Service {owner.namespace}/{owner.name}"
+            return shut_out(case, place, flow.source, name, owner.details["source_ranges"])
+        return no_endpoints(owner, then, place) or _no_local(owner, then, place)
+    if owner is None and step.table == _OURS:
         text = f"no Service has the address {flow.destination}; {place} dropped the packet"
         remedy = "see which there are: emulab get svc -A"
         return Failure(place, "no-such-service", text, remedy, flow.destination)
     return None
 
 
+def shut_out(case: Case, place: str, client: str, name: str, ranges: Iterable[object]) -> Failure:
+    """A client that the source ranges of a LoadBalancer, or of a Service of that type, don't let in."""
+    field = "spec.sourceRanges" if name.startswith("LoadBalancer") else "spec.loadBalancerSourceRanges"
+    allowed = ", ".join(map(str, ranges))
+    text = f"{place} refused {case.named_address(client)}: {field} of {name} allows {allowed} alone"
+    return Failure(place, "acl", text, f"add {client}/32 to {field} of {name}", name)
+
+
+def _no_local(service: Owner, then: str, place: str) -> Failure | None:
+    """A Service that has endpoints, and none on the node that its policy binds it to."""
+    policy, nodes = service.details.get("local_policy"), service.details.get("local_nodes") or ()
+    if not policy or place in nodes:
+        return None
+    name, others = f"Service {service.namespace}/{service.name}", ", ".join(nodes)
+    text = f"{service.text} has no endpoint on {place}, and its {policy} is Local; {then}"
+    other = f"ask a node that has one ({others})" if policy.startswith("ext") else f"ask from {others}"
+    remedy = f"{other}, run a pod of it on {place} too, or set spec.{policy} of {name} to Cluster"
+    return Failure(place, "no-local-endpoints", text, remedy, service.text)
+
+
 def _by_rule(case: Case, leg: Leg, place: str, refusal: Decision) -> Failure:
     """A refusal of anybody's rule."""
     step, flow = refusal.step, refusal.before
     assert step is not None
-    rejects = "reject" in step.rule.lower()
     rule = _COUNTED.sub("", step.rule)
     by = (
         f"the policy of chain {step.chain}"
@@ -82,7 +110,7 @@ def _by_rule(case: Case, leg: Leg, place: str, refusal: Decision) -> Failure:
     )
     packet = "the packet" if _forward(leg, refusal) else "the answer"
     text = (
-        f"{by} of table {step.family} {step.table} in {case.named(place)} {'rejected' if rejects else 'dropped'}"
+        f"{by} of table {step.family} {step.table} in {case.named(place)} {'rejected' if rejects(step) else 'dropped'}"
         f" {packet} from {case.named_address(flow.source)} to {_end(case, flow)}"
     )
     return Failure(place, "rule", text, f"take it away: {case.inside(place, _undo(step))}", refusal.object)
@@ -112,16 +140,24 @@ def no_endpoints(service: Owner, then: str, place: str) -> Failure | None:
         )
         return Failure(place, "no-such-service", text, remedy, service.text)
     if details.get("unknown_port"):
-        ports = ", ".join(map(str, details.get("ports") or ())) or "none"
-        text = f"Service {name} has no port {details['unknown_port']}{after}"
-        remedy = f"use one of its ports ({ports}), or add it to spec.ports of Service {name}"
-        return Failure(place, "no-such-port", text, remedy, service.text)
+        return no_such_port(service, then, place)
     if details.get("endpoints") or "endpoints" not in details:
         return None
     why, remedy = _lacking(service, name)
     return Failure(
         place, "no-endpoints", f"{service.text} has no endpoints: {why}{after}", remedy, service.text
     )
+
+
+def no_such_port(service: Owner, then: str, place: str) -> Failure | None:
+    """A Service that hasn't the port that was asked for; `then` is what that led to, at `place`."""
+    details, name = service.details, f"Service {service.namespace}/{service.name}"
+    if not details.get("unknown_port"):
+        return None
+    ports = ", ".join(map(str, details.get("ports") or ())) or "none"
+    text = f"{name} has no port {details['unknown_port']}" + (f"; {then}" if then else "")
+    remedy = f"use one of its ports ({ports}), or add it to spec.ports of {name}"
+    return Failure(place, "no-such-port", text, remedy, service.text)
 
 
 def _lacking(service: Owner, name: str) -> tuple[str, str]:

@@ -235,6 +235,9 @@ class _Teller:
 
     def _end(self, packet: Packet, otherwise: str) -> str:
         mine = packet.flow.destination in self._addresses.get(packet.place, ())
+        entry = self.evidence.translation(packet.place, packet.flow)
+        if entry is not None and entry.original == packet.flow != entry.translated:
+            return otherwise  # what it was translated to is told next
         refused = self.evidence.refusal(packet.place, (packet.flow,), packet.sequence)
         return "deliver" if mine and not packet.encapsulation and not refused else otherwise
 

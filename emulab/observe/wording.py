@@ -86,7 +86,8 @@ def proxy_rule(fields: Mapping[str, Any]) -> str:
 def pick(fields: Mapping[str, Any]) -> str:
     """Why a proxy connected there."""
     if fields.get("target"):
-        return f"picked {fields['target']} ({fields.get('reason', '')})"
+        reason = fields.get("reason")
+        return f"picked {fields['target']}" + (f" ({reason})" if reason else "")
     name = fields.get("upstream_name") or fields.get("upstream")
     return f"upstream {name}" + (", over a connection kept open" if fields.get("reused") else "")
 

@@ -21,8 +21,9 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import IPNetwork, Service, ServicePort
 from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices, service_routes, usable_targets
+from emulab.plan.endpoints import Slices
 from emulab.plan.nodes import Node
+from emulab.plan.proxy.intents import backends, candidates, usable
 from emulab.plan.state import Route, Server
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.plan.topology import plug_balancer
@@ -79,7 +80,7 @@ def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nod
 
 def _pods(slices: Slices, service: Service, port: ServicePort) -> list[dict[str, Any]]:
     """The endpoints of a Service port as targets."""
-    found = usable_targets(slices.of(service.namespace, service.name), port)
+    found = usable(backends(slices.of(service.namespace, service.name), port))
     return [
         {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
         for t in found
@@ -137,7 +138,9 @@ def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[in
 def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     served = {
-        r.node_port for r in service_routes(objects) if r.node_port and r.targets and r.port.protocol == "TCP"
+        c.port.node_port
+        for c in candidates(objects)
+        if c.port.node_port and c.port.protocol == "TCP" and usable(c.backends)
     }
     found: dict[str, set[str]] = {}
     for name, server in servers.items():

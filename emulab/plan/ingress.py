@@ -9,7 +9,8 @@ from emulab.model.collection import Objects
 from emulab.model.ingresses import Backend, Ingress, tls_pair
 from emulab.model.objects import Key, Object
 from emulab.model.services import Service
-from emulab.plan.endpoints import Slices, usable_targets
+from emulab.plan.endpoints import Slices
+from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Server
 from emulab.plan.system import CONTROLLER, INGRESS_CLASS
 
@@ -110,7 +111,7 @@ class _Builder:
             return []
         if service.type == "ExternalName":
             return [f"{service.external_name}:{port.port}"]
-        targets = usable_targets(self._slices.of(service.namespace, service.name), port)
+        targets = usable(backends(self._slices.of(service.namespace, service.name), port))
         if not targets:
             return []
         if self._cluster.ingress_upstream == "service" and not service.headless:

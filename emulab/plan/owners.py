@@ -18,7 +18,7 @@ from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
 from emulab.model.services import Service, ServicePort
 from emulab.plan.addressing import ingress_ips, is_internal
-from emulab.plan.endpoints import service_routes
+from emulab.plan.proxy.intents import Candidates, candidates, usable
 from emulab.plan.state import Address, Neighbour, Route, World
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 
@@ -80,18 +80,18 @@ class _Index:
         for item in world.network.items:
             if isinstance(item, Address) and item.namespace in node_namespaces:
                 self._places.setdefault(str(item.address.ip), node_namespaces[item.namespace])
-        self._services: dict[tuple[str, str], list[tuple[Service, ServicePort, int]]] = {}
-        self._node_ports: dict[tuple[str, int], tuple[Service, ServicePort, int]] = {}
+        self._services: dict[tuple[str, str], list[Candidates]] = {}
+        self._node_ports: dict[tuple[str, int], Candidates] = {}
         self._balancers: dict[str, Object] = {}
-        by_key = {(o.namespace, o.name): Service.of(o) for o in objects.kind("Service")}
-        self._routes = service_routes(objects)
-        for route in self._routes:
-            service = by_key[route.namespace, route.name]
-            entry = (service, route.port, len(route.targets))
-            for ip in (*route.cluster_ips, *route.external_ips):
-                self._services.setdefault((route.port.protocol.lower(), str(ip)), []).append(entry)
-            if route.node_port:
-                self._node_ports[route.port.protocol.lower(), route.node_port] = entry
+        self._ports = candidates(objects)
+        for c in self._ports:
+            protocol = c.port.protocol.lower()
+            for ip in (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips):
+                self._services.setdefault((protocol, str(ip)), []).append(c)
+            if c.port.node_port:
+                self._node_ports[protocol, c.port.node_port] = c
+        nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
+        self._processes = {socket: s.namespace for s in nodes for socket in s.listen}
         for o in objects.kind("LoadBalancer"):
             if o.status.get("vip"):
                 self._balancers[str(o.status["vip"])] = o
@@ -122,18 +122,16 @@ class _Index:
         entries = self._services.get((protocol, address))
         if entries is None and balancer is not None:  # nodes know it by its node port alone
             return self._balancer(balancer, protocol, port)
-        for service, service_port, count in entries or ():
-            if service_port.port == port:
-                return self._port(service, service_port, count, f"port {_port_name(service_port)}")
+        for c in entries or ():
+            if c.port.port == port:
+                return self._port(c, address)
         if entries:
-            return self._unknown_port(entries[0][0], port)
+            return self._unknown_port(entries[0].service, port)
         place = self._places.get(address)
         if place is not None and place.kind == "node" and (protocol, port) in self._node_ports:
-            service, service_port, count = self._node_ports[protocol, port]
-            return self._port(
-                service, service_port, count, f"port {_port_name(service_port)} (node port {port})"
-            )
-        return None
+            return self._port(self._node_ports[protocol, port], address, f" (node port {port})")
+        node = self._processes.get(f"{protocol}/{address}/{port}")
+        return Owner("Node", "", node, f"kube-proxy of {node}") if node else None
 
     def upstream(self, name: str) -> Owner | None:
         """The Service that an ingress calls `NAMESPACE/SERVICE/PORT`."""
@@ -147,12 +145,9 @@ class _Index:
         if service.type == "ExternalName":
             text = f"Service {_short(o)}"
             return Owner("Service", namespace, service_name, text, {"external_name": service.external_name})
-        for route in self._routes:
-            if (route.namespace, route.name) == (namespace, service_name) and port in (
-                str(route.port.port),
-                route.port.name,
-            ):
-                return self._port(service, route.port, len(route.targets), f"port {_port_name(route.port)}")
+        for c in self._ports_of(namespace, service_name):
+            if port in (str(c.port.port), c.port.name):
+                return self._port(c)
         return self._unknown_port(service, port)
 
     def host(self, name: str) -> Owner | None:
@@ -191,14 +186,27 @@ class _Index:
         near = get_close_matches(name, sorted(hosts | services), 3, 0.7)
         return Owner("names", "", name, name, {"near": near}) if near else None
 
-    def _port(self, service: Service, port: ServicePort, endpoints: int, where: str) -> Owner:
-        text = f"Service {service.namespace}/{service.name} {where}"
+    def _ports_of(self, namespace: str, name: str) -> list[Candidates]:
+        return [c for c in self._ports if (c.service.namespace, c.service.name) == (namespace, name)]
+
+    def _port(self, c: Candidates, address: str = "", more: str = "") -> Owner:
+        """A Service port; `address` is what it was reached by, which says what policy and ranges hold."""
+        service, port = c.service, c.port
+        text = f"Service {service.namespace}/{service.name} port {_port_name(port)}{more}"
         details = {
             **self._pods_of(service),
-            "endpoints": endpoints,
+            "endpoints": len(usable(c.backends)),
             "target_port": f"{port.target_port}/{port.protocol}",
             "index": next((i for i, p in enumerate(service.ports) if p == port), 0),
         }
+        internal = address in map(str, service.cluster_ips)
+        policy = service.internal_traffic_policy if internal else service.external_traffic_policy
+        if address and policy == "Local":
+            local = {b.node for b in c.backends if b in usable([x for x in c.backends if x.node == b.node])}
+            details["local_policy"] = "internalTrafficPolicy" if internal else "externalTrafficPolicy"
+            details["local_nodes"] = sorted(local)
+        if address in map(str, c.balancer_ips):
+            details["source_ranges"] = [str(r) for r in service.load_balancer_source_ranges]
         return Owner("Service", service.namespace, service.name, text, details)
 
     def _unknown_port(self, service: Service, port: int | str) -> Owner:
@@ -208,38 +216,26 @@ class _Index:
 
     def _balancer(self, o: Object, protocol: str = "tcp", port: int = 0) -> Owner:
         """A LoadBalancer, or a Service of that type; `behind` is the Service port that a port of it leads to."""
-        service: Service | None
         if o.kind == "Service":
-            service = Service.of(o)
-            ranges = [str(r) for r in service.load_balancer_source_ranges]
             name, text = o.name, f"Service {_short(o)}"
-            behind = next(
-                (p for p in service.ports if (p.protocol.lower(), p.port) == (protocol, port)), None
-            )
+            details: dict[str, Any] = {
+                "source_ranges": [str(r) for r in Service.of(o).load_balancer_source_ranges]
+            }
+            own = (c for c in self._ports_of(o.namespace, o.name) if c.port.protocol.lower() == protocol)
+            behind = next((c for c in own if c.port.port == port), None)
         else:
             balancer = LoadBalancer.of(o)
-            ranges = [str(r) for r in balancer.source_ranges]
             name, text = o.name, f"LoadBalancer {o.name}" + (f" port {port}" if port else "")
+            details = {
+                "source_ranges": [str(r) for r in balancer.source_ranges],
+                "ports": list(balancer.ports),
+            }
             target = balancer.target
             key = (INGRESS_NAMESPACE, INGRESS_NAME) if target.ingress else (target.namespace, target.service)
-            found = self._objects.get(Key("Service", *key))
-            service = Service.of(found) if found else None
             wanted = port if target.ingress else target.port
-            ports = service.ports if service else ()
-            behind = next((p for p in ports if wanted in (p.port, p.name)), None)
-        details: dict[str, Any] = {"source_ranges": ranges}
-        if o.kind == "LoadBalancer":
-            details["ports"] = list(LoadBalancer.of(o).ports)
-        if service is not None and behind is not None:
-            served = next(
-                (
-                    len(r.targets)
-                    for r in self._routes
-                    if (r.namespace, r.name, r.port) == (service.namespace, service.name, behind)
-                ),
-                0,
-            )
-            details["behind"] = self._port(service, behind, served, f"port {_port_name(behind)}").to_json()
+            behind = next((c for c in self._ports_of(*key) if wanted in (c.port.port, c.port.name)), None)
+        if behind is not None:
+            details["behind"] = self._port(behind).to_json()
         return Owner(o.kind, o.namespace if o.kind == "Service" else "", name, text, details)
 
     def _pods_of(self, service: Service) -> dict[str, Any]:

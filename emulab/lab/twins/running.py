@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, TypeVar
 
-from emulab.errors import EmulabError
 from emulab.lab import rundir
 from emulab.lab.api import Lab
 from emulab.lab.client import LabClient
@@ -76,30 +75,9 @@ async def run(plan: Plan) -> Outcome:
         for mode in plan.modes
     }
     async with AsyncExitStack() as ending:
-        for lab in labs.values():
-            ending.push_async_callback(lab.__aexit__, None, None, None)
         plan.tell(f"building {len(labs)} labs")
-        await _together(*map(_up, labs.values()))
+        await _together(*map(ending.enter_async_context, labs.values()))
         return await _Twins(plan, labs).compare(ending)
-
-
-async def _up(lab: Lab) -> None:
-    """Builds a lab. One that is no longer wanted is told to end: what waits for it would wait on."""
-    entering = asyncio.ensure_future(lab.__aenter__())
-    try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        while not entering.done():
-            await asyncio.to_thread(_end, lab.name)
-            await asyncio.wait([entering], timeout=0.1)
-        with suppress(EmulabError):
-            entering.result()
-        raise
-
-
-def _end(name: str) -> None:
-    with suppress(EmulabError, OSError), LabClient(rundir.folder(name)) as client:
-        client.request("down")
 
 
 async def _together(*work: Coroutine[Any, Any, T]) -> list[T]:
@@ -159,9 +137,10 @@ class _Twins:
         """What came of the requests in each lab."""
         self._done, self._total, self._doing = 0, 2 * len(asks) * len(self._labs), doing
         observed = await _together(*(asyncio.to_thread(s.first, asks) for s in self._samplers))
+        contested = {ask for o in observed for ask in asks if o[ask].answered}
         await _together(
             *(
-                asyncio.to_thread(s.more, o, connections)
+                asyncio.to_thread(s.more, o, connections, contested)
                 for s, o in zip(self._samplers, observed, strict=True)
             )
         )

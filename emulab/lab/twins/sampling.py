@@ -9,7 +9,7 @@ import asyncio
 import json
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -26,6 +26,7 @@ from emulab.lab.twins.asks import Ask
 from emulab.lab.twins.owners import Owners
 
 FIRST_TRIES, MORE_TRIES = 2, 4  # more, where all refusals were late: a busy machine has late ones too
+CONTESTED_TRIES = 14  # that fail, where it is answered in another lab: half of the endpoints may be dead ones
 PER_ENDPOINT = 10  # connections for each endpoint at least, so that none is missed by chance
 MOST = 2000  # connections of one request
 AT_ONCE = 8  # first tries: those that nobody answers wait for nothing
@@ -120,10 +121,20 @@ class Sampler:
                 result.result()
         return found
 
-    def more(self, observed: Mapping[Ask, Observation], connections: int) -> None:
-        """Asks the requests that were answered again, until there are enough connections."""
+    def more(
+        self, observed: Mapping[Ask, Observation], connections: int, contested: Collection[Ask] = ()
+    ) -> None:
+        """Asks the requests that were answered again, until there are enough connections.
+
+        `contested`: those that were answered in some lab, whether or not in this one.
+        """
         with LabClient(self._folder) as client:
             for ask, observation in observed.items():
+                while ask in contested and not observation.answered and observation.tries < CONTESTED_TRIES:
+                    if self._stop.is_set():
+                        return
+                    self._try(client, ask, observation)
+                    observation.fold()
                 if observation.answered:
                     while observation.tries < min(
                         max(connections, PER_ENDPOINT * len(observation.endpoints)), MOST

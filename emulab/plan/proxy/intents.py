@@ -152,10 +152,10 @@ def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candi
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
     balancer_ips = tuple(map(parse_address, balanced))
-    return [Candidates(service, port, balancer_ips, _backends(slices, port)) for port in service.ports]
+    return [Candidates(service, port, balancer_ips, backends(slices, port)) for port in service.ports]
 
 
-def _backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
+def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
     """The endpoints of a Service port; one that two slices have is ready if either says so."""
     found: dict[tuple[IPAddress, int], Backend] = {}
     for view in slices:
@@ -212,7 +212,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
     has_any = bool(cluster)
     if uses_local(c):
         has_any = has_any or any(b.ready or (b.serving and b.terminating) for b in c.backends)
-        local = _usable([b for b in c.backends if b.node == node.name])
+        local = usable([b for b in c.backends if b.node == node.name])
     return Intent(
         namespace=service.namespace,
         name=service.name,
@@ -247,10 +247,10 @@ def uses_local(c: Candidates) -> bool:
     return c.service.internal_traffic_policy == "Local" or external
 
 
-def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
+def usable(given: Sequence[Backend]) -> tuple[Backend, ...]:
     """The ready ones, else those that serve while they terminate (KEP-1669)."""
-    ready = tuple(b for b in backends if b.ready)
-    return ready or tuple(b for b in backends if b.serving and b.terminating)
+    ready = tuple(b for b in given if b.ready)
+    return ready or tuple(b for b in given if b.serving and b.terminating)
 
 
 def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
@@ -260,7 +260,7 @@ def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
     """
     ready = [b for b in backends if b.ready]
     if not ready:
-        return _usable(backends)
+        return usable(backends)
     if all(b.node_hints for b in ready):
         meant = tuple(b for b in ready if node.name in b.node_hints)
         if meant:

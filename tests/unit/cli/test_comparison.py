@@ -121,9 +121,16 @@ def test_many_cases_of_a_known_difference_are_counted() -> None:
     assert "  and 5 requests more" in text
 
 
-def test_the_text_is_no_wider_than_a_terminal() -> None:
-    text = comparison.render(outcome(SAME, SOURCE, PORT, NEWS), MODES, 40)
-    assert max(map(len, text.splitlines())) <= 100
+@pytest.mark.parametrize("width", [60, 72, 100])
+def test_the_text_is_no_wider_than_a_terminal(width: int) -> None:
+    """But for requests, which are there in full, to be copied; nothing of what came of them is left out either."""
+    found = outcome(SAME, SOURCE, PORT, NEWS)
+    text = comparison.render(found, MODES, 40, width)
+    requests = {str(c.ask) for c in found.compared}
+    lines = [line for line in text.partition("\nMODE ")[0].splitlines() if line[2:] not in requests]
+    assert max(map(len, lines)) <= width and "…" not in text
+    assert all(request in text for request in requests)
+    assert " ".join(text.split()) == " ".join(comparison.render(found, MODES, 40, 1000).split())
 
 
 def test_a_node_whose_rules_nobody_lists() -> None:

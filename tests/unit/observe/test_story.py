@@ -210,7 +210,7 @@ def test_what_a_node_keeps_for_itself_is_translated_too() -> None:
     wire.pass_by(FRONT, ethernet(ipv4(CLIENT, NODE, 6, tcp(40000, 80, 100, SYN))))
     kept = Translation("node1", ASKED, Flow("tcp", NODE, 9090, CLIENT, 40000))
     path = tell(recording(wire.frames, translations=[kept]))
-    assert events(path) == ["send client", "deliver node1", "dnat node1"]
+    assert events(path) == ["send client", "receive node1", "dnat node1"]
     assert path.first(event="dnat").detail == f"destination {NODE}:80 → {NODE}:9090"
 
 
@@ -320,4 +320,11 @@ def test_refusals() -> None:
     )
     assert refused(*steps(ASKED, ("a", "drop", "reject"))) == "rejected by chain a of table ip kube-proxy"
     assert refused(*steps(ASKED, ("a", "drop", "drop"), sequence=5)) == ""
+    # A Service may be called anything, and its name is in comments.
+    named = ("-m comment --comment default/reject:http -m tcp -j DROP", 'drop comment "reject \\" reject"')
+    for rule in (*named, '-m comment --comment "default/reject has no local endpoints" -j DROP'):
+        assert refused(*steps(ASKED, ("a", "drop", rule))) == "dropped by chain a of table ip kube-proxy"
+    iptables = '-m comment --comment "x" -j REJECT --reject-with icmp-port-unreachable'
+    assert refused(*steps(ASKED, ("a", "drop", iptables))) == "rejected by chain a of table ip kube-proxy"
+    assert refused(*steps(ASKED, ("a", "jump reject-all", "jump reject-all"))) == "", "it only leads there"
     assert Evidence(whole()).way("node1", [ASKED]) == []
