@@ -94,12 +94,21 @@ def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, 
 
 
 def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
-    """The same in parts that any socket takes; what goes and comes under one key is in one of them."""
-    for change in changes:
+    """The same in parts that any socket takes; what goes and comes under one key is in one of them.
+
+    What sets lead to is in the maps before it is in the sets, and stays there for longer.
+    """
+    todo = list(changes)
+    maps = [c for c in todo if c.collection.kind == "map"]
+    sets = [c for c in todo if c.collection.kind != "map"]
+    for change in (*maps, *sets):
         removed = set(change.removed)
-        for keys in _parts(list(dict.fromkeys([*change.removed, *change.added]))):
-            added = {k: change.added[k] for k in keys if k in change.added}
+        for keys in _parts(list(change.added)):
+            added = {k: change.added[k] for k in keys}
             yield [change._replace(removed=[k for k in keys if k in removed], added=added)]
+    for change in (*sets, *maps):
+        for keys in _parts([k for k in change.removed if k not in change.added]):
+            yield [change._replace(removed=keys, added={})]
 
 
 def _parts(keys: list[str]) -> Iterable[list[str]]:

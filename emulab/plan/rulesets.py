@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 
 from emulab.plan.state import Collection, Ruleset
@@ -14,10 +14,11 @@ def stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Rul
     """The tables that are there in turn on the way to `after`, which is the last one.
 
     Packets meet the old table or the new one, nothing between: what is new is first put where nothing leads to it
-    yet; then all elements change at once, which is what leads anywhere; then base chains and changed ones get their
-    rules, and what nothing leads to any more goes. From a table to the next either elements alone change, which
-    `emulab.kernel` sends without libnftables, or little enough for one transaction of an ordinary user
-    (net.core.wmem_max limits what a socket sends at once). Small tables change in one transaction.
+    yet, rules that look into new collections included, as those are empty; then all elements change at once, and those
+    of collections that are to go are gone; then base chains and changed ones get their rules, and what nothing leads
+    to any more goes. From a table to the next either elements alone change, which `emulab.kernel` sends without
+    libnftables, or little enough for one transaction of an ordinary user (net.core.wmem_max limits what a socket
+    sends at once). Small tables change in one transaction.
     """
     if (_size(before) if before else 0) + _size(after) <= most:
         return [after]
@@ -26,7 +27,12 @@ def stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Rul
     found = list(_grown(before, after, most))
     last = found[-1] if found else before
     assert last is not None  # a table that isn't there grows
-    filled = {**last.collections, **after.collections}
+    emptied = {
+        n: replace(c, elements={})
+        for n, c in last.collections.items()
+        if n not in after.collections and c.elements and _plain(c)
+    }
+    filled = {**last.collections, **emptied, **after.collections}
     if any(c is not last.collections.get(n) for n, c in filled.items()):
         last = replace(last, collections=filled)
         found.append(last)
@@ -59,8 +65,30 @@ def _grown(before: Ruleset | None, after: Ruleset, most: int) -> Iterator[Rulese
         chains[name] = after.chains[name]
         if many.reached(len(chains[name])):
             yield replace(after, chains=dict(chains), collections=dict(collections))
+    for name, chain in _widened(before, after) if before else ():
+        chains[name] = chain
+        if many.reached(len(chain)):
+            yield replace(after, chains=dict(chains), collections=dict(collections))
     if many.some or before is None:
         yield replace(after, chains=chains, collections=collections)
+
+
+def _widened(before: Ruleset, after: Ruleset) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Chains that differ only in rules which look into collections that come or go, with all of these rules."""
+    come = after.collections.keys() - before.collections.keys()
+    go = before.collections.keys() - after.collections.keys()
+    for name, new in after.chains.items():
+        old = before.chains.get(name, new)
+        if old is new or old == new:
+            continue
+        going = tuple(rule for rule in old if _looks_into(rule, go))
+        staying = tuple(rule for rule in old if not _looks_into(rule, go))
+        if staying == tuple(rule for rule in new if not _looks_into(rule, come)):
+            yield name, (*new, *going)
+
+
+def _looks_into(rule: str, collections: Set[str]) -> bool:
+    return any(word.startswith("@") and word[1:] in collections for word in rule.split())
 
 
 def _finished(before: Ruleset, after: Ruleset, most: int) -> Iterator[Ruleset]:

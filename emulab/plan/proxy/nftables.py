@@ -3,7 +3,7 @@
 A packet's way (the names of the hooks are the kernel's):
 
     prerouting / output            firewall-check: loadBalancerSourceRanges
-    prerouting / output (dstnat)   services: service-ips or service-nodeports says which chain
+    prerouting / output (dstnat)   services, nodeports: a set for each chain below says what goes there
     that chain                     marks what must be masqueraded, then picks one of N endpoints by `numgen random`
                                    and translates by a map, `endpoints-P-N` for protocol P
     input / forward / output       no-endpoint-check: what nobody serves is refused, or dropped by a Local policy;
@@ -16,6 +16,10 @@ The chains, P being the protocol, N and M numbers of endpoints:
     external-P-N    traffic to external addresses, policy Cluster
     local-P-N-M     the same, policy Local: N endpoints of this node; pods and the node itself have all M
     nodeport-…      likewise for node ports, whose maps have no address in their keys
+
+The set with a chain's name holds what goes to that chain. A verdict map could hold all of them and would be one
+look-up instead of one a size, but the kernel checks every element of such a map for loops whenever one changes
+(nft_table_validate, 1.5 ms at 10,000): here a change costs the same whatever the number of Services.
 
 kube-proxy's own tables have a chain for each Service and endpoint. This form behaves the same and loads in a tenth of
 the time; Services with session affinity alone have chains of their own here (`affinity`), as they need a set of
@@ -46,6 +50,8 @@ MASQUERADE = (
 """The chain that does what is marked, and hairpins."""
 COUNTED = frozenset({"cluster-ips", "hairpin-connections"})
 """Sets whose elements several Service ports may need; what is elsewhere is one's own."""
+ENTRANCES = {"services": 1, "nodeports": 1}
+"""Chains that lead to others, and behind how many of their rules those of the Service ports stand."""
 
 
 def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
@@ -55,7 +61,7 @@ def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
 
 def table(intents: Iterable[Intent], cluster: Cluster) -> Table:
     """The same, to be changed later."""
-    made = Table("ip", TABLE, _base_chains(cluster), _base_collections(), COUNTED)
+    made = Table("ip", TABLE, _base_chains(cluster), _base_collections(), COUNTED, ENTRANCES)
     pods = pods_set(cluster)
     for one in intents:
         made.add(part(one, pods))
@@ -89,6 +95,7 @@ class _Part:
         self._chains: Chains = {}
         self._elements: dict[str, Elements] = {}
         self._declared: dict[str, Collection] = {}
+        self._entries: dict[str, set[str]] = {}
 
     def of(self, one: Intent) -> Part:
         """Everything for it."""
@@ -108,38 +115,52 @@ class _Part:
                 self._internal(one, str(address))
         for address in one.outside_ips:
             if address.version == 4:
-                key = f"{address} . {one.protocol} . {one.port.port}"
-                self._external(one, "service-ips", key, str(address))
+                self._external(one, str(address))
         if one.node_port:
-            self._external(one, "service-nodeports", f"{one.protocol} . {one.node_port}", "")
-        return Part(self._chains, self._elements, self._declared)
+            self._external(one, "")
+        return Part(self._chains, self._elements, self._declared, self._entries)
 
     def _put(self, collection: str, key: str, value: str) -> None:
         self._elements.setdefault(collection, {})[key] = value
 
     def _internal(self, one: Intent, address: str) -> None:
-        key = f"{address} . {one.protocol} . {one.port.port}"
         if not one.internal:
             return
         if one.affinity:
-            self._put("service-ips", key, f"goto {affinity.entry('cluster', one)}")
+            self._enter_own(one, address, affinity.entry("cluster", one))
             return
         group = self._endpoints("endpoints", f"{address} . {one.port.port}", one.protocol, one.internal)
-        self._put("service-ips", key, f"goto cluster-{group}")
+        self._enter(one, address, f"cluster-{group}")
         outside = f"ip saddr != {self._pods} {SET_MARK}"
         self._chains[f"cluster-{group}"] = ("", outside, _pick("endpoints", group))
 
-    def _external(self, one: Intent, table: str, key: str, address: str) -> None:
+    def _enter(self, one: Intent, address: str, chain: str) -> None:
+        """What goes to an address, or with "" to a node port, goes to a chain that has others, too."""
+        protocol = one.protocol
+        entrance, key, element = "services", f"ip daddr . {protocol} dport", f"{address} . {one.port.port}"
+        if not address:
+            entrance, key, element = "nodeports", f"{protocol} dport", str(one.node_port)
+        self._declared[chain] = Collection("set", f"typeof {key} ;", {})
+        self._put(chain, element, "")
+        self._entries.setdefault(entrance, set()).add(f"{key} @{chain} goto {chain}")
+
+    def _enter_own(self, one: Intent, address: str, chain: str) -> None:
+        """The same for a chain of its own."""
+        if address:
+            self._put("affinity-services", f"{address} . {one.protocol} . {one.port.port}", f"goto {chain}")
+        else:
+            self._put("affinity-nodeports", f"{one.protocol} . {one.node_port}", f"goto {chain}")
+
+    def _external(self, one: Intent, address: str) -> None:
         """An external address, or with address "" a node port."""
         if not one.external and not (one.external_local and one.cluster):
             return
         if one.affinity:
-            chain = affinity.entry("local" if one.external_local else "external", one)
+            self._enter_own(one, address, affinity.entry("local" if one.external_local else "external", one))
         elif one.external_local:
-            chain = self._local(one, address)
+            self._enter(one, address, self._local(one, address))
         else:
-            chain = self._everywhere(one, address)
-        self._put(table, key, f"goto {chain}")
+            self._enter(one, address, self._everywhere(one, address))
 
     def _everywhere(self, one: Intent, address: str) -> str:
         """The chain for external traffic that may go to any endpoint, maybe on another node."""
@@ -198,7 +219,7 @@ def _map(name: str, group: Group) -> Collection:
 def _base_collections() -> dict[str, Collection]:
     """The maps and sets that are there whatever the Services."""
     found = filters.Filters().collections()
-    for name, key in (("service-ips", SERVICE), ("service-nodeports", PORT)):
+    for name, key in (("affinity-services", SERVICE), ("affinity-nodeports", PORT)):
         found[name] = Collection("map", f"typeof {key} : verdict ;", {})
     found["cluster-ips"] = Collection("set", "typeof ip daddr ;", {})
     found["hairpin-connections"] = Collection("set", "typeof ip saddr . ip daddr ;", {})
@@ -237,9 +258,10 @@ def _base_chains(cluster: Cluster) -> Chains:
         ),
         "services": (
             "",
-            f"{SERVICE} vmap @service-ips",
-            f"{LOCAL_DESTINATION} {PORT} vmap @service-nodeports",
+            f"{SERVICE} vmap @affinity-services",
+            f"{LOCAL_DESTINATION} goto nodeports",
         ),
+        "nodeports": ("", f"{PORT} vmap @affinity-nodeports"),
         "nat-prerouting": ("{ type nat hook prerouting priority -100 ; policy accept ; }", "jump services"),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", "jump services"),
         "nat-postrouting": MASQUERADE,

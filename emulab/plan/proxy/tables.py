@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ from emulab.plan.proxy.filters import Chains, Elements, merged
 from emulab.plan.state import Collection, Ruleset
 
 Use = tuple[str, str]
-"""What several parts may need: ("chain", name), ("collection", name), or (name of a counted set, element)."""
+"""What several parts may need: ("chain", name), ("collection", name), (name of a counted set, element), or
+(name of an entrance, rule)."""
 
 
 class Part(NamedTuple):
@@ -21,10 +22,14 @@ class Part(NamedTuple):
     chains: Chains
     elements: Mapping[str, Elements]  # by the name of their collection
     declared: Mapping[str, Collection]  # what isn't there for all, without elements
+    entries: Mapping[str, Set[str]]  # rules by the entrance that has them
 
 
 class Table:
-    """The sum. Elements of the sets named `counted` may be needed by several parts."""
+    """The sum. Elements of the sets named `counted` may be needed by several parts.
+
+    `entrances`: chains that have rules of the parts, and behind how many others; in what order means nothing.
+    """
 
     def __init__(
         self,
@@ -33,13 +38,15 @@ class Table:
         chains: Mapping[str, tuple[str, ...]],
         collections: Mapping[str, Collection],
         counted: frozenset[str],
+        entrances: Mapping[str, int],
     ) -> None:
         self._name = (family, name)
         self._counted = counted
+        self._entrances = {name: (chains[name], at) for name, at in entrances.items()}
         self._chains = dict(chains)
         self._declared = dict(collections)
         self._elements: dict[str, Elements] = {name: {} for name in collections}
-        self._uses = Counter[Use]()
+        self._uses: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._contested: set[tuple[str, str]] = (
             set()
         )  # what two Service ports want otherwise: the last one gets it
@@ -57,7 +64,8 @@ class Table:
             if name not in self._counted and not there.keys().isdisjoint(elements):
                 self._contested |= {(name, key) for key in elements if key in there}
             there.update(elements)
-        self._uses.update(self._needs(part))
+        for kind, need in self._needs(part):
+            self._uses[kind][need] += 1
 
     def ruleset(self) -> Ruleset:
         """The table as it is now."""
@@ -67,7 +75,8 @@ class Table:
                 ranges = "interval" in self._declared[name].declaration
                 filled = merged(elements) if ranges else elements
                 collections[name] = replace(self._declared[name], elements=Persistent(filled))
-            self._made = Ruleset(*self._name, self._chains, collections)
+            chains = self._chains | {name: self._entrance(name) for name in self._entrances}
+            self._made = Ruleset(*self._name, chains, collections)
             self._chains, self._declared, self._elements = (
                 {},
                 {},
@@ -87,24 +96,39 @@ class Table:
             come.add(part, self._needs(part))
         if not self._apart(made, gone, come):
             return None
-        self._uses.update(come.needs)
-        self._uses.subtract(gone.needs)
-        unused = [use for use in gone.needs if self._uses[use] <= 0]
-        for use in unused:
-            del self._uses[use]
-        self._made = replace(
-            made,
-            chains=_chains(made.chains, [name for kind, name in unused if kind == "chain"], come.chains),
-            collections=self._collections(made.collections, gone, come, unused),
-        )
+        fresh, unused = self._count(gone.needs, come.needs)
+        chains = _chains(made.chains, [name for kind, name in unused if kind == "chain"], come.chains)
+        if moved := {kind for kind, _ in (*fresh, *unused)} & self._entrances.keys():
+            chains = {**chains, **{name: self._entrance(name) for name in moved}}
+        collections = self._collections(made.collections, gone, come, unused)
+        self._made = replace(made, chains=chains, collections=collections)
         return self._made
+
+    def _count(self, gone: Counter[Use], come: Counter[Use]) -> tuple[list[Use], list[Use]]:
+        """Notes what parts need from now on: what nobody has needed, and what nobody needs any more."""
+        fresh = [(kind, name) for kind, name in come if not self._uses[kind][name]]
+        for (kind, name), count in come.items():
+            self._uses[kind][name] += count
+        for (kind, name), count in gone.items():
+            self._uses[kind][name] -= count
+        unused = [(kind, name) for kind, name in gone if not self._uses[kind][name]]
+        for kind, name in unused:
+            del self._uses[kind][name]
+        return fresh, unused
 
     def _needs(self, part: Part) -> list[Use]:
         found = [("chain", name) for name in part.chains]
         found += [("collection", name) for name in part.declared]
         for name in self._counted:
             found += [(name, key) for key in part.elements.get(name, ())]
+        found += [(name, rule) for name, rules in part.entries.items() for rule in rules]
         return found
+
+    def _entrance(self, name: str) -> tuple[str, ...]:
+        """An entrance with the rules of the parts, those for few endpoints first: most Services have few."""
+        base, at = self._entrances[name]
+        rules = sorted(self._uses[name], key=lambda r: (len(r), r))
+        return (*base[: at + 1], *rules, *base[at + 1 :])
 
     def _apart(self, made: Ruleset, gone: _Total, come: _Total) -> bool:
         """Whether no other part has to do with what changes."""

@@ -16,6 +16,7 @@ from emulab.model.objects import Object
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
 from emulab.plan.proxy.nftables import MARK
+from emulab.plan.rulesets import stages
 from emulab.plan.state import Ruleset
 
 MARKS = f"meta mark set meta mark or {MARK}"
@@ -36,10 +37,21 @@ def references(table: Ruleset) -> tuple[set[str], set[str]]:
     return chains, {m for t in texts for m in re.findall(r"@([\w-]+)", t)}
 
 
-def resolve(table: Ruleset, key: str, entry: str = "service-ips") -> set[str]:
-    """Every endpoint that a connection to `key` may be translated to, by following chain and map."""
-    chain = table.chains[table.collections[entry].elements[key].removeprefix("goto ")]
-    (dnat,) = [r for r in chain if r.startswith("dnat ")]
+def entered(table: Ruleset, key: str) -> list[str]:
+    """The chains that a connection to `ADDRESS . PROTOCOL . PORT` or `PROTOCOL . PORT` goes to, in the rules' order."""
+    *address, protocol, port = key.split(" . ")
+    rule = re.compile(rf"{'ip daddr . ' if address else ''}{protocol} dport @(\S+) goto (\S+)")
+    found = [m for r in table.chains["services" if address else "nodeports"] if (m := rule.fullmatch(r))]
+    own = " . ".join([*address, port])
+    return [m[2] for m in found if own in table.collections[m[1]].elements]
+
+
+def resolve(table: Ruleset, key: str) -> set[str]:
+    """Every endpoint that a connection to `key` may be translated to, by following sets, chains and maps."""
+    chains = entered(table, key)
+    if not chains:
+        return set()
+    (dnat,) = [r for r in table.chains[chains[0]] if r.startswith("dnat ")]
     found = re.search(r"(?:numgen random mod (\d+) )?map @([\w-]+)$", dnat)
     assert found is not None, dnat
     protocol = key.split(" . ")[-2]
@@ -48,6 +60,12 @@ def resolve(table: Ruleset, key: str, entry: str = "service-ips") -> set[str]:
     own = " . ".join(part for part in key.split(" . ") if part != protocol)  # a map is one protocol's
     keys = [f"{own} . {i}" for i in range(int(found[1]))] if found[1] else [own]
     return {elements[k] for k in keys}
+
+
+def addresses(table: Ruleset) -> set[str]:
+    """What goes anywhere by its address."""
+    names = {r.partition("@")[2].split()[0] for r in table.chains["services"] if " goto " in r and "@" in r}
+    return {key for name in names for key in table.collections[name].elements}
 
 
 COUNTS = st.lists(st.integers(0, 5), max_size=6)
@@ -74,16 +92,15 @@ def test_every_endpoint_is_reached_and_nothing_dangles(counts: list[int], data: 
         spec = dict(objects[2 * i].spec)
         endpoints = {f"10.244.{i}.{e} . 8080" for e in range(n)}
         ips = [spec["clusterIP"], *([f"203.0.113.{i}"] if "type" in spec else [])]
-        entries = [(f"{ip} . tcp . 80", "service-ips", "no-endpoint-services") for ip in ips]
+        entries = [(f"{ip} . tcp . 80", "no-endpoint-services") for ip in ips]
         if "nodePort" in spec["ports"][0]:
-            entries.append((f"tcp . {30000 + i}", "service-nodeports", "no-endpoint-nodeports"))
-        for key, live, dead in entries:
+            entries.append((f"tcp . {30000 + i}", "no-endpoint-nodeports"))
+        for key, dead in entries:
+            assert resolve(table, key) == endpoints and len(entered(table, key)) == bool(n)
             if n:
-                assert resolve(table, key, live) == endpoints
                 assert key not in table.collections[dead].elements
             else:
                 assert table.collections[dead].elements[key] == "goto refuse"
-                assert key not in table.collections[live].elements
         assert spec["clusterIP"] in table.collections["cluster-ips"].elements
         hairpin = {e.split(" . ")[0] for e in endpoints}
         assert {f"{e} . {e}" for e in hairpin} <= table.collections["hairpin-connections"].elements.keys()
@@ -149,8 +166,7 @@ def test_who_is_masqueraded() -> None:
 )
 def test_which_services_are_in_the_maps(spec: dict[str, Any], expected: bool) -> None:
     table = rules(raw_service("a", **spec), raw_slice("a", "10.244.1.2"))
-    assert ("10.96.0.1 . tcp . 80" in table.collections["service-ips"].elements) is expected
-    assert bool(table.collections["service-ips"].elements) is expected
+    assert addresses(table) == ({"10.96.0.1 . 80"} if expected else set())
 
 
 def test_addresses_that_a_balancer_keeps_to_itself_are_not_translated() -> None:
@@ -160,21 +176,21 @@ def test_addresses_that_a_balancer_keeps_to_itself_are_not_translated() -> None:
         raw_service("a", clusterIP="10.96.0.1", type="LoadBalancer", status=status),
         raw_slice("a", "10.244.1.2"),
     )
-    assert list(table.collections["service-ips"].elements) == ["10.96.0.1 . tcp . 80"]
+    assert addresses(table) == {"10.96.0.1 . 80"}
 
 
 def test_a_service_that_is_no_longer_a_load_balancer_has_no_external_address() -> None:
     table = rules(
         raw_service("a", clusterIP="10.96.0.1", type="ClusterIP", status=VIP), raw_slice("a", "10.244.1.2")
     )
-    assert list(table.collections["service-ips"].elements) == ["10.96.0.1 . tcp . 80"]
+    assert addresses(table) == {"10.96.0.1 . 80"}
 
 
 def test_external_ips_are_external() -> None:
     table = rules(
         raw_service("a", clusterIP="10.96.0.1", externalIPs=["192.0.2.7"]), raw_slice("a", "10.244.1.2")
     )
-    assert table.collections["service-ips"].elements["192.0.2.7 . tcp . 80"] == "goto external-tcp-1"
+    assert entered(table, "192.0.2.7 . tcp . 80") == ["external-tcp-1"]
     assert resolve(table, "192.0.2.7 . tcp . 80") == {"10.244.1.2 . 8080"}
 
 
@@ -209,9 +225,7 @@ def test_which_endpoints_count(conditions: tuple[dict[str, bool], ...], expected
     """KEP-1669: those that end are used while nobody else is ready."""
     endpoints = [{"addresses": [f"10.244.1.{i + 2}"], "conditions": c} for i, c in enumerate(conditions)]
     table = rules(raw_service("a", clusterIP="10.96.0.1"), raw_slice("a", endpoints=endpoints))
-    key = "10.96.0.1 . tcp . 80"
-    found = resolve(table, key) if key in table.collections["service-ips"].elements else set()
-    assert found == {f"{a} . 8080" for a in expected}
+    assert resolve(table, "10.96.0.1 . tcp . 80") == {f"{a} . 8080" for a in expected}
 
 
 def test_endpoints_of_several_slices_count_once() -> None:
@@ -243,3 +257,30 @@ def test_the_order_of_objects_means_nothing_for_what_is_reached() -> None:
         *(raw_slice(f"s{i}", "10.244.1.2", "10.244.1.3") for i in range(4)),
     ]
     assert rules(*objects) == rules(*reversed(objects))
+
+
+STEPS = st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=2, max_size=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(1, 9))
+def test_on_the_way_from_a_table_to_the_next_connections_go_as_before_or_as_after(
+    steps: list[list[int]], most: int
+) -> None:
+    """Whatever is done in one transaction."""
+    before, after = (
+        rules(
+            *(raw_service(f"s{i}", clusterIP=f"10.96.0.{i}") for i in range(4)),
+            *(
+                raw_slice(f"s{i}", *(f"10.244.{step}.{i * 10 + e}" for e in range(count)))
+                for i, count in enumerate(counts)
+            ),
+        )
+        for step, counts in enumerate(steps)
+    )
+    keys = [f"10.96.0.{i} . tcp . 80" for i in range(4)]
+    ends = [[resolve(table, key) for key in keys] for table in (before, after)]
+    seen = [[resolve(table, key) for key in keys] for table in stages(before, after, most)]
+    assert all(state in ends for state in seen)
+    assert seen[-1] == ends[-1]
+    assert seen == sorted(seen, key=ends.index), "there is no way back"
