@@ -21,9 +21,9 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import IPNetwork, Service, ServicePort
 from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices
+from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.nodes import Node
-from emulab.plan.proxy.intents import backends, candidates, usable
+from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Route, Server
 from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.plan.topology import plug_balancer
@@ -137,18 +137,22 @@ def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[in
 
 def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
+    balancers = [s for s in servers.values() if s.kind == "l4"]
+    ports = {t["port"] for s in balancers for f in s.config["frontends"] for t in f["targets"]}
+    few = [o for o in objects.kind("Service") if any(p.node_port in ports for p in Service.of(o).ports)]
+    slices = slices_by_service(objects)
     served = {
         c.port.node_port
-        for c in candidates(objects)
-        if c.port.node_port and c.port.protocol == "TCP" and usable(c.backends)
+        for o in few
+        for c in service_candidates(o, slices.get((o.namespace, o.name), ()))
+        if c.port.protocol == "TCP" and usable(c.backends)
     }
     found: dict[str, set[str]] = {}
-    for name, server in servers.items():
-        if server.kind == "l4":
-            frontends = server.config["frontends"]
-            expected = {f["socket"] for f in frontends if any(t["port"] in served for t in f["targets"])}
-            if expected:
-                found[name] = expected
+    for server in balancers:
+        frontends = server.config["frontends"]
+        expected = {f["socket"] for f in frontends if any(t["port"] in served for t in f["targets"])}
+        if expected:
+            found[server.name] = expected
     return found
 
 
