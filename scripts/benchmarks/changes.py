@@ -89,7 +89,7 @@ def apply(labs: Labs, services: Sequence[Many], title: str, samples: defaultdict
 def change(
     labs: Labs, services: Sequence[Many], title: str, count: int, samples: defaultdict[str, list[float]]
 ) -> None:
-    """Gives `count` random Services another endpoint, one after the other; fewer when that takes long."""
+    """Gives `count` random Services another endpoint, and then one fewer; not so many when that takes long."""
     until = time.monotonic() + PATIENCE
     for number in range(count):
         new = str(_NEW_ENDPOINT + number)
@@ -100,6 +100,10 @@ def change(
         samples[f"answered {title}"].append(answered)
         samples[f"told {title}"].append(labs.summary(LAB)["programmed"] * 1e3)
         _put(labs, service)
+        if len(service.endpoints) > 1:  # another number of endpoints: the Service goes to another chain
+            _put(labs, service._replace(endpoints=service.endpoints[1:]))
+            samples[f"fewer {title}"].append(labs.summary(LAB)["programmed"] * 1e3)
+            _put(labs, service)
         if time.monotonic() > until:
             break
 
@@ -140,6 +144,7 @@ def rows(titles: Sequence[str], samples: dict[str, list[float]]) -> list[Row]:
     for title in titles:
         found += [
             Row(f"one endpoint changed, {title}", tuple(samples[f"told {title}"]), "ms", 3),
+            Row("  one endpoint fewer", tuple(samples[f"fewer {title}"]), "ms", 3),
             Row("  the whole request, until heard of", tuple(samples[f"heard {title}"]), "ms"),
             Row("  the whole request, until answered", tuple(samples[f"answered {title}"]), "ms"),
         ]
