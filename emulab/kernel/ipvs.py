@@ -19,14 +19,14 @@ from typing import NamedTuple
 from emulab.errors import KernelError
 from emulab.kernel import netlink, netns
 from emulab.kernel.netlink import Message, attribute, nested, string, u32
-from emulab.kernel.queries import ask, attributes, dump
+from emulab.kernel.queries import ask, attributes, dump, text
 from emulab.plan.state import IPAddress, Ipvs, VirtualServer
 
 NETLINK_GENERIC = 16
 REMEDY = "modprobe ip_vs, or use a kernel with CONFIG_IP_VS (Debian: linux-image-amd64; containers use their host's)"
 
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
-NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = 1, 2, 3, 5, 6, 7, 8
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
 _ATTR_SERVICE, _ATTR_DEST = 1, 2
 _SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_SCHED_NAME = 1, 2, 3, 4, 6
 _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_F_PERSISTENT = 7, 8, 9, 0x1
@@ -212,6 +212,19 @@ def real_server(body: bytes, version: int = 4) -> tuple[Target, RealServer]:
     address = ip_address(found[_DEST_ADDR][: 4 if version == 4 else 16])
     port = int.from_bytes(found[_DEST_PORT], "big")
     return (address, port), RealServer(weight, active + inactive)
+
+
+def describe(sock: socket.socket, protocol: str, address: str, port: int) -> str:
+    """A virtual server of the namespace that `sock` asks about, as ipvsadm writes it; "" where there is none."""
+    server = VirtualServer(protocol, ip_address(address), port)
+    try:
+        payload = _header(GET_SERVICE) + nested(_ATTR_SERVICE, _identity(server))
+        found = attributes(attributes(ask(sock, _family(sock), payload), 4)[_ATTR_SERVICE])
+    except OSError:
+        return ""
+    flags, timeout = (struct.unpack_from("=I", found[kind])[0] for kind in (_SVC_FLAGS, _SVC_TIMEOUT))
+    persistent = f" persistent {timeout}" if flags & _SVC_F_PERSISTENT else ""
+    return f"{protocol.upper()} {address}:{port} {text(found[_SVC_SCHED_NAME])}{persistent}"
 
 
 def _open() -> socket.socket:

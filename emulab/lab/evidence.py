@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from emulab.errors import EmulabError
+from emulab.kernel import ipvs as kernel_ipvs
 from emulab.kernel.conntrack import NETLINK_NETFILTER
 from emulab.lab.client import LabClient
 from emulab.observe import drops, netfilter, rings, routes
@@ -31,6 +32,7 @@ from emulab.observe.events import (
     Sending,
     Tap,
     Translation,
+    VirtualServer,
 )
 from emulab.observe.needs import Needs, needs
 from emulab.observe.sightings import Sightings
@@ -120,6 +122,10 @@ class Windows:
         tap = next(t for t in self._taps if t["place"] == place)
         return {int(index): name for index, name in tap["interfaces"].items()}
 
+    def has_ipvs(self, place: str) -> bool:
+        """Whether the lab gave a place virtual servers. The kernel's answer would be one that loads the module."""
+        return any(t["ipvs"] for t in self._taps if t["place"] == place)
+
     def taps(self) -> list[Tap]:
         losses = [ring.lost() - before for ring, before in zip(self.rings, self._lost, strict=True)]
         return [
@@ -200,11 +206,13 @@ def complete(windows: Windows, sending: Sending) -> tuple[Recording, Sightings]:
 
 def _answered(windows: Windows, recording: Recording, wanted: Needs) -> Recording:
     translations = [t for place, flow in sorted(wanted.translations) if (t := _entry(windows, place, flow))]
+    servers = [s for t in translations if (s := _virtual_server(windows, t))]
     links = [link for place in sorted(wanted.links) for link in _links(windows, place)]
     rules, owners = _explained(windows, recording.rules, wanted)
     return replace(
         recording,
         translations=[*recording.translations, *_fresh(recording.translations, translations)],
+        virtual_servers=[*recording.virtual_servers, *servers],
         routes=[*recording.routes, *_routes(windows, wanted)],
         links=[*recording.links, *links],
         rules=rules,
@@ -219,6 +227,16 @@ def _fresh(known: Iterable[Translation], found: Iterable[Translation]) -> list[T
 
 def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
     return netfilter.conntrack(windows.query(place, NETLINK_NETFILTER), place, flow)
+
+
+def _virtual_server(windows: Windows, translation: Translation) -> VirtualServer | None:
+    """What of IPVS, which tells nobody what it does, turned a destination into another one."""
+    place, flow, to = translation.place, translation.original, translation.translated
+    if not windows.has_ipvs(place) or flow[3:] == to[3:]:
+        return None
+    named = flow.protocol, flow.destination, flow.destination_port
+    text = kernel_ipvs.describe(windows.query(place, kernel_ipvs.NETLINK_GENERIC), *named)
+    return VirtualServer(place, *named, text) if text else None
 
 
 def _links(windows: Windows, place: str) -> list[Link]:

@@ -124,6 +124,7 @@ class Observation:
                         index: name for name, index in self._around.handles[w.namespace].indexes.items()
                     },
                     "ring": w.ring,
+                    "ipvs": (w.namespace, "ipvs") in self._world.network.rulesets,
                 }
                 for w in watched
             ],

@@ -40,6 +40,9 @@ class Evidence:
         self._translations: dict[str, list[Translation]] = defaultdict(list)
         for found in recording.translations:
             self._translations[found.place].append(found)
+        self._virtual_servers = {
+            (s.place, s.protocol, s.address, s.port): f"IPVS {s.text}" for s in recording.virtual_servers
+        }
         self._routes: dict[tuple[str, str], Route] = {(r.place, r.destination): r for r in recording.routes}
 
     def owner(self, protocol: str, address: str, port: int) -> Owner | None:
@@ -93,7 +96,8 @@ class Evidence:
                 f"{self.text(flow.protocol, before.destination, before.destination_port)} → "
                 f"{self.text(flow.protocol, flow.destination, flow.destination_port)}"
             )
-            rule = _rule(steps, "dnat", "redirect")
+            named = (place, before.protocol, before.destination, before.destination_port)
+            rule = _rule(steps, "dnat", "redirect") or self._virtual_servers.get(named, "")
             detail = f"destination {old} → {new}"
             decisions.append(Decision("dnat", place, before, detail, stands_for, rule, conntrack))
         if (before.source, before.source_port) != (flow.source, flow.source_port):

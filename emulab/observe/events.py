@@ -90,6 +90,17 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualServer:
+    """An address and port that IPVS translates at a place, where no rule tells of it. `text` is as ipvsadm has it."""
+
+    place: str
+    protocol: str
+    address: str
+    port: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What the kernel of a place answers when it is asked for the way to `destination` (RTM_GETROUTE).
 
@@ -191,3 +202,4 @@ class Recording:
     owners: Mapping[tuple[str, str, int], Owner] = field(default_factory=dict)
     """By protocol, address and port; with port 0, and protocol "", what an address is at any port."""
     untold: Sequence[str] = ()  # places where nftables told more than there was room for
+    virtual_servers: Sequence[VirtualServer] = ()

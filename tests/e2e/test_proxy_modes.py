@@ -43,7 +43,14 @@ def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
 
 
 async def ask(lab: Lab, source: str, address: str, port: int, path: str = "/") -> dict[str, Any]:
-    """The stand-in's answer over a connection of its own."""
+    """What the stand-in says of itself."""
+    found = await fetch(lab, source, address, port, path)
+    answer: dict[str, Any] = json.loads(found.partition(b"\r\n\r\n")[2])
+    return answer
+
+
+async def fetch(lab: Lab, source: str, address: str, port: int, path: str = "/") -> bytes:
+    """The whole answer over a connection of its own. A library for it takes seconds to load in the VM."""
     loop = asyncio.get_running_loop()
     with await lab.socket(source) as sock:
         async with asyncio.timeout(5):
@@ -53,8 +60,7 @@ async def ask(lab: Lab, source: str, address: str, port: int, path: str = "/") -
             data = b""
             while chunk := await loop.sock_recv(sock, 1 << 16):
                 data += chunk
-    answer: dict[str, Any] = json.loads(data.partition(b"\r\n\r\n")[2])
-    return answer
+    return data
 
 
 async def who(lab: Lab, source: str, address: str, port: int, times: int = 12) -> set[str]:
@@ -248,11 +254,15 @@ async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab) ->
         assert await who(lab, source, NODE3, 30082, 10) == {"east", "west"}
 
 
-async def test_internal_policy_local(lab: Lab) -> None:
+async def test_internal_policy_local(lab: Lab, mode: str) -> None:
     address = await cluster_ip(lab, "inner")
     assert await who(lab, "pod/neighbour", address, 80, 6) == {"east"}
     assert await who(lab, "pod/asker", address, 80, 6) == {"west"}
-    await silence(lab, "pod/far", address, 80)
+    if mode == "ipvs":  # its virtual server is empty there
+        with pytest.raises(ConnectionRefusedError):
+            await ask(lab, "pod/far", address, 80)
+    else:
+        await silence(lab, "pod/far", address, 80)
 
 
 # 7: addresses from outside
@@ -267,7 +277,7 @@ async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab) -> No
 async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab) -> None:
     """The ingress controller's address is handled by public-lb alone: a pod's packet goes all the way there."""
     before = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
-    assert (await lab.request("http://203.0.113.10/", source="pod/asker")).status == 404
+    assert (await fetch(lab, "pod/asker", "203.0.113.10", 80)).startswith(b"HTTP/1.1 404 ")
     after = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
     assert sum(t["total"] for t in after.values()) == sum(t["total"] for t in before.values()) + 1
 

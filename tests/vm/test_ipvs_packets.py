@@ -135,12 +135,16 @@ def test_traffic_policies_local() -> None:
     w = World(intent("pod2", "pod3", internal_local=True))
     assert {w.ask("pod1", CLUSTER_IP) for _ in range(4)} == {"pod2 10.244.1.2"}
     w.put(intent("pod3", internal_local=True))
-    assert w.outcome("pod1", CLUSTER_IP) == "silence"
-    assert w.outcome("node", CLUSTER_IP) == "silence"
+    assert w.outcome("pod1", CLUSTER_IP) == "refused"
+    assert w.outcome("node", CLUSTER_IP) == "refused"
+    w.put(intent("pod3", internal_local=True, **EXPOSED))
+    assert w.ask("pod1", CLUSTER_IP) == "pod3 10.244.1.2"
+    assert w.ask("node", CLUSTER_IP).startswith("pod3 ")
     w.put(intent("pod1", "pod3", external_local=True, **EXPOSED))
     for address, port in EXTERNAL:
         assert {w.ask("outside", address, port) for _ in range(4)} == {f"pod1 {OUT}"}
         assert {w.ask("pod2", address, port) for _ in range(4)} == {"pod1 10.244.1.3"}
+        assert {w.ask("node", address, port) for _ in range(4)} == {f"pod1 {NODE}"}
     w.put(intent("pod3", external_local=True, **EXPOSED))
     for address, port in EXTERNAL:
         assert w.outcome("outside", address, port) == "silence"

@@ -20,10 +20,14 @@ from typing import NamedTuple
 from emulab.observe.target import Target
 
 LATE = 0.9
-"""Seconds: a refusal that takes longer was none of the first SYN, which is sent again after one second."""
+"""Seconds: a datagram's refusal that takes longer is late."""
 
 BELATED = ", late"
-"""Behind the word for such a refusal."""
+"""Behind the word for a late refusal. One of TCP is none of the first SYN, which is sent again after a second.
+
+Whether an ICMP message about a SYN is heard at once is chance: one that comes while connect() still has the socket is
+only noted (tcp_v4_err, sk_err_soft), and so heard with the next one.
+"""
 
 NO_NAME, NO_DNS, SILENCE = "NXDOMAIN", "no DNS answer", "no answer"
 RESET, CLOSED, BROKEN = "TCP reset", "closed after connecting", "reset after connecting"
@@ -35,6 +39,7 @@ _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what b
 _BODY = 1 << 20  # bytes of an answer that are read
 _IP_RECVERR = 11  # linux/in.h
 _FROM_ICMP = 2  # SO_EE_ORIGIN_ICMP, linux/errqueue.h
+_TOTAL_RETRANS = 100  # where struct tcp_info has tcpi_total_retrans, linux/tcp.h
 _UNREACHABLE = {0: "network", 1: "host", 2: "protocol", 3: "port"}  # RFC 792
 _TIME_EXCEEDED, _DESTINATION_UNREACHABLE = 11, 3
 
@@ -47,18 +52,18 @@ class Reply(NamedTuple):
     seconds: float
     body: bytes = b""
     local: str = ""  # the sender's own address
+    late: bool = False  # of a refusal
 
     @property
     def category(self) -> str:
         """The outcome and, of a refusal, whether it came at once."""
-        late = not self.answered and self.outcome not in (SILENCE, STALLED) and self.seconds > LATE
-        return f"{self.outcome}{BELATED}" if late else self.outcome
+        return f"{self.outcome}{BELATED}" if self.late else self.outcome
 
 
 def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -> Reply:
     """Sends the request to `address` and waits for what comes of it. The socket is closed after."""
     begun = time.monotonic()
-    connected = answered = False
+    connected = answered = late = False
     local, body, seconds = "", b"", None
     with sock:
         try:
@@ -77,9 +82,24 @@ def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -
         except OSError as error:
             seconds = time.monotonic() - begun
             outcome = _failure(sock, error, connected)
+            if target.protocol == "udp":
+                late = seconds > LATE
+            elif outcome == RESET:
+                late = _sent_again(sock)
         except http.client.HTTPException as error:
             outcome = CLOSED if isinstance(error, http.client.IncompleteRead) else "no HTTP answer"
-    return Reply(outcome, answered, time.monotonic() - begun if seconds is None else seconds, body, local)
+    if seconds is None:
+        seconds = time.monotonic() - begun
+    return Reply(outcome, answered, seconds, body, local, late)
+
+
+def _sent_again(sock: socket.socket) -> bool:
+    """Whether it took a second SYN to be refused. The clock couldn't say: a busy machine takes its time, too."""
+    size = _TOTAL_RETRANS + 4
+    (again,) = struct.unpack_from(
+        "=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size), _TOTAL_RETRANS
+    )
+    return bool(again)
 
 
 def _failure(sock: socket.socket, error: OSError, connected: bool) -> str:

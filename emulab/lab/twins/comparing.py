@@ -118,6 +118,8 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
 def _spread_differs(situation: Situation, one: str, other: str, a: Observation, b: Observation) -> bool:
     if situation.sticky or a.proxied or b.proxied:
         return False
+    if _differ(ENDPOINTS, situation, {one: a, other: b}, one, other):
+        return False  # who is chosen from says it all
     if spread.same([a.endpoints, b.endpoints]) < spread.CERTAIN:
         return True
     seen = {one: _seen(FAIRNESS, a), other: _seen(FAIRNESS, b)}

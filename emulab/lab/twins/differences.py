@@ -82,7 +82,8 @@ KNOWN = (
         STATUS,
         lambda s: s.reaches == UNUSED_PORT,
         lambda own, _: own <= _REFUSED,
-        "nftables refuses them; in the other modes no rule matches, and the network beyond the node answers or doesn't",
+        "nftables refuses them; in iptables and userspace mode no rule matches, and the network beyond the node"
+        " answers or doesn't",
         "KEP-3866; kubernetes/kubernetes#122692",
     ),
     Known(
@@ -104,6 +105,26 @@ KNOWN = (
         "kubernetes/kubernetes#72236, #108460",
     ),
     Known(
+        "Local is for everybody",
+        frozenset({"ipvs"}),
+        ENDPOINTS,
+        lambda s: s.local,
+        lambda own, other: own < other,
+        "a virtual server asks nobody where he is: with an endpoint on the node, its pods and the node itself stay"
+        " there, too; in the other modes they reach all endpoints",
+        "kubernetes/kubernetes, pkg/proxy/ipvs, syncEndpoint; #97081",
+    ),
+    Known(
+        "nobody is on this node",
+        frozenset({"ipvs"}),
+        STATUS,
+        lambda s: s.inside,
+        lambda own, other: own <= _REFUSED and other == {asking.SILENCE},
+        "the internal policy Local without an endpoint on the node leaves the virtual server empty, and that refuses;"
+        " in the other modes the packet is dropped",
+        "kubernetes/kubernetes, pkg/proxy/ipvs, syncEndpoint; #97081",
+    ),
+    Known(
         "how TCP is refused",
         frozenset({"iptables"}),
         STATUS,
@@ -111,7 +132,7 @@ KNOWN = (
         lambda own, other: own == {PORT_UNREACHABLE} and other == {asking.RESET},
         "iptables' REJECT sends an ICMP message unless told otherwise, emulab's nftables rules reset;"
         " connect() says ECONNREFUSED to both",
-        "iptables-extensions(8), REJECT; kube-proxy's nftables rules send ICMP too",
+        "iptables-extensions(8), REJECT; kube-proxy's nftables and ipvs modes send ICMP, too",
     ),
     Known(
         "another endpoint is tried",

@@ -23,6 +23,8 @@ class Situation(NamedTuple):
 
     reaches: str = ELSEWHERE  # one of the above
     sticky: bool = False  # sessionAffinity: one client gets one endpoint, whichever
+    local: bool = False  # externalTrafficPolicy Local, at an address that it is about
+    inside: bool = False  # internalTrafficPolicy Local, at a cluster IP
 
 
 class Owners:
@@ -58,17 +60,23 @@ class Frontends:
         for o in objects.kind("Service"):
             service = Service.of(o)
             sticky = service.session_affinity == "ClientIP"
+            local = service.external_traffic_policy == "Local"
             outside = [*map(str, service.external_ips), *ingress_ips(o)]
             self._cluster_ips.update(map(str, service.cluster_ips))
             for port in service.ports:
-                self._add(map(str, service.cluster_ips), port.protocol, port.port, CLUSTER_IP, sticky)
-                self._add(outside, port.protocol, port.port, OUTSIDE, sticky)
-                self._add(
-                    self._nodes if port.node_port else (), port.protocol, port.node_port, NODE_PORT, sticky
+                inside = service.internal_traffic_policy == "Local"
+                internal, external = (
+                    Situation(CLUSTER_IP, sticky, inside=inside),
+                    Situation(OUTSIDE, sticky, local),
                 )
+                self._add(map(str, service.cluster_ips), port.protocol, port.port, internal)
+                self._add(outside, port.protocol, port.port, external)
+                if port.node_port:
+                    at_node = Situation(NODE_PORT, sticky, local)
+                    self._add(self._nodes, port.protocol, port.node_port, at_node)
 
-    def _add(self, addresses: Iterable[str], protocol: str, port: int, reaches: str, sticky: bool) -> None:
-        self._known |= {(a, protocol, port): Situation(reaches, sticky) for a in addresses}
+    def _add(self, addresses: Iterable[str], protocol: str, port: int, situation: Situation) -> None:
+        self._known |= {(a, protocol, port): situation for a in addresses}
 
     def situation(self, ask: Ask, address: str) -> Situation:
         """What the request is about whose name resolves to `address` ("" if it doesn't)."""

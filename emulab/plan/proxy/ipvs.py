@@ -12,8 +12,10 @@ Every address of a Service is on the device `kube-ipvs0`, so that packets to it 
     forward (IPVS)          translates the answer back
 
 kube-proxy has iptables and ipsets for these rules; what they do is the same. IPVS knows nothing of who asks, hence this
-mode's peculiarities: with the policy Local and an endpoint on the node, pods are no exception and stay there; without
-one, they and the node itself reach all endpoints (kubernetes/kubernetes#97081), and others' packets are dropped.
+mode's peculiarities (kubernetes/kubernetes#97081, syncEndpoint): with the external policy Local and an endpoint on the
+node, pods are no exception and stay there; without one, they and the node itself reach all endpoints, and others'
+packets are dropped. The internal policy Local without an endpoint on the node means all endpoints, too, where the
+Service is for outsiders as well; else the virtual server is left empty, which refuses.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Frontend(NamedTuple):
 def table(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
     """IPVS of the node with these addresses."""
     servers: dict[VirtualServer, dict[tuple[IPAddress, int], int]] = {}
-    for one in intents:
+    for one in map(_for_everybody, intents):
         for f in _frontends(one, addresses):
             server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
             servers[server] = {b.target: 1 for b in f.backends if b.address.version == 4}
@@ -74,7 +76,7 @@ def rules(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAdd
     """The table `ip kube-proxy` of the node with these addresses."""
     checks = filters.Filters()
     found: dict[str, Elements] = {name: {} for name in _KEYS}
-    for one in intents:
+    for one in map(_for_everybody, intents):
         checks.add(_open_to_node(one, addresses))
         _add(found, one)
     collections = checks.collections()
@@ -134,6 +136,13 @@ def _frontends(one: Intent, addresses: Sequence[IPAddress]) -> Iterator[Frontend
         for address in addresses:
             if address.version == 4:
                 yield Frontend(address, one.node_port, "", outside)
+
+
+def _for_everybody(one: Intent) -> Intent:
+    """The internal policy Local counts for nothing on a node without an endpoint."""
+    if not one.internal_local or one.local:
+        return one
+    return replace(one, internal_local=False, has_any=one.has_any and bool(one.cluster))
 
 
 def _open_to_node(one: Intent, addresses: Sequence[IPAddress]) -> Intent:

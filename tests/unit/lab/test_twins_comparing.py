@@ -96,7 +96,7 @@ def test_a_refusal_that_comes_late_is_another_one() -> None:
 
 
 def test_other_endpoints_and_answers_are_differences() -> None:
-    assert verdicts(nftables=seen(), iptables=seen(pods={"a": 40})) == {"endpoints": False, "fairness": False}
+    assert verdicts(nftables=seen(), iptables=seen(pods={"a": 40})) == {"endpoints": False}
     assert verdicts(nftables=seen(), iptables=seen(answer="default/other /")) == {"answer": False}
 
 
@@ -151,6 +151,16 @@ def test_what_no_service_has_is_refused_by_nftables_alone() -> None:
     assert verdicts(SERVED, nftables=refused, iptables=beyond) == {"status": False}
     assert verdicts(Situation(UNUSED_ADDRESS), nftables=lost, iptables=beyond) == {"status": True}
     assert verdicts(Situation(UNUSED_ADDRESS), nftables=beyond, iptables=lost) == {"status": False}
+
+
+def test_local_is_for_everybody_in_ipvs_mode() -> None:
+    near, all_ = seen(pods={"a": 20}), seen(pods={"a": 11, "b": 9})
+    local = Situation(NODE_PORT, local=True)
+    assert verdicts(local, nftables=all_, iptables=all_, ipvs=near) == {"endpoints": True}
+    assert verdicts(local, nftables=near, ipvs=all_) == {"endpoints": False}
+    assert verdicts(local, nftables=all_, userspace=near) == {"endpoints": False}
+    assert verdicts(local, nftables=seen(pods={"b": 20}), ipvs=near) == {"endpoints": False}
+    assert verdicts(SERVED, nftables=all_, ipvs=near) == {"endpoints": False}
 
 
 def test_ways_to_refuse_are_known() -> None:
@@ -218,6 +228,10 @@ def test_what_an_address_and_a_port_stand_for() -> None:
     assert situation("10.96.0.2:80").reaches == UNUSED_ADDRESS
     assert situation("10.0.0.11:30080").reaches == NODE_PORT
     assert situation("192.0.2.1:80").reaches == OUTSIDE
+    spec["externalTrafficPolicy"] = "Local"
+    frontends = Frontends(Objects([o("Service", "web", namespace="d", spec=spec), node]), Cluster())
+    assert situation("192.0.2.1:80").local and situation("10.0.0.11:30080").local
+    assert not situation("10.96.0.1:80").local, "a policy for what comes from outside"
     assert situation("10.0.0.11:80").reaches == situation("192.0.2.9:80").reaches == ""
     assert frontends.situation(ask("nowhere:80"), "") == Situation()
 

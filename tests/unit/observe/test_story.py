@@ -8,7 +8,17 @@ import pytest
 from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, recording, tcp, vxlan
 
 from emulab.observe.decisions import Evidence
-from emulab.observe.events import Flow, Owner, Record, Recording, Route, RuleTrace, Tap, Translation
+from emulab.observe.events import (
+    Flow,
+    Owner,
+    Record,
+    Recording,
+    Route,
+    RuleTrace,
+    Tap,
+    Translation,
+    VirtualServer,
+)
 from emulab.observe.path import Hop, Path
 from emulab.observe.story import tell
 
@@ -306,6 +316,20 @@ def test_rules_of_another_packet_decided_nothing_here() -> None:
     strange = steps(ASKED._replace(source_port=40001), ("one", "accept", "dnat ip to 10.9.9.9"))
     dnat, _ = decided(*other, *strange)
     assert dnat.rule == ""
+
+
+def test_where_no_rule_translated_the_virtual_server_is_named() -> None:
+    asked = VirtualServer("node1", "tcp", NODE, 80, f"TCP {NODE}:80 rr")
+    others = [
+        VirtualServer("node2", "tcp", NODE, 80, "another node's"),
+        VirtualServer("node1", "udp", NODE, 80, "another protocol's"),
+    ]
+    dnat, snat = decided(virtual_servers=[*others, asked])
+    assert dnat.rule == f"IPVS TCP {NODE}:80 rr" and snat.rule == ""
+    assert dnat.detail == f"destination {NODE}:80 → {POD}:8080"
+    assert decided(virtual_servers=others)[0].rule == ""
+    rules = steps(ASKED, ("one", "accept", "dnat ip to 10.244.1.2:8080"))
+    assert decided(*rules, virtual_servers=[asked])[0].rule.startswith("ip kube-proxy one: dnat")
 
 
 def test_refusals() -> None:

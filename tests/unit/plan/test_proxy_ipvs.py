@@ -92,7 +92,8 @@ def test_every_address_has_a_virtual_server_and_node_ports_those_of_the_node() -
         ({"externalTrafficPolicy": "Local"}, (HERE, THERE), (HERE, THERE), (HERE,)),
         # Without an endpoint here, IPVS has all of them for pods and the node; rules drop what others send.
         ({"externalTrafficPolicy": "Local"}, (THERE,), (THERE,), (THERE,)),
-        ({"internalTrafficPolicy": "Local"}, (THERE,), (), (THERE,)),
+        # The same with the internal policy, of a Service that outsiders reach as well.
+        ({"internalTrafficPolicy": "Local"}, (THERE,), (THERE,), (THERE,)),
     ],
 )
 def test_policies_say_which_servers(
@@ -105,6 +106,13 @@ def test_policies_say_which_servers(
     for server, members in found.servers.items():
         wanted = internal if str(server.address) == "10.96.1.7" else external
         assert [str(a) for a, _ in members] == [a for a, _ in wanted], server
+
+
+def test_a_service_for_pods_alone_is_refused_where_local_has_no_endpoint() -> None:
+    web = raw_service("web", clusterIP="10.96.1.7", internalTrafficPolicy="Local")
+    assert table(web, endpoints(THERE)) == ["TCP 10.96.1.7:80 rr"]
+    found = rules(web, endpoints(THERE))
+    assert elements(found, "no-endpoint-services") == {"10.96.1.7 . tcp . 80": "goto refuse"}
 
 
 def test_only_the_own_short_cut_lets_pods_through_where_local_has_no_endpoint() -> None:

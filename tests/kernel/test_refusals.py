@@ -1,0 +1,35 @@
+"""How compared requests tell a refusal of the first SYN from one of the second, with a firewall in between."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+
+from namespaces import isolated
+
+from emulab.lab.twins.asking import attempt
+from emulab.observe.target import parse
+
+TABLE = "add table ip t; add chain ip t input { type filter hook input priority 0; }; "
+RULE = "add rule ip t input tcp dport 9"
+REJECT = f"{RULE} reject"
+
+
+def nft(script: str) -> None:
+    subprocess.run(("nft", script), check=True)
+
+
+@isolated
+def test_only_a_syn_that_was_sent_again_is_refused_late() -> None:
+    subprocess.run(("ip", "link", "set", "lo", "up"), check=True)
+    target = parse("127.0.0.1:9")
+
+    def category() -> str:
+        return attempt(socket.socket(), "127.0.0.1", target, 5).category
+
+    for then, word, late in (("", "TCP reset", ", late"), (REJECT, "ICMP port unreachable", "")):
+        nft(f"{TABLE}flush chain ip t input; {RULE} drop")
+        threading.Timer(0.2, nft, (f"flush chain ip t input; {then}",)).start()
+        assert category() == word + late
+        assert category() == word
