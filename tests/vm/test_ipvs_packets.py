@@ -134,7 +134,7 @@ def test_a_port_of_a_service_address_that_no_service_has_is_refused() -> None:
 def test_traffic_policies_local() -> None:
     w = World(intent("pod2", "pod3", internal_local=True))
     assert {w.ask("pod1", CLUSTER_IP) for _ in range(4)} == {"pod2 10.244.1.2"}
-    w.put(intent("pod3", internal_local=True))
+    w.put(intent("pod3", internal_local=True, cluster=()))  # as of a Service that nobody reaches from outside
     assert w.outcome("pod1", CLUSTER_IP) == "refused"
     assert w.outcome("node", CLUSTER_IP) == "refused"
     w.put(intent("pod3", internal_local=True, **EXPOSED))
