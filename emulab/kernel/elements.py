@@ -26,7 +26,8 @@ _DATA_VALUE, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 1, 2, 1, 2
 _FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 _VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
-_MOST = 400  # elements of a message: an attribute's length has 16 bits
+_MOST = 400  # elements of a message
+_ROOM = 60_000  # bytes of them: an attribute's length has 16 bits, and verdicts name chains of any length
 
 Encode = Callable[[str], bytes]
 
@@ -79,16 +80,16 @@ def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, 
     found: list[tuple[int, int, bytes]] = []
     for change in todo:
         key, _ = _fields(change.collection) or ([], None)
-        for part in _parts(list(change.removed)):
-            elements = [nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k))) for k in part]
+        gone = (nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k))) for k in change.removed)
+        for elements in _messages(gone):
             found.append((_DELSETELEM, 0, _list(table, change.name, elements)))
     for change in todo:
         key, value = _fields(change.collection) or ([], None)
-        for keys in _parts(list(change.added)):
-            elements = []
-            for k in keys:
-                data = _data(value, change.added[k])
-                elements.append(nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k)), data))
+        come = (
+            nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k)), _data(value, v))
+            for k, v in change.added.items()
+        )
+        for elements in _messages(come):
             found.append((_NEWSETELEM, NLM_F_CREATE, _list(table, change.name, elements)))
     return found
 
@@ -109,6 +110,20 @@ def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
     for change in (*sets, *maps):
         for keys in _parts([k for k in change.removed if k not in change.added]):
             yield [change._replace(removed=keys, added={})]
+
+
+def _messages(elements: Iterable[bytes]) -> Iterable[list[bytes]]:
+    """As many of them together as a message holds."""
+    part: list[bytes] = []
+    size = 0
+    for element in elements:
+        if len(part) == _MOST or (part and size + len(element) > _ROOM):
+            yield part
+            part, size = [], 0
+        part.append(element)
+        size += len(element)
+    if part:
+        yield part
 
 
 def _parts(keys: list[str]) -> Iterable[list[str]]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import environ, pathsep
 from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.plan.iptables_script import Chains, stages, table_script
+from emulab.plan.iptables_script import BUILT_IN, Chains, stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
 _RESTORE, _LIST = "iptables-nft-restore", "iptables-nft"
@@ -96,9 +97,41 @@ def program(name: str = _RESTORE) -> str:
 def write(namespace: str, fd: int, before: Iptables | None, after: Iptables | None) -> None:
     """Turns chains into others in the namespace of `fd`: all of them or none. None: nothing is or shall be there.
 
-    Blocks. Raises KernelError, having changed nothing.
+    What is refused may follow from what somebody else did to the chains. So they are all written anew then, as
+    kube-proxy does; what is wrong by itself is refused again. Blocks. Raises KernelError, having changed nothing.
     """
     old, new = (value.tables if value is not None else {} for value in (before, after))
+    try:
+        _write(namespace, fd, old, new)
+    except KernelError as error:
+        for table in {**new, **old}:
+            there = _left(fd, table, old.get(table, {}), new.get(table, {}))
+            _change(namespace, fd, table, there, {})
+        try:
+            _write(namespace, fd, {}, new)
+        except KernelError:
+            _write(namespace, fd, {}, old)
+            raise error from None
+
+
+def _left(fd: int, table: str, *planned: Chains) -> Chains:
+    """What is there of these chains, whatever is in those that aren't built in."""
+    listed = _run(fd, program(_LIST), "-t", table, "-S").stdout.splitlines()
+    names = {line.removeprefix("-N ") for line in listed if line.startswith("-N ")}
+    found: dict[str, tuple[str, ...]] = {name: () for chains in planned for name in chains if name in names}
+    for hook in BUILT_IN:
+        rules = dict.fromkeys(rule for chains in planned for rule in chains.get(hook, ()))
+        found[hook] = tuple(rule for rule in rules if _has(fd, table, hook, rule))
+    return found
+
+
+def _has(fd: int, table: str, chain: str, rule: str) -> bool:
+    done = _run(fd, program(_LIST), "-t", table, "-C", chain, *shlex.split(rule))
+    return done.stdout.endswith("status 0\n")
+
+
+def _write(namespace: str, fd: int, old: Mapping[str, Chains], new: Mapping[str, Chains]) -> None:
+    """The same for chains that are there as it is known."""
     done: list[str] = []
     try:
         for table in {**new, **old}:

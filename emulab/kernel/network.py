@@ -202,10 +202,7 @@ class KernelNetwork:
             self._syncs.append(sync)
             match after or before:
                 case Ruleset():
-                    for stage, step in steps.between(_ruleset(before), _ruleset(after)):
-                        self._tables.write(self.handles[key[0]], stage, step)
-                        if stage is not None:
-                            self._rulesets[key] = stage  # what is there if the next one fails
+                    self._write_table(sync, steps)
                 case Iptables():
                     fd = self.handles[key[0]].fd
                     iptables.write(key[0], fd, _iptables(before), _iptables(after))
@@ -221,6 +218,30 @@ class KernelNetwork:
                 del self._rulesets[key]
             else:
                 self._rulesets[key] = after
+
+    def _write_table(self, sync: Sync, steps: tables.Steps) -> None:
+        """Turns a table of nftables into another.
+
+        What the kernel refuses may follow from what somebody else did to the table. So it is written anew then,
+        as kube-proxy does after a failure; what is wrong by itself is refused again.
+        """
+        key, after = (sync.namespace, sync.kind), _ruleset(sync.after)
+        try:
+            self._go(key, steps.between(_ruleset(sync.before), after))
+        except KernelError as error:
+            if after is None:
+                raise
+            sync.before = None
+            try:
+                self._go(key, steps.anew(after))
+            except KernelError:
+                raise error from None
+
+    def _go(self, key: tuple[str, str], steps: Iterable[tuple[Ruleset | None, tables.Step]]) -> None:
+        for stage, step in steps:
+            self._tables.write(self.handles[key[0]], stage, step)
+            if stage is not None:
+                self._rulesets[key] = stage  # what is there if the next one fails
 
     def ipvs(self, namespace: str) -> IpvsTable:
         """IPVS of a namespace of this network."""

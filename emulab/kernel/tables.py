@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from emulab.errors import KernelError
 from emulab.kernel import elements, netns
 from emulab.kernel.elements import ElementChange
-from emulab.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR
+from emulab.kernel.netlink import NETLINK_CAP_ACK, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, SOL_NETLINK
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
 from emulab.kernel.queries import messages
@@ -50,11 +50,23 @@ class Steps:
             self._known[pair] = _steps(before, after, self._most)
         return self._known[pair]
 
+    def anew(self, after: Ruleset) -> list[tuple[Ruleset | None, Step]]:
+        """The same whatever is there."""
+        (table, step), *others = self.between(None, after)
+        assert isinstance(step, str)  # there are no elements before there is a table
+        return [(table, _removal(after) + step), *others]
+
+
+def _removal(table: Ruleset) -> str:
+    """Removes a table, whether it is there or not."""
+    name = f"{table.family} {table.table}"
+    return f"add table {name}\ndelete table {name}\n"
+
 
 def _steps(before: Ruleset | None, after: Ruleset | None, most: int) -> list[tuple[Ruleset | None, Step]]:
     if after is None:
         assert before is not None
-        return [(None, f"delete table {before.family} {before.table}\n")]
+        return [(None, _removal(before))]
     if before is not None and (changes := elements.element_changes(before, after)) is not None:
         return [(after, changes)]
     found: list[tuple[Ruleset | None, Step]] = []
@@ -80,7 +92,9 @@ class Tables:
         return context
 
     def write(self, handle: Handle, table: Ruleset | None, step: Step) -> None:
-        """Does one step, after which `table` is there. Raises KernelError, having changed nothing."""
+        """Does one step, after which `table` is there. Raises KernelError: then the old one is there,
+        but for elements that were too many for one transaction.
+        """
         if isinstance(step, str):
             self.nft(handle).run(step)
             return
@@ -117,7 +131,7 @@ class ElementSocket:
         """Makes the changes in one transaction. Raises KernelError, having changed nothing.
 
         What is larger than an ordinary user's socket takes (net.core.wmem_max) goes in several, each key's change
-        in one.
+        in one; those before the one that is refused are made then.
         """
         todo = list(changes)
         try:
@@ -153,9 +167,18 @@ class ElementSocket:
 
     def _answer(self, first: int, last: int) -> int:
         """The first error of the messages with these numbers, once the last one has been answered."""
-        found = 0
+        found = flags = 0
         while True:
-            for kind, _, body, number in messages(self._socket.recv(1 << 16)):
+            try:
+                data = self._socket.recv(1 << 16, flags)
+            except BlockingIOError:
+                return found
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                flags = socket.MSG_DONTWAIT  # more refusals than the socket holds: no others will come
+                continue
+            for kind, _, body, number in messages(data):
                 if kind != NLMSG_ERROR or not first <= number <= last:
                     continue
                 (code,) = struct.unpack_from("=i", body)
@@ -165,7 +188,9 @@ class ElementSocket:
 
 
 def _open() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error doesn't repeat the message that it is about
+    return sock
 
 
 def _make_room(sock: socket.socket, size: int) -> None:

@@ -52,11 +52,19 @@ class Operations:
         self._stop = stop
         self._release = release
         self._furnished = False
+        self._applying = asyncio.Lock()
         self._newcomers = Newcomers()
         self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
 
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
-        """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`."""
+        """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
+
+        One at a time: what is checked against the lab's objects must not meet others than those.
+        """
+        async with self._applying:
+            return await self._apply(arguments, progress)
+
+    async def _apply(self, arguments: Arguments, progress: Progress) -> Any:
         progress("reading manifests")
         store = self._around.store
         cluster = cluster_of(store.objects()) if self._furnished else None

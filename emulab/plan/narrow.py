@@ -8,7 +8,8 @@ ways end in equal worlds. As it stands that holds for nftables mode, and Endpoin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from emulab.model.clusters import Cluster
@@ -23,6 +24,7 @@ from emulab.plan.proxy.intents import (
     intents,
     service_candidates,
     udp_backends,
+    udp_frontends,
     uses_local,
     viewer,
 )
@@ -33,20 +35,28 @@ from emulab.plan.state import Rules, Ruleset, UdpBackends, World
 KUBE_PROXY = f"ip {TABLE}"
 Name = tuple[str, str]
 """Namespace and name of a Service."""
-Flows = Mapping[tuple[str, int], frozenset[str]]
+Frontend = tuple[str, int]
 
 
 class Narrow:
     """A planned world, and what is needed to change it."""
 
     def __init__(
-        self, world: World, objects: Objects, cluster: Cluster, proxies: Proxies, asked: set[Name]
+        self,
+        world: World,
+        objects: Objects,
+        cluster: Cluster,
+        services: Iterable[Candidates],
+        proxies: Proxies,
+        asked: set[Name],
     ) -> None:
         """`asked`: the Services whose endpoints others than proxies have looked at."""
         self._world = world
         self._tables = proxies.tables
         self._pods = pods_set(cluster)
         self._asked = asked
+        frontends = Counter(f for c in services for f in udp_frontends(c))
+        self._contested = {f for f, count in frontends.items() if count > 1}  # several Services have it
         self._viewers = [viewer(o) for o in objects.kind("Node")]
         self._slices: dict[Name, dict[Key, Object]] = {}
         for o in objects.kind("EndpointSlice"):
@@ -94,8 +104,11 @@ class Narrow:
             elif (was[node], will[node]) != (was[first], will[first]):
                 return False  # these nodes have had the same table up to now
             rulesets[node, KUBE_PROXY] = ruleset
-        if not _exchange_flows(rulesets, udp_backends(old).frontends, udp_backends(new).frontends):
-            return False
+        was_flows, flows = udp_backends(old).frontends, udp_backends(new).frontends
+        if was_flows != flows:
+            if not self._contested.isdisjoint(flows):
+                return False
+            _exchange_flows(rulesets, flows)
         self._world = replace(self._world, network=replace(self._world.network, rulesets=rulesets))
         return True
 
@@ -114,20 +127,14 @@ def _candidates(o: Object, slices: Mapping[Key, Object]) -> Sequence[Candidates]
     return service_candidates(o, [EndpointSlice.of(s) for s in slices.values()])
 
 
-def _exchange_flows(rulesets: dict[tuple[str, str], Rules], old: Flows, new: Flows) -> bool:
-    """The same for those who may have UDP flows; False where another Service has a say in one of them."""
-    if old == new:
-        return True
+def _exchange_flows(rulesets: dict[tuple[str, str], Rules], new: Mapping[Frontend, frozenset[str]]) -> None:
+    """The same for those who may have UDP flows."""
     done: dict[int, UdpBackends] = {}
     for key, rules in rulesets.items():
         if not isinstance(rules, UdpBackends):
             continue
-        if any(rules.frontends.get(frontend) != backends for frontend, backends in old.items()):
-            return False
         if id(rules) not in done:
-            flows = (
-                rules.frontends if isinstance(rules.frontends, Persistent) else Persistent(rules.frontends)
-            )
+            known = rules.frontends
+            flows = known if isinstance(known, Persistent) else Persistent(known)
             done[id(rules)] = UdpBackends(flows.changed((), new))
         rulesets[key] = done[id(rules)]
-    return True

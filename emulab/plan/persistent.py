@@ -74,15 +74,26 @@ class Persistent(Mapping[K, V]):
     def _whole(self) -> dict[K, V]:
         """All of it; an older version takes a copy for itself."""
         if self._dict is None:
-            assert self._newer is not None
-            whole = dict(self._newer._whole())
-            for key, old in self._before.items():
-                if old is None:
-                    del whole[key]
-                else:
+            before, newest = self._since()
+            whole = dict(newest)
+            for key, old in before.items():
+                if old is not None:
                     whole[key] = old[0]
+                elif key in whole:
+                    del whole[key]
             self._dict, self._newer, self._before = whole, None, {}
         return self._dict
+
+    def _since(self) -> tuple[dict[K, tuple[V] | None], dict[K, V]]:
+        """What may differ from the newest version (as in `_before`), and what that one has."""
+        before: dict[K, tuple[V] | None] = {}
+        version: Persistent[K, V] = self
+        while version._dict is None:
+            for key, old in version._before.items():
+                before.setdefault(key, old)
+            assert version._newer is not None
+            version = version._newer
+        return before, version._dict
 
     def __getitem__(self, key: K) -> V:
         version: Persistent[K, V] = self
@@ -102,10 +113,8 @@ class Persistent(Mapping[K, V]):
     def __len__(self) -> int:
         if self._dict is not None:
             return len(self._dict)
-        assert self._newer is not None
-        newer = self._newer
-        here = sum(old is not None for old in self._before.values())
-        return len(newer) + here - sum(key in newer for key in self._before)
+        before, newest = self._since()
+        return len(newest) + sum((old is not None) - (key in newest) for key, old in before.items())
 
     def __eq__(self, other: Any) -> bool:
         if self is other:

@@ -48,7 +48,7 @@ class Planner:
         plan_public_dns(draft, objects)
         _plan_server_pods(draft, objects, slices, cluster)
         world = draft.world()
-        self._narrow = Narrow(world, objects, cluster, proxies, slices.asked)
+        self._narrow = Narrow(world, objects, cluster, services, proxies, slices.asked)
         return world
 
     def follow(

@@ -102,6 +102,45 @@ def test_thousands_of_elements_go_in_one_transaction() -> None:
 
 
 @isolated
+def test_many_elements_with_long_verdicts_are_sent() -> None:
+    """Chains of Services with affinity have as long names as their Services, namespaces and ports together."""
+    changed, fresh, fd = namespaces()
+    chain = f"cluster/tcp-{'n' * 63}/{'s' * 63}/{'p' * 15}"
+    keys = {f"10.96.{i // 250}.{i % 250}": f"goto {chain}" for i in range(1000)}
+    steps = [
+        Ruleset("ip", "t", {chain: ("",)}, {"m": Collection("map", "typeof ip daddr : verdict ;", elements_)})
+        for elements_ in ({}, keys)
+    ]
+    changed.run(ruleset_script(None, steps[0]))
+    found = elements.element_changes(*steps)
+    assert found
+    ElementSocket("changed", fd).write(steps[1], found)
+    fresh.run(ruleset_script(None, steps[1]))
+    assert listing(changed) == listing(fresh)
+
+
+@pytest.mark.parametrize("most", [1, 400])
+@isolated
+def test_refusals_of_many_messages_are_told_as_what_they_are(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """More than the socket holds. Not as ENOBUFS, upon which a change would be made in parts."""
+    monkeypatch.setattr(elements, "_MOST", most)
+    changed, _, fd = namespaces()
+    before, after = (
+        Ruleset("ip", "t", {}, {"s": Collection("set", "typeof ip daddr ;", members)})
+        for members in ({f"10.{i >> 8}.{i & 255}.1": "" for i in range(20_000)}, {"10.0.0.2": ""})
+    )
+    changed.run(ruleset_script(None, after))
+    changed.run("flush set ip t s")
+    found = elements.element_changes(before, after)
+    assert found
+    with pytest.raises(KernelError, match="ENOENT"):
+        ElementSocket("changed", fd).write(after, found)
+    assert "10.0.0.2" not in changed.run("list ruleset")
+
+
+@isolated
 def test_a_change_of_very_many_messages_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elements, "_MOST", 1)
     changed, fresh, fd = namespaces()

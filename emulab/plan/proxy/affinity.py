@@ -37,8 +37,6 @@ def chains(one: Intent, pods: str) -> tuple[dict[str, tuple[str, ...]], dict[str
         found[entry("local", one)] = ("", *_local(one, pods))
     sets = {}
     for backend in one.reachable:
-        if backend.address.version != 4:
-            continue
         clients = f"clients/{title}/{_where(backend)}"
         timeout = f"type ipv4_addr ; flags dynamic,timeout ; timeout {one.affinity}s ;"
         sets[clients] = Collection("set", timeout, {})
@@ -63,7 +61,7 @@ def _local(one: Intent, pods: str) -> list[str]:
 
 
 def _balance(title: str, backends: Sequence[Backend]) -> list[str]:
-    targets = [_where(b) for b in backends if b.address.version == 4]
+    targets = [_where(b) for b in backends]
     lines = [f"ip saddr @clients/{title}/{t} goto endpoint/{title}/{t}" for t in targets]
     if len(targets) == 1:
         return [*lines, f"goto endpoint/{title}/{targets[0]}"]

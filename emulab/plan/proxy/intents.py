@@ -146,13 +146,15 @@ def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candi
 
 
 def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candidates]:
-    """The ports of one Service with their endpoints."""
+    """The ports of one Service with their endpoints: those of IPv4, as labs' proxies are, and kube-proxy has one for
+    each family."""
     service = Service.of(o)
     if service.type == "ExternalName" or service.headless or not service.cluster_ips:
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
     balancer_ips = tuple(map(parse_address, balanced))
-    return [Candidates(service, port, balancer_ips, backends(slices, port)) for port in service.ports]
+    own = [view for view in slices if view.address_type == "IPv4"]
+    return [Candidates(service, port, balancer_ips, backends(own, port)) for port in service.ports]
 
 
 def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
@@ -272,6 +274,15 @@ def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
     return tuple(ready)
 
 
+def udp_frontends(c: Candidates) -> list[tuple[str, int]]:
+    """Where a Service port is reached if it is one of UDP: address and port, with address "" for a node port."""
+    if c.port.protocol != "UDP":
+        return []
+    addresses = (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips)
+    node_ports = [("", c.port.node_port)] if c.port.node_port else []
+    return [*((str(address), c.port.port) for address in addresses), *node_ports]
+
+
 def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
     """Who may go on to have UDP flows, behind each address and port: whoever serves, whatever policies say.
 
@@ -279,13 +290,8 @@ def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
     """
     frontends: dict[tuple[str, int], frozenset[str]] = {}
     for c in all_candidates:
-        if c.port.protocol != "UDP":
-            continue
-        serving = frozenset(str(b.address) for b in c.backends if b.serving)
-        for address in (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips):
-            frontends[str(address), c.port.port] = serving
-        if c.port.node_port:
-            frontends["", c.port.node_port] = serving
+        if reached := udp_frontends(c):
+            frontends |= dict.fromkeys(reached, frozenset(str(b.address) for b in c.backends if b.serving))
     return UdpBackends(Persistent(frontends))
 
 

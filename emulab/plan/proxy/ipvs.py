@@ -61,7 +61,7 @@ def table(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAdd
     for one in map(_for_everybody, intents):
         for f in _frontends(one, addresses):
             server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
-            servers[server] = {b.target: 1 for b in f.backends if b.address.version == 4}
+            servers[server] = {b.target: 1 for b in f.backends}
     return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp else ()))
 
 

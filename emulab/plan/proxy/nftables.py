@@ -196,15 +196,14 @@ class _Part:
 
     def _endpoints(self, kind: str, key: str, protocol: str, backends: Sequence[Backend]) -> Group:
         """Puts endpoints into the map for as many; the choice among several is the last part of their keys."""
-        targets = [b for b in backends if b.address.version == 4]
-        group = Group(protocol, len(targets))
-        if not targets:
+        group = Group(protocol, len(backends))
+        if not backends:
             return group
         name = f"{kind}-{group}"
         self._declared[name] = _map(name, group)
-        if len(targets) == 1:
-            self._put(name, key, f"{targets[0].address} . {targets[0].port}")
-        for i, b in enumerate(targets if len(targets) > 1 else ()):
+        if len(backends) == 1:
+            self._put(name, key, f"{backends[0].address} . {backends[0].port}")
+        for i, b in enumerate(backends if len(backends) > 1 else ()):
             self._put(name, f"{key} . {i}", f"{b.address} . {b.port}")
         return group
 

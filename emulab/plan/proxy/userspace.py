@@ -152,11 +152,7 @@ def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Eleme
 
 def _frontend(socket: str, one: Intent, use: str) -> dict[str, Any]:
     backends: Sequence[Backend] = one.cluster if use == "cluster" else one.local
-    targets = [
-        {"name": f"{b.address}:{b.port}", "address": str(b.address), "port": b.port}
-        for b in backends
-        if b.address.version == 4
-    ]
+    targets = [{"name": f"{b.address}:{b.port}", "address": str(b.address), "port": b.port} for b in backends]
     found: dict[str, Any] = {"socket": socket, "balance": "roundrobin", "targets": targets}
     return {**found, "affinity": one.affinity} if one.affinity else found
 

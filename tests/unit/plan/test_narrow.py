@@ -161,6 +161,21 @@ def test_what_only_proxies_know_is_followed(name: str) -> None:
     assert (followed(store, planner) is not None) == expected
 
 
+def test_udp_flows_that_two_services_have_are_planned_anew() -> None:
+    """Their endpoints are told apart nowhere else: the tables have them in maps for other numbers of endpoints."""
+    ports = [{"port": 53, "protocol": "UDP"}]
+    both = [service(n, ports=ports, externalIPs=["192.0.2.11"]) for n in ("first", "last")]
+    leaving = endpoint(2, conditions={"ready": False, "serving": True})
+    slices = [
+        slice_of("first", [endpoint(1), leaving], protocol="UDP"),
+        slice_of("last", [endpoint(1), endpoint(2)], protocol="UDP"),
+    ]
+    store, planner = store_of(*both, *slices), Planner()
+    planned(store, planner)
+    store.put(slice_of("first", [endpoint(3)], protocol="UDP"))
+    assert followed(store, planner) is None
+
+
 def test_endpoints_that_come_and_go_again() -> None:
     store, planner = store_of(), Planner()
     first = planned(store, planner)

@@ -52,6 +52,14 @@ def test_another_branch_is_no_newer_version() -> None:
     assert first == Persistent({"a": 1}) and first != second and first != 1
 
 
+def test_a_version_that_thousands_followed() -> None:
+    versions = [Persistent({"a": 0})]
+    for number in range(3000):
+        versions.append(versions[-1].changed(["a"], {"a": number, "b": number}))
+    assert len(versions[0]) == 1 and dict(versions[0]) == {"a": 0}
+    assert versions[1000] == {"a": 999, "b": 999} and versions[-1]["a"] == 2999
+
+
 def test_what_is_not_there_cannot_be_removed() -> None:
     version = Persistent({"a": 1, "b": 2})
     with pytest.raises(KeyError):

@@ -239,6 +239,15 @@ def test_endpoints_of_several_slices_count_once() -> None:
     assert resolve(table, "10.96.0.1 . tcp . 80") == {f"10.244.1.{i} . 8080" for i in range(2, 6)}
 
 
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+def test_a_service_with_endpoints_of_ipv6_alone_has_none(affinity: str) -> None:
+    """Its IPv4 addresses are those of kube-proxy's proxier for IPv4, which has an eye for slices of IPv4 only."""
+    service = raw_service("a", clusterIP="10.96.0.1", sessionAffinity=affinity, externalIPs=["192.0.2.7"])
+    table = rules(service, raw_slice("a", "fd00::1", "fd00::2", addressType="IPv6"))
+    assert table == rules(service)
+    assert table.collections["no-endpoint-services"].elements["10.96.0.1 . tcp . 80"] == "goto refuse"
+
+
 def test_the_pod_network_is_the_clusters() -> None:
     from ipaddress import ip_network
 

@@ -1,0 +1,56 @@
+"""The operations of a lab that are under way at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from emulab.errors import ManifestError
+from emulab.kernel import probe
+from emulab.lab.operations import Operations
+from emulab.lab.store import Store
+
+
+class Busy:
+    """A reconciler with other work to do before any change."""
+
+    async def change(self, work: Callable[[], None], _: Callable[[str], None]) -> None:
+        await asyncio.sleep(0.05)
+        work()
+
+
+def service(name: str) -> str:
+    spec = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30777}]}
+    return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+
+
+def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "missing_for", lambda mode, scheduler: "")
+    store = Store()
+    operations = Operations(
+        cast(Any, SimpleNamespace(store=store)),
+        cast(Any, None),
+        cast(Any, Busy()),
+        1,
+        lambda: None,
+        lambda: None,
+    )
+
+    async def run() -> list[Any]:
+        def apply(text: str) -> Any:
+            return operations.apply({"sources": [["text", text]]}, lambda _: None)
+
+        await apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}))
+        return await asyncio.gather(*(apply(service(n)) for n in ("one", "two")), return_exceptions=True)
+
+    first, second = asyncio.run(run())
+    assert first["applied"] == [["service/one", "created"]]
+    assert isinstance(second, ManifestError) and "30777 is already that of Service/default/one" in str(second)
+    assert "two" not in [o.name for o in store.objects().kind("Service")]
