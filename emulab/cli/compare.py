@@ -75,9 +75,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from emulab.lab.twins.sampling import MOST
+
     modes = _modes(options.proxy)
     if options.connections < LEAST:
         raise UsageError(f"--connections must be {LEAST} or more: fewer can't tell chance from behaviour")
+    if options.connections > MOST:
+        raise UsageError(f"--connections must be {MOST} or less")
     if options.wait <= 0:
         raise UsageError("--wait must be longer than 0")
     given_asks = _asks(options.command, options.namespace)

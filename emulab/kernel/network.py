@@ -115,15 +115,17 @@ class KernelNetwork:
 
     def _perform(self, change: NetworkChange) -> None:
         self._known = None
-        for key in change.remove_rulesets:
-            self._write_rules([(key, self._rulesets[key], None)])
         self._remove(change.make_room)
         self._note_gone(set(), dead_links(change.make_room))
         # Rules of a changed ruleset come before the removal of links, so that no new packet is sent to a
         # pod that is about to lose its link, and after the adding, so that none is sent too early.
         self._create(change.add_namespaces)
         self._add(change.add)
-        self._write_rules(change.rulesets)
+        # Another mode's rules are there before the former's go, so no connection begins with neither. What leads
+        # stale UDP flows anew comes last: the former's rules would make them stale again.
+        self._write_rules(c for c in change.rulesets if not isinstance(c[2], UdpBackends))
+        self._write_rules((key, self._rulesets[key], None) for key in change.remove_rulesets)
+        self._write_rules(c for c in change.rulesets if isinstance(c[2], UdpBackends))
         self._remove(change.remove)
         self._note_gone(set(change.remove_namespaces), dead_links(change.remove))
         for name in change.remove_namespaces:

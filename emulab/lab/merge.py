@@ -64,11 +64,16 @@ def _status(old: Object, new: Object) -> dict[str, Any]:
 
 
 def _service(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
-    was_headless = old.spec.get("clusterIP") == "None"
-    if spec.get("type") != "ExternalName" and "clusterIP" not in spec and not was_headless:
-        for field in ("clusterIP", "clusterIPs"):
-            if field in old.spec:
-                spec[field] = old.spec[field]
+    kept = old.spec.get("clusterIP")
+    asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
+    if spec.get("type") != "ExternalName" and kept:
+        if asked and asked != kept:
+            raise UserError(
+                f"{new.position}: {new.key} spec.clusterIP: can't be changed; it is {kept};"
+                " delete the Service first"
+            )
+        if asked or kept != "None":
+            spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         known = {
             (p.get("protocol", "TCP"), p["port"]): p.get("nodePort") for p in old.spec.get("ports") or ()

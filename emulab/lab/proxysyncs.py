@@ -84,7 +84,7 @@ def _by_node(syncs: Iterable[Sync]) -> dict[str, dict[str, Any]]:
             one["forgotten"] += sync.forgotten
         else:
             one["full"] = one["full"] or sync.before is None
-            one["written"] = _written(sync.before, sync.after)
+            one["written"].update(_written(sync.before, sync.after))  # the former mode's rules go after that
     return found
 
 

@@ -5,7 +5,7 @@ The rules are those of core/v1, discovery.k8s.io/v1 and networking.k8s.io/v1 (`V
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.model.checks import (
@@ -37,6 +37,10 @@ from emulab.model.schema_pods import label_selector, port_or_name, protocol
 NODE_PORTS = (30000, 32767)
 """The API server's default `--service-node-port-range`."""
 
+_LINK_LOCAL_GROUPS = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
+_SPECIAL_BEGINNINGS = ("0.0.0.0", "127.", "169.254.", "224.0.0.")
+"""Of IPv4 addresses that `_special` may refuse; the others need not be looked at."""
+
 _dns_name_with_dot = pattern(
     r"(?=.{1,254}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?", "a DNS name"
 )
@@ -46,6 +50,22 @@ _dns_name_with_dot = pattern(
 
 def _cluster_ip(value: Any) -> Problems:
     return () if value == "None" else ip(value)
+
+
+def _reachable_ip(value: Any) -> Problems:
+    return ip(value) or _special(value)
+
+
+def _special(value: str, *path: str | int) -> Problems:
+    """What is wrong with an address that means another place to everybody (`ValidateNonSpecialIP`)."""
+    address = ip_address(value)
+    if address.is_unspecified:
+        return wrong(f"{show(value)} may not be the unspecified address", *path)
+    if address.is_loopback:
+        return wrong(f"{show(value)} may not be in the loopback range (127.0.0.0/8, ::1/128)", *path)
+    if address.is_link_local or any(address in group for group in _LINK_LOCAL_GROUPS):
+        return wrong(f"{show(value)} may not be link-local", *path)
+    return ()
 
 
 def _node_port(value: Any) -> Problems:
@@ -104,6 +124,8 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
         for field in ("loadBalancerSourceRanges", "allocateLoadBalancerNodePorts"):
             if spec.get(field) not in (None, []):
                 found += wrong(f"may not be set when type is {kind}", field)
+    if spec.get("sessionAffinityConfig") is not None and spec.get("sessionAffinity") in (None, "None"):
+        found += wrong("may not be set when sessionAffinity is None", "sessionAffinityConfig")
     policy = spec.get("externalTrafficPolicy", "Cluster")
     if spec.get("healthCheckNodePort") and (kind, policy) != ("LoadBalancer", "Local"):
         need = "may only be set when type is LoadBalancer and externalTrafficPolicy is Local"
@@ -142,7 +164,7 @@ service_spec = mapping(
         ),
         "selector": label_map,
         "externalName": maybe_empty(_dns_name_with_dot),
-        "externalIPs": sequence(ip),
+        "externalIPs": sequence(_reachable_ip),
         "publishNotReadyAddresses": boolean,
         "sessionAffinity": one_of("None", "ClientIP"),
         "sessionAffinityConfig": mapping(
@@ -169,11 +191,14 @@ def _addresses_fit(slice_: dict[str, Any]) -> Problems:
     found: list[Any] = []
     for i, endpoint in enumerate(slice_.get("endpoints", ())):
         for j, address in enumerate(endpoint["addresses"]):
-            if version == 4 and is_ipv4(address):
+            if version == 4 and is_ipv4(address) and not address.startswith(_SPECIAL_BEGINNINGS):
                 continue
+            path = ("endpoints", i, "addresses", j)
             sound = not dns_subdomain(address) if version is None else not ip(address)
             if not sound or (version and ip_address(address).version != version):
-                found += wrong(f"{show(address)} is not an {kind} address", "endpoints", i, "addresses", j)
+                found += wrong(f"{show(address)} is not an {kind} address", *path)
+            elif version:
+                found += _special(address, *path)
     return found
 
 

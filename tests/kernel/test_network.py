@@ -24,6 +24,7 @@ from emulab.plan.state import (
     Network,
     Route,
     Ruleset,
+    UdpBackends,
     Veth,
     Vxlan,
 )
@@ -409,3 +410,22 @@ def test_a_table_that_is_refused_on_the_way_becomes_what_it_was() -> None:
         assert "10.0.0.2 : goto d" in world.nft("node").run("list ruleset")
         world.apply(first)
     assert world.nft("node").run("list ruleset") == before
+
+
+@isolated
+def test_rules_go_once_those_in_their_place_are_there_and_udp_flows_are_looked_at_last() -> None:
+    """Between the two no packet would be translated; and the former's rules would lead UDP flows astray again."""
+    one, other = (Ruleset("ip", name, RULES.chains) for name in ("one", "other"))
+    flows, fewer = (UdpBackends({("10.96.0.10", 53): frozenset(found)}) for found in (["a", "b"], ["a"]))
+    world = KernelNetwork()
+    before, after = network(NODE, node=one), network(NODE, node=other)
+    udp = ("node", "udp-backends")
+    world.apply(replace(before, rulesets={udp: flows, **before.rulesets}))
+    world.take_syncs()
+    world.apply(replace(after, rulesets={udp: fewer, **after.rulesets}))
+    assert [(s.kind, s.after) for s in world.take_syncs()] == [
+        ("ip other", other),
+        ("ip one", None),
+        ("udp-backends", fewer),
+    ]
+    assert world.nft("node").run("list tables").split("\n")[0] == "table ip other"

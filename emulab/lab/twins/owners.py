@@ -34,11 +34,9 @@ class Owners:
         """`places`: the addresses of each, pods being NAMESPACE.NAME."""
         pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind("Pod")}
         nodes = {o.name: o for o in objects.kind("Node")}
-        self._names = {
-            address: f"node/{place}" if place in nodes else pods.get(place, place)
-            for place, addresses in places.items()
-            for address in addresses
-        }
+        self._names = {a: pods.get(place, place) for place, addresses in places.items() for a in addresses}
+        for name in nodes.keys() & places.keys():  # pods in a node's own network have its address, too
+            self._names |= dict.fromkeys(places[name], f"node/{name}")
         for name, node in nodes.items():  # the overlay's own address on it, which its masquerading shows
             for cidr in node.spec.get("podCIDRs") or ():
                 self._names.setdefault(str(ip_network(cidr).network_address), f"node/{name}")

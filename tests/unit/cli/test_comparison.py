@@ -199,6 +199,7 @@ def status(*argv: str) -> int | str | None:
         (["--proxy", "nftables,ebpf", "x.yaml"], "there is no mode 'ebpf'"),
         (["--proxy", "nftables,", "x.yaml"], "there is no mode ''"),
         (["--proxy", "nftables,iptables", "--connections", "3", "x.yaml"], "--connections"),
+        (["--proxy", "nftables,iptables", "--connections", "2001", "x.yaml"], "must be 2000 or less"),
         (["--proxy", "nftables,iptables", "--wait", "0", "x.yaml"], "--wait"),
         (["--proxy", "nftables,iptables", "x.yaml", "--", "client=x:0"], "out of range"),
         (["--proxy", "nftables,iptables", "x.yaml", "--", "=http://x/"], "a source is missing"),

@@ -89,6 +89,22 @@ def test_a_services_addresses_and_ports_stay() -> None:
     assert merge(old, service(type="ClusterIP", ports=[{"port": 80}])).spec["ports"] == [{"port": 80}]
 
 
+@pytest.mark.parametrize("address", ["10.96.0.5", "None"])
+def test_a_service_with_the_address_it_has_is_the_same(address: str) -> None:
+    old = service(clusterIP=address, clusterIPs=[address], ports=[])
+    for given in ({"clusterIP": address}, {"clusterIPs": [address]}):
+        assert merge(old, service(**given, ports=[])).spec == old.spec
+
+
+@pytest.mark.parametrize(("before", "after"), [("10.96.0.5", "10.96.0.6"), ("None", "10.96.0.5")])
+def test_a_services_address_does_not_change(before: str, after: str) -> None:
+    old = service(clusterIP=before, clusterIPs=[before], ports=[])
+    problem = rf"f\.yaml:3: Service/default/x spec\.clusterIP: can't be changed; it is {before}; delete the"
+    for given in ({"clusterIP": after}, {"clusterIPs": [after]}):
+        with pytest.raises(UserError, match=problem):
+            merge(old, service(**given, ports=[]))
+
+
 def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
     spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": []}
     old = service(**spec, healthCheckNodePort=30001)

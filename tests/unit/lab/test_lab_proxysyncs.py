@@ -99,8 +99,11 @@ def test_rules_of_iptables_that_were_written_are_those_of_changed_chains() -> No
     syncs.note(
         [Sync("node1", "iptables", None, before, 0.1), Sync("node2", "iptables", before, after, 0.1)], 1.0
     )
-    (message,) = told(syncs)
+    gone = Sync("node1", "ip kube-proxy", TABLE, None, 0.1)  # the mode has changed
+    syncs.note([Sync("node1", "iptables", None, before, 0.1), gone], 2.0)
+    message, changed = told(syncs)
     assert message["nodes"]["node1"]["written"] == {"nat": 3, "filter": 1}
+    assert changed["nodes"]["node1"]["written"] == {"nat": 3, "filter": 1}
     assert message["nodes"]["node2"]["written"] == {"nat": 2, "filter": 0}
 
 

@@ -207,6 +207,14 @@ def test_whose_an_address_is() -> None:
     assert owners.whose("10.244.1.2", asker="10.0.0.11") == "pod/app/web"
 
 
+@pytest.mark.parametrize("places", [("node1", "app.agent"), ("app.agent", "node1")])
+def test_the_address_of_a_node_is_the_nodes_whatever_pods_share_its_network(places: tuple[str, str]) -> None:
+    node = o("Node", "node1", spec={}, status={"address": "10.0.0.11"})
+    agent = o("Pod", "agent", namespace="app", spec={"hostNetwork": True})
+    owners = Owners(Objects([agent, node]), {place: ["10.0.0.11"] for place in places})
+    assert owners.whose("10.0.0.11") == "node/node1"
+
+
 def test_what_an_address_and_a_port_stand_for() -> None:
     ports = [{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]
     spec = {

@@ -42,6 +42,17 @@ DISTRIBUTIONS = "PreferClose, PreferSameZone, PreferSameNode"
             "sessionAffinityConfig.clientIP.timeoutSeconds: 0 is not a number of seconds (1-86400)",
         ),
         (
+            {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}},
+            "sessionAffinityConfig: may not be set when sessionAffinity is None",
+        ),
+        ({"externalIPs": ["0.0.0.0"]}, 'externalIPs[0]: "0.0.0.0" may not be the unspecified address'),
+        (
+            {"externalIPs": ["192.0.2.1", "127.0.0.9"]},
+            'externalIPs[1]: "127.0.0.9" may not be in the loopback range (127.0.0.0/8, ::1/128)',
+        ),
+        ({"externalIPs": ["169.254.0.1"]}, 'externalIPs[0]: "169.254.0.1" may not be link-local'),
+        ({"externalIPs": ["ff02::1"]}, 'externalIPs[0]: "ff02::1" may not be link-local'),
+        (
             {"type": "NodePort", "externalTrafficPolicy": "Global"},
             'externalTrafficPolicy: "Global" is not one of Cluster, Local',
         ),
@@ -64,6 +75,29 @@ def test_refused(spec: dict[str, Any], problem: str) -> None:
 )
 def test_accepted(spec: dict[str, Any]) -> None:
     assert accepted(described("Service", {"ports": PORTS, **spec}))
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("0.0.0.0", "may not be the unspecified address"),
+        ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        ("169.254.169.254", "may not be link-local"),
+        ("224.0.0.1", "may not be link-local"),
+    ],
+)
+def test_endpoints_that_mean_another_place_to_everybody(address: str, problem: str) -> None:
+    found = refused(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "web-1"},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.12"]}, {"addresses": [address]}],
+            "ports": [{"port": 80}],
+        }
+    )
+    assert found == [f'endpoints[1].addresses[0]: "{address}" {problem}']
 
 
 def test_hints_of_endpoints() -> None:
