@@ -64,10 +64,10 @@ class Windows:
             for fd, tap in zip(taps, self._taps, strict=True)
         ]
         self._lost = self._make_room()
+        self._drops = drops.DropReader(rest[len(marked) :], opened["drops"]) if opened["drops"] else None
         self._settling = threading.Event()
         self._emptying = threading.Thread(target=self._empty, name="taps", daemon=True)
         self._emptying.start()
-        self._drops = drops.DropReader(rest[len(marked) :], opened["drops"]) if opened["drops"] else None
         self._queries: dict[tuple[str, int], socket.socket] = {}
         self._rules: list[RuleTrace] = []
         self._headers: dict[
@@ -104,6 +104,8 @@ class Windows:
         while not self._settling.wait(_LOOK):
             for ring in self.rings:
                 ring.make_room()
+            if self._drops:
+                self._drops.make_room()
 
     def _stop_emptying(self) -> None:
         self._settling.set()

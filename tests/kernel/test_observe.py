@@ -646,3 +646,21 @@ def test_the_kernels_reasons_for_drops() -> None:
         reader.close()
     assert open_descriptors() == before
     assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+@isolated
+def test_drops_are_kept_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a ring holds; into a full one the kernel writes no more."""
+    monkeypatch.setattr(drops, "_PAGES", 1)  # some 50 records
+    world = World(DROP)
+    opened = drops.open_drops()
+    assert bool(opened[0]) == may_watch()
+    if opened[0]:
+        reader = drops.DropReader(*opened)
+        with world.sock("client", socket.SOCK_DGRAM) as sock:
+            for _ in range(500):
+                sock.sendto(b"x", (ROUTER_IN, 1234))
+                reader.make_room()
+        found = [d.time for d in reader.read() if d.reason == "NETFILTER_DROP"]
+        reader.close()
+        assert len(found) >= 500 and found == sorted(found)
