@@ -261,7 +261,11 @@ def _base_chains(cluster: Cluster) -> Chains:
             f"{LOCAL_DESTINATION} goto nodeports",
         ),
         "nodeports": ("", f"{PORT} vmap @affinity-nodeports"),
-        "nat-prerouting": ("{ type nat hook prerouting priority -100 ; policy accept ; }", "jump services"),
-        "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", "jump services"),
+        # Twice: a change may come between two look-ups of one packet, which then finds its Service in neither set.
+        "nat-prerouting": (
+            "{ type nat hook prerouting priority -100 ; policy accept ; }",
+            *["jump services"] * 2,
+        ),
+        "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", *["jump services"] * 2),
         "nat-postrouting": MASQUERADE,
     }
