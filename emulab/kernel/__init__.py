@@ -10,7 +10,7 @@
 * `spawner`: a small process that forks servers and containers into namespaces; `enter` is its core and
   `exec`'s: from a namespace description to a running program.
 * `sockets`: listening and client sockets in a given namespace; `taps`: what Python lacks for packet sockets;
-  `perf`: tracepoints as perf events.
+  `perf`, `bpf`: tracepoints, and programs at them.
 * `names`: the names under /run/netns; `cgroups`: where the kernel gives them.
 * `exec`: `emulab exec`; `programs`: programs outside any lab; `libc`: system calls that Python lacks.
 * `probe`: what this kernel and this user may do.

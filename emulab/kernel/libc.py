@@ -21,11 +21,26 @@ PR_SET_PDEATHSIG = 1
 _M_ARENA_MAX = -8  # malloc.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 
 
 def _check(result: int, operation: str, remedy: str = "") -> None:
     if result != 0:
         raise KernelError(operation, errno=ctypes.get_errno(), remedy=remedy)
+
+
+def syscall(
+    operation: str,
+    number: int,
+    *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None,
+    remedy: str = "",
+) -> int:
+    """A system call that has no function in the C library. Raises KernelError."""
+    words = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+    result: int = _libc.syscall(ctypes.c_long(number), *words)
+    if result < 0:
+        raise KernelError(operation, errno=ctypes.get_errno(), remedy=remedy)
+    return result
 
 
 def unshare(flags: int) -> None:

@@ -96,9 +96,9 @@ class Observation:
         except BaseException:
             await asyncio.to_thread(rings.close_sockets, opened)
             raise
-        watching, layout = dropped if isinstance(dropped, tuple) else ([], {})
+        watching, reasons = dropped if isinstance(dropped, tuple) else ([], {})
         described = self._described(place, source, watched, marked)
-        return {**described, "drops": layout}, [*(s.detach() for s in opened), *watching]
+        return {**described, "drops": reasons}, [*(s.detach() for s in opened), *watching]
 
     def _described(
         self,

@@ -1,113 +1,143 @@
-"""The kernel's own reasons for dropping packets: the tracepoint skb:kfree_skb, read through perf events.
+"""The kernel's own reasons for dropping packets: the tracepoint skb:kfree_skb, written down by a BPF program.
 
 Only the host's root may watch it, and it tells of every packet of the machine, not of which: who reads it has to
 go by the time. `open_drops` is for the process that may; `DropReader` reads in any that gets the descriptors.
 
-A perf event's ring is a page of counters and a power of two of pages with records (perf_event_open(2), "MMAP
-layout"); nothing is recorded before it is mapped. Reasons and the places of fields differ from kernel to kernel,
-and are read from the tracepoint's own format.
+The program writes into a BPF ring buffer: a page with the reader's position, one with the writer's, and the data
+(Linux 5.8, Documentation/bpf/ringbuf.rst). Reasons and the places of the tracepoint's fields differ from kernel to
+kernel, and are read from its own format.
 """
 
 from __future__ import annotations
 
 import bisect
-import contextlib
-import errno
-import fcntl
 import mmap
 import os
 import re
 import struct
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from emulab.errors import KernelError
-from emulab.kernel import perf
+from emulab.kernel import bpf, perf
+from emulab.kernel.bpf import Code, Instruction
 from emulab.observe.events import KernelDrop
 
 _EVENT = "events/skb/kfree_skb"
-_FILTER = b"protocol == 0x0800 || protocol == 0x0806"  # IPv4 and ARP
-_PAGES = 64  # a record is some 70 bytes: 3,700 of them on each CPU
+_PROTOCOLS = (0x0800, 0x0806)  # IPv4 and ARP
+_SIZE = 256 << 10  # bytes of the ring: 8,192 records
 _KEPT = 200_000  # records, the latest ones, of a machine that drops all the time
 _ONLINE = Path("/sys/devices/system/cpu/online")
 _KALLSYMS = Path("/proc/kallsyms")
 
-# linux/perf_event.h
-_IOC_ENABLE, _IOC_DISABLE, _IOC_SET_FILTER = 0x2400, 0x2401, 0x40082406
-_DATA_HEAD, _DATA_TAIL = 1024, 1032
-_RECORD_LOST, _RECORD_SAMPLE = 2, 9
-_RECORD = struct.Struct("=IHH")  # type, misc, size
-_SAMPLE = struct.Struct("=QI")  # time, size of what the tracepoint wrote
+# linux/bpf.h
+_BUSY, _DISCARDED = 1 << 31, 1 << 30
+_HEADER = struct.Struct("=II")  # length and flags, offset of the page
+_RECORD = struct.Struct("=QQQ")  # CLOCK_MONOTONIC, location, reason
+_POSITION = struct.Struct("=Q")
 
 _FIELD = re.compile(r"field:.*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
 _REASON = re.compile(r'\{ *(\d+), *"(\w+)" *\}')
 
-Format = Mapping[str, Any]
-"""Where a record has its reason and location, as [offset, size], and what the reasons are called; JSON-able."""
+Fields = Mapping[str, tuple[int, int]]
+"""Where the tracepoint has its fields: offset and size in bytes."""
 
 
-def open_drops() -> tuple[list[int], dict[str, Any]]:
-    """Descriptors of the events, one a CPU, and the format of their records; none where we may not watch.
+def open_drops() -> tuple[list[int], dict[str, str]]:
+    """Descriptors of the ring and of the event, and what the reasons are called by their numbers.
 
-    Nothing is recorded until somebody reads.
+    Nothing where we may not watch.
     """
     opened: list[int] = []
     try:
         number, description = perf.read_tracefs([f"{_EVENT}/id", f"{_EVENT}/format"])
-        layout = parse_format(description)
-        for cpu in _cpus(_ONLINE.read_text()):
-            opened.append(perf.open_tracepoint(int(number), cpu))
-            fcntl.ioctl(opened[-1], _IOC_SET_FILTER, _FILTER + b"\0")
+        fields, reasons = parse_format(description)
+        opened.append(bpf.create_ring_buffer(_SIZE))
+        loaded = bpf.load_tracepoint_program(program(fields, opened[0]))
+        try:
+            opened.append(perf.open_tracepoint(int(number), _first_cpu(_ONLINE.read_text())))
+            bpf.attach(opened[1], loaded)
+        finally:
+            os.close(loaded)
     except (KernelError, OSError, ValueError):
         for fd in opened:
             os.close(fd)
         return [], {}
-    return opened, layout
+    return opened, reasons
 
 
-def _cpus(text: str) -> list[int]:
-    """`0-3,5` as numbers."""
-    found: list[int] = []
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+def _first_cpu(text: str) -> int:
+    """The first of `0-3,5`."""
+    return int(re.split("[-,]", text.strip())[0])
 
 
-def parse_format(text: str) -> dict[str, Any]:
-    """What `DropReader` needs of a tracepoint's format file. ValueError for one without reasons (Linux < 5.17)."""
-    fields = {name: [int(offset), int(size)] for name, offset, size in _FIELD.findall(text)}
+def parse_format(text: str) -> tuple[Fields, dict[str, str]]:
+    """A tracepoint's fields and reasons, by its format file. ValueError for one without reasons (Linux < 5.17)."""
+    fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
     reasons = dict(_REASON.findall(text))
-    if "reason" not in fields or "location" not in fields or not reasons:
+    if not {"protocol", "location", "reason"} <= fields.keys() or not reasons:
         raise ValueError("this kernel's skb:kfree_skb tells no reasons")
-    return {"reason": fields["reason"], "location": fields["location"], "reasons": reasons}
+    return fields, reasons
+
+
+def program(fields: Fields, ring: int) -> list[Instruction]:
+    """Writes time, location and reason of each drop of `_PROTOCOLS` to a ring, and lets others see the event too."""
+    context, value = 6, 2
+
+    def load(name: str) -> Instruction:
+        offset, size = fields[name]
+        return Instruction(bpf.LOADS[size], value, context, offset)
+
+    def store(at: int) -> Instruction:
+        return Instruction(Code.STORE_64, bpf.FRAME, value, at - _RECORD.size)
+
+    write = [
+        Instruction(Code.CALL, immediate=bpf.CALL_KTIME_GET_NS),
+        Instruction(Code.MOVE, value, 0),
+        store(0),
+        load("location"),
+        store(8),
+        load("reason"),
+        store(16),
+        Instruction(Code.LOAD_64_IMMEDIATE, 1, bpf.MAP_DESCRIPTOR, immediate=ring),
+        Instruction(Code.MOVE, 2, bpf.FRAME),
+        Instruction(Code.ADD_IMMEDIATE, 2, immediate=-_RECORD.size),
+        Instruction(Code.MOVE_IMMEDIATE, 3, immediate=_RECORD.size),
+        Instruction(Code.MOVE_IMMEDIATE, 4, immediate=bpf.RINGBUF_NO_WAKEUP),
+        Instruction(Code.CALL, immediate=bpf.CALL_RINGBUF_OUTPUT),
+    ]
+    leave = [Instruction(Code.MOVE_IMMEDIATE, 0, immediate=1), Instruction(Code.EXIT)]
+    wanted = [
+        Instruction(Code.JUMP_IF_EQUAL, value, offset=len(leave) + after, immediate=protocol)
+        for after, protocol in enumerate(_PROTOCOLS)
+    ]
+    return [Instruction(Code.MOVE, context, 1), load("protocol"), *reversed(wanted), *leave, *write, *leave]
 
 
 class DropReader:
-    """Watches from the moment it is made; the descriptors are its own from then on.
+    """Tells what is dropped from the moment it is made; the descriptors are its own from then on.
 
-    Where the kernel refuses to map the rings (perf_event_mlock_kb), there is nothing to read.
+    Where the kernel refuses to map the ring, there is nothing to read.
     """
 
-    def __init__(self, descriptors: Sequence[int], layout: Format) -> None:
+    def __init__(self, descriptors: Sequence[int], reasons: Mapping[str, str]) -> None:
         self._descriptors = list(descriptors)
-        self._rings: list[mmap.mmap] = []
-        self._layout = layout
-        self._tails: list[int] = []
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
-        self.lost = 0
+        self._reasons = reasons
+        self._kept: deque[tuple[int, int, int]] = deque(maxlen=_KEPT)
+        self._maps: list[mmap.mmap] = []
         try:
-            for fd in self._descriptors:
-                self._rings.append(_map(fd))
-                self._tails += struct.unpack_from("=Q", self._rings[-1], _DATA_TAIL)
-                fcntl.ioctl(fd, _IOC_ENABLE, 0)
+            self._maps.append(mmap.mmap(descriptors[0], mmap.PAGESIZE))
+            # The data are mapped twice, one after the other, so that no record is in two pieces.
+            size = mmap.PAGESIZE + 2 * _SIZE
+            self._maps.append(mmap.mmap(descriptors[0], size, prot=mmap.PROT_READ, offset=mmap.PAGESIZE))
         except OSError:
             self.close()  # a reason less; what it is wanted for goes on
+            return
+        self._take()
+        self._kept.clear()
 
     def read(self, symbols: bool = False) -> list[KernelDrop]:
         """What was dropped since the last call, in order of time; with `symbols`, where in the kernel's code.
@@ -115,86 +145,61 @@ class DropReader:
         The first time, looking up symbols takes a tenth of a second.
         """
         offset = _clock_offset()
-        samples = [*self._kept, *(s for number in range(len(self._rings)) for s in self._samples(number))]
+        self._take()
+        found = sorted(self._kept)
         self._kept.clear()
-        found = sorted((moment + offset, *decode_record(raw, self._layout)) for moment, raw in samples)
         return [
-            KernelDrop(moment, reason, symbol(location) if symbols else "")
-            for moment, reason, location in found
+            KernelDrop(
+                moment + offset,
+                self._reasons.get(str(reason), f"reason {reason}"),
+                symbol(location) if symbols else "",
+            )
+            for moment, location, reason in found
         ]
 
     def make_room(self) -> None:
-        """Takes records out of rings that are half full, for `read`: into a full one the kernel writes no more, and
+        """Takes records out of a ring that is half full, for `read`: into a full one the kernel writes no more, and
         what a packet dies of comes last.
         """
-        for number, ring in enumerate(self._rings):
-            (head,) = struct.unpack_from("=Q", ring, _DATA_HEAD)
-            if head - self._tails[number] > (len(ring) - mmap.PAGESIZE) // 2:
-                self._kept += self._samples(number)
+        if self._maps and self._unread()[1] > _SIZE // 2:
+            self._take()
 
-    def _samples(self, number: int) -> list[tuple[int, bytes]]:
-        ring = self._rings[number]
-        size = len(ring) - mmap.PAGESIZE
-        (head,) = struct.unpack_from("=Q", ring, _DATA_HEAD)
-        tail = self._tails[number]
-        start, end = tail % size, head % size
-        # The kernel doesn't write over what wasn't read, so there is at most one turn of the ring to join.
-        data = ring[mmap.PAGESIZE :]
-        unread = data[start:end] if start <= end and head - tail < size else data[start:] + data[:end]
-        self._tails[number] = head
-        struct.pack_into("=Q", ring, _DATA_TAIL, head)
-        found, lost = split_records(unread)
-        self.lost += lost
-        return found
+    def _unread(self) -> tuple[int, int]:
+        """Where the records begin that nobody has read, and their bytes."""
+        begin, end = (_POSITION.unpack_from(pages)[0] for pages in self._maps)
+        return begin, end - begin
+
+    def _take(self) -> None:
+        """Keeps what is in the ring, and gives the kernel its room back."""
+        if not self._maps:
+            return
+        reader, ring = self._maps
+        begin, size = self._unread()
+        start = mmap.PAGESIZE + begin % _SIZE
+        found, taken = split_records(ring[start : start + size])
+        self._kept += found
+        _POSITION.pack_into(reader, 0, begin + taken)
 
     def close(self) -> None:
-        for ring in self._rings:
-            ring.close()
+        for pages in self._maps:
+            pages.close()
         for fd in self._descriptors:
-            with contextlib.suppress(OSError):  # somebody else may hold the event
-                fcntl.ioctl(fd, _IOC_DISABLE, 0)
             os.close(fd)
-        self._rings, self._descriptors = [], []
+        self._maps, self._descriptors = [], []
 
 
-def _map(fd: int) -> mmap.mmap:
-    """As large a ring as perf_event_mlock_kb and RLIMIT_MEMLOCK allow."""
-    pages = _PAGES
-    while True:
-        try:
-            return mmap.mmap(fd, mmap.PAGESIZE * (1 + pages))
-        except OSError as error:
-            if error.errno != errno.EPERM or pages == 1:
-                raise
-            pages //= 2
-
-
-def split_records(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
-    """The samples in a piece of a ring, as their time and the tracepoint's bytes, and how many were lost."""
-    found: list[tuple[int, bytes]] = []
-    lost = 0
+def split_records(data: bytes) -> tuple[list[tuple[int, int, int]], int]:
+    """Time, location and reason of each record, up to the first that is being written, and the bytes of these."""
+    found: list[tuple[int, int, int]] = []
     offset = 0
-    while offset + _RECORD.size <= len(data):
-        kind, _, size = _RECORD.unpack_from(data, offset)
-        if size < _RECORD.size:
+    while offset + _HEADER.size <= len(data):
+        length, _ = _HEADER.unpack_from(data, offset)
+        if length & _BUSY:
             break
-        body = offset + _RECORD.size
-        if kind == _RECORD_SAMPLE:
-            moment, length = _SAMPLE.unpack_from(data, body)
-            found.append((moment, data[body + _SAMPLE.size : body + _SAMPLE.size + length]))
-        elif kind == _RECORD_LOST:
-            lost += struct.unpack_from("=QQ", data, body)[1]
-        offset += size
-    return found, lost
-
-
-def decode_record(raw: bytes, layout: Format) -> tuple[str, int]:
-    """The reason's name, and the address in the kernel's code."""
-    reason, location = (
-        int.from_bytes(raw[offset : offset + size], sys.byteorder)
-        for offset, size in (layout["reason"], layout["location"])
-    )
-    return layout["reasons"].get(str(reason), f"reason {reason}"), location
+        if not length & _DISCARDED:
+            found.append(_RECORD.unpack_from(data, offset + _HEADER.size))
+        offset += _HEADER.size + (length & ~_DISCARDED) + -length % 8
+    return found, offset
 
 
 def _clock_offset() -> int:

@@ -642,7 +642,6 @@ def test_the_kernels_reasons_for_drops() -> None:
         # The machine may drop others' packets meanwhile.
         assert any(begun < moment < between for moment in found)
         assert any(between < moment < ended for moment in closed)
-        assert reader.lost == 0
         reader.close()
     assert open_descriptors() == before
     assert Path("/proc/self/mountinfo").read_text() == mounts
@@ -651,7 +650,7 @@ def test_the_kernels_reasons_for_drops() -> None:
 @isolated
 def test_drops_are_kept_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a ring holds; into a full one the kernel writes no more."""
-    monkeypatch.setattr(drops, "_PAGES", 1)  # some 50 records
+    monkeypatch.setattr(drops, "_SIZE", 4096)  # 128 records
     world = World(DROP)
     opened = drops.open_drops()
     assert bool(opened[0]) == may_watch()

@@ -1,4 +1,4 @@
-"""The tracepoint's format file and the records of a perf event's ring, as text and bytes."""
+"""The tracepoint's format file and the records of a BPF ring buffer, as text and bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from emulab.observe.drops import decode_record, parse_format, split_records
+from emulab.observe.drops import parse_format, split_records
 
 FORMAT = """name: kfree_skb
 ID: 2310
@@ -24,10 +24,9 @@ print fmt: "skbaddr=%p protocol=%u location=%pS reason: %s", REC->skbaddr, __pri
 
 
 def test_format() -> None:
-    layout = parse_format(FORMAT)
-    assert layout["reason"] == [36, 4]
-    assert layout["location"] == [16, 8]
-    assert layout["reasons"] == {"2": "NOT_SPECIFIED", "3": "NO_SOCKET", "12": "NETFILTER_DROP"}
+    fields, reasons = parse_format(FORMAT)
+    assert (fields["reason"], fields["location"], fields["protocol"]) == ((36, 4), (16, 8), (32, 2))
+    assert reasons == {"2": "NOT_SPECIFIED", "3": "NO_SOCKET", "12": "NETFILTER_DROP"}
 
 
 def test_a_kernel_without_reasons() -> None:
@@ -35,16 +34,25 @@ def test_a_kernel_without_reasons() -> None:
         parse_format(FORMAT.replace("reason;", "cause;"))
 
 
-def test_records() -> None:
-    def sample(moment: int, reason: int) -> bytes:
-        raw = struct.pack("=8xQQQH2xI4x", 0xAAAA, 0xFFFFFFFF81000000, 0, 0x800, reason)
-        body = struct.pack("=QI", moment, len(raw)) + raw
-        return struct.pack("=IHH", 9, 0, len(body) + 8) + body
+BUSY, DISCARDED = 1 << 31, 1 << 30
 
-    lost = struct.pack("=IHHQQ", 2, 0, 24, 1, 5)
-    samples, missing = split_records(sample(100, 12) + lost + sample(200, 99))
-    assert missing == 5
-    assert [moment for moment, _ in samples] == [100, 200]
-    layout = parse_format(FORMAT)
-    assert decode_record(samples[0][1], layout) == ("NETFILTER_DROP", 0xFFFFFFFF81000000)
-    assert decode_record(samples[1][1], layout)[0] == "reason 99"
+
+def record(moment: int, location: int, reason: int, flags: int = 0) -> bytes:
+    return struct.pack("=IIQQQ", 24 | flags, 0, moment, location, reason)
+
+
+def test_records() -> None:
+    first, thrown_away, last = record(100, 7, 12), record(150, 7, 1, DISCARDED), record(200, 8, 99)
+    assert split_records(first + thrown_away + last) == ([(100, 7, 12), (200, 8, 99)], 96)
+
+
+def test_a_record_that_is_being_written_ends_what_can_be_read() -> None:
+    assert split_records(record(100, 7, 12) + record(0, 0, 0, BUSY) + record(200, 8, 99)) == (
+        [(100, 7, 12)],
+        32,
+    )
+
+
+def test_records_of_other_lengths_are_padded() -> None:
+    longer = struct.pack("=IIQQQ3x5x", 27, 0, 1, 2, 3)
+    assert split_records(longer + record(4, 5, 6)) == ([(1, 2, 3), (4, 5, 6)], 72)
