@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,13 @@ from pathlib import Path
 
 import pytest
 
+from emulab.errors import KernelError
+from emulab.kernel import netns
+
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = str(ROOT / "topologies" / "shop.yaml")
 URL = "http://shop.example.com/products/42"
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 MARK = "EMULAB_CRASH_TEST"  # in the environment of every process that these tests start
 
 
@@ -72,7 +77,7 @@ class User:
         self.noted: set[tuple[int, str]] = (
             set()
         )  # processes, told from later ones of the same pid by their start
-        self.net_namespaces: set[str] = set()
+        self.net_namespaces: set[tuple[str, int]] = set()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command of emulab that has just been started."""
@@ -143,16 +148,21 @@ class User:
         if not pid:
             return
         self.noted |= {(p, started(p)) for p in (pid, *descendants(pid))}
-        own = {link("/proc/self/ns/net")}
+        own = network_namespace("/proc/self/ns/net")
         with suppress(OSError):
-            held = {link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-            self.net_namespaces |= {h for h in held if h.startswith("net:")} - own
+            held = {network_namespace(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+            self.net_namespaces |= {h for h in held if h and h != own}
 
     def left(self) -> list[str]:
         """What there is of this user's labs on the host, in words."""
         found = [f"process {p}: {read(p, 'cmdline')!r}" for p in self.processes()]
-        found += [f"namespace {n}" for n in sorted(holders() & self.net_namespaces)]
-        found += [m for m in mounts() if str(self.run_dir) in m or any(n in m for n in self.net_namespaces)]
+        numbers = {number for number, _ in self.net_namespaces}
+        held = {network_namespace(path) for path in held_namespaces() if link(path) in numbers}
+        found += [f"namespace {n}" for n, _ in sorted(self.net_namespaces & held)]
+        for mount in mounts():
+            point = mount.split()[4]
+            of_lab = mount.split()[3] in numbers and network_namespace(point) in self.net_namespaces
+            found += [mount] if of_lab or str(self.run_dir) in mount else []
         return found
 
     def files(self) -> list[str]:
@@ -213,16 +223,41 @@ def mounts() -> list[str]:
     return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
-def holders() -> set[str]:
-    """The network namespaces that processes outside all labs use or hold."""
+def held_namespaces() -> list[str]:
+    """Where /proc tells of the network namespaces that processes outside all labs use or hold."""
     here = link("/proc/self/ns/pid")
-    found = set()
+    found = []
     for pid in pids():
         if link(f"/proc/{pid}/ns/pid") == here:
-            found.add(link(f"/proc/{pid}/ns/net"))
+            found.append(f"/proc/{pid}/ns/net")
             with suppress(OSError):
-                found |= {link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+                found += [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
     return found
+
+
+def network_namespace(path: str) -> tuple[str, int] | None:
+    """The namespace behind a path: its number, and its cookie, as numbers are given to others again at once.
+
+    The cookie is 0 for who may not enter it.
+    """
+    number = link(path)
+    if not number.startswith("net:") and "/proc/" in path:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return f"net:[{os.fstat(fd).st_ino}]", netns.inside(fd, net_cookie)
+    except KernelError:
+        return f"net:[{os.fstat(fd).st_ino}]", 0
+    finally:
+        os.close(fd)
+
+
+def net_cookie() -> int:
+    with socket.socket() as sock:
+        return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
