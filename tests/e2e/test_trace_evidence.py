@@ -143,7 +143,7 @@ def where(hop: Hop) -> tuple[object, ...]:
 async def load(shop: Lab) -> AsyncIterator[None]:
     """200 connections through the same path that are never idle."""
     url = "http://shop.example.com/products/others"
-    work = asyncio.ensure_future(shop.exec("client", "wrk", "-c", "200", "-t", "1", "-d", "25s", url))
+    work = asyncio.ensure_future(shop.exec("client", "wrk", "-c", "200", "-t", "1", "-d", "60s", url))
 
     async def busy() -> bool:
         return bool((await shop.server_status("public-lb"))["connections"] >= 200)
