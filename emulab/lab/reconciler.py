@@ -155,6 +155,7 @@ class Reconciler:
         world = self._planner.plan(objects, cluster)
         self.spent["plan"] += time.perf_counter() - begun
         progress("namespaces, links and rules")
+        await self._around.servers.prepare(world.servers, self._network.handles)
         await self._write(world, changes.since)
         await self._serve(world, progress)
         begun = time.perf_counter()

@@ -22,6 +22,7 @@ from emulab.errors import EmulabError, KernelError
 from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
 from emulab.lab.processes import Process, Processes
+from emulab.plan.proxy.userspace import between
 from emulab.plan.state import Server
 
 _FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
@@ -242,13 +243,29 @@ class ServerHosts:
                     await asyncio.sleep(0)
         return records
 
+    async def prepare(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+        """Before rules are written: has servers listen to which the rules will lead. Raises KernelError.
+
+        Where their namespaces aren't there yet, nobody is either whom rules could lead anywhere.
+        """
+        self._handles = handles
+        ahead = [
+            s for s in wanted.values() if s.ahead and handles.keys() >= {s.namespace, *s.listen.values()}
+        ]
+        told = ((self._hosts.get(s.name), s) for s in ahead)
+        await self._bring_all(between(h.applied, s) if h and h.applied else s for h, s in told)
+
     async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         for name in [n for n in self._hosts if n not in wanted]:
             self._end(name)
-        changed = [s for n, s in wanted.items() if n not in self._hosts or self._hosts[n].applied is not s]
-        results = await asyncio.gather(*(self._bring(s) for s in changed), return_exceptions=True)
+        await self._bring_all(
+            s for n, s in wanted.items() if n not in self._hosts or self._hosts[n].applied is not s
+        )
+
+    async def _bring_all(self, servers: Iterable[Server]) -> None:
+        results = await asyncio.gather(*map(self._bring, servers), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -201,7 +201,8 @@ class Server:
 
     `listen` names every listening socket (`tcp/10.0.0.10/80`, with `@node1` behind where several places have the
     address) and the namespace in which it is opened. Those of `everywhere` are bound to all addresses there,
-    loopback included; the one in their name says whose they are.
+    loopback included; the one in their name says whose they are. Rules lead to one that is `ahead`: it listens before
+    these are written, and goes on at the sockets of the rules before until they are.
     """
 
     name: str
@@ -210,6 +211,7 @@ class Server:
     config: Mapping[str, Any]
     listen: Mapping[str, str]
     everywhere: frozenset[str] = frozenset()
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

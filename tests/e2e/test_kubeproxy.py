@@ -378,3 +378,26 @@ async def test_a_running_cluster_changes_its_mode(process: Lab) -> None:
     writer.close()
     assert (await ask(process, "pod/asker", address))["client"].startswith((NODE2, "10.244.2.0"))
     assert (await curl(process, "node1", "http://127.0.0.1:10249/proxyMode"))[2] == "userspace"
+
+
+async def test_no_connection_is_refused_while_the_process_takes_over(process: Lab) -> None:
+    """It listens before the rules lead to it."""
+    address = await cluster_ip(process, "web")
+    for before in ("nftables", "iptables"):
+        await process.apply(CLUSTER.replace("MODE", before))
+        over = asyncio.Event()
+
+        async def come_anew(over: asyncio.Event) -> int:
+            count = 0
+            while not over.is_set():
+                async with asyncio.timeout(5):
+                    assert (await ask(process, "pod/asker", address))["pod"] in ("one", "two")
+                count += 1
+            return count
+
+        clients = [asyncio.ensure_future(come_anew(over)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        await process.apply(CLUSTER.replace("MODE", "userspace"))
+        await asyncio.sleep(0.1)
+        over.set()
+        assert min(await asyncio.gather(*clients)) >= 5, before

@@ -22,6 +22,7 @@ endpoint traffic is refused by a rule instead of accepted and closed, as in the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from emulab.errors import UserError
@@ -92,7 +93,20 @@ def server(node: str, intents: Iterable[Intent], given: Portals, address: IPAddr
     listen = [f["socket"] for f in frontends]
     name = f"{node}/kube-proxy"
     config = {"listen": listen, "frontends": frontends}
-    return Server(name, "l4", node, config, dict.fromkeys(listen, node))
+    return Server(name, "l4", node, config, dict.fromkeys(listen, node), ahead=True)
+
+
+def between(old: Server, new: Server) -> Server:
+    """The process of a node while its rules change: as it will be, and as it was for what the old rules lead to.
+
+    kube-proxy, too, opened a port before it wrote the rules, and closed it after they were gone.
+    """
+    kept = [f for f in old.config["frontends"] if f["socket"] not in new.listen]
+    config = {
+        "listen": [*new.config["listen"], *(f["socket"] for f in kept)],
+        "frontends": [*new.config["frontends"], *kept],
+    }
+    return replace(new, config=config, listen={**old.listen, **new.listen})
 
 
 def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> UdpBackends:

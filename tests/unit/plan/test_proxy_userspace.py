@@ -201,3 +201,22 @@ def test_a_world_has_a_process_for_each_node() -> None:
             and f"udp/10.0.0.1{i}/{dns.split()[-1]}" in found[f"node{i}/kube-proxy"].listen
         )
         assert flows.frontends["10.96.0.10", 53] == {dns.replace(" . ", ":")}
+
+
+def test_between_two_sets_of_rules_the_process_serves_both() -> None:
+    def ports(*names: str) -> list[dict[str, Any]]:
+        return [{"name": name, "port": ord(name)} for name in names]
+
+    near = on("node1", ports=[{"name": name, "port": 8080} for name in "abc"])
+    far = on("node1", "node2", ports=[{"name": name, "port": 9090} for name in "abc"])
+    old, new = wanted(service(ports=ports("a", "b")), near), wanted(service(ports=ports("b", "c")), far)
+    both = userspace.between(process(old), process(new))
+    to = {**led(table(old), "portals-tcp"), **led(table(new), "portals-tcp")}
+    targets = {chr(int(key.rpartition(" ")[2])): behind(both, element) for key, element in to.items()}
+    assert targets == {
+        "a": ["10.244.1.2:8080"],  # gone, but the old rules lead there still
+        "b": ["10.244.1.2:9090", "10.244.2.2:9090"],
+        "c": ["10.244.1.2:9090", "10.244.2.2:9090"],
+    }
+    assert set(both.listen) == set(both.config["listen"]) and len(both.config["listen"]) == 3
+    assert userspace.between(process(new), process(new)) == process(new)
