@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulab.errors import UserError
@@ -72,23 +73,40 @@ def _service(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
                 f"{new.position}: {new.key} spec.clusterIP: can't be changed; it is {kept};"
                 " delete the Service first"
             )
-        if asked or kept != "None":
-            spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
+        if kept == "None" and spec.get("type") in ("NodePort", "LoadBalancer"):
+            raise UserError(
+                f"{new.position}: {new.key} spec.type: a headless Service stays headless and can't become a"
+                f" {spec['type']}; delete the Service first"
+            )
+        spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
     if spec.get("type") in ("NodePort", "LoadBalancer"):
-        known = {
-            (p.get("protocol", "TCP"), p["port"]): p.get("nodePort") for p in old.spec.get("ports") or ()
-        }
-        ports = []
-        for port in spec.get("ports") or ():
-            kept = known.get((port.get("protocol", "TCP"), port["port"]))
-            ports.append({**port, "nodePort": kept} if kept and not port.get("nodePort") else port)
-        spec["ports"] = ports
+        spec["ports"] = _node_ports(old.spec.get("ports") or (), spec.get("ports") or ())
     if needs_health_check(old.spec) and needs_health_check(spec):
         kept = old.spec.get("healthCheckNodePort")
         if spec.get("healthCheckNodePort") not in (None, 0, kept):
             raise UserError(f"{new.position}: {new.key} spec.healthCheckNodePort: is immutable; it is {kept}")
         spec["healthCheckNodePort"] = kept
     return spec
+
+
+def _node_ports(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The new ports, those without a node port with the old one.
+
+    kubectl finds it by number and protocol, and the API server what that doesn't find by the port's name
+    (`patchAllocatedValues` in pkg/registry/core/service).
+    """
+    ports = [dict(port) for port in new]
+    ways: tuple[Callable[[Mapping[str, Any]], object], ...] = (
+        lambda p: (p["port"], p.get("protocol", "TCP")),
+        lambda p: p.get("name", ""),
+    )
+    for same in ways:
+        taken = {p.get("nodePort") for p in ports}
+        known = {same(p): p["nodePort"] for p in old if p.get("nodePort") and p["nodePort"] not in taken}
+        for port in ports:
+            if not port.get("nodePort") and same(port) in known:
+                port["nodePort"] = known[same(port)]
+    return ports
 
 
 def _pod(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,33 @@ def test_a_services_address_does_not_change(before: str, after: str) -> None:
             merge(old, service(**given, ports=[]))
 
 
+def test_a_headless_service_stays_headless() -> None:
+    """The API server gives what isn't said its old value (`patchAllocatedValues`), and None is one."""
+    headless = service(clusterIP="None", clusterIPs=["None"], ports=[])
+    assert merge(headless, service(ports=[])).spec == headless.spec
+    problem = r"f\.yaml:3: Service/default/x spec\.type: a headless .* can't become a NodePort; delete"
+    with pytest.raises(UserError, match=problem):
+        merge(headless, service(type="NodePort", ports=[]))
+
+
+def test_a_node_port_stays_with_its_ports_name_where_the_number_changes() -> None:
+    ports = [{"name": "web", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "nodePort": 30053}]
+    old = service(type="NodePort", ports=ports)
+    moved = [{"name": "dns", "port": 5353}, {"name": "web", "port": 80}]
+    assert merge(old, service(type="NodePort", ports=moved)).spec["ports"] == [
+        {"name": "dns", "port": 5353, "nodePort": 30053},
+        {"name": "web", "port": 80, "nodePort": 30080},
+    ]
+    # Two of them may say the other's name, or ask for the other's number.
+    swapped = [{"name": "dns", "port": 80}, {"name": "web", "port": 8080}]
+    assert [p.get("nodePort") for p in merge(old, service(type="NodePort", ports=swapped)).spec["ports"]] == [
+        30080,
+        None,
+    ]
+    asked = [{"name": "web", "port": 8080}, {"name": "new", "port": 90, "nodePort": 30080}]
+    assert merge(old, service(type="NodePort", ports=asked)).spec["ports"] == asked
+
+
 def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
     spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": []}
     old = service(**spec, healthCheckNodePort=30001)
@@ -120,8 +147,6 @@ def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
 def test_a_service_that_becomes_another_kind_loses_its_address() -> None:
     old = service(clusterIP="10.96.0.5", clusterIPs=["10.96.0.5"], ports=[])
     assert "clusterIP" not in merge(old, service(type="ExternalName", externalName="x.test")).spec
-    headless = service(clusterIP="None", clusterIPs=["None"], ports=[])
-    assert "clusterIP" not in merge(headless, service(ports=[])).spec
 
 
 def test_a_service_that_is_no_longer_a_load_balancer_forgets_its_balancer() -> None:
