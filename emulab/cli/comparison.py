@@ -72,7 +72,7 @@ def _story(c: Compared) -> str:
     words = [_words(frozenset(first.outcomes))]
     if first.endpoints and not c.situation.sticky and "endpoints" not in differing:
         words.append(_number(len(first.endpoints), "endpoint"))
-    if c.situation.sticky:
+    if first.endpoints and c.situation.sticky:
         words.append("one endpoint a client")
     if first.sources and SOURCE not in differing:
         words.append(f"client seen: {_words(frozenset(first.sources))}")

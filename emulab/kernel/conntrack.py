@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from functools import cached_property
 from typing import NamedTuple
 
 from emulab.errors import KernelError
@@ -72,30 +73,57 @@ def entries(sock: socket.socket, namespace: str) -> list[Entry]:
     return [entry for body in bodies if (entry := _decode(body)) is not None]
 
 
-def forget_stale(fd: int, namespace: str, wanted: UdpBackends) -> int:
-    """Forgets UDP flows that go to an endpoint which serves no more, and only those; how many. Raises KernelError.
+def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBackends) -> int:
+    """Forgets UDP flows that go to an endpoint which serves no more, or past a Service that there was not when they
+    began, and only those; how many. Raises KernelError.
 
     A flow that goes on is never looked up in the rules again, so nothing else would ever end it
-    (kube-proxy's pkg/proxy/conntrack). A Service without any endpoint is left alone, as there.
+    (kube-proxy's pkg/proxy/conntrack).
     """
-    if not any(wanted.frontends.values()):
+    if not before.frontends and not wanted.frontends:
         return 0
+    is_stale = Stale(before, wanted)
     with netns.inside(fd, open_socket) as sock:
-        stale = [first for first, second in entries(sock, namespace) if is_stale(wanted, first, second)]
+        stale = [first for first, second in entries(sock, namespace) if is_stale(first, second)]
         for direction in stale:
             _delete(sock, namespace, direction)
     return len(stale)
 
 
-def is_stale(wanted: UdpBackends, first: Tuple, second: Tuple) -> bool:
+class Stale:
     """Whether an entry leads from a Service's address to what is no serving endpoint of it. Pure."""
-    translated = (first.destination, first.destination_port) != (second.source, second.source_port)
-    if first.protocol != "udp" or not translated:
+
+    def __init__(self, before: UdpBackends, wanted: UdpBackends) -> None:
+        """`before`: who served until now, by which the flows of a Service that is gone are known."""
+        self._before = before.frontends
+        self._wanted = wanted.frontends
+
+    def __call__(self, first: Tuple, second: Tuple) -> bool:
+        if first.protocol != "udp":
+            return False
+        port = first.destination_port
+        answerer = {second.source, f"{second.source}:{second.source_port}"}
+        for frontend in ((first.destination, port), ("", port)):
+            serving = self._wanted.get(frontend)
+            if serving is not None:
+                return answerer.isdisjoint(serving) and (frontend[0] != "" or _leaves_no_trace(first, second))
+            if not answerer.isdisjoint(self._before.get(frontend, ())):
+                return answerer.isdisjoint(self._serving)  # an endpoint of other Services may keep its flows
         return False
-    serving = wanted.frontends.get((first.destination, first.destination_port)) or wanted.frontends.get(
-        ("", first.destination_port)
-    )
-    return bool(serving) and not {second.source, f"{second.source}:{second.source_port}"} & (serving or set())
+
+    @cached_property
+    def _serving(self) -> frozenset[str]:
+        """Whoever serves anything."""
+        return frozenset().union(*self._wanted.values())
+
+
+def _leaves_no_trace(first: Tuple, second: Tuple) -> bool:
+    """Whether an entry to the number of a node port may go, though its address may be anybody's: it was translated
+    as a node port is, or not at all, and then the next packet makes the same one, if no rule has it now. One whose
+    source alone was translated would get another."""
+    destination = (first.destination, first.destination_port) == (second.source, second.source_port)
+    source = (first.source, first.source_port) == (second.destination, second.destination_port)
+    return not destination or source
 
 
 def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:

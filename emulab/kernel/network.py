@@ -211,8 +211,9 @@ class KernelNetwork:
                 case Ipvs():
                     self.ipvs(key[0]).write(_ipvs(after))
                 case UdpBackends() as backends:
-                    if before is not None and after is not None:
-                        sync.forgotten = conntrack.forget_stale(self.handles[key[0]].fd, key[0], backends)
+                    if isinstance(before, UdpBackends) and after is not None:
+                        fd = self.handles[key[0]].fd
+                        sync.forgotten = conntrack.forget_stale(fd, key[0], before, backends)
                 case other:
                     raise NotImplementedError(f"rules of kind {type(other).__name__}")
             sync.seconds = time.perf_counter() - begun

@@ -45,6 +45,11 @@ def merge(old: Object | None, new: Object) -> Object:
             _same_selector(old, new)
             if "replicas" not in spec and "replicas" in old.spec:
                 spec["replicas"] = old.spec["replicas"]
+        case "EndpointSlice" if new.raw.get("addressType") != old.raw.get("addressType"):
+            raise UserError(
+                f"{new.position}: {new.key} addressType: can't be changed; it is {old.raw.get('addressType')};"
+                " delete the EndpointSlice first"
+            )
         case "Cluster":
             check_cluster(Cluster.of(old), new)
         case _:

@@ -15,6 +15,9 @@ IPNetwork = IPv4Network | IPv6Network
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Label by which an EndpointSlice says whose endpoints it holds."""
 
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+"""Label of a Service that another proxy serves: kube-proxy leaves it alone (KEP-2447)."""
+
 DEFAULT_AFFINITY_TIMEOUT = 10800
 """`sessionAffinityConfig.clientIP.timeoutSeconds` when not given: three hours."""
 
@@ -113,18 +116,16 @@ class Endpoint:
     def of(endpoint: Mapping[str, Any]) -> Endpoint:
         """The view of one entry of `endpoints`.
 
-        A condition that isn't given means what the EndpointConditions reference says: unknown readiness
-        counts as ready, `serving` falls back to `ready`, and `terminating` to false.
+        A condition that isn't given means what the EndpointConditions reference says, and what kube-proxy takes it
+        for: `ready` and `serving` are true then, each by itself, and `terminating` is false.
         """
         conditions = endpoint.get("conditions") or {}
-        ready = conditions.get("ready") is not False
-        serving = conditions.get("serving")
         target = endpoint.get("targetRef") or {}
         hints = endpoint.get("hints") or {}
         return Endpoint(
             addresses=tuple(endpoint.get("addresses") or ()),
-            ready=ready,
-            serving=ready if serving is None else bool(serving),
+            ready=conditions.get("ready") is not False,
+            serving=conditions.get("serving") is not False,
             terminating=bool(conditions.get("terminating")),
             hostname=endpoint.get("hostname") or "",
             node_name=endpoint.get("nodeName") or "",

@@ -9,7 +9,7 @@ ways end in equal worlds. As it stands that holds for nftables mode, and Endpoin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from emulab.model.clusters import Cluster
@@ -46,7 +46,7 @@ class Narrow:
         world: World,
         objects: Objects,
         cluster: Cluster,
-        services: Iterable[Candidates],
+        services: Sequence[Candidates],
         proxies: Proxies,
         asked: set[Name],
     ) -> None:
@@ -57,6 +57,7 @@ class Narrow:
         self._asked = asked
         frontends = Counter(f for c in services for f in udp_frontends(c))
         self._contested = {f for f, count in frontends.items() if count > 1}  # several Services have it
+        self._curtailed = {(c.service.namespace, c.service.name) for c in services if c.curtailed}
         self._viewers = [viewer(o) for o in objects.kind("Node")]
         self._slices: dict[Name, dict[Key, Object]] = {}
         for o in objects.kind("EndpointSlice"):
@@ -80,6 +81,8 @@ class Narrow:
             return None
         for name, slices in touched.items():
             service = get(Key("Service", *name))
+            if name in self._curtailed:
+                return None  # it has less than it asks for
             if service is not None and not self._exchange(service, self._slices.get(name, {}), slices):
                 return None
             self._slices[name] = slices

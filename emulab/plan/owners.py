@@ -86,7 +86,7 @@ class _Index:
         self._ports = candidates(objects)
         for c in self._ports:
             protocol = c.port.protocol.lower()
-            for ip in (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips):
+            for ip in (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips):
                 self._services.setdefault((protocol, str(ip)), []).append(c)
             if c.port.node_port:
                 self._node_ports[protocol, c.port.node_port] = c

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD
+from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
 from .tools import CLIENT, NODE1, NODE2, PROGRAMS, PYTHON, cluster_ip, conntrack, eventually, output, refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -396,6 +396,55 @@ async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
     assert len(lost) <= 5, f"{len(lost)} of {len(sent)} lost: {lost}"
     kept = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
     assert len(kept) >= len(others), "others' flows are none of its business"
+
+
+@pytest.mark.parametrize(
+    ("source", "address", "port"), [("pod/asker", "192.0.2.82", 80), ("office", NODE3, 30083)]
+)
+async def test_a_udp_flow_follows_its_service(lab: Lab, source: str, address: str, port: int) -> None:
+    """One socket all the time: before there is the Service, with an endpoint, when the last one is gone, and again."""
+    loop = asyncio.get_running_loop()
+    [west] = await lab.get("Pod", "west")
+    exposed = service(
+        "lasting",
+        "{type: NodePort, externalIPs: [192.0.2.82], ports: [{port: 80, protocol: UDP, nodePort: 30083}]}",
+    )
+    slices = f"""
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: lasting-1, labels: {{kubernetes.io/service-name: lasting}}}}
+addressType: IPv4
+ports: [{{protocol: UDP, port: 9091}}]
+endpoints: [{{addresses: [{west["status"]["podIP"]}]}}]
+"""
+    with await lab.socket(source, socket.SOCK_DGRAM) as sock:
+        await loop.sock_connect(sock, (address, port))
+
+        async def once() -> str:
+            try:
+                async with asyncio.timeout(0.2):
+                    await loop.sock_sendall(sock, b"?")
+                    return (await loop.sock_recv(sock, 100)).decode()
+            except TimeoutError:
+                return ""
+            except ConnectionRefusedError:
+                return "refused"
+
+        async def answered() -> bool:
+            return await once() == "?"
+
+        async def refused() -> bool:
+            return await once() == "refused"
+
+        assert await once() != "?"
+        await lab.apply(slices + "---" + exposed, ready=False)
+        await eventually(answered)
+        await lab.delete("EndpointSlice", "lasting-1")
+        await eventually(refused)
+        await lab.apply(slices, ready=False)
+        await eventually(answered)
+        await lab.delete("EndpointSlice", "lasting-1")
+        await lab.delete("Service", "lasting")
 
 
 async def serves(lab: Lab, mode: str, address: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from emulab.lab.twins import asking
-from emulab.lab.twins.owners import ITSELF, UNUSED_ADDRESS, UNUSED_PORT, Situation
+from emulab.lab.twins.owners import ITSELF, OUTSIDE, UNUSED_ADDRESS, UNUSED_PORT, Situation
 
 Seen = frozenset[str]
 
@@ -123,6 +123,16 @@ KNOWN = (
         "the internal policy Local without an endpoint on the node leaves the virtual server empty, and that refuses;"
         " in the other modes the packet is dropped",
         "kubernetes/kubernetes, pkg/proxy/ipvs, syncEndpoint; #97081",
+    ),
+    Known(
+        "what a node sends outside",
+        frozenset({"iptables"}),
+        STATUS,
+        lambda s: s.reaches == OUTSIDE and s.of_node,
+        lambda own, other: other <= _REFUSED and not own <= _REFUSED,
+        "KUBE-EXTERNAL-SERVICES, which refuses what nobody serves at an external address, is asked about what comes"
+        " to a node or passes it, not about what the node itself sends: that goes on to whoever has the address",
+        "kubernetes/kubernetes, pkg/proxy/iptables, iptablesJumpChains",
     ),
     Known(
         "how TCP is refused",

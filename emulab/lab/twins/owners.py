@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emulab.lab.twins.asks import Ask
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
-from emulab.model.services import Service
+from emulab.model.services import PROXY_NAME_LABEL, Service
 from emulab.plan.addressing import ingress_ips
 
 ITSELF = "itself"
@@ -25,6 +25,7 @@ class Situation(NamedTuple):
     sticky: bool = False  # sessionAffinity: one client gets one endpoint, whichever
     local: bool = False  # externalTrafficPolicy Local, at an address that it is about
     inside: bool = False  # internalTrafficPolicy Local, at a cluster IP
+    of_node: bool = False  # a node asks, not a pod and nobody outside
 
 
 class Owners:
@@ -53,9 +54,12 @@ class Frontends:
     def __init__(self, objects: Objects, cluster: Cluster) -> None:
         self._services = cluster.service_cidrs
         self._nodes = {str(o.status.get("address")) for o in objects.kind("Node")}
+        self._node_names = {o.name for o in objects.kind("Node")}
         self._cluster_ips: set[str] = set()
         self._known: dict[tuple[str, str, int], Situation] = {}
         for o in objects.kind("Service"):
+            if PROXY_NAME_LABEL in o.labels:
+                continue  # to kube-proxy, nobody has its addresses
             service = Service.of(o)
             sticky = service.session_affinity == "ClientIP"
             local = service.external_traffic_policy == "Local"
@@ -80,8 +84,10 @@ class Frontends:
         """What the request is about whose name resolves to `address` ("" if it doesn't)."""
         protocol = "UDP" if ask.target.protocol == "udp" else "TCP"
         known = self._known.get((address, protocol, ask.target.port))
-        if known or not address:
-            return known or Situation()
+        if known:
+            return known._replace(of_node=ask.source in self._node_names)
+        if not address:
+            return Situation()
         if address in self._cluster_ips:
             return Situation(UNUSED_PORT)
         if any(ip_address(address) in network for network in self._services):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from emulab.model.addresses import parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.model.services import EndpointSlice, Service, ServicePort
+from emulab.model.services import PROXY_NAME_LABEL, EndpointSlice, Service, ServicePort
 from emulab.plan.addressing import ingress_ips
 from emulab.plan.endpoints import SliceViews, slices_by_service
 from emulab.plan.persistent import Persistent
@@ -121,8 +121,10 @@ class Candidates(NamedTuple):
 
     service: Service
     port: ServicePort
+    external_ips: tuple[IPAddress, ...]
     balancer_ips: tuple[IPAddress, ...]
     backends: tuple[Backend, ...]
+    curtailed: bool = False  # some of its addresses are another Service's
 
     @property
     def same_everywhere(self) -> bool:
@@ -136,29 +138,61 @@ def viewer(node: Object) -> Viewer:
 
 
 def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candidates]:
-    """Every Service port that proxies care for: not headless, not ExternalName. `slices`: theirs, where known."""
+    """Every Service port that proxies care for. `slices`: the Services' ones, where known."""
     if slices is None:
         slices = slices_by_service(objects)
     found: list[Candidates] = []
     for o in objects.kind("Service"):
         found += service_candidates(o, slices.get((o.namespace, o.name), ()))
-    return found
+    return _settled(found)
+
+
+def _settled(given: list[Candidates]) -> list[Candidates]:
+    """The same with each external address and port left to the first Service alone that claims it.
+
+    Nothing forbids several to (kubernetes/kubernetes#69599), and which of them kube-proxy's nodes serve is chance;
+    here it is the same in every mode and on every node.
+    """
+    owners: dict[tuple[IPAddress, str, int], Service] = {}
+    return [_curtailed(c, owners) if c.external_ips or c.balancer_ips else c for c in given]
+
+
+def _curtailed(c: Candidates, owners: dict[tuple[IPAddress, str, int], Service]) -> Candidates:
+    """A Service port without the addresses that have another owner; the others are its own from now on."""
+
+    def own(address: IPAddress) -> bool:
+        return owners.setdefault((address, c.port.protocol, c.port.port), c.service) is c.service
+
+    external, balancer = (tuple(filter(own, ips)) for ips in (c.external_ips, c.balancer_ips))
+    if (external, balancer) == (c.external_ips, c.balancer_ips):
+        return c
+    return c._replace(external_ips=external, balancer_ips=balancer, curtailed=True)
 
 
 def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candidates]:
-    """The ports of one Service with their endpoints: those of IPv4, as labs' proxies are, and kube-proxy has one for
-    each family."""
+    """The ports of one Service, with all that it claims, and their endpoints: those of IPv4, as labs' proxies are, and
+    kube-proxy has one for each family. None of a Service that is headless, an ExternalName, or another proxy's by its
+    label."""
     service = Service.of(o)
     if service.type == "ExternalName" or service.headless or not service.cluster_ips:
+        return []
+    if PROXY_NAME_LABEL in o.labels:
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
     balancer_ips = tuple(map(parse_address, balanced))
     own = [view for view in slices if view.address_type == "IPv4"]
-    return [Candidates(service, port, balancer_ips, backends(own, port)) for port in service.ports]
+    return [
+        Candidates(service, port, service.external_ips, balancer_ips, backends(own, port))
+        for port in service.ports
+    ]
 
 
 def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
-    """The endpoints of a Service port; one that two slices have is ready if either says so."""
+    """The endpoints of a Service port.
+
+    Of one that two slices have, that counts which doesn't terminate: its address is another pod's already. Of two that
+    don't, kube-proxy takes the one that it sees last; here it is one that is ready.
+    """
     found: dict[tuple[IPAddress, int], Backend] = {}
     for view in slices:
         if view.address_type == "FQDN":
@@ -182,9 +216,13 @@ def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backen
                     *(e.zone_hints, e.node_hints),
                 )
                 known = found.get(backend.target)
-                if known is None or (backend.ready and not known.ready):
+                if known is None or _rank(backend) < _rank(known):
                     found[backend.target] = backend
     return tuple(sorted(found.values(), key=_by_address))
+
+
+def _rank(backend: Backend) -> tuple[bool, bool]:
+    return backend.terminating, not backend.ready
 
 
 def _by_address(backend: Backend) -> tuple[int, IPAddress, int]:
@@ -220,9 +258,10 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         name=service.name,
         port=port,
         cluster_ips=service.cluster_ips,
-        external_ips=service.external_ips,
+        external_ips=c.external_ips,
         balancer_ips=c.balancer_ips,
-        source_ranges=service.load_balancer_source_ranges,
+        # As in kube-proxy, ranges of the other family alone close nothing here.
+        source_ranges=tuple(r for r in service.load_balancer_source_ranges if r.version == 4),
         node_port=port.node_port,
         internal_local=service.internal_traffic_policy == "Local",
         external_local=service.external_traffic_policy == "Local",
@@ -235,7 +274,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
 
 
 def _accessible(c: Candidates) -> bool:
-    return bool(c.port.node_port or c.service.external_ips or c.balancer_ips)
+    return bool(c.port.node_port or c.external_ips or c.balancer_ips)
 
 
 def _uses_cluster(c: Candidates) -> bool:
@@ -278,7 +317,7 @@ def udp_frontends(c: Candidates) -> list[tuple[str, int]]:
     """Where a Service port is reached if it is one of UDP: address and port, with address "" for a node port."""
     if c.port.protocol != "UDP":
         return []
-    addresses = (*c.service.cluster_ips, *c.service.external_ips, *c.balancer_ips)
+    addresses = (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips)
     node_ports = [("", c.port.node_port)] if c.port.node_port else []
     return [*((str(address), c.port.port) for address in addresses), *node_ports]
 

@@ -110,19 +110,25 @@ def between(old: Server, new: Server) -> Server:
 
 
 def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> UdpBackends:
-    """Where UDP flows may lead: to the process, which itself cares for endpoints that come and go."""
+    """Where UDP flows may lead: to the process, which itself cares for endpoints that come and go, while there are any.
+    Without, a rule refuses what comes, and no flow may go on past it."""
     found: dict[tuple[str, int], frozenset[str]] = {}
     for one in _proxied(intents):
         if one.protocol != "udp":
             continue
-        ends = {use: f"{address}:{given[_portal(one, use)]}" for use in _uses(one)}
-        internal = frozenset({ends["local" if one.internal_local else "cluster"]})
-        outside = frozenset(ends.values()) if one.external_local else frozenset({ends.get("cluster", "")})
+        serving = [use for use in _uses(one) if (one.cluster if use == "cluster" else one.local)]
+        ends = {use: f"{address}:{given[_portal(one, use)]}" for use in serving}
+        internal = _some(ends, "local" if one.internal_local else "cluster")
+        outside = _some(ends, "cluster", *(["local"] if one.external_local else []))
         found |= {(str(a), one.port.port): internal for a in one.cluster_ips}
         found |= {(str(a), one.port.port): outside for a in one.outside_ips}
         if one.node_port:
             found["", one.node_port] = outside
     return UdpBackends(found)
+
+
+def _some(ends: Mapping[str, str], *uses: str) -> frozenset[str]:
+    return frozenset(ends[use] for use in uses if use in ends)
 
 
 def _proxied(intents: Iterable[Intent]) -> list[Intent]:

@@ -87,6 +87,12 @@ PORT = one(
 NEWS = one("pod/x=http://y/", Situation(CLUSTER_IP), answered(a=40), refused("no answer"), answered(a=40))
 
 
+def test_without_an_answer_no_endpoint_is_told_of() -> None:
+    sticky = Situation(CLUSTER_IP, sticky=True)
+    text = comparison.render(outcome(one("pod/x=http://y/", sticky, *[refused("no answer")] * 3)), MODES, 40)
+    assert "= pod/x=http://y/  no answer\n" in text
+
+
 def test_modes_that_behave_alike() -> None:
     text = comparison.render(outcome(SAME), MODES, 40)
     assert text.splitlines()[0] == (

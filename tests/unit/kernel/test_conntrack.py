@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.kernel.conntrack import Tuple, is_stale
+from emulab.kernel.conntrack import Stale, Tuple
 from emulab.plan.state import UdpBackends
 
+BEFORE = UdpBackends(
+    {
+        ("10.96.0.12", 53): frozenset({"10.244.1.2", "10.244.1.9"}),
+        ("", 30054): frozenset({"10.244.1.2", "10.244.1.9"}),
+    }
+)
 WANTED = UdpBackends(
     {
         ("10.96.0.10", 53): frozenset({"10.244.1.2", "10.0.0.11:61053"}),
@@ -22,9 +28,14 @@ WANTED = UdpBackends(
         ("udp", ("10.96.0.10", 53), ("10.244.1.2", 5353), False),
         ("udp", ("10.96.0.10", 53), ("10.244.1.3", 5353), True),
         ("tcp", ("10.96.0.10", 53), ("10.244.1.3", 5353), False),
-        ("udp", ("10.96.0.10", 53), ("10.96.0.10", 53), False),  # nobody translated it
+        ("udp", ("10.96.0.10", 53), ("10.96.0.10", 53), True),  # from before there was the Service
         ("udp", ("10.96.0.10", 54), ("10.244.1.3", 5353), False),  # nobody's port
-        ("udp", ("10.96.0.11", 53), ("10.244.1.3", 5353), False),  # without endpoints it is left alone
+        ("udp", ("10.96.0.11", 53), ("10.244.1.3", 5353), True),  # nobody serves any more
+        ("udp", ("10.96.0.12", 53), ("10.244.1.9", 5353), True),  # the Service is gone with its endpoint
+        ("udp", ("10.96.0.12", 53), ("10.244.1.2", 5353), False),  # an endpoint of others goes on
+        ("udp", ("10.96.0.12", 53), ("10.96.0.12", 53), False),
+        ("udp", ("10.0.0.11", 30054), ("10.244.1.9", 5353), True),
+        ("udp", ("10.0.0.11", 30054), ("10.0.0.11", 30054), False),
         ("udp", ("10.96.0.10", 53), ("10.0.0.11", 61053), False),
         ("udp", ("10.96.0.10", 53), ("10.0.0.11", 61054), True),
         ("udp", ("10.0.0.11", 30053), ("10.244.1.2", 5353), False),
@@ -36,7 +47,7 @@ WANTED = UdpBackends(
             ("10.0.0.11", 61054),
             True,
         ),  # translated to another port of the same address
-        ("udp", ("10.0.0.11", 30053), ("10.0.0.11", 30053), False),
+        ("udp", ("10.0.0.11", 30053), ("10.0.0.11", 30053), True),  # from before there was the node port
     ],
 )
 def test_stale_flows(
@@ -44,4 +55,11 @@ def test_stale_flows(
 ) -> None:
     first = Tuple(protocol, "10.244.2.9", 40000, *destination)
     second = Tuple(protocol, *answerer, "10.244.2.9", 40000)
-    assert is_stale(WANTED, first, second) is stale
+    assert Stale(BEFORE, WANTED)(first, second) is stale
+
+
+def test_a_flow_to_somebody_elses_port_keeps_its_translated_source() -> None:
+    """The number of a node port is one of other hosts, too; a new entry would give the flow another source."""
+    first = Tuple("udp", "10.244.1.9", 40000, "198.51.100.54", 30053)
+    second = Tuple("udp", "198.51.100.54", 30053, "10.0.0.11", 51234)
+    assert not Stale(BEFORE, WANTED)(first, second)

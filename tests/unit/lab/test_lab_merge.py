@@ -132,6 +132,14 @@ def test_a_node_port_stays_with_its_ports_name_where_the_number_changes() -> Non
     assert merge(old, service(type="NodePort", ports=asked)).spec["ports"] == asked
 
 
+def test_the_address_type_of_a_slice_does_not_change() -> None:
+    old = obj("EndpointSlice", addressType="IPv4", endpoints=[])
+    assert merge(old, obj("EndpointSlice", addressType="IPv4", endpoints=[{}])).raw["endpoints"] == [{}]
+    problem = r"f\.yaml:3: EndpointSlice/default/x addressType: can't be changed; it is IPv4; delete the"
+    with pytest.raises(UserError, match=problem):
+        merge(old, obj("EndpointSlice", addressType="IPv6", endpoints=[]))
+
+
 def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
     spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": []}
     old = service(**spec, healthCheckNodePort=30001)

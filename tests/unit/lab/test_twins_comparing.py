@@ -153,6 +153,17 @@ def test_what_no_service_has_is_refused_by_nftables_alone() -> None:
     assert verdicts(Situation(UNUSED_ADDRESS), nftables=beyond, iptables=lost) == {"status": False}
 
 
+def test_what_a_node_sends_outside_is_refused_in_all_modes_but_iptables() -> None:
+    refused, beyond, accepted = (
+        seen({word: 2}) for word in ("TCP reset", "ICMP network unreachable", "reset after connecting")
+    )
+    outside = Situation(OUTSIDE, of_node=True)
+    assert verdicts(outside, nftables=refused, iptables=beyond, userspace=refused) == {"status": True}
+    assert verdicts(outside, nftables=refused, iptables=accepted) == {"status": True}
+    assert verdicts(outside, nftables=beyond, iptables=refused) == {"status": False}
+    assert verdicts(Situation(OUTSIDE), nftables=refused, iptables=beyond) == {"status": False}
+
+
 def test_local_is_for_everybody_in_ipvs_mode() -> None:
     near, all_ = seen(pods={"a": 20}), seen(pods={"a": 11, "b": 9})
     local = Situation(NODE_PORT, local=True)
@@ -186,7 +197,7 @@ def test_userspace_accepts_first_and_tries_the_next() -> None:
 
 
 def o(kind: str, name: str, **fields: Any) -> Object:
-    metadata = {"name": name, "namespace": fields.pop("namespace", "")}
+    metadata = {"name": name, **{f: fields.pop(f, d) for f, d in (("namespace", ""), ("labels", {}))}}
     return Object({"kind": kind, "metadata": metadata, **fields})
 
 
@@ -236,6 +247,11 @@ def test_what_an_address_and_a_port_stand_for() -> None:
     assert situation("10.96.0.2:80").reaches == UNUSED_ADDRESS
     assert situation("10.0.0.11:30080").reaches == NODE_PORT
     assert situation("192.0.2.1:80").reaches == OUTSIDE
+    assert situation("node1=192.0.2.1:80").of_node and not situation("192.0.2.1:80").of_node
+    other = {"service.kubernetes.io/service-proxy-name": "other"}
+    foreign = o("Service", "web", namespace="d", spec=spec, labels=other)
+    unserved = Frontends(Objects([foreign, node]), Cluster()).situation(ask("10.96.0.1:80"), "10.96.0.1")
+    assert unserved.reaches == UNUSED_ADDRESS, "another proxy's, and kube-proxy serves none of its addresses"
     spec["externalTrafficPolicy"] = "Local"
     frontends = Frontends(Objects([o("Service", "web", namespace="d", spec=spec), node]), Cluster())
     assert situation("192.0.2.1:80").local and situation("10.0.0.11:30080").local

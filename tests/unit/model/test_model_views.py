@@ -119,7 +119,7 @@ def test_endpoint_slice_conditions_default_as_documented() -> None:
     assert slice_.ports == (EndpointPort("http", "TCP", 8080),)
     assert slice_.endpoints == (
         Endpoint(("10.244.0.2",), True, True, False, "", "", "", ""),
-        Endpoint(("10.244.0.3",), False, False, True, "web-1", "node1", "a", "web-1"),
+        Endpoint(("10.244.0.3",), False, True, True, "web-1", "node1", "a", "web-1"),
         Endpoint(("10.244.0.4",), False, True, False, "", "", "", ""),
     )
 

@@ -157,14 +157,18 @@ def test_what_only_proxies_know_is_followed(name: str) -> None:
     store, planner = store_of(), Planner()
     planned(store, planner)
     store.put(slice_of(name, [endpoint(1), endpoint(2)], protocol=_protocol(name)))
-    expected = name not in WIDER and name not in ("far", "shared")  # two that have an address in common
+    expected = name not in WIDER and name != "shared"  # whose address is the one of "far"
     assert (followed(store, planner) is not None) == expected
 
 
 def test_udp_flows_that_two_services_have_are_planned_anew() -> None:
     """Their endpoints are told apart nowhere else: the tables have them in maps for other numbers of endpoints."""
     ports = [{"port": 53, "protocol": "UDP"}]
-    both = [service(n, ports=ports, externalIPs=["192.0.2.11"]) for n in ("first", "last")]
+    address = "10.96.7.7"  # one Service's own, and claimed as an external one by the other
+    both = [
+        service("first", ports=ports, clusterIP=address),
+        service("last", ports=ports, externalIPs=[address]),
+    ]
     leaving = endpoint(2, conditions={"ready": False, "serving": True})
     slices = [
         slice_of("first", [endpoint(1), leaving], protocol="UDP"),
@@ -173,6 +177,17 @@ def test_udp_flows_that_two_services_have_are_planned_anew() -> None:
     store, planner = store_of(*both, *slices), Planner()
     planned(store, planner)
     store.put(slice_of("first", [endpoint(3)], protocol="UDP"))
+    assert followed(store, planner) is None
+
+
+def test_the_service_that_has_an_address_is_followed_and_the_other_is_not() -> None:
+    both = [service(n, externalIPs=["192.0.2.11"]) for n in ("first", "last")]
+    slices = [slice_of("first", [endpoint(1)]), slice_of("last", [endpoint(1), endpoint(2)])]
+    store, planner = store_of(*both, *slices), Planner()
+    planned(store, planner)
+    store.put(slice_of("first", [endpoint(3)]))
+    assert followed(store, planner) == plan_world(*reversed(resolve(store, NOW)))
+    store.put(slice_of("last", [endpoint(3)]))
     assert followed(store, planner) is None
 
 

@@ -194,6 +194,20 @@ def test_external_ips_are_external() -> None:
     assert resolve(table, "192.0.2.7 . tcp . 80") == {"10.244.1.2 . 8080"}
 
 
+def test_the_first_service_has_an_address_that_several_claim() -> None:
+    """Whichever has fewer endpoints, and for its own ports alone."""
+    ports = [{"name": "p", "port": 80}, {"name": "q", "port": 81}]
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", externalIPs=["192.0.2.7"]),
+        raw_slice("a", "10.244.1.2", "10.244.1.3"),
+        raw_service("b", clusterIP="10.96.0.2", externalIPs=["192.0.2.7"], ports=ports),
+        raw_slice("b", "10.244.1.4", ports=[{"name": n, "protocol": "TCP", "port": 8080} for n in "pq"]),
+    )
+    assert entered(table, "192.0.2.7 . tcp . 80") == ["external-tcp-2"]
+    assert resolve(table, "192.0.2.7 . tcp . 80") == {"10.244.1.2 . 8080", "10.244.1.3 . 8080"}
+    assert resolve(table, "192.0.2.7 . tcp . 81") == resolve(table, "10.96.0.2 . tcp . 80")
+
+
 def test_protocols_of_one_port_are_apart() -> None:
     ports = [{"name": "t", "port": 53, "protocol": "TCP"}, {"name": "u", "port": 53, "protocol": "UDP"}]
     numbers = [{"name": "t", "protocol": "TCP", "port": 1}, {"name": "u", "protocol": "UDP", "port": 2}]
@@ -219,6 +233,7 @@ READY, ENDING, DOWN = (
         ((ENDING, DOWN), {"10.244.1.2"}),
         (({"ready": False}, {}), {"10.244.1.3"}),
         ((DOWN, {"ready": False}), set()),
+        (({"ready": False, "terminating": True}, DOWN), {"10.244.1.2"}),
     ],
 )
 def test_which_endpoints_count(conditions: tuple[dict[str, bool], ...], expected: set[str]) -> None:
@@ -226,6 +241,32 @@ def test_which_endpoints_count(conditions: tuple[dict[str, bool], ...], expected
     endpoints = [{"addresses": [f"10.244.1.{i + 2}"], "conditions": c} for i, c in enumerate(conditions)]
     table = rules(raw_service("a", clusterIP="10.96.0.1"), raw_slice("a", endpoints=endpoints))
     assert resolve(table, "10.96.0.1 . tcp . 80") == {f"{a} . 8080" for a in expected}
+
+
+def test_a_pod_that_ends_gives_way_to_the_next_one_of_its_address() -> None:
+    """Both are in slices for a while, and a pod that isn't ready yet is nobody to send to (addEndpoints)."""
+    for conditions, expected in (({"ready": False}, set()), ({"ready": True}, {"10.244.1.2 . 8080"})):
+        first, second = ([{"addresses": ["10.244.1.2"], "conditions": c}] for c in (ENDING, conditions))
+        slices = [raw_slice("a", endpoints=first), raw_slice("a", "10.244.1.2", endpoints=second)]
+        for order in (slices, slices[::-1]):
+            table = rules(raw_service("a", clusterIP="10.96.0.1"), *order)
+            assert resolve(table, "10.96.0.1 . tcp . 80") == expected
+
+
+def test_a_service_of_another_proxy_is_left_alone() -> None:
+    """KEP-2447: the label says whose it is."""
+    label = {"service.kubernetes.io/service-proxy-name": "other"}
+    table = rules(raw_service("a", clusterIP="10.96.0.1", labels=label), raw_slice("a", "10.244.1.2"))
+    assert not entered(table, "10.96.0.1 . tcp . 80")
+
+
+def test_source_ranges_of_the_other_family_close_nothing() -> None:
+    spec = {"type": "LoadBalancer", "loadBalancerSourceRanges": ["2001:db8::/32"]}
+    status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20"}]}}
+    table = rules(
+        raw_service("a", clusterIP="10.96.0.1", status=status, **spec), raw_slice("a", "10.244.1.2")
+    )
+    assert not table.collections["firewalled"].elements
 
 
 def test_endpoints_of_several_slices_count_once() -> None:

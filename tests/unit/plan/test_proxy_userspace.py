@@ -151,6 +151,10 @@ def test_udp_flows_may_go_on_to_the_ports_of_the_process() -> None:
     assert flows == UdpBackends(
         {("10.96.2.1", 53): frozenset({cluster}), ("", 30053): frozenset({cluster, local})}
     )
+    nobody = wanted(service(**spec))
+    assert userspace.udp_flows(nobody, portals(nobody), NODE) == UdpBackends(
+        {("10.96.2.1", 53): frozenset(), ("", 30053): frozenset()}
+    )
 
 
 @settings(max_examples=30, deadline=None)

@@ -123,7 +123,8 @@ class Walker:
 def raw_service(name: str, namespace: str = "default", **spec: Any) -> Object:
     ports = spec.pop("ports", [{"name": "p", "port": 80, "protocol": "TCP"}])
     status = spec.pop("status", {})
-    metadata = {"name": name, "namespace": namespace, "annotations": spec.pop("annotations", {})}
+    texts = {field: spec.pop(field, {}) for field in ("annotations", "labels")}
+    metadata = {"name": name, "namespace": namespace, **texts}
     return Object(
         {
             "apiVersion": "v1",
