@@ -79,6 +79,7 @@ class KernelNetwork:
         before = self.applied
         change = difference(before, wanted)
         if change.empty:
+            self._known = wanted  # the next one is derived from it, so that what differs is soon found
             return False
         try:
             self._perform(change)

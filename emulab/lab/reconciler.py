@@ -19,7 +19,9 @@ from emulab.lab.kubelet import Kubelet
 from emulab.lab.proxysyncs import ProxySyncs
 from emulab.lab.publisher import Publisher
 from emulab.lab.resolve import resolve
+from emulab.lab.store import Changes
 from emulab.lab.surroundings import Surroundings
+from emulab.model.collection import Put
 from emulab.plan import controllers
 from emulab.plan.state import World
 from emulab.plan.world import Planner
@@ -146,6 +148,7 @@ class Reconciler:
             self._around.world = world
             self._syncs.tell(self._around.servers)
             return
+        await self._hurry(changes)
         begun = time.perf_counter()
         cluster, objects = resolve(self._around.store, time.time())
         self._around.store.take_changes()
@@ -161,6 +164,15 @@ class Reconciler:
         begun = time.perf_counter()
         self._kubelet.sync(world, cluster)
         self.spent["kubelet"] += time.perf_counter() - begun
+
+    async def _hurry(self, changes: Changes) -> None:
+        """Has the kernel know at once of endpoints that came or went, where all else that it means takes long."""
+        found = self._planner.anticipate(changes.before, self._around.store.get)
+        if found is not None:
+            slices, world = found
+            self._around.store.apply(map(Put, slices))
+            await self._write(world, changes.since)
+            changes.since = 0.0
 
     async def _write(self, world: World, since: float) -> None:
         begun = time.perf_counter()

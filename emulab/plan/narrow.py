@@ -4,6 +4,9 @@ To plan a world takes as long as it has objects. What most often changes, though
 Services concern nobody but the nodes' proxies: then one Service's part of their tables is exchanged, however many
 others there are. Where that isn't all that would change, `follow` says so and the world is planned anew; both
 ways end in equal worlds. As it stands that holds for nftables mode, and EndpointSlices that no controller minds.
+
+What Pods do means more than rules, so everything is planned anew, in the end. Where that takes long, the rules don't
+wait for it: `anticipate` gives the world with them alone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
 from emulab.model.services import SERVICE_NAME_LABEL, EndpointSlice
-from emulab.plan.controllers.endpointslices import is_foreign
+from emulab.plan.controllers.endpointslices import is_foreign, with_pod
 from emulab.plan.persistent import Persistent
 from emulab.plan.proxy.filters import TABLE, pods_set
 from emulab.plan.proxy.intents import (
@@ -33,6 +36,8 @@ from emulab.plan.proxy.nftables import part
 from emulab.plan.state import Rules, Ruleset, UdpBackends, World
 
 KUBE_PROXY = f"ip {TABLE}"
+_MANY = 200  # Services: a world of fewer is planned in some hundredths of a second
+_AT_ONCE = 10  # Pods
 Name = tuple[str, str]
 """Namespace and name of a Service."""
 Frontend = tuple[str, int]
@@ -57,16 +62,21 @@ class Narrow:
         self._asked = asked
         frontends = Counter(f for c in services for f in udp_frontends(c))
         self._contested = {f for f, count in frontends.items() if count > 1}  # several Services have it
+        # Services that have fewer addresses than they ask for.
         self._curtailed = {(c.service.namespace, c.service.name) for c in services if c.curtailed}
         self._viewers = [viewer(o) for o in objects.kind("Node")]
         self._slices: dict[Name, dict[Key, Object]] = {}
+        self._of_pods: dict[Key, dict[Key, Object]] = {}  # the slices that a controller wrote about each Pod
         for o in objects.kind("EndpointSlice"):
             self._slices.setdefault(_service(o), {})[o.key] = o
+            if not is_foreign(o):
+                for pod in _pods(o):
+                    self._of_pods.setdefault(pod, {})[o.key] = o
 
     def follow(
         self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
     ) -> World | None:
-        """The world after changes of objects; None where it has to be planned anew, and by nobody else then.
+        """The world after changes of objects; None where it has to be planned anew.
 
         `before`: what changed, as it was in the world that is planned; `get`: the object of a key as it is now.
         """
@@ -79,20 +89,57 @@ class Narrow:
             touched.setdefault(name, dict(self._slices.get(name, {})))[key] = new
         if not touched or not self._tables or not self._asked.isdisjoint(touched):
             return None
+        if any(_is_told(get(Key("Service", *name)), slices) for name, slices in touched.items()):
+            return None
+        return self._world if self._exchange_all(touched, get) else None
+
+    def anticipate(
+        self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
+    ) -> tuple[list[Object], World] | None:
+        """The EndpointSlices, and the world but for all else, after Pods got ready, or unready, or began to end.
+
+        None where other objects changed, too. The world has to be planned anew in either case.
+        """
+        if len(self._slices) < _MANY or len(before) > _AT_ONCE or not self._tables:
+            return None
+        touched: dict[Name, dict[Key, Object]] = {}
+        changed: dict[Key, Object] = {}
+        for key, old in before.items():
+            pod = get(key)
+            if key.kind != "Pod" or old is None or pod is None or not _stays(old, pod):
+                return None
+            for slice_key, known in self._of_pods.get(key, {}).items():
+                name = _service(known)
+                service = get(Key("Service", *name))
+                new = service and with_pod(changed.get(slice_key, known), pod, service)
+                if new is None:
+                    return None
+                changed[slice_key] = new
+                touched.setdefault(name, dict(self._slices[name]))[slice_key] = new
+        if not touched or not self._exchange_all(touched, get):
+            return None
+        return list(changed.values()), self._world
+
+    def _exchange_all(
+        self, touched: Mapping[Name, Mapping[Key, Object]], get: Callable[[Key], Object | None]
+    ) -> bool:
+        """Puts new slices in the place of the old ones; False where that changes more than rules.
+
+        Some of the tables may be changed by then, so nothing can be done with them any more.
+        """
+        if not self._curtailed.isdisjoint(touched):
+            return False
         for name, slices in touched.items():
             service = get(Key("Service", *name))
-            if name in self._curtailed:
-                return None  # it has less than it asks for
             if service is not None and not self._exchange(service, self._slices.get(name, {}), slices):
-                return None
-            self._slices[name] = slices
-        return self._world
+                self._tables = {}
+                return False
+            self._slices[name] = dict(slices)
+        return True
 
     def _exchange(self, o: Object, before: Mapping[Key, Object], after: Mapping[Key, Object]) -> bool:
         """Puts a Service's new endpoints in the place of the old ones; False where that changes more than rules."""
         old, new = _candidates(o, before), _candidates(o, after)
-        if any(c.service.health_check_node_port or uses_local(c) for c in new):
-            return False  # nodes tell how many endpoints they have
         rulesets = dict(self._world.network.rulesets)
         was, will = intents(old, self._viewers), intents(new, self._viewers)
         done: dict[int, tuple[str, Ruleset]] = {}
@@ -116,8 +163,26 @@ class Narrow:
         return True
 
 
+def _is_told(service: Object | None, slices: Mapping[Key, Object]) -> bool:
+    """Whether nodes tell others how many endpoints of a Service they have."""
+    found = _candidates(service, slices) if service else ()
+    return any(c.service.health_check_node_port or uses_local(c) for c in found)
+
+
 def _service(o: Object) -> Name:
     return o.namespace, o.labels.get(SERVICE_NAME_LABEL, "")
+
+
+def _pods(o: Object) -> set[Key]:
+    """The Pods that a slice has as endpoints."""
+    found = (e.get("targetRef") or {} for e in o.raw.get("endpoints") or ())
+    return {Key("Pod", o.namespace, ref["name"]) for ref in found if ref.get("kind") == "Pod"}
+
+
+def _stays(old: Object, new: Object) -> bool:
+    """Whether a Pod is the one that it was, for Services: where it was, with its addresses and labels."""
+    same = (old.metadata.get("uid"), old.labels, old.spec) == (new.metadata.get("uid"), new.labels, new.spec)
+    return same and all(old.status.get(field) == new.status.get(field) for field in ("podIP", "podIPs"))
 
 
 def _minds_nobody(old: Object, new: Object) -> bool:

@@ -55,10 +55,13 @@ class Planner:
         self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
     ) -> World | None:
         """The last world after some changes, where little of it changes (see `Narrow.follow`); else None: plan it."""
-        world = self._narrow.follow(before, get) if self._narrow else None
-        if world is None:
-            self.forget()
-        return world
+        return self._narrow.follow(before, get) if self._narrow else None
+
+    def anticipate(
+        self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
+    ) -> tuple[list[Object], World] | None:
+        """What can be done at once about some changes, before the world is planned (see `Narrow.anticipate`)."""
+        return self._narrow.anticipate(before, get) if self._narrow else None
 
     def forget(self) -> None:
         """The last world isn't what is there: the next one has to be planned."""

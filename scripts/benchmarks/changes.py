@@ -23,14 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.labs import Labs
-from benchmarks.many import PORT, Many, cluster_text, many, pod_text, slice_text, text
+from benchmarks.many import PORT, Many, cluster_text, deployment_text, many, pod_text, slice_text, text
 from benchmarks.report import Row
 
 NODES = ("node1", "node2")
 LAB = "many"
 PATIENCE = 60.0  # seconds that one change may take, and about as long as all of one size
+DEPLOYMENT, REPLICAS = "moving", 3
+REST = 2.0  # seconds for what follows from pods that came and went
 REQUESTS = 20  # for each Service asked
 NETLINK_NETFILTER, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 270, 1, 7
+_READY = ("Ready", "True")
 _NEW_ENDPOINT = IPv4Address("10.180.0.1")
 
 
@@ -45,6 +48,7 @@ def growing(
             apply(labs, services[there:], f"{number:,} × {size}", samples)
             there = number
             change(labs, services, f"{number:,} × {size}", count, samples)
+            delete(labs, f"{number:,} × {size}", count, samples)
 
 
 def large(labs: Labs, number: int, size: int, count: int, samples: defaultdict[str, list[float]]) -> None:
@@ -69,9 +73,8 @@ def large(labs: Labs, number: int, size: int, count: int, samples: defaultdict[s
 def lab(labs: Labs) -> Iterator[None]:
     """A lab of two nodes with a few pods."""
     pods = [pod_text(f"web{n}", NODES[n % 2]) for n in range(4)]
-    labs.command(
-        "-l", LAB, "up", labs.write("lab.yaml", "---\n".join([cluster_text(len(NODES), "nftables"), *pods]))
-    )
+    texts = [cluster_text(len(NODES), "nftables"), *pods, deployment_text(DEPLOYMENT, REPLICAS)]
+    labs.command("-l", LAB, "up", labs.write("lab.yaml", "---\n".join(texts)))
     yield
     labs.command("-l", LAB, "down")
 
@@ -106,6 +109,36 @@ def change(
             _put(labs, service)
         if time.monotonic() > until:
             break
+
+
+def delete(labs: Labs, title: str, count: int, samples: defaultdict[str, list[float]]) -> None:
+    """Deletes `count` pods of a Deployment, each of which is replaced; not so many when that takes long."""
+    until = time.monotonic() + PATIENCE
+    for _ in range(count):
+        pod = random.choice(_serving(labs))
+        time.sleep(REST)
+        with _ears(labs) as ears, ThreadPoolExecutor(1) as other:
+            begun = time.perf_counter()
+            key = ["Pod", "default", pod["metadata"]["name"]]
+            deleting = other.submit(_ask, labs, "delete", keys=[key])
+            heard = _heard(ears, socket.inet_aton(pod["status"]["podIP"]))
+            deleting.result()
+        samples[f"deleted {title}"].append((heard - begun) * 1e3)
+        if time.monotonic() > until:
+            break
+
+
+def _serving(labs: Labs) -> list[Any]:
+    """The Deployment's pods, once all are ready."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        found = _ask(labs, "get", kind="Pod", namespace="default")
+        pods = [p for p in found if p["metadata"]["name"].startswith(f"{DEPLOYMENT}-")]
+        ready = [c for p in pods for c in p["status"]["conditions"] if (c["type"], c["status"]) == _READY]
+        if len(pods) == len(ready) == REPLICAS:
+            return pods
+        time.sleep(0.1)
+    sys.exit("bench: the Deployment's pods did not get ready")
 
 
 def _watched(labs: Labs, changed: Many, new: str) -> tuple[float, float]:
@@ -148,6 +181,8 @@ def rows(titles: Sequence[str], samples: dict[str, list[float]]) -> list[Row]:
             Row("  the whole request, until heard of", tuple(samples[f"heard {title}"]), "ms"),
             Row("  the whole request, until answered", tuple(samples[f"answered {title}"]), "ms"),
         ]
+        if deleted := samples.get(f"deleted {title}"):
+            found.append(Row("  a pod deleted, until heard of", tuple(deleted), "ms"))
     return found
 
 

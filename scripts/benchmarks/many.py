@@ -76,3 +76,15 @@ def pod_text(name: str, node: str, command: str = "") -> str:
         f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {node}\n"
         f"  containers: [{{name: web, image: 'bench/web:1', ports: [{{containerPort: {TARGET}}}]{runs}}}]\n"
     )
+
+
+def deployment_text(name: str, replicas: int) -> str:
+    """The manifests of a Deployment of stand-ins, and of a Service of its pods."""
+    return (
+        f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n"
+        f"  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n"
+        "    spec:\n      terminationGracePeriodSeconds: 1\n"
+        f"      containers: [{{name: web, image: 'bench/web:1', ports: [{{containerPort: {TARGET}}}]}}]\n---\n"
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n"
+        f"spec: {{selector: {{app: {name}}}, ports: [{{port: {PORT}, targetPort: {TARGET}}}]}}\n"
+    )

@@ -99,6 +99,27 @@ def is_foreign(o: Object) -> bool:
     return o.labels.get(MANAGED_BY) != CONTROLLER and not o.metadata.get("ownerReferences")
 
 
+def with_pod(o: Object, pod: Object, service: Object) -> Object | None:
+    """A Service's slice as it will be after a change of a Pod that it has.
+
+    None where more than conditions of endpoints changes, or the slice is somebody else's.
+    """
+    if o.labels.get(MANAGED_BY) != CONTROLLER or has_ended(pod):
+        return None
+    view = Service.of(service)
+    conditions = _conditions(view, is_ready(pod), is_ending(pod))
+
+    def changed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+        target = old.get("targetRef") or {}
+        if (target.get("name"), target.get("uid")) != (pod.name, pod.metadata.get("uid")):
+            return old
+        endpoint = {**{k: v for k, v in old.items() if k != "hints"}, "conditions": conditions}
+        hints = _hints(view, endpoint)
+        return {**endpoint, "hints": hints} if hints else endpoint
+
+    return Object({**o.raw, "endpoints": [changed(e) for e in o.raw.get("endpoints") or ()]})
+
+
 def _publish_family(
     world: World,
     o: Object,
@@ -162,16 +183,12 @@ def _metadata(o: Object, service: Service) -> dict[str, Any]:
 
 
 def _endpoint(service: Service, index: _Index, member: _Member, addresses: list[str]) -> dict[str, Any]:
-    """One Pod as an endpoint. `ready` says whom to send to; KEP-1672 tells the three conditions apart."""
+    """One Pod as an endpoint."""
     metadata, spec = member.pod.metadata, member.pod.spec
     node = spec.get("nodeName")
     endpoint: dict[str, Any] = {
         "addresses": addresses,
-        "conditions": {
-            "ready": service.publish_not_ready_addresses or (member.ready and not member.terminating),
-            "serving": member.ready,
-            "terminating": member.terminating,
-        },
+        "conditions": _conditions(service, member.ready, member.terminating),
         "targetRef": {
             "kind": "Pod",
             "namespace": service.namespace,
@@ -188,6 +205,15 @@ def _endpoint(service: Service, index: _Index, member: _Member, addresses: list[
     if hints := _hints(service, endpoint):
         endpoint["hints"] = hints
     return endpoint
+
+
+def _conditions(service: Service, ready: bool, terminating: bool) -> dict[str, bool]:
+    """`ready` says whom to send to; KEP-1672 tells the three conditions apart."""
+    return {
+        "ready": service.publish_not_ready_addresses or (ready and not terminating),
+        "serving": ready,
+        "terminating": terminating,
+    }
 
 
 def _hints(service: Service, endpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emulab.lab.resolve import resolve
 from emulab.lab.store import Store
 from emulab.model.objects import Key, Object
+from emulab.plan import narrow
 from emulab.plan.controllers.endpointslices import CONTROLLER, MANAGED_BY
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
@@ -266,3 +267,121 @@ def test_a_service_that_an_ingress_leads_to_is_planned_anew() -> None:
     planned(store, planner)
     store.put(slice_of("one", []))
     assert followed(store, planner) is None
+
+
+# Pods
+
+
+def pod(name: str, number: int, *, ready: bool = True, ending: bool = False, **status: Any) -> Object:
+    """A Pod of every Service of `SELECTING`, on a node, with an address."""
+    metadata = {"name": name, "namespace": "default", "uid": f"uid-{name}", "labels": {"app": "web"}}
+    if ending:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    ports = [{"name": "web", "containerPort": 8000 + number % 2}]
+    return Object(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"nodeName": f"node{1 + number % 2}", "containers": [{"name": "c", "ports": ports}]},
+            "status": {
+                "phase": "Running",
+                "podIP": f"10.244.{1 + number % 2}.{100 + number}",
+                "podIPs": [{"ip": f"10.244.{1 + number % 2}.{100 + number}"}],
+                "conditions": [{"type": "Ready", "status": str(ready)}],
+                **status,
+            },
+        }
+    )
+
+
+SELECTING = [
+    service(f"web-{kind}", selector={"app": "web"}, **spec)
+    for kind, spec in {
+        "plain": {},
+        "named": {"ports": [{"port": 80, "targetPort": "web"}]},
+        "udp": {"ports": [{"port": 53, "protocol": "UDP", "targetPort": 8053}]},
+        "early": {"publishNotReadyAddresses": True},
+        "kept": {"sessionAffinity": "ClientIP"},
+        "near": {"internalTrafficPolicy": "Local", "type": "NodePort"},
+        "zoned": {"trafficDistribution": "PreferSameZone"},
+        "bare": {"clusterIP": "None"},
+    }.items()
+]
+
+
+def store_of_pods(*pods: Object, mode: str = "nftables") -> Store:
+    store = store_of(*SELECTING, *pods, mode=mode)
+    planned(store, Planner())  # the Services get their slices
+    return store
+
+
+def anticipated(store: Store, planner: Planner) -> tuple[list[Object], World] | None:
+    return planner.anticipate(store.take_changes().before, store.get)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(range(5)), st.tuples(st.booleans(), st.booleans()), min_size=1),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_rules_are_anticipated_as_they_are_planned_then(
+    changes: list[dict[int, tuple[bool, bool]]],
+) -> None:
+    narrow._MANY, saved = 1, narrow._MANY
+    try:
+        store, planner = store_of_pods(*(pod(f"p{n}", n) for n in range(5))), Planner()
+        planned(store, planner)
+        for change in changes:
+            for number, (ready, ending) in change.items():
+                store.put(pod(f"p{number}", number, ready=ready, ending=ending))
+            found = anticipated(store, planner)
+            version = {key: o.raw["endpoints"] for key, o in slices(store).items()}
+            world = planned(store, planner)
+            if found is not None:
+                written, quick = found
+                assert {**version, **{o.key: o.raw["endpoints"] for o in written}} == {
+                    key: o.raw["endpoints"] for key, o in slices(store).items()
+                }
+                assert quick.network.rulesets == world.network.rulesets
+    finally:
+        narrow._MANY = saved
+
+
+def slices(store: Store) -> dict[Key, Object]:
+    return {o.key: o for o in store.objects().kind("EndpointSlice")}
+
+
+def test_pods_are_anticipated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else that happens to them; nor in modes in which rules can't be exchanged."""
+    monkeypatch.setattr(narrow, "_MANY", 1)
+    first, second = pod("p1", 1), pod("p2", 2)
+    cases = {
+        True: (pod("p1", 1, ready=False), pod("p1", 1, ending=True)),
+        False: (
+            pod("p1", 1, podIP="10.244.2.200", podIPs=[{"ip": "10.244.2.200"}]),
+            pod("p1", 1, phase="Succeeded"),
+            first.replace(metadata={**first.metadata, "labels": {"app": "other"}}),
+            pod("p3", 3),
+        ),
+    }
+    for expected, changes in cases.items():
+        for changed in changes:
+            store, planner = store_of_pods(first, second), Planner()
+            planned(store, planner)
+            store.put(changed)
+            assert (anticipated(store, planner) is not None) == expected, changed
+    store, planner = store_of_pods(first, mode="iptables"), Planner()
+    planned(store, planner)
+    store.put(pod("p1", 1, ready=False))
+    assert anticipated(store, planner) is None
+
+
+def test_a_small_world_is_planned_whole_at_once() -> None:
+    store, planner = store_of_pods(pod("p1", 1)), Planner()
+    planned(store, planner)
+    store.put(pod("p1", 1, ready=False))
+    assert anticipated(store, planner) is None

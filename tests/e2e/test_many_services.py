@@ -1,0 +1,138 @@
+"""A lab of so many Services that rules don't wait until all is planned: what pods do is followed all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .proxyworld import service
+from .tools import PYTHON, cluster_ip, eventually, is_ready, name, output, pods
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OTHERS = 250
+REPLICAS = 3
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: REPLICAS
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: c
+          ports: [{name: http, containerPort: 8080}]
+          readinessProbe:
+            exec: {command: [sh, -c, 'test ! -e FOLDER/$(hostname)']}
+            periodSeconds: 1
+            failureThreshold: 1
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {containers: [{name: c}]}
+---
+"""
+COME_ANEW = """\
+import collections, json, os, sys, urllib.request
+answered = collections.Counter()
+while not os.path.exists(sys.argv[2]):
+    with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
+        answered[json.load(answer)["pod"]] += 1
+print(json.dumps(answered))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pods look for files of their names."""
+    folder = tmp_path_factory.mktemp("unready")
+    for path in (folder, *folder.parents[:2]):
+        os.chmod(path, 0o755)
+    return folder
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lab(folder: Path) -> AsyncIterator[Lab]:
+    web = "{selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}"
+    others = (service(f"other{n}", "{selector: {app: none}, ports: [{port: 80}]}") for n in range(OTHERS))
+    deployment = DEPLOYMENT.replace("REPLICAS", str(REPLICAS)).replace("FOLDER", str(folder))
+    async with Lab.from_text(deployment + service("web", web) + "".join(others)) as made:
+        yield made
+
+
+async def come_anew(lab: Lab, place: str, over: Path) -> Counter[str]:
+    """Who answers one connection after the other, until that file is there. None may fail."""
+    url = f"http://{await cluster_ip(lab, 'web')}/"
+    return Counter(json.loads(await output(lab, place, PYTHON, "-c", COME_ANEW, url, str(over))))
+
+
+async def ready(lab: Lab) -> list[str]:
+    return [name(p) for p in await pods(lab, app="web") if is_ready(p)]
+
+
+async def who(lab: Lab) -> set[str]:
+    """Who answers 30 connections from a node."""
+    url = f"http://{await cluster_ip(lab, 'web')}/"
+    script = COME_ANEW.replace("while not os.path.exists(sys.argv[2])", "for _ in range(30)")
+    return set(json.loads(await output(lab, "node2", PYTHON, "-c", script, url)))
+
+
+async def test_who_gets_unready_is_left_out_and_taken_back(lab: Lab, folder: Path) -> None:
+    over = folder / "over-ready"
+    clients = [asyncio.ensure_future(come_anew(lab, place, over)) for place in ("node1", "pod/asker")]
+    everybody = set(await ready(lab))
+    assert len(everybody) == REPLICAS
+
+    async def others() -> bool:
+        return await who(lab) == everybody - {sick}
+
+    async def all_of_them() -> bool:
+        return await who(lab) == everybody
+
+    for sick in sorted(everybody)[:2]:
+        (folder / sick).touch()
+        await eventually(others)
+        assert sick not in await ready(lab)
+        (folder / sick).unlink()
+        await eventually(all_of_them)
+    over.touch()
+    for answered in await asyncio.gather(*clients):
+        assert answered.keys() == everybody
+
+
+async def test_pods_are_replaced_and_no_connection_fails(lab: Lab, folder: Path) -> None:
+    over = folder / "over-replaced"
+    clients = [asyncio.ensure_future(come_anew(lab, place, over)) for place in ("node1", "pod/asker")]
+    old = set(await ready(lab))
+    assert len(old) == REPLICAS
+
+    async def replaced() -> bool:
+        return len(await ready(lab)) == REPLICAS and gone not in await ready(lab)
+
+    for gone in sorted(old):
+        await lab.delete("Pod", gone)
+        await eventually(replaced)
+    new = set(await ready(lab))
+    assert old.isdisjoint(new)
+
+    async def settled() -> bool:
+        return await who(lab) == new
+
+    await eventually(settled)
+    over.touch()
+    for answered in await asyncio.gather(*clients):
+        assert old & answered.keys() and new & answered.keys()
