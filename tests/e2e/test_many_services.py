@@ -48,10 +48,12 @@ spec: {containers: [{name: c}]}
 """
 COME_ANEW = """\
 import collections, json, os, sys, urllib.request
+url, begun, over = sys.argv[1:]
 answered = collections.Counter()
-while not os.path.exists(sys.argv[2]):
-    with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
+while not os.path.exists(over):
+    with urllib.request.urlopen(url, timeout=5) as answer:
         answered[json.load(answer)["pod"]] += 1
+    open(begun, "w").close()
 print(json.dumps(answered))
 """
 
@@ -74,10 +76,42 @@ async def lab(folder: Path) -> AsyncIterator[Lab]:
         yield made
 
 
-async def come_anew(lab: Lab, place: str, over: Path) -> Counter[str]:
-    """Who answers one connection after the other, until that file is there. None may fail."""
-    url = f"http://{await cluster_ip(lab, 'web')}/"
-    return Counter(json.loads(await output(lab, place, PYTHON, "-c", COME_ANEW, url, str(over))))
+class Clients:
+    """In a node and in a pod, each opens one connection after the other, of which none may fail."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self._lab, self._folder = lab, folder
+        self._work: list[asyncio.Future[str]] = []
+
+    async def start(self) -> None:
+        """Returns once all have had an answer."""
+        url = f"http://{await cluster_ip(self._lab, 'web')}/"
+        files = [self._folder / f"begun-{place}" for place in ("node1", "asker")]
+        for place, begun in zip(("node1", "pod/asker"), files, strict=True):
+            command = PYTHON, "-c", COME_ANEW, url, str(begun), str(self._folder / "over")
+            self._work.append(asyncio.ensure_future(output(self._lab, place, *command)))
+
+        async def all_begun() -> bool:
+            return all(f.exists() for f in files) or any(w.done() for w in self._work)
+
+        await eventually(all_begun)
+
+    async def end(self) -> list[Counter[str]]:
+        """Who answered each of them how often."""
+        (self._folder / "over").touch()
+        return [Counter(json.loads(text)) for text in await asyncio.gather(*self._work)]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clients(lab: Lab, tmp_path: Path) -> AsyncIterator[Clients]:
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(path, 0o755)
+    clients = Clients(lab, tmp_path)
+    try:
+        await clients.start()
+        yield clients
+    finally:
+        await clients.end()
 
 
 async def ready(lab: Lab) -> list[str]:
@@ -87,13 +121,11 @@ async def ready(lab: Lab) -> list[str]:
 async def who(lab: Lab) -> set[str]:
     """Who answers 30 connections from a node."""
     url = f"http://{await cluster_ip(lab, 'web')}/"
-    script = COME_ANEW.replace("while not os.path.exists(sys.argv[2])", "for _ in range(30)")
-    return set(json.loads(await output(lab, "node2", PYTHON, "-c", script, url)))
+    answers = await output(lab, "node2", "curl", "-s", "-H", "Connection: close", "-w", "\n", *[url] * 30)
+    return {json.loads(line)["pod"] for line in answers.splitlines() if line}
 
 
-async def test_who_gets_unready_is_left_out_and_taken_back(lab: Lab, folder: Path) -> None:
-    over = folder / "over-ready"
-    clients = [asyncio.ensure_future(come_anew(lab, place, over)) for place in ("node1", "pod/asker")]
+async def test_who_gets_unready_is_left_out_and_taken_back(lab: Lab, folder: Path, clients: Clients) -> None:
     everybody = set(await ready(lab))
     assert len(everybody) == REPLICAS
 
@@ -109,14 +141,11 @@ async def test_who_gets_unready_is_left_out_and_taken_back(lab: Lab, folder: Pat
         assert sick not in await ready(lab)
         (folder / sick).unlink()
         await eventually(all_of_them)
-    over.touch()
-    for answered in await asyncio.gather(*clients):
+    for answered in await clients.end():
         assert answered.keys() == everybody
 
 
-async def test_pods_are_replaced_and_no_connection_fails(lab: Lab, folder: Path) -> None:
-    over = folder / "over-replaced"
-    clients = [asyncio.ensure_future(come_anew(lab, place, over)) for place in ("node1", "pod/asker")]
+async def test_pods_are_replaced_and_no_connection_fails(lab: Lab, clients: Clients) -> None:
     old = set(await ready(lab))
     assert len(old) == REPLICAS
 
@@ -133,6 +162,5 @@ async def test_pods_are_replaced_and_no_connection_fails(lab: Lab, folder: Path)
         return await who(lab) == new
 
     await eventually(settled)
-    over.touch()
-    for answered in await asyncio.gather(*clients):
+    for answered in await clients.end():
         assert old & answered.keys() and new & answered.keys()
