@@ -385,19 +385,29 @@ async def test_no_connection_is_refused_while_the_process_takes_over(process: La
     address = await cluster_ip(process, "web")
     for before in ("nftables", "iptables"):
         await process.apply(CLUSTER.replace("MODE", before))
-        over = asyncio.Event()
+        answered = collections.Counter[int]()
 
-        async def come_anew(over: asyncio.Event) -> int:
-            count = 0
-            while not over.is_set():
+        async def come_anew(client: int, answered: collections.Counter[int]) -> None:
+            while True:
                 async with asyncio.timeout(5):
                     assert (await ask(process, "pod/asker", address))["pod"] in ("one", "two")
-                count += 1
-            return count
+                answered[client] += 1
 
-        clients = [asyncio.ensure_future(come_anew(over)) for _ in range(4)]
-        await asyncio.sleep(0.1)
+        clients = [asyncio.ensure_future(come_anew(n, answered)) for n in range(4)]
+
+        async def some_more(answered: collections.Counter[int], clients: list[asyncio.Future[None]]) -> None:
+            known = answered.copy()
+
+            async def more() -> bool:
+                failed = any(c.done() for c in clients)
+                return failed or all(answered[n] >= known[n] + 3 for n in range(len(clients)))
+
+            await eventually(more)
+
+        await some_more(answered, clients)
         await process.apply(CLUSTER.replace("MODE", "userspace"))
-        await asyncio.sleep(0.1)
-        over.set()
-        assert min(await asyncio.gather(*clients)) >= 5, before
+        await some_more(answered, clients)
+        for client in clients:
+            client.cancel()
+        ends = await asyncio.gather(*clients, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), (before, ends)

@@ -15,7 +15,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .proxyworld import service
-from .tools import PYTHON, cluster_ip, eventually, is_ready, name, output, pods
+from .tools import PYTHON, begun, cluster_ip, eventually, is_ready, name, output, pods
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,14 +87,11 @@ class Clients:
         """Returns once all have had an answer."""
         url = f"http://{await cluster_ip(self._lab, 'web')}/"
         files = [self._folder / f"begun-{place}" for place in ("node1", "asker")]
-        for place, begun in zip(("node1", "pod/asker"), files, strict=True):
-            command = PYTHON, "-c", COME_ANEW, url, str(begun), str(self._folder / "over")
+        for place, file in zip(("node1", "pod/asker"), files, strict=True):
+            command = PYTHON, "-c", COME_ANEW, url, str(file), str(self._folder / "over")
             self._work.append(asyncio.ensure_future(output(self._lab, place, *command)))
-
-        async def all_begun() -> bool:
-            return all(f.exists() for f in files) or any(w.done() for w in self._work)
-
-        await eventually(all_begun)
+        for work, file in zip(self._work, files, strict=True):
+            await begun(work, file)
 
     async def end(self) -> list[Counter[str]]:
         """Who answered each of them how often."""
@@ -104,8 +101,6 @@ class Clients:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def clients(lab: Lab, tmp_path: Path) -> AsyncIterator[Clients]:
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(path, 0o755)
     clients = Clients(lab, tmp_path)
     try:
         await clients.start()

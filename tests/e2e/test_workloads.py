@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import PROGRAMS, PYTHON, emulab, eventually, is_ready, name, output, pods
+from .tools import PROGRAMS, PYTHON, begun, emulab, eventually, is_ready, name, output, pods
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -268,14 +268,14 @@ async def test_a_stateful_set_starts_in_order_with_stable_names(lab: Lab, folder
     await eventually(only_the_first)
 
 
-async def test_a_rolling_update_fails_no_request(lab: Lab) -> None:
+async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> None:
     """Every pod is replaced by one of the new template while 4,000 requests are under way; all are answered."""
     await lab.apply(ROLLING.format(version="v1"))
     old = {name(p) for p in await pods(lab, app="roll")}
-    work = asyncio.ensure_future(
-        output(lab, "pod/asker", PYTHON, str(PROGRAMS / "load.py"), "http://roll/x", "4000", "8")
-    )
-    await asyncio.sleep(0.4)
+    file = tmp_path / "begun"
+    command = PYTHON, str(PROGRAMS / "load.py"), "http://roll/x", "4000", "8", str(file)
+    work = asyncio.ensure_future(output(lab, "pod/asker", *command))
+    await begun(work, file)
     await lab.apply(ROLLING.format(version="v2"), ready=False)
 
     async def updated() -> bool:

@@ -57,6 +57,17 @@ async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 10.0, p
     return result
 
 
+async def begun(work: asyncio.Future[Any], file: Path) -> None:
+    """Waits until a program has made that file, as those do whose load is to be met under way; or until it ended."""
+
+    there = file.exists
+
+    async def made() -> bool:
+        return work.done() or there()
+
+    await eventually(made)
+
+
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

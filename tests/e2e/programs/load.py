@@ -1,4 +1,6 @@
-"""Sends exactly N requests over C keep-alive connections: `load.py URL N C`; prints what came of them as JSON.
+"""Sends exactly N requests over C keep-alive connections: `load.py URL N C [FILE]`; prints what came of them as JSON.
+
+FILE is made once there was an answer.
 
 Every request counts once: an answer by its status, anything else by the name of its error. A request that
 finds its idle connection closed by the peer is sent again on a fresh one, as every HTTP client does
@@ -9,10 +11,12 @@ import asyncio
 import collections
 import json
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 URL = urlsplit(sys.argv[1])
 REQUESTS, CONNECTIONS = int(sys.argv[2]), int(sys.argv[3])
+BEGUN = sys.argv[4] if len(sys.argv) > 4 else ""
 HEAD = f"GET {URL.path} HTTP/1.1\r\nHost: {URL.hostname}\r\n\r\n".encode()
 
 outcome: collections.Counter[str] = collections.Counter()
@@ -23,6 +27,11 @@ end = 0.0
 
 def loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def tell_begun() -> None:
+    if BEGUN:
+        Path(BEGUN).touch()
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[str, bytes, bool]:
@@ -56,6 +65,8 @@ async def connection() -> None:
                         if fresh or begun:
                             raise
                         outcome["sent again"] += 1
+            if not outcome:
+                tell_begun()
             outcome[status] += 1
             if status == "200":
                 pods[json.loads(body)["pod"]] += 1
