@@ -177,7 +177,9 @@ def test_a_refused_sysctl_is_an_error_that_names_it_and_makes_nothing() -> None:
 def test_the_same_again_changes_nothing() -> None:
     world = KernelNetwork()
     world.apply(network(NODE | POD, node=RULES))
-    assert world.apply(network(NODE | POD, node=RULES)) is False
+    again = network(NODE | POD, node=RULES)
+    assert world.apply(again) is False
+    assert world.applied is again, "what comes next is derived from it, and compared with it by identity"
     assert world.applied == network(NODE | POD, node=RULES)
 
 
