@@ -106,7 +106,8 @@ spec: {network: vpc}
             service("inner", f"{{internalTrafficPolicy: Local, selector: {{app: web}}, ports: [{HTTP}]}}"),
             service(
                 "fenced",
-                "{type: LoadBalancer, loadBalancerIP: 203.0.113.32, loadBalancerSourceRanges: [198.51.100.0/24], "
+                "{type: LoadBalancer, loadBalancerIP: 203.0.113.32, "
+                "loadBalancerSourceRanges: [198.51.100.0/24, 10.0.0.13/32], "
                 "selector: {app: web}, "
                 "ports: [{name: http, port: 80, targetPort: http}]}",
             ),

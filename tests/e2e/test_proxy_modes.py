@@ -274,6 +274,21 @@ async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab) -> No
     await silence(lab, "pod/asker", VIP_FENCED, 80)  # on its own node, by its own source: not in the ranges
 
 
+async def test_a_node_that_has_a_balancers_address_itself(lab: Lab, mode: str) -> None:
+    """kube-proxy's allowFromNode: it sends there with that very address, and may if its own is in the ranges."""
+    for node, allowed in (("node3", True), ("node1", False)):
+        # With IPVS all nodes have all addresses.
+        changes = () if mode == "ipvs" else ("add", "del")
+        for change in changes[:1]:
+            await output(lab, node, "ip", "address", change, f"{VIP_FENCED}/32", "dev", "lo")
+        if allowed:
+            assert await who(lab, node, VIP_FENCED, 80, 3) <= {"east", "west"}
+        else:
+            await silence(lab, node, VIP_FENCED, 80)
+        for change in changes[1:]:
+            await output(lab, node, "ip", "address", change, f"{VIP_FENCED}/32", "dev", "lo")
+
+
 async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab) -> None:
     """The ingress controller's address is handled by public-lb alone: a pod's packet goes all the way there."""
     before = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]

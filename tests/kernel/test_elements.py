@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from namespaces import isolated
-from test_rulesets import Listing, listing, service, slice_of
+from test_rulesets import NODE, Listing, listing, service, slice_of
 
 from emulab.errors import KernelError
 from emulab.kernel import elements, netns
@@ -16,7 +16,7 @@ from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.proxy import nftables
-from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.proxy.intents import candidates, intents
 from emulab.plan.rulesets import ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 
@@ -34,7 +34,7 @@ def table(*endpoints: int, shift: int = 0) -> Ruleset:
         ]
         address = f"10.96.{1 + i // 250}.{1 + i % 250}"
         objects += [service(f"s{i}", address, 30000 + i % 2000, "", protocol), Object(raw)]
-    wanted = intents(candidates(Objects(objects)), [Viewer("node1", "")])
+    wanted = intents(candidates(Objects(objects)), [NODE])
     return nftables.rules(wanted["node1"], Cluster())
 
 

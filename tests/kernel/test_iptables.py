@@ -38,7 +38,7 @@ OUT = OUTSIDE[0]
 
 
 def of(*intents: Intent) -> Iptables:
-    return rules(intents, Cluster(), ip_address(NODE))
+    return rules(intents, Cluster())
 
 
 def world(*intents: Intent) -> ServiceWorld:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,8 @@ from emulab.plan.proxy.intents import Viewer, candidates, intents
 from emulab.plan.rulesets import MOST, ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway
+
+NODE = Viewer("node1", "", ip_address("10.0.0.11"))
 
 
 class Listing(Nft):
@@ -214,7 +217,7 @@ def of(*counts: int) -> Ruleset:
             service(f"s{i}", f"10.96.1.{i}", 30000 + i, vip, protocol, more),
             slice_of(f"s{i}", n, protocol),
         ]
-    wanted = intents(candidates(Objects(objects)), [Viewer("node1", "")])
+    wanted = intents(candidates(Objects(objects)), [NODE])
     return nftables.rules(wanted["node1"], Cluster())
 
 
@@ -266,8 +269,14 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
     for i in range(300):
         kept = {"sessionAffinity": "ClientIP"}
         objects += [service(f"s{i}", f"10.96.1.{i % 250}", 30000 + i, "", "TCP", kept), slice_of(f"s{i}", 3)]
-    many = nftables.rules(intents(candidates(Objects(objects)), [Viewer("node1", "")])["node1"], Cluster())
-    few = nftables.rules(intents(candidates(Objects(objects[:4])), [Viewer("node1", "")])["node1"], Cluster())
+    many = nftables.rules(
+        intents(candidates(Objects(objects)), [NODE])["node1"],
+        Cluster(),
+    )
+    few = nftables.rules(
+        intents(candidates(Objects(objects[:4])), [NODE])["node1"],
+        Cluster(),
+    )
     assert len(many.chains) > 1500
     assert writer.change(None, many, MOST) > 10
     assert len(json.loads(writer.nft.json("list chains"))["nftables"]) == len(many.chains) + 1

@@ -45,7 +45,7 @@ class World(ServiceWorld):
     def put(self, *intents: Intent, cluster: Cluster | None = None) -> None:
         mode, addresses = cluster or Cluster(proxy_mode="ipvs"), [ip_address(NODE)]
         self.apply(
-            ipvs.rules(intents, mode, addresses),
+            ipvs.rules(intents, mode),
             ipvs.table(intents, mode, addresses),
             frozenset(ipvs.items("node", intents, addresses)),
         )
@@ -162,7 +162,8 @@ def test_source_ranges_guard_the_balancers_address_alone() -> None:
         assert w.outcome(place, BALANCER_IP, source=source) == "silence"
     for address, port in EXTERNAL[:2]:
         assert w.ask("outside", address, port, source=OUTSIDE[0]) == f"pod2 {NODE}"
-    w.put(intent("pod2", source_ranges=(ip_network(f"{NODE}/32"),), **EXPOSED))
+    # The address is the node's own, and so the source of what it sends there.
+    w.put(intent("pod2", source_ranges=(ip_network(f"{BALANCER_IP}/32"),), **EXPOSED))
     assert w.ask("node", BALANCER_IP) == f"pod2 {NODE}"
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from emulab.model.addresses import parse_address
@@ -51,6 +52,7 @@ class Viewer(NamedTuple):
 
     name: str
     zone: str
+    address: IPAddress
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Intent:
     cluster_ips: tuple[IPAddress, ...]
     external_ips: tuple[IPAddress, ...]
     balancer_ips: tuple[IPAddress, ...]  # status.loadBalancer.ingress with ipMode VIP (KEP-1860)
-    source_ranges: tuple[IPNetwork, ...]  # for balancer_ips
+    source_ranges: tuple[IPNetwork, ...]  # for balancer_ips; what of the node's own is let in, too
     node_port: int  # 0: none
     internal_local: bool
     external_local: bool
@@ -129,12 +131,14 @@ class Candidates(NamedTuple):
     @property
     def same_everywhere(self) -> bool:
         """Whether all nodes have the same intent."""
-        return not uses_local(self) and not any(b.zone_hints or b.node_hints for b in self.backends)
+        guarded = self.balancer_ips and self.service.load_balancer_source_ranges
+        hinted = any(b.zone_hints or b.node_hints for b in self.backends)
+        return not (uses_local(self) or guarded or hinted)
 
 
 def viewer(node: Object) -> Viewer:
     """A Node object's point of view."""
-    return Viewer(node.name, node.labels.get(ZONE_LABEL, ""))
+    return Viewer(node.name, node.labels.get(ZONE_LABEL, ""), ip_address(node.status["address"]))
 
 
 def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candidates]:
@@ -260,8 +264,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         cluster_ips=service.cluster_ips,
         external_ips=c.external_ips,
         balancer_ips=c.balancer_ips,
-        # As in kube-proxy, ranges of the other family alone close nothing here.
-        source_ranges=tuple(r for r in service.load_balancer_source_ranges if r.version == 4),
+        source_ranges=_source_ranges(c, node),
         node_port=port.node_port,
         internal_local=service.internal_traffic_policy == "Local",
         external_local=service.external_traffic_policy == "Local",
@@ -271,6 +274,18 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         has_any=has_any,
         health_check_port=service.health_check_node_port,
     )
+
+
+def _source_ranges(c: Candidates, node: Viewer) -> tuple[IPNetwork, ...]:
+    """Who may use the balancer's addresses. As in kube-proxy, ranges of the other family alone close nothing.
+
+    Where the node may, so may the addresses themselves: one that is local to the node is the source of what the node
+    sends there.
+    """
+    ranges: tuple[IPNetwork, ...] = tuple(r for r in c.service.load_balancer_source_ranges if r.version == 4)
+    if any(node.address in r for r in ranges):
+        ranges += tuple(ip_network(a) for a in c.balancer_ips if a.version == 4)
+    return ranges
 
 
 def _accessible(c: Candidates) -> bool:

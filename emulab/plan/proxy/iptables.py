@@ -20,11 +20,10 @@ from base64 import b32encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from types import MappingProxyType
 
 from emulab.model.clusters import Cluster
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.state import IPAddress, Iptables
+from emulab.plan.state import Iptables
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 LARGE_CLUSTER = 1000
@@ -85,16 +84,8 @@ _NODE_PORTS = (
 )
 
 
-def rules(
-    intents: Sequence[Intent],
-    cluster: Cluster,
-    node_address: IPAddress,
-    health_check_ports: Mapping[tuple[str, str], int] = MappingProxyType({}),
-) -> Iptables:
-    """The chains of a node that has `node_address`.
-
-    `health_check_ports`: the healthCheckNodePort of each Service (namespace, name) that has one.
-    """
+def rules(intents: Sequence[Intent], cluster: Cluster) -> Iptables:
+    """The chains of a node."""
     served = [view for view in map(_ipv4, intents) if view is not None]
     terse = sum(len(i.reachable) for i in served) > LARGE_CLUSTER
     pods = next((str(c) for c in cluster.pod_cidrs if c.version == 4), "")
@@ -107,8 +98,8 @@ def rules(
         "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
     }
     for i in served:
-        port = _Port(i, pods, terse, node_address)
-        port.refuse(filtered, health_check_ports.get((i.namespace, i.name), 0))
+        port = _Port(i, pods, terse)
+        port.refuse(filtered)
         if i.has_any:
             port.lead(nat)
             nat |= port.chains()
@@ -165,11 +156,10 @@ def _ipv4(i: Intent) -> Intent | None:
 class _Port:
     """The rules of one Service port."""
 
-    def __init__(self, intent: Intent, pods: str, terse: bool, node_address: IPAddress) -> None:
+    def __init__(self, intent: Intent, pods: str, terse: bool) -> None:
         self._i = intent
         self._pods = pods
         self._terse = terse
-        self._node_address = node_address
         self._title = intent.title
         self._protocol = intent.protocol
         self._match = f"-m {self._protocol} -p {self._protocol}"
@@ -182,7 +172,7 @@ class _Port:
     def _to(self, address: object) -> str:
         return f"{self._match} -d {address} --dport {self._i.port.port}"
 
-    def refuse(self, chains: Chains, health_check_port: int) -> None:
+    def refuse(self, chains: Chains) -> None:
         """Adds to the table filter what refuses traffic."""
         i, title = self._i, self._title
         missing = f'-m comment --comment "{title} has no {"local " if i.has_any else ""}endpoints"'
@@ -199,9 +189,11 @@ class _Port:
         if self._guarded:
             comment = f'-m comment --comment "{title} traffic not accepted by {self._fw}"'
             chains["KUBE-PROXY-FIREWALL"] += [f"{comment} {self._to(ip)} -j DROP" for ip in i.balancer_ips]
-        if health_check_port:
+        if i.health_check_port:
             comment = f'-m comment --comment "{title} health check node port"'
-            chains["KUBE-NODEPORTS"].append(f"{comment} -m tcp -p tcp --dport {health_check_port} -j ACCEPT")
+            chains["KUBE-NODEPORTS"].append(
+                f"{comment} -m tcp -p tcp --dport {i.health_check_port} -j ACCEPT"
+            )
 
     def lead(self, chains: Chains) -> None:
         """Adds to the table nat what leads to the Service's chains."""
@@ -272,9 +264,6 @@ class _Port:
         i = self._i
         comment = f'-m comment --comment "{self._title} loadbalancer IP"'
         lines = [f"{comment} -s {r} -j {self._ext}" for r in i.source_ranges]
-        if any(self._node_address in r for r in i.source_ranges):
-            # A balancer's address that is also the node's own is the source of what the node sends there.
-            lines += [f"{comment} -s {ip} -j {self._ext}" for ip in i.balancer_ips]
         rest = f"other traffic to {self._title} will be dropped by KUBE-PROXY-FIREWALL"
         return [*lines, f'-m comment --comment "{rest}"']
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_interface
 from typing import NamedTuple
 
 from emulab.model.clusters import Cluster
@@ -72,12 +72,12 @@ def items(node: str, intents: Iterable[Intent], addresses: Sequence[IPAddress]) 
     yield from (Address(node, DEVICE, ip_interface(a)) for a in found if a not in addresses)
 
 
-def rules(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ruleset:
-    """The table `ip kube-proxy` of the node with these addresses."""
+def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
+    """The table `ip kube-proxy` of a node."""
     checks = filters.Filters()
     found: dict[str, Elements] = {name: {} for name in _KEYS}
     for one in map(_for_everybody, intents):
-        checks.add(_open_to_node(one, addresses))
+        checks.add(one)
         _add(found, one)
     collections = checks.collections()
     for name, elements in found.items():
@@ -143,13 +143,6 @@ def _for_everybody(one: Intent) -> Intent:
     if not one.internal_local or one.local:
         return one
     return replace(one, internal_local=False, has_any=one.has_any and bool(one.cluster))
-
-
-def _open_to_node(one: Intent, addresses: Sequence[IPAddress]) -> Intent:
-    """Source ranges that hold the node let it in by the source that its packets have: a balancer's address itself."""
-    if not any(a in r for a in addresses for r in one.source_ranges if a.version == r.version):
-        return one
-    return replace(one, source_ranges=(*one.source_ranges, *(ip_network(a) for a in one.balancer_ips)))
 
 
 def _chains(pods: str) -> Chains:

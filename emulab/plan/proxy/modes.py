@@ -53,7 +53,7 @@ class Proxies:
         """IPVS on a node, with the device and the rules that it needs."""
         addresses = self._draft.addresses[node]
         self._draft.add(*ipvs.items(node, intents, addresses))
-        self._draft.rules(node, ipvs.rules(intents, self._cluster, addresses))
+        self.rules(node, intents, ipvs.rules)
         self._draft.rules(node, ipvs.table(intents, self._cluster, addresses))
 
     def process(self, node: str, intents: Sequence[Intent]) -> None:
@@ -68,17 +68,8 @@ class Proxies:
         self._own_flows[node] = userspace.udp_flows(intents, portals, address)
 
     def chains(self, node: str, intents: Sequence[Intent]) -> None:
-        """iptables on a node. Its address is in the rules only where source ranges are."""
-        address = self._draft.places[node].addresses[0]
-        checks = {(i.namespace, i.name): i.health_check_port for i in intents if i.health_check_port}
-
-        def make(given: Sequence[Intent], cluster: Cluster) -> Rules:
-            return iptables.rules(given, cluster, address, checks)
-
-        if any(i.source_ranges for i in intents):
-            self._draft.rules(node, make(intents, self._cluster))
-        else:
-            self.rules(node, intents, make)
+        """iptables on a node."""
+        self.rules(node, intents, iptables.rules)
 
 
 PROXY_MODES: dict[str, Callable[[Proxies, str, Sequence[Intent]], None]] = {

@@ -23,7 +23,7 @@ PORTS = [{"name": "p", "port": 80, "protocol": "TCP", "nodePort": 30080}]
 
 
 def seen(*objects: Object) -> tuple[Intent, ...]:
-    return intents(candidates(Objects(objects)), [Viewer("node1", "")])["node1"]
+    return intents(candidates(Objects(objects)), [Viewer("node1", "", NODE[0])])["node1"]
 
 
 def table(*objects: Object, **cluster: Any) -> list[str]:
@@ -33,7 +33,7 @@ def table(*objects: Object, **cluster: Any) -> list[str]:
 
 
 def rules(*objects: Object) -> Ruleset:
-    return ipvs.rules(seen(*objects), Cluster(proxy_mode="ipvs"), NODE)
+    return ipvs.rules(seen(*objects), Cluster(proxy_mode="ipvs"))
 
 
 def elements(of: Ruleset, name: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ from emulab.plan.rulesets import stages
 from emulab.plan.state import Ruleset
 
 MARKS = f"meta mark set meta mark or {MARK}"
+NODE = ip_address("10.0.0.11")
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
 
 
 def rules(*objects: Object, cluster: Cluster | None = None, node: str = "node1", zone: str = "") -> Ruleset:
     """The table of one node."""
-    wanted = intents(candidates(Objects(objects)), [Viewer(node, zone)])
+    wanted = intents(candidates(Objects(objects)), [Viewer(node, zone, NODE)])
     return nftables.rules(wanted[node], cluster or Cluster())
 
 
@@ -267,6 +269,15 @@ def test_source_ranges_of_the_other_family_close_nothing() -> None:
         raw_service("a", clusterIP="10.96.0.1", status=status, **spec), raw_slice("a", "10.244.1.2")
     )
     assert not table.collections["firewalled"].elements
+
+
+@pytest.mark.parametrize(("given", "allowed"), [("10.0.0.0/24", {"203.0.113.20/32"}), ("10.0.9.0/24", set())])
+def test_source_ranges_that_hold_the_node_hold_the_address_itself(given: str, allowed: set[str]) -> None:
+    """kube-proxy's allowFromNode: the source of what a node sends to an address that is its own, too."""
+    spec = {"type": "LoadBalancer", "loadBalancerSourceRanges": [given]}
+    table = rules(raw_service("a", clusterIP="10.96.0.1", status=VIP, **spec), raw_slice("a", "10.244.1.2"))
+    found = {key.rpartition(" . ")[2] for key in table.collections["firewall-allowed"].elements}
+    assert found == {given, *allowed}
 
 
 def test_endpoints_of_several_slices_count_once() -> None:

@@ -26,7 +26,7 @@ EPHEMERAL, NODE_PORTS = range(32768, 61000), range(30000, 32768)
 
 
 def wanted(*objects: Object, node: str = "node1") -> tuple[Intent, ...]:
-    return intents(candidates(Objects(objects)), [Viewer(node, "")])[node]
+    return intents(candidates(Objects(objects)), [Viewer(node, "", NODE)])[node]
 
 
 def table(found: tuple[Intent, ...]) -> Ruleset:
