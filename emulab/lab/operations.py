@@ -18,7 +18,7 @@ from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import describe_entry, find_place, find_pod
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
-from emulab.model.crosscheck import warnings as crosscheck
+from emulab.model.crosscheck import warnings
 from emulab.model.loader import Source, load
 from emulab.model.newcomers import Newcomers
 from emulab.model.objects import NOWHERE, Key, Object
@@ -68,7 +68,7 @@ class Operations:
         progress("reading manifests")
         store = self._around.store
         cluster = cluster_of(store.objects()) if self._furnished else None
-        odd, given = await self._load(arguments, cluster)
+        given = await self._load(arguments, cluster)
         await self._refuse_conflicts(given)
         for o in given:
             if cluster is not None and o.kind == "Cluster":
@@ -92,21 +92,21 @@ class Operations:
         await self._reconciler.change(work, progress)
         _tidy(keys)
         self._furnished = True
-        return {"applied": outcome, "warnings": await self._still_odd(odd, keys)}
+        return {"applied": outcome, "warnings": await self._warnings(keys)}
 
     @staticmethod
-    async def _load(arguments: Arguments, cluster: Cluster | None) -> tuple[Sequence[str], list[Object]]:
-        """The warnings about `sources` and the objects in them. Raises ManifestError.
+    async def _load(arguments: Arguments, cluster: Cluster | None) -> list[Object]:
+        """The objects in `sources`. Raises ManifestError.
 
         The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
         """
         sources = [Source(name, text) for name, text in arguments.pop("sources")]
         if not sources:
-            return (), []
+            return []
         manifest = await asyncio.to_thread(load, sources, cluster)
         del sources
         _tidy(manifest.objects)
-        return manifest.warnings, list(manifest.objects)
+        return list(manifest.objects)
 
     async def _refuse_conflicts(self, given: Sequence[Object]) -> None:
         """Raises ManifestError when `given` can't be there together with what the lab has."""
@@ -116,14 +116,11 @@ class Operations:
         if found:
             raise ManifestError([f.line() for f in found])
 
-    async def _still_odd(self, warnings: Sequence[str], keys: Sequence[Key]) -> list[str]:
-        """The warnings that hold with all that the lab has: what looked odd alone may be right with that."""
-        if not warnings:
-            return []
+    async def _warnings(self, keys: Sequence[Key]) -> list[str]:
+        """What looks odd in these objects, with all that the lab has beside them."""
         objects = self._around.store.objects()
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        remaining = set(await asyncio.to_thread(crosscheck, there, objects))
-        return [w for w in warnings if w in remaining]
+        return await asyncio.to_thread(warnings, there, objects)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
@@ -154,8 +151,7 @@ class Operations:
         """`keys`: [[kind, namespace, name], …] or `sources`. Result: names of what was deleted."""
         keys = [Key(*k) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
-            _, given = await self._load(arguments, None)
-            keys += [o.key for o in given]
+            keys += [o.key for o in await self._load(arguments, None)]
         missing = [k for k in keys if self._around.store.get(k) is None]
         if missing and not arguments.get("ignore_missing"):
             raise UserError(f"{missing[0]} not found")

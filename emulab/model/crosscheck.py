@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.checks import show
 from emulab.model.clusters import Cluster, LoadBalancer
 from emulab.model.collection import Objects
@@ -77,12 +78,36 @@ class _World:
                 found.setdefault((o.namespace, key, value), []).append(pods)
         return found
 
+    @cached_property
+    def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:
+        """Who has an external address and port: the first Service that claims it (`emulab.plan.proxy.intents`)."""
+        found: dict[tuple[IPAddress, str, int], Object] = {}
+        for o in self._objects.kind("Service"):
+            for address in o.spec.get("externalIPs") or ():
+                for port in Service.of(o).ports:
+                    found.setdefault((parse_address(address), port.protocol, port.port), o)
+        return found
+
     def selected(self, namespace: str, selector: Mapping[str, str]) -> list[_Pods]:
         candidates = [self._pods.get((namespace, key, value), []) for key, value in selector.items()]
         return [pods for pods in min(candidates, key=len) if matches_labels(selector, pods.labels)]
 
 
 def _service(o: Object, world: _World) -> Iterator[Finding]:
+    yield from _claims(o, world)
+    yield from _selection(o, world)
+
+
+def _claims(o: Object, world: _World) -> Iterator[Finding]:
+    for index, address in enumerate(o.spec.get("externalIPs") or ()):
+        for port in Service.of(o).ports:
+            owner = world.claims[parse_address(address), port.protocol, port.port]
+            if owner.key != o.key:
+                what = f"port {port.port}/{port.protocol} of {address} is {owner.kind} {owner.namespace}/{owner.name}'s"
+                yield Finding(o, ("spec", "externalIPs", index), what)
+
+
+def _selection(o: Object, world: _World) -> Iterator[Finding]:
     if not o.spec.get("selector"):
         return
     service = Service.of(o)

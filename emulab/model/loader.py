@@ -63,10 +63,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What sources hold: objects that passed every check, in their order, and what looks odd in them."""
+    """What sources hold: objects that passed every check, in their order."""
 
     objects: tuple[Object, ...]
-    warnings: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looks odd in them, where there is nothing else beside them."""
+        return tuple(warnings(self.objects))
 
 
 def read_sources(paths: Sequence[FilePath]) -> list[Source]:
@@ -90,7 +94,7 @@ def load(sources: Sequence[Source], cluster: Cluster | None = None) -> Manifest:
         batch.locate(sources, found)
     if batch.problems:
         raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))
-    return Manifest(tuple(batch.objects), tuple(warnings(batch.objects)))
+    return Manifest(tuple(batch.objects))
 
 
 @dataclass(slots=True)

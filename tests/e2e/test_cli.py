@@ -34,6 +34,12 @@ spec:
     - port: 99999
 """
 
+FIRST = """apiVersion: v1
+kind: Service
+metadata: {name: first}
+spec: {externalIPs: [192.0.2.77], selector: {app: product}, ports: [{port: 80}]}
+"""
+
 
 def lab_name(what: str) -> str:
     return f"e2e-{os.getpid()}-{what}"
@@ -218,6 +224,20 @@ async def test_scale_apply_and_delete(lab: str, tmp_path: Path) -> None:
     piped = await emulab("-l", lab, "apply", "-f", "-", stdin=file.read_bytes())
     assert piped.status == 0
     assert (await emulab("-l", lab, "delete", "pod", "extra")).status == 0
+
+
+async def test_warnings_are_about_what_the_lab_has(lab: str, tmp_path: Path) -> None:
+    """A selector may be right only with what is there already, and an address taken only by what is."""
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(FIRST)
+    second.write_text(FIRST.replace("first", "second"))
+    applied = await emulab("-l", lab, "apply", "-f", str(first))
+    assert (applied.status, applied.stderr) == (0, b"")
+    applied = await emulab("-l", lab, "apply", "-f", str(second))
+    taken = "Service/second spec.externalIPs[0]: port 80/TCP of 192.0.2.77 is Service default/first's"
+    assert (applied.status, applied.stderr.decode()) == (0, f"warning: {second}:1: {taken}\n")
+    deleted = await emulab("-l", lab, "delete", "-f", str(first), "-f", str(second))
+    assert deleted.status == 0, deleted.stderr
 
 
 async def test_exec_passes_stdin_status_and_both_outputs(lab: str) -> None:

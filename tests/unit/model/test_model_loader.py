@@ -199,7 +199,7 @@ def test_a_source_without_objects(text: str) -> None:
 
 def test_an_empty_document_is_fine_and_so_are_no_sources() -> None:
     assert len(manifest(f"---\n---\n{SHOP}---\n").objects) == 2
-    assert load([]) == Manifest((), ())
+    assert load([]) == Manifest(())
 
 
 def test_problems_of_all_sources_are_told_in_their_order() -> None:

@@ -197,6 +197,19 @@ def test_nodes_that_are_not_there() -> None:
     assert warned(deployment) == ["Deployment/web spec.template.spec.nodeName: there is no node x"]
 
 
+def test_an_external_address_that_another_service_has() -> None:
+    both = [{"name": "a", "port": 80}, {"name": "b", "port": 443}]
+    first = service("first", selector=None, externalIPs=["192.0.2.7", "192.0.2.8"], ports=[{"port": 80}])
+    second = service("second", selector=None, externalIPs=["192.0.2.9", "192.0.2.7"], ports=both)
+    assert warned(first, second) == [
+        "Service/second spec.externalIPs[1]: port 80/TCP of 192.0.2.7 is Service default/first's"
+    ]
+    other = service(
+        "other", selector=None, externalIPs=["192.0.2.7"], ports=[{"port": 80, "protocol": "UDP"}]
+    )
+    assert warned(first, other) == []
+
+
 def test_what_has_no_effect_is_said() -> None:
     assert warned(described("NetworkPolicy", {"podSelector": {}})) == [
         "NetworkPolicy/web: is accepted but not enforced yet: all traffic passes"
