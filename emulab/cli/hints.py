@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+RULES: Mapping[str, str] = {
+    "nftables": "nft list table ip kube-proxy",
+    "iptables": "iptables-save -t nat",
+    "ipvs": "ipvsadm -Ln",
+    "userspace": "nft list table ip kube-proxy",
+}
+"""What shows in a node where Services lead, by the proxy mode."""
+
 
 def hints(
     lab: str,
     ingresses: Sequence[Mapping[str, Any]],
     nodes: Sequence[Mapping[str, Any]],
     places: Iterable[str],
+    proxy_mode: str,
 ) -> list[str]:
     """Commands that work in this lab, the most telling first."""
     emulab = "emulab" if lab == "default" else f"emulab -l {lab}"
@@ -29,7 +38,7 @@ def hints(
         where = "" if namespace == "default" else f"-n {namespace} "
         found.append(f"{emulab} exec {where}pod/{name} -- cat /etc/resolv.conf")
     if node:
-        found.append(f"{emulab} exec {node} -- nft list table ip kube-proxy")
+        found.append(f"{emulab} exec {node} -- {RULES[proxy_mode]}")
     found.append(f"{emulab} down")
     return found
 

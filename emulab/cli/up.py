@@ -66,5 +66,5 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
     )
     print("\nTry:")
     ingresses, nodes = client.request("get", kind="Ingress"), client.request("get", kind="Node")
-    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"])):
+    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"]), summary["proxy_mode"]):
         print(f"  {hint}")

@@ -284,6 +284,7 @@ class Operations:
             "nodes": len(objects.kind("Node")),
             "pods": len(objects.kind("Pod")),
             "state": "Ready" if world and not not_ready(objects) else "NotReady",
+            "proxy_mode": cluster_of(objects).proxy_mode,
             "failure": self._reconciler.failure,
             "spent": self._reconciler.spent,
             "programmed": self._reconciler.programmed,

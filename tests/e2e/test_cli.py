@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -142,6 +143,24 @@ async def test_up_and_down_and_down_again() -> None:
     assert (await emulab("-l", name, "down")).status == 0
     after = await emulab("-l", name, "exec", "client", "--", "true")
     assert after.status == 1 and b"is not up" in after.stderr
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables", "userspace"])
+async def test_what_up_tells_to_try_works(mode: str, tmp_path: Path) -> None:
+    cluster, name = tmp_path / "cluster.yaml", lab_name(mode)
+    cluster.write_text(
+        f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: x}}\nspec: {{proxy: {{mode: {mode}}}}}\n"
+    )
+    up = await emulab("-l", name, "up", SHOP, str(cluster))
+    try:
+        assert up.status == 0, up.stderr
+        tries = [shlex.split(line) for line in up.stdout.decode().partition("Try:\n")[2].splitlines()]
+        assert len(tries) == 5 and tries[-1][-1] == "down"
+        for command, *words in tries:
+            done = await emulab(*words)
+            assert command == "emulab" and done.status == 0 and done.stdout, done.stderr
+    finally:
+        assert (await emulab("-l", name, "down")).status == 0
 
 
 async def test_a_killed_supervisor_leaves_nothing() -> None:

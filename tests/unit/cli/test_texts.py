@@ -9,9 +9,10 @@ import pytest
 
 from emulab.cli.description import describe, endpoints, probe_text, render
 from emulab.cli.get import as_list, document
-from emulab.cli.hints import hints
+from emulab.cli.hints import RULES, hints
 from emulab.cli.kinds import Reference, find, not_found
 from emulab.cli.logs import tail_offset
+from emulab.model.schema_emulab import MODES
 
 
 def test_fields_align_and_nest() -> None:
@@ -98,17 +99,19 @@ NODES = [{"metadata": {"name": "worker-a"}}]
 
 def test_hints_are_commands_for_this_very_lab() -> None:
     rule = {"host": "*.a.b", "http": {"paths": [{"path": "/x(.*)"}, {"path": "/y"}]}}
-    found = hints("default", [{"metadata": {}, "spec": {"rules": [rule]}}], NODES, PLACES)
+    found = hints("default", [{"metadata": {}, "spec": {"rules": [rule]}}], NODES, PLACES, "nftables")
     assert found[0] == "emulab exec client -- curl -s http://www.a.b/y"
     assert "emulab exec pod/web-1 -- cat /etc/resolv.conf" in found
     assert "emulab exec worker-a -- nft list table ip kube-proxy" in found
     assert 3 <= len(found) <= 5
-    assert all(h.startswith("emulab -l other ") for h in hints("other", [], NODES, PLACES))
+    assert "emulab exec worker-a -- iptables-save -t nat" in hints("default", [], NODES, PLACES, "iptables")
+    assert RULES.keys() == MODES["proxy.mode"].keys()
+    assert all(h.startswith("emulab -l other ") for h in hints("other", [], NODES, PLACES, "nftables"))
 
 
 def test_hints_speak_tls_where_the_ingress_does() -> None:
     spec = {"rules": [{"host": "a.b"}], "tls": [{"hosts": ["a.b"]}]}
-    assert hints("default", [{"metadata": {}, "spec": spec}], NODES, PLACES)[0].endswith(
+    assert hints("default", [{"metadata": {}, "spec": spec}], NODES, PLACES, "nftables")[0].endswith(
         "curl -s -k https://a.b/"
     )
 
