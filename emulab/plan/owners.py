@@ -80,14 +80,14 @@ class _Index:
         for item in world.network.items:
             if isinstance(item, Address) and item.namespace in node_namespaces:
                 self._places.setdefault(str(item.address.ip), node_namespaces[item.namespace])
-        self._services: dict[tuple[str, str], list[Candidates]] = {}
+        self._services: dict[str, list[Candidates]] = {}  # by address
         self._node_ports: dict[tuple[str, int], Candidates] = {}
         self._balancers: dict[str, Object] = {}
         self._ports = candidates(objects)
         for c in self._ports:
             protocol = c.port.protocol.lower()
             for ip in (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips):
-                self._services.setdefault((protocol, str(ip)), []).append(c)
+                self._services.setdefault(str(ip), []).append(c)
             if c.port.node_port:
                 self._node_ports[protocol, c.port.node_port] = c
         nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
@@ -119,14 +119,17 @@ class _Index:
         balancer = self._balancers.get(address)
         if balancer is not None and balancer.kind == "LoadBalancer":
             return self._balancer(balancer, protocol, port)
-        entries = self._services.get((protocol, address))
-        if entries is None and balancer is not None:  # nodes know it by its node port alone
+        entries = self._services.get(address, [])
+        same = [c for c in entries if c.port.protocol.lower() == protocol]
+        if not same and balancer is not None:  # nodes know it by its node port alone
             return self._balancer(balancer, protocol, port)
-        for c in entries or ():
+        for c in same:
             if c.port.port == port:
                 return self._port(c, address)
         if entries:
-            return self._unknown_port(entries[0].service, port)
+            other = any(c.port.port == port for c in entries)  # this very port, but of another protocol
+            missing = f"{port}/{protocol.upper()}" if other else port
+            return self._unknown_port((same or entries)[0].service, missing)
         place = self._places.get(address)
         if place is not None and place.kind == "node" and (protocol, port) in self._node_ports:
             return self._port(self._node_ports[protocol, port], address, f" (node port {port})")

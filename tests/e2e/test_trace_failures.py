@@ -311,6 +311,9 @@ async def test_a_port_that_a_service_lacks(objects: Lab) -> None:
         assert (found.place, found.reason, found.object) == (node, "no-such-port", "Service default/web")
         assert f"Service default/web has no port 81; {node} refused it" in found.text
         assert "80 (http)/TCP" in found.remedy and found.drops() == [node]
+    found = await fails(objects, f"udp://{address}:80", source="node1")
+    assert (found.place, found.reason, found.object) == ("node1", "no-such-port", "Service default/web")
+    assert "Service default/web has no port 80/UDP; node1 refused it" in found.text
     found = await fails(objects, "http://shop.test/portless")
     assert (found.reason, found.object, found.status) == ("no-such-port", "Service default/web", 503)
 
