@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -51,6 +52,17 @@ Picture = dict[str, str]
 
 
 @pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Programs hear the signals that tests send them, though this run may be in the background or under nohup.
+
+    What is ignored here would be there, too; a shell couldn't even trap it.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def run_dir() -> Iterator[Path]:
     """A run directory of this test run alone, so that other labs on the machine are none of its business."""
     given = os.environ.get("EMULAB_RUN_DIR")
@@ -69,9 +81,9 @@ def run_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def host_unchanged(run_dir: Path) -> Iterator[None]:
     """The host's own namespace is the same after all tests, and nothing of a lab is left."""
-    before = _picture(run_dir)
+    before = _picture()
     yield
-    after = _picture(run_dir)
+    after = _picture()
     changed = [
         f"{key}:\n- {before.get(key)}\n+ {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
@@ -82,13 +94,13 @@ def host_unchanged(run_dir: Path) -> Iterator[None]:
     assert _processes(run_dir) == {}, "labs have left processes"
 
 
-def _picture(run_dir: Path) -> Picture:
+def _picture() -> Picture:
     """Everything about the host that a lab might touch."""
     found = {" ".join(command): _stable(_run(command)) for command in COMMANDS}
     found |= {f"sysctl {key}": value for key, value in _sysctls() if key not in VOLATILE}
     found["mounts"] = Path("/proc/self/mountinfo").read_text()
     for folder in (Path("/run/netns"), Path("/etc/netns")):
-        found[str(folder)] = "\n".join(_names(folder, run_dir))
+        found[str(folder)] = "\n".join(_names(folder))
     return found
 
 
@@ -114,14 +126,15 @@ def _sysctls() -> Iterator[tuple[str, str]]:
                 continue  # write-only, or not ours to read
 
 
-def _names(folder: Path, run_dir: Path) -> list[str]:
+def _names(folder: Path) -> list[str]:
     """Names of namespaces; those that living labs of other run directories publish meanwhile are left out."""
-    return sorted(p.name for p in folder.iterdir() if not _foreign(p, run_dir)) if folder.is_dir() else []
+    return sorted(p.name for p in folder.iterdir() if not _foreign(p)) if folder.is_dir() else []
 
 
-def _foreign(path: Path, run_dir: Path) -> bool:
-    """Whether a name is a link of a lab whose name isn't one that these tests give."""
-    return path.is_symlink() and not re.match(rf"(py|e2e)-{os.getpid()}-", path.name)
+def _foreign(path: Path) -> bool:
+    """Whether a name is a link of a lab whose name isn't one that these tests give; or was, and has gone by now."""
+    ours = re.match(rf"(py|e2e)-{os.getpid()}-", path.name)
+    return not ours and (path.is_symlink() or not path.exists())
 
 
 def _processes(run_dir: Path) -> dict[int, str]:

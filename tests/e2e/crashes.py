@@ -30,7 +30,7 @@ SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 MARK = "EMULAB_CRASH_TEST"  # in the environment of every process that these tests start
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     """Waits until the condition holds; returns whether it did in time."""
     end = time.monotonic() + seconds
     while not condition():
@@ -105,8 +105,8 @@ class User:
 
     def answers(self, lab: str = "") -> bool:
         """Whether the client gets an answer by the whole path."""
-        curl = ("curl", "-s", "-m", "1", "-o", "/dev/null", "-w", "%{http_code}", URL)
-        result = self.run("-l", lab or self.lab, "exec", "client", "--", *curl, timeout=10)
+        curl = ("curl", "-s", "-m", "15", "-o", "/dev/null", "-w", "%{http_code}", URL)
+        result = self.run("-l", lab or self.lab, "exec", "client", "--", *curl)
         return result.stdout == "200"
 
     def labs(self) -> list[str]:

@@ -31,7 +31,7 @@ from .tools import (
     node_port,
     output,
     pods,
-    refusal,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,13 +103,12 @@ async def test_only_the_vpc_may_use_the_private_balancer(two: Lab) -> None:
         answer = await two.request("http://app3.qas.abc.com/", source="office")
         assert answer.status == 200 and answer.json()["service"] == "app3"
         await seen.until(rf"> {re.escape(PRIVATE)}\.80: Flags \[P")
-    begun = asyncio.get_running_loop().time()
-    async with capture(two, "client", f"host {PRIVATE}") as refused:
-        with pytest.raises(OSError):
-            await two.request("http://app3.qas.abc.com/", source="client", timeout=5)
-        assert asyncio.get_running_loop().time() - begun < 2
-        await refused.until(rf"{re.escape(PRIVATE)}\.80 > {CLIENT}\.\d+: Flags \[R")
-    assert not refused.matching(rf"{re.escape(PRIVATE)}\.80 > .*HTTP/1\.1")
+    async with capture(two, "client", f"host {PRIVATE}") as seen:
+        with pytest.raises(OSError) as caught:
+            await two.request("http://app3.qas.abc.com/", source="client", timeout=20)
+        assert not isinstance(caught.value, TimeoutError)
+        await seen.until(rf"{re.escape(PRIVATE)}\.80 > {CLIENT}\.\d+: Flags \[R")
+    assert not seen.matching(rf"{re.escape(PRIVATE)}\.80 > .*HTTP/1\.1")
 
 
 async def test_a_balancer_leaves_out_a_node_it_cannot_reach(two: Lab) -> None:
@@ -130,10 +129,10 @@ async def test_a_balancer_leaves_out_a_node_it_cannot_reach(two: Lab) -> None:
         async def cut() -> bool:
             return await healthy() == {"node1": True, "node2": False}
 
-        await eventually(cut, 8)
+        await eventually(cut)
         async with capture(two, "node1", f"src 10.0.0.10 and tcp dst port {port}", "-A") as seen:
             for _ in range(6):
-                answer = await two.request("http://app1.qas.abc.com/with-one-node", timeout=3)
+                answer = await two.request("http://app1.qas.abc.com/with-one-node", timeout=20)
                 assert answer.status == 200
             await seen.until("GET /with-one-node", 6)
     finally:
@@ -142,7 +141,7 @@ async def test_a_balancer_leaves_out_a_node_it_cannot_reach(two: Lab) -> None:
     async def back() -> bool:
         return await healthy() == {"node1": True, "node2": True}
 
-    await eventually(back, 5)
+    await eventually(back)
 
 
 async def test_without_any_ingress_pod_the_balancer_refuses_fast_and_recovers(two: Lab) -> None:
@@ -151,20 +150,20 @@ async def test_without_any_ingress_pod_the_balancer_refuses_fast_and_recovers(tw
 
     async def closed() -> bool:
         try:
-            await two.request("http://app1.qas.abc.com/", timeout=2)
+            await two.request("http://app1.qas.abc.com/", timeout=20)
         except OSError:
             return True
         return False
 
-    await eventually(closed, 8, pause=0.1)
-    assert await refusal_or_reset(two) < 0.5
+    await eventually(closed, pause=0.1)
+    assert await refusal_or_reset(two) < 4  # as soon as with nobody to ask: a try takes five seconds
     await two.scale("ingress-nginx-controller", 2, "ingress-nginx")
     await two.ready()
 
     async def open_again() -> bool:
         return not await closed()
 
-    await eventually(open_again, 8, pause=0.1)
+    await eventually(open_again, pause=0.1)
     assert len(await pods(two, "ingress-nginx")) == 2
     answers = [await two.request("http://app1.qas.abc.com/") for _ in range(10)]
     assert {a.status for a in answers} == {200}
@@ -176,7 +175,7 @@ async def refusal_or_reset(lab: Lab) -> float:
     try:
         reader, writer = await connect(lab, "client", VIP, 80)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await reader.read(100) == b""
         writer.close()
     except ConnectionError:
@@ -188,13 +187,14 @@ async def test_a_balancers_service_is_reached_over_tcp_and_udp(game: Lab) -> Non
     """topologies/loadbalancer-service.yaml: both names, both protocols, every pod."""
     assert await game.resolve("game.default.lb.test") == await game.resolve("game.example.com")
     names = {name(p) for p in await pods(game, app="game")}
-    seen = {(await game.request("http://game.default.lb.test:8080/hostname")).text() for _ in range(25)}
-    assert seen == names
+    # One of three pods is missed once in 10^10 times.
+    seen = {(await game.request("http://game.default.lb.test:8080/hostname")).text() for _ in range(60)}
+    assert seen == names and len(names) == 3
     address = await game.resolve("game.example.com")
     for size in (1, 1200, 1400):
         payload = os.urandom(size)
         assert await datagram(game, "client", address, 7777, payload) == payload
-    assert await refusal(game, "client", address, 8081) < 0.5
+    await refused(game, "client", address, 8081)
 
 
 async def test_a_new_balancer_forwards_once_it_is_ready(game: Lab) -> None:
@@ -238,7 +238,7 @@ async def test_a_half_close_is_passed_on(game: Lab, mirror: str) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.2)
         writer.write_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await reader.read() == b"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
         await seen.until(r"> \S+\.9100: Flags \[F")
         writer.close()

@@ -59,7 +59,7 @@ async def assert_gone(lab: Lab) -> None:
     async def ended() -> bool:
         return processes(lab.name) == []
 
-    await eventually(ended, 2)
+    await eventually(ended)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -79,7 +79,7 @@ async def test_cancelled_while_it_is_entered(warm: None, after: float) -> None:
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering
-    assert time.monotonic() - begun < 5, "it is not waited for"
+    assert time.monotonic() - begun < 20, "it is not waited for, which would take a minute"
     await assert_gone(lab)
     assert descriptors() == before
 
@@ -118,6 +118,6 @@ async def test_a_name_that_is_taken_is_said_at_once_and_the_other_lab_lives_on(w
         with pytest.raises(UserError, match="is up already"):
             await second.__aenter__()
         await second.__aexit__(None, None, None)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20, "it isn't waited for, which would take a minute"
         assert descriptors() == before
         assert (await lab.request("http://shop.example.com/products")).status == 200

@@ -43,10 +43,16 @@ async def compare(*words: str) -> Completed:
 
 
 async def differences(*words: str) -> dict[str, dict[str, Any]]:
-    """Request → aspect → difference. Whatever differs must be known."""
-    done = await compare("-o", "json", *words)
-    found = json.loads(done.stdout)
-    news = [r for r in found["requests"] if not all(d["expected"] for d in r["differences"])]
+    """Request → aspect → difference. Whatever differs must be known.
+
+    Of so many requests one is spread as by no chance once in some 10,000 runs. What is no chance is so again.
+    """
+    for aspects in ({"endpoints", "fairness"}, set[str]()):
+        done = await compare("-o", "json", *words)
+        found = json.loads(done.stdout)
+        news = [r for r in found["requests"] if not all(d["expected"] for d in r["differences"])]
+        if not {d["aspect"] for r in news for d in r["differences"] if not d["expected"]} & aspects:
+            break
     assert not news and done.status == 0, json.dumps(news, indent=1)
     return {r["request"]: {d["aspect"]: d for d in r["differences"]} for r in found["requests"]}
 
@@ -87,7 +93,7 @@ async def test_given_requests_and_numbers(modes: list[str]) -> None:
     ]
     given += [f"{ASKER}=http://nowhere/", f"{ASKER}=product-service:81"]
     done = await compare(
-        "--proxy", ",".join(modes[:2]), SHOP, "-o", "json", "--connections", "30", "--", *given
+        "--proxy", ",".join(modes[:2]), SHOP, "-o", "json", "--connections", "60", "--", *given
     )
     found = json.loads(done.stdout)
     assert done.status == 0, found
@@ -95,11 +101,11 @@ async def test_given_requests_and_numbers(modes: list[str]) -> None:
     assert front["request"] == f"client={given[0]}"
     for mode in modes[:2]:
         seen = front["observed"][mode]
-        assert seen["status"] == {"HTTP 200": 30} and seen["answer"] == {
-            "default/product-service /products/42": 30
+        assert seen["status"] == {"HTTP 200": 60} and seen["answer"] == {
+            "default/product-service /products/42": 60
         }
         assert len(inside["observed"][mode]["endpoints"]) == 3
-        assert dns["observed"][mode]["status"] == {"DNS NOERROR": 30}
+        assert dns["observed"][mode]["status"] == {"DNS NOERROR": 60}
         assert nowhere["observed"][mode]["status"] == {"NXDOMAIN": 2}
         assert unused["observed"][mode]["answered"] == 0
         assert inside["observed"][mode]["latency_ms"]["p50"] > 0
@@ -165,6 +171,7 @@ async def test_what_can_not_be_compared_is_said_before_anything_is_built(modes: 
 async def test_the_labs_are_gone_after_an_interruption(modes: list[str]) -> None:
     name = lab_name("broken")
     command = [*this_program(), "-l", name, "compare", "--proxy", ",".join(modes[:2]), SHOP]
+    command += ["--connections", "2000"]  # so many that it is not over before it is interrupted
     environment = {**os.environ, "PYTHONPATH": import_path()}
     for patience in (0.0, 1.5):  # while they are built, and while they are asked
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=-3, stderr=-3)
@@ -175,7 +182,7 @@ async def test_the_labs_are_gone_after_an_interruption(modes: list[str]) -> None
         await eventually(begun, pause=0.005)
         await asyncio.sleep(patience)
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await process.wait() == 130
         assert json.loads((await emulab("labs", "-o", "json")).stdout) == []
 

@@ -127,7 +127,7 @@ def test_kill_supervisor_during_up(user: User) -> None:
         pause_until(end)
         user.note()
         killed += kill_earliest(user)
-        assert_plain(finish(process, 15))
+        assert_plain(finish(process))
         user.assert_gone()
     assert killed == POINTS
     user.up()
@@ -148,7 +148,7 @@ def test_kill_supervisor_during_apply(user: User) -> None:
         pause_until(end)
         user.note()
         assert kill(user.supervisor())
-        assert_plain(finish(process, 15))
+        assert_plain(finish(process))
         user.assert_gone()
     user.up()
     assert user.answers()
@@ -161,8 +161,11 @@ def test_kill_starting_command(user: User) -> None:
         time.sleep(moment * 0.9)
         user.note()
         process.kill()
-        # It may have been quicker than the one that was measured, up to the very last moment.
-        if finish(process).returncode == 0 or user.released():
+        # It may have been quicker than the one that was measured, up to the very last moment: a supervisor that was
+        # busy when it was told to stay may have heard of it only after the end of who told it.
+        ended = finish(process).returncode
+        assert eventually(lambda: user.released() or not user.left())
+        if ended == 0 or user.released():
             assert user.run("down").returncode == 0
         else:
             killed += 1
@@ -189,8 +192,8 @@ def test_kill_each_server(user: User) -> None:
     for server in servers:
         kill(server)
         assert eventually(lambda server=server: server not in children(spawner))
-        assert eventually(lambda: len(children(spawner)) == len(servers), 3)
-        assert eventually(user.answers, 3), f"no answer 3 s after the end of {server}"
+        assert eventually(lambda: len(children(spawner)) == len(servers))
+        assert eventually(user.answers), f"no answer after the end of {server}"
     assert user.labs() == [user.lab]
     result = user.run("scale", "deployment/product", "--replicas", "4")
     assert result.returncode == 0, f"the lab reconciles no more: {result.stderr}"
@@ -223,7 +226,7 @@ def test_down_during_up(user: User) -> None:
         user.note()
         down = user.run("down")
         assert down.returncode == 0, down.stderr
-        up = finish(process, 30)
+        up = finish(process)
         assert_plain(up)
         if up.returncode == 0 and user.labs():  # `down` came before there was anything
             assert user.answers()

@@ -153,7 +153,7 @@ async def lab(certificates: dict[str, tuple[bytes, bytes]]) -> AsyncIterator[Lab
     ]
     async with Lab.from_text(*texts) as made:
         # Three tries of five seconds (ingress-nginx's defaults) go on while the other tests run.
-        made.dead = asyncio.ensure_future(made.request("http://paths.test/dead", timeout=20))  # type: ignore[attr-defined]
+        made.dead = asyncio.ensure_future(made.request("http://paths.test/dead", timeout=40))  # type: ignore[attr-defined]
         yield made
 
 
@@ -250,8 +250,8 @@ async def test_an_exact_host_wins_over_a_wildcard(lab: Lab) -> None:
 )
 async def test_failures_are_nginxs(lab: Lab, path: str, status: int) -> None:
     """No rule, a server that hangs up, no endpoint, no Service: each has its status, at once, with nginx's page."""
-    answer = await lab.request(f"http://paths.test{path}", timeout=5)
-    assert answer.status == status and answer.duration < 1
+    answer = await lab.request(f"http://paths.test{path}", timeout=20)
+    assert answer.status == status and answer.duration < 4.5, "a try that nobody answers takes five seconds"
     assert f"<center><h1>{status} " in answer.text() and "<center>nginx</center>" in answer.text()
 
 
@@ -338,7 +338,7 @@ async def test_web_sockets_pass_through_the_whole_path(lab: Lab) -> None:
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     writer.write(head.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         assert answer.startswith("http/1.1 101 ") and "upgrade: websocket" in answer
         assert "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in answer
@@ -391,7 +391,7 @@ async def test_a_chunked_upload_is_streamed(lab: Lab) -> None:
         for index in range(3):
             writer.write(b"11\r\nchunk-number-%04d\r\n" % index)
             await writer.drain()
-            await seen.until(f"chunk-number-{index:04d}", 1, 3)
+            await seen.until(f"chunk-number-{index:04d}")
             assert not seen.matching(f"chunk-number-{index + 1:04d}")
         writer.write(b"0\r\n\r\n")
         status, _, body = await response(reader)
@@ -431,15 +431,19 @@ async def test_connections_are_kept_on_both_sides(lab: Lab) -> None:
 
 async def test_an_upstream_that_takes_long_is_waited_for(lab: Lab) -> None:
     """A slow answer holds up nobody else."""
-    slow = asyncio.ensure_future(lab.request("http://paths.test/delay/1"))
-    quick = [await lab.request("http://paths.test/a") for _ in range(5)]
-    assert all(a.status == 200 for a in quick) and not slow.done()
-    answer = await slow
-    assert answer.status == 200 and 1 <= answer.duration < 2
+    for seconds in (1, 2, 4, 8):  # what takes a busy machine longer is asked again, of a slower one
+        slow = asyncio.ensure_future(lab.request(f"http://paths.test/delay/{seconds}"))
+        quick = [await lab.request("http://paths.test/a") for _ in range(5)]
+        meanwhile = not slow.done()
+        answer = await slow
+        assert all(a.status == 200 for a in (*quick, answer)) and answer.duration >= seconds
+        if meanwhile and answer.duration < 2 * seconds:
+            return
+    raise AssertionError(f"held up: {meanwhile=}, {answer.duration} s for {seconds}")
 
 
 async def test_an_upstream_that_is_not_there_is_504(lab: Lab) -> None:
-    """The only endpoint's address belongs to nobody: 504 after nginx's three tries of five seconds."""
+    """The only endpoint's address belongs to nobody: 504 after nginx's three tries of five seconds, no fourth."""
     answer = await lab.dead  # type: ignore[attr-defined]
-    assert answer.status == 504 and 14 < answer.duration < 17
+    assert answer.status == 504 and 14 < answer.duration < 19.9
     assert "504 Gateway Time-out" in answer.text()

@@ -39,6 +39,7 @@ spec:
             exec: {command: [sh, -c, 'test ! -e FOLDER/$(hostname)']}
             periodSeconds: 1
             failureThreshold: 1
+            timeoutSeconds: 30
 ---
 apiVersion: v1
 kind: Pod
@@ -51,7 +52,7 @@ import collections, json, os, sys, urllib.request
 url, begun, over = sys.argv[1:]
 answered = collections.Counter()
 while not os.path.exists(over):
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=20) as answer:
         answered[json.load(answer)["pod"]] += 1
     open(begun, "w").close()
 print(json.dumps(answered))

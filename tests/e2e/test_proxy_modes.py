@@ -19,7 +19,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
-from .tools import CLIENT, NODE1, NODE2, PROGRAMS, PYTHON, cluster_ip, conntrack, eventually, output, refusal
+from .tools import CLIENT, NODE1, NODE2, PROGRAMS, PYTHON, cluster_ip, conntrack, eventually, output, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +53,7 @@ async def fetch(lab: Lab, source: str, address: str, port: int, path: str = "/")
     """The whole answer over a connection of its own. A library for it takes seconds to load in the VM."""
     loop = asyncio.get_running_loop()
     with await lab.socket(source) as sock:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await loop.sock_connect(sock, (address, port))
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             await loop.sock_sendall(sock, request.encode())
@@ -63,8 +63,11 @@ async def fetch(lab: Lab, source: str, address: str, port: int, path: str = "/")
     return data
 
 
-async def who(lab: Lab, source: str, address: str, port: int, times: int = 12) -> set[str]:
-    """The pods that answer."""
+async def who(lab: Lab, source: str, address: str, port: int, times: int = 40) -> set[str]:
+    """The pods that answer.
+
+    One of two that are as likely is missed by 40 connections once in 5 * 10^11 times.
+    """
     return {(await ask(lab, source, address, port))["pod"] for _ in range(times)}
 
 
@@ -86,7 +89,7 @@ async def echo(lab: Lab, source: str, address: str, port: int, payload: bytes = 
     with await lab.socket(source, socket.SOCK_DGRAM) as sock:
         await loop.sock_connect(sock, (address, port))
         await loop.sock_sendall(sock, payload)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             return await loop.sock_recv(sock, 1 << 16)
 
 
@@ -129,7 +132,7 @@ async def test_only_ready_endpoints_unless_the_service_publishes_others(lab: Lab
     assert await who(lab, "pod/asker", await cluster_ip(lab, "mixed"), 80) == {"early"}
 
 
-async def test_an_endpoint_slice_written_by_hand(lab: Lab) -> None:
+async def test_an_endpoint_slice_written_by_hand(lab: Lab, mode: str) -> None:
     [west] = await lab.get("Pod", "west")
     manual = {
         "apiVersion": "discovery.k8s.io/v1",
@@ -142,7 +145,7 @@ async def test_an_endpoint_slice_written_by_hand(lab: Lab) -> None:
     await lab.apply(json.dumps(manual), ready=False)
     assert await who(lab, "pod/asker", await cluster_ip(lab, "manual"), 80) == {"west"}
     await lab.delete("EndpointSlice", "manual-1")
-    assert await refusal(lab, "pod/asker", await cluster_ip(lab, "manual"), 80) < 1
+    await refused(lab, "pod/asker", await cluster_ip(lab, "manual"), 80, by_icmp=mode == "iptables")
 
 
 async def test_terminating_endpoints_serve_on_when_no_ready_one_is_left(lab: Lab) -> None:
@@ -164,7 +167,7 @@ async def test_terminating_endpoints_serve_on_when_no_ready_one_is_left(lab: Lab
 
 
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
-async def test_no_endpoint_is_refused_at_once(lab: Lab, udp: bool) -> None:
+async def test_no_endpoint_is_refused_at_once(lab: Lab, mode: str, udp: bool) -> None:
     address = await cluster_ip(lab, "nobody")
     targets = [("pod/asker", address, 80), ("node1", address, 80)]
     targets += [("office", node, 30081) for node in NODES] + [("pod/asker", "192.0.2.81", 80)]
@@ -173,14 +176,14 @@ async def test_no_endpoint_is_refused_at_once(lab: Lab, udp: bool) -> None:
         if udp:
             await refused_datagram(lab, source, to, port)
         else:
-            assert await refusal(lab, source, to, port) < 1.5, (source, to, port)
+            await refused(lab, source, to, port, by_icmp=mode == "iptables")
 
 
 async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -> None:
     """Refused in nftables mode; elsewhere the packet finds no way, and what becomes of it differs, as for real."""
     address = await cluster_ip(lab, "web")
     if mode == "nftables":
-        assert await refusal(lab, "pod/asker", address, 4444) < 1
+        await refused(lab, "pod/asker", address, 4444)
     else:
         with pytest.raises(OSError):
             await ask(lab, "pod/asker", address, 4444)
@@ -190,13 +193,13 @@ async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -
 
 
 async def test_a_client_stays_with_its_endpoint_for_the_timeout(lab: Lab, mode: str) -> None:
-    address = await cluster_ip(lab, "sticky")
-    for source in ("pod/asker", "pod/east", "node3"):
-        assert len(await who(lab, source, address, 80, 10)) == 1
+    for source in ("pod/asker", "pod/east", "node3"):  # hours: none of them is ever away for too long
+        assert len(await who(lab, source, await cluster_ip(lab, "loyal"), 80, 10)) == 1
     if mode == "ipvs":
         return  # it knows a client for as long as it knows connections of it: two minutes after their end
+    address = await cluster_ip(lab, "sticky")
     chosen = set()
-    for _ in range(12):  # the timeout is a second: who stays away longer is dealt out again
+    for _ in range(40):  # the timeout is a second: who stays away longer is dealt out again
         chosen |= await who(lab, "pod/asker", address, 80, 1)
         if len(chosen) > 1:
             break
@@ -205,7 +208,11 @@ async def test_a_client_stays_with_its_endpoint_for_the_timeout(lab: Lab, mode: 
 
 
 async def test_endpoints_are_chosen_fairly(lab: Lab, mode: str) -> None:
-    """Chi-square over 3,000 connections to three endpoints; 13.8 is passed by chance once in a thousand times."""
+    """Chi-square over 3,000 connections to three endpoints; 36.8 is passed by chance once in 100 million times.
+
+    Rules that don't mind how many are left to choose from (1/3, 2/9, 4/9) come to 220 on average, and shares of
+    40, 30 and 30 % are found 19 times in 20.
+    """
     address = await cluster_ip(lab, "trio")
     number = 300 if mode == "ipvs" else 3000  # IPVS takes them in turn
     command = (PYTHON, str(PROGRAMS / "connect.py"), address, "80", str(number))
@@ -214,7 +221,7 @@ async def test_endpoints_are_chosen_fairly(lab: Lab, mode: str) -> None:
         assert counts == dict.fromkeys(("trio-a", "trio-b", "trio-c"), 100)
         return
     assert set(counts) == {"trio-a", "trio-b", "trio-c"} and sum(counts.values()) == 3000
-    assert sum((n - 1000) ** 2 / 1000 for n in counts.values()) < 13.8, counts
+    assert sum((n - 1000) ** 2 / 1000 for n in counts.values()) < 36.8, counts
 
 
 # 5: node ports
@@ -250,8 +257,8 @@ async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(lab: L
 async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab) -> None:
     """The short-cut: as if the packet had gone out to the balancer and come in again (KEP-1669, kube-proxy)."""
     for source in ("pod/far", "node3"):
-        assert await who(lab, source, VIP_LOCAL, 80, 10) == {"east", "west"}
-        assert await who(lab, source, NODE3, 30082, 10) == {"east", "west"}
+        assert await who(lab, source, VIP_LOCAL, 80) == {"east", "west"}
+        assert await who(lab, source, NODE3, 30082) == {"east", "west"}
 
 
 async def test_internal_policy_local(lab: Lab, mode: str) -> None:
@@ -314,7 +321,7 @@ async def test_hairpin_masquerade_and_source_kept(lab: Lab, mode: str) -> None:
 async def test_traffic_distribution_prefers_the_zone_or_the_node(lab: Lab) -> None:
     zone, node = await cluster_ip(lab, "samezone"), await cluster_ip(lab, "samenode")
     assert await who(lab, "pod/neighbour", zone, 80, 10) == {"trio-a"}  # zone a: node1
-    assert await who(lab, "pod/asker", zone, 80, 16) == {"trio-b", "trio-c"}  # zone b: node2 and node3
+    assert await who(lab, "pod/asker", zone, 80) == {"trio-b", "trio-c"}  # zone b: node2 and node3
     assert await who(lab, "pod/asker", node, 80, 10) == {"trio-b"}
     assert await who(lab, "pod/far", node, 80, 10) == {"trio-c"}
 
@@ -330,7 +337,7 @@ async def test_established_connections_survive_changes_of_endpoints(lab: Lab) ->
 
         async def once() -> str:
             await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(15):
                 return str(json.loads((await loop.sock_recv(sock, 1 << 16)).partition(b"\r\n\r\n")[2])["pod"])
 
         pod = await once()
@@ -395,19 +402,27 @@ async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
                 except ConnectionRefusedError:
                     continue
 
+        async def answers(number: int) -> None:
+            """Returns once so many more datagrams were sent, and the last of them was answered."""
+            number += len(sent)
+
+            async def there() -> bool:
+                return len(sent) > number and max(back, default=-1) >= number
+
+            await eventually(there)
+
         tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
-        await asyncio.sleep(0.3)
-        lost_before = set(sent[:-3]) - back
+        await answers(30)
+        lost_before = set(range(max(back))) - back
         assert not lost_before
         others = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
         serving = "udp-a" if await serves(lab, mode, address) == "udp-a" else "udp-b"
         await lab.delete("Pod", serving)
-        await asyncio.sleep(1.0)
+        await answers(100)
         stop.set()
         await tasks[0]
-        await asyncio.sleep(0.3)
         tasks[1].cancel()
-    lost = sorted(set(sent) - back)
+    lost = sorted(set(range(max(back))) - back)
     assert len(lost) <= 5, f"{len(lost)} of {len(sent)} lost: {lost}"
     kept = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
     assert len(kept) >= len(others), "others' flows are none of its business"
@@ -472,7 +487,7 @@ async def serves(lab: Lab, mode: str, address: str) -> str:
 
 
 async def test_changing_one_service_takes_little_time(lab: Lab) -> None:
-    """A sanity check, no benchmark: a change of endpoints is there within a second of being asked for."""
+    """A sanity check, no benchmark: a change of endpoints is there soon after being asked for."""
     begun = time.monotonic()
     pod = WORLD_POD.replace("NAME", "quick").replace("LABEL", "quick").replace("NODE", "node3")
     await lab.apply(pod, ready=False)
@@ -484,5 +499,5 @@ async def test_changing_one_service_takes_little_time(lab: Lab) -> None:
         except ConnectionRefusedError:
             return False
 
-    await eventually(there, 5)
-    assert time.monotonic() - begun < 5
+    await eventually(there)
+    assert time.monotonic() - begun < 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import json
 import re
@@ -29,7 +28,7 @@ from .tools import (
     name,
     output,
     pods,
-    refusal,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -143,7 +142,11 @@ async def ip_of(lab: Lab, pod: str) -> str:
     return str(found["status"]["podIP"])
 
 
-async def sources(lab: Lab, url: str, source: str, count: int = 12) -> set[tuple[str, str]]:
+MANY = 60
+"""Connections that miss one of three pods once in 10^10 times: 3 * (2/3)^60."""
+
+
+async def sources(lab: Lab, url: str, source: str, count: int = MANY) -> set[tuple[str, str]]:
     """Node of the answering pod and the source address that it saw, of many requests."""
     answers = [(await lab.request(url, source=source)).json() for _ in range(count)]
     return {(a["node"], a["client"].rsplit(":", 1)[0]) for a in answers}
@@ -152,10 +155,10 @@ async def sources(lab: Lab, url: str, source: str, count: int = 12) -> set[tuple
 async def test_a_pod_keeps_its_source_to_a_cluster_ip(lab: Lab) -> None:
     """Pods on both nodes see the asking pod's own address; conntrack on its node has no source translation."""
     own, service = await ip_of(lab, "asker"), await cluster_ip(lab, "web")
-    seen = await sources(lab, "http://web/", "pod/asker", 20)
+    seen = await sources(lab, "http://web/", "pod/asker")
     assert seen == {("node1", own), ("node2", own)}
     lines = [x for x in await conntrack(lab, "node2", "-p", "tcp") if f"src={own} dst={service}" in x]
-    assert len(lines) >= 20
+    assert len(lines) >= MANY
     for line in lines:
         assert re.search(
             rf"src={own} dst={service} sport=\d+ dport=80 src=10\.244\.\d\.\d+ dst={own} sport=8080", line
@@ -165,7 +168,7 @@ async def test_a_pod_keeps_its_source_to_a_cluster_ip(lab: Lab) -> None:
 async def test_a_node_is_masqueraded_to_a_cluster_ip(lab: Lab) -> None:
     """Pods on the other node see the node's overlay address, which is the way back over VXLAN."""
     service = await cluster_ip(lab, "web")
-    seen = await sources(lab, f"http://{service}/", "node1", 20)
+    seen = await sources(lab, f"http://{service}/", "node1")
     assert {node for node, _ in seen} == {"node1", "node2"}
     assert {source for node, source in seen if node == "node2"} == {"10.244.1.0"}
     assert {source for node, source in seen if node == "node1"} <= {NODE1, "10.244.1.0"}
@@ -193,7 +196,7 @@ async def test_a_node_port_is_open_on_every_node(lab: Lab, place: str) -> None:
 
 async def test_a_node_port_masquerades(lab: Lab) -> None:
     """Pods see the address of the node that took the packet, so that the answer comes back through it."""
-    seen = await sources(lab, f"http://{NODE1}:30080/", "client", 20)
+    seen = await sources(lab, f"http://{NODE1}:30080/", "client")
     assert {node for node, _ in seen} == {"node1", "node2"}
     assert {source for node, source in seen if node == "node2"} == {"10.244.1.0"}
     assert CLIENT not in {source for _, source in seen}
@@ -210,7 +213,7 @@ async def test_a_load_balancer_service_answers_at_its_address_and_its_name(lab: 
     [entry] = service["status"]["loadBalancer"]["ingress"]
     assert entry["ip"].startswith("203.0.113.")
     assert await lab.resolve("edge.default.lb.test") == entry["ip"]
-    answers = [(await lab.request("http://edge.default.lb.test:8000/")).json() for _ in range(20)]
+    answers = [(await lab.request("http://edge.default.lb.test:8000/")).json() for _ in range(MANY)]
     assert {a["pod"] for a in answers} == {name(p) for p in await pods(lab, app="web")}
     assert {a["host"] for a in answers} == {"edge.default.lb.test:8000"}
     assert await datagram(lab, "client", entry["ip"], 8000, b"x" * 1200) == b"x" * 1200
@@ -224,10 +227,9 @@ async def test_a_load_balancer_service_answers_at_its_address_and_its_name(lab: 
 async def test_a_load_balancer_service_refuses_who_is_not_in_its_ranges(lab: Lab) -> None:
     """`loadBalancerSourceRanges` keeps the client out at once."""
     address = await lab.resolve("fenced.default.lb.test")
-    begun = asyncio.get_running_loop().time()
-    with pytest.raises(OSError):
-        await lab.request(f"http://{address}/", timeout=5)
-    assert asyncio.get_running_loop().time() - begun < 1
+    with pytest.raises(OSError) as caught:
+        await lab.request(f"http://{address}/", timeout=20)
+    assert not isinstance(caught.value, TimeoutError)
 
 
 async def test_an_external_name_is_another_name(lab: Lab) -> None:
@@ -251,22 +253,22 @@ async def test_named_and_numbered_target_ports(lab: Lab) -> None:
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
 async def test_a_cluster_ip_without_endpoints_refuses_at_once(lab: Lab, place: str, udp: bool) -> None:
     """Not a timeout: a reset, or ICMP port unreachable for UDP."""
-    assert await refusal(lab, place, await cluster_ip(lab, "empty"), 80, udp) < 0.5
+    await refused(lab, place, await cluster_ip(lab, "empty"), 80, udp)
 
 
 @pytest.mark.parametrize("place", ["client", "office", "pod/asker", "node2"])
 @pytest.mark.parametrize("node", [NODE1, NODE2])
 async def test_a_node_port_without_endpoints_refuses_at_once(lab: Lab, place: str, node: str) -> None:
     """TCP and UDP, from wherever."""
-    assert await refusal(lab, place, node, 30081) < 0.5
-    assert await refusal(lab, place, node, 30081, udp=True) < 0.5
+    await refused(lab, place, node, 30081)
+    await refused(lab, place, node, 30081, udp=True)
 
 
 async def test_refusals_are_a_reset_and_an_icmp_message(lab: Lab) -> None:
     """What the client's interface sees: RST from the node, and ICMP port unreachable."""
     async with capture(lab, "client", f"host {NODE1} and (tcp port 30081 or icmp)") as seen:
-        await refusal(lab, "client", NODE1, 30081)
-        await refusal(lab, "client", NODE1, 30081, udp=True)
+        await refused(lab, "client", NODE1, 30081)
+        await refused(lab, "client", NODE1, 30081, udp=True)
         await seen.until(rf"IP {NODE1}\.30081 > {CLIENT}\.\d+: Flags \[R")
         await seen.until(rf"IP {NODE1} > {CLIENT}: ICMP {NODE1} udp port 30081 unreachable")
 
@@ -275,8 +277,8 @@ async def test_an_unknown_port_of_a_cluster_ip_is_refused(lab: Lab) -> None:
     """A port that the Service doesn't have, TCP and UDP, from a pod and from a node."""
     service = await cluster_ip(lab, "web")
     for place in ("pod/asker", "node1"):
-        assert await refusal(lab, place, service, 81) < 0.5
-        assert await refusal(lab, place, service, 81, udp=True) < 0.5
+        await refused(lab, place, service, 81)
+        await refused(lab, place, service, 81, udp=True)
 
 
 async def test_an_address_that_no_service_has_is_not_answered_by_anyone_outside(lab: Lab) -> None:
@@ -305,11 +307,14 @@ print(json.dumps(seen))
 
 
 async def test_the_choice_among_endpoints_is_fair(lab: Lab) -> None:
-    """900 connections over three pods: chi-square with two degrees of freedom, below the 1-in-a-million bound."""
+    """900 connections over three pods: chi-square with two degrees of freedom, passed once in 100 million times.
+
+    Shares of 45, 27.5 and 27.5 % are found 19 times in 20.
+    """
     text = await output(lab, "pod/asker", PYTHON, "-c", CHOOSER, await cluster_ip(lab, "web"), "900")
     seen = collections.Counter(json.loads(text))
     assert set(seen) == {name(p) for p in await pods(lab, app="web")} and sum(seen.values()) == 900
-    assert sum((n - 300) ** 2 / 300 for n in seen.values()) < 27.6, seen
+    assert sum((n - 300) ** 2 / 300 for n in seen.values()) < 36.8, seen
 
 
 GATED = """
@@ -329,7 +334,11 @@ spec:
     - name: gate
       command: ["{python}", "{gate}", "8080", "{file}"]
       ports: [{{name: web, containerPort: 8080}}]
-      readinessProbe: {{httpGet: {{path: /ready, port: web}}, periodSeconds: 1, failureThreshold: 1}}
+      readinessProbe:
+        httpGet: {{path: /ready, port: web}}
+        periodSeconds: 1
+        failureThreshold: 1
+        timeoutSeconds: 30
 """
 
 
@@ -363,15 +372,16 @@ async def readiness_follows(lab: Lab, manifest: str, file: Path) -> None:
         conditions = [e["conditions"] for s in slices for e in s["endpoints"]]
         return conditions[0]["ready"] if conditions else None
 
-    async def refused() -> bool:
+    async def closed() -> bool:
         try:
-            return await refusal(lab, "pod/asker", service, 80) < 0.5
+            await refused(lab, "pod/asker", service, 80)
         except AssertionError:
             return False
+        return True
 
     await eventually(listening)
     assert await endpoint_ready() is False
-    assert await refusal(lab, "pod/asker", service, 80) < 0.5
+    await refused(lab, "pod/asker", service, 80)
     [pod] = await lab.get("Pod", "gated", "default")
     assert not is_ready(pod) and pod["status"]["phase"] == "Running"
 
@@ -386,7 +396,7 @@ async def readiness_follows(lab: Lab, manifest: str, file: Path) -> None:
         return await endpoint_ready() is False
 
     await eventually(unready)
-    await eventually(refused, 1.0)  # the rules follow the EndpointSlice
+    await eventually(closed)  # the rules follow the EndpointSlice
 
 
 async def test_endpoints_follow_a_deleted_pod(lab: Lab) -> None:

@@ -112,7 +112,7 @@ async def test_curl_in_the_client_gets_the_answer(shop: Lab) -> None:
 
 async def test_every_pod_answers_on_its_own_node(shop: Lab) -> None:
     """Of many connections from the ingress to the ClusterIP every pod gets some; the pods are on both nodes."""
-    answers = await held_requests(shop, VIP, "shop.example.com", "/products/x", 45)
+    answers = await held_requests(shop, VIP, "shop.example.com", "/products/x", 60)
     assert {a["pod"] for a in answers} == {name(p) for p in await pods(shop, app="product")}
     assert len({a["pod"] for a in answers}) == 3
     assert {a["node"] for a in answers} == {"node1", "node2"}
@@ -125,7 +125,8 @@ async def test_a_pod_on_the_other_node_is_reached_through_vxlan(shop: Lab) -> No
     other = "node2" if node == "node1" else "node1"
     before, before_other = await counters(shop, node, "flannel.1"), await counters(shop, other, "flannel.1")
     async with capture(shop, node, "udp port 8472", "-T", "vxlan") as seen:
-        answers = await held_requests(shop, VIP, "shop.example.com", "/products/vxlan", 30)
+        # That one of the nodes, which has one pod of three, gets none of them happens once in 10^10 times.
+        answers = await held_requests(shop, VIP, "shop.example.com", "/products/vxlan", 60)
         remote = [a for a in answers if a["node"] == other]
         assert remote, "no answer came from the other node"
         for answer in remote:
@@ -181,7 +182,7 @@ async def test_the_resolver_asks_once_and_then_answers_from_its_cache(shop: Lab)
         async def lower() -> bool:
             return await ttl() < 30
 
-        await eventually(lower, 5, pause=0.2)
+        await eventually(lower, pause=0.2)
         questions = await at_resolver.until(
             r"198\.51\.100\.2\.\d+ > 198\.51\.100\.53\.53: .*www\.fresh\.test", 2
         )
@@ -239,7 +240,7 @@ async def fits(lab: Lab, target: str, size: int) -> bool:
         except OSError as error:
             assert error.errno == errno.EMSGSIZE
             return False
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             return await loop.sock_recv(sock, 1 << 16) == payload
 
 

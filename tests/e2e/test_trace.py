@@ -543,7 +543,7 @@ async def tshark(file: FilePath, wanted: str, *fields: str) -> list[str]:
 async def test_search_domains_and_caches(lab: Lab) -> None:
     """A name of another domain is tried below the pod's own first: each attempt and its NXDOMAIN are there, and
     the second time nobody asks the authoritative server."""
-    first = await lab.trace("api.partner.test:9/udp", "pod/asker", timeout=0.2)
+    first = await lab.trace("api.partner.test:9/udp", "pod/asker", timeout=3)
     asked = [h.detail for h in first.all(place="default.asker", event="send", connection=0)]
     tried = [
         f"api.partner.test.{d}" for d in ("default.svc.cluster.local", "svc.cluster.local", "cluster.local")
@@ -565,7 +565,7 @@ async def test_search_domains_and_caches(lab: Lab) -> None:
     assert [h.place for h in answered] == ["dns", "resolver", places[0]]
     assert answered[1].detail == f"api.partner.test. A: {OUTSIDE}, TTL 30, asked upstream"
 
-    second = await lab.trace("api.partner.test:9/udp", "pod/asker", timeout=0.2)
+    second = await lab.trace("api.partner.test:9/udp", "pod/asker", timeout=3)
     hit = next(h for h in second.all(event="dns-answer") if h.detail.endswith(", from the cache"))
     assert re.fullmatch(rf"api\.partner\.test\. A: {OUTSIDE}, TTL (\d+), from the cache", hit.detail)
     assert second.all(place="dns", detail="DNS A? api.partner.test") == []
@@ -586,7 +586,7 @@ async def test_a_cached_answers_time_runs_down(lab: Lab) -> None:
         left.append((int(ttl[1]), answer.detail.rpartition(", ")[2]))
         return left[-1][0] < left[0][0]
 
-    await eventually(lower, 5)
+    await eventually(lower)
     assert left[-1][0] < left[0][0] <= 30 and left[-1][1] == "from the cache"
 
 
@@ -635,16 +635,22 @@ async def test_mermaid(shop: Lab) -> None:
 
 async def test_all_shows_each_packet(shop: Lab) -> None:
     """`--all` unfolds the flights: no hop stands for more than one packet, and there are as many packets."""
-    whole, folded = [
-        json.loads((await cli("-l", shop.name, "trace", "-o", "json", *options, URL)).stdout)["hops"]
-        for options in (["--all"], [])
-    ]
-    assert {h["packets"] for h in whole} == {0, 1} and max(h["packets"] for h in folded) > 1
-    mine = [
-        sum(h["packets"] for h in hops if h["connection"] == 1 and h["place"] == "client")
-        for hops in (whole, folded)
-    ]
-    assert mine[0] == mine[1] >= 9  # three of the handshake, two of each of request and answer, the close
+
+    async def as_many() -> bool:
+        whole, folded = [
+            json.loads((await cli("-l", shop.name, "trace", "-o", "json", *options, URL)).stdout)["hops"]
+            for options in (["--all"], [])
+        ]
+        assert {h["packets"] for h in whole} == {0, 1} and max(h["packets"] for h in folded) > 1
+        mine = [
+            sum(h["packets"] for h in hops if h["connection"] == 1 and h["place"] == "client")
+            for hops in (whole, folded)
+        ]
+        assert min(mine) >= 9  # three of the handshake, two of each of request and answer, the close
+        return mine[0] == mine[1]
+
+    # They are two requests, and whether an acknowledgement goes with an answer or alone is up to the machine.
+    await eventually(as_many)
 
 
 async def test_a_capture_file(shop: Lab, tmp_path: FilePath) -> None:

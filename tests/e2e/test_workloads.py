@@ -95,7 +95,7 @@ spec:
           command: ["{python}", "{gate}", "5432", "{folder}/$(ME).open"]
           env: [{{name: ME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}]
           ports: [{{containerPort: 5432}}]
-          readinessProbe: {{httpGet: {{path: /ready, port: 5432}}, periodSeconds: 1}}
+          readinessProbe: {{httpGet: {{path: /ready, port: 5432}}, periodSeconds: 1, timeoutSeconds: 30}}
 """
 
 ROLLING = """
@@ -180,11 +180,11 @@ async def logs(lab: Lab, pod: str, *options: str) -> str:
     return done.stdout.decode()
 
 
-async def gone(lab: Lab, pod: str, seconds: float = 10) -> None:
+async def gone(lab: Lab, pod: str) -> None:
     async def check() -> bool:
         return not await lab.get("Pod", pod, "default")
 
-    await eventually(check, seconds)
+    await eventually(check)
 
 
 async def written(path: Path, lines: int = 1) -> list[str]:
@@ -269,11 +269,11 @@ async def test_a_stateful_set_starts_in_order_with_stable_names(lab: Lab, folder
 
 
 async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> None:
-    """Every pod is replaced by one of the new template while 4,000 requests are under way; all are answered."""
+    """Every pod is replaced by one of the new template, and of 4,000 requests or more meanwhile each is answered."""
     await lab.apply(ROLLING.format(version="v1"))
     old = {name(p) for p in await pods(lab, app="roll")}
-    file = tmp_path / "begun"
-    command = PYTHON, str(PROGRAMS / "load.py"), "http://roll/x", "4000", "8", str(file)
+    file, over = tmp_path / "begun", tmp_path / "over"
+    command = PYTHON, str(PROGRAMS / "load.py"), "http://roll/x", "4000", "8", str(file), str(over)
     work = asyncio.ensure_future(output(lab, "pod/asker", *command))
     await begun(work, file)
     await lab.apply(ROLLING.format(version="v2"), ready=False)
@@ -284,9 +284,10 @@ async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> No
             p["metadata"]["labels"]["version"] == "v2" and is_ready(p) for p in found
         )
 
-    await eventually(updated, 20)
+    await eventually(updated)
+    over.touch()
     result = json.loads(await work)
-    assert result["outcome"].get("200") == 4000, result
+    assert result["outcome"].get("200") == result["requests"] >= 4000, result
     assert old & set(result["pods"]), "the update was over before the load began"
     await lab.ready()
     new = {name(p) for p in await pods(lab, app="roll")}
@@ -300,8 +301,9 @@ async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> No
 async def test_a_container_is_restarted_after_its_program_ended(lab: Lab, folder: Path) -> None:
     """The program gets a signal and dies; the same pod runs a new one, and counts it."""
     await lab.apply(
-        pod_of("mortal", f"echo $$$$ >> {folder}/lives; trap 'exit 3' TERM; while :; do sleep 0.05; done")
+        pod_of("mortal", f"trap 'exit 3' TERM; echo $$$$ >> {folder}/lives; while :; do sleep 0.05; done")
     )
+    await written(folder / "lives")  # PID 1 isn't sent what it doesn't handle yet
     [before] = await lab.get("Pod", "mortal", "default")
     # The kernel ends a PID namespace with its PID 1, and so may kill the shell that sent the signal.
     assert (await lab.exec("pod/mortal", "sh", "-c", "kill -TERM 1")).status in (0, 128 + signal.SIGKILL)
@@ -377,10 +379,13 @@ async def test_a_pods_program_sees_only_its_pod(lab: Lab) -> None:
     links = json.loads(await output(lab, "pod/hermit", "ip", "-j", "-4", "address"))
     found = {link["ifname"]: [a["local"] for a in link["addr_info"]] for link in links if link["addr_info"]}
     assert found == {"lo": ["127.0.0.1"], "eth0": [pod["status"]["podIP"]]}
-    commands = (
-        await output(lab, "pod/hermit", "sh", "-c", "cat /proc/1/cmdline | tr '\\0' ' '; ls /proc")
-    ).split("\n")
-    assert commands[0] == "sleep 1000 " + commands[0].removeprefix("sleep 1000 ")
+
+    async def sleeping() -> list[str]:  # the shell has become the program, which nobody waits for
+        script = "cat /proc/1/cmdline | tr '\\0' ' '; ls /proc"
+        found = (await output(lab, "pod/hermit", "sh", "-c", script)).split("\n")
+        return found if found[0].startswith("sleep 1000 ") else []
+
+    commands = await eventually(sleeping)
     assert len([x for x in " ".join(commands).split() if x.isdigit() and x != "1000"]) < 6
     assert await output(lab, "pod/hermit", "hostname") == "hermit"
 
@@ -388,6 +393,7 @@ async def test_a_pods_program_sees_only_its_pod(lab: Lab) -> None:
 async def test_an_exec_probe_decides_over_readiness(lab: Lab, folder: Path) -> None:
     """A command in the container: its exit status is the pod's readiness, both ways."""
     probe = {"exec": {"command": ["test", "-e", f"{folder}/fine"]}, "periodSeconds": 1, "failureThreshold": 1}
+    probe["timeoutSeconds"] = 30
     await lab.apply(pod_of("moody", "exec sleep 1000", readinessProbe=probe), ready=False)
 
     async def state() -> tuple[bool, bool]:
@@ -415,7 +421,8 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
     probe = {
         "exec": {"command": ["test", "!", "-e", f"{folder}/ill"]},
         "periodSeconds": 1,
-        "failureThreshold": 1,
+        "timeoutSeconds": 30,
+        "failureThreshold": 3,  # the second life may be asked before it has got well
     }
     script = f"rm -f {folder}/ill; echo life >> {folder}/lives; exec sleep 1000"
     await lab.apply(pod_of("frail", script, livenessProbe=probe))
@@ -433,25 +440,26 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
 
 async def test_a_program_may_end_in_its_own_way(lab: Lab, folder: Path) -> None:
     """SIGTERM first; the pod is there, terminating, until the program has said goodbye; then it is gone."""
-    goodbye = f"sleep 0.5; echo bye > {folder}/bye; exit 0"
+    goodbye = f"while ! test -e {folder}/leave; do sleep 0.05; done; echo bye > {folder}/bye; exit 0"
     script = f"trap '{goodbye}' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"
-    await lab.apply(pod_of("polite", script, grace=5))
+    await lab.apply(pod_of("polite", script, grace=60))
     assert await written(folder / "up") == ["up"]
     await lab.delete("Pod", "polite")
     [pod] = await lab.get("Pod", "polite", "default")
     assert pod["metadata"]["deletionTimestamp"]
-    await gone(lab, "polite", 4)
+    (folder / "leave").touch()
+    await gone(lab, "polite")
     assert (folder / "bye").read_text() == "bye\n"
 
 
 async def test_a_program_that_does_not_end_is_killed_after_its_grace_period(lab: Lab, folder: Path) -> None:
-    """Not before the grace period of a second, and not much later."""
+    """Not before the grace period of a second, and long before the half minute that others have."""
     await lab.apply(pod_of("stubborn", f"trap '' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"))
     await written(folder / "up")
     begun = time.monotonic()
     await lab.delete("Pod", "stubborn")
-    await gone(lab, "stubborn", 5)
-    assert 0.9 < time.monotonic() - begun < 3
+    await gone(lab, "stubborn")
+    assert 0.9 < time.monotonic() - begun < 15
 
 
 async def test_init_containers_run_one_after_the_other_before_the_rest(lab: Lab, folder: Path) -> None:

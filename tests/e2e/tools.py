@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import struct
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -36,7 +37,7 @@ VIP = "203.0.113.10"
 
 async def output(lab: Lab, place: str, *argv: str, namespace: str = "default", container: str = "") -> str:
     """The standard output of a program in a place, which must succeed."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         done = await lab.exec(place, *argv, namespace=namespace, container=container)
     assert done.status == 0, f"{' '.join(argv)} in {place}: status {done.status}, {done.stderr.decode()}"
     return done.text
@@ -44,12 +45,15 @@ async def output(lab: Lab, place: str, *argv: str, namespace: str = "default", c
 
 async def emulab(*arguments: str, stdin: bytes = b"") -> Completed:
     """The command line, as a user runs it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         return await run_program([*this_program(), *arguments], stdin)
 
 
-async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 10.0, pause: float = 0.02) -> T:
-    """What `check` returns once it is truthy; its last result (and a failure) after `seconds`."""
+async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 30.0, pause: float = 0.02) -> T:
+    """What `check` returns once it is truthy; its last result (and a failure) after `seconds`.
+
+    The limit is there to end what would never come, and long enough for a busy machine.
+    """
     end = time.monotonic() + seconds
     while not (result := await check()):
         assert time.monotonic() < end, f"not within {seconds} s: {check.__qualname__}, last {result!r}"
@@ -75,7 +79,7 @@ async def connect(lab: Lab, source: str, address: str, port: int, namespace: str
     """A TCP connection from a place or pod to an address."""
     sock = await lab.socket(source, namespace=namespace)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
     except BaseException:
         sock.close()
@@ -83,32 +87,47 @@ async def connect(lab: Lab, source: str, address: str, port: int, namespace: str
     return await asyncio.open_connection(sock=sock)
 
 
-async def refusal(lab: Lab, source: str, address: str, port: int, udp: bool = False) -> float:
-    """Seconds until a connection (or an answer to a datagram) was refused; fails when it wasn't."""
+async def refused(
+    lab: Lab, source: str, address: str, port: int, udp: bool = False, by_icmp: bool = False
+) -> None:
+    """A connection (or a datagram) is refused at once; fails when it isn't.
+
+    At once is: the first SYN, the only datagram. The clock couldn't say, as a busy machine takes its time, too.
+    `by_icmp`: it may be the second SYN. A message that comes while connect() still has the socket is only noted
+    (tcp_v4_err), and heard with the next one.
+    """
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     loop = asyncio.get_running_loop()
     with await lab.socket(source, kind) as sock:
-        begun = time.monotonic()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 await loop.sock_connect(sock, (address, port))
                 if udp:
                     await loop.sock_sendall(sock, b"?")
                     await loop.sock_recv(sock, 100)
         except ConnectionRefusedError:
-            return time.monotonic() - begun
+            late = 0 if udp else sent_again(sock)
+            assert late <= by_icmp, f"{source} → {address}:{port}: the first SYN but {late} was refused"
+            return
         except PermissionError:
             # A datagram that the node's own output hook rejects: the kernel tells the sender so (EPERM) beside
             # the ICMP message, as it does under kube-proxy.
             assert udp and source.startswith("node")
-            return time.monotonic() - begun
+            return
         except TimeoutError:
-            raise AssertionError(f"{source} → {address}:{port}: no refusal in 5 s") from None
+            raise AssertionError(f"{source} → {address}:{port}: no refusal in 10 s") from None
     raise AssertionError(f"{source} → {address}:{port}: accepted")
 
 
+def sent_again(sock: socket.socket) -> int:
+    """How many segments of a TCP socket were sent again."""
+    offset = 100  # where struct tcp_info has tcpi_total_retrans, linux/tcp.h
+    (number,) = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), offset)
+    return int(number)
+
+
 async def datagram(
-    lab: Lab, source: str, address: str, port: int, payload: bytes, seconds: float = 3.0
+    lab: Lab, source: str, address: str, port: int, payload: bytes, seconds: float = 10.0
 ) -> bytes:
     """The answer to one datagram."""
     loop = asyncio.get_running_loop()
@@ -129,7 +148,7 @@ async def exchange(streams: Streams, data: bytes) -> bytes:
             await writer.drain()
         writer.write_eof()
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         received, _ = await asyncio.gather(reader.read(), send())
     writer.close()
     return received
@@ -137,7 +156,7 @@ async def exchange(streams: Streams, data: bytes) -> bytes:
 
 async def response(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
     """One HTTP/1.1 response with a Content-Length, read by hand: status, headers in lower case, body."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *lines = head.rstrip("\r\n").split("\r\n")
         headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
@@ -223,7 +242,7 @@ class Capture:
     def matching(self, pattern: str) -> list[str]:
         return [line for line in self.lines if re.search(pattern, line)]
 
-    async def until(self, pattern: str, count: int = 1, seconds: float = 5.0) -> list[str]:
+    async def until(self, pattern: str, count: int = 1, seconds: float = 30.0) -> list[str]:
         """The matching lines, once there are that many. Fails when they don't come."""
         try:
             async with asyncio.timeout(seconds):
@@ -256,7 +275,7 @@ async def capture(
             os.close(read)
         assert process.stdout is not None and process.stderr is not None
         said = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"listening on" not in said and b"reading from" not in said:
                 chunk = await process.stderr.read(4096)
                 assert chunk, f"tcpdump in {place}: {said.decode()}"

@@ -61,6 +61,8 @@ def intent(*pods: str, name: str = "web", protocol: str = "TCP", node_port: int 
     return Intent(**(known | fields))
 
 
+PATIENCE = 20.0  # seconds for an answer, which comes from a thread that a busy machine may keep waiting
+
 # Else the kernel sends six ICMP errors to an address, then one a second.
 NODE_SETTINGS = (*FORWARDER, ("net/ipv4/icmp_ratelimit", "0"))
 
@@ -112,19 +114,33 @@ class ServiceWorld:
         for work in (accept, answer):
             threading.Thread(target=work, daemon=True).start()
 
-    def ask(self, place: str, address: str, port: int = 80, udp: bool = False, source: str = "") -> str:
+    def ask(
+        self,
+        place: str,
+        address: str,
+        port: int = 80,
+        udp: bool = False,
+        source: str = "",
+        patience: float = PATIENCE,
+    ) -> str:
         """Who answers, and which address it sees: `pod1 10.0.0.100`. Raises OSError."""
-        with self.connect(place, address, port, udp, source) as sock:
+        with self.connect(place, address, port, udp, source, patience) as sock:
             if udp:
                 sock.send(b"who?")
             return sock.recv(100).decode()
 
     def connect(
-        self, place: str, address: str, port: int = 80, udp: bool = False, source: str = ""
+        self,
+        place: str,
+        address: str,
+        port: int = 80,
+        udp: bool = False,
+        source: str = "",
+        patience: float = PATIENCE,
     ) -> socket.socket:
         sock = self.socket(place, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         try:
-            sock.settimeout(1.0)
+            sock.settimeout(patience)
             if source:
                 sock.bind((source, 0))
             sock.connect((address, port))
@@ -134,9 +150,12 @@ class ServiceWorld:
         return sock
 
     def outcome(self, place: str, address: str, port: int = 80, udp: bool = False, source: str = "") -> str:
-        """As `ask`, with `refused`, `forbidden` (the own kernel refuses to send) and `silence` for no answer."""
+        """As `ask`, with `refused`, `forbidden` (the own kernel refuses to send) and `silence` for no answer.
+
+        A second is enough: what refuses is the kernel, before it returns to us.
+        """
         try:
-            return self.ask(place, address, port, udp, source)
+            return self.ask(place, address, port, udp, source, patience=1.0)
         except ConnectionRefusedError:
             return "refused"
         except PermissionError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from namespaces import isolated
 from serviceworld import (
@@ -100,16 +100,18 @@ def test_connections_are_spread_fairly() -> None:
     found = Counter(w.ask("outside", CLUSTER_IP).split()[0] for _ in range(number))
     expected = number / 3
     chi_square = sum((found[pod] - expected) ** 2 / expected for pod in EVERYBODY)
-    assert chi_square < 27.6, found  # two degrees of freedom: exceeded once in a million
+    assert chi_square < 36.8, found  # two degrees of freedom: exceeded once in 100 million times
 
 
 @isolated
 def test_a_client_stays_with_its_endpoint_until_the_time_is_over() -> None:
-    w = world(intent(*EVERYBODY, affinity=1))
+    w = world(intent(*EVERYBODY, affinity=600))  # so long that nobody is away for too long
     first = {source: w.ask("outside", CLUSTER_IP, source=source) for source in OUTSIDE}
     for _ in range(3):
         assert first == {source: w.ask("outside", CLUSTER_IP, source=source) for source in OUTSIDE}
     assert len(set(first.values())) > 1
+    w = world(intent(*EVERYBODY, affinity=1))
+    first = {source: w.ask("outside", CLUSTER_IP, source=source) for source in OUTSIDE}
     time.sleep(1.2)
     # That all twenty come to the same ones again happens once in 3^20 times.
     assert first != {source: w.ask("outside", CLUSTER_IP, source=source) for source in OUTSIDE}
@@ -225,7 +227,7 @@ def test_any_change_of_services_ends_where_a_fresh_load_does() -> None:
     for handle in (one, two):
         iptables.restore("", handle.fd, foreign)
 
-    @settings(max_examples=40, deadline=None, derandomize=True)
+    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=2, max_size=3), st.integers(0, 2))
     def check(steps: list[list[int]], way: int) -> None:
         before: Iptables | None = None

@@ -100,7 +100,7 @@ class World:
 
     def sock(self, place: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         sock = netns.inside(self.fd(place), lambda: socket.socket(socket.AF_INET, kind))
-        sock.settimeout(5)
+        sock.settimeout(30)
         return sock
 
     def server(self, port: int, kind: int = socket.SOCK_STREAM, place: str = "server") -> socket.socket:
@@ -170,7 +170,7 @@ def decode(frames: Iterator[rings.RawFrame], names: dict[int, str]) -> list[Seen
 SYN = 2
 
 
-def until(check: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(check: Callable[[], bool], seconds: float = 30.0) -> None:
     """Waits for what the kernel does in its own time, and fails when it doesn't."""
     end = time.monotonic() + seconds
     while not check():
@@ -264,17 +264,29 @@ def test_only_wanted_frames_are_kept() -> None:
     rings.close_all([*some, *everything])
 
 
-def numbered(world: World, count: int, burst: int = 50, pause: float = 0.0005) -> None:
-    """Sends datagrams with their number in them, from client to router, in bursts."""
+def numbered(
+    world: World,
+    count: int,
+    burst: int = 50,
+    pause: float = 0.0005,
+    enough: Callable[[], bool] = lambda: True,
+) -> int:
+    """Sends datagrams with their number in them, from client to router, in bursts.
+
+    So many and more of them, until it is enough. Returns how many.
+    """
+    number = 0
     with world.sock("client", socket.SOCK_DGRAM) as sock:
         sock.connect((ROUTER_IN, 7777))
-        for number in range(count):
+        while number < count or not enough():
             try:
                 sock.send(struct.pack("!I", number) + bytes(60))
             except ConnectionRefusedError:  # the answer to an earlier one
-                sock.send(struct.pack("!I", number) + bytes(60))
-            if number % burst == burst - 1:
+                continue
+            number += 1
+            if number % burst == 0:
                 time.sleep(pause)
+    return number
 
 
 def numbers(ring: rings.Ring) -> list[int]:
@@ -288,25 +300,33 @@ def numbers(ring: rings.Ring) -> list[int]:
 @isolated
 def test_each_frame_is_read_once_while_the_ring_turns() -> None:
     world = World()
-    total = 30_000
+    turns = 256 * 1024 // 200 * 4  # frames that are several times a ring
     client, router = world.taps("client", "router", ports=[7777], size=1 << 18)
+    ours, theirs = socket.socketpair()
     sender = os.fork()  # a thread would wait for this one's lock
     if sender == 0:
-        try:
-            numbered(world, total)
+        try:  # for as long as the reader needs: it may get no time for a while
+            total = numbered(world, 30_000, enough=lambda: bool(select.select([theirs], [], [], 0)[0]))
+            theirs.send(struct.pack("!I", total))
         finally:
             os._exit(0)
+    theirs.close()
     found: tuple[list[int], list[int]] = ([], [])
+    told = False
     while os.waitpid(sender, os.WNOHANG)[0] == 0:
         for ring, into in ((client, found[0]), (router, found[1])):
             into += numbers(ring)
+        if not told and min(map(len, found)) > turns:
+            told = bool(ours.send(b"enough"))
+    (total,) = struct.unpack("!I", ours.recv(4))
+    ours.close()
     time.sleep(0.05)
     rings.stop_all([client, router])
     for ring, into in ((client, found[0]), (router, found[1])):
         into += numbers(ring)
         assert into == sorted(set(into)), "in order, none twice"
         assert len(into) + ring.lost() >= total
-        assert len(into) > 256 * 1024 // 200 * 4, "the ring has turned several times"
+        assert len(into) > turns, "the ring has turned several times"
         assert not list(ring.frames())
     rings.close_all([client, router])
 
@@ -411,12 +431,23 @@ def test_all_taps_or_none() -> None:
 
 @isolated
 def test_opening_and_closing_do_not_wait_for_each_other() -> None:
-    """Each tap alone takes some 10 ms to open and 20 to close; 64 one after the other take about 2 s."""
+    """Each tap alone takes some 10 ms to open and 20 to close; 64 one after the other take about 2 s.
+
+    What a busy machine adds differs from time to time, so the best of several is taken. Were they to wait for each
+    other, the best would be no better than those alone.
+    """
     world = World()
-    begun = time.monotonic()
-    opened = world.taps(*["client"] * 64, size=1 << 17)
-    rings.close_all(opened)
-    assert time.monotonic() - begun < 1.0
+
+    def seconds(times: int, number: int) -> float:
+        begun = time.monotonic()
+        for _ in range(times):
+            rings.close_all(world.taps(*["client"] * number, size=1 << 17))
+        return time.monotonic() - begun
+
+    for _ in range(5):
+        if seconds(1, 64) < seconds(16, 1):
+            return
+    raise AssertionError("64 at once take no less than 16 one after the other")
 
 
 # nftables and conntrack
@@ -585,6 +616,8 @@ def test_links_and_neighbours() -> None:
         assert Link("router", "out", True, False, 1400) in routes.links(sock, "router")
         netns.inside(world.fd("router"), lambda: subprocess.check_call(["ip", "link", "set", "out", "down"]))
         assert Link("router", "out", False, False, 1400) in routes.links(sock, "router")
+    patient = Path("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms")  # it is given up after three times
+    netns.inside(world.fd("client"), lambda: patient.write_text("60000"))
     with world.rtnetlink("client") as sock, world.sock("client", socket.SOCK_DGRAM) as sender:
         sender.sendto(b"x", ("10.1.0.77", 9))
         found = {n.address: n for n in routes.neighbours(sock)}
@@ -657,7 +690,8 @@ def test_drops_are_kept_however_many_there_are(monkeypatch: pytest.MonkeyPatch) 
     if opened[0]:
         reader = drops.DropReader(*opened)
         with world.sock("client", socket.SOCK_DGRAM) as sock:
-            for _ in range(500):
+            # Others on the machine may fill the ring while we don't get the processor: half of these may find no room.
+            for _ in range(1000):
                 sock.sendto(b"x", (ROUTER_IN, 1234))
                 reader.make_room()
         found = [d.time for d in reader.read() if d.reason == "NETFILTER_DROP"]

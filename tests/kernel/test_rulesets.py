@@ -226,7 +226,7 @@ def test_the_rules_of_services_load_and_follow_their_endpoints() -> None:
     changed, fresh = pair()
     stepwise = Writer()
 
-    @settings(max_examples=40, deadline=None, derandomize=True)
+    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=2, max_size=3), st.integers(1, 20))
     def check(steps: list[list[int]], most: int) -> None:
         before: Ruleset | None = None

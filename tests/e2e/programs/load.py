@@ -1,6 +1,7 @@
-"""Sends exactly N requests over C keep-alive connections: `load.py URL N C [FILE]`; prints what came of them as JSON.
+"""Sends N requests over C keep-alive connections: `load.py URL N C [BEGUN OVER]`; prints what came of them as JSON.
 
-FILE is made once there was an answer.
+The file BEGUN is made once there was an answer, and more requests than N are sent until there is the file OVER: so
+what is to be met under load is, however fast or slow either is.
 
 Every request counts once: an answer by its status, anything else by the name of its error. A request that
 finds its idle connection closed by the peer is sent again on a fresh one, as every HTTP client does
@@ -16,12 +17,13 @@ from urllib.parse import urlsplit
 
 URL = urlsplit(sys.argv[1])
 REQUESTS, CONNECTIONS = int(sys.argv[2]), int(sys.argv[3])
-BEGUN = sys.argv[4] if len(sys.argv) > 4 else ""
+BEGUN, OVER = (Path(name) for name in sys.argv[4:6]) if len(sys.argv) > 4 else (None, None)
+LIMIT = 100  # seconds
 HEAD = f"GET {URL.path} HTTP/1.1\r\nHost: {URL.hostname}\r\n\r\n".encode()
 
 outcome: collections.Counter[str] = collections.Counter()
 pods: collections.Counter[str] = collections.Counter()
-left = REQUESTS
+sent = 0
 end = 0.0
 
 
@@ -31,7 +33,11 @@ def loop_time() -> float:
 
 def tell_begun() -> None:
     if BEGUN:
-        Path(BEGUN).touch()
+        BEGUN.touch()
+
+
+def enough() -> bool:
+    return sent >= REQUESTS and (OVER is None or OVER.exists())
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[str, bytes, bool]:
@@ -42,13 +48,13 @@ async def answer(reader: asyncio.StreamReader) -> tuple[str, bytes, bool]:
 
 
 async def connection() -> None:
-    global left
+    global sent
     streams = None
-    while left > 0 and loop_time() < end:
-        left -= 1
+    while not enough() and loop_time() < end:
+        sent += 1
         fresh = streams is None
         try:
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(20):
                 while True:
                     if streams is None:
                         streams = await asyncio.open_connection(URL.hostname, URL.port or 80)
@@ -82,9 +88,9 @@ async def connection() -> None:
 
 async def main() -> None:
     global end
-    end = loop_time() + 40  # what isn't sent by then is missing from the count
+    end = loop_time() + LIMIT  # what isn't sent by then is missing from the count
     await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
-    print(json.dumps({"outcome": outcome, "pods": pods}))
+    print(json.dumps({"requests": sent, "outcome": outcome, "pods": pods}))
 
 
 asyncio.run(main())

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from emulab.lab.twins import asking
 from emulab.lab.twins.asking import Reply, attempt
 from emulab.lab.twins.owners import Owners
 from emulab.lab.twins.sampling import Observation
@@ -37,15 +38,19 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join()
 
 
-def ask(target: str, udp: bool = False, timeout: float = 0.5) -> Reply:
+def ask(target: str, udp: bool = False, timeout: float = 20) -> Reply:
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
 
 
+kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port on which nothing listens: it is ours, lest others on the machine get it meanwhile."""
+    kept.append(socket.socket())
+    kept[-1].bind(("127.0.0.1", 0))
+    return int(kept[-1].getsockname()[1])
 
 
 def page(status: int, body: bytes) -> Callable[[socket.socket], None]:
@@ -74,12 +79,13 @@ def test_nobody_listens() -> None:
     assert ask(f"127.0.0.1:{free_port()}/udp", udp=True).category == "ICMP port unreachable"
 
 
-def test_a_connection_that_is_accepted_and_then() -> None:
+def test_a_connection_that_is_accepted_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(sock: socket.socket) -> None:
         sock.recv(1)
 
     with server(wait) as port:
         assert ask(f"127.0.0.1:{port}").category == "connected"
+    monkeypatch.setattr(asking, "_LISTEN", 20)  # for a server that a busy machine keeps waiting
     with server(lambda sock: None) as port:
         assert ask(f"127.0.0.1:{port}").category == "closed after connecting"
     with server(reset) as port:

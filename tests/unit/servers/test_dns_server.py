@@ -244,7 +244,7 @@ async def test_resolver_goes_on_to_the_next_server():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
             dead = f"127.0.0.1:{silent.getsockname()[1]}"
-            async with running(forward=[dead, dns.address], upstream={"timeout": 0.02}) as resolver:
+            async with running(forward=[dead, dns.address], upstream={"timeout": 0.3}) as resolver:
                 assert await resolver.ask("shop.example.com") == ["203.0.113.10"]
             async with running(forward=[dead], upstream={"timeout": 0.01}) as resolver:
                 assert "SERVFAIL" in await resolver.dig("shop.example.com")
@@ -259,10 +259,15 @@ async def test_a_server_that_forwards_to_itself_gives_up():
 
 
 async def test_silence_about_questions_beyond_the_budget():
-    async with running(zones=ZONES, events_per_second=2) as server:
-        for _ in range(4):
-            await server.ask("shop.example.com")
-        assert len(server.events) == 4 and server.server.status()["events_skipped"] == 2
+    for _ in range(10):  # until the machine lets us ask all of them within the second
+        async with running(zones=ZONES, events_per_second=2) as server:
+            begun = asyncio.get_running_loop().time()
+            for _ in range(4):
+                await server.ask("shop.example.com")
+            if asyncio.get_running_loop().time() - begun < 0.45:
+                assert len(server.events) == 4 and server.server.status()["events_skipped"] == 2
+                return
+    raise AssertionError("four questions always took half a second")
 
 
 def message(name: str) -> bytes:
@@ -304,7 +309,7 @@ async def test_silent_connections_and_other_protocols_are_closed():
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(said)
             with contextlib.suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), 1.0) == b""
+                assert await asyncio.wait_for(reader.read(), 20.0) == b""
             writer.close()
         assert server.server.status()["connections"] == 0
 
@@ -316,7 +321,7 @@ async def test_close_waits_for_queries_under_way():
         asking = asyncio.ensure_future(resolver.ask("shop.example.com"))
         while not resolver.server.status()["waiting"]:
             await asyncio.sleep(0)
-        await resolver.server.close(grace=1.0)
+        await resolver.server.close(grace=20.0)
         assert await asking == ["203.0.113.10"]
 
 
@@ -328,4 +333,4 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_the_same_on_uvloop(case):
     """Servers run on uvloop, whose transports differ in places."""
-    uvloop.run(asyncio.wait_for(case(), 20.0))
+    uvloop.run(asyncio.wait_for(case(), 60.0))

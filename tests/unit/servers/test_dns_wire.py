@@ -205,10 +205,10 @@ def test_long_chains_of_pointers_are_refused_soon():
     first = b"\0" + struct.pack("!HHIH", 65280, 1, 0, len(chain)) + chain
     follow = (0xC000 | start + len(chain) - 2).to_bytes(2, "big") + tail
     assert wire.parse_response(_response_of([first, follow])).answer[1].owner == names.ROOT
-    begun = time.monotonic()
+    begun = time.process_time()  # of us alone: a busy machine gives us less of it, not more to do
     with pytest.raises(PeerError):
         wire.parse_response(_response_of([first] + [follow] * 3000))
-    assert time.monotonic() - begun < 1.5
+    assert time.process_time() - begun < 1.5
 
 
 def _response_of(records: list[bytes]) -> bytes:

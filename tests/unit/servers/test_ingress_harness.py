@@ -116,10 +116,14 @@ def listener() -> tuple[str, socket.socket]:
     return socket_key("tcp", *sock.getsockname()), sock
 
 
+kept: list[socket.socket] = []
+
+
 def free_address() -> str:
-    """An address on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return f"127.0.0.1:{sock.getsockname()[1]}"
+    """An address on which nothing listens: it is ours, lest others on the machine get it meanwhile."""
+    kept.append(socket.socket())
+    kept[-1].bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{kept[-1].getsockname()[1]}"
 
 
 @dataclass
@@ -181,7 +185,7 @@ class World:
         return self.records.of(name)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.002)
 

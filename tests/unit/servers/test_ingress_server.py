@@ -503,13 +503,13 @@ async def test_closing_lets_requests_end(world: World) -> None:
     reader, writer = await world.connect()
     writer.write(GET)
     await world.until(lambda: len(world.events("proxy-connect")) == 1)
-    closing = asyncio.create_task(world.server.close(grace=5))
+    closing = asyncio.create_task(world.server.close(grace=60))
     assert await asyncio.wait_for(idle.read(), 5) == b""
     assert not closing.done()
     go.set()
     answer = await read_message(reader)
     assert (answer.body, answer.get("Connection")) == (b"last", "close")
-    await asyncio.wait_for(closing, 2)
+    await asyncio.wait_for(closing, 30)
     with pytest.raises(ConnectionError):
         await world.connect()
 
