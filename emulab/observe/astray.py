@@ -98,9 +98,8 @@ def _by_default(case: Case, leg: Leg, destination: str, end: str) -> tuple[str, 
     return None
 
 
-def loop(case: Case, leg: Leg, origin: Packet) -> Finding:
+def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
     """The time to live ran out."""
-    about = origin.about
     rounds = max((t for t in leg.transits if t.forward), key=lambda t: len(t.packets))
     places = [p.place for p in rounds.packets if not p.outgoing]
     circle = list(dict.fromkeys(p for p in places if places.count(p) > 1))

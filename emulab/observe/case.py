@@ -155,6 +155,11 @@ class Case:
         """The lab's answer to a question that isn't about an address; see `plan.owners`."""
         return self.recording.owners.get((kind, name, 0))
 
+    def beyond(self, place: str, flow: Flow) -> Flow:
+        """A flow as it leaves a place, which may translate it."""
+        entry = self.evidence.translation(place, flow)
+        return entry.translated if entry is not None and entry.original == flow else flow
+
     def route(self, place: str, destination: str) -> Route | None:
         return self.evidence.route(place, destination)
 

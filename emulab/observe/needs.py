@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from emulab.observe.events import Flow, Recording
@@ -67,11 +68,12 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
         owners |= {("", a, 0) for a in (route.gateway, route.destination) if a}
     places, asked = _troubled(recording, joined)
     owners |= asked
+    translated = {(t.place, t.original): t.translated for t in recording.translations}
     for leg in joined.legs if places else ():
         if not leg.transits:  # it never left
-            sender = leg.connect.place if leg.connect else sending.place
-            routes.add((sender, next(iter(leg.flows)).destination, "", ""))
-        _stuck(leg, kinds, recording, routes)
+            sender, flow = leg.connect.place if leg.connect else sending.place, next(iter(leg.flows))
+            routes |= {(sender, f.destination, "", "") for f in (flow, translated.get((sender, flow), flow))}
+        _stuck(leg, kinds, translated, routes)
     flows = {flow for leg in joined.legs for flow in leg.flows}
     # A packet's flow changes on its way through the rules; its trace's number doesn't.
     packets = {(s.place, s.trace_id) for s in recording.rules if s.flow in flows}
@@ -119,10 +121,13 @@ def _ways(
 
 
 def _stuck(
-    leg: Leg, kinds: dict[str, str], recording: Recording, routes: set[tuple[str, str, str, str]]
+    leg: Leg,
+    kinds: dict[str, str],
+    translated: Mapping[tuple[str, Flow], Flow],
+    routes: set[tuple[str, str, str, str]],
 ) -> None:
-    """The ways from where packets came to an end: on, once translated, and back to who sent them."""
-    translated = {(t.place, t.original): t.translated for t in recording.translations}
+    """The ways from where packets came to an end: on, once translated, and back to who sent them; and on from
+    where an error came from."""
     for transit in leg.transits:
         last = transit.last
         if last.outgoing or last.encapsulation:
@@ -132,6 +137,10 @@ def _stuck(
             routes.add((last.place, last.flow.source, "", ""))
         elif onwards is not None:
             routes.add((last.place, onwards.destination, last.flow.source, last.interface))
+    for error in (transit.first for transit in leg.errors):
+        onwards = translated.get((error.place, error.about)) if error.about else None
+        if onwards is not None:  # what was sent on isn't seen where nobody takes it
+            routes.add((error.place, onwards.destination, "", ""))
 
 
 def _troubled(recording: Recording, joined: Joined) -> tuple[set[str], set[tuple[str, str, int]]]:

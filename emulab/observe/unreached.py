@@ -35,15 +35,16 @@ def icmp(case: Case) -> Finding | None:
         return None
     for transit in leg.errors:
         origin = transit.first
-        kind, about = origin.icmp, origin.about
+        # What a place tells of a packet that it had translated, it tells of the packet as it had come.
+        kind, about = origin.icmp, case.beyond(origin.place, origin.about) if origin.about else None
         if kind == (3, 4):
-            return _too_big(case, leg, origin)
+            return _too_big(case, leg, origin, about)
         if kind == (3, 0):
             return no_route(case, leg, origin.place, about, origin)
         if kind == (3, 1):
-            return _unreachable_host(case, leg, origin)
+            return _unreachable_host(case, leg, origin, about)
         if kind == (11, 0):
-            return loop(case, leg, origin)
+            return loop(case, leg, origin, about)
         route = case.route(origin.place, about.destination) if about else None
         if kind == (3, 13) and route is not None and route.error:
             return no_route(case, leg, origin.place, about, origin)
@@ -76,9 +77,9 @@ def _healed(case: Case, leg: Leg) -> bool:
     return stop is not None and not stop.lost
 
 
-def _unreachable_host(case: Case, leg: Leg, origin: Packet) -> Finding:
+def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
     """ICMP "host unreachable": ARP without an answer, a link without a far end, or a route that says so."""
-    place, about = origin.place, origin.about
+    place = origin.place
     route = case.route(place, about.destination) if about else None
     if route is not None and route.error:
         return no_route(case, leg, place, about, origin)
@@ -134,9 +135,8 @@ def _dead(case: Case, place: str, hop: str, route: Route | None) -> tuple[str, s
     return ("link-down", *mine) if mine is not None else None
 
 
-def _too_big(case: Case, leg: Leg, origin: Packet) -> Finding:
+def _too_big(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
     """A router said that the packet is too big for its next link."""
-    about = origin.about
     stuck = last_at(leg, origin.place)
     wide = _width(case, stuck)
     size = f" of {min(stuck.length, wide)} bytes" if stuck else ""
@@ -183,7 +183,7 @@ def _width(case: Case, packet: Packet | None) -> int:
 def _never_sent(case: Case, leg: Leg) -> Finding | None:
     """No packet of a connection was seen at all."""
     place = leg.connect.place if leg.connect else case.sending.place
-    flow = next(iter(leg.flows))
+    flow = case.beyond(place, next(iter(leg.flows)))
     route = case.route(place, flow.destination)
     hop = (route.gateway or flow.destination) if route else flow.destination
     asked = case.unanswered_arps(place)
@@ -228,8 +228,7 @@ def _sender(leg: Leg, packet: Packet) -> str:
 def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
     """Came to a place that was to forward it and didn't."""
     last = stop.packet
-    translated = case.evidence.translation(last.place, last.flow)
-    flow = translated.translated if translated and translated.original == last.flow else last.flow
+    flow = case.beyond(last.place, last.flow)
     route = case.route(last.place, flow.destination)
     hop = (route.gateway or flow.destination) if route else flow.destination
     if any(a.target == hop for a in case.unanswered_arps(last.place)) or _dead(case, last.place, hop, None):

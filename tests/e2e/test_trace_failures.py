@@ -832,6 +832,7 @@ async def test_a_pod_whose_link_is_down(wires: Lab) -> None:
         asked = [
             ("pod/web", "http://far/", "default.web"),
             ("node1", f"{web}:8080", "node1"),
+            ("node1", f"{await cluster_ip(wires, 'web')}:80", "node1"),
             ("pod/far", f"{web}:8080", "node1"),
             ("client", "http://shop.test/web", "node1"),
         ]

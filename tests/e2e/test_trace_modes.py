@@ -263,9 +263,10 @@ async def test_local_policies_without_a_local_endpoint(lab: Lab, mode: str) -> N
 async def test_source_ranges(lab: Lab, mode: str) -> None:
     path, failure = await failed(lab, "pod/asker", f"{VIP_FENCED}:80")
     assert (failure.place, failure.reason, failure.object) == ("node2", "acl", "Service default/fenced")
-    assert (
-        "spec.loadBalancerSourceRanges of Service default/fenced allows 198.51.100.0/24 alone" in failure.text
+    allowed = (
+        "spec.loadBalancerSourceRanges of Service default/fenced allows 198.51.100.0/24, 10.0.0.13/32 alone"
     )
+    assert allowed in failure.text
     assert failure.text.startswith("node2 refused pod default/asker (10.244.2.")
     chains = {"nftables": "firewall-check", "iptables": "KUBE-PROXY-FIREWALL"}
     await assert_dropped(lab, mode, path, chains, "dropped")
