@@ -27,8 +27,8 @@ from emulab.errors import UserError
 from emulab.kernel.programs import Completed, run_program, this_program
 from emulab.lab import launch, rundir
 from emulab.lab.client import LabClient
-from emulab.lab.stub import ResolverConfig, resolve
 from emulab.observe import path as trace
+from emulab.servers.stub import ResolverConfig, resolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from emulab.lab import rundir
 from emulab.lab.client import LabClient
 from emulab.lab.evidence import Windows, complete
 from emulab.lab.sending import Request, send
-from emulab.lab.stub import ResolverConfig, resolve
 from emulab.observe.events import Recording, Sending
 from emulab.observe.path import Path
 from emulab.observe.sightings import Sightings
 from emulab.observe.story import tell
 from emulab.observe.target import parse
+from emulab.servers.stub import ResolverConfig, resolve
 
 
 async def trace(

@@ -17,7 +17,7 @@ from emulab.model.services import EndpointSlice, Service
 from emulab.plan import addressing as at
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, endpoints_of
-from emulab.plan.state import IPAddress, Server
+from emulab.plan.state import IPAddress, Place, Server
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
 PUBLISHED_TTL = 30
@@ -182,7 +182,7 @@ def _reverse_name(ip: IPAddress) -> str:
     return ip.reverse_pointer + "."
 
 
-def cluster_dns_server(name: str, namespace: str, address: str, config: dict[str, Any]) -> Server:
+def cluster_dns_server(name: str, place: Place, config: dict[str, Any]) -> Server:
     """The server in one of the cluster DNS's pods."""
-    listen = _listen([address])
+    listen, namespace = _listen([str(place.addresses[0])]), place.namespace
     return Server(name, "dns", namespace, {"listen": listen, **config}, dict.fromkeys(listen, namespace))

@@ -11,7 +11,7 @@ from emulab.model.objects import Key, Object
 from emulab.model.services import Service
 from emulab.plan.endpoints import Slices
 from emulab.plan.proxy.intents import backends, usable
-from emulab.plan.state import Server
+from emulab.plan.state import Place, Server
 from emulab.plan.system import CONTROLLER, INGRESS_CLASS
 
 SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
@@ -36,11 +36,17 @@ def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[s
     }
 
 
-def ingress_server(name: str, namespace: str, address: str, config: dict[str, Any]) -> Server:
-    """The server in one of the ingress controller's pods."""
-    plain, tls = f"tcp/{address}/80", f"tcp/{address}/443"
-    listening = {"listen": [plain, tls], "tls_listen": [tls]}
-    return Server(name, "ingress", namespace, {**listening, **config}, dict.fromkeys([plain, tls], namespace))
+def ingress_server(name: str, place: Place, config: dict[str, Any]) -> Server:
+    """The server in one of the ingress controller's pods, which resolves names as its pod does."""
+    plain, tls = (f"tcp/{place.addresses[0]}/{port}" for port in (80, 443))
+    own = {
+        "listen": [plain, tls],
+        "tls_listen": [tls],
+        "resolv_conf": place.resolv_conf,
+        "hosts": place.hosts,
+    }
+    sockets = dict.fromkeys([plain, tls], place.namespace)
+    return Server(name, "ingress", place.namespace, {**own, **config}, sockets)
 
 
 class _Builder:

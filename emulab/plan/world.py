@@ -16,10 +16,10 @@ from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.ingress import ingress_config, ingress_server
 from emulab.plan.narrow import Narrow
 from emulab.plan.nodes import plan_nodes
-from emulab.plan.pods import has_network, place_name, plan_pods, pod_addresses
+from emulab.plan.pods import has_network, place_name, plan_pods
 from emulab.plan.proxy.intents import candidates, udp_backends
 from emulab.plan.proxy.modes import Proxies
-from emulab.plan.state import Server, World
+from emulab.plan.state import Place, Server, World
 from emulab.plan.system import SERVER_IMAGES
 from emulab.plan.topology import plan_outside
 
@@ -73,7 +73,7 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
     return Planner().plan(objects, cluster)
 
 
-ServerPlanner = Callable[[str, str, str, dict[str, Any]], Server]
+ServerPlanner = Callable[[str, Place, dict[str, Any]], Server]
 
 # Which configuration a server image gets, and what makes a Server of it.
 _SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], dict[str, Any]], ServerPlanner]] = {
@@ -96,8 +96,7 @@ def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: C
             if kind not in configs:
                 configs[kind] = configure(objects, slices, cluster)
             name = server_name(place_name(pod), container.name)
-            namespace = draft.places[place_name(pod)].namespace
-            draft.servers[name] = make(name, namespace, str(pod_addresses(pod)[0]), configs[kind])
+            draft.servers[name] = make(name, draft.places[place_name(pod)], configs[kind])
 
 
 def server_name(place: str, container: str) -> str:

@@ -5,5 +5,6 @@ argument) and a thin asyncio shell around it. Configuration arrives as plain dat
 listening sockets arrive open, made by somebody else in the right network namespace; a server knows
 nothing of Kubernetes, namespaces or the lab that runs it.
 
-`base` holds the interface, `host` the process that serves, driven over one Unix socket.
+`base` holds the interface, `host` the process that serves, driven over one Unix socket; `stub` resolves names as a
+place's resolv.conf says.
 """

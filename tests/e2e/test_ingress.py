@@ -60,6 +60,8 @@ spec:
           - {path: /none, pathType: Prefix, backend: {service: {name: none, port: {number: 80}}}}
           - {path: /missing, pathType: Prefix, backend: {service: {name: missing, port: {number: 80}}}}
           - {path: /dead, pathType: Prefix, backend: {service: {name: dead, port: {number: 80}}}}
+          - {path: /afar, pathType: Prefix, backend: {service: {name: afar, port: {number: 80}}}}
+          - {path: /unheard, pathType: Prefix, backend: {service: {name: unheard, port: {number: 80}}}}
     - host: "*.wild.test"
       http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}]}
     - host: special.wild.test
@@ -82,6 +84,16 @@ apiVersion: v1
 kind: Service
 metadata: {name: none}
 spec: {selector: {app: none}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: afar}
+spec: {type: ExternalName, externalName: two.default, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: unheard}
+spec: {type: ExternalName, externalName: unheard.test, ports: [{port: 80}]}
 ---
 apiVersion: v1
 kind: Service
@@ -246,10 +258,11 @@ async def test_an_exact_host_wins_over_a_wildcard(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/nowhere", 404), ("/closes", 502), ("/none", 503), ("/missing", 503)],
+    [("/nowhere", 404), ("/closes", 502), ("/none", 503), ("/missing", 503), ("/unheard", 502)],
 )
 async def test_failures_are_nginxs(lab: Lab, path: str, status: int) -> None:
-    """No rule, a server that hangs up, no endpoint, no Service: each has its status, at once, with nginx's page."""
+    """No rule, a server that hangs up, no endpoint, no Service, a name that nobody knows: each has its status, at once,
+    with nginx's page."""
     answer = await lab.request(f"http://paths.test{path}", timeout=20)
     assert answer.status == status and answer.duration < 4.5, "a try that nobody answers takes five seconds"
     assert f"<center><h1>{status} " in answer.text() and "<center>nginx</center>" in answer.text()
@@ -427,6 +440,16 @@ async def test_connections_are_kept_on_both_sides(lab: Lab) -> None:
         peers.add(json.loads(body)["client"])
     writer.close()
     assert len(peers) == 1
+
+
+async def test_an_external_name_is_resolved_as_the_controllers_pod_does_it(lab: Lab) -> None:
+    """By the cluster's DNS and the pod's search domains; the connection goes to the ClusterIP behind the name."""
+    [controller] = await pods(lab, "ingress-nginx")
+    where = f"pod/{name(controller)}"
+    async with capture(lab, where, "udp port 53", namespace="ingress-nginx") as seen:
+        answer = await lab.request("http://paths.test/afar")
+        assert (answer.status, answer.json()["service"]) == (200, "two")
+        await seen.until(r"> 10\.96\.0\.10\.53: .* A\? two\.default\.svc\.cluster\.local\.")
 
 
 async def test_an_upstream_that_takes_long_is_waited_for(lab: Lab) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 from emulab.errors import PeerError, UserError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
-from emulab.lab.stub import ResolverConfig, resolve
 from emulab.lab.twins import asking
 from emulab.lab.twins.asking import BELATED, Reply
 from emulab.lab.twins.asks import Ask
 from emulab.lab.twins.owners import Owners
+from emulab.servers.stub import ResolverConfig, resolve
 
 FIRST_TRIES, MORE_TRIES = 2, 4  # more, where all refusals were late: a busy machine has late ones too
 CONTESTED_TRIES = 14  # that fail, where it is answered in another lab: half of the endpoints may be dead ones

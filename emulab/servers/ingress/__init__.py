@@ -7,6 +7,8 @@ Configuration, all of it data:
 * `default_upstream`: takes what no rule takes; without one that is a 404.
 * `upstreams`: by name, `{"servers": ["10.96.12.7:80", …], "balance": "roundrobin"}`; no servers is a 503.
 * `certificates`: `{"hosts": […], "certificate": PEM, "key": PEM}`; SNI picks.
+* `resolv_conf`, `hosts`: texts as of resolv.conf(5) and hosts(5), by which servers that are names are resolved; they
+  are asked anew for each connection.
 * `options`: see `config.Options`.
 
 Bytes take this way, and every step but the shells is sans-I/O:

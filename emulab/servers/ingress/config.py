@@ -8,6 +8,7 @@ from typing import Any
 
 from emulab.servers.base import Config
 from emulab.servers.ingress.routes import RouteTable, Rule
+from emulab.servers.stub import ResolverConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Snapshot:
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
+    resolver: ResolverConfig  # of the servers that are names (ExternalName)
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -132,4 +134,5 @@ def parse(config: Config, old: Mapping[str, Group]) -> Snapshot:
             Certificate(tuple(item["hosts"]), item["certificate"], item["key"])
             for item in config.get("certificates", ())
         ),
+        resolver=ResolverConfig.parse(config.get("resolv_conf", ""), config.get("hosts", "")),
     )

@@ -42,7 +42,7 @@ class IngressServer:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
         self._context.certificates.configure(snapshot.certificates)
         self._context.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses)
+        self._context.pool.configure(snapshot.options, snapshot.addresses, snapshot.resolver)
         await self._listen(snapshot, sockets)
         self._schedule()
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from emulab.errors import PeerError
+from emulab.errors import EmulabError, PeerError
 from emulab.servers.ingress.config import Options, parse_address
 from emulab.servers.ingress.response import ResponseReader
+from emulab.servers.stub import ResolverConfig, resolve
 
 
 class Owner(Protocol):
@@ -123,12 +125,14 @@ class Pool:
         self.opened = 0
         self._clock = clock
         self._addresses: frozenset[str] = frozenset()
+        self._resolver = ResolverConfig((), (), 1, {})
         self._idle: dict[str, list[Upstream]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
-    def configure(self, options: Options, addresses: frozenset[str]) -> None:
-        """Takes new options; servers that are not in `addresses` drain."""
+    def configure(self, options: Options, addresses: frozenset[str], resolver: ResolverConfig) -> None:
+        """Takes new options; servers that are not in `addresses` drain. `resolver` is for those that are names."""
         self.options = options
+        self._resolver = resolver
         self._addresses = addresses
         for address in [address for address in self._idle if address not in addresses]:
             for upstream in self._idle.pop(address):
@@ -157,12 +161,15 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.options.connect_timeout):
-                _, upstream = await loop.create_connection(lambda: Upstream(self, address), host, port)
+                found = await resolve(host, self._resolver, _open_socket)
+                _, upstream = await loop.create_connection(lambda: Upstream(self, address), found, port)
         except TimeoutError:
             seconds = self.options.connect_timeout
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
             owner.connect_failed("upstream refused the connection", False)
+        except EmulabError as error:  # a name without an address
+            owner.connect_failed(f"upstream can't be reached: {error}", False)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             owner.connect_failed(f"upstream can't be reached: {why}", False)
@@ -208,6 +215,12 @@ class Pool:
         for upstream in self.active:
             sizes.setdefault(upstream.address, {"idle": 0, "active": 0})["active"] += 1
         return {address: size for address, size in sizes.items() if size["idle"] or size["active"]}
+
+
+async def _open_socket(family: int, kind: int) -> socket.socket:
+    sock = socket.socket(family, kind)
+    sock.setblocking(False)
+    return sock
 
 
 def format_address(name: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names
 from emulab.plan.endpoints import Slices, slices_by_service
-from emulab.plan.state import World
+from emulab.plan.state import Place, World
 from emulab.servers.dns.config import Settings, parse
 
 
@@ -229,7 +230,8 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
 
 def test_the_cluster_dns_understands_its_configuration() -> None:
     dual = raw_service("web", clusterIPs=["10.96.0.5", "fd00::5"])
-    server = cluster_dns_server("s", "n", "10.244.1.2", config(dual, raw_service("h", clusterIP="None"),
+    pod = Place("p", "n", "p", "", "", (ip_address("10.244.1.2"),), "pod")
+    server = cluster_dns_server("s", pod, config(dual, raw_service("h", clusterIP="None"),
                                                                raw_slice("h", "10.244.1.3")))  # fmt: skip
     assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
     assert parse(dict(server.config), Settings()).recursion is True

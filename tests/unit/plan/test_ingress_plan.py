@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.plan.state import Place
 from emulab.servers.ingress.config import parse
 
 WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
@@ -189,9 +191,13 @@ def test_no_redirect_where_it_is_not_wanted() -> None:
 
 
 def test_the_server_of_a_pod() -> None:
-    server = ingress_server("s", "ns", "10.244.1.9", config(*WEB, ingress("shop", rule("a.test"))))
+    pod = Place(
+        "p", "ns", "p", "nameserver 10.96.0.10\n", "127.0.0.1 x\n", (ip_address("10.244.1.9"),), "pod"
+    )
+    server = ingress_server("s", pod, config(*WEB, ingress("shop", rule("a.test"))))
     assert server.listen == {"tcp/10.244.1.9/80": "ns", "tcp/10.244.1.9/443": "ns"}
     assert server.config["listen"] == list(server.listen) and server.config["tls_listen"] == [
         "tcp/10.244.1.9/443"
     ]
     assert server.config["upstreams"].keys() == {"default/web/80"}
+    assert (server.config["resolv_conf"], server.config["hosts"]) == (pod.resolv_conf, pod.hosts)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from emulab.errors import PeerError, UserError
-from emulab.lab import stub
-from emulab.lab.stub import ResolverConfig, resolve
+from emulab.servers import stub
+from emulab.servers.stub import ResolverConfig, resolve
 
 POD = "search app.svc.k. svc.k.\nnameserver 10.96.0.10\nnameserver 10.0.0.2\noptions ndots:5 edns0\n"
 HOSTS = "127.0.0.1\tlocalhost\n::1 localhost six\n10.0.0.1 a a.test # b\n10.0.0.2 a\n\n# 10.0.0.3 c\n"
