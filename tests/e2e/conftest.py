@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
+from .crashes import ORDINARY, User
 from .tools import TOPOLOGIES
 
 
@@ -160,3 +161,18 @@ async def shop() -> AsyncIterator[Lab]:
     """A lab of topologies/shop.yaml."""
     async with Lab.from_files(TOPOLOGIES / "shop.yaml") as lab:
         yield lab
+
+
+@pytest.fixture(params=["root", "ordinary"] if os.geteuid() == 0 else ["ordinary"])
+def user(request: pytest.FixtureRequest) -> Iterator[User]:
+    """Root, and an ordinary user: each runs commands whose labs are about to be killed."""
+    user = User(0 if request.param == "root" else os.geteuid() or ORDINARY)
+    try:
+        listed = user.run("labs")
+        assert listed.returncode == 0, listed.stderr
+        before = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+        yield user
+        after = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+        assert after == before
+    finally:
+        user.close()

@@ -1,10 +1,16 @@
-"""Labs that are about to be killed, as whole commands of a user, and how to see what is left of them."""
+"""Labs that are about to be killed, as whole commands of a user, and how to see what is left of them.
+
+Every test runs the real command line in processes of its own, as root and as an ordinary user. Processes of
+a lab are known by a variable in their environment or by their descent from its supervisor; nothing else is ever
+killed.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -28,6 +34,9 @@ SHOP = str(ROOT / "topologies" / "shop.yaml")
 URL = "http://shop.example.com/products/42"
 SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 MARK = "EMULAB_CRASH_TEST"  # in the environment of every process that these tests start
+ORDINARY = 54321  # a user id that nobody has, for when the tests run as root
+SEED = int(os.environ.get("EMULAB_CRASH_SEED", "2026"))
+POINTS = 5  # kills a user and a verb: twenty in all
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -195,6 +204,61 @@ class User:
             if os.path.islink(name):
                 os.unlink(name)
         shutil.rmtree(self.run_dir, ignore_errors=True)
+
+
+def assert_plain(result: subprocess.CompletedProcess[str]) -> None:
+    """Asserts that a failed command said so in plain words."""
+    assert result.returncode in (0, 1), result
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 0 or result.stderr.startswith("emulab: "), result
+
+
+def kill(pid: int) -> bool:
+    """kill -9; returns whether there was anybody to kill."""
+    if pid == 0:  # which would be all of the test run
+        return False
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill_earliest(user: User) -> bool:
+    """kill -9 of the supervisor, at its start of the process that is about to fork it.
+
+    That process is stopped first: what it forks between a look and the kill would live on, and be a lab that works.
+    """
+    first = user.earliest()
+    if first:
+        with suppress(ProcessLookupError):
+            os.kill(first, signal.SIGSTOP)
+        assert eventually(lambda: not re.search(rb"^State:\t[RSD]", read(first, "status"), re.MULTILINE))
+    met = [kill(pid) for pid in (first, user.earliest())]
+    return any(met)
+
+
+def pause_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def moments(user: User, *command: str, count: int = POINTS) -> list[float]:
+    """Random moments of a command's life, one in each equal part of it. Runs it once to know how long it takes."""
+    begun = time.monotonic()
+    result = user.run(*command)
+    assert result.returncode == 0, result.stderr
+    taken = time.monotonic() - begun
+    rng = random.Random(f"{SEED} {command[0]} {user.uid}")
+    return [taken * (i + rng.random()) / count for i in range(count)]
+
+
+def moments_of_up(user: User, count: int = POINTS) -> list[float]:
+    found = moments(user, "up", SHOP, count=count)
+    user.note()
+    assert user.answers()
+    assert user.run("down").returncode == 0
+    user.assert_gone()
+    return found
 
 
 def read(pid: int, name: str) -> bytes:
