@@ -9,12 +9,14 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import rundir, wire
-from emulab.lab.observation import Observation
 from emulab.lab.operations import Operations
+
+if TYPE_CHECKING:
+    from emulab.lab.observation import Observation
 
 Progress = Callable[[str], None]
 Operation = Callable[[dict[str, Any], Progress], Awaitable[Any]]
@@ -97,7 +99,7 @@ class ControlServer:
         """Begins an observation, or asks about the one that this connection has begun. It ends with the connection."""
         observation = self._observations.get(sock)
         if observation is None:
-            observation = self._observations[sock] = self._operations.observation()
+            observation = self._observations[sock] = await self._operations.observation()
             ending.push_async_callback(self._forget, sock)
             result, descriptors = await observation.begin(request)
             try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
-from emulab.lab.observation import Observation
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
@@ -26,6 +25,9 @@ from emulab.plan.balancers import expected_frontends
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of
+
+if TYPE_CHECKING:
+    from emulab.lab.observation import Observation
 
 Arguments = dict[str, Any]  # an operation's own: it may take out what is large once it has used it
 Progress = Callable[[str], None]
@@ -225,9 +227,15 @@ class Operations:
             arguments.get("protocol", 0),
         )
 
-    def observation(self) -> Observation:
-        """What a trace of this lab is made with."""
-        return Observation(self._around)
+    async def observation(self) -> Observation:
+        """What a trace of this lab is made with. It is loaded when it is first asked for: a lab starts sooner so."""
+
+        def load_it() -> type[Observation]:
+            from emulab.lab.observation import Observation
+
+            return Observation
+
+        return (await asyncio.to_thread(load_it))(self._around)
 
     async def ready(self, arguments: Arguments, progress: Progress) -> Any:
         """Waits up to `timeout` seconds until everything is Ready. Raises EmulabError saying what isn't."""
