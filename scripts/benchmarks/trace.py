@@ -82,8 +82,8 @@ def _untraced(folder: Path) -> float:
     """Microseconds of one request, sent as a trace sends it."""
     from emulab.lab.client import LabClient
     from emulab.lab.sending import Request, send
-    from emulab.lab.stub import ResolverConfig, resolve
     from emulab.observe.target import parse
+    from emulab.servers.stub import ResolverConfig, resolve
 
     def opened(kind: int) -> socket.socket:
         with LabClient(folder) as client:
