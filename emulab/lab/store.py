@@ -16,6 +16,8 @@ from typing import Any
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Key, Object
 
+_FRESH = uuid.UUID("0b6c9a0e-5f0b-4b43-9c0c-7f1f2a0d3c11")  # any fixed namespace will do
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -46,7 +48,8 @@ class Store:
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
         self._snapshot: Objects | None = None
-        self._pod_uids: set[str] = set()
+        self._pods_ever: frozenset[Key] = frozenset()
+        self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
         self._changes = Changes()
 
     @property
@@ -56,7 +59,10 @@ class Store:
     def objects(self) -> Objects:
         """All objects as they are now."""
         if self._snapshot is None:
-            self._snapshot = Objects.of_kinds(self._kinds)
+            if self._new_pods:
+                self._pods_ever |= self._new_pods
+                self._new_pods.clear()
+            self._snapshot = Objects.of_kinds(self._kinds, self._pods_ever)
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
@@ -95,7 +101,7 @@ class Store:
         before = old.metadata if old else {}
         metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
         if old is None and o.kind == "Pod":
-            metadata["uid"] = self._fresh_pod_uid(metadata["uid"])
+            metadata["uid"] = self._fresh_uid(o.key, metadata["uid"])
         metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
         changed = old is None or old.raw.get("spec") != o.raw.get("spec")
         metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
@@ -105,11 +111,11 @@ class Store:
         self._tell("MODIFIED" if old else "ADDED", stored)
         return stored
 
-    def _fresh_pod_uid(self, uid: str) -> str:
-        """Controllers derive a pod's uid from its name; one that takes a freed name must be another pod."""
-        if uid in self._pod_uids:
-            uid = str(uuid.uuid5(uuid.UUID(uid), str(self._version)))
-        self._pod_uids.add(uid)
+    def _fresh_uid(self, key: Key, uid: str) -> str:
+        """Controllers derive a Pod's uid from its name; one that takes a freed name must be another Pod."""
+        if key in self._new_pods or key in self._pods_ever:
+            return str(uuid.uuid5(_FRESH, f"{uid}/{self._version}"))
+        self._new_pods.add(key)
         return uid
 
     def delete(self, key: Key) -> None:

@@ -9,7 +9,12 @@ from emulab.model.objects import Key, Object
 
 
 class Objects:
-    """An immutable collection of objects by kind and key. Building one is cheap: no object is copied."""
+    """An immutable collection of objects by kind and key. Building one is cheap: no object is copied.
+
+    `pods_ever` holds the keys of all Pods that there are or were, where somebody kept a record of them.
+    """
+
+    pods_ever: frozenset[Key] = frozenset()
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._kinds: dict[str, dict[Key, Object]] = {}
@@ -17,9 +22,10 @@ class Objects:
             self._kinds.setdefault(o.kind, {})[o.key] = o
 
     @classmethod
-    def of_kinds(cls, kinds: Mapping[str, Mapping[Key, Object]]) -> Objects:
-        """A collection over mappings that the caller promises not to change."""
+    def of_kinds(cls, kinds: Mapping[str, Mapping[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
+        """A collection of what the mappings hold now."""
         self = cls()
+        self.pods_ever = pods_ever
         self._kinds = {kind: dict(members) for kind, members in kinds.items()}
         return self
 

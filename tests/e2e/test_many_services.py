@@ -146,13 +146,14 @@ async def test_pods_are_replaced_and_no_connection_fails(lab: Lab, clients: Clie
     assert len(old) == REPLICAS
 
     async def replaced() -> bool:
-        return len(await ready(lab)) == REPLICAS and gone not in await ready(lab)
+        everybody = [name(p) for p in await pods(lab, app="web")]
+        return len(await ready(lab)) == len(everybody) == REPLICAS and gone not in everybody
 
     for gone in sorted(old):
         await lab.delete("Pod", gone)
         await eventually(replaced)
     new = set(await ready(lab))
-    assert old.isdisjoint(new)
+    assert old.isdisjoint(new), "no name comes back"
 
     async def settled() -> bool:
         return await who(lab) == new

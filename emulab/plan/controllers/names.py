@@ -43,12 +43,14 @@ def template_hash(template: Mapping[str, Any], collisions: int = 0) -> str:
 def generated_name(world: World, key: Key, *parts: object, start: int = 0) -> tuple[str, int]:
     """The first free name `KEY.NAME-XXXXX` and the index it stands for, counted from `start`.
 
-    Names of objects that are ending are not free.
+    Names of objects that are ending are not free, nor are those that Pods had who are gone: drawn at random,
+    as in Kubernetes, they would not come back.
     """
     for index in count(start):
         suffix = safe_hash(key.namespace, key.name, *parts, index)
         name = f"{key.name}-"[:LONGEST_BASE] + suffix
-        if world.get(key._replace(name=name)) is None:
+        candidate = key._replace(name=name)
+        if world.get(candidate) is None and candidate not in world.pods_ever:
             return name, index
     raise AssertionError("unreachable")
 

@@ -50,6 +50,7 @@ class World:
 
     def __init__(self, objects: Objects, now: float) -> None:
         self.now = now
+        self.pods_ever = objects.pods_ever
         self.counts: dict[
             str, Any
         ] = {}  # by owner's uid: what `pods` counted; forgotten when a child changes

@@ -6,6 +6,7 @@ import re
 
 from lab_objects import obj, pod
 
+from emulab.lab.resolve import resolve
 from emulab.lab.store import Event, Store
 from emulab.model.collection import Delete, Put
 from emulab.model.objects import Key
@@ -139,6 +140,22 @@ def test_a_pod_of_a_freed_name_is_another_pod() -> None:
         assert again.metadata["uid"] == seen[-1]
         store.remove(P)
     assert seen[0] == uid and len(set(seen)) == 3
+
+
+def test_no_generated_name_comes_back() -> None:
+    """A client that asks for the Pod which it deleted must not find another one; Kubernetes draws at random."""
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    store, seen = Store(), set[str]()
+    store.put(obj("Deployment", "web", spec={**spec, "replicas": 2}))
+    store.put(obj("DaemonSet", "agent", spec=spec))
+    for _ in range(5):
+        _, objects = resolve(store, 0.0)
+        names = {pod.name for pod in objects.kind("Pod")}
+        assert len(names) == 2 + len(objects.kind("Node")) and seen.isdisjoint(names)
+        seen |= names
+        for pod_ in objects.kind("Pod"):
+            store.remove(pod_.key)
 
 
 def test_set_status_keeps_the_other_fields() -> None:
