@@ -19,7 +19,7 @@ from emulab.model.findings import Finding
 from emulab.model.ingresses import LOAD_BALANCER_ANNOTATION, PUBLIC_LOAD_BALANCER, Ingress
 from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
-from emulab.model.services import Service
+from emulab.model.services import Service, is_proxied
 from emulab.model.workloads import PodSpec
 from emulab.model.yaml_nodes import Path
 
@@ -82,7 +82,7 @@ class _World:
     def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:
         """Who has an external address and port: the first Service that claims it (`emulab.plan.proxy.intents`)."""
         found: dict[tuple[IPAddress, str, int], Object] = {}
-        for o in self._objects.kind("Service"):
+        for o in filter(is_proxied, self._objects.kind("Service")):
             for address in o.spec.get("externalIPs") or ():
                 for port in Service.of(o).ports:
                     found.setdefault((parse_address(address), port.protocol, port.port), o)
@@ -99,6 +99,8 @@ def _service(o: Object, world: _World) -> Iterator[Finding]:
 
 
 def _claims(o: Object, world: _World) -> Iterator[Finding]:
+    if not is_proxied(o):
+        return
     for index, address in enumerate(o.spec.get("externalIPs") or ()):
         for port in Service.of(o).ports:
             owner = world.claims[parse_address(address), port.protocol, port.port]

@@ -71,6 +71,13 @@ class Service:
         return o.view(_service)
 
 
+def is_proxied(o: Object) -> bool:
+    """Whether kube-proxy has to do with a Service: not with one that is headless or an ExternalName, nor with another
+    proxy's by its label (KEP-2447)."""
+    service = Service.of(o)
+    return not (service.headless or service.type == "ExternalName" or PROXY_NAME_LABEL in o.labels)
+
+
 def _service(o: Object) -> Service:
     spec = o.spec
     # clusterIPs comes first: where both are given, clusterIP repeats its first element.

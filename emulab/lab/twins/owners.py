@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emulab.lab.twins.asks import Ask
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
-from emulab.model.services import PROXY_NAME_LABEL, Service
+from emulab.model.services import Service, is_proxied
 from emulab.plan.addressing import ingress_ips
 
 ITSELF = "itself"
@@ -57,9 +57,7 @@ class Frontends:
         self._node_names = {o.name for o in objects.kind("Node")}
         self._cluster_ips: set[str] = set()
         self._known: dict[tuple[str, str, int], Situation] = {}
-        for o in objects.kind("Service"):
-            if PROXY_NAME_LABEL in o.labels:
-                continue  # to kube-proxy, nobody has its addresses
+        for o in filter(is_proxied, objects.kind("Service")):  # nobody has others' addresses
             service = Service.of(o)
             sticky = service.session_affinity == "ClientIP"
             local = service.external_traffic_policy == "Local"

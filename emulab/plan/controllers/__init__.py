@@ -13,7 +13,8 @@ it after every change until it returns nothing.
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
 Rules: no I/O, no randomness, and time is the argument `now`. Names come from hashes of what they stand for,
-so the same objects give the same names and nodes; what a Pod was called that is gone, no other is. A controller never writes what is already there.
+so the same objects give the same names and nodes; what a Pod was called that is gone, no other is. A controller
+never writes what is already there.
 """
 
 from __future__ import annotations

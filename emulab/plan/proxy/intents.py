@@ -21,7 +21,7 @@ from typing import NamedTuple
 from emulab.model.addresses import parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.model.services import PROXY_NAME_LABEL, EndpointSlice, Service, ServicePort
+from emulab.model.services import EndpointSlice, Service, ServicePort, is_proxied
 from emulab.plan.addressing import ingress_ips
 from emulab.plan.endpoints import SliceViews, slices_by_service
 from emulab.plan.persistent import Persistent
@@ -175,12 +175,9 @@ def _curtailed(c: Candidates, owners: dict[tuple[IPAddress, str, int], Service])
 
 def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candidates]:
     """The ports of one Service, with all that it claims, and their endpoints: those of IPv4, as labs' proxies are, and
-    kube-proxy has one for each family. None of a Service that is headless, an ExternalName, or another proxy's by its
-    label."""
+    kube-proxy has one for each family. None of a Service that isn't proxied."""
     service = Service.of(o)
-    if service.type == "ExternalName" or service.headless or not service.cluster_ips:
-        return []
-    if PROXY_NAME_LABEL in o.labels:
+    if not is_proxied(o) or not service.cluster_ips:
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
     balancer_ips = tuple(map(parse_address, balanced))

@@ -210,6 +210,18 @@ def test_an_external_address_that_another_service_has() -> None:
     assert warned(first, other) == []
 
 
+def test_an_external_address_of_a_service_that_nobody_proxies() -> None:
+    second = service("second", selector=None, externalIPs=["192.0.2.7"])
+    headless = service("first", selector=None, externalIPs=["192.0.2.7"], clusterIP="None")
+    name = {"type": "ExternalName", "externalName": "there.example"}
+    elsewhere = service("first", selector=None, externalIPs=["192.0.2.7"], **name)
+    labels = {"labels": {"service.kubernetes.io/service-proxy-name": "another"}}
+    spec = {**SERVICE, "selector": None, "externalIPs": ["192.0.2.7"]}
+    foreign = described("Service", spec, "first", metadata={"name": "first", **labels})
+    for first in (headless, elsewhere, foreign):
+        assert warned(first, second) == warned(second, first) == []
+
+
 def test_what_has_no_effect_is_said() -> None:
     assert warned(described("NetworkPolicy", {"podSelector": {}})) == [
         "NetworkPolicy/web: is accepted but not enforced yet: all traffic passes"
