@@ -102,13 +102,13 @@ class Stale:
         if first.protocol != "udp":
             return False
         port = first.destination_port
-        answerer = {second.source, f"{second.source}:{second.source_port}"}
+        answerer = f"{second.source}:{second.source_port}"
         for frontend in ((first.destination, port), ("", port)):
             serving = self._wanted.get(frontend)
             if serving is not None:
-                return answerer.isdisjoint(serving) and (frontend[0] != "" or _leaves_no_trace(first, second))
-            if not answerer.isdisjoint(self._before.get(frontend, ())):
-                return answerer.isdisjoint(self._serving)  # an endpoint of other Services may keep its flows
+                return answerer not in serving and (frontend[0] != "" or _leaves_no_trace(first, second))
+            if answerer in self._before.get(frontend, ()):
+                return answerer not in self._serving  # an endpoint of other Services may keep its flows
         return False
 
     @cached_property

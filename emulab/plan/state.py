@@ -172,8 +172,8 @@ class Ipvs:
 class UdpBackends:
     """Who serves UDP behind each translated address and port (address "" for node ports on any address).
 
-    Whoever serves is an address, or `ADDRESS:PORT` where no other port will do. Flows to anybody else are forgotten
-    when this changes, all of them where nobody serves, as no rule is ever asked about a flow that goes on.
+    Whoever serves is `ADDRESS:PORT`. Flows to anybody else are forgotten when this changes, all of them where nobody
+    serves, as no rule is ever asked about a flow that goes on.
     """
 
     frontends: Mapping[tuple[str, int], frozenset[str]]

@@ -432,7 +432,8 @@ async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
     ("source", "address", "port"), [("pod/asker", "192.0.2.82", 80), ("office", NODE3, 30083)]
 )
 async def test_a_udp_flow_follows_its_service(lab: Lab, source: str, address: str, port: int) -> None:
-    """One socket all the time: before there is the Service, with an endpoint, when the last one is gone, and again."""
+    """One socket all the time: before there is the Service, with an endpoint, with another port of
+    it, when the last one is gone, and again."""
     loop = asyncio.get_running_loop()
     [west] = await lab.get("Pod", "west")
     exposed = service(
@@ -463,11 +464,18 @@ endpoints: [{{addresses: [{west["status"]["podIP"]}]}}]
         async def answered() -> bool:
             return await once() == "?"
 
+        async def unanswered() -> bool:
+            return await once() != "?"
+
         async def refused() -> bool:
             return await once() == "refused"
 
-        assert await once() != "?"
+        assert await unanswered()
         await lab.apply(slices + "---" + exposed, ready=False)
+        await eventually(answered)
+        await lab.apply(slices.replace("9091", "9099"), ready=False)  # the endpoint has another port
+        await eventually(unanswered)
+        await lab.apply(slices, ready=False)
         await eventually(answered)
         await lab.delete("EndpointSlice", "lasting-1")
         await eventually(refused)

@@ -337,12 +337,14 @@ def udp_frontends(c: Candidates) -> list[tuple[str, int]]:
 def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
     """Who may go on to have UDP flows, behind each address and port: whoever serves, whatever policies say.
 
-    As in kube-proxy (pkg/proxy/conntrack), so that a change of policy doesn't break flows that go on.
+    As in kube-proxy (pkg/proxy/conntrack), so that a change of policy doesn't break flows that go on; one to another
+    port of the same endpoint is another.
     """
     frontends: dict[tuple[str, int], frozenset[str]] = {}
     for c in all_candidates:
         if reached := udp_frontends(c):
-            frontends |= dict.fromkeys(reached, frozenset(str(b.address) for b in c.backends if b.serving))
+            serving = frozenset(f"{b.address}:{b.port}" for b in c.backends if b.serving)
+            frontends |= dict.fromkeys(reached, serving)
     return UdpBackends(Persistent(frontends))
 
 
