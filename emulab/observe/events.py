@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
+def is_loopback(address: str) -> bool:
+    """Whether what is sent to an IPv4 address never leaves its network namespace."""
+    return address.startswith("127.")
+
+
 class Flow(NamedTuple):
     """One direction of a connection as it is written in a packet. Ports are 0 where a protocol has none."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from emulab.observe.events import Flow, Recording
+from emulab.observe.events import Flow, Recording, is_loopback
 from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, join
 from emulab.observe.sightings import Sightings
 
@@ -84,6 +84,8 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
         met = {s.flow for s in recording.rules if s.flow is not None and (s.place, s.trace_id) in packets}
         owners |= {(f.protocol, f.destination, f.destination_port) for f in met}
         owners |= {("", address, 0) for f in met for address in (f.source, f.destination)}
+    # The kernel has no answer for what came over a loopback, and what goes over one isn't routed any further.
+    routes = {r for r in routes if not is_loopback(r[1])}
     return Needs(*map(frozenset, (translations, routes, owners, chains, places)))  # type: ignore[arg-type]
 
 

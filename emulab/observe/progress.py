@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulab.observe.case import Case
+from emulab.observe.events import is_loopback
 from emulab.observe.flows import Leg, Transit
 from emulab.observe.packets import ACK, FIN, RST, SYN, Packet
 
@@ -34,7 +35,7 @@ def arrived(case: Case, leg: Leg, transit: Transit) -> bool:
         return False
     if not transit.forward:
         return leg.begun is not None and last.place == leg.begun.first.place
-    if last.flow.destination.startswith("127."):
+    if is_loopback(last.flow.destination):
         return True
     own = case.addresses.get(last.place, ())
     entry = case.evidence.translation(last.place, last.flow)

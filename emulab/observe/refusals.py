@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from emulab.observe.case import Case, Finding, to
 from emulab.observe.decisions import Decision, rejects
-from emulab.observe.events import Flow, Owner, RuleTrace
+from emulab.observe.events import Flow, Owner, RuleTrace, is_loopback
 from emulab.observe.flows import Leg
 from emulab.observe.packets import SYN, Packet
 from emulab.observe.path import Failure
@@ -19,6 +19,7 @@ _SOURCE_RANGES = frozenset({"firewall-check", "KUBE-PROXY-FIREWALL"})
 """Where kube-proxy's rules stand, and in which chains those of loadBalancerSourceRanges."""
 
 _NODE_PORTS = range(30000, 32768)
+_ELSEWHERE = "ask the node's own address, or another node's: emulab get nodes -o wide"
 _FIREWALL = frozenset({"NETFILTER_DROP"})
 _COUNTED = re.compile(r" packets \d+ bytes \d+")
 _CLOSED = frozenset({"NO_SOCKET"})
@@ -66,6 +67,9 @@ def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
     flow = refusal.before
     owner = case.owner(flow)
     then = f"{place} {'refused' if rejects(step) else 'dropped'} it"
+    if is_loopback(flow.destination):
+        text = f"Services aren't served at {to(flow)}: node ports aren't open on loopback; {then}"
+        return Failure(place, "closed-port", text, _ELSEWHERE, case.named(place))
     if owner is not None and owner.kind == "Service":
         if step.chain in _SOURCE_RANGES and owner.details.get("source_ranges"):
             name = f"Service {owner.namespace}/{owner.name}"
@@ -233,6 +237,8 @@ def _closed(case: Case, leg: Leg, packet: Packet, flow: Flow) -> tuple[str, str,
             owner.text,
         )
     if case.kinds.get(place) == "node" and flow.destination_port in _NODE_PORTS:
+        if is_loopback(flow.destination):
+            return f"{text}, as node ports aren't open on loopback", _ELSEWHERE, stands_for
         text += f", and no Service has the node port {flow.destination_port}/{flow.protocol.upper()}"
         return text, "see which there are: emulab get svc -A", stands_for
     if service is not None and case.kinds.get(place) == "pod":

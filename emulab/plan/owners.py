@@ -126,13 +126,16 @@ class _Index:
         for c in same:
             if c.port.port == port:
                 return self._port(c, address)
-        if entries:
+        place = self._places.get(address)
+        if (
+            place is not None and place.kind == "node"
+        ):  # Services may have ports of it as an external address, too
+            if (protocol, port) in self._node_ports:
+                return self._port(self._node_ports[protocol, port], address, f" (node port {port})")
+        elif entries:
             other = any(c.port.port == port for c in entries)  # this very port, but of another protocol
             missing = f"{port}/{protocol.upper()}" if other else port
             return self._unknown_port((same or entries)[0].service, missing)
-        place = self._places.get(address)
-        if place is not None and place.kind == "node" and (protocol, port) in self._node_ports:
-            return self._port(self._node_ports[protocol, port], address, f" (node port {port})")
         node = self._processes.get(f"{protocol}/{address}/{port}")
         return Owner("Node", "", node, f"kube-proxy of {node}") if node else None
 

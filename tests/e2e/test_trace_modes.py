@@ -23,15 +23,17 @@ from .tracing import assert_sound, traced
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODES = ("nftables", "iptables", "userspace")
-NODE3 = "10.0.0.13"
+NODE2, NODE3 = "10.0.0.12", "10.0.0.13"
 ALONE = "Service default/alone port 80 (http)"
 SHUT = service("shut", "{ports: [{name: http, port: 80}, {name: echo, port: 80, protocol: UDP}]}")
 """A Service whose only endpoint, see `closed`, doesn't listen."""
+SHARED = service("a-shared", f"{{externalIPs: [{NODE2}], ports: [{{port: 81}}]}}")
+"""A Service that has a port of a node's own address."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODES)
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD.replace("MODE", request.param), SHUT) as made:
+    async with Lab.from_text(WORLD.replace("MODE", request.param), SHUT, SHARED) as made:
         [alone] = await made.get("Pod", "alone")
         await made.apply(closed(alone["status"]["podIP"]))
         yield made
@@ -258,6 +260,30 @@ async def test_local_policies_without_a_local_endpoint(lab: Lab, mode: str) -> N
         assert failure.remedy.startswith(advice) and f"spec.{policy}" in failure.remedy
         chains = {"nftables": "no-endpoint-check", "iptables": chain}
         await assert_dropped(lab, mode, path, chains, "dropped")
+
+
+async def test_node_ports_of_an_address_that_a_service_has_as_an_external_one(lab: Lab, mode: str) -> None:
+    path = await answered(lab, "client", f"http://{NODE2}:30080/")
+    what = "Service default/ports port 80 (http) (node port 30080)"
+    assert any(hop.object.startswith(what) for hop in path.all(place="node2", event="dnat"))
+    for port, reason, name in (
+        (30081, "no-endpoints", "Service default/nobody port 80 (a) (node port 30081)"),
+        (81, "no-endpoints", "Service default/a-shared port 81"),
+        (30999, "closed-port", "node node2"),
+    ):
+        _, failure = await failed(lab, "client", f"{NODE2}:{port}")
+        assert (failure.place, failure.reason, failure.object) == ("node2", reason, name)
+
+
+async def test_node_ports_on_loopback(lab: Lab, mode: str) -> None:
+    """kube-proxy's own rules about Services without endpoints are about all local addresses, in iptables mode."""
+    for port in (30080, 30081, 30082):
+        path, failure = await failed(lab, "node3", f"127.0.0.1:{port}")
+        assert (failure.place, failure.reason, failure.object) == ("node3", "closed-port", "node3")
+        assert "node ports aren't open on loopback" in failure.text
+        assert failure.text.endswith(" it") == (mode == "iptables" and port != 30080), failure.text
+        assert failure.remedy.endswith("emulab get nodes -o wide")
+        assert not any("Invalid" in hop.route for hop in path.hops)
 
 
 async def test_source_ranges(lab: Lab, mode: str) -> None:
