@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import struct
 
@@ -25,13 +27,29 @@ async def probe(address: str, port: int, timeout: float, path: str = "") -> bool
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         try:
             async with asyncio.timeout(timeout):
-                await loop.sock_connect(sock, (address, port))
+                await _connect(sock, address, port)
                 if path:
                     await loop.sock_sendall(sock, f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
                     return _is_ok(await loop.sock_recv(sock, 4096))
         except OSError:
             return False
     return True
+
+
+async def _connect(sock: socket.socket, address: str, port: int) -> None:
+    """What `loop.sock_connect` does, which in uvloop has a thread look up even what is an address already."""
+    code = sock.connect_ex((address, port))
+    if code == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        writable = asyncio.Event()
+        loop.add_writer(sock, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            loop.remove_writer(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _is_ok(answer: bytes) -> bool:
