@@ -10,7 +10,7 @@ from emulab.cli.texts import wrap
 from emulab.lab.twins import spread
 from emulab.lab.twins.comparing import Compared, Difference, behaviour, fairness
 from emulab.lab.twins.counting import Counts
-from emulab.lab.twins.differences import FAIRNESS, SOURCE, Known, Seen
+from emulab.lab.twins.differences import ENDPOINTS, FAIRNESS, STATUS, Known, Seen
 from emulab.lab.twins.owners import ITSELF
 from emulab.lab.twins.running import Outcome
 from emulab.lab.twins.sampling import Observation
@@ -66,16 +66,18 @@ def _requests(compared: Sequence[Compared], width: int) -> list[str]:
 def _story(c: Compared) -> str:
     """What is the same in all modes, in a few words."""
     differing = {d.aspect for d in c.differences}
-    first = next(iter(c.observed.values()))
-    if "status" in differing:
-        return "differs: status"
-    words = [_words(frozenset(first.outcomes))]
-    if first.endpoints and not c.situation.sticky and "endpoints" not in differing:
-        words.append(_number(len(first.endpoints), "endpoint"))
-    if first.endpoints and c.situation.sticky:
+    if STATUS in differing:
+        return f"differs: {STATUS}"
+    outcomes = frozenset[str]().union(*(o.outcomes for o in c.observed.values()))
+    endpoints = frozenset[str]().union(*(o.endpoints for o in c.observed.values()))
+    words = [_words(outcomes)]
+    if endpoints and c.situation.sticky:
         words.append("one endpoint a client")
-    if first.sources and SOURCE not in differing:
-        words.append(f"client seen: {_words(frozenset(first.sources))}")
+    elif endpoints and ENDPOINTS not in differing:
+        words.append(_number(len(endpoints), "endpoint"))
+    sources = {frozenset(o.sources) for o in c.observed.values()}
+    if len(sources) == 1 and any(sources):
+        words.append(f"client seen: {_words(*sources)}")
     if differing:
         words.append(f"differs: {', '.join(d.aspect for d in c.differences)}")
     return "; ".join(words)

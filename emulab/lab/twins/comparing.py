@@ -18,11 +18,11 @@ from emulab.lab.twins.differences import (
     ASPECTS,
     AT_RANDOM,
     ENDPOINTS,
+    EVENLY,
     FAIRNESS,
-    IN_TURN,
     SOURCE,
     STATUS,
-    UNEVEN,
+    UNEVENLY,
     Known,
     Seen,
     known,
@@ -82,8 +82,8 @@ def fairness(observation: Observation) -> str:
     if len(observation.endpoints) < 2 or observation.proxied:
         return ""
     if spread.in_turn(observation.endpoints):
-        return IN_TURN
-    return UNEVEN if spread.uniform(observation.endpoints) < spread.CERTAIN else AT_RANDOM
+        return EVENLY
+    return UNEVENLY if spread.uniform(observation.endpoints) < spread.CERTAIN else AT_RANDOM
 
 
 def _counted(aspect: str, observation: Observation) -> Counter[str]:
@@ -109,8 +109,10 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
         return _spread_differs(situation, one, other, a, b)
     if aspect == ENDPOINTS and (situation.sticky or a.proxied or b.proxied):
         return False  # one endpoint for one client, or for as long as an ingress keeps its connection
-    if aspect != STATUS and situation.sticky and a.endpoints.keys() != b.endpoints.keys():
-        return False  # another one says other things, and may be the asker itself
+    if aspect == ANSWER and situation.sticky and a.endpoints.keys() != b.endpoints.keys():
+        return False  # another one says other things
+    if aspect == SOURCE and situation.sticky and bool(a.hairpins) != bool(b.hairpins):
+        return False
     x, y = _counted(aspect, a), _counted(aspect, b)
     return bool(spread.missing(x, y) or spread.missing(y, x))
 

@@ -19,7 +19,7 @@ STATUS, ANSWER, ENDPOINTS, SOURCE, FAIRNESS = "status", "answer", "endpoints", "
 ASPECTS = (STATUS, ANSWER, ENDPOINTS, SOURCE, FAIRNESS)
 """What is compared, in the order in which it is told."""
 
-IN_TURN, AT_RANDOM, UNEVEN = "in turn", "at random", "unevenly"
+EVENLY, AT_RANDOM, UNEVENLY = "evenly", "at random", "unevenly"
 
 PORT_UNREACHABLE = "ICMP port unreachable"
 _REFUSED = frozenset({asking.RESET, PORT_UNREACHABLE, asking.FORBIDDEN})
@@ -72,7 +72,7 @@ KNOWN = (
         frozenset({"ipvs", "userspace"}),
         FAIRNESS,
         _always,
-        lambda own, other: own == {IN_TURN} and other == {AT_RANDOM},
+        lambda own, other: own == {EVENLY} and other == {AT_RANDOM},
         "ipvs (scheduler rr) and userspace deal connections out in turn; iptables and nftables draw lots",
         "Kubernetes documentation, Virtual IPs and Service Proxies",
     ),

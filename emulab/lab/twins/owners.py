@@ -76,7 +76,8 @@ class Frontends:
                     self._add(self._nodes, port.protocol, port.node_port, at_node)
 
     def _add(self, addresses: Iterable[str], protocol: str, port: int, situation: Situation) -> None:
-        self._known |= {(a, protocol, port): situation for a in addresses}
+        for address in addresses:  # the first Service that claims one has it (`emulab.plan.proxy.intents`)
+            self._known.setdefault((address, protocol, port), situation)
 
     def situation(self, ask: Ask, address: str) -> Situation:
         """What the request is about whose name resolves to `address` ("" if it doesn't)."""

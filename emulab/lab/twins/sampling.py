@@ -44,6 +44,7 @@ class Observation:
     sources: Counter[str] = field(default_factory=Counter)  # whose address the endpoint saw
     proxied: bool = False  # by an ingress, whose connections to endpoints are its own
     latencies: list[float] = field(default_factory=list)
+    hairpins: int = 0  # answers of the asker itself, which sees its node for the masquerading
 
     @property
     def tries(self) -> int:
@@ -76,7 +77,9 @@ class Observation:
             return
         self.proxied = self.proxied or "X-Forwarded-For" in told["headers"]
         self.answers[f"{told['namespace']}/{told['service']} {told['path']}"] += 1
-        self.endpoints[f"{told['namespace']}/{told['pod']}"] += 1
+        endpoint = f"{told['namespace']}/{told['pod']}"
+        self.endpoints[endpoint] += 1
+        self.hairpins += owners.whose(reply.local) == f"pod/{endpoint}"
         self.sources[owners.whose(str(told["client"]).rpartition(":")[0], reply.local)] += 1
 
 

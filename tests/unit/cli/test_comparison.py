@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,14 @@ def test_without_an_answer_no_endpoint_is_told_of() -> None:
     sticky = Situation(CLUSTER_IP, sticky=True)
     text = comparison.render(outcome(one("pod/x=http://y/", sticky, *[refused("no answer")] * 3)), MODES, 40)
     assert "= pod/x=http://y/  no answer\n" in text
+
+
+def test_what_depends_on_the_endpoint_is_not_told_of_all_modes() -> None:
+    """The asker is an endpoint itself, and affinity led it there in one mode: its node masqueraded it."""
+    own = replace(answered("node/node1", b=40), hairpins=40)
+    found = one("pod/b=http://y/", Situation(CLUSTER_IP, sticky=True), answered(a=40), own, answered(a=40))
+    text = comparison.render(outcome(found), MODES, 40)
+    assert "= pod/b=http://y/  HTTP 200; one endpoint a client\n" in text
 
 
 def test_modes_that_behave_alike() -> None:

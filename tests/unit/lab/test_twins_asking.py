@@ -17,6 +17,7 @@ from emulab.lab.twins.asking import Reply, attempt
 from emulab.lab.twins.owners import Owners
 from emulab.lab.twins.sampling import Observation
 from emulab.model.collection import Objects
+from emulab.model.objects import Object
 from emulab.observe.target import parse
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
@@ -143,7 +144,9 @@ def test_answers_are_counted_by_what_they_say() -> None:
         "client": "10.0.0.9:1",
         "headers": {},
     }
-    observed, owners = Observation(), Owners(Objects(), {"client": ["10.0.0.9"]})
+    asker = Object({"kind": "Pod", "metadata": {"namespace": "d", "name": "a"}})
+    places = {"client": ["10.0.0.9"], "d.a": ["10.244.1.2"]}
+    observed, owners = Observation(), Owners(Objects([asker]), places)
     observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
     observed.add(Reply("HTTP 200", True, 0.1, b"[1]", "10.0.0.1"), owners)
     observed.add(Reply("TCP reset", False, 0.1), owners)
@@ -151,10 +154,12 @@ def test_answers_are_counted_by_what_they_say() -> None:
     assert observed.endpoints == Counter({"d/a": 1}) and observed.sources == Counter({"client": 1})
     assert observed.answers["d/web /"] == 1
     assert [word.split()[0] for word in observed.answers] == ["d/web", "body"]
-    assert not observed.proxied
+    assert not observed.proxied and not observed.hairpins
     told["headers"] = {"X-Forwarded-For": ["1.2.3.4"]}
     observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
     assert observed.proxied
+    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.244.1.2"), owners)
+    assert observed.hairpins == 1
 
 
 def test_a_late_refusal_counts_where_none_comes_at_once() -> None:

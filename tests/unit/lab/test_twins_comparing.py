@@ -35,6 +35,7 @@ def seen(
     source: dict[str, int] | None = None,
     answer: str = "default/web /",
     proxied: bool = False,
+    hairpins: int = 0,
 ) -> Observation:
     """What came of a request: by default 40 answers of two pods that see the asker itself."""
     outcomes = Counter(status or {"HTTP 200": 40})
@@ -50,6 +51,7 @@ def seen(
         Counter(source or {"itself": 40}),
         proxied,
         [0.001] * answered,
+        hairpins,
     )
 
 
@@ -109,8 +111,13 @@ def test_an_uneven_spread_is_a_difference() -> None:
 
 def test_a_client_with_affinity_gets_any_endpoint() -> None:
     sticky = Situation(CLUSTER_IP, sticky=True)
-    one, other = seen(pods={"a": 40}), seen(pods={"b": 40}, source={"node/node1": 40}, answer="default/x /")
+    one, other = seen(pods={"a": 40}), seen(pods={"b": 40}, answer="default/x /")
     assert verdicts(sticky, nftables=one, iptables=other) == {}
+    node = seen(pods={"b": 40}, source={"node/node1": 40})
+    assert verdicts(sticky, nftables=one, userspace=node) == {"source": True}
+    assert verdicts(sticky, nftables=one, iptables=node) == {"source": False}
+    asker = seen(pods={"b": 40}, source={"node/node1": 40}, hairpins=40)
+    assert verdicts(sticky, nftables=one, iptables=asker) == {}
     assert verdicts(sticky, nftables=one, iptables=seen(pods={"a": 40}, source={"node/n": 40})) == {
         "source": False
     }
@@ -258,6 +265,16 @@ def test_what_an_address_and_a_port_stand_for() -> None:
     assert not situation("10.96.0.1:80").local, "a policy for what comes from outside"
     assert situation("10.0.0.11:80").reaches == situation("192.0.2.9:80").reaches == ""
     assert frontends.situation(ask("nowhere:80"), "") == Situation()
+
+
+def test_an_external_address_is_the_first_services_that_claims_it() -> None:
+    ports = [{"port": 80}]
+    both = [
+        o("Service", name, namespace="d", spec={"externalIPs": ["192.0.2.1"], "ports": ports, **more})
+        for name, more in (("z", {"sessionAffinity": "ClientIP"}), ("a", {"externalTrafficPolicy": "Local"}))
+    ]
+    found = Frontends(Objects(both), Cluster()).situation(ask("192.0.2.1:80"), "192.0.2.1")
+    assert found == Situation(OUTSIDE, sticky=True)
 
 
 # counting rules
