@@ -13,8 +13,9 @@ from typing import Protocol
 class HealthPolicy:
     """How a target is checked: seconds between checks and for one, and how many flip its state.
 
-    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`). With a `path`
-    the target is asked by HTTP, and has to answer with status 200.
+    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`); of one that
+    hasn't been for long it is a tenth of how long, up to `interval`: who is back soon is noticed soon, and nobody is
+    asked ten times a second for good. With a `path` the target is asked by HTTP, and has to answer with status 200.
     """
 
     interval: float = 1.0
@@ -29,18 +30,21 @@ class HealthPolicy:
 class Health:
     """The health of one target. It is healthy until checks say otherwise, as HAProxy's servers start UP."""
 
-    __slots__ = ("_streak", "due", "healthy")
+    __slots__ = ("_begun", "_fell", "_streak", "due", "healthy")
 
     def __init__(self, now: float = 0.0) -> None:
         self.healthy = True
         self.due = now  # when the next check is to begin; the first one at once
         self._streak = 0  # results in a row that contradict `healthy`
+        self._begun = now  # the last check
+        self._fell = now  # when the check began by which it wasn't healthy any more
 
     def begin(self, policy: HealthPolicy, now: float) -> None:
         """A check begins: the next is due an interval after this one's beginning, whatever it takes."""
-        self.due = now + (
-            policy.interval if self.healthy or policy.down_interval is None else policy.down_interval
-        )
+        interval = policy.interval
+        if not self.healthy and policy.down_interval is not None:
+            interval = max(policy.down_interval, min(interval, (now - self._fell) / 10))
+        self._begun, self.due = now, now + interval
 
     def record(self, policy: HealthPolicy, passed: bool) -> bool:
         """Takes a check's result; True if the target's health has flipped by it."""
@@ -51,6 +55,8 @@ class Health:
         if self._streak < (policy.rise if passed else policy.fall):
             return False
         self.healthy, self._streak = passed, 0
+        if not passed:
+            self._fell = self._begun
         return True
 
 

@@ -155,6 +155,21 @@ def test_the_next_check_is_due_from_the_beginning_of_the_last() -> None:
     assert health.due == 102.5
 
 
+def test_who_is_down_is_asked_less_often_the_longer_it_is() -> None:
+    policy, health = HealthPolicy(interval=1.0, down_interval=0.1, fall=1), Health()
+    due: list[float] = []
+    for now, passed in ((5.0, False), (5.1, False), (5.5, False), (9.0, False), (65.0, False), (66.0, True)):
+        health.begin(policy, now)
+        due.append(round(health.due - now, 3))
+        health.record(policy, passed)
+    assert due == [1.0, 0.1, 0.1, 0.4, 1.0, 1.0]
+    health.begin(policy, 67.0)
+    assert health.due == 68.0
+    health.record(policy, False)
+    health.begin(policy, 68.0)
+    assert health.due == 68.1, "counted anew"
+
+
 SPEC = {
     "socket": "tcp/203.0.113.10/80",
     "source_ranges": ["10.0.0.0/24"],
