@@ -13,8 +13,10 @@ Raw = Mapping[str, Any]
 def pod_cells(pod: Raw, now: float) -> tuple[list[str], list[str]]:
     """NAME READY STATUS RESTARTS AGE, and IP, NODE and the rest for wide."""
     status = pod.get("status") or {}
-    containers = _statuses(status, "containerStatuses")
-    total = len((pod.get("spec") or {}).get("containers") or ())
+    sidecars = _sidecars(pod)
+    lasting = [c for c in _statuses(status, "initContainerStatuses") if c.get("name") in sidecars]
+    containers = [*lasting, *_statuses(status, "containerStatuses")]
+    total = len((pod.get("spec") or {}).get("containers") or ()) + len(sidecars)
     ready = sum(bool(c.get("ready")) and "running" in _state(c) for c in containers)
     metadata = pod["metadata"]
     cells = [
@@ -54,16 +56,25 @@ def _containers_reason(status: Raw, reason: str) -> str:
     return reason
 
 
+def _sidecars(pod: Raw) -> frozenset[str]:
+    """The init containers that go on running (KEP-753)."""
+    containers = (pod.get("spec") or {}).get("initContainers") or ()
+    return frozenset(c["name"] for c in containers if c.get("restartPolicy") == "Always")
+
+
 def _init_reason(pod: Raw) -> str:
     """`Init:…` while init containers run or have failed, else ""."""
     containers = (pod.get("spec") or {}).get("initContainers") or ()
     status = pod.get("status") or {}
     if not containers or status.get("phase") in ("Succeeded", "Failed"):
         return ""
-    done = 0
+    if _condition(status, "Initialized") == "True":
+        return ""
+    done, sidecars = 0, _sidecars(pod)
     for container in _statuses(status, "initContainerStatuses"):
         state = _state(container)
-        if "terminated" in state and not state["terminated"].get("exitCode"):
+        ended = "terminated" in state and not state["terminated"].get("exitCode")
+        if ended or (container.get("name") in sidecars and container.get("started")):
             done += 1
             continue
         if "terminated" in state:

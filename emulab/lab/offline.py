@@ -12,7 +12,7 @@ from emulab.lab.store import Store
 from emulab.model.collection import Objects
 from emulab.model.loader import Source, load
 from emulab.model.objects import Object
-from emulab.model.workloads import PodSpec
+from emulab.model.workloads import Container, PodSpec
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of, plan_world
@@ -51,8 +51,15 @@ def _run(store: Store, pod: Object) -> None:
     """What the kubelet would report of a pod once it is Ready. A pod without an address can't run."""
     if not pod.status.get("podIPs") or pod.status.get("phase") in ("Succeeded", "Failed"):
         return
-    states = [
-        ContainerState(c.name, c.image, running=True, started=True, ready=True, started_at=_STARTED)
-        for c in PodSpec.of(pod.spec).containers
-    ]
-    store.set_status(pod.key, startTime=_STARTED, **pod_status(states, initialised=True, terminating=False))
+    spec = PodSpec.of(pod.spec)
+    containers = [_state(c, running=True) for c in spec.containers]
+    inits = [_state(c, running=c.restarts) for c in spec.init_containers]
+    store.set_status(pod.key, startTime=_STARTED, **pod_status(containers, inits, initialised=True))
+
+
+def _state(container: Container, running: bool) -> ContainerState:
+    """A container that runs, or one that did what it had to do."""
+    name, image = container.name, container.image
+    if running:
+        return ContainerState(name, image, running=True, started=True, ready=True, started_at=_STARTED)
+    return ContainerState(name, image, ready=True, exit_status=0, done=True)

@@ -14,13 +14,14 @@ from emulab.lab.merge import check_cluster, merge
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
-from emulab.lab.targets import describe_entry, find_place, find_pod
+from emulab.lab.targets import describe_entry, find_container, find_place, find_pod
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.crosscheck import warnings
 from emulab.model.loader import Source, load
 from emulab.model.newcomers import Newcomers
 from emulab.model.objects import NOWHERE, Key, Object
+from emulab.model.workloads import PodSpec
 from emulab.plan.balancers import expected_frontends
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
@@ -201,11 +202,11 @@ class Operations:
         if place is not None and place.kind != "pod":
             return str(self._around.folder / "logs" / f"{place.name}.log")
         pod = find_pod(self._around, target, arguments["namespace"])
-        containers = [c["name"] for c in pod.spec["containers"]]
-        container = arguments.get("container") or containers[0]
-        if container not in containers:
-            raise UserError(f"pod {pod.name} has no container {container!r}; it has {', '.join(containers)}")
-        return str(self._around.folder / "logs" / f"{pod.namespace}.{pod.name}.{container}.log")
+        spec = PodSpec.of(pod.spec)
+        container = find_container(
+            pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
+        )
+        return str(self._around.folder / "logs" / f"{pod.namespace}.{pod.name}.{container.name}.log")
 
     async def entry(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`, `container`: what a process needs to enter it."""

@@ -24,10 +24,17 @@ class ContainerState:
     started_at: str = ""
 
 
-def pod_status(containers: Sequence[ContainerState], initialised: bool, terminating: bool) -> dict[str, Any]:
-    """The fields of `status` that depend on containers: phase, conditions, containerStatuses."""
-    ready = bool(containers) and initialised and all(c.ready for c in containers)
+def pod_status(
+    containers: Sequence[ContainerState], inits: Sequence[ContainerState], initialised: bool
+) -> dict[str, Any]:
+    """The fields of `status` that depend on containers: phase, conditions and the containers' own.
+
+    `inits`: the init containers, of which those are ready that have ended well, and sidecars as others are.
+    """
+    ready = bool(containers) and initialised and all(c.ready for c in (*inits, *containers))
+    own = {"initContainerStatuses": [_container_status(c) for c in inits]} if inits else {}
     return {
+        **own,
         "phase": _phase(containers, initialised),
         "conditions": [
             _condition("PodScheduled", True, ""),

@@ -1,11 +1,11 @@
-"""One pod's life on its node: init containers, containers, probes, status, and a graceful end."""
+"""One pod's life on its node: init containers, sidecars, containers, probes, status, and a graceful end."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from emulab.errors import EmulabError
@@ -43,6 +43,7 @@ class PodWorker:
         self._terminating = False
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
+        self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
 
     @property
     def place(self) -> Place:
@@ -60,12 +61,12 @@ class PodWorker:
 
     def refresh(self) -> None:
         """Takes over how the servers are that stand for containers, and reports."""
-        for container in self._spec.containers:
+        for container in self._spec.lasting:
             state = self._served.get(container.name)
             if state is None:
                 continue
             name = STANDINS if is_standin(container) else server_name(place_name(self._pod), container.name)
-            up = self._initialised and self._around.servers.running(name)
+            up = (self._initialised or container.restarts) and self._around.servers.running(name)
             if up and not state.running:
                 state.started_at = timestamp()
                 state.started = container.startup is None
@@ -81,8 +82,9 @@ class PodWorker:
         pod = self._around.store.get(self._key)
         if pod is None or pod.metadata.get("uid") != self._uid:
             return
+        inits = [self.state(c) if c.restarts else self._init(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
-        status = pod_status(states, self._initialised, self._terminating)
+        status = pod_status(states, inits, self._initialised)
         if self._init_failed:
             status["phase"] = "Failed"
         if all(pod.status.get(k) == v for k, v in status.items()):
@@ -97,26 +99,43 @@ class PodWorker:
             return runner.state
         return self._served.setdefault(container.name, ContainerState(container.name, container.image))
 
+    def _init(self, container: Container) -> ContainerState:
+        return self._inits.setdefault(container.name, ContainerState(container.name, container.image))
+
     def _begin(self) -> None:
         self._initialised = True
         for container in self._spec.containers:
-            if container.command:
-                runner = self._runner(container, self._spec.restart_policy)
-                self.runners[container.name] = runner
-                self._tasks.append(self._spawn(runner.run()))
-            else:
-                self.state(container)
-            if container.startup or container.readiness or container.liveness:
-                self._tasks.append(self._spawn(self._probe(container)))
+            self._launch(container, self._spec.restart_policy)
+
+    def _launch(self, container: Container, policy: str) -> None:
+        """Begins what a container, or its stand-in, does for as long as the pod lives."""
+        if container.command:
+            runner = self.runners[container.name] = self._runner(container, policy)
+            self._tasks.append(self._spawn(runner.run()))
+        else:
+            self.state(container)
+        if container.startup or container.readiness or container.liveness:
+            self._tasks.append(self._spawn(self._probe(container)))
 
     async def _run_init_containers(self) -> None:
-        """One after the other; each must succeed before the next (Kubernetes: init containers)."""
+        """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
+        sidecar, have started (KEP-753)."""
         policy = "Never" if self._spec.restart_policy == "Never" else "OnFailure"
         for container in self._spec.init_containers:
-            if not container.command:
-                continue  # a stand-in has nothing to prepare
+            if container.restarts:
+                self._launch(container, "Always")
+                self.refresh()
+                while not self.state(container).started:
+                    await asyncio.sleep(0.02)
+                continue
+            state = self._init(container)
+            if not container.command:  # a stand-in has nothing to prepare
+                state.ready, state.exit_status, state.done = True, 0, True
+                continue
             runner = self.runners[container.name] = self._runner(container, policy)
+            state = self._inits[container.name] = runner.state
             await runner.run()
+            state.ready = state.exit_status == 0
             del self.runners[container.name]
             if runner.state.exit_status != 0:
                 self._init_failed = True
@@ -140,7 +159,7 @@ class PodWorker:
         )
 
     def _container_changed(self) -> None:
-        for container in self._spec.containers:
+        for container in self._spec.lasting:
             runner = self.runners.get(container.name)
             if runner is None or not runner.state.running:
                 continue
@@ -148,6 +167,10 @@ class PodWorker:
                 runner.state.started = True
                 if container.readiness is None:
                     runner.state.ready = True
+        if self._initialised and all(self.state(c).done for c in self._spec.containers):
+            for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
+                if (runner := self.runners.get(sidecar.name)) is not None and runner.state.running:
+                    self._spawn(runner.stop(self._spec.termination_grace))
         self.report()
 
     # what a container sees
@@ -291,16 +314,26 @@ class PodWorker:
         self._spawn(self._end(grace))
 
     async def _end(self, grace: float) -> None:
-        begun = asyncio.get_running_loop().time()
-        await asyncio.gather(*(self._pre_stop(c, grace) for c in self._spec.containers if c.pre_stop))
-        left = max(0.0, grace - (asyncio.get_running_loop().time() - begun))
-        ends = [runner.stop(left) for runner in self.runners.values()]
-        if self._served:
-            ends.append(asyncio.sleep(min(DRAIN, left)))
-        await asyncio.gather(*ends)
+        """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
+        deadline = asyncio.get_running_loop().time() + grace
+        sidecars = [c.name for c in self._spec.sidecars]
+        drained = asyncio.sleep(min(DRAIN, grace) if self._served else 0.0)
+        others = [name for name in self.runners if name not in sidecars]
+        await asyncio.gather(self._stop(self._spec.containers, others, deadline), drained)
+        for sidecar in reversed(self._spec.sidecars):
+            await self._stop([sidecar], [sidecar.name] if sidecar.name in self.runners else [], deadline)
         self.abandon()
         self._around.store.remove(self._key)
         self._around.changed()
+
+    async def _stop(self, containers: Sequence[Container], names: Iterable[str], deadline: float) -> None:
+        """Ends some containers, and who runs by these names."""
+
+        def left() -> float:
+            return max(0.0, deadline - asyncio.get_running_loop().time())
+
+        await asyncio.gather(*(self._pre_stop(c, left()) for c in containers if c.pre_stop))
+        await asyncio.gather(*(self.runners[name].stop(left()) for name in names))
 
     async def _pre_stop(self, container: Container, grace: float) -> None:
         hook = container.pre_stop or {}

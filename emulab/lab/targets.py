@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulab.errors import UserError
@@ -124,7 +124,7 @@ def describe_entry(
     if pod is None:
         return {**entry, "files": write_place_files(around, place)}
     spec = PodSpec.of(pod.spec)
-    chosen = _container(pod, spec, container)
+    chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
     worker = kubelet.worker(pod)
     if worker is None:
         raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
@@ -139,9 +139,10 @@ def describe_entry(
     return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}
 
 
-def _container(pod: Object, spec: PodSpec, name: str) -> Container:
-    found = next((c for c in spec.containers if c.name == name or not name), None)
+def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:
+    """The container of that name, the first one without a name. Raises UserError."""
+    found = next((c for c in containers if c.name == name or not name), None)
     if found is None:
-        names = ", ".join(c.name for c in spec.containers)
+        names = ", ".join(c.name for c in containers)
         raise UserError(f"pod {pod.name} has no container {name!r}; it has {names}")
     return found

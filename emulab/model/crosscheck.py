@@ -122,7 +122,7 @@ def _selection(o: Object, world: _World) -> Iterator[Finding]:
     named = {
         (port.name, port.protocol)
         for selected in pods
-        for container in PodSpec.of(selected.spec).containers
+        for container in PodSpec.of(selected.spec).lasting
         for port in container.ports
     }
     for index, port in enumerate(service.ports):

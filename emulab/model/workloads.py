@@ -82,6 +82,7 @@ class Container:
     liveness: Probe | None
     startup: Probe | None
     pre_stop: Mapping[str, Any] | None  # lifecycle.preStop as given (exec, httpGet, sleep)
+    restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
 
     @staticmethod
     def of(container: Mapping[str, Any]) -> Container:
@@ -103,6 +104,7 @@ class Container:
             liveness=Probe.of(container.get("livenessProbe")),
             startup=Probe.of(container.get("startupProbe")),
             pre_stop=(container.get("lifecycle") or {}).get("preStop"),
+            restarts=container.get("restartPolicy") == "Always",
         )
 
 
@@ -121,6 +123,16 @@ class PodSpec:
     dns_config: Mapping[str, Any]
     host_aliases: tuple[Mapping[str, Any], ...]
     host_network: bool
+
+    @property
+    def sidecars(self) -> tuple[Container, ...]:
+        """The init containers that go on running beside the containers (KEP-753)."""
+        return tuple(c for c in self.init_containers if c.restarts)
+
+    @property
+    def lasting(self) -> tuple[Container, ...]:
+        """All containers that the Pod's start doesn't wait to end."""
+        return (*self.sidecars, *self.containers)
 
     @staticmethod
     def of(spec: Mapping[str, Any]) -> PodSpec:

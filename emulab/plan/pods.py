@@ -139,7 +139,7 @@ class _Standins:
         self._draining: list[str] = []
 
     def add(self, pod: Object, spec: PodSpec, place: Place) -> None:
-        containers = [c for c in spec.containers if is_standin(c)]
+        containers = [c for c in spec.lasting if is_standin(c)]
         if not containers:
             return
         ports = self._ports(pod, spec, containers)
@@ -172,8 +172,8 @@ class _Standins:
 
         A port that belongs to a container with a command is left to that program.
         """
-        others = {(p.protocol, p.port) for c in spec.containers if not is_standin(c) for p in c.ports}
-        named = {p.name: p.port for c in spec.containers for p in c.ports if p.name}
+        others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
+        named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
         ports: dict[tuple[str, int], dict[str, str]] = {
             (p.protocol, p.port): {} for c in containers for p in c.ports
         }

@@ -88,7 +88,7 @@ def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: C
     for pod in objects.kind("Pod"):
         if not has_network(pod) or place_name(pod) not in draft.places:
             continue
-        for container in PodSpec.of(pod.spec).containers:
+        for container in PodSpec.of(pod.spec).lasting:
             kind = SERVER_IMAGES.get(container.image)
             if kind is None or container.command:
                 continue

@@ -39,7 +39,7 @@ RUNNING = {"running": True, "started": True, "ready": True}
     ],
 )
 def test_phase_and_readiness(states: list[ContainerState], phase: str, ready: bool) -> None:
-    found = pod_status(states, initialised=True, terminating=False)
+    found = pod_status(states, [], initialised=True)
     assert found["phase"] == phase
     told = {c["type"]: c["status"] for c in found["conditions"]}
     assert told == {
@@ -51,7 +51,7 @@ def test_phase_and_readiness(states: list[ContainerState], phase: str, ready: bo
 
 
 def test_before_the_init_containers_are_through() -> None:
-    found = pod_status([state()], initialised=False, terminating=False)
+    found = pod_status([state()], [], initialised=False)
     assert found["phase"] == "Pending"
     assert found["conditions"][1] == {
         "type": "Initialized",
@@ -76,7 +76,7 @@ def test_before_the_init_containers_are_through() -> None:
     ],
 )  # fmt: skip
 def test_container_statuses(one: ContainerState, expected: dict[str, Any]) -> None:
-    (found,) = pod_status([one], True, False)["containerStatuses"]
+    (found,) = pod_status([one], [], True)["containerStatuses"]
     common = {"name": "c", "image": "i", "ready": False, "started": False, "restartCount": one.restarts}
     assert found == {**common, **expected}
 
@@ -249,15 +249,15 @@ def test_nothing_is_missing() -> None:
             "Pod default/p is terminating",
         ),
         (
-            pod(status=pod_status([state(waiting="CrashLoopBackOff", message="m")], True, False)),
+            pod(status=pod_status([state(waiting="CrashLoopBackOff", message="m")], [], True)),
             "Pod default/p container c waits: CrashLoopBackOff: m",
         ),
         (
-            pod(status=pod_status([state(running=True)], True, False)),
+            pod(status=pod_status([state(running=True)], [], True)),
             "Pod default/p container c runs but is not ready",
         ),
         (
-            pod(status=pod_status([state(done=True, exit_status=1)], True, False)),
+            pod(status=pod_status([state(done=True, exit_status=1)], [], True)),
             "Pod default/p container c has ended",
         ),
     ],
