@@ -50,6 +50,7 @@ def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list
     return [
         *_duplicates(given),
         *_one_cluster(clusters),
+        *_families(services, world),
         *_cluster_ips(services, world),
         *_node_ports(services),
         *_addresses(balancers),
@@ -69,6 +70,20 @@ def _one_cluster(clusters: Sequence[Object]) -> Iterator[Finding]:
     for o in clusters[1:]:
         if o.key != clusters[0].key:
             yield Finding(o, (), f"a lab has one Cluster, which is at {clusters[0].position}")
+
+
+def _families(services: Sequence[tuple[Object, Service]], cluster: Cluster) -> Iterator[Finding]:
+    """Only Services that the cluster does nothing for may have a family that it hasn't (KEP-563, the API server)."""
+    there = {f"IPv{network.version}" for network in cluster.service_cidrs}
+    for o, service in services:
+        if service.type == "ExternalName" or (service.headless and service.selector is None):
+            continue
+        for index, family in enumerate(o.spec.get("ipFamilies") or ()):
+            if family not in there:
+                yield Finding(o, ("spec", "ipFamilies", index), f"{family} is not configured on this cluster")
+        if o.spec.get("ipFamilyPolicy") == "RequireDualStack" and len(there) < 2:
+            what = "this cluster is not configured for dual-stack Services"
+            yield Finding(o, ("spec", "ipFamilyPolicy"), what)
 
 
 def _cluster_ips(services: Sequence[tuple[Object, Service]], cluster: Cluster) -> Iterator[Finding]:

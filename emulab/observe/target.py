@@ -46,6 +46,10 @@ def parse(text: str) -> Target:
     if not scheme:
         if ":" in place and path.lower() in ("", "/tcp", "/udp"):
             return Target(path[1:].lower() or "tcp", *_needs_port(text, place), "")
+        if ":" in place and path.lower() == "/sctp":
+            raise UserError(
+                f"{text}: SCTP can't be sent, only tcp and udp (for the path {path}: http://{text})"
+            )
         if path.lower() in ("/tcp", "/udp"):
             raise UserError(
                 f"{text}: a port is missing: {place}:PORT{path} (for the path {path}: http://{place}{path})"

@@ -42,6 +42,17 @@ def test_one_cluster_a_lab() -> None:
     ]
 
 
+def test_families_that_the_cluster_has_not() -> None:
+    dual = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
+    assert refused(service("a", **dual)) == [
+        "spec.ipFamilies[1]: IPv6 is not configured on this cluster",
+        "spec.ipFamilyPolicy: this cluster is not configured for dual-stack Services",
+    ]
+    assert warned(service("a", selector=None, ipFamilies=["IPv4"], ipFamilyPolicy="PreferDualStack")) == []
+    assert warned(service("a", clusterIP="None", selector=None, **dual)) == []
+    assert len(refused(service("a", clusterIP="None", **dual))) == 2
+
+
 def test_cluster_ips_are_given_once_and_lie_in_the_cidr() -> None:
     assert refused(service("a", clusterIP="10.96.0.20"), service("b", clusterIP="10.96.0.20")) == [
         "spec.clusterIP: 10.96.0.20 is already that of Service/default/a at shop.yaml:1"

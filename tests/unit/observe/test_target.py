@@ -50,6 +50,7 @@ def test_what_a_target_means(text: str, target: tuple[str, str, int, str]) -> No
         ("shop:", "a port is missing"),
         ("shop:/udp", "a port is missing"),
         ("shop/udp", "a port is missing: shop:PORT/udp"),
+        ("shop:80/sctp", "SCTP can't be sent, only tcp and udp"),
         ("tcp://shop", "a port is missing"),
         ("udp://shop:", "a port is missing"),
         ("tcp://shop:80/x", "tcp has no path"),
