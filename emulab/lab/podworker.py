@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from emulab.errors import EmulabError
@@ -316,24 +316,26 @@ class PodWorker:
     async def _end(self, grace: float) -> None:
         """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
         deadline = asyncio.get_running_loop().time() + grace
-        sidecars = [c.name for c in self._spec.sidecars]
-        drained = asyncio.sleep(min(DRAIN, grace) if self._served else 0.0)
-        others = [name for name in self.runners if name not in sidecars]
-        await asyncio.gather(self._stop(self._spec.containers, others, deadline), drained)
-        for sidecar in reversed(self._spec.sidecars):
-            await self._stop([sidecar], [sidecar.name] if sidecar.name in self.runners else [], deadline)
+        last = [c for c in self._spec.sidecars if c.name in self.runners]
+        everybody = (*self._spec.containers, *self._spec.init_containers)
+        await self._stop([c for c in everybody if c not in last], deadline)
+        for sidecar in reversed(last):
+            await self._stop([sidecar], deadline)
         self.abandon()
         self._around.store.remove(self._key)
         self._around.changed()
 
-    async def _stop(self, containers: Sequence[Container], names: Iterable[str], deadline: float) -> None:
-        """Ends some containers, and who runs by these names."""
+    async def _stop(self, containers: Sequence[Container], deadline: float) -> None:
+        """Ends containers side by side; stand-ins get a while to answer those who don't know yet."""
 
         def left() -> float:
             return max(0.0, deadline - asyncio.get_running_loop().time())
 
         await asyncio.gather(*(self._pre_stop(c, left()) for c in containers if c.pre_stop))
-        await asyncio.gather(*(self.runners[name].stop(left()) for name in names))
+        ends = [self.runners[c.name].stop(left()) for c in containers if c.name in self.runners]
+        if any(c.name in self._served for c in containers):
+            ends.append(asyncio.sleep(min(DRAIN, left())))
+        await asyncio.gather(*ends)
 
     async def _pre_stop(self, container: Container, grace: float) -> None:
         hook = container.pre_stop or {}

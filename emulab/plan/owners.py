@@ -127,9 +127,8 @@ class _Index:
             if c.port.port == port:
                 return self._port(c, address)
         place = self._places.get(address)
-        if (
-            place is not None and place.kind == "node"
-        ):  # Services may have ports of it as an external address, too
+        if place is not None and place.kind == "node":
+            # Services may have ports of it as an external address, too, but not those that they don't name.
             if (protocol, port) in self._node_ports:
                 return self._port(self._node_ports[protocol, port], address, f" (node port {port})")
         elif entries:
