@@ -111,10 +111,17 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
         return False  # one endpoint for one client, or for as long as an ingress keeps its connection
     if aspect == ANSWER and situation.sticky and a.endpoints.keys() != b.endpoints.keys():
         return False  # another one says other things
-    if aspect == SOURCE and situation.sticky and bool(a.hairpins) != bool(b.hairpins):
-        return False
-    x, y = _counted(aspect, a), _counted(aspect, b)
-    return bool(spread.missing(x, y) or spread.missing(y, x))
+    if (
+        aspect == SOURCE and situation.sticky
+    ):  # the asker itself may be the endpoint in one mode, and is masqueraded
+        others = (a.sources - a.hairpins, b.sources - b.hairpins)
+        return any(x and y and _lacks(x, y) for x, y in (others, (a.hairpins, b.hairpins)))
+    return _lacks(_counted(aspect, a), _counted(aspect, b))
+
+
+def _lacks(one: Counter[str], other: Counter[str]) -> bool:
+    """Whether one has what the other would have shown, too."""
+    return bool(spread.missing(one, other) or spread.missing(other, one))
 
 
 def _spread_differs(situation: Situation, one: str, other: str, a: Observation, b: Observation) -> bool:

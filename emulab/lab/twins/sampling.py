@@ -44,7 +44,7 @@ class Observation:
     sources: Counter[str] = field(default_factory=Counter)  # whose address the endpoint saw
     proxied: bool = False  # by an ingress, whose connections to endpoints are its own
     latencies: list[float] = field(default_factory=list)
-    hairpins: int = 0  # answers of the asker itself, which sees its node for the masquerading
+    hairpins: Counter[str] = field(default_factory=Counter)  # of `sources`, what the asker itself saw
 
     @property
     def tries(self) -> int:
@@ -79,8 +79,10 @@ class Observation:
         self.answers[f"{told['namespace']}/{told['service']} {told['path']}"] += 1
         endpoint = f"{told['namespace']}/{told['pod']}"
         self.endpoints[endpoint] += 1
-        self.hairpins += owners.whose(reply.local) == f"pod/{endpoint}"
-        self.sources[owners.whose(str(told["client"]).rpartition(":")[0], reply.local)] += 1
+        source = owners.whose(str(told["client"]).rpartition(":")[0], reply.local)
+        self.sources[source] += 1
+        if owners.whose(reply.local) == f"pod/{endpoint}":
+            self.hairpins[source] += 1
 
 
 def _stand_in(body: bytes) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ def test_without_an_answer_no_endpoint_is_told_of() -> None:
 
 def test_what_depends_on_the_endpoint_is_not_told_of_all_modes() -> None:
     """The asker is an endpoint itself, and affinity led it there in one mode: its node masqueraded it."""
-    own = replace(answered("node/node1", b=40), hairpins=40)
+    own = replace(answered("node/node1", b=40), hairpins=Counter({"node/node1": 40}))
     found = one("pod/b=http://y/", Situation(CLUSTER_IP, sticky=True), answered(a=40), own, answered(a=40))
     text = comparison.render(outcome(found), MODES, 40)
     assert "= pod/b=http://y/  HTTP 200; one endpoint a client\n" in text

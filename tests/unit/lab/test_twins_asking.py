@@ -159,7 +159,7 @@ def test_answers_are_counted_by_what_they_say() -> None:
     observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
     assert observed.proxied
     observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.244.1.2"), owners)
-    assert observed.hairpins == 1
+    assert observed.hairpins == {"client": 1}
 
 
 def test_a_late_refusal_counts_where_none_comes_at_once() -> None:

@@ -35,7 +35,7 @@ def seen(
     source: dict[str, int] | None = None,
     answer: str = "default/web /",
     proxied: bool = False,
-    hairpins: int = 0,
+    hairpins: dict[str, int] | None = None,
 ) -> Observation:
     """What came of a request: by default 40 answers of two pods that see the asker itself."""
     outcomes = Counter(status or {"HTTP 200": 40})
@@ -51,7 +51,7 @@ def seen(
         Counter(source or {"itself": 40}),
         proxied,
         [0.001] * answered,
-        hairpins,
+        Counter(hairpins or {}),
     )
 
 
@@ -116,8 +116,12 @@ def test_a_client_with_affinity_gets_any_endpoint() -> None:
     node = seen(pods={"b": 40}, source={"node/node1": 40})
     assert verdicts(sticky, nftables=one, userspace=node) == {"source": True}
     assert verdicts(sticky, nftables=one, iptables=node) == {"source": False}
-    asker = seen(pods={"b": 40}, source={"node/node1": 40}, hairpins=40)
+    asker = seen(pods={"b": 40}, source={"node/node1": 40}, hairpins={"node/node1": 40})
     assert verdicts(sticky, nftables=one, iptables=asker) == {}
+    late = seen(pods={"a": 38, "b": 2}, source={"itself": 38, "node/node1": 2}, hairpins={"node/node1": 2})
+    assert verdicts(sticky, nftables=asker, iptables=late) == {}, "affinity ends after a while"
+    own = seen(pods={"b": 40}, source={"itself": 40}, hairpins={"itself": 40})
+    assert verdicts(sticky, nftables=asker, iptables=own) == {"source": False}
     assert verdicts(sticky, nftables=one, iptables=seen(pods={"a": 40}, source={"node/n": 40})) == {
         "source": False
     }
