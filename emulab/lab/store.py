@@ -47,6 +47,7 @@ class Store:
         self._kinds: dict[str, dict[Key, Object]] = {}
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
+        self._frozen: dict[str, dict[Key, Object]] = {}  # copies of the kinds that haven't changed since
         self._snapshot: Objects | None = None
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
@@ -62,7 +63,7 @@ class Store:
             if self._new_pods:
                 self._pods_ever |= self._new_pods
                 self._new_pods.clear()
-            self._snapshot = Objects.of_kinds(self._kinds, self._pods_ever)
+            self._snapshot = Objects.of_kinds(self.save(), self._pods_ever)
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
@@ -152,17 +153,21 @@ class Store:
             self.put(o.replace(status={**o.status, **fields}))
 
     def save(self) -> dict[str, dict[Key, Object]]:
-        """Everything, to come back to with `restore`."""
-        return {kind: dict(members) for kind, members in self._kinds.items()}
+        """Everything, to come back to with `restore`. What didn't change since the last time isn't copied again."""
+        for kind, members in self._kinds.items():
+            if kind not in self._frozen:
+                self._frozen[kind] = dict(members)
+        return {kind: self._frozen[kind] for kind in self._kinds}  # in the order in which kinds came
 
     def restore(self, saved: dict[str, dict[Key, Object]]) -> None:
         """Comes back to what `save` gave. That is no change which `take_changes` or watchers would hear of."""
         self._changes = Changes()
         self._kinds = {kind: dict(members) for kind, members in saved.items()}
         self._version += 1
-        self._snapshot = None
+        self._frozen, self._snapshot = dict(saved), None
 
     def _tell(self, what: str, o: Object) -> None:
+        self._frozen.pop(o.kind, None)
         self._snapshot = None
         for watcher in tuple(self._watchers):
             watcher(Event(what, o))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from emulab.model.objects import Key, Object
@@ -22,11 +22,11 @@ class Objects:
             self._kinds.setdefault(o.kind, {})[o.key] = o
 
     @classmethod
-    def of_kinds(cls, kinds: Mapping[str, Mapping[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
-        """A collection of what the mappings hold now."""
+    def of_kinds(cls, kinds: dict[str, dict[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
+        """A collection over dicts that nobody changes any more."""
         self = cls()
         self.pods_ever = pods_ever
-        self._kinds = {kind: dict(members) for kind, members in kinds.items()}
+        self._kinds = kinds
         return self
 
     def __iter__(self) -> Iterator[Object]:

@@ -168,6 +168,20 @@ def test_set_status_keeps_the_other_fields() -> None:
     assert len(list(store.objects())) == 1
 
 
+def test_what_did_not_change_is_not_copied_again() -> None:
+    store = Store()
+    store.put(obj("ConfigMap"))
+    store.put(pod())
+    first = store.save()
+    store.put(pod(status={"phase": "Running"}))
+    second = store.save()
+    assert second["ConfigMap"] is first["ConfigMap"] and second["Pod"] is not first["Pod"]
+    assert first["Pod"][P].status != second["Pod"][P].status
+    store.restore(first)
+    store.remove(X)
+    assert X in first["ConfigMap"] and "ConfigMap" in store.save() and not store.save()["ConfigMap"]
+
+
 def test_restore_is_the_way_back() -> None:
     store = Store()
     store.put(obj("ConfigMap", "a", data={"k": "1"}))
