@@ -33,7 +33,8 @@ def _pod_reason(pod: Object) -> str:
     where = f"Pod {pod.namespace}/{pod.name}"
     if pod.metadata.get("deletionTimestamp"):
         return f"{where} is terminating"
-    for status in pod.status.get("containerStatuses") or ():
+    kinds = ("initContainerStatuses", "containerStatuses")  # what others wait for comes first
+    for status in (s for kind in kinds for s in pod.status.get(kind) or ()):
         waiting = status["state"].get("waiting")
         if waiting and not status["ready"]:
             message = f": {waiting['message']}" if waiting.get("message") else ""

@@ -257,6 +257,10 @@ def test_nothing_is_missing() -> None:
             "Pod default/p container c runs but is not ready",
         ),
         (
+            pod(status=pod_status([state()], [ContainerState("side", "i", running=True)], False)),
+            "Pod default/p container side runs but is not ready",
+        ),
+        (
             pod(status=pod_status([state(done=True, exit_status=1)], [], True)),
             "Pod default/p container c has ended",
         ),
