@@ -64,7 +64,7 @@ spec: {network: vpc}
             pod("far", "node3"),
             pod("alone", "node1"),
             pod("early", "node1", "mixed"),
-            pod("ending", "node1", more=", lifecycle: {preStop: {exec: {command: [sleep, '20']}}}"),
+            pod("ending", "node1", more=", lifecycle: {preStop: {sleep: {seconds: 20}}}"),
             *(pod(f"trio-{x}", f"node{i}", "trio") for i, x in enumerate("abc", 1)),
             *(
                 pod(f"udp-{x}", "node1", "udp", "{name: echo, containerPort: 8081, protocol: UDP}")

@@ -231,10 +231,11 @@ async def test_a_health_check_node_port_follows_the_pods_of_its_node(lab: Lab) -
     assert await states() == [503, 200]
 
     async def moved() -> bool:
-        targets = (await lab.server_status("lb-default-edge"))["frontends"][f"udp/{vip}/80"]["targets"]
-        return {n for n, t in targets.items() if t["healthy"]} == {"node2"}
+        frontends = (await lab.server_status("lb-default-edge"))["frontends"]
+        healthy = [{n for n, t in f["targets"].items() if t["healthy"]} for f in frontends.values()]
+        return len(healthy) == 2 and all(found == {"node2"} for found in healthy)
 
-    await eventually(moved)  # for UDP too, which no other check can tell
+    await eventually(moved)  # for TCP and for UDP: each has checks of its own
     for _ in range(4):
         assert (await ask(lab, "client", vip))["pod"] == "moved"
         assert await datagram(lab, "client", vip, 80, b"hello") == b"hello"
@@ -372,8 +373,18 @@ async def test_changes_of_endpoints_leave_connections_of_the_process_alone(proce
         assert await once() == first and await echoed(), "whichever had the flow: another one takes it on"
         await process.delete("Pod", "extra")
         assert await once() == first and await echoed()
-        await process.apply(pod(other, "node2" if other == "two" else "node1"))
     writer.close()
+
+    async def gone() -> bool:
+        return not await process.get("Pod", other)
+
+    await eventually(gone)  # applied while it is terminating, it would go all the same
+    await process.apply(pod(other, "node2" if other == "two" else "node1"))
+
+    async def both() -> bool:
+        return {(await ask(process, "pod/asker", address))["pod"] for _ in range(20)} == {"one", "two"}
+
+    await eventually(both)
 
 
 async def test_a_running_cluster_changes_its_mode(process: Lab) -> None:

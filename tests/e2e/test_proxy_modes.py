@@ -6,7 +6,9 @@ Where modes differ, the difference is one that the real ones have, and the test 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -160,7 +162,7 @@ async def test_terminating_endpoints_serve_on_when_no_ready_one_is_left(lab: Lab
 
     await eventually(terminating)
     assert await who(lab, "pod/asker", address, 80, 3) == {"ending"}
-    await deleting
+    await deleting  # returns long before the Pod has ended
 
 
 # 3: nobody there
@@ -378,21 +380,31 @@ def relabel(found: list[dict[str, Any]], label: str) -> str:
 
 
 async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
-    """One socket, a datagram every 10 ms, while its endpoint goes: what is in flight may be lost, nothing more."""
+    """One socket, a datagram every 10 ms, while its endpoint goes: what is in flight may be lost, nothing more.
+
+    Three at most are in flight: a machine without time for the endpoint would lose any number that it hasn't read.
+    """
     loop = asyncio.get_running_loop()
     address = await cluster_ip(lab, "udp")
-    dns = ("-p", "udp", "--orig-dst", await cluster_ip(lab, "kube-dns", "kube-system"))
     sent: list[int] = []
     back: set[int] = set()
-    with await lab.socket("pod/asker", socket.SOCK_DGRAM) as sock:
+    with (
+        await lab.socket("pod/asker", socket.SOCK_DGRAM) as sock,
+        await lab.socket("pod/asker", socket.SOCK_DGRAM) as other,
+    ):
         await loop.sock_connect(sock, (address, 80))
+        before = await flow_of_another_service(lab, other)
         stop = asyncio.Event()
 
         async def send() -> None:
+            last = loop.time()
             while not stop.is_set():
-                sent.append(len(sent))
-                with suppress(ConnectionRefusedError):  # the answer to an earlier one
-                    await loop.sock_sendall(sock, sent[-1].to_bytes(4, "big"))
+                # Where nothing comes back they are sent all the same, so that the flow can find its way again.
+                if len(sent) - 1 - max(back, default=-1) < 3 or loop.time() > last + 0.5:
+                    last = loop.time()
+                    sent.append(len(sent))
+                    with suppress(ConnectionRefusedError):  # the answer to an earlier one
+                        await loop.sock_sendall(sock, sent[-1].to_bytes(4, "big"))
                 await asyncio.sleep(0.01)
 
         async def receive() -> None:
@@ -409,23 +421,46 @@ async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
             async def there() -> bool:
                 return len(sent) > number and max(back, default=-1) >= number
 
-            await eventually(there)
+            await eventually(there, 120)
 
         tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
         await answers(30)
-        lost_before = set(range(max(back))) - back
-        assert not lost_before
-        others = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
+
+        async def none_is_lost() -> bool:
+            return back == set(range(len(back)))
+
+        await eventually(none_is_lost)  # one may overtake another
         serving = "udp-a" if await serves(lab, mode, address) == "udp-a" else "udp-b"
         await lab.delete("Pod", serving)
         await answers(100)
         stop.set()
         await tasks[0]
         tasks[1].cancel()
+        assert await tracked(lab, other) == before, "others' flows are none of its business"
     lost = sorted(set(range(max(back))) - back)
     assert len(lost) <= 5, f"{len(lost)} of {len(sent)} lost: {lost}"
-    kept = await conntrack(lab, "node2", *dns) if mode != "userspace" else []
-    assert len(kept) >= len(others), "others' flows are none of its business"
+
+
+async def flow_of_another_service(lab: Lab, sock: socket.socket) -> list[str]:
+    """Begins one that no endpoint's end is to touch, and that the kernel doesn't forget by itself meanwhile."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, (await cluster_ip(lab, "web"), 80))
+    await loop.sock_sendall(sock, b"hello")
+    async with asyncio.timeout(15):
+        assert await loop.sock_recv(sock, 100) == b"hello"
+    await output(lab, "node2", "conntrack", "-U", *flow_of(sock), "--timeout", "600")
+    return await tracked(lab, sock)
+
+
+async def tracked(lab: Lab, sock: socket.socket) -> list[str]:
+    """Where node2's kernel sends what comes from a socket, and where it expects its answers from."""
+    [line] = await conntrack(lab, "node2", *flow_of(sock))
+    return re.findall(r"(?:src|dst|sport|dport)=\S+", line)
+
+
+def flow_of(sock: socket.socket) -> tuple[str, ...]:
+    [address, port] = sock.getsockname()
+    return ("-p", "udp", "--orig-src", address, "--orig-port-src", str(port))
 
 
 @pytest.mark.parametrize(
@@ -451,21 +486,26 @@ endpoints: [{{addresses: [{west["status"]["podIP"]}]}}]
     with await lab.socket(source, socket.SOCK_DGRAM) as sock:
         await loop.sock_connect(sock, (address, port))
 
+        number = itertools.count(1)
+
         async def once() -> str:
+            question = str(next(number))  # an answer may be late
             try:
                 async with asyncio.timeout(0.2):
-                    await loop.sock_sendall(sock, b"?")
-                    return (await loop.sock_recv(sock, 100)).decode()
+                    await loop.sock_sendall(sock, question.encode())
+                    while (await loop.sock_recv(sock, 100)).decode() != question:
+                        pass
+                    return "answered"
             except TimeoutError:
                 return ""
             except ConnectionRefusedError:
                 return "refused"
 
         async def answered() -> bool:
-            return await once() == "?"
+            return await once() == "answered"
 
         async def unanswered() -> bool:
-            return await once() != "?"
+            return "answered" not in [await once() for _ in range(5)]
 
         async def refused() -> bool:
             return await once() == "refused"
@@ -494,8 +534,9 @@ async def serves(lab: Lab, mode: str, address: str) -> str:
     return "udp-a" if any(f"src={pod['status']['podIP']} " in line for line in lines) else "udp-b"
 
 
-async def test_changing_one_service_takes_little_time(lab: Lab) -> None:
+async def test_changing_one_service_takes_little_time(lab: Lab, mode: str) -> None:
     """A sanity check, no benchmark: a change of endpoints is there soon after being asked for."""
+    soon = 90 if mode == "ipvs" else 10  # every instruction is emulated where that is tested
     begun = time.monotonic()
     pod = WORLD_POD.replace("NAME", "quick").replace("LABEL", "quick").replace("NODE", "node3")
     await lab.apply(pod, ready=False)
@@ -507,5 +548,5 @@ async def test_changing_one_service_takes_little_time(lab: Lab) -> None:
         except ConnectionRefusedError:
             return False
 
-    await eventually(there)
-    assert time.monotonic() - begun < 10
+    await eventually(there, soon)
+    assert time.monotonic() - begun < soon

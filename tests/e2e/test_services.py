@@ -296,7 +296,7 @@ CHOOSER = """
 import collections, json, socket, sys
 seen = collections.Counter()
 for _ in range(int(sys.argv[2])):
-    with socket.create_connection((sys.argv[1], 80), 5) as sock:
+    with socket.create_connection((sys.argv[1], 80), 60) as sock:
         sock.sendall(b"GET /hostname HTTP/1.0\\r\\n\\r\\n")
         answer = b""
         while chunk := sock.recv(4096):

@@ -176,8 +176,11 @@ async def test_the_resolver_asks_once_and_then_answers_from_its_cache(shop: Lab)
         assert (owner, kind, value) == ("www.fresh.test.", "A", VIP)
         return int(left)
 
+    question = r"198\.51\.100\.53\.\d+ > 198\.51\.100\.54\.53: .* A\? www\.fresh\.test"
     async with capture(shop, "dns", "port 53") as at_dns, capture(shop, "resolver", "port 53") as at_resolver:
         assert await ttl() == 30
+        await at_dns.until(question)
+        first = len(at_dns.matching(question))  # more than one if the first wasn't answered within a second
 
         async def lower() -> bool:
             return await ttl() < 30
@@ -186,10 +189,9 @@ async def test_the_resolver_asks_once_and_then_answers_from_its_cache(shop: Lab)
         questions = await at_resolver.until(
             r"198\.51\.100\.2\.\d+ > 198\.51\.100\.53\.53: .*www\.fresh\.test", 2
         )
-        [asked] = await at_dns.until(r"198\.51\.100\.53\.\d+ > 198\.51\.100\.54\.53: .* A\? www\.fresh\.test")
     assert len(questions) >= 2
-    assert len(at_dns.matching(r"A\? www\.fresh\.test")) == 1, at_dns.lines
-    assert CLIENT not in asked, "the client went past its resolver"
+    assert len(at_dns.matching(question)) == first, at_dns.lines
+    assert len(at_dns.matching(r"A\? www\.fresh\.test")) == first, "the client went past its resolver"
 
 
 async def test_forwarding_headers_are_the_proxys_own(shop: Lab) -> None:

@@ -426,6 +426,7 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
     }
     script = f"rm -f {folder}/ill; echo life >> {folder}/lives; exec sleep 1000"
     await lab.apply(pod_of("frail", script, livenessProbe=probe))
+    await written(folder / "lives")  # its first act is over
     (folder / "ill").touch()
 
     async def second_life() -> bool:

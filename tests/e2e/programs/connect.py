@@ -8,7 +8,7 @@ import sys
 address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 counts: collections.Counter[str] = collections.Counter()
 for _ in range(count):
-    with socket.create_connection((address, port), 5) as sock:
+    with socket.create_connection((address, port), 60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         data = b""
         while chunk := sock.recv(65536):
