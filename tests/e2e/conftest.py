@@ -20,7 +20,7 @@ from emulab.kernel.launch import import_path
 from emulab.kernel.programs import this_program
 
 from .crashes import ORDINARY, User
-from .tools import TOPOLOGIES
+from .tools import TOPOLOGIES, all_healthy
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -175,6 +175,7 @@ def _processes(run_dir: Path) -> dict[int, str]:
 async def shop() -> AsyncIterator[Lab]:
     """A lab of topologies/shop.yaml."""
     async with Lab.from_files(TOPOLOGIES / "shop.yaml") as lab:
+        await all_healthy(lab)
         yield lab
 
 

@@ -119,6 +119,18 @@ async def kept(lab: Lab, place: str) -> AsyncIterator[None]:
         await ip(lab, place, "route", "flush", "cache")
 
 
+@asynccontextmanager
+async def knows(lab: Lab, place: str, address: str) -> AsyncIterator[None]:
+    """A place keeps the MAC address that it has of a neighbour, however long that one hasn't answered."""
+    [entry] = json.loads(await ip(lab, place, "-j", "neigh", "show", address))
+    lasting = (address, "dev", entry["dev"])
+    await ip(lab, place, "neigh", "replace", *lasting, "lladdr", entry["lladdr"], "nud", "permanent")
+    try:
+        yield
+    finally:
+        await ip(lab, place, "neigh", "del", *lasting)
+
+
 async def ip(lab: Lab, place: str, *arguments: str) -> str:
     return await output(lab, place, "ip", *arguments)
 

@@ -25,6 +25,7 @@ from .tools import (
     PUBLIC_LB,
     PYTHON,
     VIP,
+    all_healthy,
     cluster_ip,
     eventually,
     name,
@@ -58,6 +59,7 @@ MASQUERADE = ("kube-proxy nat-postrouting", "masquerade")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     pair = certificate(tmp_path_factory.mktemp("tls"), "secure.trace.test")
     async with Lab.from_text(WORLD, secret("secure-tls", pair)) as made:
+        await all_healthy(made)
         yield made
 
 
@@ -584,10 +586,10 @@ async def test_a_cached_answers_time_runs_down(lab: Lab) -> None:
             path, place="client", event="deliver"
         )
         left.append((int(ttl[1]), answer.detail.rpartition(", ")[2]))
-        return left[-1][0] < left[0][0]
+        return len(left) > 1 and left[-1][0] < left[-2][0]  # the first may be the last that this entry gives
 
     await eventually(lower)
-    assert left[-1][0] < left[0][0] <= 30 and left[-1][1] == "from the cache"
+    assert 0 < left[-1][0] < left[-2][0] <= 30 and left[-1][1] == "from the cache"
 
 
 # The command line
@@ -646,8 +648,9 @@ async def test_all_shows_each_packet(shop: Lab) -> None:
             sum(h["packets"] for h in hops if h["connection"] == 1 and h["place"] == "client")
             for hops in (whole, folded)
         ]
-        assert min(mine) >= 9  # three of the handshake, two of each of request and answer, the close
-        return mine[0] == mine[1]
+        # Three of the handshake, two of each of request and answer, the close; whose second half may come later than
+        # a trace waits for the quiet.
+        return mine[0] == mine[1] and min(mine) >= 9
 
     # They are two requests, and whether an acknowledgement goes with an answer or alone is up to the machine.
     await eventually(as_many)

@@ -20,7 +20,7 @@ from emulab.kernel.programs import this_program
 from emulab.observe.path import Hop, Path
 
 from .test_ingress import certificate, secret
-from .tools import NODE2, PROGRAMS, PYTHON, cluster_ip, eventually, output
+from .tools import NODE2, PROGRAMS, PYTHON, all_healthy, cluster_ip, eventually, output
 from .tools import emulab as cli
 from .tracing import (
     INCOMING,
@@ -45,6 +45,7 @@ CLOSE = 50_000
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     pair = certificate(tmp_path_factory.mktemp("tls"), "secure.trace.test")
     async with Lab.from_text(WORLD, secret("secure-tls", pair)) as made:
+        await all_healthy(made)
         yield made
 
 
@@ -187,10 +188,11 @@ async def test_others_are_not_in_a_trace(shop: Lab, load: None, tmp_path: FilePa
     A machine that has no time for us at all may lose packets. That is said, and nobody else's take their place.
     """
     whole = 0
-    for number in range(6):
+    for number in range(60):
         file = tmp_path / f"{number}.pcapng"
         mark = f"alone-{number}"
-        path = await shop.trace(f"http://shop.example.com/products/42?{mark}", every_packet=True, pcap=file)
+        url = f"http://shop.example.com/products/42?{mark}"
+        path = await shop.trace(url, every_packet=True, pcap=file, timeout=60)
         assert_own(path, mark)
         own = await read_pcap(file)
         assert Counter(own) == Counter(located(path, own))
@@ -200,7 +202,7 @@ async def test_others_are_not_in_a_trace(shop: Lab, load: None, tmp_path: FilePa
             whole += 1
         if whole == 2:
             return
-    raise AssertionError(f"only {whole} of 6 traces saw everything: {path.notes}")
+    raise AssertionError(f"only {whole} of 60 traces saw everything: {path.notes}")
 
 
 async def test_traces_at_once_do_not_mix(shop: Lab) -> None:
@@ -224,6 +226,15 @@ async def supervisor(lab: Lab) -> FilePath:
 
 def open_files(process: FilePath) -> int:
     return len(os.listdir(process / "fd"))
+
+
+async def files_at_rest(process: FilePath) -> int:
+    """How many it has open when it has let go of those whose ends it was about to hear of."""
+    counts = []
+    for _ in range(25):
+        counts.append(open_files(process))
+        await asyncio.sleep(0.02)
+    return min(counts)
 
 
 def resident(process: FilePath) -> int:
@@ -270,16 +281,20 @@ async def test_many_traces_leave_nothing(lab: Lab) -> None:
     here, there = FilePath("/proc/self"), await supervisor(lab)
     await many(15)  # what is made once, as code and threads, is there by then
     await assert_nothing_left(lab)
-    files, memory = (open_files(here), open_files(there)), (resident(here), resident(there))
-    await many(45)
-    await assert_nothing_left(lab)
+    files = open_files(here), open_files(there)
+    grown = []
+    # What leaks grows each time; others' packets that the kernel drops are in a trace's memory for a while, too.
+    while not grown or (grown[-1] >= 8192 and len(grown) < 3):
+        memory = resident(here), resident(there)
+        await many(45)
+        await assert_nothing_left(lab)
+        grown.append(max(resident(here) - memory[0], resident(there) - memory[1]))
+    assert grown[-1] < 8192, grown
 
     async def as_before() -> bool:
         return open_files(here) <= files[0] and open_files(there) <= files[1]
 
     await eventually(as_before)
-    grown = [resident(process) - kib for process, kib in zip((here, there), memory, strict=True)]
-    assert max(grown) < 8192, (memory, grown)
     threads = [t.name for t in threading.enumerate()]
     assert not [t for t in threads if t.startswith(("taps", "rings"))], threads
 
@@ -294,7 +309,7 @@ async def test_a_trace_that_is_ended_leaves_nothing(lab: Lab, number: signal.Sig
 
     await eventually(listening)
     there = await supervisor(lab)
-    before = open_files(there)
+    before = await files_at_rest(there)
     command = [*this_program(), "-l", lab.name, "trace", "--timeout", "60s", f"http://{OUTSIDE}:8082/"]
     process = await asyncio.create_subprocess_exec(
         *command, env={**os.environ, "PYTHONPATH": import_path()}, stdout=asyncio.subprocess.DEVNULL
@@ -312,7 +327,7 @@ async def test_a_trace_that_is_ended_leaves_nothing(lab: Lab, number: signal.Sig
     await assert_nothing_left(lab)
 
     async def as_before() -> bool:
-        return open_files(there) == before and not await waiting()
+        return open_files(there) <= before and not await waiting()
 
     await eventually(as_before)
     assert (await traced(lab, f"http://{NODE2}:30080/")).status == 200

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path as FilePath
 
 import pytest
@@ -91,19 +92,26 @@ async def objects() -> AsyncIterator[Lab]:
         yield lab
 
 
+async def none_healthy(lab: Lab, balancer: str) -> bool:
+    frontends = (await lab.server_status(balancer))["frontends"].values()
+    return not any(t["healthy"] for f in frontends for t in f["targets"].values())
+
+
 async def test_a_service_without_endpoints_is_named_wherever_it_is_asked_from(objects: Lab) -> None:
     """What refuses differs; that the Service has no endpoints, and why, is the same. A pod with its labels mends it."""
     address = await cluster_ip(objects, "nobody")
     [controller] = await pods(objects, "ingress-nginx")
     [game] = await objects.get("Service", "game", "default")
     vip = game["status"]["loadBalancer"]["ingress"][0]["ip"]
+    for server in ("lb-default-game", "idle-lb"):
+        await eventually(partial(none_healthy, objects, server))
     asked = [
         ("pod/asker", "http://nobody/", "node2", "no-endpoints", "nobody port 80"),
         ("pod/asker", "nobody:9000/udp", "node2", "no-endpoints", "nobody port 9000"),
         ("node1", f"{address}:80", "node1", "no-endpoints", "nobody port 80"),
         ("node1", f"{address}:9000/udp", "node1", "no-endpoints", "nobody port 9000"),
         ("client", "10.0.0.11:30081", "node1", "no-endpoints", "nobody port 80 (http) (node port 30081)"),
-        ("client", f"{vip}:7000", "lb-default-game", "no-target", "game port 7000"),
+        ("client", f"http://{vip}:7000/", "lb-default-game", "no-target", "game port 7000"),
         ("client", "http://203.0.113.50/", "idle-lb", "no-target", "nobody port 80"),
         (
             "client",
@@ -189,6 +197,7 @@ async def test_pods_that_are_not_ready(objects: Lab, flag: FilePath) -> None:
         return all(is_ready(p) for p in await pods(objects, app="sick"))
 
     await eventually(ready)
+    await objects.ready()  # and the rules know it
     await works(objects, "http://sick/", "pod/asker")
     await objects.delete("Pod", "sick")
 
@@ -237,7 +246,7 @@ async def test_an_acl_that_leaves_the_sender_out(objects: Lab) -> None:
     vip = fenced["status"]["loadBalancer"]["ingress"][0]["ip"]
     asked = {
         "http://private.test/": ("private-lb", "LoadBalancer private-lb", "spec.sourceRanges", "10.0.0.0/24"),
-        f"{vip}:7001": (
+        f"http://{vip}:7001/": (
             *("lb-default-fenced", "Service default/fenced"),
             *("spec.loadBalancerSourceRanges", "192.0.2.0/24"),
         ),
@@ -412,7 +421,7 @@ async def test_a_program_that_does_not_answer_in_time(objects: Lab, url: str) ->
 
 
 async def test_an_upstream_whose_name_does_not_resolve(objects: Lab) -> None:
-    found = await fails(objects, "http://shop.test/elsewhere", timeout="2s")
+    found = await fails(objects, "http://shop.test/elsewhere", timeout="4s")
     assert (found.reason, found.object) == ("upstream-name", "Service default/elsewhere")
     assert "nowhere.example.org" in found.text
 

@@ -17,6 +17,7 @@ from .failing import (
     ingress,
     ip,
     kept,
+    knows,
     mend,
     pod,
     rule,
@@ -24,7 +25,7 @@ from .failing import (
     stops,
     works,
 )
-from .tools import cluster_ip, eventually, output, pods
+from .tools import DNS, NODE2, cluster_ip, eventually, output, pods
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -169,8 +170,9 @@ async def test_nobody_answers_arp(wires: Lab) -> None:
 
 async def test_a_dead_node(wires: Lab) -> None:
     """For a pod on it, through the ingress, for its node port, for names its DNS pod was asked for."""
-    async with kept(wires, "node2"):
-        far = await address_of(wires, "far")
+    far = await address_of(wires, "far")
+    await works(wires, f"http://{far}:8080/", "pod/web")
+    async with knows(wires, "node1", NODE2), kept(wires, "node2"):
         await ip(wires, "node2", "link", "set", "eth0", "down")
         seen = {}
         for source, url, place in (
@@ -218,7 +220,7 @@ async def test_a_pod_whose_link_is_down(wires: Lab) -> None:
             ("client", "http://shop.test/web", "node1"),
         ]
         for source, url, place in asked:
-            found = await stops(wires, url, source=source, timeout="2s" if "shop" in url else "0.5s")
+            found = await stops(wires, url, source=source, timeout="4s" if "shop" in url else "0.5s")
             assert (found.place, found.reason) == (place, "link-down"), found
             assert "eth0 of pod default/web is down" in found.text
             assert "pod default/web" in found.object
@@ -277,7 +279,7 @@ async def test_a_policy_of_the_users_own(wires: Lab) -> None:
 async def test_a_rule_behind_the_ingress(wires: Lab) -> None:
     """It stops the ingress' own connection, over a new one or one that was open."""
     async with rule(wires, "pod/web", "input", "tcp dport 8080 drop"):
-        found = await stops(wires, "http://shop.test/web", timeout="2s")  # two proxies are in between
+        found = await stops(wires, "http://shop.test/web", timeout="4s")  # two proxies are in between
         assert (found.place, found.reason) == ("default.web", "rule"), found
         assert "the rule `tcp dport 8080 drop`" in found.text
         await mend(wires, found.remedy)
@@ -342,7 +344,7 @@ async def test_a_name_server_that_asks_in_vain(wires: Lab) -> None:
     """SERVFAIL is the resolver's word; why it says so is seen behind it."""
     # Without its neighbour's address the resolver would send no question that could be seen.
     assert (await fails(wires, "http://before.test/")).reason == "nxdomain"
-    async with kept(wires, "dns"):
+    async with knows(wires, "resolver", DNS), kept(wires, "dns"):
         await ip(wires, "dns", "link", "set", "eth0", "down")
         found = await fails(wires, "http://fresh.test/")
         assert found.reason == "link-down", found

@@ -29,7 +29,7 @@ PYTHON = sys.executable
 AS_ROOT = os.geteuid() == 0
 
 CLIENT, NODE1, NODE2, PUBLIC_LB, NAT = "198.51.100.2", "10.0.0.11", "10.0.0.12", "10.0.0.10", "203.0.113.1"
-VIP = "203.0.113.10"
+VIP, DNS = "203.0.113.10", "198.51.100.54"
 
 
 # Asking
@@ -182,6 +182,16 @@ async def held_requests(lab: Lab, address: str, host: str, path: str, count: int
 
 
 # Objects
+
+
+async def all_healthy(lab: Lab, balancer: str = "public-lb") -> None:
+    """Returns once a balancer deems all its targets healthy; `Lab.ready` is content with one of each frontend."""
+
+    async def healthy() -> bool:
+        frontends = (await lab.server_status(balancer))["frontends"].values()
+        return all(t["healthy"] for f in frontends for t in f["targets"].values())
+
+    await eventually(healthy)
 
 
 async def pods(lab: Lab, namespace: str = "default", **labels: str) -> list[dict[str, Any]]:

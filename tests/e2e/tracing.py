@@ -147,6 +147,7 @@ CONNTRACK = {"before": str, "after": str, "answers": str}
 
 async def traced(lab: Lab, url: str, source: str = "client", **options: Any) -> Path:
     """A trace that is sound, see `assert_sound`."""
+    options.setdefault("timeout", 60)
     path = await lab.trace(url, source=source, **options)
     assert_sound(path)
     return path
@@ -335,7 +336,7 @@ async def dissect(file: FilePath) -> list[dict[str, list[str]]]:
     command += ["-o", "tcp.desegment_tcp_streams:FALSE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
     command += [x for f in _FIELDS for x in ("-e", f)]
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         out, said = await process.communicate()
     assert process.returncode == 0, said.decode()
     rows = (line.split("\t") for line in out.decode().split("\n") if line)
@@ -457,7 +458,7 @@ async def _capture(
         await process.wait()
 
     ending.push_async_callback(end)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         links = json.loads(await process.stdout.readline())
         watch.indexes[place] = {str(link["ifindex"]): link["ifname"] for link in links}
         assert await process.stdout.readline() == b"\n"

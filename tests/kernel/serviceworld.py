@@ -152,10 +152,11 @@ class ServiceWorld:
     def outcome(self, place: str, address: str, port: int = 80, udp: bool = False, source: str = "") -> str:
         """As `ask`, with `refused`, `forbidden` (the own kernel refuses to send) and `silence` for no answer.
 
-        A second is enough: what refuses is the kernel, before it returns to us.
+        What refuses is the kernel, before it returns to us; but an ICMP message that comes while connect() still
+        has the socket is only noted (tcp_v4_err), and heard with the second SYN, a second after the first.
         """
         try:
-            return self.ask(place, address, port, udp, source, patience=1.0)
+            return self.ask(place, address, port, udp, source, patience=1.5)
         except ConnectionRefusedError:
             return "refused"
         except PermissionError:
