@@ -65,6 +65,7 @@ class Windows:
         ]
         self._lost = self._make_room()
         self._drops = drops.DropReader(rest[len(marked) :], opened["drops"]) if opened["drops"] else None
+        self._until = 0  # the time (ns) at which nothing was on its way any more
         self._settling = threading.Event()
         self._emptying = threading.Thread(target=self._empty, name="taps", daemon=True)
         self._emptying.start()
@@ -84,6 +85,7 @@ class Windows:
             self._read_rules()
             for ring in self.rings:
                 ring.make_room()
+            self._until = time.time_ns()
             count = sum(ring.count() for ring in self.rings)
             if count != before:
                 before, since = count, now
@@ -136,13 +138,17 @@ class Windows:
         ]
 
     def frames(self) -> list[Frame]:
-        """Everything that was seen, in the order of time."""
+        """Everything that was seen until the request had settled, in the order of time.
+
+        What passes while one tap after the other is closed would be seen at some places only.
+        """
         found: list[Frame] = []
         for tap, ring in zip(self._taps, self.rings, strict=True):
             place, names = tap["place"], self.interfaces(tap["place"])
             found += (
                 Frame(at, place, names.get(index) or f"if{index}", outgoing, length, data)
                 for at, index, outgoing, length, data in ring.frames()
+                if at <= self._until
             )
         found.sort(key=attrgetter("time"))
         return found
