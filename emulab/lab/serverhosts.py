@@ -27,7 +27,7 @@ from emulab.plan.state import Server
 
 _FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
-_ANSWER = 20.0  # seconds
+_ANSWER = 60.0  # seconds: there to end what would never come, on a machine with little time too
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
 _RECORDS_ANSWER = 5.0
 _LINES = 500  # records read before others have their turn

@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulab.errors import EmulabError
 from emulab.kernel import probe
 from emulab.kernel.launch import import_path
 from emulab.kernel.programs import Completed, run_program, this_program
 from emulab.lab import rundir
+from emulab.lab.client import LabClient
 from emulab.model.schema_emulab import MODES
 
 from .proxyworld import WORLD
@@ -176,14 +179,19 @@ async def test_the_labs_are_gone_after_an_interruption(modes: list[str]) -> None
     command = [*this_program(), "-l", name, "compare", "--proxy", ",".join(modes[:2]), SHOP]
     command += ["--connections", "2000"]  # so many that it is not over before it is interrupted
     environment = {**os.environ, "PYTHONPATH": import_path()}
-    for patience in (0.0, 1.5):  # while they are built, and while they are asked
+    for asked in (False, True):  # while they are built, and while they are asked
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=-3, stderr=-3)
 
         async def begun() -> bool:
             return all(rundir.is_alive(rundir.folder(f"{name}-{mode}")) for mode in modes[:2])
 
-        await eventually(begun, pause=0.005)
-        await asyncio.sleep(patience)
+        async def answered() -> bool:
+            with suppress(EmulabError), LabClient(rundir.folder(f"{name}-{modes[0]}")) as client:
+                status = await asyncio.to_thread(client.request, "server-status", name="stand-ins")
+                return int(status.get("requests", 0)) > 0
+            return False  # it isn't up by now
+
+        await eventually(answered if asked else begun, pause=0.005)
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(60):
             assert await process.wait() == 130

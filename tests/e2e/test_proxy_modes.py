@@ -421,7 +421,7 @@ async def test_udp_flows_follow_their_endpoints(lab: Lab, mode: str) -> None:
             async def there() -> bool:
                 return len(sent) > number and max(back, default=-1) >= number
 
-            await eventually(there, 120)
+            await eventually(there)
 
         tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
         await answers(30)

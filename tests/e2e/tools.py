@@ -49,7 +49,7 @@ async def emulab(*arguments: str, stdin: bytes = b"") -> Completed:
         return await run_program([*this_program(), *arguments], stdin)
 
 
-async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 30.0, pause: float = 0.02) -> T:
+async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 120.0, pause: float = 0.02) -> T:
     """What `check` returns once it is truthy; its last result (and a failure) after `seconds`.
 
     The limit is there to end what would never come, and long enough for a busy machine.
@@ -252,7 +252,7 @@ class Capture:
     def matching(self, pattern: str) -> list[str]:
         return [line for line in self.lines if re.search(pattern, line)]
 
-    async def until(self, pattern: str, count: int = 1, seconds: float = 30.0) -> list[str]:
+    async def until(self, pattern: str, count: int = 1, seconds: float = 120.0) -> list[str]:
         """The matching lines, once there are that many. Fails when they don't come."""
         try:
             async with asyncio.timeout(seconds):

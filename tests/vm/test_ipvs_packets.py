@@ -283,4 +283,4 @@ def test_many_services_take_little_time() -> None:
     assert len(w.listing()) == 1200
     w.put(*many[:-1])
     assert len(w.listing()) == 1196
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 90  # every instruction is emulated
