@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import LONG
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import wire
@@ -58,7 +60,7 @@ class Peer:
     async def line(self) -> Any:
         loop = asyncio.get_running_loop()
         while b"\n" not in self._buffer:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LONG):
                 chunk = await loop.sock_recv(self.sock, 65536)
             if not chunk:
                 return None
@@ -81,7 +83,7 @@ async def serving(operations: Operations, path: Path) -> AsyncIterator[tuple[Pee
     task = asyncio.ensure_future(server._serve(theirs))
     with ours:
         yield Peer(ours), task
-    await asyncio.wait([task], timeout=5)
+    await asyncio.wait([task], timeout=LONG)
     assert task.done(), "the server waits for a client that has left"
 
 
@@ -175,7 +177,7 @@ async def test_a_client_that_leaves_cancels_its_request(operations: Operations, 
         await peer.send(op="ready")
         await begun.wait()
         peer.sock.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             await ended.wait()
 
 
@@ -201,7 +203,7 @@ async def test_what_is_cancelled_may_clean_up_in_peace(operations: Operations, t
         await peer.send(op="apply")
         await begun.wait()
         peer.sock.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             await ended.wait()
     assert cleaned == [0, 1, 2]
 
@@ -224,7 +226,7 @@ async def test_a_client_that_leaves_before_it_hears_of_progress(
     async with serving(operations, tmp_path) as (peer, task):
         leave.append(peer.sock.close)
         await peer.send(op="apply")
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=LONG)
         assert task.done() and ended.is_set(), "its request goes on"
 
 
@@ -320,6 +322,7 @@ async def test_the_client_gets_a_socket(operations: Operations, tmp_path: Path) 
             return kind, client.request("get")
 
     async with listening(operations, tmp_path):
+        gc.collect()  # what others left is not to be closed in between
         before = len(os.listdir("/proc/self/fd"))
         assert await asyncio.to_thread(talk) == (int(socket.SOCK_DGRAM), None)
         while len(os.listdir("/proc/self/fd")) > before:

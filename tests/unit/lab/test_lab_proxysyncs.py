@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
+import pytest
 from lab_objects import obj
 
 from emulab.kernel.network import Sync
+from emulab.lab import proxysyncs
 from emulab.lab.proxysyncs import ProxySyncs
 from emulab.lab.store import Store
 from emulab.model.objects import Key
@@ -17,7 +18,14 @@ from emulab.servers.host import _MESSAGE
 
 TABLE = Ruleset("ip", "kube-proxy", {})
 FLOWS = UdpBackends({})
+NOW = 1000.0
 NODE = {"conntrack": 0.0, "forgotten": 0, "full": False, "failed": False, "written": {}}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets time stand still, but for what a test says."""
+    monkeypatch.setattr(proxysyncs, "time", lambda: NOW)
 
 
 class Servers:
@@ -45,25 +53,25 @@ def test_a_pass_without_anything_for_proxies_is_no_message() -> None:
     store = Store()
     syncs = ProxySyncs(store)
     store.put(obj("Pod"))
-    syncs.note([Sync("node1", "ip pod-masquerade", None, TABLE, 0.1)], time.time())
+    syncs.note([Sync("node1", "ip pod-masquerade", None, TABLE, 0.1)], NOW)
     assert told(syncs) == []
 
 
 def test_changes_wait_for_their_rules() -> None:
     store = Store()
     syncs = ProxySyncs(store)
-    begun = time.time()
     store.put(obj("Service", "web", spec={}))
     store.put(obj("EndpointSlice", "web-1", spec={"a": 1}))
     store.put(obj("EndpointSlice", "web-1", spec={"a": 2}))
     store.remove(Key("EndpointSlice", "default", "gone"))
-    now = time.time() + 2.0
+    now = NOW + 2.0
     writes = [table(0.25), Sync("node1", "udp-backends", FLOWS, FLOWS, 0.5, 3), table(0.125, "node2", None)]
     syncs.note(writes, now)
     (message,) = told(syncs)
-    assert begun <= message.pop("queued") <= now and message.pop("programmed") == {"2.00": 1}
     assert message == {
         "at": now,
+        "queued": NOW,
+        "programmed": {"2.00": 1},
         "services": 1,
         "endpoints": 2,
         "nodes": {
@@ -80,9 +88,8 @@ def test_a_failure_leaves_its_changes_waiting() -> None:
     store = Store()
     syncs = ProxySyncs(store)
     store.put(obj("EndpointSlice", "web-1", spec={}))
-    now = time.time()
-    syncs.note([table(None), table(0.1)], now)  # the second is the way back
-    syncs.note([table(0.1)], now + 5)
+    syncs.note([table(None), table(0.1)], NOW)  # the second is the way back
+    syncs.note([table(0.1)], NOW + 5)
     failed, mended = told(syncs)
     assert failed["nodes"]["node1"]["failed"] and failed["programmed"] == {}
     assert not mended["nodes"]["node1"]["failed"] and list(mended["programmed"]) == ["5.00"]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from loopback import closed_port
+from patience import LONG
 
 from emulab.lab.twins import asking
 from emulab.lab.twins.asking import Reply, attempt
@@ -29,29 +31,25 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
-            sock, _ = listening.accept()
+            try:
+                sock, _ = listening.accept()
+            except OSError:  # nobody came
+                return
             with sock:
                 answer(sock)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield listening.getsockname()[1]
-        thread.join()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)  # ends accept(), which close() doesn't
+            thread.join(LONG)
 
 
-def ask(target: str, udp: bool = False, timeout: float = 20) -> Reply:
+def ask(target: str, udp: bool = False, timeout: float = LONG) -> Reply:
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
-
-
-kept: list[socket.socket] = []
-
-
-def free_port() -> int:
-    """A port on which nothing listens: it is ours, lest others on the machine get it meanwhile."""
-    kept.append(socket.socket())
-    kept[-1].bind(("127.0.0.1", 0))
-    return int(kept[-1].getsockname()[1])
 
 
 def page(status: int, body: bytes) -> Callable[[socket.socket], None]:
@@ -75,9 +73,9 @@ def test_an_http_answer(status: int) -> None:
 
 
 def test_nobody_listens() -> None:
-    assert ask(f"127.0.0.1:{free_port()}").category == "TCP reset"
-    assert ask(f"http://127.0.0.1:{free_port()}/").category == "TCP reset"
-    assert ask(f"127.0.0.1:{free_port()}/udp", udp=True).category == "ICMP port unreachable"
+    assert ask(f"127.0.0.1:{closed_port()}").category == "TCP reset"
+    assert ask(f"http://127.0.0.1:{closed_port()}/").category == "TCP reset"
+    assert ask(f"127.0.0.1:{closed_port('udp')}/udp", udp=True).category == "ICMP port unreachable"
 
 
 def test_a_connection_that_is_accepted_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +118,7 @@ def test_datagrams() -> None:
             _, sender = sock.recvfrom(4096)
             sock.sendto(b"other", sender)
 
-        thread = threading.Thread(target=echo)
+        thread = threading.Thread(target=echo, daemon=True)
         thread.start()
         assert ask(f"127.0.0.1:{port}/udp", udp=True).category == "echo"
         assert ask(f"127.0.0.1:{port}/udp", udp=True).category == "datagram"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import inspect
 import json
 import socket
 import struct
 import subprocess
-from collections.abc import Awaitable, Callable
+import time
 from typing import Any
 
 import pytest
-import uvloop
+from both_loops import on_both_loops, run_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loopback import bound
+from patience import LONG, TooLate, patiently, soon, standstill, until, within
 from server_records import Told
 
 from emulab.servers.echo import connection as connection_module
@@ -26,30 +26,17 @@ from emulab.servers.echo.connection import Connection
 from emulab.servers.echo.server import Hub, Listener
 from emulab.servers.echo.websocket import frame, unmask
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
-
-def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Runs an async test on either loop, for 10 seconds at most."""
-
-    @pytest.mark.parametrize("loop", LOOPS)
-    @functools.wraps(test)
-    def run(loop: str, **arguments: Any) -> None:
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(asyncio.wait_for(test(**arguments), 60))
-
-    own = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    run.__signature__ = inspect.Signature([own, *inspect.signature(test).parameters.values()])  # type: ignore[attr-defined]
-    return run
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients have time to read and to ask, even on a machine that halts us."""
+    monkeypatch.setattr(connection_module, "LINGER", LONG)
+    monkeypatch.setattr(Connection.retire, "__defaults__", (LONG,))  # FRESH, which it has taken over
 
 
 def listener(address: str = "127.0.0.1", kind: str = "tcp") -> tuple[str, socket.socket]:
     """An open socket and its key."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-    sock.bind((address, 0))
-    if kind == "tcp":
-        sock.listen(16)
-    sock.setblocking(False)
+    sock = bound(address, kind)
     return f"{kind}/{address}/{sock.getsockname()[1]}", sock
 
 
@@ -119,14 +106,6 @@ async def bench():
             writer.transport.abort()
         await asyncio.sleep(0)
         assert made.server.status()["connections"] == 0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not become true")
 
 
 @on_both_loops
@@ -249,7 +228,7 @@ async def test_half_close_still_gets_its_answers() -> None:
 @on_both_loops
 async def test_a_delay_ends_with_its_client() -> None:
     async with bench() as made:
-        for leave in ("close", "reset", "queued"):
+        for number, leave in enumerate(("close", "reset", "queued"), 1):
             client = await made.connect()
             if leave == "queued":
                 client.get("/bytes/3000000")
@@ -260,7 +239,7 @@ async def test_a_delay_ends_with_its_client() -> None:
                 with contextlib.suppress(ConnectionError):
                     await client.reader.read()
             else:
-                await until(lambda: made.server.status()["requests"] > 0)
+                await until(lambda number=number: made.server.status()["requests"] == number)  # type: ignore[misc]
                 if leave == "reset":
                     sock = client.writer.get_extra_info("socket")
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -326,10 +305,7 @@ async def test_a_client_that_does_not_read_is_not_read() -> None:
         await until(lambda: len(made.server._hub.connections) == 1)  # type: ignore[attr-defined]
         (served,) = made.server._hub.connections  # type: ignore[attr-defined]
         await until(lambda: not served._reading)
-        before = -1
-        while before != sent:  # until the client can't get rid of any more
-            before = sent
-            await asyncio.sleep(0.2)
+        await standstill(lambda: sent)  # the client can't get rid of any more
         flooding.cancel()
         assert not served._reading
         assert served._transport.get_write_buffer_size() + len(served._reader.requests) * 5000 < 2_000_000
@@ -425,11 +401,21 @@ async def test_udp_echoes_each_datagram() -> None:
         made.config["listen"] = [made.key]
         await made.server.configure(made.config, {})
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.bind(("127.0.0.2", port))  # the port is free again
+            client.setblocking(False)
+            client.connect(("127.0.0.2", port))
+            client.send(b"gone?")
+            with pytest.raises(ConnectionRefusedError):
+                await soon(loop.sock_recv(client, 10))
+
+
+def unaware(fields: dict[str, str], delay: float, took: float) -> bool:
+    """Whether an answer that took `delay` seconds is as if nothing had happened, for it took us as long to act."""
+    return "connection" not in fields and took > delay
 
 
 @on_both_loops
-async def test_removing_a_socket_lets_requests_end() -> None:
+@patiently(1, 5, 20)
+async def test_removing_a_socket_lets_requests_end(delay: float) -> None:
     async with bench() as made:
         port = await made.open("127.0.0.2")
         idle, busy, fresh, other = [await made.connect(port, "127.0.0.2") for _ in range(3)] + [
@@ -439,13 +425,17 @@ async def test_removing_a_socket_lets_requests_end() -> None:
         await idle.answer()
         other.get("/healthz")
         await other.answer()
-        busy.get("/delay/1")  # which is not over before we have done what is to come in between
+        since = time.monotonic()
+        busy.get(f"/delay/{delay}")  # which is not over before we have done what is to come in between
         await until(lambda: made.server.status()["requests"] == 3)
         await until(lambda: made.server.status()["connections"] == 4)
         made.config["listen"] = [made.key]
         await made.server.configure(made.config, {})
+        took = time.monotonic() - since
         assert await idle.ended()
         status, fields, _ = await busy.answer()
+        if unaware(fields, delay, took):
+            raise TooLate
         assert (status, fields["connection"]) == (200, "close")
         assert await busy.ended()
         fresh.get("/healthz")
@@ -470,21 +460,26 @@ async def test_a_connection_that_never_asks_is_closed_after_a_removal(
 
 
 @on_both_loops
-async def test_draining_goes_on_accepting() -> None:
+@patiently(1, 5, 20)
+async def test_draining_goes_on_accepting(delay: float) -> None:
     async with bench() as made:
         idle, busy, fresh = [await made.connect() for _ in range(3)]
         idle.get("/healthz")
         await idle.answer()
-        busy.get("/delay/1")  # which is not over before we have done what is to come in between
+        since = time.monotonic()
+        busy.get(f"/delay/{delay}")  # which is not over before we have done what is to come in between
         await until(lambda: made.server.status()["requests"] == 2)
         await until(lambda: made.server.status()["connections"] == 3)
         made.config["draining"] = [made.key]
         await made.server.configure(made.config, {})
+        took = time.monotonic() - since
         assert await idle.ended()
         for client in (busy, fresh, await made.connect()):
             if client is not busy:
                 client.get("/healthz")
             status, fields, _ = await client.answer()
+            if client is busy and unaware(fields, delay, took):
+                raise TooLate
             assert (status, fields["connection"]) == (200, "close")
             assert await client.ended()
         made.config["draining"] = []
@@ -536,20 +531,23 @@ async def test_a_wrong_configuration_changes_nothing() -> None:
 
 
 @on_both_loops
-async def test_close_waits_for_its_grace() -> None:
+@patiently(1.5, 10, 40)
+async def test_close_waits_for_its_grace(grace: float) -> None:
     async with bench() as made:
         quick, slow = await made.connect(), await made.connect()
         quick.get("/delay/0.03")
         slow.get("/delay/3600")
         await until(lambda: made.server.status()["requests"] == 2)
-        closing = asyncio.create_task(made.server.close(1.5))
-        assert (await quick.answer())[0] == 200
-        assert not closing.done()
+        with within(grace):
+            closing = asyncio.create_task(made.server.close(grace))
+            await asyncio.sleep(0)
+            with pytest.raises(ConnectionRefusedError):
+                await made.connect()
+            assert (await quick.answer())[0] == 200
+            assert not closing.done()
         await closing
         with contextlib.suppress(ConnectionResetError):
             assert await slow.ended()
-        with pytest.raises(ConnectionRefusedError):
-            await made.connect()
 
 
 @on_both_loops
@@ -558,7 +556,7 @@ async def test_close_returns_as_soon_as_all_is_done() -> None:
         client = await made.connect()
         client.get("/delay/0.02")
         await until(lambda: made.server.status()["requests"] == 1)
-        await asyncio.wait_for(made.server.close(60), 30)
+        await soon(made.server.close(2 * LONG))
         assert (await client.answer())[0] == 200
 
 
@@ -608,8 +606,7 @@ def test_arbitrary_bytes_leave_the_server_well(pieces: list[bytes]) -> None:
             good.close()
             await until(lambda: made.server.status()["connections"] == 0)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(scenario(), 60))
+    run_on("uvloop", scenario())
 
 
 @on_both_loops

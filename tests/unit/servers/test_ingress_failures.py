@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import test_ingress_harness as harness
+from patience import patiently, soon, within
 from test_ingress_harness import Backend, Message, World, free_address, http, read_head, read_message
 
 world, event_loop_policy = harness.world, harness.event_loop_policy
@@ -122,10 +123,10 @@ async def test_502_when_the_upstream_talks_nonsense(world: World, reply: bytes) 
         await reader.read()
 
     backend, address = await world.backend(handler)
-    await world.serve(address, read_timeout=2)
+    await world.serve(address)
     assert (await world.get()).status == 502
     assert len(backend.requests) == 1
-    await asyncio.wait_for(backend.ended.wait(), 5)
+    await soon(backend.ended.wait())
 
 
 async def closes_when_idle(backend: Backend, reader: Any, writer: Any, number: int) -> None:
@@ -169,18 +170,20 @@ async def test_a_connection_closed_while_idle_is_not_used(world: World) -> None:
     assert world.server.status()["retries"] == 0
 
 
-async def test_idle_upstream_connections_end_in_time_and_number(world: World) -> None:
+@patiently(1, 10)
+async def test_idle_upstream_connections_end_in_time_and_number(limit: float, world: World) -> None:
     backend, address = await world.backend()
-    await world.serve(address, upstream_keepalive=1, upstream_keepalive_timeout=1)
-    writers = []
-    for _ in range(3):
-        reader, writer = await world.connect()
-        writer.write(GET)
-        writers.append(reader)
-    for reader in writers:
-        await read_message(reader)
-    assert backend.connections == 3
-    assert world.server.status()["upstreams"] == {address: {"idle": 1, "active": 0}}
+    await world.serve(address, upstream_keepalive=1, upstream_keepalive_timeout=limit)
+    readers = []
+    with within(limit):
+        for _ in range(3):
+            reader, writer = await world.connect()
+            writer.write(GET)
+            readers.append(reader)
+        for reader in readers:
+            await read_message(reader)
+        assert backend.connections == 3
+        assert world.server.status()["upstreams"] == {address: {"idle": 1, "active": 0}}
     await world.until(lambda: world.server.status()["upstreams"] == {})
 
 
@@ -209,7 +212,7 @@ async def test_a_response_cut_short_ends_the_connection(world: World) -> None:
         reader, writer = await world.connect()
         writer.write(request("GET", path=path))
         assert (await read_head(reader)).status == 200
-        rest = await asyncio.wait_for(reader.read(), 5)
+        rest = await soon(reader.read())
         assert b"abc" in rest and not rest.endswith(b"0\r\n\r\n")
     assert [record["status"] for record in world.events("request")] == [200, 200]
 
@@ -225,7 +228,7 @@ async def test_a_client_that_leaves_takes_the_upstream_along(world: World) -> No
     writer.write(GET)
     await world.until(lambda: len(backend.requests) == 1)
     writer.close()
-    await asyncio.wait_for(backend.ended.wait(), 5)
+    await soon(backend.ended.wait())
     await world.until(lambda: len(world.events("request")) == 1)
     assert world.events("request")[0]["status"] == 499
 
@@ -242,10 +245,10 @@ async def test_413_before_or_within_the_body(world: World, chunked: bool) -> Non
         wire = request("POST", bytes(limit + 1))
     reader, writer = await world.connect()
     writer.write(wire)
-    answer = await asyncio.wait_for(read_message(reader), 5)
+    answer = await soon(read_message(reader))
     assert answer.status == 413 and is_page(answer, "413 Request Entity Too Large")
     assert answer.get("Connection") == "close"
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await soon(reader.read()) == b""
     assert (await world.ask(request("POST", bytes(limit)))).status == 200
     await world.serve(address, client_max_body=0)
     assert (await world.ask(request("POST", bytes(limit + 1)))).status == 200
@@ -272,9 +275,9 @@ async def test_nothing_is_smuggled(world: World, wire: bytes) -> None:
     await world.serve(address)
     reader, writer = await world.connect()
     writer.write(b"POST /front HTTP/1.1\r\nHost: h\r\n" + wire)
-    answer = await asyncio.wait_for(read_message(reader), 5)
+    answer = await soon(read_message(reader))
     assert answer.status in (400, 501)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await soon(reader.read()) == b""
     assert not any("smuggled" in seen.start for seen in backend.requests)
 
 
@@ -308,17 +311,19 @@ async def test_requests_that_are_refused(world: World, wire: bytes, status: int,
 
 async def test_clients_that_dawdle_are_let_go(world: World) -> None:
     _, address = await world.backend()
-    await world.serve(address, keepalive_timeout=0.1, header_timeout=0.1, body_timeout=0.1)
+    await world.serve(address, keepalive_timeout=0.1)
     idle, writer = await world.connect()
     writer.write(GET)
     assert (await read_message(idle)).status == 200
+    assert await soon(idle.read()) == b""
+    await world.serve(address, header_timeout=0.1)
     head, writer = await world.connect()
     writer.write(b"GET / HT")
+    assert await soon(head.read()) == b""
+    await world.serve(address, body_timeout=0.1)
     body, writer = await world.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab")
-    assert await asyncio.wait_for(idle.read(), 5) == b""
-    assert await asyncio.wait_for(head.read(), 5) == b""
-    assert (await asyncio.wait_for(read_message(body), 5)).status == 408
+    assert (await soon(read_message(body))).status == 408
 
 
 async def test_an_upstream_that_answers_before_the_body_is_in(world: World) -> None:
@@ -331,10 +336,10 @@ async def test_an_upstream_that_answers_before_the_body_is_in(world: World) -> N
     await world.serve(address)
     reader, writer = await world.connect()
     writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n" + bytes(1000))
-    answer = await asyncio.wait_for(read_message(reader), 5)
+    answer = await soon(read_message(reader))
     assert (answer.status, answer.body) == (401, b"no")
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    await asyncio.wait_for(backend.ended.wait(), 5)
+    assert await soon(reader.read()) == b""
+    await soon(backend.ended.wait())
 
 
 async def test_bytes_that_nobody_asked_for_end_an_upstream_connection(world: World) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import uvloop
+from loopback import bound, closed_port
+from patience import soon, until
 from server_records import Told
 
 from emulab.servers.base import socket_key
@@ -111,19 +113,13 @@ class Backend:
 
 
 def listener() -> tuple[str, socket.socket]:
-    sock = socket.create_server(("127.0.0.1", 0), backlog=100)
-    sock.setblocking(False)
+    sock = bound()
     return socket_key("tcp", *sock.getsockname()), sock
 
 
-kept: list[socket.socket] = []
-
-
 def free_address() -> str:
-    """An address on which nothing listens: it is ours, lest others on the machine get it meanwhile."""
-    kept.append(socket.socket())
-    kept[-1].bind(("127.0.0.1", 0))
-    return f"127.0.0.1:{kept[-1].getsockname()[1]}"
+    """An address on which nothing listens."""
+    return f"127.0.0.1:{closed_port()}"
 
 
 @dataclass
@@ -173,7 +169,7 @@ class World:
         """Sends one request on a connection of its own."""
         reader, writer = await self.connect()
         writer.write(data)
-        message = await asyncio.wait_for(read_message(reader, bodiless), 5)
+        message = await soon(read_message(reader, bodiless))
         writer.close()
         return message
 
@@ -185,9 +181,7 @@ class World:
         return self.records.of(name)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.002)
+        await until(condition)
 
     async def stop(self) -> None:
         for writer in self.writers:

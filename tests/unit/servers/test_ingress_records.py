@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import test_ingress_harness as harness
+from patience import LONG
 from test_ingress_harness import Backend, World, free_address, http, read_head, read_message
 from test_ingress_tls import certificate, listen_tls
 
@@ -128,16 +129,18 @@ async def stammers(_backend: Backend, reader: Any, writer: Any, _number: int) ->
 
 
 @pytest.mark.parametrize(
-    ("handler", "status", "reason"),
+    ("handler", "limit", "status", "reason"),
     [
-        (hangs, 504, "upstream timed out: no answer within 0.1 s"),
-        (hangs_up, 502, "upstream ended the connection before it answered"),
-        (stammers, 502, "upstream's answer is malformed: "),
+        (hangs, 0.1, 504, "upstream timed out: no answer within 0.1 s"),
+        (hangs_up, LONG, 502, "upstream ended the connection before it answered"),
+        (stammers, LONG, 502, "upstream's answer is malformed: "),
     ],
 )
-async def test_an_upstream_that_fails(world: World, handler: Any, status: int, reason: str) -> None:
+async def test_an_upstream_that_fails(
+    world: World, handler: Any, limit: float, status: int, reason: str
+) -> None:
     backend, address = await world.backend(handler)
-    await world.serve(address, read_timeout=0.1)
+    await world.serve(address, read_timeout=limit)
     answer = await world.ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
     assert answer.status == status
     (error,), (connect,), (request,) = map(world.records.of, ("upstream-error", "proxy-connect", "request"))

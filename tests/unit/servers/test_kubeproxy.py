@@ -9,6 +9,8 @@ import socket
 from typing import Any
 
 import pytest
+from loopback import bound
+from patience import soon
 from server_records import Told
 
 from emulab.servers.base import Informed, parse_socket_key, socket_key
@@ -202,8 +204,7 @@ class Bench:
         self.ports: dict[str, int] = {}
         self.config: dict[str, Any] = {"mode": "nftables", "sockets": {}, "listen": []}
         for page in ("metrics", "healthz", "service"):
-            sock = socket.create_server(("127.0.0.1", 0))
-            sock.setblocking(False)
+            sock = bound()
             self.ports[page] = sock.getsockname()[1]
             key = f"tcp/127.0.0.1/{self.ports[page]}@node1"
             self.sockets[key] = sock
@@ -225,7 +226,7 @@ class Bench:
     async def get(self, page: str, path: str, method: str = "GET") -> tuple[int, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[page])
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await asyncio.wait_for(reader.read(), 5)).decode().partition("\r\n\r\n")
+        head, _, body = (await soon(reader.read())).decode().partition("\r\n\r\n")
         writer.close()
         return int(head.split()[1]), body
 
@@ -256,10 +257,10 @@ async def test_a_connection_is_kept_and_one_that_is_no_http_is_ended() -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", made.ports["metrics"])
     for _ in range(3):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await soon(reader.readuntil(b"\r\n\r\n"))
         assert head.startswith(b"HTTP/1.1 200 OK\r\n") and await reader.readexactly(2) == b"ok"
     writer.write(b"\x16\x03\x01 no HTTP\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    assert (await soon(reader.read())).startswith(b"HTTP/1.1 400 ")
     writer.close()
     await made.server.close()
 

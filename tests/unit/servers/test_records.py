@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import LONG
 
 from emulab.servers.records import Records
 
@@ -94,7 +95,7 @@ class Hosted:
 
     def __init__(self, kind: str) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.settimeout(10)
+        self.control.settimeout(LONG)
         code = "import socket; from emulab.servers import host; host.serve({!r}, socket.socket(fileno={}))"
         command = [sys.executable, "-c", code.format(kind, theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
@@ -143,7 +144,7 @@ def hosted() -> Iterator[tuple[Hosted, socket.socket]]:
     with socket.create_connection(address) as client:
         yield host, client
     host.control.close()
-    assert host.process.wait(10) == 0
+    assert host.process.wait(LONG) == 0
 
 
 def get(client: socket.socket, path: str) -> None:
@@ -191,4 +192,4 @@ def test_what_is_always_told_is_told_at_once_and_kept() -> None:
     (kept,) = host.records(1)
     assert kept.pop("time") and kept == host.told[0]
     host.control.close()
-    assert host.process.wait(10) == 0
+    assert host.process.wait(LONG) == 0
