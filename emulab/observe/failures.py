@@ -32,7 +32,7 @@ SEEN: tuple[Expert, ...] = (ruled_out, unroutable, refused, icmp, silence, cut_o
 def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Finding | None:
     """Why the request failed; None when it was answered by what it was meant for."""
     case = Case(recording, joined, evidence)
-    if not recording.sending.error and not _answered_on_the_way(case):
+    if not (recording.sending.error or _answered_on_the_way(case) or _dropped_later(case)):
         return None
     for expert in TOLD:
         found = expert(case)
@@ -69,6 +69,11 @@ def _answered_on_the_way(case: Case) -> bool:
         and record.fields.get("answered_by") == "ingress"
         and int(record.fields.get("status") or 0) >= 400
     )
+
+
+def _dropped_later(case: Case) -> bool:
+    """Whether a proxy had nobody for a bare connection, and said so when its sender didn't listen any more."""
+    return case.sending.protocol == "tcp" and case.record("drop") is not None
 
 
 def _anything(case: Case) -> Finding:

@@ -273,6 +273,21 @@ def test_totals_of_a_request_that_only_the_sender_saw_fail() -> None:
     assert sum(parts(path)) == pytest.approx(path.duration, abs=1)
 
 
+def test_a_proxy_that_drops_a_connection_after_its_sender_has_listened() -> None:
+    """The kernel accepts a connection before the balancer's process knows of it, however late that is."""
+    fields = {
+        "event": "drop",
+        "client": f"{CLIENT}:40000",
+        "local": f"{NODE}:80",
+        "reason": "no healthy target",
+    }
+    bare = {"protocol": "tcp", "target": f"{NODE}:80", "status": None}
+    assert tell(whole(**bare)).failure is None
+    failure = tell(whole(**bare, records=[Record(START + 40_500, "lb", "node1", fields)])).failure
+    assert failure is not None and (failure.place, failure.reason) == ("node1", "no-target")
+    assert "nobody to pass it on to (no healthy target)" in failure.text
+
+
 # --- decisions ----------------------------------------------------------------------------------------------
 
 OWNERS = {
