@@ -110,6 +110,10 @@ class ControlServer:
             return result
         if "owners" in request:
             return await observation.explain(request)
+        if "place" in request:
+            with observation.open_socket(request) as made:
+                await wire.send_descriptors(sock, [made.fileno()])
+            return None
         return await observation.records()
 
     async def _forget(self, sock: socket.socket) -> None:

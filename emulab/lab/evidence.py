@@ -167,14 +167,11 @@ class Windows:
         """A netlink socket of a place."""
         sock = self._queries.get((place, protocol))
         if sock is None:
-            with LabClient(self.client.path) as other:
-                sock = other.request_socket(
-                    target=place,
-                    namespace="",
-                    family=int(socket.AF_NETLINK),
-                    type=int(socket.SOCK_RAW),
-                    protocol=protocol,
-                )
+            family, kind = int(socket.AF_NETLINK), int(socket.SOCK_RAW)
+            _, (fd,) = self.client.request_descriptors(
+                "observe", place=place, family=family, type=kind, protocol=protocol
+            )
+            sock = socket.socket(fileno=fd)
             sock.setblocking(True)
             self._queries[place, protocol] = sock
         return sock

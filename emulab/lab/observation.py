@@ -1,13 +1,16 @@
 """What the supervisor does for one trace: opens the kernel's windows, and closes them again whatever happens.
 
 The sockets are handed to whoever asked and are read there; what is switched on meanwhile (rules that mark the
-request's packets, the servers' records) is switched off when his connection ends, however it ends.
+request's packets, the servers' records) is switched off when his connection ends, however it ends. Until then an
+observation keeps the namespaces that it looks at, though their pods may go meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, UserError
-from emulab.kernel import iptables, netns
+from emulab.kernel import iptables, netns, sockets
+from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
 from emulab.lab.serverhosts import Recording
 from emulab.lab.surroundings import Surroundings
@@ -40,7 +44,9 @@ class _Watched:
     """A namespace with a tap: the place that stands for it."""
 
     namespace: str
+    fd: int  # our own
     place: Place
+    interfaces: Mapping[int, str]
     ring: int
 
 
@@ -51,6 +57,7 @@ class Observation:
         self._around = around
         self._number = next(_numbers)
         self._recording: Recording | None = None
+        self._watched: dict[str, _Watched] = {}  # by namespace
         self._marked: dict[str, Nft] = {}  # by namespace
         self._world: World | None = None
 
@@ -63,18 +70,15 @@ class Observation:
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
         world = self._world = self._around.world
         assert world is not None  # else there is no place
-        watched = _watched(world)
-        source = next(w.place for w in watched if w.namespace == place.namespace)
+        self._watch(world)
+        watched = list(self._watched.values())
+        asked = self._watched.get(place.namespace)
+        if asked is None:
+            raise UserError(f"{arguments['target']}: its network is being taken away")
+        source = asked.place
         ports = [int(p) for p in arguments["ports"]]
         snap = 1 << 18 if arguments.get("whole") else SNAP
-        wanted = [
-            (
-                self._around.handles[w.namespace].fd,
-                filters.program(_ports(w.place, source, ports), snap),
-                w.ring,
-            )
-            for w in watched
-        ]
+        wanted = [(w.fd, filters.program(_ports(w.place, source, ports), snap), w.ring) for w in watched]
         marked = await asyncio.to_thread(self._ruled, watched)
         protocol = str(arguments["protocol"])
         opened: list[socket.socket] = []
@@ -120,9 +124,7 @@ class Observation:
                     "place": w.place.name,
                     "kind": w.place.kind,
                     "addresses": addresses.get(w.namespace, []),
-                    "interfaces": {
-                        index: name for name, index in self._around.handles[w.namespace].indexes.items()
-                    },
+                    "interfaces": w.interfaces,
                     "ring": w.ring,
                     "ipvs": (w.namespace, "ipvs") in self._world.network.rulesets,
                 }
@@ -131,10 +133,47 @@ class Observation:
             "marked": [w.place.name for w in marked],
         }
 
+    def _watch(self, world: World) -> None:
+        """Takes hold of every namespace that a packet can be seen in, but the wire. Raises KernelError."""
+        names = namespace_places(world)
+        pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
+        small, large = _POD_RING
+        pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
+        for namespace, name in names.items():
+            place, handle = world.places[name], self._around.handles.get(namespace)
+            fd = -1 if handle is None or namespace == FABRIC else self._hold(namespace, handle)
+            if handle is not None and fd >= 0:
+                interfaces = {index: link for link, index in handle.indexes.copy().items()}
+                ring = pod_ring if place.kind == "pod" else PLACE_RING
+                self._watched[namespace] = _Watched(namespace, fd, place, interfaces, ring)
+
+    def _hold(self, namespace: str, handle: Handle) -> int:
+        """A descriptor of our own of a namespace; -1 when it is being taken away. Raises KernelError."""
+        try:
+            fd = os.dup(handle.fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return -1
+            remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+            raise KernelError("keep a namespace open", errno=error.errno or 0, remedy=remedy) from None
+        if (
+            self._around.handles.get(namespace) is not handle
+        ):  # its number may have been another one's by then
+            os.close(fd)
+            return -1
+        return fd
+
+    def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:
+        """`place`, `family`, `type`, `protocol`: a fresh socket of a place that is watched. Raises EmulabError."""
+        found = next((w for w in self._watched.values() if w.place.name == arguments["place"]), None)
+        if found is None:
+            raise UserError(f"{arguments['place']} is not being watched")
+        return sockets.open_socket(found.fd, arguments["family"], arguments["type"], arguments["protocol"])
+
     def _ruled(self, watched: Sequence[_Watched]) -> list[_Watched]:
         """Where there are rules to look at: emulab's own, and whatever somebody put elsewhere. Blocks."""
         others = [w for w in watched if w.place.kind not in TRACED_KINDS]
-        jobs = [(self._around.handles[w.namespace].fd, _has_tables) for w in others]
+        jobs = [(w.fd, _has_tables) for w in others]
         found = {w.namespace for w, ruled in zip(others, netns.inside_each(jobs), strict=True) if ruled}
         return [w for w in watched if w.place.kind in TRACED_KINDS or w.namespace in found]
 
@@ -151,9 +190,8 @@ class Observation:
         listening: list[socket.socket] = []
         try:
             for w in marked:
-                fd = self._around.handles[w.namespace].fd
-                listening.append(netns.inside(fd, netfilter.open_trace_socket))
-                nft = Nft(w.namespace, fd)
+                listening.append(netns.inside(w.fd, netfilter.open_trace_socket))
+                nft = Nft(w.namespace, w.fd)
                 self._marked[w.namespace] = nft
                 nft.run(script)
         except BaseException:
@@ -205,7 +243,7 @@ class Observation:
         wanted = chains.tables.get(table, {}).get(chain, ()) if isinstance(chains, Iptables) else ()
         if wanted and family == "ip" and chain not in BUILT_IN:
             with suppress(KernelError):
-                texts = iptables.listed(namespace, self._around.handles[namespace].fd, table, chain)
+                texts = iptables.listed(namespace, self._watched[namespace].fd, table, chain)
                 if len(texts) == len(wanted):  # else somebody has put in his own, with nft maybe
                     return {"texts": texts}
         with suppress(KernelError, KeyError):  # it is gone, or in a form that this nft can't read
@@ -214,9 +252,13 @@ class Observation:
 
     async def close(self) -> None:
         """Switches off what `begin` switched on."""
-        if self._recording is not None:
-            await self._around.servers.stop_recording(self._recording)
-        await asyncio.to_thread(self._unmark)
+        try:
+            if self._recording is not None:
+                await self._around.servers.stop_recording(self._recording)
+            await asyncio.to_thread(self._unmark)
+        finally:
+            while self._watched:
+                os.close(self._watched.popitem()[1].fd)
 
     def _unmark(self) -> None:
         marked, self._marked = self._marked, {}
@@ -232,19 +274,6 @@ def _has_tables() -> bool:
             return any(not name.startswith(TRACE_TABLE) for name in netfilter.tables(sock))
     except KernelError:
         return False
-
-
-def _watched(world: World) -> list[_Watched]:
-    """Every namespace that a packet can be seen in, but the wire."""
-    names = namespace_places(world)
-    pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
-    small, large = _POD_RING
-    pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
-    return [
-        _Watched(namespace, place, pod_ring if place.kind == "pod" else PLACE_RING)
-        for namespace, name in names.items()
-        if namespace != FABRIC and (place := world.places[name])
-    ]
 
 
 def _ports(place: Place, source: Place, ports: list[int]) -> list[int] | None:

@@ -39,13 +39,17 @@ def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place
     world = around.world
     if world is None:
         raise UserError("the lab is still being built")
-    if target in world.places:
-        return world.places[target], _pod_of(around, world.places[target])
-    pod = find_pod(around, target, namespace)
-    place = world.places.get(place_name(pod))
-    if place is None:
-        state = pod.status.get("message") or pod.status.get("phase", "Pending")
-        raise UserError(f"pod {pod.name} has no network: {state}")
+    place = world.places.get(target)
+    if place is not None:
+        pod = _pod_of(around, place)
+    else:
+        pod = find_pod(around, target, namespace)
+        place = world.places.get(place_name(pod))
+        if place is None:
+            state = pod.status.get("message") or pod.status.get("phase", "Pending")
+            raise UserError(f"pod {pod.name} has no network: {state}")
+    if place.namespace not in around.handles:  # it goes just now, and the world without it is still to come
+        raise UserError(f"{target}: its network is being taken away")
     return place, pod
 
 

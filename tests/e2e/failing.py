@@ -55,7 +55,7 @@ async def fails(lab: Lab, url: str, *more: str, source: str = "client", timeout:
     done = await emulab(
         "-l", lab.name, "trace", "--from", source, "--timeout", timeout, "-o", "json", *more, url
     )
-    assert done.status == 1, done.stdout.decode()
+    assert done.status == 1 and done.stdout, done
     request = json.loads(done.stdout)["request"]
     failure = request["failure"]
     assert done.stderr.decode() == f"emulab: trace: {failure['text']}; {failure['remedy']}\n"

@@ -19,8 +19,9 @@ from emulab.kernel.launch import import_path
 from emulab.kernel.programs import this_program
 from emulab.observe.path import Hop, Path
 
+from .failing import pod
 from .test_ingress import certificate, secret
-from .tools import NODE2, PROGRAMS, PYTHON, all_healthy, cluster_ip, eventually, output
+from .tools import NODE2, PROGRAMS, PYTHON, all_healthy, cluster_ip, eventually, name, output
 from .tools import emulab as cli
 from .tracing import (
     INCOMING,
@@ -215,6 +216,33 @@ async def test_traces_at_once_do_not_mix(shop: Lab) -> None:
     assert all(len(c) == 1 for c in clients) and len(set.union(*clients)) == 5
 
 
+async def test_pods_may_come_and_go_meanwhile(lab: Lab) -> None:
+    """Their namespaces are watched like all others, and may be taken away at any moment."""
+    done = asyncio.Event()
+
+    async def churn(number: int) -> int:
+        count = 0
+        while not done.is_set():
+            called = f"passing-{number}-{count}"
+            await lab.apply(pod(called, "passing", node=f"node{number}"), ready=False)
+            await lab.delete("Pod", called)
+            while (told := await cli("-l", lab.name, "exec", f"pod/{called}", "--", "true")).status == 0:
+                pass
+            assert told.stderr.startswith(b"emulab: pod/passing-") and told.stderr.count(b"\n") == 1, told
+            count += 1
+        return count
+
+    churning = [asyncio.ensure_future(churn(number)) for number in (1, 2)]
+    try:
+        for number in range(25):
+            path = await traced(lab, f"http://plain.trace.test/two?{number}")
+            assert (path.status, path.failure) == (200, None), path.failure
+    finally:
+        done.set()
+        counts = await asyncio.gather(*churning)
+    assert min(counts) > 0
+
+
 # Nothing is left
 
 
@@ -247,8 +275,8 @@ async def servers(lab: Lab) -> list[str]:
     """Those whose records traces are made of."""
     found = ["public-lb", "resolver", "dns", "stand-ins"]
     for namespace, container in (("ingress-nginx", "controller"), ("kube-system", "coredns")):
-        for pod in await lab.get("Pod", namespace=namespace):
-            found.append(f"{namespace}.{pod['metadata']['name']}/{container}")
+        for found_pod in await lab.get("Pod", namespace=namespace):
+            found.append(f"{namespace}.{name(found_pod)}/{container}")
     return found
 
 
