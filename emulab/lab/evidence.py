@@ -81,7 +81,8 @@ class Windows:
         self._stop_emptying()
         end = time.monotonic() + _LONGEST
         before, since = -1, time.monotonic()
-        while (now := time.monotonic()) < end:
+        while True:  # at least one look, however long the machine was away before it
+            now = time.monotonic()
             self._read_rules()
             for ring in self.rings:
                 ring.make_room()
@@ -90,6 +91,8 @@ class Windows:
             if count != before:
                 before, since = count, now
             elif now - since >= _QUIET:
+                break
+            if now >= end:
                 break
             time.sleep(_LOOK)
         rings.stop_all(self.rings)

@@ -141,26 +141,25 @@ class Observation:
         pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
         for namespace, name in names.items():
             place, handle = world.places[name], self._around.handles.get(namespace)
-            fd = -1 if handle is None or namespace == FABRIC else self._hold(namespace, handle)
-            if handle is not None and fd >= 0:
-                interfaces = {index: link for link, index in handle.indexes.copy().items()}
-                ring = pod_ring if place.kind == "pod" else PLACE_RING
-                self._watched[namespace] = _Watched(namespace, fd, place, interfaces, ring)
+            if namespace == FABRIC or handle is None or (fd := self._hold(namespace, handle)) is None:
+                continue
+            interfaces = {index: link for link, index in handle.indexes.copy().items()}
+            ring = pod_ring if place.kind == "pod" else PLACE_RING
+            self._watched[namespace] = _Watched(namespace, fd, place, interfaces, ring)
 
-    def _hold(self, namespace: str, handle: Handle) -> int:
-        """A descriptor of our own of a namespace; -1 when it is being taken away. Raises KernelError."""
+    def _hold(self, namespace: str, handle: Handle) -> int | None:
+        """A descriptor of our own of a namespace; None when it is being taken away. Raises KernelError."""
         try:
             fd = os.dup(handle.fd)
         except OSError as error:
             if error.errno == errno.EBADF:
-                return -1
+                return None
             remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
             raise KernelError("keep a namespace open", errno=error.errno or 0, remedy=remedy) from None
-        if (
-            self._around.handles.get(namespace) is not handle
-        ):  # its number may have been another one's by then
+        # A thread takes namespaces away, and the number may have been another one's by then.
+        if self._around.handles.get(namespace) is not handle:
             os.close(fd)
-            return -1
+            return None
         return fd
 
     def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:

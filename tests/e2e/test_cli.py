@@ -178,9 +178,8 @@ async def test_a_killed_supervisor_leaves_nothing() -> None:
         return name not in [one["name"] for one in await labs()]
 
     await eventually(dead)
-    await (
-        labs()
-    )  # the one before may have found its last process alive when it looked for what is to be removed
+    # The one before may have found its last process alive when it looked for what is to be removed.
+    await labs()
     assert not (Path(os.environ["EMULAB_RUN_DIR"]) / name).exists()
     if AS_ROOT:
         assert not [p for p in os.listdir("/run/netns") if p.startswith(f"{name}.")]
