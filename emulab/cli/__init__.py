@@ -45,9 +45,11 @@ WITH_COMMAND = frozenset({"exec", "run", "compare"})
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status. The console entry point."""
+    _fill_descriptors()
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None when it was closed before Python began
+            sys.stdout.flush()
         return status
     except UsageError as error:
         print(f"emulab: {error}", file=sys.stderr)
@@ -62,6 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; flushing at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _fill_descriptors() -> None:
+    """Opens what is closed of stdin, stdout and stderr: another file would get its number."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this
 
 
 def _run(argv: list[str]) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from collections.abc import Sequence
 
 from emulab.cli.usage import add_namespace, require_command
-from emulab.kernel import exec as kernel_exec
+from emulab.lab import programs
 from emulab.lab.client import LabClient, connect
 
 
@@ -29,15 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     command = require_command(options, "exec")
     with connect(options.lab) as client:
-        entry = describe(client, options.target, options.namespace, options.container)
-    return kernel_exec.run(entry, command)
+        return execute(client, options.target, options.namespace, options.container, command)
 
 
-def describe(
-    client: LabClient, target: str, namespace: str = "default", container: str = ""
-) -> kernel_exec.Entry:
-    """What it takes to enter a target. Raises UserError."""
-    entry: dict[str, Any] = client.request(
-        "describe-entry", target=target, namespace=namespace, container=container
-    )
-    return kernel_exec.Entry(**entry)
+def execute(client: LabClient, target: str, namespace: str, container: str, command: Sequence[str]) -> int:
+    """Runs a command and returns its exit status: with a terminal as our own descendant, else started by the lab."""
+    if not any(map(os.isatty, (0, 1, 2))):
+        return programs.run(client, target, namespace, container, command)
+    from emulab.kernel import exec as with_terminal
+    from emulab.kernel.enter import Entry
+
+    entry = client.request("describe-entry", target=target, namespace=namespace, container=container)
+    client.close()
+    return with_terminal.run(Entry(**entry), command)

@@ -7,9 +7,8 @@ import os
 
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, fill, leashed
-from emulab.cli.exec import describe
+from emulab.cli.exec import execute
 from emulab.cli.usage import add_namespace, duration, require_command
-from emulab.kernel import exec as kernel_exec
 
 PLACE = "client"
 
@@ -43,5 +42,4 @@ def run(options: argparse.Namespace) -> int:
     with leashed(name) as lab:
         outcome = fill(lab.client, name, sources, options.timeout)
         manifests.warn(outcome["warnings"])
-        entry = describe(lab.client, options.place, options.namespace)
-        return kernel_exec.run(entry, command)
+        return execute(lab.client, options.place, options.namespace, "", command)

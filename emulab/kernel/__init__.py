@@ -7,12 +7,13 @@
 * `queries`: questions to the kernel over netlink, and their answers.
 * `network`: brings a whole network state about, or back.
 * `launch`, `isolate`: how a supervisor gets its own user, PID, mount and network namespace.
-* `spawner`: a small process that forks servers and containers into namespaces; `enter` is its core and
-  `exec`'s: from a namespace description to a running program.
+* `spawner`: a small process that forks servers, containers and what is `exec`uted into namespaces; `enter` is its core
+  and `exec`'s: from a namespace description to a running program. `memory`: files for what is too long for a message.
 * `sockets`: listening and client sockets in a given namespace; `taps`: what Python lacks for packet sockets;
   `perf`, `bpf`: tracepoints, and programs at them.
 * `names`: the names under /run/netns; `cgroups`: where the kernel gives them.
-* `exec`: `emulab exec`; `programs`: programs outside any lab; `libc`: system calls that Python lacks.
+* `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab; `libc`: system
+  calls that Python lacks.
 * `probe`: what this kernel and this user may do.
 
 Blocking calls live here; the lab calls them in threads.

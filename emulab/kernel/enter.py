@@ -1,13 +1,14 @@
 """From a description of namespaces to a program that runs in them.
 
-Used at both ends: by the spawner for containers and by `emulab exec` in the caller's own process, so
-that a shell in a pod sees what the pod's containers see. Everything here happens in a fresh child between
-fork and exec.
+Used by the spawner, and by `emulab exec` from a terminal in the caller's own process (`exec`), so that a shell in a
+pod sees what the pod's containers see. What isn't about `Entry` happens in a fresh child between fork and exec.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import NoReturn
 from emulab.errors import KernelError
 from emulab.kernel import libc
 
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 KINDS = {
     "user": libc.CLONE_NEWUSER,
     "pid": libc.CLONE_NEWPID,
@@ -45,6 +47,60 @@ class Program:
     files: Mapping[str, str] = field(default_factory=dict)  # target: source
     remount_proc: bool = False
     cgroup: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a program is to run, as it is told beyond a process. `join` maps a kind of namespace to its path.
+
+    Without an `environment` of its own a place has that of who asks.
+    """
+
+    join: Mapping[str, str]
+    fresh: Sequence[str] = ()
+    hostname: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_directory: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def open(self) -> dict[str, int]:
+        """Descriptors of the namespaces, but for a user namespace that this process is in. Raises KernelError."""
+        opened: dict[str, int] = {}
+        try:
+            for kind, path in self.join.items():
+                if kind == "user" and os.stat(path).st_ino == os.stat("/proc/self/ns/user").st_ino:
+                    continue  # the kernel refuses to join it again
+                opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            for fd in opened.values():
+                os.close(fd)
+            raise KernelError(
+                f"open {error.filename}", errno=error.errno or 0, remedy="has the lab ended?"
+            ) from None
+        return opened
+
+    def program(
+        self,
+        argv: Sequence[str],
+        joined: Mapping[str, int],
+        environment: Mapping[str, str],
+        directory: str = "",
+    ) -> Program:
+        """A program here. `environment` is that of who asks, `directory` where a place's programs begin.
+
+        A container has an environment of its own, as `kubectl exec` gives it, in which only TERM is the asker's.
+        """
+        terminal = {"TERM": environment["TERM"]} if "TERM" in environment else {}
+        return Program(
+            argv=argv,
+            environment={**terminal, **self.environment} if self.environment else environment,
+            working_directory=self.working_directory or ("" if self.environment else directory),
+            join=joined,
+            fresh=self.fresh,
+            hostname=self.hostname,
+            files=self.files,
+            remount_proc="mnt" in self.fresh,
+        )
 
 
 def join(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:
@@ -87,7 +143,45 @@ def _bind(source: str, target: str) -> None:
 
 
 def execute(program: Program) -> NoReturn:
-    """Replaces the process with the program. Raises OSError when it can't be started."""
+    """Replaces the process with the program, which has descriptors 0 to 2 alone.
+
+    Raises what `failure` tells of: OSError when the program can't be started, ValueError for words that none can have.
+    """
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2:
+            with suppress(OSError):  # the one that the list was read from is closed by now
+                os.set_inheritable(fd, False)
+    for name in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and programs would inherit
+        signal.signal(name, signal.SIG_DFL)
     if program.working_directory:
         os.chdir(program.working_directory)
-    os.execvpe(program.argv[0], list(program.argv), dict(program.environment))
+    os.execve(_found(program), list(program.argv), dict(program.environment))
+
+
+def _found(program: Program) -> str:
+    """The file of a program, as a shell looks for it: one that can run comes first. Raises FileNotFoundError."""
+    name = program.argv[0]
+    if "/" in name:
+        return name
+    folders = program.environment.get("PATH", os.defpath).split(":")
+    there = [path for folder in folders if os.path.isfile(path := os.path.join(folder or ".", name))]
+    for path in there:
+        if os.access(path, os.X_OK):
+            return path
+    if there:
+        return there[0]
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def failure(error: BaseException, program: str, working_directory: str) -> tuple[int, str]:
+    """A shell's exit status, and what it would say, of a program of this name that can't be started there."""
+    if isinstance(error, ValueError):  # a null byte in a word, or a variable's name with `=`
+        return NOT_EXECUTABLE, f"{program}: {error}"
+    if not isinstance(error, OSError):
+        return 1, str(error)
+    status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+    if working_directory and error.filename == working_directory:
+        return status, f"working directory {error.filename}: {error.strerror}"
+    if status == NOT_FOUND:
+        return status, f"{program}: command not found"
+    return status, f"{program}: {error.strerror}"

@@ -1,4 +1,8 @@
-"""`emulab exec`: a program inside a lab, run from the caller's own process.
+"""A program inside a lab that has the caller's terminal, run from the caller's own process.
+
+A terminal controls the processes of one session (setsid(2), tty_ioctl(4)), and nobody joins another's: job control,
+Ctrl-C and Ctrl-Z, and who may read what is typed, are right for a descendant of the caller alone. Programs without a
+terminal are started by the lab (`lab.programs`), which is quicker.
 
 The caller joins the lab's user and PID namespace, forks, and waits; the child joins the rest and becomes the
 program. Rules:
@@ -15,14 +19,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NoReturn
 
-from emulab.errors import EmulabError, KernelError
+from emulab.errors import EmulabError
 from emulab.kernel import enter, libc
+from emulab.kernel.enter import Entry
 
-NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 _PASSED = frozenset(
     {
         signal.SIGINT,
@@ -38,57 +41,19 @@ _BEFORE_FORK = ("user", "pid")  # the right to join, and what only children get
 _AFTER_FORK = ("net", "uts", "ipc", "mnt")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a program is to run. `join` maps a kind of namespace to its path."""
-
-    join: Mapping[str, str]
-    fresh: Sequence[str] = ()
-    hostname: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    working_directory: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
 def run(entry: Entry, argv: Sequence[str]) -> int:
     """Runs a program and returns its exit status, 128 + N when signal N ended it. Raises KernelError.
 
     The calling process is in the lab's user namespace afterwards, and its further children in the lab's PID one.
     """
-    joined = _open(entry.join)
+    joined = entry.open()
     try:
-        program = enter.Program(
-            argv=argv,
-            environment=_environment(entry),
-            working_directory=entry.working_directory,
-            join=joined,
-            fresh=entry.fresh,
-            hostname=entry.hostname,
-            files=entry.files,
-            remount_proc="mnt" in entry.fresh,
-        )
+        program = entry.program(argv, joined, os.environ)
         enter.join(program, _BEFORE_FORK)
         return _fork_and_wait(program)
     finally:
         for fd in joined.values():
             os.close(fd)
-
-
-def _open(paths: Mapping[str, str]) -> dict[str, int]:
-    """Descriptors of all namespaces but a user namespace that is ours already."""
-    opened: dict[str, int] = {}
-    try:
-        for kind, path in paths.items():
-            if kind == "user" and os.stat(path).st_ino == os.stat("/proc/self/ns/user").st_ino:
-                continue  # the kernel refuses to join it again
-            opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        for fd in opened.values():
-            os.close(fd)
-        raise KernelError(
-            f"open {error.filename}", errno=error.errno or 0, remedy="has the lab ended?"
-        ) from None
-    return opened
 
 
 def _fork_and_wait(program: enter.Program) -> int:
@@ -132,29 +97,11 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
             os._exit(1)
         enter.join(program, _AFTER_FORK)
         enter.furnish(program)
-        for name in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and programs would inherit
-            signal.signal(name, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         enter.execute(program)
-    except OSError as error:
-        status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        if program.working_directory and error.filename == program.working_directory:
-            text = f"working directory {error.filename}: {error.strerror}"
-        elif status == NOT_FOUND:
-            text = f"{program.argv[0]}: command not found"
-        else:
-            text = f"{program.argv[0]}: {error.strerror}"
+    except (OSError, ValueError, EmulabError) as error:
+        status, text = enter.failure(error, program.argv[0], program.working_directory)
         os.write(2, f"emulab: {text}\n".encode())
-    except EmulabError as error:
-        os.write(2, f"emulab: {error}\n".encode())
     finally:
         os._exit(status)
-
-
-def _environment(entry: Entry) -> dict[str, str]:
-    """A container's own environment, as `kubectl exec` gives it; the caller's where the entry has none."""
-    if not entry.environment:
-        return dict(os.environ)
-    terminal = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
-    return {**terminal, **entry.environment}

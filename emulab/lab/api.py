@@ -24,8 +24,9 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from emulab.errors import UserError
-from emulab.kernel.programs import Completed, run_program, this_program
+from emulab.kernel.programs import Completed
 from emulab.lab import launch, rundir
+from emulab.lab.captured import run_captured
 from emulab.lab.client import LabClient
 from emulab.observe import path as trace
 from emulab.servers.stub import ResolverConfig, resolve
@@ -131,10 +132,12 @@ class Lab:
     async def exec(
         self, target: str, *argv: str, namespace: str = "default", container: str = "", stdin: bytes = b""
     ) -> Completed:
-        """Runs a program in a place or pod, as `emulab exec` does."""
-        options = ["-n", namespace, *(["-c", container] if container else [])]
-        command = [*this_program(), "-l", self.name, "exec", target, *options, "--", *argv]
-        return await run_program(command, stdin)
+        """Runs a program in a place or pod, as `emulab exec` does. It is killed when the caller is cancelled.
+
+        Raises UserError when there is no such target, EmulabError when the lab ends.
+        """
+        with await asyncio.to_thread(LabClient, rundir.folder(self.name)) as client:
+            return await run_captured(client, target, namespace, container, argv, stdin)
 
     async def socket(
         self, source: str, kind: socket.SocketKind = socket.SOCK_STREAM, namespace: str = "default"

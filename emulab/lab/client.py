@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ class LabClient:
     def __init__(self, path: Path) -> None:
         """Connects to the lab whose folder is `path`. Raises UserError when it isn't up."""
         self.path = path
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with rundir.socket_path(path) as address:
-                self._sock.connect(address)
+                self.socket.connect(address)
         except OSError:
-            self._sock.close()
+            self.socket.close()
             raise UserError(f"lab {path.name!r} is not up; start it with: emulab -l {path.name} up") from None
 
     def request(self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any) -> Any:
@@ -38,7 +38,11 @@ class LabClient:
         self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any
     ) -> tuple[Any, list[int]]:
         """Sends a request and returns its result and the descriptors that came with it, which are the caller's."""
-        self._send({"op": op, **arguments})
+        self.send({"op": op, **arguments})
+        return self.answer(on_progress)
+
+    def answer(self, on_progress: Callable[[str], None] | None = None) -> tuple[Any, list[int]]:
+        """Waits for the result of what was sent, and the descriptors with it. Raises what the supervisor raised."""
         buffer = b""
         descriptors: list[int] = []
         try:
@@ -52,24 +56,26 @@ class LabClient:
                 if "progress" in message:
                     if on_progress is not None:
                         on_progress(message["progress"])
-                elif "error" in message:
-                    raise _error(message)
-                elif "result" in message:
-                    return message["result"], descriptors
+                elif not message.keys().isdisjoint(("error", "result")):
+                    return result(message), descriptors
         except BaseException:
             for fd in descriptors:
                 os.close(fd)
             raise
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Sends a message, descriptors with its first byte."""
+        data = json.dumps(message).encode() + b"\n"
         try:
-            self._sock.sendall(json.dumps(message).encode() + b"\n")
+            if fds:
+                data = data[socket.send_fds(self.socket, [data[:1]], list(fds)) :]
+            self.socket.sendall(data)
         except ConnectionError:
             raise self._ended() from None
 
     def _receive(self, descriptors: list[int]) -> bytes:
         try:
-            chunk, fds, _, _ = socket.recv_fds(self._sock, 1 << 20, MAX_FDS)
+            chunk, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, MAX_FDS)
         except ConnectionError:
             chunk, fds = b"", []
         descriptors += fds
@@ -86,13 +92,20 @@ class LabClient:
         return socket.socket(fileno=fd)
 
     def close(self) -> None:
-        self._sock.close()
+        self.socket.close()
 
     def __enter__(self) -> LabClient:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def result(answer: dict[str, Any]) -> Any:
+    """The result in an answer. Raises what the supervisor raised."""
+    if "error" in answer:
+        raise _error(answer)
+    return answer["result"]
 
 
 def _error(message: dict[str, Any]) -> EmulabError:

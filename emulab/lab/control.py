@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
@@ -14,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import rundir, wire
 from emulab.lab.operations import Operations
+from emulab.lab.processes import Process, StartError
 
 if TYPE_CHECKING:
     from emulab.lab.observation import Observation
 
+_TYPED = frozenset({signal.SIGINT, signal.SIGQUIT})
+"""What a terminal sends to all that run in front: the client may have one, and be there."""
+_PASSED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
 Progress = Callable[[str], None]
 Operation = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
@@ -66,19 +71,25 @@ class ControlServer:
     async def _serve(self, sock: socket.socket) -> None:
         async with AsyncExitStack() as ending:
             ending.enter_context(sock)
+            lines = wire.Lines(sock)
+            ending.callback(lines.close)
             try:
-                while (request := await wire.read_line(sock)) is not None:
-                    await self._answer(sock, request, ending)
+                while (request := await lines.next()) is not None:
+                    await self._answer(sock, lines, request, ending)
             except (OSError, ValueError):
                 return  # the client has gone, or speaks something else
 
-    async def _answer(self, sock: socket.socket, request: dict[str, Any], ending: AsyncExitStack) -> None:
+    async def _answer(
+        self, sock: socket.socket, lines: wire.Lines, request: dict[str, Any], ending: AsyncExitStack
+    ) -> None:
         try:
             match request.get("op"):
                 case "socket":
                     with self._operations.open_socket(request) as made:
                         await wire.send_descriptors(sock, [made.fileno()])
                     answer: dict[str, Any] = {"result": None}
+                case "exec":
+                    answer = {"result": await self._execute(lines, request)}
                 case "observe":
                     answer = {"result": await self._observe(sock, request, ending)}
                 case op:
@@ -94,6 +105,26 @@ class ControlServer:
         await wire.write_line(sock, answer)
         if request.get("op") == "down":
             self._operations.stop()
+
+    async def _execute(self, lines: wire.Lines, request: dict[str, Any]) -> Any:
+        """Runs a program to its end, which comes with that of the connection at the latest.
+
+        Result: `{"status": exit status, ["failure": why it couldn't be started]}`.
+        """
+        stdio = lines.descriptors()
+        try:
+            process = await self._operations.execute(request, stdio)
+        except StartError as error:
+            return {"status": error.status, "failure": str(error)}
+        finally:
+            for fd in stdio:
+                os.close(fd)
+        passing = asyncio.ensure_future(_pass_signals(lines, process))
+        try:
+            return {"status": await process.wait()}
+        finally:
+            process.signal_group(signal.SIGKILL)  # the connection has ended, or this task
+            passing.cancel()
 
     async def _observe(self, sock: socket.socket, request: dict[str, Any], ending: AsyncExitStack) -> Any:
         """Begins an observation, or asks about the one that this connection has begun. It ends with the connection."""
@@ -142,6 +173,18 @@ class ControlServer:
             gone.cancel()
             with suppress(asyncio.CancelledError):
                 await gone
+
+
+async def _pass_signals(lines: wire.Lines, process: Process) -> None:
+    """Passes on what the client is told by signals, until it goes: then the program is killed."""
+    with suppress(OSError, ValueError, TypeError):
+        while (message := await lines.next()) is not None:
+            number = message.get("signal")
+            if number in _TYPED:
+                process.signal_group(number)
+            elif number in _PASSED:
+                process.signal(number)
+    process.signal_group(signal.SIGKILL)
 
 
 async def _until_closed(sock: socket.socket) -> None:

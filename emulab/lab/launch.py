@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
+from emulab.lab.waiting import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,10 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
 
 async def started(begun: Starting) -> None:
     """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
     try:
-        loop.add_reader(begun.ready, told.set)
-        await told.wait()
+        await readable(begun.ready)
         line = os.read(begun.ready, select.PIPE_BUF)  # written at once, so it is whole
     finally:
-        loop.remove_reader(begun.ready)
         os.close(begun.ready)
     check(begun, line.decode())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
+from emulab.kernel.enter import Entry
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
+from emulab.lab.processes import Process
 from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
@@ -214,6 +217,24 @@ class Operations:
             *(self._around, self._kubelet, arguments["target"]),
             *(arguments.get("namespace") or "default", arguments.get("container") or "", self._pid),
         )
+
+    async def execute(self, arguments: Arguments, stdio: Sequence[int]) -> Process:
+        """`target`, `namespace`, `container`, `argv`, `environment`, `directory`: a program, started there.
+
+        `environment` and `directory` are those of who asks. Raises StartError when it can't be started.
+        """
+        if len(stdio) != 3:
+            raise UserError("exec needs three descriptors: stdin, stdout and stderr")
+        entry = Entry(**await self.entry(arguments, lambda _: None))
+        joined = entry.open()
+        try:
+            program = entry.program(
+                arguments["argv"], joined, arguments["environment"], arguments["directory"]
+            )
+            return await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
+        finally:
+            for fd in joined.values():
+                os.close(fd)
 
     async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`: the texts of the place's resolv.conf and hosts."""

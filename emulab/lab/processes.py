@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from emulab.errors import KernelError
 from emulab.kernel import spawner
 from emulab.kernel.enter import Program
+from emulab.lab.waiting import writable
+
+
+class StartError(KernelError):
+    """A program that couldn't be started. `status`: a shell's exit status of it, 127 for one that isn't there."""
+
+    def __init__(self, why: str, status: int) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class Process:
@@ -34,10 +45,14 @@ class Process:
     def signal(self, number: int) -> None:
         """Sends a signal, unless the process has ended."""
         if self.running:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                return
+
+    def signal_group(self, number: int) -> None:
+        """Sends a signal to the program and what it has started in its process group, unless the program has ended."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def ended(self, status: int) -> None:
         if not self._status.done():
@@ -52,14 +67,15 @@ class Processes:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._processes: dict[int, Process] = {}
         self._early: dict[int, int] = {}  # ends that were told before their process was known here
-        self._failed: set[int] = set()  # forked, but never became what they should
+        self._failed: set[int] = set()  # forked, but nobody waits for their end
         self._next = 0
+        self._sending = asyncio.Lock()
         sock.setblocking(False)
         asyncio.get_running_loop().add_reader(sock.fileno(), self._readable)
         self.lost = asyncio.Event()
 
     async def run(self, program: Program, stdio: tuple[int, int, int], *, fresh_pid: bool = False) -> Process:
-        """Starts a program. Raises KernelError when it can't be started."""
+        """Starts a program. Raises StartError when it can't be started, KernelError when nothing can be any more."""
         described = {k: v for k, v in asdict(program).items() if k != "join"}
         return await self._spawn({"program": described}, [*stdio], program.join, fresh_pid)
 
@@ -84,18 +100,57 @@ class Processes:
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         request = {"id": number, **message, "join": list(join), "fresh_pid": fresh_pid}
-        spawner.request(self._sock, request, [*fds, *join.values()])
-        reply = await answer
+        try:
+            await self._send(request, [*fds, *join.values()])
+        except OSError as error:
+            del self._answers[number]
+            raise KernelError("talk to the spawner", errno=error.errno or 0) from None
+        try:
+            reply = await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            answer.add_done_callback(self._unwanted)
+            raise
         if "error" in reply:
-            if self._early.pop(reply.get("pid", 0), None) is None:
-                self._failed.add(reply.get("pid", 0))
-            raise KernelError(reply["error"])
+            self._forget(reply.get("pid", 0))
+            raise StartError(reply["error"], reply["status"])
         process = Process(reply["pid"], reply["host_pid"])
         if process.pid in self._early:
             process.ended(self._early.pop(process.pid))
         else:
             self._processes[process.pid] = process
         return process
+
+    def _forget(self, pid: int) -> None:
+        """The end of this process is, or will be, of no interest."""
+        if pid and self._early.pop(pid, None) is None:
+            self._failed.add(pid)
+
+    def _unwanted(self, answer: asyncio.Future[dict[str, Any]]) -> None:
+        """A program whose asker has gone ends as soon as it is known."""
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        pid = answer.result().get("pid", 0)
+        if pid not in self._early and "error" not in answer.result():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._forget(pid)
+
+    async def _send(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Sends one message after the other, also while the spawner is busy with those before. Raises OSError."""
+        kept: list[int] = []  # of our own, as who asks may close theirs meanwhile, or go
+        try:
+            if self._sending.locked():
+                kept = fds = [os.dup(fd) for fd in fds]
+            async with self._sending:
+                while True:
+                    try:
+                        return spawner.request(self._sock, request, fds)
+                    except BlockingIOError:
+                        kept = fds = kept or [os.dup(fd) for fd in fds]
+                        await writable(self._sock.fileno())
+        finally:
+            for fd in kept:
+                os.close(fd)
 
     def _readable(self) -> None:
         while True:

@@ -39,11 +39,11 @@ def main() -> None:
     pid = isolate.host_pid()
     info = rundir.LabInfo(name, pid, _now())
     rundir.write_info(folder, info)
-    _raise_file_limit()
+    files = _raise_file_limit()
     gc.set_threshold(*_COLLECTING)
     libc.share_one_heap()
     Path("/proc/self/comm").write_text("supervisor")
-    spawned = spawner.start(host.serve, host.preload)
+    spawned = spawner.start(host.serve, host.preload, files)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command that started us
 
     import asyncio
@@ -62,10 +62,11 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _raise_file_limit() -> None:
-    """Every namespace is a descriptor, every listening socket another."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _raise_file_limit() -> tuple[int, int]:
+    """Every namespace is a descriptor, every listening socket another. Returns the limits as they were."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
 
 
 if __name__ == "__main__":

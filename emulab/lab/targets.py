@@ -108,9 +108,10 @@ def is_ready(pod: Object) -> bool:
 def describe_entry(
     around: Surroundings, kubelet: Kubelet, target: str, namespace: str, container: str, supervisor: int
 ) -> dict[str, Any]:
-    """What a process needs to enter a target: paths of namespaces to join, files to cover, environment.
+    """What a process needs to enter a target, as the fields of `enter.Entry`.
 
-    Paths are below `/proc/PID` with numbers of the host, where PID is the supervisor or the container.
+    Paths are below `/proc/PID` with numbers of the host, where PID is the supervisor or the container. The supervisor
+    can open them as well, in the same turn of its loop: its /proc is the host's.
     """
     place, pod = find_place(around, target, namespace)
     process = f"/proc/{supervisor}"

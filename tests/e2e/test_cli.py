@@ -270,65 +270,6 @@ async def test_warnings_are_about_what_the_lab_has(lab: str, tmp_path: Path) -> 
     assert deleted.status == 0, deleted.stderr
 
 
-async def test_exec_passes_stdin_status_and_both_outputs(lab: str) -> None:
-    data = os.urandom(300_000)
-    done = await emulab("-l", lab, "exec", "client", "--", "cat", stdin=data)
-    assert done.status == 0 and done.stdout == data
-    done = await emulab("-l", lab, "exec", "client", "--", "sh", "-c", "echo out; echo err >&2; exit 42")
-    assert (done.status, done.stdout, done.stderr) == (42, b"out\n", b"err\n")
-    for target in ("dns", "resolver", "router", "public-lb", "node1", "node2", "deploy/product"):
-        done = await emulab("-l", lab, "exec", target, "--", "ip", "-br", "address", "show", "lo")
-        assert done.status == 0, (target, done.stderr)
-    wrong = await emulab("-l", lab, "exec", "nowhere", "--", "true")
-    assert wrong.status == 1 and b"nowhere" in wrong.stderr and b"client" in wrong.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-async def test_exec_passes_signals(lab: str, number: signal.Signals) -> None:
-    """A signal to `emulab exec` reaches the program, whose exit status is the command's."""
-    script = f"trap 'echo caught; exit 7' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
-    process = await asyncio.create_subprocess_exec(
-        *(*this_program(), "-l", lab, "exec", "client", "--", "sh", "-c", script),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": import_path()},
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        assert await process.stdout.readline() == b"ready\n"
-        process.send_signal(number)
-        assert await process.stdout.readline() == b"caught\n"
-        assert await process.wait() == 7
-
-
-async def test_a_program_in_exec_ends_with_the_command(lab: str) -> None:
-    """kill -9 of `emulab exec` ends the program inside too."""
-    mark = f"31{os.getpid()}"
-    process = await asyncio.create_subprocess_exec(
-        *(*this_program(), "-l", lab, "exec", "client", "--", "sh", "-c", f"echo up; exec sleep {mark}"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": import_path()},
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(120):
-        await process.stdout.readline()
-
-        async def running() -> bool:
-            return (
-                await emulab("-l", lab, "exec", "client", "--", "pgrep", "-f", f"^sleep {mark}$")
-            ).status == 0
-
-        assert await running()
-        process.kill()
-        await process.wait()
-
-        async def ended() -> bool:
-            return not await running()
-
-        await eventually(ended)
-
-
 async def test_run_ended_by_a_signal_takes_its_lab_along() -> None:
     """SIGTERM to `emulab run`: the command gets it and the lab is gone, long before the command would have ended."""
     process = await asyncio.create_subprocess_exec(
