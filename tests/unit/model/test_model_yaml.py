@@ -167,7 +167,10 @@ def test_syntax_errors(text: str, line: int, parser: Callable[[str], Any]) -> No
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_nesting_is_bounded_long_before_the_stack_is(opening: str) -> None:
-    assert malformed(opening * 200_000) == (1, f"nested more than {MAX_DEPTH} levels deep")
+    line, why = malformed(opening * 200_000)
+    # libyaml 0.2.6 and later bound flow collections by themselves, and word it as they like.
+    assert line == 1
+    assert why.startswith((f"nested more than {MAX_DEPTH} levels deep", "not YAML: "))
 
 
 def test_nesting_up_to_the_bound_works() -> None:
