@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,7 +182,7 @@ def _has_mininet() -> bool:
 
 def _mininet() -> float:
     """Seconds until Mininet has built as many hosts as the small lab has pods."""
-    inner = f"{GUARDED}{DEBIAN_PYTHON} {HERE / 'mininet_build.py'} {SMALL.pods}"
+    inner = f"{GUARDED}{DEBIAN_PYTHON} {shlex.quote(str(HERE / 'mininet_build.py'))} {SMALL.pods}"
     command = [*isolated("--mount", "--pid", "--mount-proc"), "sh", "-c", inner]
     begun = time.perf_counter()
     with subprocess.Popen(
