@@ -10,7 +10,10 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    sys.path[:1] = [str(SCRIPTS.parent), str(SCRIPTS)]  # instead of this folder, whose modules are in a package
+    sys.path[:1] = [
+        str(SCRIPTS.parent),
+        str(SCRIPTS),
+    ]  # instead of this folder, whose modules are in a package
     sys.dont_write_bytecode = True
     sys.argv[0] = "scripts/bench"
     status: int = import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])

@@ -7,7 +7,6 @@ killed.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import random
@@ -25,11 +24,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from readable import ROOT, checkout_for, python_for
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOP = str(ROOT / "topologies" / "shop.yaml")
 URL = "http://shop.example.com/products/42"
 SO_NETNS_COOKIE = 71  # asm-generic/socket.h
@@ -49,16 +48,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     return True
 
 
-@functools.cache
 def become_user(uid: int) -> tuple[str, ...]:
-    """The command that runs another as this user (it execs, so the pid stays).
-
-    A checkout that others can't read stays readable to it; it has no right over namespaces or the network.
-    """
-    plain = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
-    can = subprocess.run([*plain, "test", "-r", str(ROOT / "pyproject.toml"), "-a", "-x", sys.executable])
-    readable = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-    return plain if can.returncode == 0 else (*plain, *readable)
+    """The command that runs another as this user (it execs, so the pid stays)."""
+    return ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
 
 
 def link(path: str) -> str:
@@ -90,17 +82,19 @@ class User:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command of emulab that has just been started."""
+        checkout = str(checkout_for(self.uid))
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("EMULAB_")},
             MARK: self.mark,
             "EMULAB_RUN_DIR": str(self.run_dir),
             "EMULAB_LAB": self.lab,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": checkout,
             "HOME": str(self.run_dir),
         }
         become = become_user(self.uid) if os.geteuid() != self.uid else ()
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [*become, sys.executable, "-m", "emulab", *arguments]
+        readable = [argument.replace(str(ROOT), checkout) for argument in arguments]
+        command = [*become, python_for(self.uid), "-m", "emulab", *readable]
         return subprocess.Popen(command, text=True, env=environment, cwd="/", **pipes)
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
