@@ -1,8 +1,8 @@
 """A copy of the checkout that everybody can read, for what runs as another user.
 
-An ordinary user can't look into a clone in /root, nor read what was cloned with umask 077. A right to read it all the same
-(CAP_DAC_READ_SEARCH) is none in the user namespace of a lab, so there has to be a copy. Only who knows its name can
-look into it, as the folder around it doesn't tell.
+An ordinary user can't look into a clone in /root, nor read what was cloned with umask 077. A right to read it all the
+same (CAP_DAC_READ_SEARCH) is none in the user namespace of a lab, so there has to be a copy. Only who knows the copy's
+name can look into it, as the folder around it doesn't tell.
 
     python tests/readable.py USER-ID    makes one if need be and prints where; it is the caller's to remove then
 
