@@ -22,15 +22,6 @@ from emulab.kernel.programs import this_program
 from .crashes import ORDINARY, User
 from .tools import TOPOLOGIES, all_healthy
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, for an ordinary user, the tests of what only root can have."""
-    if os.geteuid() != 0:
-        roots = [item for item in items if item.get_closest_marker("root")]
-        config.hook.pytest_deselected(items=roots)
-        items[:] = [item for item in items if item not in roots]
-
-
 VOLATILE = frozenset(
     {
         "net/netfilter/nf_conntrack_count",  # a counter

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
+
 from .crashes import (
     SHOP,
     User,
@@ -16,6 +18,8 @@ from .crashes import (
     moments_of_up,
     read,
 )
+
+pytestmark = pytest.mark.both_users
 
 
 def test_kill_spawner(user: User) -> None:

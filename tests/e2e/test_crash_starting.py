@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from .crashes import (
     POINTS,
     SHOP,
@@ -20,6 +22,8 @@ from .crashes import (
     moments_of_up,
     pause_until,
 )
+
+pytestmark = pytest.mark.both_users
 
 # More pods, another Service and a real program, so that an `apply` has a middle.
 MORE = """

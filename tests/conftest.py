@@ -1,0 +1,53 @@
+"""Shares the tests of real packets out between root and an ordinary user, and says how many were left to the other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shares
+
+TESTS = Path(__file__).resolve().parent
+SHARE = pytest.StashKey[shares.Share]()
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[SHARE] = shares.given(os.environ)
+    except shares.BadShare as bad:
+        raise pytest.UsageError(str(bad)) from None
+    config.stash[LEFT_OUT] = 0
+
+
+@pytest.hookimpl(trylast=True)  # what is left out by -m and -k is nobody's
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what the other user has today; and, whoever shares, what an ordinary user can't have."""
+    share = config.stash[SHARE]
+    taken, left = [], []
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        place, *_ = item.path.relative_to(TESTS).parts
+        able = os.geteuid() == 0 or "root" not in marks
+        (taken if able and share.takes(place, item.nodeid, marks) else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = taken
+    config.stash[LEFT_OUT] = len(left)
+    if hasattr(config, "workeroutput"):  # xdist's way to its controller, which collects nothing itself
+        config.workeroutput["left_out"] = len(left)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every worker of xdist has left out the same."""
+    config: pytest.Config = node.config
+    config.stash[LEFT_OUT] = max(config.stash[LEFT_OUT], getattr(node, "workeroutput", {}).get("left_out", 0))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    share = config.stash[SHARE]
+    if share.user:
+        number = config.stash[LEFT_OUT]
+        terminalreporter.write_sep("=", f"{share}: {number} tests left to the other user")

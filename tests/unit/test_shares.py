@@ -1,0 +1,151 @@
+"""The tests of real packets are shared out: nothing is lost, and within two days each has run as both users."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import shares
+from shares import Share
+
+TESTS = Path(shares.__file__).parent
+NAMES = [f"tests/e2e/test_a.py::test_{number}" for number in range(400)]
+DAYS = range(20_000, 20_040)
+
+
+def taken(user: str, day: int, *marks: str, place: str = "e2e", both: bool = False) -> set[str]:
+    share = Share(user, day, both)
+    return {name for name in NAMES if share.takes(place, name, marks)}
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_a_test_is_either_users(day: int) -> None:
+    root, user = taken("root", day), taken("user", day)
+    assert root | user == set(NAMES) and not root & user
+    assert 150 < len(root) < 250
+
+
+@pytest.mark.parametrize("day", range(20_000, 20_040, 2))
+def test_within_two_days_a_test_is_both_users(day: int) -> None:
+    assert taken("root", day) == taken("user", day + 1)
+
+
+def test_whoever_tests_at_each_other_day_meets_both_too() -> None:
+    for days in (DAYS[::2], DAYS[1::2], DAYS[::7]):
+        halves = [frozenset(taken("root", day)) for day in days]
+        assert len(set(halves)) == len(halves)
+    assert set.union(*(taken("root", day) for day in DAYS[::2])) == set(NAMES)
+
+
+def test_the_choice_is_the_same_everywhere() -> None:
+    """Python's own hash() differs from process to process."""
+    ours = [shares.chosen(name, 7) for name in NAMES]
+    code = "import shares; print(*(shares.chosen(f'tests/e2e/test_a.py::test_{n}', 7) for n in range(400)))"
+    theirs = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=TESTS).split()
+    assert theirs == ours and {*ours} == {*shares.SHARES}
+
+
+def test_what_depends_on_privilege_is_both_users() -> None:
+    assert taken("root", 1, "privilege") == taken("user", 1, "privilege") == set(NAMES)
+
+
+@pytest.mark.parametrize("mark", ["root", "both_users"])
+@pytest.mark.parametrize("both", [False, True])
+def test_what_an_ordinary_user_can_not_have_or_has_had_is_roots(mark: str, both: bool) -> None:
+    assert taken("root", 1, mark, both=both) == set(NAMES)
+    assert taken("user", 1, mark, both=both) == set()
+    assert taken("user", 1, mark, "privilege", both=both) == set()
+
+
+@pytest.mark.parametrize("place", ["unit", "vm"])
+def test_what_is_not_of_real_packets_here_is_roots(place: str) -> None:
+    assert taken("root", 1, place=place) == set(NAMES)
+    assert taken("user", 1, place=place) == set()
+
+
+def test_all_may_be_asked_for_as_both_users() -> None:
+    assert taken("root", 1, both=True) == taken("user", 1, both=True) == set(NAMES)
+
+
+def test_without_a_share_nothing_is_left_out() -> None:
+    for place, marks in (("unit", ()), ("e2e", ()), ("e2e", ("both_users",)), ("kernel", ("privilege",))):
+        assert taken("", 0, *marks, place=place) == set(NAMES)
+
+
+def test_the_environment_says_which() -> None:
+    assert shares.given({}) == Share()
+    assert shares.given({"EMULAB_TEST_DAY": "7", "EMULAB_TEST_BOTH": "0"}) == Share()
+    asked = {"EMULAB_TEST_SHARE": "user", "EMULAB_TEST_DAY": "20420"}
+    assert shares.given(asked) == Share("user", 20420)
+    assert shares.given({**asked, "EMULAB_TEST_BOTH": "1"}) == Share("user", 20420, both=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "day", "says"),
+    [
+        ("nobody", "7", "EMULAB_TEST_SHARE=nobody: must be root or user"),
+        ("root", "", "EMULAB_TEST_DAY=: EMULAB_TEST_SHARE=root needs the number of the day"),
+        ("user", "Monday", "EMULAB_TEST_DAY=Monday: EMULAB_TEST_SHARE=user needs the number of the day"),
+        ("user", "²", "EMULAB_TEST_DAY=²: EMULAB_TEST_SHARE=user needs the number of the day"),
+    ],
+)
+def test_nonsense_is_refused(user: str, day: str, says: str) -> None:
+    with pytest.raises(shares.BadShare) as refused:
+        shares.given({"EMULAB_TEST_SHARE": user, "EMULAB_TEST_DAY": day})
+    assert str(refused.value) == says
+
+
+SOME_TESTS = """
+import pytest
+
+@pytest.mark.parametrize("number", range(20))
+def test_any(number): pass
+
+@pytest.mark.privilege
+def test_privilege(): pass
+
+@pytest.mark.root
+def test_root(): pass
+
+@pytest.mark.both_users
+def test_both_users(): pass
+"""
+
+
+def test_pytest_with_workers_leaves_the_others_share_out_and_says_how_many(tmp_path: Path) -> None:
+    folder = tmp_path / "tests"
+    for place in ("e2e", "unit"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / f"test_{place}.py").write_text(SOME_TESTS)
+    for file in ("conftest.py", "shares.py"):
+        shutil.copy(TESTS / file, folder)
+    shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "-p",
+        "xdist.plugin",
+        "-n",
+        "1",
+        "-p",
+        "no:cacheprovider",
+    ]
+    asked = {"EMULAB_TEST_SHARE": "user", "EMULAB_TEST_DAY": "20420", "EMULAB_TEST_BOTH": ""}
+    environment = {**os.environ, **asked, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [f"tests/e2e/test_e2e.py::test_any[{number}]" for number in range(20)]
+    ours = {name for name in names if shares.chosen(name, 20420) == "user"}
+    assert 0 < len(ours) < 20
+    assert set(re.findall(r"PASSED (\S+)", done.stdout)) == ours | {"tests/e2e/test_e2e.py::test_privilege"}
+    says = (
+        f"the share of an ordinary user on day 20420: {2 * 23 - len(ours) - 1} tests left to the other user"
+    )
+    assert says in done.stdout
