@@ -16,7 +16,7 @@ from emulab.lab import rundir
 
 from .tools import TOPOLOGIES, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
 SHOP = TOPOLOGIES / "shop.yaml"
 NEVER_READY = """

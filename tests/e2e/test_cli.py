@@ -122,6 +122,7 @@ async def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert done.stderr.decode().splitlines()[0].strip()
 
 
+@pytest.mark.privilege
 async def test_up_and_down_and_down_again() -> None:
     """`up` says what to try next; `labs` knows the lab; `down` removes it, and is content with nothing to do."""
     name = lab_name("updown")
@@ -167,6 +168,7 @@ async def test_what_up_tells_to_try_works(mode: str, tmp_path: Path) -> None:
         assert (await emulab("-l", name, "down")).status == 0
 
 
+@pytest.mark.privilege
 async def test_a_killed_supervisor_leaves_nothing() -> None:
     """kill -9: its processes and folder are gone with the next command, and `up` works again."""
     name = lab_name("killed")
@@ -270,6 +272,7 @@ async def test_warnings_are_about_what_the_lab_has(lab: str, tmp_path: Path) -> 
     assert deleted.status == 0, deleted.stderr
 
 
+@pytest.mark.privilege
 async def test_run_ended_by_a_signal_takes_its_lab_along() -> None:
     """SIGTERM to `emulab run`: the command gets it and the lab is gone, long before the command would have ended."""
     process = await asyncio.create_subprocess_exec(
@@ -292,6 +295,7 @@ async def test_run_ended_by_a_signal_takes_its_lab_along() -> None:
         assert not [p for p in os.listdir("/run/netns") if p.startswith(f"run-{process.pid}.")]
 
 
+@pytest.mark.privilege
 async def test_plan_and_doctor_need_no_lab() -> None:
     """`plan` prints what would be built; `doctor` says what works here."""
     before = {(one["name"], one["pid"]) for one in await labs()}

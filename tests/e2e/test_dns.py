@@ -144,6 +144,7 @@ def status(text: str) -> str:
     return found[1]
 
 
+@pytest.mark.privilege
 async def test_a_pods_resolv_conf_is_the_kubelets(lab: Lab) -> None:
     """Search domains of the namespace, ndots:5, kube-dns; and the pod's own line in /etc/hosts."""
     lines = (await output(lab, "pod/asker", "cat", "/etc/resolv.conf")).splitlines()

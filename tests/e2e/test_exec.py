@@ -25,7 +25,7 @@ from emulab.kernel.programs import this_program
 
 from .tools import PROGRAMS, PYTHON, TOPOLOGIES, emulab, eventually, name, output, pods
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
 
 def environment() -> dict[str, str]:

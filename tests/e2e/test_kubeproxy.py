@@ -198,6 +198,7 @@ async def test_healthz_is_on_all_addresses_of_a_node(lab: Lab, source: str) -> N
         assert (await curl(lab, source, "http://127.0.0.1:10256/"))[0] == 404
 
 
+@pytest.mark.privilege
 async def test_one_server_has_the_sockets_of_all_nodes(lab: Lab) -> None:
     status = await lab.server_status("kube-proxy")
     assert status["sockets"] == 2 * 3  # metrics, healthz and one Service's health

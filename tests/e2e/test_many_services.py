@@ -121,6 +121,7 @@ async def who(lab: Lab) -> set[str]:
     return {json.loads(line)["pod"] for line in answers.splitlines() if line}
 
 
+@pytest.mark.privilege
 async def test_who_gets_unready_is_left_out_and_taken_back(lab: Lab, folder: Path, clients: Clients) -> None:
     everybody = set(await ready(lab))
     assert len(everybody) == REPLICAS

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from emulab.kernel import probe
 
 from .tools import TOPOLOGIES, emulab
@@ -18,6 +20,7 @@ spec: {proxy: {mode: ipvs}}
 """
 
 
+@pytest.mark.privilege
 async def test_up_names_what_ipvs_lacks_in_one_line_and_leaves_nothing(tmp_path: Path, run_dir: Path) -> None:
     possible = probe.proxy_modes(probe.checks(run_dir))["ipvs"]
     name, file = f"e2e-{os.getpid()}-ipvs", tmp_path / "cluster.yaml"

@@ -105,6 +105,7 @@ async def test_a_request_is_answered_by_a_pod_of_the_service(shop: Lab) -> None:
     assert facts["port"] == 8080
 
 
+@pytest.mark.privilege
 async def test_curl_in_the_client_gets_the_answer(shop: Lab) -> None:
     """The client's own resolv.conf, C library and curl find the way."""
     done = await shop.exec("client", "curl", "-s", "-w", "\n%{http_code} %{remote_ip} %{local_ip}", URL)
@@ -149,6 +150,7 @@ async def test_a_pod_on_the_other_node_is_reached_through_vxlan(shop: Lab) -> No
     assert after_other["rx"] - before_other["rx"] >= 2 * len(remote)
 
 
+@pytest.mark.privilege
 async def test_conntrack_shows_the_translation_from_cluster_ip_to_pod(shop: Lab) -> None:
     """The ingress's node tracks ingress → ClusterIP:80, answered by pod:8080."""
     ingress, node = await ingress_pod(shop)

@@ -326,6 +326,7 @@ async def test_many_traces_leave_nothing(lab: Lab) -> None:
     assert not [t for t in threads if t.startswith(("taps", "rings"))], threads
 
 
+@pytest.mark.privilege
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill-9", "ctrl-c"])
 async def test_a_trace_that_is_ended_leaves_nothing(lab: Lab, number: signal.Signals) -> None:
     """In the middle of a trace: what was switched on for it goes off by itself, and Ctrl-C is heard at once."""

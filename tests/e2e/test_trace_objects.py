@@ -379,6 +379,7 @@ async def test_no_ingress_rule(objects: Lab) -> None:
     assert "no Ingress has the host 203.0.113.10" in found.text
 
 
+@pytest.mark.privilege
 async def test_an_upstream_that_refuses_the_ingress(objects: Lab) -> None:
     """502: the port behind the Service, and not the ingress, is what is wrong. The named field mends it."""
     for source, url, status in (

@@ -85,6 +85,7 @@ async def test_no_route_back(wires: Lab) -> None:
         await works(wires, NODE_PORT)
 
 
+@pytest.mark.privilege
 async def test_no_route_at_the_router(wires: Lab) -> None:
     """For an address that nobody has; and routes that forbid what others would allow."""
     async with kept(wires, "router"):
@@ -151,6 +152,7 @@ async def test_a_loop(wires: Lab) -> None:
 # neighbours and links
 
 
+@pytest.mark.privilege
 async def test_nobody_answers_arp(wires: Lab) -> None:
     """At the sender and at the router; also when the kernel gives up first (EHOSTUNREACH)."""
     asked = [
@@ -236,11 +238,11 @@ async def test_a_pod_whose_link_is_down(wires: Lab) -> None:
 @pytest.mark.parametrize(
     ("place", "hook", "text", "packet"),
     [
-        ("pod/web", "input", "tcp dport 8080 drop", "the packet"),
+        pytest.param("pod/web", "input", "tcp dport 8080 drop", "the packet", marks=pytest.mark.privilege),
         ("pod/web", "input", "tcp dport 8080 reject with tcp reset", "the packet"),
         ("pod/web", "output", "tcp sport 8080 drop", "the answer"),
         ("node1", "forward", 'tcp dport 8080 drop comment "oops"', "the packet"),
-        ("node1", "forward", "tcp sport 8080 drop", "the answer"),
+        pytest.param("node1", "forward", "tcp sport 8080 drop", "the answer", marks=pytest.mark.privilege),
         ("router", "forward", "tcp dport 30080 drop", "the packet"),
         ("router", "forward", "tcp dport 30080 reject with icmp admin-prohibited", "the packet"),
         ("router", "forward", "tcp dport 30080 reject with tcp reset", "the packet"),

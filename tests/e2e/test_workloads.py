@@ -372,6 +372,7 @@ async def test_environment_and_downward_api(lab: Lab) -> None:
     assert await output(lab, "pod/talker", "sh", "-c", "echo $COLOUR $ME") == "green talker"
 
 
+@pytest.mark.privilege
 async def test_a_pods_program_sees_only_its_pod(lab: Lab) -> None:
     """Its own processes, its own interfaces, its own host name."""
     await lab.apply(pod_of("hermit", "exec sleep 1000"))
@@ -439,6 +440,7 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
     await gone(lab, "frail")
 
 
+@pytest.mark.privilege
 async def test_a_program_may_end_in_its_own_way(lab: Lab, folder: Path) -> None:
     """SIGTERM first; the pod is there, terminating, until the program has said goodbye; then it is gone."""
     goodbye = f"while ! test -e {folder}/leave; do sleep 0.05; done; echo bye > {folder}/bye; exit 0"
@@ -453,6 +455,7 @@ async def test_a_program_may_end_in_its_own_way(lab: Lab, folder: Path) -> None:
     assert (folder / "bye").read_text() == "bye\n"
 
 
+@pytest.mark.privilege
 async def test_a_program_that_does_not_end_is_killed_after_its_grace_period(lab: Lab, folder: Path) -> None:
     """Not before the grace period of a second, and long before the half minute that others have."""
     await lab.apply(pod_of("stubborn", f"trap '' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"))

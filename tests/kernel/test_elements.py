@@ -89,6 +89,7 @@ def test_a_refused_element_changes_nothing() -> None:
     assert listing(changed) == was
 
 
+@pytest.mark.privilege
 @isolated
 def test_thousands_of_elements_go_in_one_transaction() -> None:
     changed, fresh, fd = namespaces()
@@ -101,6 +102,7 @@ def test_thousands_of_elements_go_in_one_transaction() -> None:
     assert listing(changed) == listing(fresh)
 
 
+@pytest.mark.privilege
 @isolated
 def test_many_elements_with_long_verdicts_are_sent() -> None:
     """Chains of Services with affinity have as long names as their Services, namespaces and ports together."""
@@ -119,6 +121,7 @@ def test_many_elements_with_long_verdicts_are_sent() -> None:
     assert listing(changed) == listing(fresh)
 
 
+@pytest.mark.privilege
 @pytest.mark.parametrize("most", [1, 400])
 @isolated
 def test_refusals_of_many_messages_are_told_as_what_they_are(
@@ -140,6 +143,7 @@ def test_refusals_of_many_messages_are_told_as_what_they_are(
     assert "10.0.0.2" not in changed.run("list ruleset")
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_change_of_very_many_messages_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elements, "_MOST", 1)

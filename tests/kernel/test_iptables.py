@@ -304,6 +304,7 @@ def test_a_failure_in_one_table_changes_none() -> None:
     assert w.ask("pod2", CLUSTER_IP) == "pod1 10.244.1.3"
 
 
+@pytest.mark.privilege
 @isolated
 def test_more_services_than_an_ordinary_users_message_holds() -> None:
     """For root it is one transaction; the limit for all others is net.core.wmem_default."""
@@ -317,6 +318,7 @@ def test_more_services_than_an_ordinary_users_message_holds() -> None:
         assert len(rule_lines(handle.fd)) == wanted
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_failure_half_way_through_many_services_changes_nothing() -> None:
     (handle,) = netns.create([Namespace("a")])
@@ -334,6 +336,7 @@ def many(number: int) -> Iptables:
     return of(*(intent("pod1", "pod2", name=f"s{a}", cluster_ips=(a,)) for a in addresses))
 
 
+@pytest.mark.privilege
 @isolated
 def test_the_status_is_known_though_somebody_else_collects_the_process() -> None:
     """As in a supervisor, which is PID 1 and collects every child."""
@@ -357,11 +360,13 @@ def test_the_status_is_known_though_somebody_else_collects_the_process() -> None
 # what is possible here
 
 
+@pytest.mark.privilege
 @isolated
 def test_iptables_mode_is_possible_here() -> None:
     iptables.check()
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_missing_extension_is_named_with_its_remedy(tmp_path: Path) -> None:
     installed = subprocess.check_output(["dpkg", "-L", "iptables"], text=True).splitlines()
@@ -373,6 +378,7 @@ def test_a_missing_extension_is_named_with_its_remedy(tmp_path: Path) -> None:
         iptables.check()
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_missing_program_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(iptables, "_SBIN", ())

@@ -148,6 +148,7 @@ def test_forwarding_entries_are_those_of_the_vxlan_device() -> None:
     assert left == ""
 
 
+@pytest.mark.privilege
 @isolated
 def test_sysctls_are_written_inside() -> None:
     from pathlib import Path
@@ -163,6 +164,7 @@ def test_sysctls_are_written_inside() -> None:
     assert values == ["1\n", "0\n"]
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_refused_sysctl_is_an_error_that_names_it_and_makes_nothing() -> None:
     world = KernelNetwork()
@@ -343,6 +345,7 @@ def test_every_failure_of_a_batch_is_told_and_only_it_is_missing() -> None:
     assert len(routes(world, "node")) == 410 - len(bad)
 
 
+@pytest.mark.privilege
 @isolated
 def test_close_lets_go_of_every_descriptor() -> None:
     gc.collect()
@@ -355,6 +358,7 @@ def test_close_lets_go_of_every_descriptor() -> None:
     assert world.handles == {}
 
 
+@pytest.mark.privilege
 @isolated
 def test_a_removed_namespace_takes_its_descriptors_with_it() -> None:
     world = KernelNetwork()
@@ -365,6 +369,7 @@ def test_a_removed_namespace_takes_its_descriptors_with_it() -> None:
     assert open_descriptors() == before
 
 
+@pytest.mark.privilege
 @isolated
 def test_listeners_are_opened_in_their_namespaces_all_or_none() -> None:
     from emulab.kernel.sockets import open_listeners
@@ -414,6 +419,7 @@ def test_a_table_that_is_refused_on_the_way_becomes_what_it_was() -> None:
     assert world.nft("node").run("list ruleset") == before
 
 
+@pytest.mark.privilege
 @isolated
 def test_rules_go_once_those_in_their_place_are_there_and_udp_flows_are_looked_at_last() -> None:
     """Between the two no packet would be translated; and the former's rules would lead UDP flows astray again."""

@@ -27,6 +27,8 @@ from emulab.observe import drops, filters, netfilter, rings, routes
 from emulab.observe.events import Flow, Link, RuleTrace
 from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Ruleset, Veth
 
+pytestmark = pytest.mark.privilege
+
 QUIET = (("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1"))
 FORWARD = (*QUIET, ("net/ipv4/ip_forward", "1"))
 CLIENT, ROUTER_IN, ROUTER_OUT, SERVER = "10.1.0.2", "10.1.0.1", "10.2.0.1", "10.2.0.2"

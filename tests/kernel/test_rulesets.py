@@ -6,6 +6,7 @@ import json
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from namespaces import isolated
@@ -246,6 +247,7 @@ def test_the_rules_of_services_load_and_follow_their_endpoints() -> None:
     check()
 
 
+@pytest.mark.privilege
 @isolated
 def test_more_elements_than_one_command_holds() -> None:
     changed, fresh = pair()
@@ -261,6 +263,7 @@ def test_more_elements_than_one_command_holds() -> None:
     assert len(listing(changed)[0][0]["set"]["elem"]) == 25
 
 
+@pytest.mark.privilege
 @isolated
 def test_hundreds_of_services_with_affinity_come_and_go() -> None:
     """More chains and sets than an ordinary user's socket takes at once (net.core.wmem_max)."""
