@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import select
 import socket
 from typing import Any
 
 import dnslib
 import pytest
 from loopback import held
-from patience import LONG, soon
+from patience import LONG, soon, until
 from test_dns_server import Running, message, running
 
 ZONES = [
@@ -137,13 +138,13 @@ async def test_a_cut_answer_is_asked_for_again_over_tcp() -> None:
 
 
 async def test_one_exchange_is_told_with_all_who_wait_for_it() -> None:
-    loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as slow:
         slow.setblocking(False)
         slow.bind(("127.0.0.1", 0))
         async with running(forward=[endpoint(slow)], upstream={"timeout": LONG}) as resolver:
             both = [asyncio.ensure_future(asked(resolver, query("a.example."))) for _ in range(2)]
-            data, host = await loop.sock_recvfrom(slow, 512)
+            await until(lambda: select.select([slow], [], [], 0)[0] != [])
+            data, host = slow.recvfrom(512)
             while len(resolver.events.of("dns-query")) < 2:
                 await asyncio.sleep(0.002)
             reply = dnslib.DNSRecord.parse(data).reply()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import socket
 import struct
 import time
 
 import dnslib
 import pytest
-import uvloop
 from loopback import beside, held
 from patience import LONG, soon
 from server_records import Told
@@ -331,14 +329,3 @@ async def test_close_waits_for_queries_under_way():
             await asyncio.sleep(0)
         await resolver.server.close(grace=LONG)
         assert await asking == ["203.0.113.10"]
-
-
-CASES = [
-    case for name, case in globals().items() if name.startswith("test_") and inspect.iscoroutinefunction(case)
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_the_same_on_uvloop(case):
-    """Servers run on uvloop, whose transports differ in places."""
-    uvloop.run(asyncio.wait_for(case(), 5 * LONG))

@@ -1,4 +1,4 @@
-"""The echo stand-in over real sockets of the loopback, on asyncio's loop and on uvloop's."""
+"""The echo stand-in over real sockets of the loopback, on uvloop as servers are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import time
 from typing import Any
 
 import pytest
-from both_loops import on_both_loops, run_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import bound
 from patience import LONG, TooLate, patiently, soon, standstill, until, within
 from server_records import Told
+from serverloop import on_uvloop, run_on_uvloop
 
 from emulab.servers.echo import connection as connection_module
 from emulab.servers.echo import create
@@ -108,7 +108,7 @@ async def bench():
         assert made.server.status()["connections"] == 0
 
 
-@on_both_loops
+@on_uvloop
 async def test_keep_alive_and_identity_by_address() -> None:
     async with bench() as made:
         other = await made.open("127.0.0.2")
@@ -128,7 +128,7 @@ async def test_keep_alive_and_identity_by_address() -> None:
         assert made.server.status()["requests"] == 6
 
 
-@on_both_loops
+@on_uvloop
 async def test_pipelined_answers_keep_their_order() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -150,7 +150,7 @@ async def test_pipelined_answers_keep_their_order() -> None:
         assert await client.ended()
 
 
-@on_both_loops
+@on_uvloop
 async def test_bodies_of_either_framing() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -164,7 +164,7 @@ async def test_bodies_of_either_framing() -> None:
         assert json.loads((await client.answer())[2])["bodyBytes"] == 50 * 4096
 
 
-@on_both_loops
+@on_uvloop
 async def test_continue_is_sent_in_its_turn() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -177,7 +177,7 @@ async def test_continue_is_sent_in_its_turn() -> None:
         assert (status, json.loads(body)["bodyBytes"]) == (200, 2)
 
 
-@on_both_loops
+@on_uvloop
 async def test_http_1_0() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -188,7 +188,7 @@ async def test_http_1_0() -> None:
         assert await client.ended()
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_bad_request_is_answered_and_closed() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -203,7 +203,7 @@ async def test_a_bad_request_is_answered_and_closed() -> None:
         await until(lambda: made.server.status()["connections"] == 0)
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_client_that_lingers_after_an_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "LINGER", 0.02)
     async with bench() as made:
@@ -213,7 +213,7 @@ async def test_a_client_that_lingers_after_an_error_is_closed(monkeypatch: pytes
         await until(lambda: made.server.status()["connections"] == 0)
 
 
-@on_both_loops
+@on_uvloop
 async def test_half_close_still_gets_its_answers() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -225,7 +225,7 @@ async def test_half_close_still_gets_its_answers() -> None:
         assert await client.ended()
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_delay_ends_with_its_client() -> None:
     async with bench() as made:
         for number, leave in enumerate(("close", "reset", "queued"), 1):
@@ -247,7 +247,7 @@ async def test_a_delay_ends_with_its_client() -> None:
             await until(lambda: made.server.status()["connections"] == 0)
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_stream_waits_for_its_reader() -> None:
     async with bench() as made:
         slow, quick = await made.connect(), await made.connect()
@@ -274,7 +274,7 @@ class EagerTransport(asyncio.Transport):
         return False
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_stream_lets_others_have_their_turn() -> None:
     hub = Hub(Told())
     served = Connection(Listener(hub, Identity("app", "pod", ""), False))
@@ -285,7 +285,7 @@ async def test_a_stream_lets_others_have_their_turn() -> None:
     await until(lambda: transport.written > 50_000_000)
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_client_that_does_not_read_is_not_read() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -314,7 +314,7 @@ async def test_a_client_that_does_not_read_is_not_read() -> None:
             assert (await client.answer())[0] == 200
 
 
-@on_both_loops
+@on_uvloop
 async def test_websocket() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -343,7 +343,7 @@ async def test_websocket() -> None:
         ("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 426),
     ],
 )
-@on_both_loops
+@on_uvloop
 async def test_a_wrong_handshake_is_refused(headers: str, status: int) -> None:
     async with bench() as made:
         client = await made.connect()
@@ -352,7 +352,7 @@ async def test_a_wrong_handshake_is_refused(headers: str, status: int) -> None:
         assert await client.ended()
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_websocket_is_told_of_the_end() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -366,7 +366,7 @@ async def test_a_websocket_is_told_of_the_end() -> None:
         assert await client.reader.read() == frame(8, b"\x03\xe9")
 
 
-@on_both_loops
+@on_uvloop
 async def test_datagrams_are_told() -> None:
     async with bench() as made:
         port = await made.open("127.0.0.2", "udp")
@@ -387,7 +387,7 @@ async def test_datagrams_are_told() -> None:
             ]
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_echoes_each_datagram() -> None:
     async with bench() as made:
         port = await made.open("127.0.0.2", "udp")
@@ -413,7 +413,7 @@ def unaware(fields: dict[str, str], delay: float, took: float) -> bool:
     return "connection" not in fields and took > delay
 
 
-@on_both_loops
+@on_uvloop
 @patiently(1, 5, 20)
 async def test_removing_a_socket_lets_requests_end(delay: float) -> None:
     async with bench() as made:
@@ -447,7 +447,7 @@ async def test_removing_a_socket_lets_requests_end(delay: float) -> None:
         assert "connection" not in (await other.answer())[1]
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_connection_that_never_asks_is_closed_after_a_removal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -459,7 +459,7 @@ async def test_a_connection_that_never_asks_is_closed_after_a_removal(
         assert await client.ended()
 
 
-@on_both_loops
+@on_uvloop
 @patiently(1, 5, 20)
 async def test_draining_goes_on_accepting(delay: float) -> None:
     async with bench() as made:
@@ -489,7 +489,7 @@ async def test_draining_goes_on_accepting(delay: float) -> None:
         assert "connection" not in (await client.answer())[1]
 
 
-@on_both_loops
+@on_uvloop
 async def test_identities_change_under_an_open_connection() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -501,7 +501,7 @@ async def test_identities_change_under_an_open_connection() -> None:
         assert (await client.answer())[2] == b"renamed"
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_socket_given_anew_replaces_the_old_one() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -516,7 +516,7 @@ async def test_a_socket_given_anew_replaces_the_old_one() -> None:
         assert (await again.answer())[2] == b"ok"
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_wrong_configuration_changes_nothing() -> None:
     async with bench() as made:
         key, sock = listener("127.0.0.2")
@@ -530,7 +530,7 @@ async def test_a_wrong_configuration_changes_nothing() -> None:
         assert sock.fileno() == -1  # one that isn't listed is closed
 
 
-@on_both_loops
+@on_uvloop
 @patiently(1.5, 10, 40)
 async def test_close_waits_for_its_grace(grace: float) -> None:
     async with bench() as made:
@@ -550,7 +550,7 @@ async def test_close_waits_for_its_grace(grace: float) -> None:
             assert await slow.ended()
 
 
-@on_both_loops
+@on_uvloop
 async def test_close_returns_as_soon_as_all_is_done() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -560,7 +560,7 @@ async def test_close_returns_as_soon_as_all_is_done() -> None:
         assert (await client.answer())[0] == 200
 
 
-@on_both_loops
+@on_uvloop
 async def test_requests_are_told_while_someone_listens() -> None:
     async with bench() as made:
         client = await made.connect()
@@ -606,10 +606,10 @@ def test_arbitrary_bytes_leave_the_server_well(pieces: list[bytes]) -> None:
             good.close()
             await until(lambda: made.server.status()["connections"] == 0)
 
-    run_on("uvloop", scenario())
+    run_on_uvloop(scenario())
 
 
-@on_both_loops
+@on_uvloop
 async def test_curl_as_the_client(tmp_path: Any) -> None:
     body = tmp_path / "body"
     body.write_bytes(bytes(2_000_000))

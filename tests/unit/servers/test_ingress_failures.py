@@ -12,7 +12,7 @@ import test_ingress_harness as harness
 from patience import patiently, soon, within
 from test_ingress_harness import Backend, Message, World, free_address, http, read_head, read_message
 
-world, event_loop_policy = harness.world, harness.event_loop_policy
+world = harness.world
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 

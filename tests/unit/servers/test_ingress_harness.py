@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvloop
 from loopback import bound, closed_port
 from patience import soon, until
 from server_records import Told
@@ -191,11 +190,6 @@ class World:
             backend.server.close()
             for writer in backend.writers:
                 writer.close()
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from patience import LONG
 from test_ingress_harness import Backend, World, free_address, http, read_head, read_message
 from test_ingress_tls import certificate, listen_tls
 
-world, event_loop_policy = harness.world, harness.event_loop_policy
+world = harness.world
 
 RULE = ("rule", "rule_host", "rule_path", "rule_type")
 

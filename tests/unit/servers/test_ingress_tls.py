@@ -23,7 +23,7 @@ from test_ingress_harness import World, listener, read_message
 from emulab.servers.ingress.config import Certificate
 from emulab.servers.ingress.tls import FAKE_NAME, CertificateStore
 
-world, event_loop_policy = harness.world, harness.event_loop_policy
+world = harness.world
 
 
 def certificate(*hosts: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The L4 balancer over real sockets of the loopback, on asyncio's loop and on uvloop's."""
+"""The L4 balancer over real sockets of the loopback, on uvloop as servers are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from both_loops import LOOPS, on_both_loops, run_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import bound, closed_port, held
 from patience import LONG, TooLate, patiently, soon, standstill, until, within
 from server_records import Told
+from serverloop import on_uvloop, run_on_uvloop
 
 from emulab.servers.l4 import create, tcp, udp
 
@@ -150,7 +150,7 @@ async def is_reset(reader: asyncio.StreamReader) -> bool:
     return False
 
 
-@on_both_loops
+@on_uvloop
 async def test_bytes_go_both_ways_and_are_told_of() -> None:
     async with bench() as made:
         (reader, writer), (up_reader, up_writer) = await made.pair()
@@ -212,11 +212,8 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, sizes: list[int]) -> 
     st.lists(st.integers(1, 300_000), max_size=10),
     st.integers(0, len(PATTERN)),
     st.integers(0, len(PATTERN)),
-    st.sampled_from(sorted(LOOPS)),
 )
-def test_every_byte_arrives_in_order(
-    up: list[int], down: list[int], upsize: int, downsize: int, loop: str
-) -> None:
+def test_every_byte_arrives_in_order(up: list[int], down: list[int], upsize: int, downsize: int) -> None:
     async def scenario() -> None:
         async with bench() as made:
             (reader, writer), (up_reader, up_writer) = await made.pair()
@@ -230,11 +227,11 @@ def test_every_byte_arrives_in_order(
             assert (status["bytes_in"], status["bytes_out"]) == (upsize, downsize)
             await until(lambda: made.connections() == 0)
 
-    run_on(loop, scenario())
+    run_on_uvloop(scenario())
 
 
 @pytest.mark.parametrize("first", ["client", "upstream"])
-@on_both_loops
+@on_uvloop
 async def test_half_close_leaves_the_other_way_open(first: str) -> None:
     async with bench() as made:
         (reader, writer), (up_reader, up_writer) = await made.pair()
@@ -252,7 +249,7 @@ async def test_half_close_leaves_the_other_way_open(first: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["client", "upstream"])
-@on_both_loops
+@on_uvloop
 async def test_a_reset_stays_a_reset(first: str) -> None:
     async with bench() as made:
         (reader, writer), (up_reader, up_writer) = await made.pair()
@@ -265,7 +262,7 @@ async def test_a_reset_stays_a_reset(first: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["client", "upstream"])
-@on_both_loops
+@on_uvloop
 async def test_a_reset_after_a_half_close_is_found(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "HALF_OPEN_CHECK", 0.01)
     async with bench() as made:
@@ -285,7 +282,7 @@ async def test_a_reset_after_a_half_close_is_found(first: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("slow", ["client", "upstream"])
-@on_both_loops
+@on_uvloop
 async def test_a_slow_reader_stops_the_sender(slow: str) -> None:
     async with bench() as made:
         (reader, writer), (up_reader, up_writer) = await made.pair()
@@ -318,7 +315,7 @@ async def test_a_slow_reader_stops_the_sender(slow: str) -> None:
         assert got == sent
 
 
-@on_both_loops
+@on_uvloop
 async def test_early_data_of_both_sides_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     reach = tcp.Session._reach
 
@@ -343,7 +340,7 @@ async def test_early_data_of_both_sides_is_kept(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("up", "down"), [(b"up", b"down"), (b"", b""), (b"up", b"")])
-@on_both_loops
+@on_uvloop
 async def test_both_sides_may_end_before_they_meet(
     up: bytes, down: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +363,7 @@ async def test_both_sides_may_end_before_they_meet(
         await until(lambda: made.connections() == 0)
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_client_that_leaves_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 3600)
     started, ended = asyncio.Event(), asyncio.Event()
@@ -388,7 +385,7 @@ async def test_a_client_that_leaves_while_connecting(monkeypatch: pytest.MonkeyP
         await until(lambda: made.connections() == 0)
 
 
-@on_both_loops
+@on_uvloop
 async def test_round_robin_and_failover() -> None:
     async with bench(upstreams=3) as made:
         for turn in range(6):
@@ -411,7 +408,7 @@ async def test_round_robin_and_failover() -> None:
         assert made.of("drop") == []
 
 
-@on_both_loops
+@on_uvloop
 @patiently(0.05, 1, 10)
 async def test_a_silent_target_is_given_up(limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", limit)
@@ -434,7 +431,7 @@ async def test_a_silent_target_is_given_up(limit: float, monkeypatch: pytest.Mon
         )
 
 
-@on_both_loops
+@on_uvloop
 async def test_without_a_target_the_client_is_reset() -> None:
     async with bench(upstreams=0) as made:
         reader, writer = await made.connect()
@@ -449,7 +446,7 @@ async def test_without_a_target_the_client_is_reset() -> None:
         assert made.of("proxy-connect") == []
 
 
-@on_both_loops
+@on_uvloop
 async def test_the_acl_refuses_before_any_byte() -> None:
     async with bench(source_ranges=["127.0.0.2/32"]) as made:
         reader, writer = await made.connect()
@@ -474,7 +471,7 @@ async def test_the_acl_refuses_before_any_byte() -> None:
         friend[1].close()
 
 
-@on_both_loops
+@on_uvloop
 async def test_health_follows_the_target() -> None:
     async with bench(upstreams=2, health=HEALTH) as made:
         made.upstreams[0].close()
@@ -494,7 +491,7 @@ async def test_health_follows_the_target() -> None:
         assert flips[:2] == [("node0", False), ("node0", True)]
 
 
-@on_both_loops
+@on_uvloop
 async def test_health_by_http_is_what_the_target_says() -> None:
     answers = [b"HTTP/1.1 503 Service Unavailable\r\n\r\n"]
     asked: list[bytes] = []
@@ -517,7 +514,7 @@ async def test_health_by_http_is_what_the_target_says() -> None:
     checker.close()
 
 
-@on_both_loops
+@on_uvloop
 async def test_all_targets_sick_means_reset_and_checks_end_with_the_configuration() -> None:
     async with bench(health={**HEALTH, "port": closed_port()}) as made:
         await until(lambda: not made.status()["healthy"])
@@ -533,7 +530,7 @@ async def test_all_targets_sick_means_reset_and_checks_end_with_the_configuratio
         assert len(made.records) == count
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_removed_target_keeps_its_connections() -> None:
     async with bench(upstreams=2) as made:
         (reader, writer), (up_reader, up_writer) = await made.pair(0)
@@ -547,7 +544,7 @@ async def test_a_removed_target_keeps_its_connections() -> None:
         assert await reader.read() == b"yes"
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_removed_listener_accepts_no_more() -> None:
     async with bench() as made:
         (_, writer), (up_reader, _) = await made.pair()
@@ -559,7 +556,7 @@ async def test_a_removed_listener_accepts_no_more() -> None:
         assert made.connections() == 1
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_socket_without_a_frontend_resets() -> None:
     async with bench() as made:
         await made.server.configure({"listen": [made.frontend["socket"]]}, {})
@@ -567,7 +564,7 @@ async def test_a_socket_without_a_frontend_resets() -> None:
         assert await is_reset(reader)
 
 
-@on_both_loops
+@on_uvloop
 async def test_a_wrong_configuration_changes_nothing() -> None:
     async with bench() as made:
         key = made.frontend["socket"]
@@ -586,7 +583,7 @@ async def test_a_wrong_configuration_changes_nothing() -> None:
         assert extra.fileno() == -1
 
 
-@on_both_loops
+@on_uvloop
 @patiently(1.5, 10, 40)
 async def test_close_waits_for_its_grace_and_then_resets(grace: float) -> None:
     async with bench() as made:
@@ -608,7 +605,7 @@ async def test_close_waits_for_its_grace_and_then_resets(grace: float) -> None:
         await closing
 
 
-@on_both_loops
+@on_uvloop
 async def test_close_returns_as_soon_as_all_is_done() -> None:
     async with bench() as made:
         (_, writer), (_, up_writer) = await made.pair()
@@ -617,7 +614,7 @@ async def test_close_returns_as_soon_as_all_is_done() -> None:
         await soon(made.server.close(2 * LONG))
 
 
-@on_both_loops
+@on_uvloop
 @patiently(0.05, 0.5, 5, 40)
 async def test_an_idle_connection_ends_if_asked_for(limit: float) -> None:
     loop = asyncio.get_running_loop()
@@ -691,7 +688,7 @@ async def ask(client: socket.socket, data: bytes) -> bytes:
     return await soon(asyncio.get_running_loop().sock_recv(client, 65536))
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_keeps_a_client_at_its_target() -> None:
     async with datagram_bench() as (made, servers):
         with udp_client(made.port) as first, udp_client(made.port) as second:
@@ -708,7 +705,7 @@ async def test_udp_keeps_a_client_at_its_target() -> None:
         assert (status["bytes_in"], status["bytes_out"]) == (50_002, 50_006)
 
 
-@on_both_loops
+@on_uvloop
 @patiently(0.05, 0.5, 5, 40)
 async def test_udp_flows_end_by_idleness(limit: float) -> None:
     loop = asyncio.get_running_loop()
@@ -727,7 +724,7 @@ async def test_udp_flows_end_by_idleness(limit: float) -> None:
             assert await ask(client, b"x") == b"1x"
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_flows_leave_a_target_that_is_configured_away() -> None:
     async with datagram_bench() as (made, _servers):
         with udp_client(made.port) as first, udp_client(made.port) as second:
@@ -739,7 +736,7 @@ async def test_udp_flows_leave_a_target_that_is_configured_away() -> None:
             await until(lambda: bool(made.of("drop")))
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_clients_with_affinity_come_back_to_their_target() -> None:
     async with datagram_bench(affinity=60) as (made, servers):
         for _ in range(3):
@@ -748,7 +745,7 @@ async def test_udp_clients_with_affinity_come_back_to_their_target() -> None:
         assert len(servers[0].seen) == 3
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "FLOW_LIMIT", 3)
     async with datagram_bench() as (made, _servers), contextlib.AsyncExitStack() as stack:
@@ -758,7 +755,7 @@ async def test_udp_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert made.status()["open"] + made.status("node1")["open"] == 3
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_refusals_are_tolerated() -> None:
     late = held("udp")
     target = {"name": "node0", "address": "127.0.0.1", "port": late.getsockname()[1]}
@@ -777,7 +774,7 @@ async def test_udp_refusals_are_tolerated() -> None:
             assert await asyncio.get_running_loop().sock_recv(client, 100) == b"yes"
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_acl_drops_silently() -> None:
     async with datagram_bench(source_ranges=["127.0.0.2/32"]) as (made, servers):
         with udp_client(made.port) as stranger, udp_client(made.port, "127.0.0.2") as friend:
@@ -799,7 +796,7 @@ async def test_udp_acl_drops_silently() -> None:
         assert made.status("")["dropped"] == 1
 
 
-@on_both_loops
+@on_uvloop
 async def test_udp_without_a_target_drops() -> None:
     async with datagram_bench(targets=[]) as (made, _servers):
         with udp_client(made.port) as client:
