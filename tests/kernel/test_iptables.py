@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from namespaces import isolated
 from serviceworld import (
@@ -227,7 +228,7 @@ def test_any_change_of_services_ends_where_a_fresh_load_does() -> None:
     for handle in (one, two):
         iptables.restore("", handle.fd, foreign)
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @examples(15)
     @given(st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=2, max_size=3), st.integers(0, 2))
     def check(steps: list[list[int]], way: int) -> None:
         before: Iptables | None = None

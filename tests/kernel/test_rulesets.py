@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from namespaces import isolated
 
@@ -111,7 +112,7 @@ def test_any_change_ends_where_a_fresh_load_does() -> None:
     changed, fresh = pair()
     stepwise = Writer()
 
-    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @examples(60)
     @given(st.lists(rulesets(), min_size=2, max_size=4), st.integers(1, 6))
     def check(states: list[Ruleset], most: int) -> None:
         before: Ruleset | None = None
@@ -227,7 +228,7 @@ def test_the_rules_of_services_load_and_follow_their_endpoints() -> None:
     changed, fresh = pair()
     stepwise = Writer()
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @examples(40)
     @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=2, max_size=3), st.integers(1, 20))
     def check(steps: list[list[int]], most: int) -> None:
         before: Ruleset | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from manifest_texts import BACKEND, POD, SERVICE, WORKLOAD, described, patched
 
@@ -129,7 +130,7 @@ def test_any_data(value: Any) -> None:
     attempt(json.dumps(value))
 
 
-@settings(max_examples=1000)
+@examples(300)
 @given(st.data())
 def test_sound_objects_with_one_thing_changed(data: st.DataObject) -> None:
     raw = json.loads(json.dumps(data.draw(st.sampled_from(SOUND))))

@@ -6,7 +6,8 @@ import ipaddress
 from copy import deepcopy
 from typing import Any
 
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from manifest_texts import POD, SERVICE, WORKLOAD, accepted, described, manifest, problems, stream
 
@@ -65,7 +66,7 @@ def _object(raw: dict[str, Any], line: int) -> Object:
     return Object(deepcopy(raw), Position("f.yaml", line))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(_steps)
 def test_newcomers_are_in_conflict_with_what_all_are(steps: list[tuple[str, list[dict[str, Any]]]]) -> None:
     """However the lab became what it is: sound or not, with objects that were taken back or replaced."""

@@ -6,7 +6,8 @@ import re
 
 import pytest
 from controllers_store import Store, conditions, images, make, names, node, service, template, workload
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.model.collection import Delete, Put
@@ -138,7 +139,7 @@ ROLLOUTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(ROLLOUTS, st.randoms(use_true_random=False), st.booleans())
 def test_a_rolling_update_keeps_its_bounds(case: dict[str, object], random: object, graceful: bool) -> None:
     """Never fewer Ready Pods than allowed and never more Pods, however slowly they start and end."""
@@ -161,7 +162,7 @@ def test_a_rolling_update_keeps_its_bounds(case: dict[str, object], random: obje
     assert len(store.pods()) == replicas and images(store.pods()) <= {"v3"}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.tuples(st.sampled_from(["scale", "image", "run", "kill"]), st.integers(0, 6)), max_size=12)
 )

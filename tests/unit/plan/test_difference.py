@@ -6,7 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.plan.difference import difference
@@ -211,7 +212,7 @@ FIXED = tuple(i for i in LINKS[: len(LINKS) // 2] if i not in (LINKS[2], LINKS[5
 """One variant of each link, so that none is ever made anew."""
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(networks(FIXED), min_size=1, max_size=4))
 def test_links_that_come_and_go(states: list[Network]) -> None:
     check(states)
@@ -221,20 +222,20 @@ WITHOUT_DEPENDENTS = tuple(i for i in LINKS if not isinstance(i, Vxlan) and not 
 """Variants of links, none of which needs another."""
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(networks(WITHOUT_DEPENDENTS), min_size=1, max_size=4))
 def test_links_that_are_made_anew(states: list[Network]) -> None:
     check(states)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(networks(), min_size=1, max_size=4))
 def test_links_that_need_others_which_are_made_anew(states: list[Network]) -> None:
     """Ports of a bridge and overlays on a device are part of what a new bridge or device must get back."""
     check(states)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(networks())
 def test_nothing_to_do(network: Network) -> None:
     same = Network(dict(network.namespaces), frozenset(network.items), dict(network.rulesets))
@@ -243,7 +244,7 @@ def test_nothing_to_do(network: Network) -> None:
     assert not any(getattr(change, name) for name in change.__slots__)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(networks(FIXED), networks(FIXED))
 def test_only_what_differs_is_touched(before: Network, after: Network) -> None:
     change = difference(before, after)
@@ -252,7 +253,7 @@ def test_only_what_differs_is_touched(before: Network, after: Network) -> None:
     assert change.empty is (before == after)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(networks(), networks())
 def test_the_order_does_not_depend_on_that_of_sets(before: Network, after: Network) -> None:
     shuffled = [

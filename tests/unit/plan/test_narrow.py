@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.lab.resolve import resolve
@@ -133,7 +134,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@examples(40)
 @given(CHANGES, st.booleans())
 def test_following_is_as_good_as_planning(
     changes: list[dict[str, list[dict[str, Any]]]], alike: bool
@@ -320,7 +321,7 @@ def anticipated(store: Store, planner: Planner) -> tuple[list[Object], World] | 
     return planner.anticipate(store.take_changes().before, store.get)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(range(5)), st.tuples(st.booleans(), st.booleans()), min_size=1),

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from worlds import raw_service, raw_slice
 
@@ -73,7 +74,7 @@ def addresses(table: Ruleset) -> set[str]:
 COUNTS = st.lists(st.integers(0, 5), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(COUNTS, st.data())
 def test_every_endpoint_is_reached_and_nothing_dangles(counts: list[int], data: st.DataObject) -> None:
     objects: list[Object] = []
@@ -323,7 +324,7 @@ def test_the_order_of_objects_means_nothing_for_what_is_reached() -> None:
 STEPS = st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=2, max_size=2)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(STEPS, st.integers(1, 9))
 def test_on_the_way_from_a_table_to_the_next_connections_go_as_before_or_as_after(
     steps: list[list[int]], most: int

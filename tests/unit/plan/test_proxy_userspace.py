@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from worlds import raw_service, raw_slice, world
 
@@ -157,7 +158,7 @@ def test_udp_flows_may_go_on_to_the_ports_of_the_process() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.sets(st.integers(0, 200), min_size=1, max_size=60))
 def test_ports_are_stable_apart_and_in_their_range(numbers: set[int]) -> None:
     def made(which: set[int]) -> tuple[Intent, ...]:

@@ -7,7 +7,8 @@ import contextlib
 
 import dnslib
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from server_records import Told
 
@@ -102,13 +103,13 @@ def check(responder, packet: bytes) -> None:
     assert len(responder.answer(packet, HOST, True, lambda late: None)) <= 0xFFFF
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.binary(max_size=700))
 def test_any_bytes_get_a_fitting_answer_or_none(responder, packet):
     check(responder, packet)
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     st.sampled_from(["many.example.com.", "shop.example.com.", "x.org.", "_http._tcp.example.com."]),
     st.sampled_from(["A", "SRV", "ANY", "SOA", "AXFR"]),

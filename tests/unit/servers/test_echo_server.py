@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from loopback import bound
 from patience import LONG, TooLate, patiently, soon, standstill, until, within
@@ -589,7 +590,7 @@ async def test_requests_are_told_while_someone_listens() -> None:
         assert second["duration_us"] >= 19_000
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=4))
 def test_arbitrary_bytes_leave_the_server_well(pieces: list[bytes]) -> None:
     async def scenario() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
@@ -109,7 +110,7 @@ def test_keep_alive(line: bytes, connection: bytes, keeps: bool) -> None:
     assert head.keep_alive == keeps
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(st.binary(max_size=60), max_size=5))
 def test_arbitrary_bytes_make_a_head_or_are_refused(parts: list[bytes]) -> None:
     reader = RequestReader()

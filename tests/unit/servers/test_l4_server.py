@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from loopback import bound, closed_port, held
 from patience import LONG, TooLate, patiently, soon, standstill, until, within
@@ -206,7 +207,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, sizes: list[int]) -> 
     writer.write_eof()
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(
     st.lists(st.integers(1, 300_000), max_size=10),
     st.lists(st.integers(1, 300_000), max_size=10),
