@@ -46,6 +46,15 @@ class Share:
             return self.user == ROOT
         return self.both or "privilege" in marks or self.user == chosen(name, self.day)
 
+    def parts(self, count: int, root: bool) -> range:
+        """Which of many equal parts a test takes that both users run by turns in one run of pytest.
+
+        Every other one, and those between them on the next day; all of them where nothing is shared out.
+        """
+        if not self.user or self.both:
+            return range(count)
+        return range((self.day + (not root)) % 2, count, 2)
+
     def __str__(self) -> str:
         return f"the share of {'root' if self.user == ROOT else 'an ordinary user'} on day {self.day}"
 

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import shares
 from readable import ROOT, checkout_for, python_for
 
 from emulab.errors import KernelError
@@ -35,7 +36,7 @@ SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 MARK = "EMULAB_CRASH_TEST"  # in the environment of every process that these tests start
 ORDINARY = 54321  # a user id that nobody has, for when the tests run as root
 SEED = int(os.environ.get("EMULAB_CRASH_SEED", "2026"))
-POINTS = 5  # kills a user and a verb: twenty in all
+POINTS = 5  # kills a user and a verb, where all of them are wanted
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -237,13 +238,17 @@ def pause_until(moment: float) -> None:
 
 
 def moments(user: User, *command: str, count: int = POINTS) -> list[float]:
-    """Random moments of a command's life, one in each equal part of it. Runs it once to know how long it takes."""
+    """Random moments of a command's life, one in each part of it that is the user's.
+
+    Runs it once to know how long it takes.
+    """
     begun = time.monotonic()
     result = user.run(*command)
     assert result.returncode == 0, result.stderr
     taken = time.monotonic() - begun
     rng = random.Random(f"{SEED} {command[0]} {user.uid}")
-    return [taken * (i + rng.random()) / count for i in range(count)]
+    drawn = [taken * (i + rng.random()) / count for i in range(count)]
+    return [drawn[i] for i in shares.given(os.environ).parts(count, user.uid == 0)]
 
 
 def moments_of_up(user: User, count: int = POINTS) -> list[float]:

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from .crashes import (
-    POINTS,
     SHOP,
     User,
     assert_plain,
@@ -51,7 +50,8 @@ spec: {containers: [{name: sleeper, image: "any:1", command: [sleep, "1000"]}]}
 
 def test_kill_supervisor_during_up(user: User) -> None:
     killed = 0
-    for moment in moments_of_up(user):
+    points = moments_of_up(user)
+    for moment in points:
         end = time.monotonic() + moment
         process = user.start("up", SHOP)
         eventually(lambda: user.earliest() != 0)
@@ -60,7 +60,7 @@ def test_kill_supervisor_during_up(user: User) -> None:
         killed += kill_earliest(user)
         assert_plain(finish(process))
         user.assert_gone()
-    assert killed == POINTS
+    assert killed == len(points) > 0
     user.up()
     assert user.answers()
 
@@ -70,8 +70,9 @@ def test_kill_supervisor_during_apply(user: User) -> None:
     more.write_text(MORE)
     more.chmod(0o644)
     user.up()
-    for moment in moments(user, "apply", "-f", str(more)):
-        user.run("down")
+    points = moments(user, "apply", "-f", str(more))
+    assert points and user.run("down").returncode == 0
+    for moment in points:
         user.up()
         assert user.answers()  # so the `up` after each crash works
         end = time.monotonic() + moment

@@ -77,6 +77,17 @@ def test_without_a_share_nothing_is_left_out() -> None:
         assert taken("", 0, *marks, place=place) == set(NAMES)
 
 
+@pytest.mark.parametrize("day", [20_000, 20_001])
+def test_two_users_of_one_test_have_its_parts_by_turns(day: int) -> None:
+    for count in (5, 12):
+        root, ordinary = ({*Share("root", day).parts(count, who)} for who in (True, False))
+        assert root | ordinary == {*range(count)} and not root & ordinary
+        assert min(len(root), len(ordinary)) == count // 2
+        assert root == {*Share("root", day + 1).parts(count, False)}
+        for whole in (Share(), Share("root", day, both=True)):
+            assert {*whole.parts(count, True)} == {*whole.parts(count, False)} == {*range(count)}
+
+
 def test_the_environment_says_which() -> None:
     assert shares.given({}) == Share()
     assert shares.given({"EMULAB_TEST_DAY": "7", "EMULAB_TEST_BOTH": "0"}) == Share()
