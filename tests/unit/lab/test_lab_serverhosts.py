@@ -170,7 +170,7 @@ async def test_servers_that_come_and_go_meanwhile(lab: Lab) -> None:
     await lab.hosts.stop_recording(named)
 
 
-@patiently(1.5, 10)
+@patiently(0.3, 3, 10)
 async def test_a_server_that_hangs_holds_nobody_up_and_is_switched_off(
     limit: float, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -585,7 +585,7 @@ async def test_a_wrong_configuration_changes_nothing() -> None:
 
 
 @on_uvloop
-@patiently(1.5, 10, 40)
+@patiently(0.3, 3, 10, 40)
 async def test_close_waits_for_its_grace_and_then_resets(grace: float) -> None:
     async with bench() as made:
         (first_reader, first), (first_up_reader, first_up) = await made.pair()
