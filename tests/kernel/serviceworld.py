@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
@@ -163,6 +164,14 @@ class ServiceWorld:
             return "forbidden"
         except TimeoutError:
             return "silence"
+
+    def outcomes(self, *asked: tuple[str, str, int, str]) -> set[str]:
+        """The outcomes of several connections at once: place, address, port and source of each.
+
+        Silence is known by waiting, for all of them together no longer than for one.
+        """
+        with ThreadPoolExecutor(len(asked)) as pool:
+            return {*pool.map(lambda one: self.outcome(*one[:3], source=one[3]), asked)}
 
 
 def _links() -> Iterable[Item]:

@@ -172,8 +172,7 @@ def test_internal_policy_local_keeps_to_this_node_or_drops() -> None:
     assert {w.ask("pod1", CLUSTER_IP) for _ in range(20)} == {"pod2 10.244.1.2"}
     assert w.ask("outside", CLUSTER_IP) == f"pod2 {NODE}"
     w.serve(of(intent("pod3", internal_local=True)))
-    assert w.outcome("pod1", CLUSTER_IP) == "silence"
-    assert w.outcome("node", CLUSTER_IP) == "silence"
+    assert w.outcomes(("pod1", CLUSTER_IP, 80, ""), ("node", CLUSTER_IP, 80, "")) == {"silence"}
 
 
 @isolated
@@ -189,8 +188,8 @@ def test_external_policy_local_keeps_the_clients_address() -> None:
 @isolated
 def test_external_policy_local_drops_where_no_endpoint_is() -> None:
     w = world(intent("pod3", external_local=True, **EXPOSED))
+    assert w.outcomes(*(("outside", address, port, "") for address, port in EXTERNAL)) == {"silence"}
     for address, port in EXTERNAL:
-        assert w.outcome("outside", address, port) == "silence"
         assert w.ask("pod1", address, port) == "pod3 10.244.1.2"
         assert w.ask("node", address, port) == f"pod3 {NODE}"
 
@@ -201,8 +200,8 @@ def test_source_ranges_guard_the_balancers_address_alone() -> None:
     w = world(intent("pod2", source_ranges=allowed, **EXPOSED))
     assert w.ask("outside", BALANCER_IP, source=OUTSIDE[1]) == f"pod2 {NODE}"
     assert w.ask("pod1", BALANCER_IP) == f"pod2 {NODE}"
-    for place, source in (("outside", OUTSIDE[0]), ("pod3", ""), ("node", "")):
-        assert w.outcome(place, BALANCER_IP, source=source) == "silence"
+    others = (("outside", OUTSIDE[0]), ("pod3", ""), ("node", ""))
+    assert w.outcomes(*((place, BALANCER_IP, 80, source) for place, source in others)) == {"silence"}
     for address, port in EXTERNAL[:2]:
         assert w.ask("outside", address, port, source=OUTSIDE[0]) == f"pod2 {NODE}"
 
