@@ -28,7 +28,7 @@ KERNEL_TELLS = _kernel_tells()
 
 
 class Failed(NamedTuple):
-    """A trace that failed, as the command line tells of it."""
+    """A trace that failed, as its JSON tells of it."""
 
     place: str
     reason: str
@@ -50,25 +50,35 @@ class Failed(NamedTuple):
             assert self.place in self.drops(), self
 
 
-async def fails(lab: Lab, url: str, *more: str, source: str = "client", timeout: str = "10s") -> Failed:
-    """Traces by the command line what must fail: one line says so, and the exit status is 1."""
-    done = await emulab(
-        "-l", lab.name, "trace", "--from", source, "--timeout", timeout, "-o", "json", *more, url
-    )
-    assert done.status == 1 and done.stdout, done
-    request = json.loads(done.stdout)["request"]
+async def fails(
+    lab: Lab,
+    url: str,
+    *,
+    source: str = "client",
+    timeout: float = 10.0,
+    headers: dict[str, str] | None = None,
+) -> Failed:
+    """Traces what must fail, for what `-o json` tells of it.
+
+    That the command line prints it, and the failure and its remedy in one line, is proven of one request.
+    """
+    path = await lab.trace(url, source=source, timeout=timeout, headers=headers)
+    found = json.loads(json.dumps(path.to_json()))
+    request = found["request"]
     failure = request["failure"]
-    assert done.stderr.decode() == f"emulab: trace: {failure['text']}; {failure['remedy']}\n"
+    assert failure is not None, path
     assert failure["reason"] in REASONS and failure["place"] and failure["remedy"], failure
     assert "\n" not in failure["text"] + failure["remedy"] and "None" not in failure["text"], failure
-    hops = json.loads(done.stdout)["hops"]
+    hops = found["hops"]
     assert {hop["event"] for hop in hops} <= set(EVENTS)
     return Failed(*(failure[f] for f in Failed._fields[:6]), status=request["status"], hops=hops)
 
 
-async def stops(lab: Lab, url: str, *more: str, source: str = "client", timeout: str = "0.5s") -> Failed:
+async def stops(
+    lab: Lab, url: str, *, source: str = "client", timeout: float = 0.5, headers: dict[str, str] | None = None
+) -> Failed:
     """As `fails`, for what the kernels alone stop without a word: they need no time for what they do."""
-    return await fails(lab, url, *more, source=source, timeout=timeout)
+    return await fails(lab, url, source=source, timeout=timeout, headers=headers)
 
 
 async def works(lab: Lab, url: str, source: str = "client", **options: Any) -> None:

@@ -673,10 +673,11 @@ async def test_a_request_that_fails_is_a_result_with_status_1(lab: Lab, tmp_path
     """The whole story on stdout, the reason in one line on stderr."""
     done = await cli("-l", lab.name, "trace", "-o", "json", f"http://{NODE1}:31999/")
     assert done.status == 1
-    [line] = done.stderr.decode().splitlines()
-    assert line.startswith("emulab: trace: ") and f"{NODE1}:31999" in line
     found = json.loads(done.stdout)
-    assert found["request"]["status"] is None and found["request"]["failure"]["place"] == "node1"
+    failure = found["request"]["failure"]
+    assert found["request"]["status"] is None and failure["place"] == "node1"
+    assert done.stderr.decode() == f"emulab: trace: {failure['text']}; {failure['remedy']}\n"
+    assert f"{NODE1}:31999" in failure["text"]
     assert_shape(await lab.trace(f"http://{NODE1}:31999/"))
 
 

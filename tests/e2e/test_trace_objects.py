@@ -409,7 +409,7 @@ async def test_an_upstream_that_refuses_the_ingress(objects: Lab) -> None:
 )
 async def test_a_program_that_does_not_answer_in_time(objects: Lab, url: str) -> None:
     """The way is open: that is said, and nobody in it is blamed."""
-    found = await fails(objects, url, source="client" if "shop" in url else "pod/asker", timeout="2s")
+    found = await fails(objects, url, source="client" if "shop" in url else "pod/asker", timeout=2)
     which = "web" if "delay" in url else "faulty"
     assert (found.place, found.reason, found.object) == (
         f"default.{which}",
@@ -422,7 +422,7 @@ async def test_a_program_that_does_not_answer_in_time(objects: Lab, url: str) ->
 
 
 async def test_an_upstream_whose_name_does_not_resolve(objects: Lab) -> None:
-    found = await fails(objects, "http://shop.test/elsewhere", timeout="4s")
+    found = await fails(objects, "http://shop.test/elsewhere", timeout=4)
     assert (found.reason, found.object) == ("upstream-name", "Service default/elsewhere")
     assert "nowhere.example.org" in found.text
 

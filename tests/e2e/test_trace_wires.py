@@ -156,17 +156,17 @@ async def test_a_loop(wires: Lab) -> None:
 async def test_nobody_answers_arp(wires: Lab) -> None:
     """At the sender and at the router; also when the kernel gives up first (EHOSTUNREACH)."""
     asked = [
-        ("198.51.100.98", "0.5s", "client", "eth0"),
-        ("198.51.100.99", "5s", "client", "eth0"),
-        ("10.0.0.98", "0.5s", "router", "vpc"),
-        ("10.0.0.99", "5s", "router", "vpc"),
+        ("198.51.100.98", 0.5, "client", "eth0"),
+        ("198.51.100.99", 5, "client", "eth0"),
+        ("10.0.0.98", 0.5, "router", "vpc"),
+        ("10.0.0.99", 5, "router", "vpc"),
     ]
     traces = await asyncio.gather(*(stops(wires, f"{a}:80", timeout=timeout) for a, timeout, *_ in asked))
     for (address, timeout, place, link), found in zip(asked, traces, strict=True):
         assert (found.place, found.reason, found.object) == (place, "arp", address), found
         says = f"{place} asked by ARP on {link} for {address}, and nobody answered"
         assert found.text == f"{says}: nobody in the lab has that address"
-        if timeout == "5s":
+        if timeout == 5:
             found.kernel("NEIGH_FAILED")
 
 
@@ -222,7 +222,7 @@ async def test_a_pod_whose_link_is_down(wires: Lab) -> None:
             ("client", "http://shop.test/web", "node1"),
         ]
         for source, url, place in asked:
-            found = await stops(wires, url, source=source, timeout="4s" if "shop" in url else "0.5s")
+            found = await stops(wires, url, source=source, timeout=4 if "shop" in url else 0.5)
             assert (found.place, found.reason) == (place, "link-down"), found
             assert "eth0 of pod default/web is down" in found.text
             assert "pod default/web" in found.object
@@ -281,7 +281,7 @@ async def test_a_policy_of_the_users_own(wires: Lab) -> None:
 async def test_a_rule_behind_the_ingress(wires: Lab) -> None:
     """It stops the ingress' own connection, over a new one or one that was open."""
     async with rule(wires, "pod/web", "input", "tcp dport 8080 drop"):
-        found = await stops(wires, "http://shop.test/web", timeout="4s")  # two proxies are in between
+        found = await stops(wires, "http://shop.test/web", timeout=4)  # two proxies are in between
         assert (found.place, found.reason) == ("default.web", "rule"), found
         assert "the rule `tcp dport 8080 drop`" in found.text
         await mend(wires, found.remedy)
@@ -290,7 +290,7 @@ async def test_a_rule_behind_the_ingress(wires: Lab) -> None:
 
 # sizes
 
-BIG = "X-Big: " + "x" * 3000
+BIG = {"X-Big": "x" * 3000}
 
 
 async def test_a_link_that_is_too_narrow_is_healed_by_icmp(wires: Lab) -> None:
@@ -318,7 +318,7 @@ async def test_a_link_that_is_too_narrow_without_icmp(wires: Lab, place: str, ho
         # message about it would tell the client how large its packets may be.
         await ip(wires, "router", "link", "set", "vpc", "mtu", "1000")
         await works(wires, NODE_PORT)
-        found = await stops(wires, NODE_PORT, "-H", BIG)
+        found = await stops(wires, NODE_PORT, headers=BIG)
         assert (found.place, found.reason, found.object) == ("router", "mtu", "vpc of router")
         assert "must not be fragmented" in found.text and "which takes 1000" in found.text
         assert says in found.text
