@@ -1,27 +1,37 @@
-"""Bytes of one HTTP/1.1 connection into requests: sans-I/O, over httptools (llhttp).
+"""Bytes of one HTTP/1.1 connection into requests: sans-I/O, over `servers.wire`.
 
 Rules:
 
 * Bodies are counted and dropped, so a body of any size costs nothing.
-* Headers are bounded by `HEADER_LIMIT`. llhttp has no limit of its own, hence the bytes are counted twice:
-  complete header lines as they come, and the bytes fed since the last sign of progress, which bounds a
-  line (or a trailer, or blank lines before a request) that never ends.
-* llhttp stops at every `Upgrade`. Only a WebSocket is really one; after any other the reader goes on as
-  if the header were not there, as RFC 9110 §7.8 lets a server do (curl's `--http2` asks for h2c).
+* A head is bounded by `HEADER_LIMIT`, empty lines before it included.
+* As for Go's net/http a field's name is a token and its value has no control characters.
+* Of protocols to upgrade to, only a WebSocket is really one; any other is passed over, as RFC 9110 §7.8 lets a
+  server do (curl's `--http2` asks for h2c).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import deque
 from functools import lru_cache
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from emulab.servers.wire.framing import Body, body_of, request_framing
+from emulab.servers.wire.head import (
+    END,
+    BadMessage,
+    Memo,
+    check_begun_request,
+    parse_field,
+    parse_request_line,
+)
 
 HEADER_LIMIT = 64 * 1024  # bytes of request line and headers; more is answered with 431
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @lru_cache(maxsize=1024)
@@ -96,16 +106,13 @@ class RequestReader:
     """Feeds on bytes; whole requests come out of `requests`, in order."""
 
     __slots__ = (
-        "_headers",
+        "_blank",
+        "_body",
+        "_checked",
         "_held",
-        "_parser",
-        "_quiet",
-        "_size",
-        "_target",
-        "_trailer",
+        "_partial",
         "expecting",
         "failure",
-        "in_message",
         "requests",
         "rest",
         "upgraded",
@@ -115,113 +122,128 @@ class RequestReader:
         self.requests: deque[Request] = deque()
         self.failure = 0  # the status that ends the connection, once set
         self.expecting = False  # the client waits for `100 Continue`
-        self.in_message = False  # a request has begun and isn't whole
         self.upgraded = False  # the last request switches to WebSocket; later bytes are in `rest`
         self.rest = b""
-        self._parser = HttpRequestParser(self)
+        self._partial = b""  # a head that isn't whole
+        self._checked = 0  # how much of it is known to be good
+        self._blank = 0  # bytes of empty lines before it
         self._held: Request | None = None  # the request whose body is being read
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._size = 0
-        self._quiet = 0
-        self._trailer = False
+        self._body: Body | None = None
+
+    @property
+    def in_message(self) -> bool:
+        """Whether a request has begun and isn't whole."""
+        return self._held is not None or bool(self._partial)
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the connection. Never raises: what is wrong is told by `failure`."""
+        try:
+            while data and not self.failure and not self.upgraded:
+                data = self._take_head(data) if self._body is None else self._take_body(self._body, data)
+        except BadMessage as error:
+            self.failure = error.status
         if self.upgraded:
             self.rest += data
-            return
-        while data and not self.failure:
-            self._quiet += len(data)
-            try:
-                self._parser.feed_data(data)
-            except HttpParserUpgrade as upgrade:
-                data = self._after_upgrade(data[upgrade.args[0] :])
-                continue
-            except HttpParserError:
-                self.failure = self.failure or 400
-            break
-        if self._quiet > HEADER_LIMIT:
-            self.failure = self.failure or 431
 
-    def _after_upgrade(self, rest: bytes) -> bytes:
-        """What is to be parsed after llhttp has stopped at an upgrade."""
-        if self.failure or not self.requests:
+    def _take_head(self, data: bytes) -> bytes:
+        known = len(self._partial)
+        if known:
+            data = self._partial + data
+        elif data[0] in b"\r\n":
+            # Empty lines before a request are no request (RFC 9112 §2.2).
+            size = len(data)
+            data = data.lstrip(b"\r\n")
+            self._blank += size - len(data)
+        end = data.find(END, max(0, known - 3))
+        if (len(data) if end < 0 else end + 4) + self._blank > HEADER_LIMIT:
+            if data:
+                check_begun_request(data[:HEADER_LIMIT], 0)
+            raise BadMessage(431, "the request's head is too large")
+        if end < 0:
+            self._partial = data
+            if data:
+                self._checked = check_begun_request(data, self._checked)
             return b""
-        request = self.requests[-1]
-        if request.websocket:
-            self.upgraded, self.rest = True, rest
-            return b""
-        self._parser = HttpRequestParser(self)
-        framing = [name for name in ("Transfer-Encoding", "Content-Length") if name in request.headers]
-        if not framing:
-            return rest
-        # llhttp takes the body for the new protocol's bytes. A fresh parser that is told the framing
-        # alone reads it as what it is.
-        self._held = self.requests.pop()
-        head = f"POST / {request.proto}\r\n"
-        head += "".join(f"{name}: {','.join(request.headers[name])}\r\n" for name in framing)
-        if not request.keep_alive:
-            head += "Connection: close\r\n"
-        return f"{head}\r\n".encode("utf-8", "replace") + rest
-
-    # What llhttp calls.
-
-    def on_message_begin(self) -> None:
-        self.in_message = True
-        self._trailer = False
-        self._size = 0
-        self._headers = []
-        self._target = b""
-
-    def on_url(self, part: bytes) -> None:
-        self._size += len(part)
-        self._target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._size += len(name) + len(value) + 4
-        if not self._trailer:
-            self._headers.append((name, value))
-        elif self._size > HEADER_LIMIT:
-            self.failure = 431
-
-    def on_headers_complete(self) -> None:
-        self._trailer = True
-        self._quiet = 0
-        if self._held is not None:
-            return
-        if self._size > HEADER_LIMIT:
-            self.failure = 431
-            raise ValueError("headers too large")
-        headers: dict[str, list[str]] = {}
-        for name, value in self._headers:
-            # Go writes invalid UTF-8 to JSON as U+FFFD; the value's own bytes are of no use to anyone.
-            headers.setdefault(canonical(name), []).append(value.decode("utf-8", "replace").rstrip(" \t"))
-        parser = self._parser
-        method = parser.get_method().decode("ascii")
-        target = self._target.decode("utf-8", "replace")
-        request = Request(method, target, f"HTTP/{parser.get_http_version()}", headers)
-        self.failure = _problem(request)
-        if self.failure:
-            raise ValueError("refused by its head")
-        request.keep_alive = parser.should_keep_alive()
-        request.websocket = "Upgrade" in headers and parser.should_upgrade() and wants_websocket(request)
-        self.expecting = "Expect" in headers and request.proto != "HTTP/1.0"
+        self._partial, self._checked, self._blank = b"", 0, 0
+        request, self._body = parse_head(data[:end])
         self._held = request
+        if self._body is None:
+            self._finish()
+        else:
+            self.expecting = "Expect" in request.headers and request.proto != "HTTP/1.0"
+        return data[end + 4 :]
 
-    def on_body(self, part: bytes) -> None:
-        self._quiet = 0
+    def _take_body(self, body: Body, data: bytes) -> bytes:
         self.expecting = False  # the body is on its way already (RFC 9110 §10.1.1)
-        if self._held is not None:
-            self._held.body_bytes += len(part)
+        piece, rest = body.feed(data)
+        assert self._held is not None
+        self._held.body_bytes += len(piece)
+        if body.done:
+            self._body = None
+            self._finish()
+        return rest
 
-    def on_message_complete(self) -> None:
-        self._quiet = 0
-        self.in_message = False
-        self.expecting = False
-        if self._held is not None:
-            self.requests.append(self._held)
-            self._held = None
+    def _finish(self) -> None:
+        assert self._held is not None
+        self.requests.append(self._held)
+        self.upgraded = self._held.websocket
+        self._held = None
+
+
+def _parse_start(line: bytes) -> tuple[str, str, bool]:
+    method, target, old = parse_request_line(line)
+    return method.decode("ascii"), target.decode("utf-8", "replace"), old
+
+
+def _parse_line(line: bytes) -> tuple[str, str]:
+    """The name of a field, as Go spells it, and its value."""
+    name, value = parse_field(line)
+    if not _TOKEN.issuperset(name.decode("latin-1")):
+        raise BadMessage(400, "a header's name is no token")
+    if _CONTROL.search(value) is not None:
+        raise BadMessage(400, "a field has a control character")
+    # Go writes invalid UTF-8 to JSON as U+FFFD; the value's own bytes are of no use to anyone.
+    return canonical(name), value.decode("utf-8", "replace").strip(" \t")
+
+
+_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
+
+
+def parse_head(head: bytes) -> tuple[Request, Body | None]:
+    """What is in a head, given without the empty line at its end, and the reader of the body. Raises `BadMessage`."""
+    start, *lines = head.split(b"\r\n")
+    method, target, old = _STARTS[start]
+    headers: dict[str, list[str]] = {}
+    for line in lines:
+        name, value = _LINES[line]
+        if name in headers:
+            headers[name].append(value)
+        else:
+            headers[name] = [value]
+    request = Request(method, target, "HTTP/1.0" if old else "HTTP/1.1", headers)
+    if problem := _problem(request):
+        raise BadMessage(problem, "refused by its head")
+    body = None
+    if "Content-Length" in headers or "Transfer-Encoding" in headers:
+        length, coding = (_single(headers, name) for name in ("Content-Length", "Transfer-Encoding"))
+        body = body_of(request_framing(length, coding, old))
+    if "Connection" in headers:
+        options = {option.strip().lower() for value in headers["Connection"] for option in value.split(",")}
+        request.keep_alive = "close" not in options and (not old or "keep-alive" in options)
+        request.websocket = "upgrade" in options and wants_websocket(request)
+    else:
+        request.keep_alive = not old
+    return request, body
+
+
+def _single(headers: dict[str, list[str]], name: str) -> bytes | None:
+    """The value of a field that may be there but once."""
+    values = headers.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise BadMessage(400, f"two {name} fields")
+    return values[0].encode()
 
 
 def _problem(request: Request) -> int:
@@ -229,10 +251,11 @@ def _problem(request: Request) -> int:
     hosts = len(request.headers.get("Host", ()))
     if hosts > 1 or (not hosts and request.proto == "HTTP/1.1"):
         return 400  # RFC 9112 §3.2
-    if request.proto not in ("HTTP/1.1", "HTTP/1.0"):
-        return 505
     if request.method == "CONNECT":
         return 405  # this is nobody's proxy
+    target = request.target
+    if not target.startswith("/") and "://" not in target and (target != "*" or request.method != "OPTIONS"):
+        return 400  # RFC 9112 §3.2: of no form
     if "Expect" in request.headers and request.first("Expect").lower() != "100-continue":
         return 417
     return 0

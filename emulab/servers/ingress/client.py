@@ -20,11 +20,12 @@ from typing import Any, cast
 from emulab.errors import PeerError
 from emulab.servers.ingress import pages
 from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.framing import Body
 from emulab.servers.ingress.headers import forwarding_lines
-from emulab.servers.ingress.request import BadRequest, RequestHead, RequestReader
+from emulab.servers.ingress.request import RequestHead, RequestReader
 from emulab.servers.ingress.routes import NO_RULE, Rule
 from emulab.servers.ingress.upstream import Upstream, format_address
+from emulab.servers.wire.framing import Body
+from emulab.servers.wire.head import BadMessage
 
 KEEP_MAX = 65536
 """Bytes of a request that are kept for another try."""
@@ -222,9 +223,8 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = self._context.clock() + self._options.header_timeout
         try:
             head = self._reader.feed(data)
-        except BadRequest as error:
-            self._begin(RequestHead())
-            self._fail(error.status, str(error))
+        except PeerError as error:
+            self._refuse(error)
             return
         if head is not None:
             self._begin(head)
@@ -234,6 +234,11 @@ class ClientConnection(asyncio.Protocol):
                     self._read_body(rest)
                 else:
                     self._hold(rest)
+
+    def _refuse(self, error: PeerError) -> None:
+        """Answers a head that can't be taken, and ends the connection: nobody knows where the next one starts."""
+        self._begin(RequestHead())
+        self._fail(error.status if isinstance(error, BadMessage) else 400, str(error))
 
     def _begin(self, head: RequestHead) -> None:
         self._context.counters.requests += 1
@@ -318,7 +323,6 @@ class ClientConnection(asyncio.Protocol):
                 status,
                 date=self._context.date() + self._extra,
                 close=close,
-                old=head.old,
                 head_only=head.method == b"HEAD",
                 location=location,
             )

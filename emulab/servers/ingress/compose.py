@@ -5,6 +5,7 @@ from __future__ import annotations
 from emulab.servers.ingress.headers import forwarding_lines
 from emulab.servers.ingress.request import RequestHead
 from emulab.servers.ingress.response import ResponseReader
+from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, framing_line
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -31,8 +32,7 @@ def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_
     ]
     if head.forwarded_for:
         parts.append(b"X-Original-Forwarded-For: %b\r\n" % head.forwarded_for)
-    if head.chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+    parts.append(framing_line(head.framing))
     if head.upgrades:
         parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     parts.append(b"\r\n")
@@ -51,28 +51,28 @@ def trusted_forwarding(head: RequestHead, address: str, port: str, scheme: str) 
 
 
 def client_response(
-    reader: ResponseReader, *, date: bytes, extra: bytes, old: bool, keep: bool, bodiless: bool
+    reader: ResponseReader, *, date: bytes, extra: bytes, old: bool, keep: bool
 ) -> tuple[bytes, bool, bool]:
     """The head of the response as it goes to the client: `(head, chunked, keep)`.
 
     `chunked` says how body bytes are to be framed, the returned `keep` whether the connection outlives
     the response: a client of HTTP/1.0 (`old`) learns the end of an unmeasured body from the end of the
-    connection alone. `bodiless` is true for the answer to a HEAD; `extra` are more header lines.
+    connection alone. `extra` are more header lines.
     """
-    status = reader.status
-    bodiless = bodiless or status in (204, 304)
-    chunked = not bodiless and reader.length is None
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, reader.reason), date, *reader.lines]
-    if reader.length is not None and status != 204:
-        parts.append(b"Content-Length: %d\r\n" % reader.length)
-    elif chunked and old:
-        chunked = keep = False
-    elif chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
-    if not keep:
-        parts.append(b"Connection: close\r\n")
-    elif old:
-        parts.append(b"Connection: keep-alive\r\n")
+    framing, bodiless = reader.framing, reader.bodiless
+    if framing >= 0:
+        chunked = False
+    elif bodiless or old:
+        framing, chunked, keep = UNTIL_CLOSE, False, keep and bodiless
+    else:
+        framing, chunked = CHUNKED, True
+    parts = [
+        b"HTTP/1.1 %d %b\r\n" % (reader.status, reader.reason),
+        date,
+        *reader.lines,
+        framing_line(framing),
+    ]
+    parts.append(b"Connection: keep-alive\r\n" if keep else b"Connection: close\r\n")
     if extra:
         parts.append(extra)
     parts.append(b"\r\n")

@@ -29,11 +29,11 @@ from emulab.servers.ingress.compose import (
 )
 from emulab.servers.ingress.config import Group
 from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.framing import LAST_CHUNK, chunk
 from emulab.servers.ingress.request import RequestHead
 from emulab.servers.ingress.routes import NO_RULE, without_port
 from emulab.servers.ingress.tunnel import Tunnel
 from emulab.servers.ingress.upstream import Upstream
+from emulab.servers.wire.framing import CHUNKED, LAST_CHUNK, chunk
 
 TRIES = 3
 
@@ -61,8 +61,6 @@ class Downstream(ClientConnection):
         snapshot, options = self._context.snapshot, self._options
         if head.method in _REFUSED_METHODS:
             return self._fail(405, "method not allowed")
-        if not head.target.startswith(b"/") and not self._absolute(head):
-            return self._fail(400, "malformed request target")
         try:
             # nginx's name for its default server stands in for a Host that HTTP/1.0 needn't send.
             host = head.host if head.host is not None else b"_"
@@ -73,7 +71,7 @@ class Downstream(ClientConnection):
         if options.trust_forwarded:
             host = head.forwarded_host.split(b",")[0].strip() or host
             forwarding, scheme = trusted_forwarding(head, self.address, self._port, self._scheme)
-        if options.client_max_body and head.length and head.length > options.client_max_body:
+        if options.client_max_body and head.framing > options.client_max_body:
             return self._fail(413, f"request body is larger than {options.client_max_body} bytes")
         if rule is None:
             return self._fail(404, "no rule matches")
@@ -83,7 +81,7 @@ class Downstream(ClientConnection):
         group = snapshot.groups.get(rule.upstream)
         if group is None or not group.servers:
             return self._fail(503, "no endpoints")
-        if head.expect and self._body is not None:
+        if head.expect:  # whether there is a body or not, as nginx does
             self.transport.write(CONTINUE)
             head.expect = False
         out = upstream_request(head, host, forwarding, self._context.request_id())
@@ -92,20 +90,9 @@ class Downstream(ClientConnection):
         self._connect(group)
         return None
 
-    def _absolute(self, head: RequestHead) -> bool:
-        """Takes host and path out of an absolute target (RFC 9112, section 3.2.2); False if it is none."""
-        scheme, colon, rest = head.target.partition(b"://")
-        if not colon or scheme.lower() not in (b"http", b"https"):
-            return False
-        authority, _, path = rest.partition(b"/")
-        if b"?" in authority:
-            return False
-        head.host, head.target = authority, b"/" + path
-        return True
-
     def _pass_body(self, piece: bytes, last: bool) -> None:
         head = self._head
-        if head is not None and head.chunked:
+        if head is not None and head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
         if not piece:
             return
@@ -237,7 +224,6 @@ class Downstream(ClientConnection):
                 extra=self._extra,
                 old=head.old,
                 keep=self._keep,
-                bodiless=head.method == b"HEAD",
             )
             self._head_sent = True
             self._status = reader.status

@@ -2,7 +2,9 @@
 
 Rules:
 
-* Hop-by-hop fields, and those that `Connection` names, end here (RFC 9110, section 7.6.1).
+* Hop-by-hop fields, and those that `Connection` names, end here (RFC 9110, section 7.6.1). But nobody may take
+  away by `Connection` what frames or routes the message (that isn't among the lines at all, but written anew) or
+  what is meant for the last recipient (`_END_TO_END`).
 * Towards the upstream the `X-Forwarded-*` family is ours: what the client sent under these names is
   dropped unless `trust_forwarded` says otherwise (ingress-nginx: `use-forwarded-headers: false`). The
   X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
@@ -22,23 +24,25 @@ NAMES_MAX = 4096
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
 
 
-# What to do with a field; everything but PASS and DROP is looked at by the reader. Plain numbers, not an
-# enumeration: looking up a member costs more than all else that is done for a field.
+# What to do with a field; everything but PASS and DROP is looked at by the reader. From HOST to SINGLE a request
+# may have the field but once. Plain numbers, not an enumeration: looking up a member costs more than all else
+# that is done for a field.
 (
     PASS,
-    DROP,
     HOST,
     LENGTH,
     CODING,
+    EXPECT,
+    SINGLE,
+    DROP,
     CONNECTION,
     UPGRADE,
-    EXPECT,
     REQUEST_ID,
     FORWARDED_FOR,
     FORWARDED_HOST,
     FORWARDED_PORT,
     FORWARDED_PROTO,
-) = range(13)
+) = range(14)
 
 
 class ActionTable(dict[bytes, int]):
@@ -71,8 +75,13 @@ _COMMON = {
 REQUEST_ACTIONS = ActionTable(
     {
         **_COMMON,
+        # What nginx refuses to have twice (`ngx_http_process_unique_header_line`).
         b"host": HOST,
         b"expect": EXPECT,
+        **dict.fromkeys(
+            (b"authorization", b"content-range", b"if-match", b"if-none-match", b"if-range"), SINGLE
+        ),
+        **dict.fromkeys((b"if-modified-since", b"if-unmodified-since"), SINGLE),
         b"proxy": DROP,
         b"x-request-id": REQUEST_ID,
         b"x-real-ip": DROP,
@@ -104,6 +113,14 @@ RESPONSE_ACTIONS = ActionTable(
 
 _PER_HOP_ALREADY = frozenset({b"close", b"keep-alive", b"upgrade", b""})
 
+_END_TO_END = frozenset(
+    b"accept accept-encoding accept-language accept-ranges age allow authorization cache-control cookie date etag "
+    b"expires forwarded from host if-match if-modified-since if-none-match if-range if-unmodified-since "
+    b"last-modified location max-forwards origin pragma range referer refresh retry-after server set-cookie "
+    b"strict-transport-security user-agent vary via www-authenticate x-request-id".split()
+)
+_END_TO_END_PREFIXES = (b"access-control-", b"content-", b"x-forwarded-", b"x-original-")
+
 
 _USUAL = {b"keep-alive": [b"keep-alive"], b"close": [b"close"]}
 
@@ -116,10 +133,10 @@ def tokens(value: bytes) -> list[bytes]:
 
 
 def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
-    """Field lines without those whose names the Connection field lists."""
+    """Field lines without the hop-by-hop ones that the Connection field lists."""
     if _PER_HOP_ALREADY.issuperset(connection):
         return lines
-    listed = set(connection) - _PER_HOP_ALREADY
+    listed = {name for name in connection if not name.startswith(_END_TO_END_PREFIXES)} - _END_TO_END
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 

@@ -53,23 +53,17 @@ def page(status: int) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def answer(
-    status: int, *, date: bytes, close: bool, old: bool, head_only: bool = False, location: bytes = b""
-) -> bytes:
+def answer(status: int, *, date: bytes, close: bool, head_only: bool = False, location: bytes = b"") -> bytes:
     """A whole response: status line, headers and page.
 
-    `date` is a complete header line; `close` ends the connection after it; `old` says that the client
-    speaks HTTP/1.0, which must be told when the connection stays; `head_only` leaves the body out, as
-    a HEAD request wants; `location` is where a redirect leads.
+    `date` is a complete header line; `close` ends the connection after it; `head_only` leaves the body
+    out, as a HEAD request wants; `location` is where a redirect leads.
     """
     code = wire_status(status)
     body = page(status)
     head = [b"HTTP/1.1 %d %s\r\n" % (code, reason(code).encode()), date]
     head.append(b"Content-Type: text/html\r\nContent-Length: %d\r\n" % len(body))
-    if close:
-        head.append(b"Connection: close\r\n")
-    elif old:
-        head.append(b"Connection: keep-alive\r\n")
+    head.append(b"Connection: close\r\n" if close else b"Connection: keep-alive\r\n")
     if location:
         head.append(b"Location: %s\r\n" % location)
     head.append(b"\r\n")

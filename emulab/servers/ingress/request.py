@@ -1,33 +1,39 @@
 """Reads request heads. Sans-I/O.
 
-httptools (llhttp, strict) parses one head at a time; the body is framed by `framing`, because llhttp
-would run on into the next pipelined request. So every head is cut at its empty line first.
+`wire.head` parses them, one at a time; here is decided what of it is passed on, and what nginx refuses.
 
-Errors are `BadRequest` with nginx's status: 400 for a malformed head, 414 for a request line above 8k,
-494 (a 400 on the wire) for a field above 8k or a head above 32k (`large_client_header_buffers 4 8k`),
-501 for a transfer coding other than chunked. A request with both Content-Length and
-Transfer-Encoding, with two of either, or with a list in one of them is refused (RFC 9112, section 6.1).
+Errors are `BadMessage` with nginx's status: 400 for a malformed head, 505 for another version than HTTP/1, 414 for
+a request line above 8k, 494 (a 400 on the wire) for fields that don't fit (`client_header_buffer_size 1k`,
+`large_client_header_buffers 4 8k`), 501 for a transfer coding other than chunked. Content-Length and
+Transfer-Encoding together, either of them twice, or a list in one of them is refused (RFC 9112, section 6.1).
 """
 
 from __future__ import annotations
 
-from emulab.errors import PeerError
+import re
+
 from emulab.servers.ingress import headers, pages
-from emulab.servers.ingress._httptools import ParserError, ParserUpgrade, request_parser
-from emulab.servers.ingress.framing import Body, ChunkedBody, LengthBody
 from emulab.servers.ingress.headers import REQUEST_ACTIONS, tokens, without_listed
+from emulab.servers.ingress.routes import normalise_host
+from emulab.servers.wire.framing import UNFRAMED, Body, body_of, request_framing
+from emulab.servers.wire.head import (
+    END,
+    BadMessage,
+    Memo,
+    check_begun_request,
+    parse_field,
+    parse_request_line,
+)
 
 LINE_MAX = 8192
-HEAD_MAX = 4 * LINE_MAX
-_END = b"\r\n\r\n"
+FIRST_BUFFER, BUFFERS = 1024, 4
 
-
-class BadRequest(PeerError):
-    """A head that is answered with `status` and the end of the connection."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
+_METHOD = re.compile(rb"[A-Z_-]+")
+_ABSOLUTE = re.compile(
+    rb"[A-Za-z][A-Za-z0-9+.\-]*://(?P<authority>([A-Za-z0-9.\-]+|\[[A-Za-z0-9:\-._~!$&'()*+,;=]*\])(?::[0-9]*)?)"
+    rb"(?P<rest>[/?].*)?",
+    re.DOTALL,
+)
 
 
 class RequestHead:
@@ -38,8 +44,7 @@ class RequestHead:
     old = False  # HTTP/1.0
     host: bytes | None = None
     lines: list[bytes]  # fields that are passed on, each ending in CRLF
-    length: int | None = None
-    chunked = False
+    framing = UNFRAMED
     connection: list[bytes] | None = None
     upgrade = b""
     expect = False
@@ -66,40 +71,39 @@ class RequestHead:
 
     def body(self) -> Body | None:
         """The reader of this request's body, None if there is none."""
-        if self.chunked:
-            return ChunkedBody()
-        if self.length:
-            return LengthBody(self.length)
-        return None
+        return body_of(self.framing)
 
 
 def head_excess(head: bytes) -> int:
-    """The status for a head, whole or partial, that is larger than allowed; 0 if it isn't."""
-    if len(head) <= LINE_MAX:
+    """The status for a head, whole or partial, that nginx has no room for; 0 if it has.
+
+    A line that doesn't fit into what is left of a buffer is moved to a new one, as a whole.
+    """
+    if len(head) <= FIRST_BUFFER:
         return 0
-    lines = head.split(b"\r\n")
-    if len(lines[0]) > LINE_MAX:
-        return 414
-    if len(head) > HEAD_MAX or max(map(len, lines)) > LINE_MAX:
-        return pages.HEADER_TOO_LARGE
+    room, buffers = FIRST_BUFFER, 0
+    for number, line in enumerate(head.split(b"\r\n")):
+        size = len(line) + 2
+        if size > LINE_MAX:
+            return pages.HEADER_TOO_LARGE if number else 414
+        if size > room:
+            room = LINE_MAX
+            buffers += 1
+        if buffers > BUFFERS:
+            return pages.HEADER_TOO_LARGE
+        room -= size
     return 0
 
 
 class RequestReader:
     """Turns bytes into heads, one at a time; `rest` holds what follows the head."""
 
-    __slots__ = ("_complete", "_head", "_parser", "_partial", "rest")
+    __slots__ = ("_checked", "_partial", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
         self._partial = b""
-        self._complete = False
-        self._start()
-
-    def _start(self) -> None:
-        self._parser = request_parser(self)
-        self._head = RequestHead()
-        self._head.lines = []
+        self._checked = 0
 
     @property
     def idle(self) -> bool:
@@ -107,105 +111,108 @@ class RequestReader:
         return not self._partial
 
     def feed(self, data: bytes) -> RequestHead | None:
-        """The head that `data` completes, or None. Raises `BadRequest`."""
-        while True:
-            if self._partial:
-                known = len(self._partial)
-                whole = self._partial + data
-                end = whole.find(_END, max(0, known - 3))
-                fresh = whole[known : end + 4] if end >= 0 else data
-            else:
-                known, whole = 0, data
-                end = data.find(_END)
-                fresh = data[: end + 4] if end >= 0 else data
-            if len(whole) > LINE_MAX and (status := head_excess(whole[:end] if end >= 0 else whole)):
-                raise BadRequest(status, "the request's head is too large")
-            self._parse(fresh)
-            if end < 0:
-                self._partial = whole if whole.strip(b"\r\n") else b""
-                return None
-            self._partial = b""
-            data = whole[end + 4 :] if end + 4 < len(whole) else b""
-            if self._complete:
-                self.rest = data
-                return self._finish()
-            if not data:  # empty lines before a request are no request (RFC 9112, section 2.2)
-                return None
-
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except ParserUpgrade:
-            pass  # llhttp hands over here; whether the protocol changes is the upstream's answer to give
-        except ParserError as error:
-            cause = error.__context__
-            if isinstance(cause, BadRequest):
-                raise cause from None
-            raise BadRequest(400, str(error)) from None
-
-    def _finish(self) -> RequestHead:
-        head = self._head
-        self._complete = False
-        if head.length or head.chunked or head.connection:
-            self._start()  # llhttp waits for a body, or has ended; a new one costs less than talking it over
+        """The head that `data` completes, or None. Raises `BadMessage`."""
+        if self._partial:
+            known = len(self._partial)
+            data = self._partial + data
+            end = data.find(END, max(0, known - 3))
         else:
-            self._head = RequestHead()
-            self._head.lines = []
-        if head.connection:
-            head.lines = without_listed(head.lines, head.connection)
-        if head.host is None and not head.old:
-            raise BadRequest(400, "no Host")
-        if head.old and head.chunked:
-            raise BadRequest(400, "chunked in HTTP/1.0")
-        return head
+            if data[:1] in (b"\r", b"\n"):
+                data = data.lstrip(
+                    b"\r\n"
+                )  # empty lines before a request are no request (RFC 9112, section 2.2)
+            end = data.find(END)
+        if (end > LINE_MAX or len(data) > LINE_MAX) and (
+            status := head_excess(data[:end] if end >= 0 else data)
+        ):
+            check_begun_request(data[:FIRST_BUFFER], 0)  # what is malformed from the start is so at any size
+            raise BadMessage(status, "the request's head is too large")
+        if end < 0:
+            self._partial = data
+            if data:
+                self._checked = check_begun_request(data, self._checked)
+            return None
+        self._partial = b""
+        self._checked = 0
+        self.rest = data[end + 4 :]
+        return parse_head(data[:end])
 
-    def on_url(self, url: bytes) -> None:
-        self._head.target += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        action = REQUEST_ACTIONS[name]
+def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
+    """Method, target (as a path), whether it is HTTP/1.0, and the authority of an absolute target."""
+    method, target, old = parse_request_line(line)
+    if _METHOD.fullmatch(method) is None:
+        raise BadMessage(400, "the method is none for nginx")
+    if target.startswith(b"/") or method == b"CONNECT":  # which is answered with 405, whatever its target
+        return method, target, old, None
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise BadMessage(400, "the request's target is malformed")
+    path = match["rest"] or b"/"
+    return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
+
+
+def _parse_line(line: bytes) -> tuple[int, bytes, bytes, bytes]:
+    """What to do with a field line, the field's name, its value, and the line that is passed on."""
+    name, value = parse_field(line)
+    return REQUEST_ACTIONS[name], name.lower(), value, b"%b: %b\r\n" % (name, value)
+
+
+_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
+
+
+def parse_head(data: bytes) -> RequestHead:
+    """What is in a head, which is given without the empty line at its end. Raises `BadMessage`."""
+    head = RequestHead()
+    start, *fields = data.split(b"\r\n")
+    head.method, head.target, head.old, authority = _STARTS[start]
+    lines = head.lines = []
+    single: dict[bytes, bytes] = {}
+    for field in fields:
+        action, name, value, line = _LINES[field]
         if not action:  # PASS
-            self._head.lines.append(name + b": " + value + b"\r\n")
-        elif action == headers.HOST:
-            if self._head.host is not None:
-                raise BadRequest(400, "two Host fields")
-            self._head.host = value.strip(b" \t")
+            lines.append(line)
+        elif action <= headers.SINGLE:
+            if name in single:
+                raise BadMessage(400, f"two {name.decode()} fields")
+            single[name] = value
+            if action == headers.SINGLE:
+                lines.append(line)
         elif action != headers.DROP:
-            self._special(action, value.strip(b" \t"))
+            _take(head, action, value)
+    host = head.host = single.get(b"host")
+    if host is None and not head.old:
+        raise BadMessage(400, "no Host")
+    if len(single) > 1 or host is None:
+        head.framing = request_framing(
+            single.get(b"content-length"), single.get(b"transfer-encoding"), head.old
+        )
+        head.expect = not head.old and single.get(b"expect", b"").lower() == b"100-continue"
+    if head.connection:
+        head.lines = without_listed(lines, head.connection)
+    if (
+        authority is not None
+    ):  # it outranks the Host field (RFC 9112, section 3.2.2), which must still be right
+        if host is not None:
+            normalise_host(host)
+        head.host = authority
+    return head
 
-    def _special(self, action: int, value: bytes) -> None:
-        head = self._head
-        if action == headers.LENGTH:
-            if head.length is not None or head.chunked or not value.isdigit() or len(value) > 18:
-                raise BadRequest(400, "Content-Length is malformed, or not alone")
-            head.length = int(value)
-            head.lines.append(b"Content-Length: %d\r\n" % head.length)
-        elif action == headers.CODING:
-            if head.chunked or head.length is not None:
-                raise BadRequest(400, "Transfer-Encoding is not alone")
-            if value.lower() != b"chunked":
-                raise BadRequest(501, "unknown transfer coding")
-            head.chunked = True
-        elif action == headers.CONNECTION:
-            found = tokens(value)
-            head.connection = head.connection + found if head.connection else found
-        elif action == headers.UPGRADE:
-            head.upgrade = value
-        elif action == headers.EXPECT:
-            head.expect = value.lower() == b"100-continue"
-        elif action == headers.REQUEST_ID:
-            head.request_id = value
-        elif action == headers.FORWARDED_FOR:
-            head.forwarded_for = head.forwarded_for + b", " + value if head.forwarded_for else value
-        elif action == headers.FORWARDED_HOST:
-            head.forwarded_host = value
-        elif action == headers.FORWARDED_PORT:
-            head.forwarded_port = value
-        elif action == headers.FORWARDED_PROTO:
-            head.forwarded_proto = value
 
-    def on_headers_complete(self) -> None:
-        head = self._head
-        head.method = self._parser.get_method()
-        head.old = self._parser.get_http_version() == "1.0"
-        self._complete = True
+def _take(head: RequestHead, action: int, value: bytes) -> None:
+    """Notes a field that may come several times."""
+    if action == headers.CONNECTION:
+        found = tokens(value)
+        head.connection = head.connection + found if head.connection else found
+    elif action == headers.UPGRADE:
+        head.upgrade = value
+    elif action == headers.REQUEST_ID:
+        head.request_id = value
+    elif action == headers.FORWARDED_FOR:
+        head.forwarded_for = head.forwarded_for + b", " + value if head.forwarded_for else value
+    elif action == headers.FORWARDED_HOST:
+        head.forwarded_host = value
+    elif action == headers.FORWARDED_PORT:
+        head.forwarded_port = value
+    elif action == headers.FORWARDED_PROTO:
+        head.forwarded_proto = value

@@ -1,74 +1,89 @@
 """Reads responses. Sans-I/O.
 
-One reader serves one upstream connection: `begin` before each request, then `feed` what arrives; `head`
-is there once `head_done`, body bytes collect in `pieces` decoded from whatever framing they had, and
-`complete` says that the response ended. Interim responses (1xx) are swallowed, as nginx swallows them,
-except a 101, after which `tunnel` holds the first bytes of the new protocol.
+One reader serves one upstream connection: `begin` before each request, then `feed` what arrives; `head_done` says
+that status and fields are there, body bytes collect in `pieces` decoded from whatever framing they had, and
+`complete` says that the response ended. Interim responses (1xx) are swallowed, as they are nobody's who didn't ask
+for them, except a 101, after which `tunnel` holds the first bytes of the new protocol.
+
+What follows a complete response isn't part of it: nothing of it comes out of the reader, and the connection it
+came over carries no other request (`excess`).
 """
 
 from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.ingress import headers
-from emulab.servers.ingress._httptools import ParserError, ParserUpgrade, response_parser
 from emulab.servers.ingress.headers import RESPONSE_ACTIONS, tokens, without_listed
+from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, response_framing
+from emulab.servers.wire.head import END, Memo, check_begun_response, parse_field, parse_status_line
 
-_END = b"\r\n\r\n"
+
+def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:
+    """What to do with a field line, the field's value, and the line that is passed on."""
+    name, value = parse_field(line)
+    return RESPONSE_ACTIONS[name], value, b"%b: %b\r\n" % (name, value)
+
+
+_STARTS, _LINES = Memo(parse_status_line), Memo(_parse_line)
 
 
 class ResponseReader:
     """The response side of one upstream connection."""
 
     __slots__ = (
-        "_head_only",
-        "_parser",
+        "_body",
+        "_checked",
+        "_faulty",
         "_partial",
-        "_pending",
+        "_to_head",
+        "bodiless",
         "complete",
         "connection",
         "excess",
+        "framing",
         "head_done",
-        "length",
         "lines",
         "old",
         "pieces",
         "reason",
         "status",
         "tunnel",
-        "until_close",
         "upgrade",
     )
 
     def __init__(self) -> None:
-        self._parser = response_parser(self)
-        self._head_only = False
         self.begin(False)
 
-    def begin(self, head_only: bool) -> None:
-        """Gets ready for the answer to the next request; `head_only`: to a HEAD."""
-        if self._head_only:
-            self._parser = response_parser(self)  # the last one still waits for the body of a HEAD
-        self._head_only = head_only
+    def begin(self, to_head: bool) -> None:
+        """Gets ready for the answer to the next request; `to_head`: to a HEAD."""
+        self._to_head = to_head
         self._partial = b""
-        self._pending = 0
-        self.complete = self.excess = False
+        self._checked = 0
+        self._body: Body | None = None
+        self._faulty = False
+        self.complete = self.excess = self.head_done = self.bodiless = self.old = False
+        self.status = 0
+        self.reason = self.upgrade = b""
+        self.framing = UNTIL_CLOSE
+        self.lines: list[bytes] = []
+        self.connection: list[bytes] | None = None
         self.tunnel: bytes | None = None
         self.pieces: list[bytes] = []
-        self._reset()
 
-    def _reset(self) -> None:
-        self.head_done = self.until_close = self.old = False
-        self.status = 0
-        self.reason = b""
-        self.lines: list[bytes] = []
-        self.length: int | None = None
-        self.connection: list[bytes] | None = None
-        self.upgrade = b""
+    @property
+    def length(self) -> int | None:
+        """The Content-Length, if there is one."""
+        return self.framing if self.framing >= 0 else None
 
     @property
     def reusable(self) -> bool:
         """Whether the connection can carry another request after this response."""
-        if self.until_close or self.excess or not self.complete:
+        if (
+            not self.complete
+            or self.excess
+            or self._faulty
+            or (self.framing == UNTIL_CLOSE and not self.bodiless)
+        ):
             return False
         if self.connection:
             if b"close" in self.connection:
@@ -79,91 +94,87 @@ class ResponseReader:
 
     def feed(self, data: bytes, head_max: int) -> None:
         """Takes bytes. Raises `PeerError` for an invalid response or a head above `head_max` bytes."""
-        if not self.head_done:
-            before, self._pending = self._pending, self._pending + len(data)
-            if self._pending > head_max:
-                end = data.find(_END)
-                if end < 0 or before + end > head_max:
-                    raise PeerError("the response's head is too large")
-        try:
-            if self._head_only:
-                self._feed_head(data)
-            else:
-                self._parser.feed_data(data)
-        except ParserUpgrade as switch:
-            if self.status != 101:
-                raise PeerError("the protocol changed without a 101") from None
-            self.tunnel = data[switch.args[0] :]
-        except ParserError as error:
-            if not self.complete:
-                raise PeerError(f"invalid response: {error.__context__ or error}") from None
-            self.excess = True
+        while not self.head_done:
+            known = 0
+            if self._partial:
+                known = max(0, len(self._partial) - 3)
+                data = self._partial + data
+            end = data.find(END, known)
+            if (len(data) if end < 0 else end + 4) > head_max:
+                raise PeerError("the response's head is too large")
+            if end < 0:
+                self._partial = data
+                if data:
+                    self._checked = check_begun_response(data, self._checked)
+                return
+            self._partial = b""
+            self._checked = 0
+            self._take_head(data[:end])
+            data = data[end + 4 :]
+            if self.status == 101:
+                self.tunnel = data
+                return
+            if self.head_done and not self.complete:
+                if len(data) == self.framing:  # as most answers come
+                    self.pieces.append(data)
+                    self.complete = True
+                    return
+                self._body = body_of(self.framing)
+        if data:
+            self._take_body(data)
 
-    def _feed_head(self, data: bytes) -> None:
-        """Feeds whole heads alone: to a HEAD, llhttp would wait for a body that never comes."""
-        self._partial += data
-        while not self.complete and (end := self._partial.find(_END)) >= 0:
-            head, self._partial = self._partial[: end + 4], self._partial[end + 4 :]
-            self._parser.feed_data(head)
-        if self.complete and self._partial:
+    def _take_body(self, data: bytes) -> None:
+        if self.complete:
             self.excess = True
+        elif self._body is None:
+            self.pieces.append(data)
+        else:
+            piece, rest = self._body.feed(data)
+            if piece:
+                self.pieces.append(piece)
+            self.complete = self._body.done
+            self.excess = bool(rest)
+
+    def _take_head(self, head: bytes) -> None:
+        start, *fields = head.split(b"\r\n")
+        self.status, self.reason, self.old = _STARTS[start]
+        lines: list[bytes] = []
+        length = coding = None
+        for field in fields:
+            action, value, line = _LINES[field]
+            if not action:  # PASS
+                lines.append(line)
+            elif action == headers.LENGTH:
+                if length is not None:
+                    raise PeerError("two Content-Length fields")
+                length = value
+            elif action == headers.CODING:
+                if coding is not None:
+                    raise PeerError("two Transfer-Encoding fields")
+                coding = value
+            elif action == headers.CONNECTION:
+                found = tokens(value)
+                self.connection = self.connection + found if self.connection else found
+            elif action == headers.UPGRADE:
+                self.upgrade = value
+        if self.status < 200 and self.status != 101:
+            self.connection, self.upgrade = None, b""
+            return
+        framing = response_framing(length, coding)
+        if self.old and framing == CHUNKED:
+            self._faulty = True  # RFC 9112, section 6.1: and is closed after it
+        self.lines = without_listed(lines, self.connection) if self.connection else lines
+        self.head_done = True
+        if is_bodiless(self.status, self._to_head):
+            self.bodiless = self.complete = True
+            if self.status == 204:
+                framing = UNTIL_CLOSE  # such an answer tells of no length (RFC 9110, section 8.6)
+        elif framing == 0:
+            self.complete = True
+        self.framing = framing
 
     def eof(self) -> bool:
         """The upstream closed: True if that is where the response ends."""
-        if self.head_done and self.until_close:
+        if self.head_done and self.framing == UNTIL_CLOSE:
             self.complete = True
         return self.complete
-
-    def on_message_begin(self) -> None:
-        if self.complete:
-            self.excess = True
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head_done:
-            return  # a trailer
-        action = RESPONSE_ACTIONS[name]
-        if not action:  # PASS
-            self.lines.append(name + b": " + value + b"\r\n")  # formatting would take twice as long
-        elif action == headers.LENGTH:
-            self.length = int(value)
-        elif action == headers.CONNECTION:
-            found = tokens(value)
-            self.connection = self.connection + found if self.connection else found
-        elif action == headers.CODING:
-            if value.strip(b" \t").lower() != b"chunked":
-                raise PeerError("unknown transfer coding")
-            self.length = -1
-        elif action == headers.UPGRADE:
-            self.upgrade = value
-
-    def on_headers_complete(self) -> None:
-        if self.excess:
-            return
-        self.status = self._parser.get_status_code()
-        self.old = self._parser.get_http_version() == "1.0"
-        self.head_done = True
-        chunked = self.length == -1
-        if chunked:
-            self.length = None
-        if self.connection:
-            self.lines = without_listed(self.lines, self.connection)
-        if self._head_only and not 100 <= self.status < 200:
-            self.complete = True
-        elif self.length is None and not chunked and self.status not in (204, 304) and self.status >= 200:
-            self.until_close = True
-
-    def on_body(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        if self.excess:
-            return
-        if 100 <= self.status < 200:
-            if self.status != 101:
-                self._pending = 0
-                self._reset()
-        else:
-            self.complete = True

@@ -26,7 +26,8 @@ MEMO_MAX = 2048
 
 _ESCAPE = re.compile(rb"%(.{0,2})", re.DOTALL)
 _HEX = re.compile(rb"[0-9A-Fa-f]{2}")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\x00-\x20/:\x7f\[\]]+)(?::[0-9]*)?")
+# As `ngx_http_validate_host` reads it: what follows the name or the brackets is no matter.
+_HOST = re.compile(rb"(\[[^\x00-\x20/\x7f\]]*\]?|[^\x00-\x20/:\x7f\[][^\x00-\x20/:\x7f]*)[^\x00-\x20/\x7f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ def normalise_host(raw: bytes) -> str:
     match = _HOST.fullmatch(raw)
     if match is None or b".." in raw:
         raise PeerError("invalid host")
-    return match[1].decode("latin-1").lower().removesuffix(".")
+    name = match[1].decode("latin-1").lower().removesuffix(".")
+    if not name:
+        raise PeerError("invalid host")
+    return name
 
 
 def without_port(raw: bytes) -> bytes:

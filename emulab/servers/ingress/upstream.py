@@ -4,7 +4,9 @@ Rules:
 
 * A connection serves one request at a time and belongs to its `owner` meanwhile; idle ones wait in the
   pool, the one used last goes out first.
-* Whatever an idle connection receives ends it: an end of stream, or bytes that nobody asked for.
+* Whatever an idle connection receives ends it: an end of stream, or bytes that nobody asked for. What the kernel
+  has received and the loop hasn't told yet counts too: read after the next request was sent, it would be taken
+  for the answer.
 * A server that is no longer configured drains: its idle connections close at once, the others when
   their request is through.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -37,6 +40,7 @@ class Upstream(asyncio.Protocol):
     """One connection to one server."""
 
     __slots__ = (
+        "_poll",
         "address",
         "idle_until",
         "owner",
@@ -65,7 +69,14 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.source = format_address(transport.get_extra_info("sockname"))
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.pool.active.add(self)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the server has sent nothing that isn't read, and hasn't closed."""
+        return not self.transport.is_closing() and not self._poll.poll(0)
 
     def send(self, owner: Owner, data: bytes, head_only: bool) -> None:
         """Starts a request with its first bytes."""
@@ -143,10 +154,11 @@ class Pool:
         idle = self._idle.get(address)
         while idle:
             upstream = idle.pop()
-            if not upstream.transport.is_closing():
+            if upstream.silent:
                 self.active.add(upstream)
                 upstream.reused = True
                 return upstream
+            upstream.transport.abort()
         return None
 
     def open(self, address: str, owner: Owner) -> asyncio.Task[None]:
