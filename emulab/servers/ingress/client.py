@@ -269,7 +269,7 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = self._context.clock() + self._options.read_timeout
         if not self._answered:
             limit = self._options.client_max_body
-            if limit and self._received > limit:
+            if limit and self._received + body.remaining > limit:
                 self._body = body  # what is left of it is not a request
                 self._fail(413, f"request body is larger than {limit} bytes")
                 return

@@ -13,8 +13,9 @@ from http import HTTPStatus
 # nginx's own numbers for a 400 with a reason of its own; only the page and the records see them.
 HEADER_TOO_LARGE = 494
 
-CLOSING = frozenset({400, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
-"""Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`)."""
+CLOSING = frozenset({400, 405, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
+"""Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is
+refused before nginx has looked at its Connection field)."""
 
 _REASONS = {
     405: "Not Allowed",

@@ -1,7 +1,8 @@
 """Where a message's body ends, how the next hop is told, and bodies (RFC 9112, sections 6 and 7).
 
 Sans-I/O. A body's `feed` takes bytes as they arrived and returns `(body, rest)`: the body bytes among them and
-what follows the body, which isn't part of the message. `done` says that the body is whole.
+what follows the body, which isn't part of the message. `done` says that the body is whole, `remaining` how many
+bytes are announced and haven't come.
 
 Rules for chunks, strict on purpose, because a lenient reader in front of a different lenient reader is
 how requests are smuggled: the size is hexadecimal digits and nothing else before `;` or CRLF, every
@@ -26,8 +27,8 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 UNFRAMED = -3  # a request without a body
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_BEGUN_SIZE = re.compile(rb"[0-9A-Fa-f]{0,16}[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?")
+_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_BEGUN_SIZE = re.compile(rb"0*[0-9A-Fa-f]{0,16}[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -107,12 +108,12 @@ class LengthBody:
 class ChunkedBody:
     """A body in chunks; `feed` returns it decoded and raises `BadMessage` on a malformed one."""
 
-    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done")
+    __slots__ = ("_buffer", "_state", "_trailers", "done", "remaining")
 
     def __init__(self) -> None:
         self.done = False
         self._buffer = b""  # an incomplete line, never chunk data
-        self._left = 0
+        self.remaining = 0
         self._state = "size"
         self._trailers = 0
 
@@ -124,11 +125,11 @@ class ChunkedBody:
         position = 0
         while not self.done:
             if self._state == "data":
-                piece = data[position : position + self._left]
+                piece = data[position : position + self.remaining]
                 position += len(piece)
-                self._left -= len(piece)
+                self.remaining -= len(piece)
                 pieces.append(piece)
-                if self._left:
+                if self.remaining:
                     return b"".join(pieces), b""
                 self._state = "data-end"
             end = data.find(b"\r\n", position)
@@ -163,10 +164,10 @@ class ChunkedBody:
             match = _SIZE.fullmatch(line)
             if match is None:
                 raise BadMessage(400, "a chunk size is malformed")
-            self._left = int(match[1], 16)
-            if self._left > SIZE_MAX:
+            self.remaining = int(match[1], 16)
+            if self.remaining > SIZE_MAX - 5:  # as for nginx, which counts the rest of the body with it
                 raise BadMessage(400, "a chunk is too large")
-            self._state = "data" if self._left else "trailers"
+            self._state = "data" if self.remaining else "trailers"
         elif not line:
             self.done = True
         else:
