@@ -13,11 +13,13 @@ from emulab.model.collection import Objects
 from emulab.model.loader import Source, load
 from emulab.model.objects import Object
 from emulab.model.workloads import Container, PodSpec
+from emulab.plan.controllers.pods import replicas_asked
 from emulab.plan.state import World
 from emulab.plan.system import system_objects
 from emulab.plan.world import cluster_of, plan_world
 
 _PASSES = 1000  # a StatefulSet's pods come one by one, each after the one before is Ready
+_LONG = 100  # replicas of a StatefulSet, after which a pass for each takes too long
 _EPOCH = 0.0  # the clock of a lab in which nothing takes time
 _STARTED = "1970-01-01T00:00:00Z"
 
@@ -31,7 +33,7 @@ def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
         if o.key not in own:
             store.put(_with_uid(o))
     for o in given:
-        store.put(_with_uid(o))
+        store.put(_with_uid(_in_time(o)))
     for _ in range(_PASSES):
         cluster, objects = resolve(store, _EPOCH)
         version = store.version
@@ -40,6 +42,17 @@ def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
         if store.version == version:
             return objects, plan_world(objects, cluster)
     raise EmulabError("the pods do not come to rest; this is a fault of emulab")
+
+
+def _in_time(o: Object) -> Object:
+    """The object; a long StatefulSet makes its Pods at once, as each would be Ready when the next one asks.
+
+    A short one stays as it is: others' Pods get their addresses between its own, as in a lab.
+    """
+    ordered = o.kind == "StatefulSet" and o.spec.get("podManagementPolicy") != "Parallel"
+    if not ordered or replicas_asked(o) <= _LONG:
+        return o
+    return o.replace(spec={**o.spec, "podManagementPolicy": "Parallel"})
 
 
 def _with_uid(o: Object) -> Object:

@@ -33,7 +33,7 @@ VXLAN_PORT = 8472  # Linux's and flannel's; IANA's is 4789
 VXLAN_DEVICE = "flannel.1"
 VNI = 1
 POD_GATEWAY = IPv4Address("169.254.1.1")
-MAX_PODS = 250
+MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses a node has
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Size(NamedTuple):
         return f"{self.pods} pods"
 
 
-SMALL, LARGE = Size(200, 20, 2), Size(1000, 100, 8)
+SMALL, LARGE = Size(200, 20, 2), Size(1000, 100, 10)
 
 
 def main(arguments: list[str]) -> int:
@@ -111,7 +111,7 @@ def _rows(samples: dict[str, list[float]], large: bool) -> list[Row]:
     per_pod = [t / LARGE.pods * 1000 for t in up_large], [t / SMALL.pods * 1000 for t in samples[up]]
     return [
         *rows,
-        row("emulab up: 1,000 pods, 100 Services, 8 nodes", f"up {LARGE.text}"),
+        row("emulab up: 1,000 pods, 100 Services, 10 nodes", f"up {LARGE.text}"),
         row("emulab down: 1,000 pods", f"down {LARGE.text}"),
         row("kernel part of 1,000 pods", f"kernel {LARGE.text}"),
         Row("time a pod at 1,000 pods", tuple(per_pod[0]), "ms"),

@@ -8,6 +8,7 @@ it after every change until it returns nothing.
 * `garbage`: what lost its owner or its Namespace goes
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
   `daemonsets`: workloads become Pods
+* `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes
 * `endpointslices`: Services and Pods become EndpointSlices
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names

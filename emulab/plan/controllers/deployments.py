@@ -10,7 +10,7 @@ from itertools import count as count_up
 from typing import Any
 
 from emulab.model.objects import Key, Object
-from emulab.plan.controllers import rollout
+from emulab.plan.controllers import rollout, room
 from emulab.plan.controllers.names import controller_reference, new_uid, template_hash
 from emulab.plan.controllers.pods import condition, count, replicas_asked, with_condition
 from emulab.plan.controllers.rollout import Rollout
@@ -75,7 +75,17 @@ def report(world: World) -> None:
             "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
             "Enough replicas are available." if enough else "Too few replicas are available.",
         )
+        status = _with_failure_of_sets(plan, status)
         world.put(deployment.replace(status=_progressing(plan, status)))
+
+
+def _with_failure_of_sets(plan: Rollout, status: dict[str, Any]) -> dict[str, Any]:
+    """`status` with its ReplicaSets' condition ReplicaFailure, the new one's first (`getReplicaFailures`)."""
+    failing = [f for rs in ([plan.new] if plan.new else []) + plan.olds() if (f := room.failure(rs))]
+    if failing:
+        return with_condition(status, plan.world.now, room.FAILURE, "True", *room.reason(failing[0]))
+    conditions = [c for c in status.get("conditions") or () if c.get("type") != room.FAILURE]
+    return {**status, "conditions": conditions}
 
 
 def _rollout(world: World, deployment: Object) -> Rollout:

@@ -86,6 +86,7 @@ class Ledger:
 
     def __init__(self, world: World) -> None:
         self.nodes = world.kind("Node")
+        self.rooms = {node.name: room(node) for node in self.nodes}
         self.total: Counter[str] = Counter()
         self.of_owner: dict[str, Counter[str]] = {}
         self._bound: list[tuple[Object, str]] = []
@@ -147,5 +148,11 @@ def _selected(pod: Object, namespace: str, selector: Mapping[str, Any] | None, e
 
 def has_room(ledger: Ledger, node: Object) -> bool:
     """Whether one more Pod may run there (plugin NodeResourcesFit, of which only the Pod count matters)."""
+    name = node.name
+    return ledger.total[name] < ledger.rooms[name]
+
+
+def room(node: Object) -> int:
+    """How many Pods the node takes."""
     allocatable = (node.status.get("allocatable") or {}).get("pods")
-    return ledger.total[node.name] < (DEFAULT_PODS if allocatable is None else int(allocatable))
+    return DEFAULT_PODS if allocatable is None else int(allocatable)

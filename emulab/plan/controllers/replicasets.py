@@ -9,6 +9,7 @@ from typing import Any
 from emulab.model.objects import Key, Object
 from emulab.plan.controllers.names import controller_reference, generated_name
 from emulab.plan.controllers.pods import condition, count, is_active, is_ready, new_pod, phase, replicas_asked
+from emulab.plan.controllers.room import Room, importance, with_failure
 from emulab.plan.controllers.world import World, owner_uid, uid, unix_time
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"  # KEP-2255
@@ -17,7 +18,7 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 def scale(world: World) -> None:
     """Makes and deletes Pods until every ReplicaSet has as many active ones as it asks for."""
-    for rs in world.kind("ReplicaSet"):
+    for rs in sorted(world.kind("ReplicaSet"), key=importance):
         if rs.metadata.get("deletionTimestamp"):
             continue
         surplus = count(world, rs).replicas - replicas_asked(rs)
@@ -40,6 +41,8 @@ def report(world: World) -> None:
             if is_active(pod)
         )
         status: dict[str, Any] = {"replicas": counts.replicas}
+        if conditions := rs.status.get("conditions"):
+            status["conditions"] = conditions
         optional = {
             "fullyLabeledReplicas": labelled,
             "readyReplicas": counts.ready,
@@ -47,14 +50,15 @@ def report(world: World) -> None:
             "observedGeneration": rs.metadata.get("generation", 1),
         }
         status.update((field, value) for field, value in optional.items() if value)
-        world.put(rs.replace(status=status))
+        asked = counts.replicas if rs.metadata.get("deletionTimestamp") else replicas_asked(rs)
+        world.put(rs.replace(status=with_failure(world, status, counts.replicas, asked)))
 
 
 def _make(world: World, rs: Object, number: int) -> None:
     reference = controller_reference(rs)
     template = rs.spec.get("template") or {}
     index = -1
-    for _ in range(number):
+    for _ in range(Room.of(world).grant(rs, number)):
         name, index = generated_name(world, Key("Pod", rs.namespace, rs.name), start=index + 1)
         world.put(new_pod(rs.namespace, name, template, reference))
 

@@ -17,6 +17,7 @@ from emulab.model.selectors import matches_selector
 from emulab.plan.controllers import placement
 from emulab.plan.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.plan.controllers.pods import is_active, with_condition
+from emulab.plan.controllers.room import importance
 from emulab.plan.controllers.world import World, owner_uid
 
 Veto = Callable[[Object], str | None]  # node → why not
@@ -29,13 +30,18 @@ def schedule(world: World) -> None:
         for pod in world.kind("Pod")
         if not pod.spec.get("nodeName") and is_active(pod) and not pod.spec.get("schedulingGates")
     ]
+    waiting.sort(key=importance)  # plugin PrioritySort: otherwise who came first is first
     if not waiting:
         return
     ledger = Ledger(world)
+    refused: dict[tuple[str, int], str] = {}  # siblings of what was refused, until a Pod is bound: the same again
     for pod in waiting:
-        fitting, refusals = _filter(ledger, pod)
+        sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
+        message = refused.get(sibling, "")
+        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod)
         if not fitting:
-            message = _refusal(len(ledger.nodes), refusals)
+            message = message or _refusal(len(ledger.nodes), refusals)
+            refused[sibling] = message
             status = with_condition(pod.status, world.now, "PodScheduled", "False", "Unschedulable", message)
             world.put(pod.replace(status=status))
             continue
@@ -44,6 +50,7 @@ def schedule(world: World) -> None:
         bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
         world.put(bound)
         ledger.bind(bound, node.name)
+        refused.clear()
 
 
 def _refusal(nodes: int, refusals: Counter[str]) -> str:
@@ -59,10 +66,11 @@ def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
     vetoes = [_spread_veto(ledger, pod, constraint) for constraint in _spread(pod, "DoNotSchedule")]
     vetoes += _affinity_vetoes(ledger, pod)
     ports = list(placement.host_ports(pod.spec))
+    choosy = bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
     fitting: list[Object] = []
     refusals: Counter[str] = Counter()
     for node in ledger.nodes:
-        reason = _simple_veto(ledger, pod, node, ports)
+        reason = _simple_veto(ledger, pod if choosy else None, node, ports)
         if reason is None:
             reason = next((why for veto in vetoes if (why := veto(node)) is not None), None)
         if reason is None:
@@ -72,10 +80,13 @@ def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
     return fitting, refusals
 
 
-def _simple_veto(ledger: Ledger, pod: Object, node: Object, ports: list[placement.HostPort]) -> str | None:
+def _simple_veto(
+    ledger: Ledger, choosy: Object | None, node: Object, ports: list[placement.HostPort]
+) -> str | None:
+    """Why the node can't take a Pod; `choosy` is the Pod where it asks for nodes of a certain kind."""
     if node.spec.get("unschedulable"):
         return placement.UNSCHEDULABLE
-    if not fits_node(pod.spec, node):
+    if choosy is not None and not fits_node(choosy.spec, node):
         return placement.AFFINITY
     if ports and ledger.ports_clash(ports, node.name):
         return placement.PORTS

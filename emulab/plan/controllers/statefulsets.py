@@ -23,6 +23,7 @@ from emulab.plan.controllers.pods import (
     new_pod,
     phase,
 )
+from emulab.plan.controllers.room import Room, with_failure
 from emulab.plan.controllers.world import World
 
 REVISION_LABEL = "controller-revision-hash"
@@ -99,26 +100,49 @@ def report(world: World) -> None:
         status: dict[str, Any] = {"replicas": len(it.pods), "collisionCount": 0}
         status.update((name, value) for name, value in fields.items() if value)
         status |= {"currentRevision": it.current, "updateRevision": it.update}
-        world.put(owner.replace(status=status))
+        if conditions := owner.status.get("conditions"):
+            status["conditions"] = conditions
+        # OrderedReady makes one Pod after the other: what isn't there yet isn't held back.
+        short = it.want.pod_management == "Parallel" and not owner.metadata.get("deletionTimestamp")
+        there = sum(ordinal in it.ordinals for ordinal in it.pods)
+        world.put(
+            owner.replace(status=with_failure(world, status, there, it.want.replicas if short else there))
+        )
 
 
 def _fill(it: _Set, ordered: bool) -> bool:
     """Makes missing Pods and replaces ended ones; whether there is something to wait for."""
+    if not ordered:
+        _fill_at_once(it)
+        return False
     for ordinal in it.ordinals:
         pod = it.pods.get(ordinal)
         if pod is None:
             made = _make(it, ordinal)
             if made is not None:
                 it.pods[ordinal] = made
-            if ordered:
-                return True
-        elif has_ended(pod):
+            return True
+        if has_ended(pod):
             it.world.delete(pod)
-            if ordered:
-                return True
-        elif ordered and not it.is_available(pod):
+            return True
+        if not it.is_available(pod):
             return True
     return False
+
+
+def _fill_at_once(it: _Set) -> None:
+    """What Parallel makes and replaces: everything that the nodes have room for. Ordinals may be millions."""
+    present = [pod for ordinal, pod in it.pods.items() if ordinal in it.ordinals]
+    for pod in filter(has_ended, present):
+        it.world.delete(pod)
+    missing = it.want.replicas - len(present)
+    granted = Room.of(it.world).grant(it.owner, missing) if missing > 0 else 0
+    for ordinal in it.ordinals:
+        if granted == 0:
+            return
+        if ordinal not in it.pods and (made := _make(it, ordinal)) is not None:
+            it.pods[ordinal] = made
+            granted -= 1
 
 
 def _shrink(it: _Set, ordered: bool) -> bool:
