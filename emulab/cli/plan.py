@@ -8,6 +8,8 @@ import json
 from emulab.cli import manifests
 from emulab.cli.usage import add_output
 
+TOLD = 3  # lines about what would not get Ready
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -18,9 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from emulab.lab.offline import offline_world
+    from emulab.lab.readiness import not_ready
     from emulab.plan import render
 
-    _, world = offline_world(manifests.read(options.files))
+    objects, world = offline_world(manifests.read(options.files))
+    missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))  # of what owns them first
+    more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []
+    manifests.warn([*missing[:TOLD], *more])
     if options.output == "json":
         print(json.dumps(render.data(world), indent=2))
     else:

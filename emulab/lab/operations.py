@@ -18,6 +18,7 @@ from emulab.lab.readiness import not_ready
 from emulab.lab.reconciler import Reconciler
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import describe_entry, find_container, find_place, find_pod
+from emulab.model.checks import LARGEST
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.crosscheck import warnings
@@ -184,7 +185,10 @@ class Operations:
             raise UserError(f"{key} not found")
         if key.kind not in ("Deployment", "ReplicaSet", "StatefulSet"):
             raise UserError(f"{key} can't be scaled; a Deployment, ReplicaSet or StatefulSet can")
-        spec = {**o.spec, "replicas": int(arguments["replicas"])}
+        replicas = int(arguments["replicas"])
+        if replicas > LARGEST:
+            raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
+        spec = {**o.spec, "replicas": replicas}
 
         def work() -> None:
             self._around.store.put(o.replace(spec=spec))

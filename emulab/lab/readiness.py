@@ -5,6 +5,8 @@ from __future__ import annotations
 from emulab.lab.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
+from emulab.plan.controllers.pods import replicas_asked
+from emulab.plan.controllers.room import failure
 
 
 def not_ready(objects: Objects) -> list[str]:
@@ -14,11 +16,12 @@ def not_ready(objects: Objects) -> list[str]:
         for o in objects.kind(kind):
             if kind == "ReplicaSet" and o.metadata.get("ownerReferences"):
                 continue
-            wanted = int(o.spec.get("replicas", 1))
+            wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)
             total = int(o.status.get("replicas") or 0)
             if ready < wanted or total > wanted:
-                reasons.append(f"{kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready")
+                why = f": {message}" if (message := failure(o).get("message")) else ""
+                reasons.append(f"{kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return reasons
 
 

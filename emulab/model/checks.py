@@ -178,14 +178,20 @@ def boolean(value: Any) -> Problems:
     return () if type(value) is bool else wrong(f"{show(value)} is not true or false{_unquote(value)}")
 
 
+LARGEST = (1 << 31) - 1
+"""What a number may be that has no other limit: most of the API's are an int32."""
+
+
 def integer(least: int, most: int | None = None, what: str = "") -> Check:
     """A whole number from `least` to `most`. `what` names it, with its article: "a port"."""
     span = f"{least} or more" if most is None else f"{least}-{most}"
     kind = f"{what} ({span})" if what else f"a number ({span})" if most is not None else f"a number of {span}"
 
     def check(value: Any) -> Problems:
-        if type(value) is int and least <= value and (most is None or value <= most):
+        if type(value) is int and least <= value <= (LARGEST if most is None else most):
             return ()
+        if type(value) is int and most is None and value > LARGEST:
+            return wrong(f"{show(value)} is too large: {LARGEST} at most")
         return wrong(f"{show(value)} is not {kind}{_unquote(value)}")
 
     return check

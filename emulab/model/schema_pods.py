@@ -43,7 +43,7 @@ from emulab.model.yaml_nodes import Path
 protocol = one_of("TCP", "UDP", "SCTP")
 port_or_name = either(int, port, port_name)
 _number_or_percent = either(
-    int, count, pattern(r"[0-9]+%", 'a number of 0 or more, or a percentage such as "25%"')
+    int, count, pattern(r"[0-9]{1,9}%", 'a number of 0 or more, or a percentage such as "25%"')
 )
 
 
