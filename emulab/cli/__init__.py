@@ -2,6 +2,7 @@
 
 * A verb's module has `configure(parser)`, which names its arguments, and `run(options)`, which does it and
   returns the exit status. It is imported when the verb is used: `--help` must not pay for what it doesn't do.
+* `outlet` is the way out, on which `escapes` leaves nothing that a terminal would obey.
 * `usage`, `progress`, `manifests` and `ending` are what several verbs share; `kinds`, `columns`, `ages` and
   `table` are kubectl's names and tables as pure functions.
 * Exit status: 0 on success, 1 on failure, 2 on wrong usage, 130 after Ctrl-C; `exec` and `run` return their
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from emulab.cli.outlet import outlets
 from emulab.cli.usage import Parser, UsageError, VerbParser, VersionAction, add_lab
 from emulab.errors import EmulabError
 
@@ -45,34 +47,39 @@ WITH_COMMAND = frozenset({"exec", "run", "compare"})
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status. The console entry point."""
-    _fill_descriptors()
-    try:
-        status = _run(list(sys.argv[1:] if argv is None else argv))
-        if sys.stdout is not None:  # it is None when it was closed before Python began
-            sys.stdout.flush()
-        return status
-    except UsageError as error:
-        print(f"emulab: {error}", file=sys.stderr)
-        return 2
-    except EmulabError as error:
-        with suppress(BrokenPipeError):
-            print(f"emulab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; flushing at exit must not complain about it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-
-
-def _fill_descriptors() -> None:
-    """Opens what is closed of stdin, stdout and stderr: another file would get its number."""
-    for fd in (0, 1, 2):
+    with outlets() as out:
         try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this
+            status = _run(list(sys.argv[1:] if argv is None else argv))
+            out.flush()
+            return status
+        except UsageError as error:
+            print(f"emulab: {error}", file=sys.stderr)
+            return 2
+        except EmulabError as error:
+            print(f"emulab: {error}", file=sys.stderr)
+            return 1
+        except SystemExit:  # from --help, say, and from a command line that can't be read
+            out.flush()
+            raise
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            out.silence()  # whoever read our output has left
+            return 1
+        except Exception as error:
+            print(f"emulab: {_fault(error)}", file=sys.stderr)
+            return 1
+
+
+def _fault(error: Exception) -> str:
+    """One line about what nobody has foreseen: of a file it is the system's word, all else a fault of ours."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" at {last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last is not None else ""
+    return f"a fault of emulab: {' '.join(repr(error).split())}{where}"
 
 
 def _run(argv: list[str]) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT
+from emulab.cli.escapes import as_json
 from emulab.cli.progress import progress
 from emulab.cli.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration, natural
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     if options.output == "json":
-        print(json.dumps(comparison.as_data(outcome, modes, options.connections), indent=2))
+        print(as_json(comparison.as_data(outcome, modes, options.connections), indent=2))
     else:
         print(comparison.render(outcome, modes, options.connections, columns()))
     return 1 if comparing.behaviour(outcome.compared) == "different" else 0

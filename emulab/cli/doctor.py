@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 
+from emulab.cli.escapes import as_json
 from emulab.cli.table import table
 from emulab.cli.usage import add_output
 from emulab.kernel import probe
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
             "checks": [probe.as_data(check) for check in found],
             "proxyModes": modes,
         }
-        print(json.dumps(report))
+        print(as_json(report))
     else:
         print(_text(found, modes))
     return 1 if missing else 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.cli.columns import rows
+from emulab.cli.escapes import as_json, visible
 from emulab.cli.kinds import Kind, Reference, not_found, references
 from emulab.cli.podcolumns import Raw
 from emulab.cli.table import table
@@ -92,9 +93,10 @@ def as_list(objects: Sequence[Raw]) -> dict[str, Any]:
 def document(value: Any, form: str) -> str:
     """A value as one JSON or YAML document."""
     if form == "json":
-        import json
-
-        return json.dumps(value, indent=4)
+        return as_json(value, indent=4)
     import yaml
 
-    return str(yaml.safe_dump(value, default_flow_style=False, allow_unicode=True)).rstrip()
+    text = str(yaml.safe_dump(value, default_flow_style=False, allow_unicode=True)).rstrip()
+    if text != visible(text):  # some are escaped only where all that isn't ASCII is
+        text = str(yaml.safe_dump(value, default_flow_style=False, allow_unicode=False)).rstrip()
+    return text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 from emulab.cli.ages import age
+from emulab.cli.escapes import as_json
 from emulab.cli.table import table
 from emulab.cli.usage import add_output
 from emulab.cli.waiting import at_most
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     found = [lab for path in rundir.labs() if (lab := _lab(path)) is not None]
     if options.output == "json":
-        print(json.dumps(found))
+        print(as_json(found))
         return 0
     if not found:
         print("No labs are up; start one with: emulab up FILE…")

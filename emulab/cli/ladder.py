@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from emulab.cli.escapes import cleaned, printable
 from emulab.cli.folding import Row, places_of, sections
-from emulab.cli.texts import ellipsis, printable, short_place, wrap
+from emulab.cli.texts import ellipsis, short_place, wrap
 from emulab.cli.timespans import span, totals
 from emulab.observe.path import Connection, Encapsulation, Hop, Path
 
@@ -61,6 +62,7 @@ def render(
         code = STYLES.get(style) if colour and text.strip() else None
         return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
+    path = cleaned(path)  # from here on an escape is a colour, and nothing else
     ladder = _Ladder(path, max(width, MINIMUM), paint, sections(path.hops, every_packet))
     lines = [*ladder.head(method), *ladder.body(), "", *ladder.end()]
     return "\n".join(line.rstrip() for line in lines)

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulab.model.loader import Source, read_sources
+from emulab.errors import UserError
+from emulab.model.loader import MAX_BYTES, Source, read_sources
 
 STDIN = "-"
 
@@ -16,10 +17,22 @@ def read(files: Sequence[str]) -> list[Source]:
     sources: list[Source] = []
     for file in files:
         if file == STDIN:
-            sources.append(Source.of_bytes("(stdin)", sys.stdin.buffer.read()))
+            sources.append(Source.of_bytes("(stdin)", _stdin()))
         else:
             sources += read_sources([Path(file)])
     return sources
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise UserError("(stdin): it is closed")
+    try:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"(stdin): {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"(stdin): larger than {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def pairs(sources: Sequence[Source]) -> list[list[str]]:

@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from emulab.cli.texts import printable
+from emulab.cli.escapes import printable
 from emulab.cli.timespans import span
 from emulab.observe.path import Hop, Path
 

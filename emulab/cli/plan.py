@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from emulab.cli import manifests
+from emulab.cli.escapes import as_json
 from emulab.cli.usage import add_output
 
 TOLD = 3  # lines about what would not get Ready
@@ -24,11 +24,13 @@ def run(options: argparse.Namespace) -> int:
     from emulab.plan import render
 
     objects, world = offline_world(manifests.read(options.files))
-    missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))  # of what owns them first
+    missing = sorted(
+        not_ready(objects), key=lambda reason: reason.startswith("Pod ")
+    )  # of what owns them first
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []
     manifests.warn([*missing[:TOLD], *more])
     if options.output == "json":
-        print(json.dumps(render.data(world), indent=2))
+        print(as_json(render.data(world), indent=2))
     else:
         print(render.render(world), end="")
     return 0

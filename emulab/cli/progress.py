@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from emulab.cli.escapes import printable
+from emulab.cli.outlet import beneath
+
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[str], None]]:
@@ -14,7 +17,10 @@ def progress(title: str) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True)
-    with console.status(f"{title} …") as status:
-        yield lambda text: status.update(f"{title}: {text} …")
+    def shown(text: str) -> Text:  # not a plain text, in which [words] would be markup
+        return Text(f"{printable(text)} …")
+
+    with Console(file=beneath(sys.stderr)).status(shown(title)) as status:
+        yield lambda text: status.update(shown(f"{title}: {text}"))

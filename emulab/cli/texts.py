@@ -7,9 +7,6 @@ import shutil
 import sys
 import textwrap
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
 _WIDEST, _NARROWEST = 100, 60
 
 
@@ -18,11 +15,6 @@ def columns() -> int:
     if not sys.stdout.isatty():
         return _WIDEST
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns))
-
-
-def printable(text: str) -> str:
-    """A text without control characters: names and paths come from the wire, and a terminal obeys what it reads."""
-    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
 def wrap(text: str, width: int, hanging: int = 0) -> list[str]:

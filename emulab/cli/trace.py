@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import re
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from emulab.cli.escapes import as_json
+from emulab.cli.outlet import styled
 from emulab.cli.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration
 from emulab.errors import UserError
@@ -165,7 +166,7 @@ def _writable(name: str | None) -> Iterator[Path | None]:
 
 def _print(found: Trace, options: argparse.Namespace, method: str) -> None:
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=not _shows("→é")))
+        print(as_json(found.to_json(), indent=2, ascii_only=not _shows("→é")))
         return
     if options.output == "mermaid":
         from emulab.cli import mermaid
@@ -185,7 +186,7 @@ def _print(found: Trace, options: argparse.Namespace, method: str) -> None:
     if not _shows(text):
         encoding = sys.stdout.encoding or "ascii"
         text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
-    print(text)
+    styled(f"{text}\n")
 
 
 def _shows(text: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
 from emulab.cli import hints, manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, attach, fill, leashed
+from emulab.cli.escapes import as_json
 from emulab.cli.usage import add_output, duration
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
@@ -59,7 +59,7 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
             "applied": outcome["applied"],
             "warnings": outcome["warnings"],
         }
-        print(json.dumps(report))
+        print(as_json(report))
         return
     print(
         f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, all ready after {seconds:.1f} s"

@@ -203,10 +203,15 @@ def _files(path: FilePath) -> list[FilePath]:
             return [path]
         files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{_shown(path)}: {error.strerror}") from None
     if not files:
-        raise UserError(f"{path}: no manifests (*.yaml, *.yml, *.json) in this folder")
+        raise UserError(f"{_shown(path)}: no manifests (*.yaml, *.yml, *.json) in this folder")
     return files
+
+
+def _shown(path: FilePath) -> str:
+    """A path as messages begin with it: on one line, whatever its name holds."""
+    return str(path).replace("\n", r"\n")
 
 
 def _read(path: FilePath) -> Source:
@@ -214,9 +219,9 @@ def _read(path: FilePath) -> Source:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{_shown(path)}: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
         raise UserError(f"{str(path)!r}: {error}") from None
     if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
-    return Source.of_bytes(str(path), data)
+        raise UserError(f"{_shown(path)}: larger than {MAX_BYTES >> 20} MiB")
+    return Source.of_bytes(_shown(path), data)
