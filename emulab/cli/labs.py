@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,10 @@ from emulab.cli.ages import age
 from emulab.cli.escapes import as_json
 from emulab.cli.table import table
 from emulab.cli.usage import add_output
-from emulab.cli.waiting import at_most
 from emulab.errors import EmulabError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
-
-ANSWER = 2.0  # seconds a lab has to say how it is: one that hangs must not hide the others
+from emulab.lab.hung import NoAnswer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +23,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    found = [lab for path in rundir.labs() if (lab := _lab(path)) is not None]
+    silent: list[EmulabError] = []  # of labs that don't answer: they mustn't hide the others
+    found = [lab for path in rundir.labs() if (lab := _lab(path, silent)) is not None]
+    _print(found, options)
+    for error in silent:
+        print(f"emulab: {error}", file=sys.stderr)
+    return 1 if silent else 0
+
+
+def _print(found: list[dict[str, Any]], options: argparse.Namespace) -> None:
     if options.output == "json":
         print(as_json(found))
-        return 0
+        return
     if not found:
         print("No labs are up; start one with: emulab up FILE…")
-        return 0
+        return
     rows = [
         [
             lab["name"],
@@ -43,14 +50,14 @@ def run(options: argparse.Namespace) -> int:
         for lab in found
     ]
     print(table(["NAME", "PID", "STATE", "NODES", "PODS", "AGE"], rows))
-    return 0
 
 
-def _lab(path: Path) -> dict[str, Any] | None:
+def _lab(path: Path, silent: list[EmulabError]) -> dict[str, Any] | None:
+    """What is to be told of a lab, None when it isn't up; one that doesn't answer is added to `silent`."""
     info = rundir.read_info(path)
     if info is None or not rundir.is_alive(path):
         return None
-    summary = _summary(path)
+    summary = _summary(path, silent)
     return {
         "name": info.name,
         "pid": info.pid,
@@ -61,11 +68,14 @@ def _lab(path: Path) -> dict[str, Any] | None:
     }
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _summary(path: Path, silent: list[EmulabError]) -> dict[str, Any]:
     """What the lab says of itself; nothing when it doesn't answer."""
     try:
-        with at_most(ANSWER), LabClient(path) as client:
+        with LabClient(path) as client:
             summary: dict[str, Any] = client.request("summary")
             return summary
+    except NoAnswer as error:
+        silent.append(error)
+        return {}
     except (EmulabError, OSError, ValueError):
         return {}

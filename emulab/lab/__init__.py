@@ -2,7 +2,8 @@
 
 Around a lab:
 * `rundir`: where a lab's files are, which labs there are, sweeping up after dead ones.
-* `launch` starts a supervisor, `client` talks to one, `api` is `Lab`, for Python.
+* `launch` starts a supervisor, `client` talks to one (`hung`: when to stop waiting for it), `api` is `Lab`, for
+  Python.
 * `tracing`: one traced request: `sending` sends it (`certificates`: what a client looks at in one), `evidence`
   reads what was seen of it.
 * `offline`: the plan of a lab that is only thought of.

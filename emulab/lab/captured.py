@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from emulab.errors import EmulabError
 from emulab.kernel.programs import Completed
 from emulab.lab import wire
 from emulab.lab.client import LabClient, result
+from emulab.lab.hung import LOOK, Silence
 from emulab.lab.programs import complaint, request
 
 
@@ -33,10 +35,7 @@ async def run_captured(
             for fd in (in_read, out_write, err_write):
                 os.close(fd)
             await writing.begin(in_write, stdin)
-        message = await wire.Lines(client.socket).next()
-        if message is None:
-            raise EmulabError("the lab's supervisor has ended")
-        outcome = result(message)
+        outcome = await _outcome(client)
         stdout, stderr = await asyncio.gather(*outputs)
     except ConnectionError:
         raise EmulabError("the lab's supervisor has ended") from None
@@ -47,6 +46,24 @@ async def run_captured(
     if why := outcome.get("failure"):
         stderr += complaint(why)
     return Completed(outcome["status"], stdout, stderr)
+
+
+async def _outcome(client: LabClient) -> dict[str, Any]:
+    """What the lab says of a program once it has ended. Raises EmulabError when the lab doesn't answer any more."""
+    lines, silence = wire.Lines(client.socket), Silence(client.path)
+    while True:
+        try:
+            async with asyncio.timeout(LOOK):
+                message = await lines.next()
+        except TimeoutError:
+            silence.look()
+            continue
+        silence.broken()
+        if message is None:
+            raise EmulabError("the lab's supervisor has ended")
+        if "alive" not in message:
+            outcome: dict[str, Any] = result(message)
+            return outcome
 
 
 class _Writing(asyncio.Protocol):

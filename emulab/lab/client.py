@@ -1,16 +1,17 @@
-"""Talks to a lab's supervisor over its control socket. Blocking; light to import."""
+"""Talks to a lab's supervisor over its control socket. Blocking, but not for ever (`hung`); light to import."""
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
-from emulab.lab import rundir
+from emulab.lab import hung, rundir
 
 MAX_FDS = 200
 """Descriptors of one message; the kernel's limit is 253 (SCM_MAX_FD)."""
@@ -22,10 +23,11 @@ class LabClient:
     def __init__(self, path: Path) -> None:
         """Connects to the lab whose folder is `path`. Raises UserError when it isn't up."""
         self.path = path
+        self._silence = hung.Silence(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with rundir.socket_path(path) as address:
-                self.socket.connect(address)
+                hung.connect(self.socket, address, path)
         except OSError:
             self.socket.close()
             raise UserError(f"lab {path.name!r} is not up; start it with: emulab -l {path.name} up") from None
@@ -69,12 +71,13 @@ class LabClient:
         try:
             if fds:
                 data = data[socket.send_fds(self.socket, [data[:1]], list(fds)) :]
-            self.socket.sendall(data)
+            hung.send(self.socket, data, self._silence)
         except ConnectionError:
             raise self._ended() from None
 
     def _receive(self, descriptors: list[int]) -> bytes:
         try:
+            hung.await_ready(self.socket, select.POLLIN, self._silence)
             chunk, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, MAX_FDS)
         except ConnectionError:
             chunk, fds = b"", []

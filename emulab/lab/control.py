@@ -7,10 +7,10 @@ import os
 import signal
 import socket
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import rundir, wire
@@ -20,9 +20,12 @@ from emulab.lab.processes import Process, StartError
 if TYPE_CHECKING:
     from emulab.lab.observation import Observation
 
+_BEAT = 1.0  # seconds after which a client that waits is told that the lab is alive
 _TYPED = frozenset({signal.SIGINT, signal.SIGQUIT})
 """What a terminal sends to all that run in front: the client may have one, and be there."""
 _PASSED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
+
+T = TypeVar("T")
 Progress = Callable[[str], None]
 Operation = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
@@ -89,7 +92,7 @@ class ControlServer:
                         await wire.send_descriptors(sock, [made.fileno()])
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
-                    answer = {"result": await self._execute(lines, request)}
+                    answer = {"result": await _alive_until(sock, self._execute(lines, request))}
                 case "observe":
                     answer = {"result": await self._observe(sock, request, ending)}
                 case op:
@@ -132,7 +135,7 @@ class ControlServer:
         if observation is None:
             observation = self._observations[sock] = await self._operations.observation()
             ending.push_async_callback(self._forget, sock)
-            result, descriptors = await observation.begin(request)
+            result, descriptors = await _alive_until(sock, observation.begin(request))
             try:
                 await wire.send_descriptors(sock, descriptors)
             finally:
@@ -140,12 +143,12 @@ class ControlServer:
                     os.close(fd)
             return result
         if "owners" in request:
-            return await observation.explain(request)
+            return await _alive_until(sock, observation.explain(request))
         if "place" in request:
             with observation.open_socket(request) as made:
                 await wire.send_descriptors(sock, [made.fileno()])
             return None
-        return await observation.records()
+        return await _alive_until(sock, observation.records())
 
     async def _forget(self, sock: socket.socket) -> None:
         await asyncio.shield(self._observations.pop(sock).close())
@@ -158,7 +161,11 @@ class ControlServer:
         try:
             while not work.done():
                 news = asyncio.ensure_future(told.get())
-                await asyncio.wait((work, gone, news), return_when=asyncio.FIRST_COMPLETED)
+                ready, _ = await asyncio.wait(
+                    (work, gone, news), timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not ready:
+                    await _say_alive(sock)
                 if news.done() and not gone.done():
                     with suppress(OSError):  # it has left: the next turn sees it
                         await wire.write_line(sock, {"progress": news.result()})
@@ -185,6 +192,24 @@ async def _pass_signals(lines: wire.Lines, process: Process) -> None:
             elif number in _PASSED:
                 process.signal(number)
     process.signal_group(signal.SIGKILL)
+
+
+async def _say_alive(sock: socket.socket) -> None:
+    with suppress(OSError):  # it has left: whoever reads from it next sees that
+        await wire.write_line(sock, {"alive": True})
+
+
+async def _alive_until(sock: socket.socket, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work on which nobody else writes to the client, and says meanwhile that the lab is alive."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait([task], timeout=_BEAT))[0]:
+            await _say_alive(sock)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def _until_closed(sock: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from pathlib import Path
 
 from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
-from emulab.lab import rundir
+from emulab.lab import hung, rundir
 from emulab.lab.client import LabClient
 from emulab.lab.waiting import readable
+
+STARTING = 60.0  # seconds, of which a supervisor needs half of one on an idle machine
+_LATE = "late\n"  # instead of a line that didn't come
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
     begun = begin(name, leashed)
     try:
         with open(begun.ready) as pipe:
-            check(begun, pipe.readline())
+            check(begun, pipe.readline() if _is_readable(begun.ready) else _LATE)
         return LabClient(begun.path), begun.leash
     except BaseException:
         if begun.leash >= 0:
@@ -52,11 +56,20 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
         raise
 
 
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(STARTING * 1000))
+
+
 async def started(begun: Starting) -> None:
     """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
     try:
-        await readable(begun.ready)
+        async with asyncio.timeout(STARTING):
+            await readable(begun.ready)
         line = os.read(begun.ready, select.PIPE_BUF)  # written at once, so it is whole
+    except TimeoutError:
+        line = _LATE.encode()
     finally:
         os.close(begun.ready)
     check(begun, line.decode())
@@ -66,6 +79,8 @@ def check(begun: Starting, line: str) -> None:
     """What a supervisor said at its start: raises EmulabError unless it is that it is ready."""
     if line == "ready\n":
         return
+    if line == _LATE and rundir.is_alive(begun.path):
+        raise hung.no_answer(begun.path, f"is not ready after {STARTING:.0f} s")
     try:
         log = (begun.path / "supervisor.log").read_text().strip().splitlines()
     except OSError:

@@ -2,8 +2,9 @@
 
 A request is `{"op": NAME, ...}`. The answers are any number of `{"progress": text}` and then one
 `{"result": ...}` or `{"error": text, "kind": "user" | "kernel" | …, "problems": [...]}`. Descriptors come before
-the result, with lines `{"descriptors": COUNT}`. `exec` comes with three, stdin, stdout and stderr; while its
-program runs, lines `{"signal": NUMBER}` may follow, and the end of the connection ends the program.
+the result, with lines `{"descriptors": COUNT}`. Where an answer takes its time, `{"alive": true}` says every second
+that the lab is at it. `exec` comes with three descriptors, stdin, stdout and stderr; while its program runs, lines
+`{"signal": NUMBER}` may follow, and the end of the connection ends the program.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def schedule(world: World) -> None:
     if not waiting:
         return
     ledger = Ledger(world)
-    refused: dict[tuple[str, int], str] = {}  # siblings of what was refused, until a Pod is bound: the same again
+    refused: dict[
+        tuple[str, int], str
+    ] = {}  # siblings of what was refused, until a Pod is bound: the same again
     for pod in waiting:
         sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
         message = refused.get(sibling, "")
