@@ -100,7 +100,7 @@ def _run(argv: list[str]) -> int:
         rundir.check_name(options.lab)
     except UserError as error:
         raise UsageError(str(error)) from None
-    with suppress(OSError):  # what can't be swept isn't ours
+    with suppress(OSError, EmulabError):  # what can't be swept isn't ours; a verb that needs it says so
         rundir.sweep_dead()
     status: int = import_module(f"emulab.cli.{verb}").run(options)
     return status

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emulab.cli.waiting import at_most
 from emulab.errors import EmulabError
-from emulab.lab import rundir
+from emulab.lab import lastlog, rundir
 from emulab.lab.client import LabClient
 
 PATIENCE = 10.0  # seconds that a supervisor has to end by itself
@@ -26,7 +26,9 @@ def end(path: Path, patience: float = PATIENCE) -> bool:
     was_alive = rundir.is_alive(path)
     if was_alive:
         _end_supervisor(path, time.monotonic() + patience)
-    return rundir.sweep(path) or was_alive
+    swept = rundir.sweep(path)
+    lastlog.forget(path)
+    return swept or was_alive
 
 
 def _end_supervisor(path: Path, deadline: float) -> None:
@@ -37,9 +39,8 @@ def _end_supervisor(path: Path, deadline: float) -> None:
     process, told = -1, False
     try:
         while rundir.is_alive(path) and time.monotonic() < deadline:
-            info = rundir.read_info(path)
-            if process < 0 and info is not None:
-                process = _open(info.pid)
+            if process < 0:
+                process = _open(path)
             with suppress(EmulabError, OSError), at_most(ANSWER), LabClient(path) as client:
                 client.request("down")
                 told = True
@@ -47,10 +48,10 @@ def _end_supervisor(path: Path, deadline: float) -> None:
                 _ended(process, deadline)
             time.sleep(0.005)
         if process >= 0 and rundir.is_alive(path):
-            signal.pidfd_send_signal(process, signal.SIGKILL)  # it holds the lock still: this is its pid
+            signal.pidfd_send_signal(process, signal.SIGKILL)
         while rundir.is_alive(path):
             if time.monotonic() > deadline + 5:
-                raise EmulabError(f"lab {path.name!r} does not end; its supervisor still holds {path}/lock")
+                raise EmulabError(_stays(path))
             time.sleep(0.005)
         if process >= 0:
             _ended(process, deadline + 5)
@@ -59,11 +60,33 @@ def _end_supervisor(path: Path, deadline: float) -> None:
             os.close(process)
 
 
-def _open(pid: int) -> int:
+def _open(path: Path) -> int:
+    """A pidfd of the lab's supervisor; -1 when `lab.json` names none, or a process that isn't it.
+
+    What is written in a file may be old or wrong, and kills nobody: the lab's lock is held by its supervisor. The
+    pidfd comes first: as long as what it means lives, the number isn't another's (pidfd_open(2)).
+    """
+    info = rundir.read_info(path)
+    if info is None:
+        return -1
     try:
-        return os.pidfd_open(pid)
+        process = os.pidfd_open(info.pid)
     except OSError:
         return -1
+    if rundir.holds(info.pid, path) and not _ended(process, 0):
+        return process
+    os.close(process)
+    return -1
+
+
+def _stays(path: Path) -> str:
+    info = rundir.read_info(path)
+    stranger = (
+        f"; process {info.pid}, which lab.json names, is another"
+        if info and not rundir.holds(info.pid, path)
+        else ""
+    )
+    return f"lab {path.name!r} does not end; its supervisor still holds {path}/lock{stranger}"
 
 
 def _ended(process: int, deadline: float) -> bool:

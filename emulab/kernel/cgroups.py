@@ -44,18 +44,30 @@ def remove(path: str) -> None:
         os.rmdir(path)
 
 
+def _is_populated(path: Path) -> bool:
+    """Whether there is a process in a cgroup or below it (cgroups(7): cgroup.events)."""
+    with suppress(OSError):
+        return "populated 1" in (path / "cgroup.events").read_text().splitlines()
+    return False
+
+
 def sweep(lab: str, seconds: float = 1.0) -> None:
-    """Removes the cgroups of a lab that is gone; its processes may still be on their way out. Blocks."""
+    """Removes the cgroups of a lab that is gone; its processes may still be on their way out. Blocks.
+
+    Where processes stay, it is the lab of that name of another run directory that lives: all is left to that.
+    """
     top = hierarchy()
     if top is None or not (top / "emulab" / lab).is_dir():
         return
     ours = top / "emulab" / lab
     end = time.monotonic() + seconds
     while True:
-        for entry in os.scandir(ours):
-            if entry.is_dir():
-                remove(entry.path)
-        remove(str(ours))
+        if not _is_populated(ours):
+            with os.scandir(ours) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        remove(entry.path)
+            remove(str(ours))
         if not ours.exists() or time.monotonic() > end:
             break
         time.sleep(0.005)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 
-def launch_supervisor(name: str, log: Path, lock: int, leashed: bool) -> tuple[int, int]:
-    """Starts the supervisor of a lab, which inherits the lab's `lock`.
+def launch_supervisor(name: str, log: int, lock: int, leashed: bool) -> tuple[int, int]:
+    """Starts the supervisor of a lab, which writes to `log` and inherits the lab's `lock`.
 
     Returns a descriptor on which it writes `ready` or an error, one line, and the caller's end of its leash
     (-1 without).
@@ -17,24 +17,16 @@ def launch_supervisor(name: str, log: Path, lock: int, leashed: bool) -> tuple[i
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     leash_read, leash_write = os.pipe2(os.O_CLOEXEC) if leashed else (-1, -1)
     passed = [fd for fd in (ready_write, leash_read) if fd >= 0]
-    with open(log, "ab") as output:
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "emulab.lab.supervisor",
-                name,
-                str(ready_write),
-                str(leash_read),
-                str(lock),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(*passed, lock),
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": import_path()},
-        )
+    command = [sys.executable, "-m", "emulab.lab.supervisor", name]
+    subprocess.Popen(
+        [*command, str(ready_write), str(leash_read), str(lock)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(*passed, lock),
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": import_path()},
+    )
     for fd in passed:
         os.close(fd)
     return ready_read, leash_write

@@ -61,6 +61,19 @@ def mount(source: str, target: str, filesystem: str = "", flags: int = 0) -> Non
     _check(result, f"mount {source} on {target}")
 
 
+def inotify_init(flags: int) -> int:
+    """inotify_init1(2). Raises KernelError."""
+    fd: int = _libc.inotify_init1(flags)
+    _check(min(fd, 0), "inotify_init1", "raise fs.inotify.max_user_instances")
+    return fd
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> None:
+    """inotify_add_watch(2). Raises KernelError."""
+    watch = _libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask))
+    _check(min(watch, 0), f"inotify_add_watch {path}", "raise fs.inotify.max_user_watches")
+
+
 def die_with_parent(signal: int) -> None:
     """The calling process gets `signal` when its parent ends (prctl PR_SET_PDEATHSIG)."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")

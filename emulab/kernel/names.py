@@ -8,27 +8,29 @@ means nothing once the supervisor is gone. Beside it, `/etc/netns/NAME` (which `
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
+_NAMESPACE, _FOLDER = re.compile(r"/proc/\d+/fd/\d+"), re.compile(r"/.+/etc(/[^/]+)?")  # what our links say
 
 
 def publish(name: str, pid: int, fd: int, etc: Path | None) -> None:
     """Makes the name for descriptor `fd` of process `pid`; `etc` holds its files for /etc."""
-    _link(NETNS / name, f"/proc/{pid}/fd/{fd}")
+    _link(NETNS / name, f"/proc/{pid}/fd/{fd}", _NAMESPACE)
     if etc is not None:
-        _link(ETC_NETNS / name, str(etc))
+        _link(ETC_NETNS / name, str(etc), _FOLDER)
 
 
-def _link(path: Path, target: str) -> None:
+def _link(path: Path, target: str, form: re.Pattern[str]) -> None:
     try:
         os.symlink(target, path)
     except FileNotFoundError:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.symlink(target, path)
     except FileExistsError:
-        if path.is_symlink() and not path.exists():  # of a lab that is gone
+        if _is_left(path, form):
             path.unlink()
             os.symlink(target, path)
 
@@ -40,12 +42,39 @@ def retract(name: str, pid: int, folder: Path) -> None:
 
 
 def sweep(lab: str, pid: int, folder: Path) -> None:
-    """Removes every name that points into process `pid` and begins with the lab's, and its files for /etc."""
-    for directory, prefix in ((NETNS, f"/proc/{pid}/fd/"), (ETC_NETNS, f"{folder}/")):
-        if directory.is_dir():
-            for entry in os.scandir(directory):
-                if entry.name.startswith(f"{lab}.") and entry.is_symlink():
-                    _unlink_if(Path(entry.path), prefix)
+    """Removes every name of a dead lab: those that begin with its own and point into process `pid`, its supervisor.
+
+    Its files for /etc go likewise. By now the number may be another process's, a supervisor's even: a name that leads
+    to a namespace is left to it.
+    """
+    for path in _entries(NETNS, lab):
+        if not _is_namespace(path):
+            _unlink_if(path, f"/proc/{pid}/fd/")
+    for path in _entries(ETC_NETNS, lab):
+        _unlink_if(path, f"{folder}/")
+
+
+def _entries(directory: Path, lab: str) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    with os.scandir(directory) as entries:
+        return [Path(e.path) for e in entries if e.name.startswith(f"{lab}.") and e.is_symlink()]
+
+
+def _is_left(path: Path, form: re.Pattern[str]) -> bool:
+    """Whether a name is a lab's that is gone: a link of the form of ours that leads nowhere."""
+    try:
+        return bool(form.fullmatch(os.readlink(path))) and not path.exists()
+    except OSError:
+        return False
+
+
+def _is_namespace(path: Path) -> bool:
+    """Whether a name leads to a network namespace (namespaces(7): its file is called `net:[NUMBER]`)."""
+    try:
+        return os.readlink(os.readlink(path)).startswith("net:[")
+    except OSError:
+        return False
 
 
 def _unlink_if(path: Path, prefix: str) -> None:

@@ -6,12 +6,16 @@ import json
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
-from emulab.lab import hung, rundir
+from emulab.lab import hung, lastlog, rundir
+
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
 
 MAX_FDS = 200
 """Descriptors of one message; the kernel's limit is 253 (SCM_MAX_FD)."""
@@ -28,9 +32,21 @@ class LabClient:
         try:
             with rundir.socket_path(path) as address:
                 hung.connect(self.socket, address, path)
+            self._refuse_stranger()
         except OSError:
             self.socket.close()
-            raise UserError(f"lab {path.name!r} is not up; start it with: emulab -l {path.name} up") from None
+            raise _not_up(path) from None
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _refuse_stranger(self) -> None:
+        """Raises UserError when it isn't a supervisor of ours that listens. Nothing has been said to it by then."""
+        uid = peer_uid(self.socket)
+        if uid != os.geteuid():
+            raise UserError(
+                f"{self.path}/control.sock is another user's (uid {uid}): nothing was asked of it"
+            )
 
     def request(self, op: str, on_progress: Callable[[str], None] | None = None, **arguments: Any) -> Any:
         """Sends a request and returns its result. Raises what the supervisor raised."""
@@ -68,12 +84,10 @@ class LabClient:
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Sends a message, descriptors with its first byte."""
         data = json.dumps(message).encode() + b"\n"
-        try:
+        with suppress(ConnectionError):  # it may have said why before it closed the connection
             if fds:
                 data = data[socket.send_fds(self.socket, [data[:1]], list(fds)) :]
             hung.send(self.socket, data, self._silence)
-        except ConnectionError:
-            raise self._ended() from None
 
     def _receive(self, descriptors: list[int]) -> bytes:
         try:
@@ -87,7 +101,11 @@ class LabClient:
         return chunk
 
     def _ended(self) -> EmulabError:
-        return EmulabError(f"the lab's supervisor has ended{_last_words(self.path)}")
+        with suppress(EmulabError):
+            if rundir.is_alive(self.path):
+                return EmulabError(f"lab {self.path.name!r} has closed the connection; try again")
+        last = lastlog.last_line(self.path)
+        return EmulabError(f"the lab's supervisor has ended{f'; its last words: {last}' if last else ''}")
 
     def request_socket(self, **arguments: Any) -> socket.socket:
         """Asks for a socket in a target's namespace (op `socket`). Raises UserError."""
@@ -118,13 +136,19 @@ def _error(message: dict[str, Any]) -> EmulabError:
     return kinds.get(message.get("kind", ""), EmulabError)(message["error"])
 
 
-def _last_words(path: Path) -> str:
-    """The last line of a dead supervisor's log, if it left one."""
-    try:
-        lines = (path / "supervisor.log").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return f"; its last words: {lines[-1]}" if lines else ""
+def peer_uid(sock: socket.socket) -> int:
+    """Whose the process at the other end of a Unix socket was when it connected or listened (SO_PEERCRED)."""
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(found)[1]
+    return uid
+
+
+def _not_up(path: Path) -> UserError:
+    with suppress(EmulabError, OSError):  # its last words are kept then
+        rundir.sweep(path)
+    ended = lastlog.how_it_ended(path)
+    why = f"; {ended}" if ended else ""
+    return UserError(f"lab {path.name!r} is not up{why}; start it with: emulab -l {path.name} up")
 
 
 def connect(name: str) -> LabClient:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
-from emulab.lab import hung, rundir
+from emulab.lab import hung, lastlog, rundir
 from emulab.lab.client import LabClient
 from emulab.lab.waiting import readable
 
@@ -35,7 +35,11 @@ def begin(name: str, leashed: bool = False) -> Starting:
     """Starts a supervisor and waits for nothing but its name. Raises UserError when the lab is up already."""
     path, lock = rundir.claim(name)
     try:
-        return Starting(name, path, *launch_supervisor(name, path / "supervisor.log", lock, leashed))
+        log = rundir.open_log(path)
+        try:
+            return Starting(name, path, *launch_supervisor(name, log, lock, leashed))
+        finally:
+            os.close(log)
     finally:
         os.close(lock)  # the supervisor has it now
 
@@ -81,14 +85,11 @@ def check(begun: Starting, line: str) -> None:
         return
     if line == _LATE and rundir.is_alive(begun.path):
         raise hung.no_answer(begun.path, f"is not ready after {STARTING:.0f} s")
-    try:
-        log = (begun.path / "supervisor.log").read_text().strip().splitlines()
-    except OSError:
-        log = []
+    last = lastlog.last_line(begun.path)
     if not rundir.is_alive(begun.path):
         rundir.sweep(begun.path)
     if not line:
         raise EmulabError(
-            f"the supervisor of lab {begun.name!r} ended at its start: {log[-1] if log else 'without a word'}"
+            f"the supervisor of lab {begun.name!r} ended at its start: {last or 'without a word'}"
         )
     raise UserError(line.strip())

@@ -2,7 +2,7 @@
 
 `$EMULAB_RUN_DIR`, else `/run/emulab` for root, else `$XDG_RUNTIME_DIR/emulab`, else `/tmp/emulab-UID`; a folder a
 lab, mode 0700: `lock` (held by the supervisor for as long as it lives, so the kernel tells who is
-alive), `lab.json`, `control.sock`, `supervisor.log`, `logs/`, `etc/`.
+alive), `lab.json`, `control.sock`, `supervisor.log`, `logs/`, `etc/`. What such a folder is known by: `basedir`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from emulab.errors import UserError
-from emulab.kernel import cgroups, names
+from emulab.errors import EmulabError, UserError
+from emulab.kernel import cgroups, folders, names
+from emulab.lab import basedir, lastlog
+from emulab.lab.basedir import LOCK, opened_lab
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_INFO = "lab.json"
+_LARGEST_INFO = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,12 @@ def base() -> Path:
     """The folder of all labs of this user."""
     explicit = os.environ.get("EMULAB_RUN_DIR")
     if explicit:
-        return Path(explicit)
+        return Path(explicit).absolute()
     if os.geteuid() == 0:
         return Path("/run/emulab")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.access(runtime, os.W_OK):
-        return Path(runtime) / "emulab"
+        return Path(runtime).absolute() / "emulab"
     return Path(f"/tmp/emulab-{os.geteuid()}")
 
 
@@ -58,73 +62,62 @@ def folder(name: str) -> Path:
 
 
 def make(name: str) -> Path:
-    """Makes the lab's folder, private to its owner. Raises UserError when somebody else owns it."""
-    top = base()
-    try:
-        top.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        path = folder(name)
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename}: {error.strerror}; set EMULAB_RUN_DIR to a folder of your own"
-        ) from None
-    if path.stat().st_uid != os.geteuid() or top.stat().st_uid not in (0, os.geteuid()):
-        raise UserError(f"{path} belongs to another user; set EMULAB_RUN_DIR to a folder of your own")
+    """Makes the lab's folder, if there is none. Raises UserError when it can't be."""
+    path = folder(name)
+    with suppress(FileExistsError):
+        os.close(basedir.create(path))
     return path
 
 
 def claim(name: str) -> tuple[Path, int]:
     """A fresh folder for a lab, and the lock that makes it ours. Raises UserError when the lab is up already."""
+    path = folder(name)
     while True:
-        try:
-            path = make(name)
+        with suppress(FileExistsError):
+            return path, basedir.create(path)
+        lock = None
+        with suppress(FileNotFoundError):  # swept meanwhile, as it looked dead
             lock = take_lock(path, patience=0.3)
             if lock is None:
                 raise UserError(f"lab {name!r} is up already")
-            _clear(path)
-            for part in ("logs", "etc"):
-                (path / part).mkdir(mode=0o700, exist_ok=True)
-            return path, lock
-        except FileNotFoundError:
-            continue  # swept between two of these steps, as it looked dead
+        if lock is not None:
+            _remove_and_release(path, lock)
 
 
 def take_lock(path: Path, patience: float = 0.0) -> int | None:
     """The lab's lock as a descriptor that holds it, or None when a living supervisor has it.
 
     `patience` is how many seconds to try for: whoever looks after labs holds a lock for a moment. Blocks.
-    Raises FileNotFoundError when there is no such folder.
+    Raises FileNotFoundError when there is no such lab.
     """
     end = time.monotonic() + patience
     while True:
-        fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(fd, path / "lock"):
-                return fd
-            os.close(fd)  # whoever had it has removed it meanwhile: it locks nothing any more
-            continue
-        except BlockingIOError:
-            os.close(fd)
-            if time.monotonic() >= end:
-                return None
+        with opened_lab(path) as lab:
+            if lab is None:
+                raise FileNotFoundError(path)
+            fd = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=lab)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if basedir.is_at(fd, lab, LOCK):
+                    return fd
+                os.close(fd)  # whoever had it has removed it meanwhile: it locks nothing any more
+                continue
+            except BlockingIOError:
+                os.close(fd)
+                if time.monotonic() >= end:
+                    return None
         time.sleep(0.005)
-
-
-def _is_at(fd: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def is_alive(path: Path) -> bool:
     """Whether a supervisor holds the lab. Looks without taking the lock from anybody who wants it."""
-    try:
-        fd = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
+    with opened_lab(path) as lab:
+        if lab is None:
+            return False
+        try:
+            fd = os.open(LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=lab)
+        except OSError:
+            return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -134,65 +127,115 @@ def is_alive(path: Path) -> bool:
     return False
 
 
+def holds(pid: int, path: Path) -> bool:
+    """Whether a process holds the lab's lock, which its supervisor does and what that has forked.
+
+    /proc tells of each of its open files which it is, and whether it is locked (proc_pid_fdinfo(5)).
+    """
+    with opened_lab(path) as lab:
+        if lab is None:
+            return False
+        with suppress(OSError):
+            lock = os.stat(LOCK, dir_fd=lab, follow_symlinks=False)
+            for number in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), lock):
+                        text = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+                        if re.search(r"^lock:.*FLOCK .* WRITE ", text, re.MULTILINE):
+                            return True
+    return False
+
+
 def write_info(path: Path, info: LabInfo) -> None:
-    temporary = path / "lab.json.new"
-    temporary.write_text(json.dumps(asdict(info)))
-    temporary.replace(path / "lab.json")
+    """Raises FileNotFoundError when there is no such lab."""
+    with opened_lab(path) as lab:
+        if lab is None:
+            raise FileNotFoundError(path)
+        new = f"{_INFO}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=lab)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=lab)
+        with open(fd, "w") as file:
+            file.write(json.dumps(asdict(info)))
+        os.rename(new, _INFO, src_dir_fd=lab, dst_dir_fd=lab)
 
 
 def read_info(path: Path) -> LabInfo | None:
+    with opened_lab(path) as lab:
+        return None if lab is None else _read_info(lab, path.name)
+
+
+def _read_info(lab: int, name: str) -> LabInfo | None:
     try:
-        return LabInfo(**json.loads((path / "lab.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(_INFO, flags, dir_fd=lab), "rb") as file:
+            info = LabInfo(**json.loads(file.read(_LARGEST_INFO)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    right = info.name == name and type(info.pid) is int and 0 < info.pid < 1 << 31
+    return info if right and isinstance(info.started, str) else None
 
 
 def labs() -> Iterator[Path]:
-    """The folders of all labs, dead ones included."""
-    with suppress(OSError):
-        yield from sorted(p for p in base().iterdir() if p.is_dir() and _NAME.fullmatch(p.name))
+    """The folders of all labs, dead ones included. Raises UserError when their base isn't emulab's."""
+    top = base()
+    yield from (top / name for name in basedir.lab_names(top) if _NAME.fullmatch(name))
 
 
 def sweep(path: Path) -> bool:
-    """Removes what a dead lab left: its names, its cgroups, its folder. Returns whether there was any."""
+    """Removes what a dead lab left: its names, its cgroups, its folder, but for its last log.
+
+    Returns whether there was any. Raises EmulabError when something can't be removed.
+    """
     try:
-        fd = take_lock(path)
+        lock = take_lock(path)
     except FileNotFoundError:
         return False
-    if fd is None:
+    if lock is None:
         return False
-    try:
-        remove(path)
-    finally:
-        os.close(fd)
+    _remove_and_release(path, lock)
     return True
 
 
-def _clear(path: Path) -> None:
-    """Removes what a dead lab left outside its folder, and its files inside, but for the lock, which we hold."""
-    info = read_info(path)
-    if info is not None:
-        names.sweep(path.name, info.pid, path)
-    cgroups.sweep(path.name)
-    for entry in os.scandir(path):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        elif entry.name != "lock":
-            os.unlink(entry.path)
+def _remove_and_release(path: Path, lock: int) -> None:
+    try:
+        remove(path, lock, keep_log=True)
+    finally:
+        os.close(lock)
 
 
-def remove(path: Path) -> None:
-    """Removes the lab's folder; the caller holds its lock, which goes last: until then nobody else begins here."""
-    _clear(path)
-    with suppress(OSError):  # somebody may make it anew right after the lock is gone
-        os.unlink(path / "lock")
-        path.rmdir()
+def remove(path: Path, lock: int, keep_log: bool) -> None:
+    """Removes what a lab left outside its folder, and the folder; the caller holds its lock.
+
+    The lock goes last: until then nobody else begins here. A folder that has come to the same place meanwhile stays.
+    Raises EmulabError when something can't be removed.
+    """
+    with opened_lab(path) as lab:
+        if lab is None or not basedir.is_at(lock, lab, LOCK):
+            basedir.unmark(path.parent)
+            return
+        info = _read_info(lab, path.name)
+        if info is not None:
+            names.sweep(path.name, info.pid, path)
+        cgroups.sweep(path.name)
+        if keep_log:
+            lastlog.keep(path, lab)
+        else:
+            lastlog.forget(path)
+        try:
+            folders.empty(lab, but=(LOCK,))
+        except OSError as error:
+            raise EmulabError(
+                f"{path}: {error.strerror} ({error.filename}): it can't be removed; is something mounted there?"
+            ) from None
+    basedir.discard(path, lock)
+    basedir.unmark(path.parent)
 
 
 def sweep_dead() -> None:
-    """Sweeps every lab whose supervisor is gone. Every command begins with it."""
+    """Sweeps every lab whose supervisor is gone. Every command begins with it. Raises UserError as `labs`."""
     for path in labs():
-        with suppress(PermissionError):  # another user's
+        with suppress(EmulabError, OSError):  # whoever asks for it is told
             if not is_alive(path):
                 sweep(path)
 
@@ -208,10 +251,22 @@ def wait_gone(path: Path, seconds: float = 10.0) -> bool:
     return True
 
 
+def open_log(path: Path) -> int:
+    """A descriptor to write the supervisor's log to. Raises FileNotFoundError when there is no such lab."""
+    with opened_lab(path) as lab:
+        if lab is None:
+            raise FileNotFoundError(path)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(lastlog.LOG, flags, 0o600, dir_fd=lab)
+
+
 @contextmanager
 def socket_path(path: Path) -> Iterator[str]:
-    """A path for the control socket that is short enough for a sockaddr_un (108 bytes) wherever the folder is."""
-    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    """A path for the control socket that is short enough for a sockaddr_un (108 bytes) wherever the folder is.
+
+    Raises FileNotFoundError when there is no folder, UserError when it isn't ours alone.
+    """
+    fd = folders.open_own(path)
     try:
         yield f"/proc/self/fd/{fd}/control.sock"
     finally:

@@ -15,6 +15,7 @@ from emulab.kernel.network import KernelNetwork
 from emulab.lab.control import ControlServer
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.operations import Operations
+from emulab.lab.presence import Presence
 from emulab.lab.processes import Processes
 from emulab.lab.publisher import Publisher
 from emulab.lab.reconciler import Reconciler
@@ -28,14 +29,20 @@ _ENDING = 5.0  # seconds that work under way has to end
 
 async def run(
     info: LabInfo, folder: Path, spawned: socket.socket, ready: int, leash: int, named: bool
-) -> None:
-    """Runs the lab until `down`, SIGTERM, the end of its leash or of its spawner.
+) -> bool:
+    """Runs the lab until `down`, SIGTERM, the end of its leash, its spawner or its folder.
 
-    `named`: its places get names under /run/netns.
+    `named`: its places get names under /run/netns. Returns whether the lab was told to end.
     """
     stop = asyncio.Event()
+    told: list[bool] = []
+
+    def end() -> None:
+        told.append(True)
+        stop.set()
+
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, end)
     network = KernelNetwork()
     processes = Processes(spawned)
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
@@ -51,15 +58,16 @@ async def run(
         loop.remove_reader(leash)
         print("released: the lab outlives the command that started it", flush=True)
 
-    operations = Operations(around, kubelet, reconciler, info.pid, stop.set, release)
+    operations = Operations(around, kubelet, reconciler, info.pid, end, release)
     control = ControlServer(operations, folder)
     tasks = [
         asyncio.ensure_future(w) for w in (control.run(), reconciler.run(), _until(processes.lost, stop))
     ]
     if leash >= 0:
-        loop.add_reader(leash, stop.set)
+        loop.add_reader(leash, end)
     loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
     await asyncio.sleep(0)
+    tasks.append(asyncio.ensure_future(_until_gone(Presence(folder), stop)))
     with suppress(BrokenPipeError):  # who started us has gone; the leash says what that means
         os.write(ready, b"ready\n")
     os.close(ready)
@@ -72,6 +80,7 @@ async def run(
     _end_processes()
     cgroups.sweep(info.name)
     network.close()
+    return bool(told)
 
 
 async def _end_tasks(reconciler: Reconciler, tasks: list[asyncio.Task[None]]) -> None:
@@ -87,6 +96,12 @@ async def _end_tasks(reconciler: Reconciler, tasks: list[asyncio.Task[None]]) ->
 async def _until(lost: asyncio.Event, stop: asyncio.Event) -> None:
     await lost.wait()
     print("the spawner has ended", flush=True)
+    stop.set()
+
+
+async def _until_gone(presence: Presence, stop: asyncio.Event) -> None:
+    await presence.until_gone()
+    print("the lab's folder was removed or replaced, so the lab ends", flush=True)
     stop.set()
 
 

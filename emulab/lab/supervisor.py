@@ -50,10 +50,9 @@ def main() -> None:
 
     from emulab.lab.runtime import run
 
-    asyncio.run(run(info, folder, spawned, ready, leash, named))
-    rundir.remove(
-        folder
-    )  # after a failure the folder stays, with the log in it, until the next command sweeps it
+    # After a failure the folder stays, with the log in it, until the next command sweeps it.
+    in_order = asyncio.run(run(info, folder, spawned, ready, leash, named))
+    rundir.remove(folder, lock, keep_log=not in_order)
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 
 import pytest
@@ -96,3 +97,32 @@ def test_two_ups_at_once(user: User) -> None:
         assert user.answers()
         assert user.run("down").returncode == 0
         user.assert_gone()
+
+
+def test_what_a_killed_lab_said_last_is_told(user: User) -> None:
+    user.up()
+    kill(user.supervisor())
+    user.assert_gone()
+    asked = user.run("get", "pods")
+    assert asked.returncode == 1
+    log = user.run_dir / f"{user.lab}.log"
+    assert re.fullmatch(
+        rf"emulab: lab '{user.lab}' is not up; it ended at \S+Z: released: .* \(log: {log}\); start it with: .*\n",
+        asked.stderr,
+    )
+    assert "released: " in log.read_text()
+    assert user.run("down").returncode == 0
+    assert list(user.run_dir.iterdir()) == []
+
+
+def test_a_lab_whose_folder_is_removed_ends(user: User) -> None:
+    """Nobody could find it any more: it has to end by itself."""
+    user.up()
+    shutil.rmtree(user.run_dir / user.lab)
+    user.assert_gone()
+    user.up()
+    (user.run_dir / user.lab).rename(user.run_dir / "elsewhere")
+    assert eventually(lambda: not user.left())
+    user.assert_gone()
+    assert user.run("down", "--all").returncode == 0  # where it is now, it is a dead lab
+    assert list(user.run_dir.iterdir()) == []
