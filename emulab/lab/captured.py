@@ -50,11 +50,11 @@ async def run_captured(
 
 async def _outcome(client: LabClient) -> dict[str, Any]:
     """What the lab says of a program once it has ended. Raises EmulabError when the lab doesn't answer any more."""
-    lines, silence = wire.Lines(client.socket), Silence(client.path)
+    reader, silence = wire.Reader(client.socket), Silence(client.path)
     while True:
         try:
             async with asyncio.timeout(LOOK):
-                message = await lines.next()
+                message = await reader.line()
         except TimeoutError:
             silence.look()
             continue

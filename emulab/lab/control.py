@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import reprlib
 import signal
 import socket
 import traceback
@@ -13,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
-from emulab.lab import rundir, wire
+from emulab.lab import wire
+from emulab.lab.client import peer_uid
+from emulab.lab.door import Door, most_connections
 from emulab.lab.operations import Operations
 from emulab.lab.processes import Process, StartError
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from emulab.lab.observation import Observation
 
 _BEAT = 1.0  # seconds after which a client that waits is told that the lab is alive
+_UNHEARD = 1000  # lines of progress that wait for a client which doesn't read
+_BUSY = "the lab does what others have asked for, as much as it can at once: try again later"
 _TYPED = frozenset({signal.SIGINT, signal.SIGQUIT})
 """What a terminal sends to all that run in front: the client may have one, and be there."""
 _PASSED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
@@ -37,6 +43,10 @@ class ControlServer:
         self._operations = operations
         self._path = path
         self.requests: set[asyncio.Task[None]] = set()
+        self._idle: dict[
+            asyncio.Task[Any], None
+        ] = {}  # the tasks of connections that ask for nothing, in order
+        self._room = wire.Room()
         self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
             "apply": operations.apply,
@@ -55,35 +65,57 @@ class ControlServer:
 
     async def run(self) -> None:
         """Serves for ever."""
-        loop = asyncio.get_running_loop()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with rundir.socket_path(self._path) as address:
-            with suppress(FileNotFoundError):
-                os.unlink(address)
-            listener.bind(address)
-            os.chmod(address, 0o600)
-        listener.listen(64)
-        listener.setblocking(False)
-        while True:
-            sock, _ = await loop.sock_accept(listener)
-            sock.setblocking(False)
-            task = asyncio.ensure_future(self._serve(sock))
-            self.requests.add(task)
-            task.add_done_callback(self.requests.discard)
+        door, most = Door(self._path), most_connections()
+        try:
+            while True:
+                sock = await door.accept(self._dismiss)
+                if len(self.requests) >= most and not await self._dismiss():
+                    with sock, suppress(OSError):
+                        await wire.write_line(sock, _described(EmulabError(_BUSY)))
+                    continue
+                task = asyncio.ensure_future(self._serve(sock))
+                self.requests.add(task)
+                task.add_done_callback(self.requests.discard)
+                await asyncio.sleep(0)  # it begins, and many at the door don't keep those inside waiting
+        finally:
+            door.close()
+
+    async def _dismiss(self) -> bool:
+        """Ends the connection that has asked for nothing for longest. Returns whether there was one."""
+        if not self._idle:
+            return False
+        task = next(iter(self._idle))
+        task.cancel()
+        await asyncio.wait([task])
+        return True
 
     async def _serve(self, sock: socket.socket) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         async with AsyncExitStack() as ending:
             ending.enter_context(sock)
-            lines = wire.Lines(sock)
-            ending.callback(lines.close)
+            ending.callback(self._idle.pop, task, None)
+            ending.callback(self.requests.discard, task)  # now, not when its callbacks run: its place is free
+            reader = wire.Reader(sock, self._room)
+            ending.callback(reader.close_descriptors)
             try:
-                while (request := await lines.next()) is not None:
-                    await self._answer(sock, lines, request, ending)
+                _refuse_stranger(sock)
+                while True:
+                    if sock not in self._observations:
+                        self._idle[task] = None  # behind those that have been waiting before
+                    request = await reader.line()
+                    self._idle.pop(task, None)
+                    if request is None:
+                        return
+                    await self._answer(sock, reader, request, ending)
+            except UserError as error:
+                with suppress(OSError):
+                    await wire.write_line(sock, _described(error))
             except (OSError, ValueError):
                 return  # the client has gone, or speaks something else
 
     async def _answer(
-        self, sock: socket.socket, lines: wire.Lines, request: dict[str, Any], ending: AsyncExitStack
+        self, sock: socket.socket, reader: wire.Reader, request: dict[str, Any], ending: AsyncExitStack
     ) -> None:
         try:
             match request.get("op"):
@@ -92,16 +124,20 @@ class ControlServer:
                         await wire.send_descriptors(sock, [made.fileno()])
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
-                    answer = {"result": await _alive_until(sock, self._execute(lines, request))}
+                    answer = {"result": await _alive_until(sock, self._execute(reader, request))}
                 case "observe":
                     answer = {"result": await self._observe(sock, request, ending)}
                 case op:
                     operation = self._table.get(str(op))
                     if operation is None:
-                        raise UserError(f"the lab knows no operation {op!r}; is it of another version?")
+                        raise UserError(
+                            f"the lab knows no operation {reprlib.repr(op)}; is it of another version?"
+                        )
                     answer = {"result": await self._run(sock, operation, request)}
         except EmulabError as error:
             answer = _described(error)
+        except OSError as error:
+            answer = _described(_refused(request, error))
         except Exception as error:
             traceback.print_exc()
             answer = {"error": f"a fault of emulab: {error!r}; see {self._path}/supervisor.log"}
@@ -109,12 +145,12 @@ class ControlServer:
         if request.get("op") == "down":
             self._operations.stop()
 
-    async def _execute(self, lines: wire.Lines, request: dict[str, Any]) -> Any:
+    async def _execute(self, reader: wire.Reader, request: dict[str, Any]) -> Any:
         """Runs a program to its end, which comes with that of the connection at the latest.
 
         Result: `{"status": exit status, ["failure": why it couldn't be started]}`.
         """
-        stdio = lines.descriptors()
+        stdio, reader.descriptors = reader.descriptors, []
         try:
             process = await self._operations.execute(request, stdio)
         except StartError as error:
@@ -122,7 +158,7 @@ class ControlServer:
         finally:
             for fd in stdio:
                 os.close(fd)
-        passing = asyncio.ensure_future(_pass_signals(lines, process))
+        passing = asyncio.ensure_future(_pass_signals(reader, process))
         try:
             return {"status": await process.wait()}
         finally:
@@ -156,7 +192,12 @@ class ControlServer:
     async def _run(self, sock: socket.socket, operation: Operation, request: dict[str, Any]) -> Any:
         """Runs an operation; progress goes out meanwhile, and the client's leaving cancels it."""
         told: asyncio.Queue[str] = asyncio.Queue()
-        work = asyncio.ensure_future(operation(request, told.put_nowait))
+
+        def tell(text: str) -> None:
+            if told.qsize() < _UNHEARD:
+                told.put_nowait(text)
+
+        work = asyncio.ensure_future(operation(request, tell))
         gone = asyncio.ensure_future(_until_closed(sock))
         try:
             while not work.done():
@@ -182,10 +223,10 @@ class ControlServer:
                 await gone
 
 
-async def _pass_signals(lines: wire.Lines, process: Process) -> None:
+async def _pass_signals(reader: wire.Reader, process: Process) -> None:
     """Passes on what the client is told by signals, until it goes: then the program is killed."""
-    with suppress(OSError, ValueError, TypeError):
-        while (message := await lines.next()) is not None:
+    with suppress(EmulabError, OSError, ValueError, TypeError):
+        while (message := await reader.line()) is not None:
             number = message.get("signal")
             if number in _TYPED:
                 process.signal_group(number)
@@ -233,6 +274,20 @@ async def _until_closed(sock: socket.socket) -> None:
         await closed
     finally:
         loop.remove_reader(sock.fileno())
+
+
+def _refuse_stranger(sock: socket.socket) -> None:
+    """Raises UserError when the other end isn't ours. Root of the host is none of us where the lab is a user's."""
+    uid = peer_uid(sock)
+    if uid != os.geteuid():
+        raise UserError(f"this lab is another user's, and not yours (uid {uid})")
+
+
+def _refused(request: dict[str, Any], error: OSError) -> KernelError:
+    """What the system refused an operation."""
+    what = f"{reprlib.repr(request.get('op'))} in the lab" + (f", {error.filename}" if error.filename else "")
+    remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+    return KernelError(what, errno=error.errno or 0, remedy=remedy)
 
 
 def _described(error: EmulabError) -> dict[str, Any]:

@@ -21,6 +21,19 @@ from emulab.errors import EmulabError, KernelError, UserError
 from emulab.kernel import iptables, netns, sockets
 from emulab.kernel.netns import Handle
 from emulab.kernel.nft import Nft
+from emulab.lab.arguments import (
+    CHAINS,
+    FLAG,
+    NAME,
+    OWNERS,
+    PLACED,
+    PORT,
+    PROTOCOL,
+    SOCKET,
+    check,
+    listed,
+    optional,
+)
 from emulab.lab.serverhosts import Recording
 from emulab.lab.surroundings import Surroundings
 from emulab.lab.targets import find_place
@@ -67,6 +80,7 @@ class Observation:
         Result: what was opened, and the descriptors in this order: a tap for each of `taps`, a socket with nft
         traces for each of `marked`, then those of `drops`. They are the caller's. Raises EmulabError.
         """
+        check(arguments, **PLACED, protocol=PROTOCOL, ports=listed(PORT), whole=optional(FLAG))
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
         world = self._world = self._around.world
         assert world is not None  # else there is no place
@@ -164,10 +178,13 @@ class Observation:
 
     def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:
         """`place`, `family`, `type`, `protocol`: a fresh socket of a place that is watched. Raises EmulabError."""
+        check(arguments, place=NAME, **SOCKET)
         found = next((w for w in self._watched.values() if w.place.name == arguments["place"]), None)
         if found is None:
             raise UserError(f"{arguments['place']} is not being watched")
-        return sockets.open_socket(found.fd, arguments["family"], arguments["type"], arguments["protocol"])
+        return sockets.open_socket(
+            found.fd, arguments["family"], arguments["type"], arguments.get("protocol") or 0
+        )
 
     def _ruled(self, watched: Sequence[_Watched]) -> list[_Watched]:
         """Where there are rules to look at: emulab's own, and whatever somebody put elsewhere. Blocks."""
@@ -223,9 +240,12 @@ class Observation:
         world = self._world
         if world is None:
             raise UserError("nothing is being traced")
-        namespaces = {p.name: p.namespace for p in world.places.values()}
+        check(arguments, chains=optional(CHAINS), owners=optional(OWNERS))
+        namespaces = {p.name: p.namespace for p in world.places.values() if p.namespace in self._watched}
         chains: list[dict[str, Any]] = []
         for place, family, table, chain in arguments.get("chains") or ():
+            if place not in namespaces:
+                raise UserError(f"{place} is not being watched")
             chains.append(await asyncio.to_thread(self._rules, namespaces[place], family, table, chain))
         questions = [(str(p), str(a), int(n)) for p, a, n in arguments.get("owners") or ()]
         found = owners(self._around.store.objects(), world, questions)

@@ -11,6 +11,22 @@ from typing import TYPE_CHECKING, Any
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.enter import Entry
+from emulab.lab.arguments import (
+    COUNT,
+    ENVIRONMENT,
+    FLAG,
+    KEYS,
+    NAME,
+    PLACED,
+    SECONDS,
+    SOCKET,
+    SOURCES,
+    STRING,
+    WORDS,
+    check,
+    optional,
+    takes,
+)
 from emulab.lab.kubelet import Kubelet
 from emulab.lab.merge import check_cluster, merge
 from emulab.lab.processes import Process
@@ -63,6 +79,7 @@ class Operations:
         self._newcomers = Newcomers()
         self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
 
+    @takes(sources=SOURCES)
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
         """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
 
@@ -154,6 +171,7 @@ class Operations:
             if o.key not in own and (old is None or old.position == NOWHERE):
                 store.put(merge(old, o))
 
+    @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
         """`keys`: [[kind, namespace, name], …] or `sources`. Result: names of what was deleted."""
         keys = [Key(*k) for k in arguments.get("keys") or ()]
@@ -177,6 +195,7 @@ class Operations:
             if o.namespace == name:
                 self._around.store.delete(o.key)
 
+    @takes(kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
     async def scale(self, arguments: Arguments, progress: Progress) -> Any:
         """`kind`, `namespace`, `name`, `replicas`."""
         key = Key(arguments["kind"], arguments["namespace"], arguments["name"])
@@ -196,12 +215,14 @@ class Operations:
         await self._reconciler.change(work, progress)
         return _kubectl_name(key)
 
+    @takes(kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:
         """`kind`, optional `namespace` ("" for all) and `name`: the objects, as they are."""
         objects = self._around.store.objects().kind(arguments["kind"], arguments.get("namespace") or None)
         name = arguments.get("name")
         return [o.raw for o in objects if not name or o.name == name]
 
+    @takes(target=NAME, namespace=NAME, container=optional(NAME))
     async def logs(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`, `container`: where the container's log is, as a path."""
         target = arguments["target"]
@@ -215,13 +236,18 @@ class Operations:
         )
         return str(self._around.folder / "logs" / f"{pod.namespace}.{pod.name}.{container.name}.log")
 
+    @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
     async def entry(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`, `container`: what a process needs to enter it."""
+        return self._entry(arguments)
+
+    def _entry(self, arguments: Arguments) -> dict[str, Any]:
         return describe_entry(
             *(self._around, self._kubelet, arguments["target"]),
             *(arguments.get("namespace") or "default", arguments.get("container") or "", self._pid),
         )
 
+    @takes(**PLACED, container=optional(NAME), argv=WORDS, environment=ENVIRONMENT, directory=STRING)
     async def execute(self, arguments: Arguments, stdio: Sequence[int]) -> Process:
         """`target`, `namespace`, `container`, `argv`, `environment`, `directory`: a program, started there.
 
@@ -229,7 +255,7 @@ class Operations:
         """
         if len(stdio) != 3:
             raise UserError("exec needs three descriptors: stdin, stdout and stderr")
-        entry = Entry(**await self.entry(arguments, lambda _: None))
+        entry = Entry(**self._entry(arguments))
         joined = entry.open()
         try:
             program = entry.program(
@@ -240,6 +266,7 @@ class Operations:
             for fd in joined.values():
                 os.close(fd)
 
+    @takes(target=NAME, namespace=optional(NAME))
     async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`: the texts of the place's resolv.conf and hosts."""
         place, _pod = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
@@ -247,10 +274,11 @@ class Operations:
 
     def open_socket(self, arguments: Arguments) -> socket.socket:
         """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""
+        check(arguments, **PLACED, **SOCKET)
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
         return sockets.open_socket(
             *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
-            arguments.get("protocol", 0),
+            arguments.get("protocol") or 0,
         )
 
     async def observation(self) -> Observation:
@@ -263,6 +291,7 @@ class Operations:
 
         return (await asyncio.to_thread(load_it))(self._around)
 
+    @takes(timeout=optional(SECONDS))
     async def ready(self, arguments: Arguments, progress: Progress) -> Any:
         """Waits up to `timeout` seconds until everything is Ready. Raises EmulabError saying what isn't."""
         store = self._around.store
@@ -277,7 +306,7 @@ class Operations:
             return not missing
 
         try:
-            async with asyncio.timeout(float(arguments.get("timeout", 60))):
+            async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
                 await self._reconciler.until(condition)
                 await self._reconciler.rest()  # what the last readiness meant for the data plane
                 while unhealthy := await self._unhealthy_balancers():
@@ -310,6 +339,7 @@ class Operations:
             self._expected = objects, world, expected
         return expected
 
+    @takes()
     async def summary(self, _: Arguments, __: Progress) -> Any:
         """What the lab consists of, for people."""
         world = self._around.world
@@ -325,14 +355,17 @@ class Operations:
             "places": {p.name: [str(a) for a in p.addresses] for p in world.places.values()} if world else {},
         }
 
+    @takes(name=NAME)
     async def server_status(self, arguments: Arguments, _: Progress) -> Any:
         """`name`: the counters of a server (`public-lb`, `stand-ins`, `NAMESPACE.POD/CONTAINER`)."""
         return await self._around.servers.status(arguments["name"])
 
+    @takes()
     async def release(self, _: Arguments, __: Progress) -> Any:
         """Lets the lab outlive who started it."""
         self._release()
 
+    @takes()
     async def down(self, _: Arguments, __: Progress) -> Any:
         """Ends the lab. That begins once this is answered: see `stop`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import examples  # noqa: F401  chooses Hypothesis's settings
