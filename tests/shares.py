@@ -40,7 +40,7 @@ class Share:
 
     def takes(self, place: str, name: str, marks: Collection[str]) -> bool:
         """Whether a test of this folder, name and markers belongs to this share."""
-        if not self.user:
+        if not self.user or "vm" in marks:  # which runs apart, on another kernel, as root alone
             return True
         if place not in PLACES or not set(ONLY_ROOT).isdisjoint(marks):
             return self.user == ROOT

@@ -68,6 +68,10 @@ def test_what_is_not_of_real_packets_here_is_roots(place: str) -> None:
     assert taken("user", 1, place=place) == set()
 
 
+def test_what_needs_the_virtual_machine_is_left_to_it_whole() -> None:
+    assert taken("root", 1, "vm") == taken("user", 1, "vm", "privilege") == set(NAMES)
+
+
 def test_all_may_be_asked_for_as_both_users() -> None:
     assert taken("root", 1, both=True) == taken("user", 1, both=True) == set(NAMES)
 
