@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import platform
+from dataclasses import replace
 
 from emulab.cli.escapes import as_json
 from emulab.cli.table import table
 from emulab.cli.usage import add_output
+from emulab.errors import UserError
 from emulab.kernel import probe
 from emulab.lab import rundir
 from emulab.model.schema_emulab import MODES
@@ -18,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    found = probe.checks(rundir.base())
+    found = [_run_folder(check) for check in probe.checks(rundir.base())]
     modes = probe.proxy_modes(found)
     missing = [check for check in found if check.state == "missing"]
     if options.output == "json":
@@ -32,6 +34,17 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(_text(found, modes))
     return 1 if missing else 0
+
+
+def _run_folder(check: probe.Check) -> probe.Check:
+    """The check of the run folder with what a command that needs it would say; others as they are."""
+    if check.name != "run folder":
+        return check
+    try:
+        list(rundir.labs())
+    except UserError as error:
+        return replace(check, problem=str(error))
+    return check
 
 
 def _text(found: list[probe.Check], modes: dict[str, bool]) -> str:

@@ -12,6 +12,7 @@
 * `sockets`: listening and client sockets in a given namespace; `taps`: what Python lacks for packet sockets;
   `perf`, `bpf`: tracepoints, and programs at them.
 * `names`: the names under /run/netns; `cgroups`: where the kernel gives them.
+* `folders`: those that nobody else can exchange, and removing what is in one; `inotify`: being told that one goes.
 * `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab; `libc`: system
   calls that Python lacks.
 * `probe`: what this kernel and this user may do.

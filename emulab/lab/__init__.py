@@ -1,9 +1,10 @@
 """Who keeps it true: the supervisor of a lab and everything that runs in it.
 
 Around a lab:
-* `rundir`: where a lab's files are, which labs there are, sweeping up after dead ones.
-* `launch` starts a supervisor, `client` talks to one (`hung`: when to stop waiting for it), `api` is `Lab`, for
-  Python.
+* `rundir`: where a lab's files are, which labs there are, sweeping up after dead ones. `basedir`: how the folder of
+  all labs and a lab's are known to be that; `lastlog`: what is kept of one that has crashed.
+* `launch` starts a supervisor, `client` talks to one (`hung`: when to stop waiting for it), `programs` has it run one
+  for a command, `captured` for Python; `api` is `Lab`, for Python.
 * `tracing`: one traced request: `sending` sends it (`certificates`: what a client looks at in one), `evidence`
   reads what was seen of it.
 * `offline`: the plan of a lab that is only thought of.
@@ -11,7 +12,8 @@ Around a lab:
 
 The supervisor's process:
 * `supervisor`: isolation and start; `runtime`: its event loop, which puts the following together.
-* `control`: the control socket (`wire` is its protocol); `operations`: what can be asked; `targets`: names of
+* `control`: the control socket (`door`: who gets in, `wire`: its protocol); `operations`: what can be asked
+  (`arguments`: with what); `presence`: whether the lab's folder is still there; `targets`: names of
   places and pods → where to enter; `readiness`: when is everything Ready; `observation`: what is opened and
   switched on for one trace.
 

@@ -87,7 +87,7 @@ def connected(path: Path, said: bytes = b"") -> socket.socket:
 
 def ask(path: Path) -> Any:
     with LabClient(path) as client:
-        client._sock.settimeout(LONG)
+        client.socket.settimeout(LONG)
         return client.request("summary")["asked"]
 
 

@@ -15,9 +15,9 @@ import pytest
 from otherusers import EXCHANGE, HOSTILE, emulab, program
 from patience import LONG
 
-from emulab.cli import ending, main
+from emulab.cli import doctor, ending, main
 from emulab.errors import EmulabError, UserError
-from emulab.kernel import cgroups, names
+from emulab.kernel import cgroups, names, probe
 from emulab.lab import basedir, rundir
 from emulab.lab.rundir import LabInfo
 
@@ -86,6 +86,14 @@ def test_what_needs_no_lab_needs_no_folder(
     monkeypatch.setenv("EMULAB_RUN_DIR", str(top))
     assert main(["plan", SHOP]) == 0 and capsys.readouterr().err == ""
     assert contents(top) == before
+
+
+def test_the_doctor_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = probe.Check("run folder", "state of labs", True, "set EMULAB_RUN_DIR to a folder of yours")
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
+    assert doctor._run_folder(check).state == "ok"
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(home(tmp_path / "home")))
+    assert "'documents' and 2 more in it" in doctor._run_folder(check).problem
 
 
 @pytest.mark.parametrize("command", [("labs",), ("down",), ("down", "--all"), ("get", "pods")])
