@@ -21,6 +21,7 @@ QUIET = 8.0
 AT_ONCE = 60
 
 NGINX = """
+user root root;
 daemon off;
 master_process off;
 pid {folder}/pid;

@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, status: int) -> None:
         self._record("", "", status, 0.0)
-        self._transport.write(render(refusal(status), close=True))
+        self._transport.write(render(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True))
         self._linger()
 
     def _record(self, method: str, path: str, status: int, arrived: float) -> None:

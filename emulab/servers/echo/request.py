@@ -115,12 +115,14 @@ class RequestReader:
         "failure",
         "requests",
         "rest",
+        "to_head",
         "upgraded",
     )
 
     def __init__(self) -> None:
         self.requests: deque[Request] = deque()
         self.failure = 0  # the status that ends the connection, once set
+        self.to_head = False  # the request that failed was a HEAD, whose answer has no body
         self.expecting = False  # the client waits for `100 Continue`
         self.upgraded = False  # the last request switches to WebSocket; later bytes are in `rest`
         self.rest = b""
@@ -142,6 +144,8 @@ class RequestReader:
                 data = self._take_head(data) if self._body is None else self._take_body(self._body, data)
         except BadMessage as error:
             self.failure = error.status
+            begun = self._held.method if self._held is not None else self._partial[:5]
+            self.to_head = begun in ("HEAD", b"HEAD ")
         if self.upgraded:
             self.rest += data
 
@@ -159,13 +163,13 @@ class RequestReader:
             if data:
                 check_begun_request(data[:HEADER_LIMIT], 0)
             raise BadMessage(431, "the request's head is too large")
+        self._partial = data
         if end < 0:
-            self._partial = data
             if data:
                 self._checked = check_begun_request(data, self._checked)
             return b""
-        self._partial, self._checked, self._blank = b"", 0, 0
         request, self._body = parse_head(data[:end])
+        self._partial, self._checked, self._blank = b"", 0, 0
         self._held = request
         if self._body is None:
             self._finish()

@@ -237,7 +237,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, error: PeerError) -> None:
         """Answers a head that can't be taken, and ends the connection: nobody knows where the next one starts."""
-        self._begin(RequestHead())
+        self._begin(self._reader.refused)
         self._fail(error.status if isinstance(error, BadMessage) else 400, str(error))
 
     def _begin(self, head: RequestHead) -> None:

@@ -110,6 +110,14 @@ class RequestReader:
         """Whether no byte of a head has come yet."""
         return not self._partial
 
+    @property
+    def refused(self) -> RequestHead:
+        """What is known of a head that `feed` refused: whether it was a HEAD's, whose answer has no body."""
+        head = RequestHead()
+        if self._partial.startswith(b"HEAD "):
+            head.method = b"HEAD"
+        return head
+
     def feed(self, data: bytes) -> RequestHead | None:
         """The head that `data` completes, or None. Raises `BadMessage`."""
         if self._partial:
@@ -127,15 +135,16 @@ class RequestReader:
         ):
             check_begun_request(data[:FIRST_BUFFER], 0)  # what is malformed from the start is so at any size
             raise BadMessage(status, "the request's head is too large")
+        self._partial = data
         if end < 0:
-            self._partial = data
             if data:
                 self._checked = check_begun_request(data, self._checked)
             return None
+        head = parse_head(data[:end])
         self._partial = b""
         self._checked = 0
         self.rest = data[end + 4 :]
-        return parse_head(data[:end])
+        return head
 
 
 def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:

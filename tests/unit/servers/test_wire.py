@@ -242,9 +242,9 @@ def test_a_framing_is_written() -> None:
 
 def test_sizes_beyond_any_file() -> None:
     body = ChunkedBody()
-    body.feed(b"7fffffffffffffff\r\n")
+    body.feed(b"7ffffffffffffffa\r\n")
     with pytest.raises(BadMessage):
-        ChunkedBody().feed(b"8000000000000000\r\n")
+        ChunkedBody().feed(b"7ffffffffffffffb\r\n")
     with pytest.raises(BadMessage) as refused:
         ChunkedBody().feed(b"0\r\n" + b"T: 0123456789\r\n" * 5000)
     assert refused.value.status == 431
