@@ -20,6 +20,7 @@ from emulab.lab import control, hung, rundir
 from emulab.lab.client import LabClient
 from emulab.lab.control import ControlServer
 
+BEGUN = "2026-01-01T00:00:00Z"
 SLEEPS = "import time\ntime.sleep(1000)"
 WORKS = "while True: pass"
 
@@ -43,13 +44,22 @@ def test_when_silence_is_no_answer(state: str, looks: int, idle: int, reason: st
     assert hung.verdict(state, looks, idle) == reason
 
 
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a lab."""
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
+    return rundir.make("shop")
+
+
 @pytest.fixture(params=[SLEEPS, WORKS])
-def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(request: pytest.FixtureRequest, lab: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that `lab.json` calls the supervisor."""
     with subprocess.Popen([sys.executable, "-c", request.param]) as started:
-        rundir.write_info(tmp_path, rundir.LabInfo("shop", started.pid, "now"))
-        yield started
-        started.kill()
+        try:
+            rundir.write_info(lab, rundir.LabInfo("shop", started.pid, BEGUN))
+            yield started
+        finally:
+            started.kill()
 
 
 def looks(silence: hung.Silence, pause: float = 0.0) -> tuple[int, str]:
@@ -64,67 +74,67 @@ def looks(silence: hung.Silence, pause: float = 0.0) -> tuple[int, str]:
 
 
 def test_a_stopped_process_is_named_with_what_mends_it(
-    process: subprocess.Popen[bytes], tmp_path: Path
+    process: subprocess.Popen[bytes], lab: Path
 ) -> None:
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
-    number, text = looks(hung.Silence(tmp_path))
+    number, text = looks(hung.Silence(lab))
     assert number == hung.STOPPED
     assert text == (
-        f"lab '{tmp_path.name}' does not answer: its supervisor (pid {process.pid}) is stopped; let it go on with: "
-        f"kill -CONT {process.pid}, or end the lab with: emulab -l {tmp_path.name} down"
+        f"lab '{lab.name}' does not answer: its supervisor (pid {process.pid}) is stopped; let it go on with: "
+        f"kill -CONT {process.pid}, or end the lab with: emulab -l {lab.name} down"
     )
 
 
 def test_one_that_works_has_longer_than_one_that_waits(
-    process: subprocess.Popen[bytes], tmp_path: Path, request: pytest.FixtureRequest
+    process: subprocess.Popen[bytes], lab: Path, request: pytest.FixtureRequest
 ) -> None:
     working = request.node.callspec.params["process"] == WORKS
-    silence = hung.Silence(tmp_path)
+    silence = hung.Silence(lab)
     number, text = looks(silence, pause=0.15 if working else 0.01)
     assert (number, "has been busy for 60 s" in text) == (60, True) if working else number < 30
     silence.broken()
     silence.look()  # a word, and everything begins anew
 
 
-def test_without_a_pid_it_is_said_all_the_same(tmp_path: Path) -> None:
-    _, text = looks(hung.Silence(tmp_path))
-    assert f"lab '{tmp_path.name}' does not answer: its supervisor hangs; end the lab with" in text
+def test_without_a_pid_it_is_said_all_the_same(lab: Path) -> None:
+    _, text = looks(hung.Silence(lab))
+    assert f"lab '{lab.name}' does not answer: its supervisor hangs; end the lab with" in text
 
 
 @pytest.fixture
-def listener(tmp_path: Path) -> Iterator[socket.socket]:
+def listener(lab: Path) -> Iterator[socket.socket]:
     """A control socket at which nobody answers."""
-    rundir.write_info(tmp_path, rundir.LabInfo("shop", os.getpid(), "now"))
+    rundir.write_info(lab, rundir.LabInfo("shop", os.getpid(), BEGUN))
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(tmp_path / "control.sock"))
+        sock.bind(str(lab / "control.sock"))
         sock.listen(0)
         yield sock
 
 
 def test_neither_connecting_nor_sending_nor_receiving_waits_for_ever(
-    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hung, "LOOK", 0.01)
-    with LabClient(tmp_path) as client:  # the queue takes one
+    with LabClient(lab) as client:  # the queue takes one
         with pytest.raises(hung.NoAnswer):
             client.request("get")
         with pytest.raises(hung.NoAnswer):
             client.request("apply", sources=["x" * (8 << 20)])  # more than a socket holds
         with pytest.raises(hung.NoAnswer):
-            LabClient(tmp_path)
+            LabClient(lab)
 
 
-def test_a_queue_that_empties_is_waited_for(listener: socket.socket, tmp_path: Path) -> None:
+def test_a_queue_that_empties_is_waited_for(listener: socket.socket, lab: Path) -> None:
     def take() -> None:
         for _ in range(2):
             time.sleep(0.2)
             listener.accept()[0].close()
 
     thread = threading.Thread(target=take)
-    with LabClient(tmp_path):
+    with LabClient(lab):
         thread.start()
-        LabClient(tmp_path).close()
+        LabClient(lab).close()
     thread.join()
 
 
@@ -153,21 +163,21 @@ class Slow:
 
 
 async def test_a_lab_that_takes_its_time_says_that_it_is_alive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is asked, and more often than a client would need to hear it."""
     monkeypatch.setattr(control, "_BEAT", 0.05)
     monkeypatch.setattr(hung, "LOOK", 0.25)
     monkeypatch.setattr(hung, "IDLE", 3)
-    rundir.write_info(tmp_path, rundir.LabInfo("shop", 0, "now"))
+    rundir.write_info(lab, rundir.LabInfo("shop", 0, BEGUN))
     told: list[None] = []
     broken = hung.Silence.broken
     monkeypatch.setattr(hung.Silence, "broken", lambda self: (told.append(None), broken(self))[1])
-    task = asyncio.ensure_future(ControlServer(Slow(), tmp_path).run())  # type: ignore[arg-type]
+    task = asyncio.ensure_future(ControlServer(Slow(), lab).run())  # type: ignore[arg-type]
     await asyncio.sleep(0)
 
     def talk() -> None:
-        with LabClient(tmp_path) as client:
+        with LabClient(lab) as client:
             assert client.request("get") == "done"
             assert len(told) > 3
             result, (fd,) = client.request_descriptors("observe")
