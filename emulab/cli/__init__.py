@@ -129,7 +129,12 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=VersionAction)
     add_lab(parser, None)
     verbs = parser.add_subparsers(
-        dest="verb", metavar="COMMAND", required=True, title="commands", parser_class=VerbParser
+        dest="verb",
+        metavar="COMMAND",
+        required=True,
+        title="commands",
+        parser_class=VerbParser,
+        prog=parser.prog,  # else argparse formats a usage to find it out
     )
     for name, summary in VERBS.items():
         if verb and name != verb:

@@ -18,12 +18,25 @@ class UsageError(UserError):
     """A command line that can't be meant: exit status 2."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Finds out how wide the terminal is only to format something: each argument makes one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+    def format_help(self) -> str:
+        import shutil
+
+        self._width = shutil.get_terminal_size().columns - 2
+        return super().format_help()
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose first line of an error is the error."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _Formatter)
         super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -73,9 +73,7 @@ def looks(silence: hung.Silence, pause: float = 0.0) -> tuple[int, str]:
     raise AssertionError("looked for ever")
 
 
-def test_a_stopped_process_is_named_with_what_mends_it(
-    process: subprocess.Popen[bytes], lab: Path
-) -> None:
+def test_a_stopped_process_is_named_with_what_mends_it(process: subprocess.Popen[bytes], lab: Path) -> None:
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
     number, text = looks(hung.Silence(lab))
