@@ -13,6 +13,7 @@ from emulab.cli import VERBS
 ROOT = Path(__file__).resolve().parents[3]
 
 PACKAGES = {
+    "apt-get": "",
     "bash": "",
     "brctl": "bridge-utils",
     "cat": "",
@@ -35,6 +36,8 @@ PACKAGES = {
     "nft": "nftables",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "no-such-program": "",
+    "pgrep": "procps",
     "ping": "iputils-ping",
     "python3": "python3",
     "readlink": "",
