@@ -19,6 +19,10 @@ from emulab.servers.dns.config import Address
 from emulab.servers.dns.reporter import Exchange, Reporter
 from emulab.servers.dns.wire import Response
 
+_LARGEST_DATAGRAM = (
+    4096  # octets; more than we say that we take (`wire.UDP_LIMIT`), for servers that don't listen
+)
+
 
 class _Question:
     """One question to one server, which may be asked over UDP and then over TCP."""
@@ -51,11 +55,13 @@ class _Question:
                 exchange.sent(sock.getsockname())
             await loop.sock_sendall(sock, self._message)
             while True:
-                data = await loop.sock_recv(sock, wire.TCP_LIMIT)
+                data = await loop.sock_recv(sock, _LARGEST_DATAGRAM)
                 try:
                     return self._verified(data)
                 except PeerError:
-                    continue  # a forger may be first; the true answer may still come
+                    # A forger may be first; the true answer may still come. Others have their turn before it:
+                    # the loop gives none away for data that is there already.
+                    await asyncio.sleep(0)
 
     async def _over_tcp(self, exchange: Exchange | None) -> Response:
         reader, writer = await asyncio.open_connection(*self._server)
@@ -72,11 +78,11 @@ class _Question:
 
     def _verified(self, data: bytes) -> Response:
         """The response, if it is one to this question; only errors may come without a question."""
+        if data[:2] != self.ident.to_bytes(2, "big"):  # before any work is made of it
+            raise PeerError("the answer is to another question")
         response = wire.parse_response(data)
         same = response.question == (self._key.name, self._key.rtype, wire.CLASS_IN)
-        if response.id != self.ident or not (
-            same or (not response.question and response.rcode != wire.NOERROR)
-        ):
+        if not same and (response.question or response.rcode == wire.NOERROR):
             raise PeerError("the answer is to another question")
         return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from emulab.servers.dns.wire import Malformed, Query
 Respond = Callable[[bytes], None]
 
 MAX_WAITING = 4000  # queries that wait for upstream; more are answered with SERVFAIL
+MAX_WAITING_OF_CLIENT = 1000  # of which one address may have so many, so that others have room beside it
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Responder:
         self._reporter = Reporter(emit)
         self._forwarder = Forwarder(partial(client.ask, reporter=self._reporter), clock)
         self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting_of: Counter[str] = Counter()
+        self.worked = 0  # queries for which no finished answer was there
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = 0
         self._cache = Cache()
@@ -85,6 +89,7 @@ class Responder:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
                 return packet[:2] + found
+        self.worked += 1
         try:
             query = wire.parse_query(packet)
         except Malformed as error:
@@ -97,17 +102,24 @@ class Responder:
         asked = _Asked(query, packet, stream, table, self._settings.recursion, told)
         step = self._engine.resolve(query, view, self._clock())
         if isinstance(step, Forward):
-            if len(self._waiting) < MAX_WAITING:
-                self._wait(self._forward(asked, step, respond))
+            if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
+                self._wait(host[0], self._forward(asked, step, respond))
                 return None
             step = self._engine.resume(step, None, self._clock())
         assert isinstance(step, Solved)
         return self._finish(asked, step)
 
-    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, client: str, work: Coroutine[Any, Any, None]) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._waiting.discard(task)
+            self._waiting_of[client] -= 1
+            if not self._waiting_of[client]:
+                del self._waiting_of[client]
+
         task = asyncio.get_running_loop().create_task(work)
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._waiting_of[client] += 1
+        task.add_done_callback(done)
 
     async def _forward(self, asked: _Asked, step: Solved | Forward, respond: Respond) -> None:
         """Asks upstream as often as the chain of aliases needs it, then answers."""

@@ -4,8 +4,12 @@ Rules:
 
 * What a client sends becomes a `Query`, or `Malformed`, which carries the answer that the fault deserves.
 * What an upstream server sends becomes a `Response`, or raises PeerError.
+* Of a query its question and its OPT record are read, and nothing else: whoever sends records along with a
+  question makes no work by them. A query with answers or authority, or with more than an OPT and a signature
+  behind them, is FORMERR by its header alone, as unbound and CoreDNS have it.
+* Of an upstream server's answer no more than `MAX_RECORDS` records are taken; additional ones are skipped.
 * dnslib checks neither the size of names nor how long their pointers lead about, and lets out whatever its
-  parts raise: `_Reader` bounds it, and its errors end here.
+  parts raise: `Reader` reads names itself, in bounds, and dnslib's errors end here.
 * A message is packed up to a size limit. Whole records are left out at the end; TC is set when the answer
   or authority section lost one, never for the additional section (RFC 2181 section 9).
 """
@@ -16,25 +20,29 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from dnslib import EDNS0, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
+from dnslib import AAAA, EDNS0, QTYPE, RCODE, RDMAP, RR, A, DNSHeader, DNSQuestion, DNSRecord
+from dnslib import RD as Opaque
 from dnslib.buffer import BufferError as BrokenBuffer
 from dnslib.label import DNSBuffer, DNSLabel
 
 from emulab.errors import PeerError
-from emulab.servers.dns import names, rdata
+from emulab.servers.dns import rdata
 from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.reader import ASKED, HEADER, Head, Reader
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
 QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
 OPCODE = 0x7800
+_DO = 0x8000  # in the TTL of an OPT record
 CLASS_IN = 1
 
-HEADER = 12
 PLAIN_LIMIT = 512  # UDP without EDNS (RFC 1035 section 2.3.4)
 UDP_LIMIT = 1232  # what no link of 1280 octets must fragment (DNS flag day 2020)
 TCP_LIMIT = 0xFFFF
+MAX_RECORDS = 4096  # of an upstream answer: as many addresses as 65535 octets hold
 
+_ADDITIONAL = 2  # records that may follow a question: OPT, and a signature (TSIG or SIG(0))
 _OPT_SIZE = 11
 _MAX_TTL = 0x7FFFFFFF
 _POINTERS = 0x4000  # compression pointers have 14 bits
@@ -100,23 +108,6 @@ class Response:
     authority: tuple[Record, ...] = ()
 
 
-class _Reader(DNSBuffer):  # type: ignore[misc]
-    """dnslib's reader, held to the sizes of RFC 1035 and to work in proportion to the message."""
-
-    def __init__(self, message: bytes) -> None:
-        super().__init__(message)
-        self._work = 8 * len(message)
-
-    def decode_name(self, last: int = -1) -> DNSLabel:
-        name = super().decode_name(last)  # calls this again for each pointer
-        self._work -= 8 + len(name.label)
-        if len(name) > names.MAX_NAME or max(map(len, name.label), default=0) > names.MAX_LABEL:
-            raise BrokenBuffer("a label or a name is overlong")
-        if self._work < 0:
-            raise BrokenBuffer("names lead about without end")
-        return name
-
-
 class _Pointers(dict[Name, int]):
     """Where names stand in a message that is written, as far as pointers reach; dnslib would go on."""
 
@@ -132,8 +123,8 @@ def rcode_name(rcode: int) -> str:
 
 def error_header(message: bytes, rcode: int) -> bytes:
     """A bare header that reports `rcode`, with the id, opcode and RD bit of the message it answers."""
-    header = DNSHeader.parse(DNSBuffer(message))
-    return bytes(DNSRecord(DNSHeader(header.id, QR | header.bitmap & (OPCODE | RD) | rcode)).pack())
+    ident, flags, *_ = HEADER.unpack_from(message)
+    return HEADER.pack(ident, QR | flags & (OPCODE | RD) | rcode, 0, 0, 0, 0)
 
 
 def parse_query(message: bytes) -> Query:
@@ -142,71 +133,92 @@ def parse_query(message: bytes) -> Query:
     Raises Malformed: without a reply for what is too short or is itself a response (answering those makes
     two servers talk for ever), with NOTIMP for other opcodes than QUERY, else with FORMERR.
     """
-    if len(message) < HEADER:
+    if len(message) < HEADER.size:
         raise Malformed("no whole DNS header", None)
-    reader = _Reader(message)
-    header = DNSHeader.parse(reader)
-    if header.bitmap & QR:
+    ident, flags, *counts = HEADER.unpack_from(message)
+    if flags & QR:
         raise Malformed("a response where a query belongs", None)
-    if header.bitmap & OPCODE:
+    if flags & OPCODE:
         raise Malformed("opcode is not QUERY", error_header(message, NOTIMP))
     try:
-        return _query(reader, header)
+        return _query(message, ident, flags, counts)
     except Exception as error:
         raise Malformed(f"no DNS query: {error}", error_header(message, FORMERR)) from None
 
 
-def _query(reader: _Reader, header: DNSHeader) -> Query:
-    if header.q != 1:
-        raise PeerError("a query has exactly one question")
-    question = DNSQuestion.parse(reader)
-    asked: Name = question.qname.label
-    before = [RR.parse(reader) for _ in range(header.a + header.auth)]
-    additional = [RR.parse(reader) for _ in range(header.ar)]
-    opts = [record for record in before + additional if record.rtype == rdata.OPT]
-    if question.qtype == rdata.OPT or len(opts) > 1 or any(opt.rname.label or opt in before for opt in opts):
-        raise PeerError("OPT asked for, or an OPT record twice or out of place")
-    plain = header.id, header.bitmap, asked, lower(asked), question.qtype, question.qclass
+def _query(message: bytes, ident: int, flags: int, counts: list[int]) -> Query:
+    questions, answers, authority, additional = counts
+    if questions != 1 or answers or authority or additional > _ADDITIONAL:
+        raise PeerError("a query has one question and no records but an OPT and a signature")
+    reader = Reader(message)
+    reader.offset = HEADER.size
+    asked = reader.name()
+    rtype, rclass = reader.fixed(ASKED)
+    opts = []
+    for _ in range(additional):
+        head = reader.head()
+        if head.rtype == rdata.OPT:
+            opts.append((head, head.end > reader.offset))
+        reader.offset = head.end
+    if rtype == rdata.OPT or len(opts) > 1 or any(head.owner for head, _ in opts):
+        raise PeerError("OPT asked for, or an OPT record twice or of a name")
+    plain = ident, flags, asked, lower(asked), rtype, rclass
     if not opts:
         return Query(*plain)
-    opt = opts[0]
-    size = min(max(opt.edns_len, PLAIN_LIMIT), UDP_LIMIT)
-    return Query(*plain, True, size, opt.edns_ver, bool(opt.edns_do), bool(opt.rdata))
+    (opt, options), *_ = opts  # its class is a size, its TTL version and flags (RFC 6891 section 6.1.3)
+    size = min(max(opt.rclass, PLAIN_LIMIT), UDP_LIMIT)
+    return Query(*plain, True, size, opt.ttl >> 16 & 0xFF, bool(opt.ttl & _DO), options)
 
 
 def parse_response(message: bytes) -> Response:
     """Reads an upstream server's answer. Raises PeerError when it isn't one or is broken."""
     try:
-        return _response(_Reader(message))
+        return _response(Reader(message))
     except Exception as error:
         raise PeerError(f"no DNS response: {error}") from None
 
 
-def _response(reader: _Reader) -> Response:
-    header = DNSHeader.parse(reader)
-    if not header.bitmap & QR or header.q > 1:
+def _response(reader: Reader) -> Response:
+    ident, flags, questions, *counts = reader.fixed(HEADER)
+    if not flags & QR or questions > 1:
         raise PeerError("no DNS response to one question")
     question = None
-    if header.q:
-        asked = DNSQuestion.parse(reader)
-        question = lower(asked.qname.label), asked.qtype, asked.qclass
-    rcode = header.bitmap & 0xF
-    if header.bitmap & TC:  # what a cut message still holds is of no use: it is asked for again over TCP
-        return Response(header.id, header.bitmap, rcode, question)
-    sections: list[tuple[Record, ...]] = []
-    for count in (header.a, header.auth, header.ar):
-        read = [RR.parse(reader) for _ in range(count)]
-        rcode |= sum(rr.edns_rcode << 4 for rr in read if rr.rtype == rdata.OPT)
-        sections.append(tuple(_record(rr) for rr in read if rr.rtype != rdata.OPT and rr.rclass == CLASS_IN))
-    return Response(header.id, header.bitmap, rcode, question, sections[0], sections[1])
+    if questions:
+        asked = reader.name()
+        rtype, rclass = reader.fixed(ASKED)
+        question = lower(asked), rtype, rclass
+    rcode = flags & 0xF
+    if flags & TC:  # what a cut message still holds is of no use: it is asked for again over TCP
+        return Response(ident, flags, rcode, question)
+    if counts[0] + counts[1] > MAX_RECORDS:
+        raise PeerError(f"more than {MAX_RECORDS} records")
+    sections: tuple[list[Record], ...] = [], [], []
+    for section, count in enumerate(counts):
+        for _ in range(count):
+            head = reader.head()
+            if head.rtype == rdata.OPT:
+                rcode |= head.ttl >> 24 << 4
+            elif section < 2 and head.rclass == CLASS_IN:
+                sections[section].append(_record(reader, head))
+            reader.offset = head.end
+    return Response(ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]))
 
 
-def _record(rr: RR) -> Record:
+def _record(reader: Reader, head: Head) -> Record:
     """The record as it is kept. Raises what dnslib raises for one that it could read, but not write again."""
-    if rr.rtype not in rdata.WORDS:
-        rr.pack(DNSBuffer())
-    ttl = rr.ttl if rr.ttl <= _MAX_TTL else 0  # RFC 2181 section 8
-    return Record(rr.rname.label, rr.rtype, ttl, rr.rdata)
+    length = head.end - reader.offset
+    if head.rtype == rdata.A and length == 4:
+        data = A(tuple(reader.get(4)))
+    elif head.rtype == rdata.AAAA and length == 16:
+        data = AAAA(tuple(reader.get(16)))
+    else:
+        data = RDMAP.get(QTYPE.get(head.rtype), Opaque).parse(reader, length)
+    if not length or reader.offset != head.end:
+        raise BrokenBuffer("record data is of another length than it says")
+    if head.rtype not in rdata.WORDS:
+        data.pack(DNSBuffer())
+    ttl = head.ttl if head.ttl <= _MAX_TTL else 0  # RFC 2181 section 8
+    return Record(head.owner, head.rtype, ttl, data)
 
 
 def pack_question(ident: int, name: Name, rtype: int, *, do: bool = False, edns: bool = True) -> bytes:
@@ -228,8 +240,8 @@ def pack_reply(query: Query, reply: Reply, limit: int, recursion: bool) -> bytes
 
     The name asked for keeps the case it was asked in, as owner of records too.
     """
-    out, asked = DNSBuffer(bytes(HEADER)), DNSLabel(query.asked)
-    out.offset, out.names = HEADER, _Pointers()
+    out, asked = DNSBuffer(bytes(HEADER.size)), DNSLabel(query.asked)
+    out.offset, out.names = HEADER.size, _Pointers()
     DNSQuestion(asked, query.rtype, query.rclass).pack(out)
     room = limit - (_OPT_SIZE if query.edns else 0)
     sections = reply.answer, reply.authority, reply.additional
@@ -251,4 +263,4 @@ def pack_reply(query: Query, reply: Reply, limit: int, recursion: bool) -> bytes
         counts[2] += 1
     header = DNSBuffer()
     DNSHeader(query.id, flags, 1, *counts).pack(header)
-    return bytes(header.data + out.data[HEADER:])
+    return bytes(header.data + out.data[HEADER.size :])

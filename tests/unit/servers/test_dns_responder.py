@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import dnslib
 import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import until
 from server_records import Told
 
 from emulab.servers.dns import config, wire
@@ -124,3 +126,20 @@ def test_mangled_queries_get_a_fitting_answer_or_none(responder, name, rtype, si
     for at, octet in changes:
         packet[at % len(packet)] = octet
     check(responder, bytes(packet))
+
+
+async def test_a_client_that_waits_for_much_leaves_room_for_others():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        resolver = configured(forward=[f"127.0.0.1:{silent.getsockname()[1]}"])
+
+        def ask(number: int, client: str) -> bytes | None:
+            query = dnslib.DNSRecord.question(f"n{number}.example.com.").pack()
+            return resolver.answer(bytes(query), (client, 1), False, lambda late: None)
+
+        assert not any(ask(number, "192.0.2.1") for number in range(1000))
+        refused = ask(1000, "192.0.2.1")
+        assert refused is not None and refused[3] & 0xF == wire.SERVFAIL
+        assert ask(1000, "192.0.2.2") is None
+        await resolver.close(0.0)
+        await until(lambda: resolver.status()["waiting"] == 0)

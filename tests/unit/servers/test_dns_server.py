@@ -320,6 +320,54 @@ async def test_silent_connections_and_other_protocols_are_closed():
         assert server.server.status()["connections"] == 0
 
 
+async def test_a_connection_has_one_query_worked_out_in_a_turn():
+    """Else whoever asks much at once has everybody else wait for all of it."""
+    async with running(zones=ZONES) as server:
+        _, eager = await asyncio.open_connection("127.0.0.1", server.port)
+        eager.write(b"".join(message(f"n{i}.example.com.") for i in range(1500)))
+        while not server.server.status()["queries"]:
+            await asyncio.sleep(0)
+        assert await server.ask("shop.example.com.") == ["203.0.113.10"]
+        assert server.server.status()["queries"] < 500
+        eager.close()
+
+
+async def test_a_connection_of_octets_without_end_is_closed():
+    async with running(zones=ZONES, tcp_idle=0.2) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"\xff\xff")
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.ensure_future(drip())
+        with contextlib.suppress(ConnectionResetError):
+            assert await soon(reader.read()) == b""
+        dripping.cancel()
+        writer.close()
+
+
+async def test_a_client_has_so_many_connections_and_the_most_silent_one_makes_room():
+    async with running(zones=ZONES, tcp_idle=LONG) as server:
+        opened = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(100)]
+        for reader, writer in opened[:1] + opened[2:]:
+            writer.write(message("shop.example.com."))
+            await read(reader)
+        other = await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.2", 0))
+        other[1].write(message("shop.example.com."))
+        await read(other[0])
+        assert server.server.status()["connections"] == 101  # others' places are their own
+        opened.append(await asyncio.open_connection("127.0.0.1", server.port))
+        assert await soon(opened[1][0].read()) == b""  # the one that never said anything
+        for reader, writer in opened[:1] + opened[2:]:
+            writer.write(message("shop.example.com."))
+            assert (await read(reader)).rr
+        for _, writer in (*opened, other):
+            writer.close()
+
+
 async def test_close_waits_for_queries_under_way():
     async with running(zones=ZONES) as dns:
         resolver = Running()

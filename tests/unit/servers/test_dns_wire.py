@@ -124,6 +124,64 @@ def test_two_opt_records_are_a_format_error():
     assert dnslib.DNSRecord.parse(caught.value.reply).header.rcode == wire.FORMERR
 
 
+def with_records(answers: int = 0, authority: int = 0, additional: int = 0, flags: int = 0x0100) -> bytes:
+    """A question and as many records behind it, of 12 octets each."""
+    head = struct.pack("!6H", 0x1234, flags, 1, answers, authority, additional)
+    record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + b"\x0a\0\0\1"
+    return head + b"\x01a\0\0\x01\0\x01" + record * (answers + authority + additional)
+
+
+@pytest.mark.parametrize("counts", [(1,), (0, 1), (0, 0, 3), (4093,), (0, 4093), (0, 0, 4093)])
+def test_records_beside_a_question_are_refused_by_the_header_alone(counts):
+    message = with_records(*counts)
+    begun = time.process_time()
+    for _ in range(200):
+        with pytest.raises(Malformed) as caught:
+            wire.parse_query(message)
+    assert time.process_time() - begun < 2  # reading 200 times 4,093 records takes a minute and more
+    assert caught.value.reply == struct.pack("!6H", 0x1234, 0x8101, 0, 0, 0, 0)
+
+
+def test_a_signature_beside_a_question_is_passed_over():
+    query = wire.parse_query(with_records(additional=2))
+    assert query.name == (b"a",) and not query.edns
+
+
+def test_the_options_of_an_opt_record_make_no_work():
+    message = bytearray(question(edns=1232))
+    message[-2:] = struct.pack("!H", 60000)
+    begun = time.process_time()
+    for _ in range(200):
+        assert wire.parse_query(bytes(message + b"\xff\xfe\0\0" * 15000)).options
+    assert time.process_time() - begun < 2  # looking at 200 times 15,000 options takes ten seconds and more
+
+
+def test_an_opt_record_of_a_name_is_a_format_error():
+    message = bytearray(question(edns=1232))
+    message[-11:-10] = b"\xc0\x0c"
+    with pytest.raises(Malformed) as caught:
+        wire.parse_query(bytes(message))
+    assert caught.value.reply[3] & 0xF == wire.FORMERR
+
+
+def test_the_records_of_an_upstream_answer_are_bounded():
+    assert len(wire.parse_response(with_records(4000, flags=0x8180)).answer) == 4000
+    nothing = b"\0" + struct.pack("!HHIH", 1, 4, 60, 0)  # of another class, which would be left out
+    head = struct.pack("!6H", 1, 0x8180, 0, 2049, 2048, 0)
+    with pytest.raises(PeerError, match="4096 records"):
+        wire.parse_response(head + nothing * 4097)
+
+
+def test_additional_records_of_an_upstream_answer_are_passed_over():
+    broken = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 1) + b"\x0a"  # an address of one octet
+    message = bytearray(with_records(1, flags=0x8180) + broken)
+    message[11] = 1
+    assert len(wire.parse_response(bytes(message)).answer) == 1
+    message[7], message[11] = 2, 0
+    with pytest.raises(PeerError):
+        wire.parse_response(bytes(message))
+
+
 def test_truncation_keeps_whole_records_and_sets_tc():
     query = wire.parse_query(question())
     records = tuple(record("shop.example.com.", "A", f"10.0.0.{i}") for i in range(60))
