@@ -43,6 +43,7 @@ class PodWorker:
         self._terminating = False
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
+        self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
 
     @property
@@ -72,10 +73,20 @@ class PodWorker:
                 state.started = container.startup is None
                 state.ready = container.readiness is None and container.startup is None
             state.running = up
-            state.restarts = 0 if is_standin(container) else self._around.servers.restarts.get(name, 0)
+            self._count_restarts(container, name, state)
             if not up:
                 state.ready = False
         self.report()
+
+    def _count_restarts(self, container: Container, server: str, state: ContainerState) -> None:
+        """Counts the restarts of a server since the pod began: stand-ins of many pods share one."""
+        servers = self._around.servers
+        restarts = servers.restarts.get(server, 0)
+        known = self._restarts.setdefault(container.name, restarts if is_standin(container) else 0)
+        if restarts > known:
+            self._restarts[container.name] = restarts
+            state.restarts += restarts - known
+            state.exit_status = servers.exits.get(server)
 
     def report(self) -> None:
         """Writes the status into the store, if the pod is still the one there."""

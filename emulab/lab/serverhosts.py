@@ -1,5 +1,7 @@
 """The processes of the servers: started, configured, restarted, ended, as the plan says; and their records.
 
+A server that hangs (`pulse`) is killed; one that ended, however it did, is started again.
+
 A server keeps its records itself while someone records (see `servers.records`); here is who does. Every server
 is told the numbers of all its recorders, whole, so that one message too few or too many is mended by the next.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +24,7 @@ from typing import Any
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
+from emulab.lab import pulse
 from emulab.lab.processes import Process, Processes
 from emulab.plan.proxy.userspace import between
 from emulab.plan.state import Server
@@ -58,6 +62,7 @@ class _Host:
         self.process = process
         self.control = control
         self.applied: Server | None = None
+        self.configuring = False
         self._record = record
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
@@ -91,6 +96,14 @@ class _Host:
         return answer
 
     async def configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
+        self.configuring = True
+        try:
+            await self._configure(server, opened)
+        finally:
+            self.configuring = False
+        self.applied = server
+
+    async def _configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
         keys = list(opened)
         for start in range(0, len(keys), _FDS):
             part = keys[start : start + _FDS]
@@ -100,7 +113,26 @@ class _Host:
             await self.ask("configure", (fd,))
         finally:
             os.close(fd)
-        self.applied = server
+
+    async def until_hanging(self) -> None:
+        """Returns when the server hangs; doesn't while it lives or once it has ended.
+
+        A configuration may keep its loop for longer than anything else, and is waited for as long as for its answer.
+        """
+        loop = asyncio.get_running_loop()
+        silence, answer = pulse.Silence(), self.send("ping")
+        while True:
+            before = loop.time()
+            await asyncio.sleep(pulse.TICK)
+            if answer.done() and answer.exception() is None:
+                silence, answer = pulse.Silence(), self.send("ping")
+                continue
+            if answer.done():  # there was no room for the question
+                answer = self.send("ping")
+            silence.tick(loop.time() - before, pulse.look(self.process.host_pid))
+            patience = _ANSWER if self.configuring and not silence.stopped else pulse.PATIENCE
+            if silence.seconds > patience:
+                return
 
     def close(self) -> None:
         with suppress(ValueError, OSError):
@@ -154,6 +186,7 @@ class ServerHosts:
         self._recordings: dict[int, Recording] = {}
         self._numbers = count(1)
         self.restarts: dict[str, int] = {}
+        self.exits: dict[str, int] = {}  # how those that were started again had ended
 
     def running(self, name: str) -> bool:
         """Whether the server is up with a configuration."""
@@ -319,17 +352,22 @@ class ServerHosts:
     def _end(self, name: str) -> None:
         host = self._hosts.pop(name)
         host.close()  # the server ends when its control socket does
-        host.process.signal(9)
+        host.process.signal(signal.SIGKILL)
         self.restarts.pop(name, None)
+        self.exits.pop(name, None)
         self._locks.pop(name, None)
 
     async def _watch(self, host: _Host) -> None:
-        """Starts a server again that ended of its own accord."""
-        await host.process.wait()
+        """Starts a server again that ended of its own accord, or hung."""
+        hanging = asyncio.ensure_future(self._end_hanging(host))
+        status = await host.process.wait()
+        hanging.cancel()
         host.close()
         if self._hosts.get(host.name) is not host:
             return
         del self._hosts[host.name]
+        self.exits[host.name] = status
+        self._record(host.name, {"event": "ended", "status": status})
         self.restarts[host.name] = self.restarts.get(host.name, 0) + 1
         self._changed()
         failures = self._failures.get(host.name, 0)
@@ -342,6 +380,11 @@ class ServerHosts:
             except EmulabError as error:
                 self._record(host.name, {"event": "error", "error": str(error)})
         self._changed()
+
+    async def _end_hanging(self, host: _Host) -> None:
+        await host.until_hanging()
+        self._record(host.name, {"event": "error", "error": "doesn't answer any more, so it is killed"})
+        host.process.signal(signal.SIGKILL)
 
     def _spawn_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -17,9 +17,10 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Config = Mapping[str, Any]
 
@@ -33,6 +34,20 @@ def parse_socket_key(key: str) -> tuple[str, str, int]:
     """The protocol (`tcp` or `udp`), address and port of a socket's key."""
     protocol, address, port = key.partition("@")[0].split("/")
     return protocol, address, int(port)
+
+
+Result = TypeVar("Result")
+
+
+def vital(task: asyncio.Task[Result]) -> asyncio.Task[Result]:
+    """A task that its server lives by: an exception that ends the task is one that the server can't go on after."""
+
+    def done(ended: asyncio.Task[Result]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            ended.get_loop().call_exception_handler({"message": "a vital task has ended", "exception": error})
+
+    task.add_done_callback(done)
+    return task
 
 
 class Emit(Protocol):

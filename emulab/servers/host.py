@@ -6,12 +6,17 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
+    → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
         one descriptor: an empty memory file, in which the recorder's records are when the answer comes, a line
         of JSON each; the result is {"count", "lost"}
     ← {"id", "result": ...} | {"id", "error": text}
     ← {"record": {...}}                        what the server tells of its own accord, `records.ALWAYS` alone
+
+A server that can't go on ends itself, and whoever started it starts it again: when memory has run out, and when an
+exception came out of what isn't one connection's alone. uvloop, for one, never accepts again after a protocol couldn't
+be made. What goes wrong with one connection or one request ends that one, and is logged.
 
 `SERVERS` names the engines; another engine of a kind is another line there.
 """
@@ -24,12 +29,16 @@ import importlib
 import json
 import mmap
 import os
+import resource
 import signal
 import socket
 import sys
-from typing import Any
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
-from emulab.servers.base import Informed, Server
+from emulab.servers.base import Informed, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -43,6 +52,15 @@ SERVERS = {
 _MESSAGE = 1 << 16
 _MAX_FDS = 250
 _LINES = 200  # records written before the server's work has its turn
+_LEAST_MEMORY, _SHARE = (
+    512 << 20,
+    4,
+)  # a server may have a quarter of the machine's memory, and that much at least
+_OOM_SCORE = (
+    "300"  # sooner than the supervisor, with which the lab ends; later than a BestEffort container's 1000
+)
+_RESERVE = 1 << 20  # given back to say why, when there is no other memory left
+_CAN_NOT_GO_ON = 70  # EX_SOFTWARE of sysexits.h
 
 
 def preload() -> None:
@@ -60,8 +78,20 @@ def serve(kind: str, control: socket.socket) -> None:
     import uvloop
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _bound_memory()
     control.setblocking(False)
     uvloop.run(_Host(kind, control).run())
+
+
+def _bound_memory() -> None:
+    """Memory that one server asks for without end is refused to it alone (setrlimit(2), RLIMIT_DATA)."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = max(memory // _SHARE, _LEAST_MEMORY)
+    if hard == resource.RLIM_INFINITY or bound < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
 class _Host:
@@ -71,12 +101,14 @@ class _Host:
         self._server: Server = importlib.import_module(SERVERS[kind]).create(self._records)
         self._waiting: dict[str, socket.socket] = {}
         self._commands: asyncio.Queue[tuple[dict[str, Any], list[int]]] = asyncio.Queue()
+        self._reserve = bytearray(_RESERVE)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._judge)
         done = asyncio.Event()
         loop.add_reader(self._control.fileno(), self._readable, done)
-        worker = asyncio.ensure_future(self._work())
+        worker = vital(asyncio.ensure_future(self._work()))
         await done.wait()
         worker.cancel()
 
@@ -90,7 +122,28 @@ class _Host:
         if not data:
             done.set()
             return
-        self._commands.put_nowait((json.loads(data), fds))
+        command = json.loads(data)
+        if command["op"] == "ping":
+            self._send({"id": command["id"], "result": None})
+        else:
+            self._commands.put_nowait((command, fds))
+
+    def _judge(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whether the server can go on after an exception that nobody caught (`set_exception_handler`)."""
+        error = context.get("exception")
+        single = any(context.get(key) for key in ("transport", "protocol", "task", "future"))
+        if isinstance(error, MemoryError) or (error is not None and not single):
+            self._give_up(error)
+        loop.default_exception_handler(context)
+
+    def _give_up(self, error: BaseException) -> NoReturn:
+        """Ends the process at once, with a word if there is memory for one."""
+        self._reserve = bytearray()
+        try:
+            traceback.print_exception(error)
+            self._send({"record": {"event": "error", "error": f"can't go on: {error!r}"}})
+        finally:
+            os._exit(_CAN_NOT_GO_ON)
 
     async def _work(self) -> None:
         """One command after the other: a configuration is complete before the next one begins."""
@@ -99,6 +152,8 @@ class _Host:
             try:
                 result = await self._execute(command, fds)
                 self._send({"id": command["id"], "result": result})
+            except MemoryError as error:
+                self._give_up(error)
             except Exception as error:
                 print(f"{command['op']}: {error!r}", file=sys.stderr, flush=True)
                 self._send({"id": command["id"], "error": str(error) or repr(error)})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import signal
 import time
 
 import pytest
@@ -45,6 +48,25 @@ def test_kill_each_server(user: User) -> None:
     assert user.labs() == [user.lab]
     result = user.run("scale", "deployment/product", "--replicas", "4")
     assert result.returncode == 0, f"the lab reconciles no more: {result.stderr}"
+
+
+def test_stop_a_server(user: User) -> None:
+    """SIGSTOP: nobody closes a connection, so only the lab itself can notice; its pod counts the restart."""
+    user.up()
+    (spawner,) = children(user.supervisor())
+    (ingress,) = [pid for pid in children(spawner) if read(pid, "comm").startswith(b"ingress")]
+    os.kill(ingress, signal.SIGSTOP)
+    assert eventually(lambda: ingress not in children(spawner))
+    assert eventually(user.answers)
+
+    def restarts() -> list[int]:
+        result = user.run("get", "pods", "-n", "ingress-nginx", "-o", "json")
+        pods = json.loads(result.stdout)["items"]
+        return [c["restartCount"] for pod in pods for c in pod["status"]["containerStatuses"]]
+
+    assert eventually(lambda: restarts() == [1])
+    log = (user.run_dir / user.lab / "supervisor.log").read_text()
+    assert "doesn't answer any more, so it is killed" in log and log.count("doesn't answer any more") == 1
 
 
 def test_kill_one_of_two_labs(user: User) -> None:

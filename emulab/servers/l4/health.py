@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from emulab.servers.base import Emit
+from emulab.servers.base import Emit, vital
 from emulab.servers.l4.balance import HealthPolicy, Target
 from emulab.servers.l4.frontend import Frontend
 
@@ -78,7 +78,7 @@ class Checker:
         loop = asyncio.get_running_loop()
         for target in self._frontend.targets:
             if target not in self._tasks:
-                self._tasks[target] = (policy, loop.create_task(self._check(target, policy)))
+                self._tasks[target] = (policy, vital(loop.create_task(self._check(target, policy))))
 
     def stop(self) -> None:
         """Ends all checks."""

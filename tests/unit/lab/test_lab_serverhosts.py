@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,22 +18,32 @@ from typing import Any
 
 import pytest
 from loopback import closed_port
-from patience import TooLate, patiently, until
+from patience import TooLate, patiently, soon, until
 
-from emulab.lab import serverhosts
+from emulab.lab import pulse, serverhosts
 from emulab.lab.serverhosts import Recording, ServerHosts
 from emulab.plan.state import Server
 
-_CODE = "import socket; from emulab.servers import host; host.serve({!r}, socket.socket(fileno={}))"
+_CODE = """
+import socket, sys
+from emulab.servers import host
+sys.path.append({!r})
+host.SERVERS["faulty"] = "faulty_server"
+host.serve({!r}, socket.socket(fileno={}))
+"""
 
 
 class Process:
     """Takes the place of `processes.Process`."""
 
     def __init__(self, kind: str, control: int, log: int) -> None:
-        command = [sys.executable, "-c", _CODE.format(kind, control)]
+        command = [sys.executable, "-c", _CODE.format(str(Path(__file__).parent), kind, control)]
         self._process = subprocess.Popen(command, pass_fds=[control], stderr=log)
         self.waiting = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    @property
+    def host_pid(self) -> int:
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -83,7 +95,8 @@ class Lab:
             if name not in self.ports:
                 self.ports[name] = closed_port()
         keys = {name: f"tcp/127.0.0.1/{self.ports[name]}" for name in names}
-        return {n: Server(n, "echo", "", {"listen": [key]}, {key: "here"}) for n, key in keys.items()}
+        kinds = {name: "faulty" if name == "faulty" else "echo" for name in names}
+        return {n: Server(n, kinds[n], "", {"listen": [key]}, {key: "here"}) for n, key in keys.items()}
 
     async def apply(self, *names: str) -> None:
         await self.hosts.apply(self.wanted(*names), {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
@@ -105,6 +118,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setattr(serverhosts.sockets, "open_listeners", open_listeners)
     for limit in ("_RECORD_ANSWER", "_RECORDS_ANSWER"):
         monkeypatch.setattr(serverhosts, limit, 20)  # who is only kept waiting by the machine doesn't hang
+    monkeypatch.setattr(pulse, "PATIENCE", 600)  # who is stopped here, is so for other reasons
     lab = Lab(tmp_path)
     await lab.apply("a", "b")
     yield lab
@@ -223,3 +237,98 @@ async def test_many_recordings_leave_nothing_behind(lab: Lab) -> None:
         await lab.hosts.stop_recording(recording)
     assert len(os.listdir("/proc/self/fd")) == before
     assert lab.hosts._recordings == {} and all(not h._answers for h in lab.hosts._hosts.values())
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "TICK", 0.05)
+    monkeypatch.setattr(pulse, "PATIENCE", 0.5)
+
+
+def errors(lab: Lab, name: str) -> list[str]:
+    return [record["error"] for server, record in lab.told if server == name and record["event"] == "error"]
+
+
+async def say(lab: Lab, word: bytes) -> bytes:
+    """What the faulty server answers; empty when it ends, or closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.ports["faulty"])
+    writer.write(word)
+    try:
+        return await soon(reader.read(100))
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_a_stopped_server_is_killed_and_started_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lab.get("a", "before")
+    lab.processes.started[0].signal(signal.SIGSTOP)
+    impatient(monkeypatch)
+    await until(lambda: lab.hosts.restarts.get("a") == 1 and lab.hosts.running("a"))
+    await lab.get("a", "after")
+    assert lab.hosts.exits == {"a": -signal.SIGKILL} and errors(lab, "a") == [
+        "doesn't answer any more, so it is killed"
+    ]
+    assert lab.hosts.running("b") and "b" not in lab.hosts.restarts
+
+
+async def test_a_server_in_an_endless_loop_is_killed_and_started_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lab.apply("a", "faulty")
+    impatient(monkeypatch)
+    assert await say(lab, b"loop") == b""
+    await until(lambda: lab.hosts.restarts.get("faulty") == 1 and lab.hosts.running("faulty"))
+    assert await say(lab, b"hello") == b"hello"
+
+
+async def test_a_server_without_memory_ends_with_a_word_and_is_started_again(lab: Lab) -> None:
+    await lab.apply("faulty")
+    assert await say(lab, b"memory") == b""
+    await until(lambda: lab.hosts.restarts.get("faulty") == 1 and lab.hosts.running("faulty"))
+    assert errors(lab, "faulty") == ["can't go on: MemoryError()"] and lab.hosts.exits == {"faulty": 70}
+    assert await say(lab, b"hello") == b"hello"
+
+
+async def test_a_server_that_can_not_accept_ends_with_a_word_and_is_started_again(lab: Lab) -> None:
+    await lab.apply("faulty")
+    assert await say(lab, b"accept") == b"accept"
+    assert await say(lab, b"hello") == b""
+    await until(lambda: lab.hosts.restarts.get("faulty") == 1 and lab.hosts.running("faulty"))
+    assert errors(lab, "faulty") == ["can't go on: ValueError('no protocol could be made')"]
+    assert await say(lab, b"hello") == b"hello"
+
+
+async def test_a_fault_in_one_connection_ends_that_one_alone(lab: Lab) -> None:
+    await lab.apply("faulty")
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.ports["faulty"])
+    assert await say(lab, b"fault") == b""
+    writer.write(b"hello")
+    assert await soon(reader.read(100)) == b"hello" and "faulty" not in lab.hosts.restarts
+    writer.close()
+
+
+async def test_memory_that_runs_out_ends_the_server_that_used_it(lab: Lab) -> None:
+    """Whatever it is that gets none: nobody says here where."""
+    resource.prlimit(lab.processes.started[0].host_pid, resource.RLIMIT_DATA, (1, 1))
+    writers = []
+    while "a" not in lab.hosts.restarts:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", lab.ports["a"])
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n" + b"x" * 800_000)
+            writers.append(writer)
+        await asyncio.sleep(0.01)
+        assert len(writers) < 5000
+    for writer in writers:
+        writer.transport.abort()
+    await until(lambda: lab.hosts.running("a"))
+    await lab.get("a", "after")
+    assert lab.hosts.running("b") and "b" not in lab.hosts.restarts
+
+
+async def test_a_server_may_have_so_much_memory(lab: Lab) -> None:
+    bound, _ = resource.prlimit(lab.processes.started[0].host_pid, resource.RLIMIT_DATA)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert bound == max(memory // 4, 512 << 20)
