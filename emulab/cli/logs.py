@@ -1,8 +1,9 @@
-"""`emulab logs`: what a container wrote."""
+"""`emulab logs`: what a container wrote, as far as the newest file of its log has it, as with kubectl."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -35,14 +36,39 @@ def run(options: argparse.Namespace) -> int:
         if not options.follow or not path.parent.exists():
             return 0
         time.sleep(PAUSE)
-    with path.open("rb") as log:
+    log: BinaryIO = path.open("rb")
+    try:
         if options.tail is not None:
             log.seek(tail_offset(log, options.tail))
         _copy(log)
         while options.follow and path.exists():
             time.sleep(PAUSE)
-            _copy(log)
+            log = _follow(log, path)
+    finally:
+        log.close()
     return 0
+
+
+def _follow(log: BinaryIO, path: Path) -> BinaryIO:
+    """Copies what has come since, and returns the log to go on with: as `kubectl logs -f`, the newest one.
+
+    A log that is full makes room for a new one and isn't written to any more. The line in which it ended has moved to
+    the new one; as much of it as is copied already is passed over there.
+    """
+    _copy(log)
+    try:
+        fresh = path.open("rb")
+    except FileNotFoundError:
+        return log
+    if os.path.samestat(os.fstat(fresh.fileno()), os.fstat(log.fileno())):
+        fresh.close()
+        return log
+    time.sleep(PAUSE)  # the moment in which the line is in both
+    _copy(log)
+    fresh.seek(max(0, log.tell() - os.fstat(log.fileno()).st_size))
+    log.close()
+    _copy(fresh)
+    return fresh
 
 
 def _copy(log: BinaryIO) -> None:

@@ -22,8 +22,8 @@ Keeping it true:
 * `reconciler`: objects → controllers and addressing (`resolve`) → plan → kernel and servers, again and again.
 * `proxysyncs`: what the nodes' proxies tell of that in their metrics.
 * `publisher`: names under /run/netns.
-* `processes`: programs started by the spawner; `serverhosts`: the processes of the servers;
-  `pulse`: whether one that doesn't answer hangs.
+* `processes`: programs started by the spawner; `serverhosts`: the processes of the servers,
+  `hosted`: one of them; `pulse`: whether one that doesn't answer hangs; `logs`: what all of them print.
 
 Pods:
 * `kubelet`: all pods' workers; `podworker`: one pod's life; `container`: one program's; `probes`; `podstatus`.

@@ -10,11 +10,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from emulab.errors import KernelError
 from emulab.kernel import cgroups
 from emulab.kernel.enter import Program
+from emulab.lab.logs import Log, Stream
 from emulab.lab.podstatus import ContainerState
 from emulab.lab.processes import Process, Processes
 from emulab.lab.store import timestamp
@@ -31,7 +31,7 @@ class ContainerRunner:
         processes: Processes,
         container: Container,
         program: Callable[[], Program],
-        log: Path,
+        log: Log,
         restart_policy: str,
         changed: Callable[[], None],
     ) -> None:
@@ -79,29 +79,38 @@ class ContainerRunner:
     async def _once(self) -> None:
         """One life of the container."""
         program = self._program()
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        null = os.open("/dev/null", os.O_RDONLY)
         try:
-            self.process = await self._processes.run(program, (null, log, log), fresh_pid=True)
+            printed = await self._start(program)
         except KernelError as error:
-            os.write(log, f"{error}\n".encode())
+            self._log.write(str(error))
             self.state.exit_status, self.state.waiting, self.state.message = (
                 128,
                 "RunContainerError",
                 str(error),
             )
             return
-        finally:
-            os.close(log)
-            os.close(null)
+        assert self.process is not None
         if self._stopping.is_set():
             self.process.signal(signal.SIGKILL)
         self.state.running, self.state.started_at = True, timestamp()
         self._changed()
-        self.state.exit_status = await self.process.wait()
+        status = await self.process.wait()
+        await printed.drained()  # whoever is told of the end finds in the log what came before
+        self.state.exit_status = status
         self.state.running = self.state.ready = self.state.started = False
         if program.cgroup:
             cgroups.remove(program.cgroup)
+
+    async def _start(self, program: Program) -> Stream:
+        """Starts the program; what it prints goes where the result tells of. Raises KernelError."""
+        printed, log = self._log.open()
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.process = await self._processes.run(program, (null, log, log), fresh_pid=True)
+        finally:
+            os.close(log)
+            os.close(null)
+        return printed
 
     def kill(self) -> None:
         """Ends this life of the container (a liveness probe failed); the restart policy says what follows."""

@@ -33,10 +33,12 @@ class Kubelet:
     def sync(self, world: World, cluster: Cluster) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
         self._around.world, self._around.cluster = world, cluster
-        there: set[tuple[Key, str]] = set()
-        for pod in self._around.store.objects().kind("Pod"):
-            identity = (pod.key, str(pod.metadata.get("uid")))
-            there.add(identity)
+        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind("Pod")}
+        for identity in [i for i in self._workers if i not in pods]:
+            self._workers.pop(
+                identity
+            ).abandon()  # before another of its name begins, who has a log of the same name
+        for identity, pod in pods.items():
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
                 worker = self._workers[identity] = PodWorker(self._around, pod, self._spawn)
@@ -48,8 +50,6 @@ class Kubelet:
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()
-        for identity in [i for i in self._workers if i not in there]:
-            self._workers.pop(identity).abandon()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

@@ -228,13 +228,13 @@ class Operations:
         target = arguments["target"]
         place = self._around.world.places.get(target) if self._around.world else None
         if place is not None and place.kind != "pod":
-            return str(self._around.folder / "logs" / f"{place.name}.log")
+            return str(self._around.logs.of(place.name).path)
         pod = find_pod(self._around, target, arguments["namespace"])
         spec = PodSpec.of(pod.spec)
         container = find_container(
             pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
         )
-        return str(self._around.folder / "logs" / f"{pod.namespace}.{pod.name}.{container.name}.log")
+        return str(self._around.logs.of(pod.namespace, pod.name, container.name).path)
 
     @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
     async def entry(self, arguments: Arguments, _: Progress) -> Any:

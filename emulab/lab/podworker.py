@@ -12,6 +12,7 @@ from emulab.errors import EmulabError
 from emulab.kernel import cgroups
 from emulab.kernel.enter import Program
 from emulab.lab.container import ContainerRunner, environment, expand
+from emulab.lab.logs import Log
 from emulab.lab.podstatus import ContainerState, pod_status
 from emulab.lab.probes import Aim, ProbeCounter, attempt
 from emulab.lab.store import timestamp
@@ -159,15 +160,17 @@ class PodWorker:
         self.refresh()
 
     def _runner(self, container: Container, policy: str) -> ContainerRunner:
-        log = self._around.folder / "logs" / f"{self._pod.namespace}.{self._pod.name}.{container.name}.log"
         return ContainerRunner(
             self._around.processes,
             container,
             lambda: self.program(container),
-            log,
+            self._log(container),
             policy,
             self._container_changed,
         )
+
+    def _log(self, container: Container) -> Log:
+        return self._around.logs.of(self._pod.namespace, self._pod.name, container.name)
 
     def _container_changed(self) -> None:
         for container in self._spec.lasting:
@@ -360,12 +363,15 @@ class PodWorker:
             return
 
     def abandon(self) -> None:
-        """Ends everything of this pod at once."""
+        """Ends everything of this pod at once. Its logs go with it."""
         for task in self._tasks:
             task.cancel()
         for runner in self.runners.values():
             if runner.process is not None:
                 runner.process.signal(9)
+        for container in (*self._spec.init_containers, *self._spec.containers):
+            if container.command:
+                self._log(container).remove()
 
 
 def downward_fields(pod: Object, spec: PodSpec) -> dict[str, str]:

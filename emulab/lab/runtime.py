@@ -14,6 +14,7 @@ from emulab.kernel import cgroups
 from emulab.kernel.network import KernelNetwork
 from emulab.lab.control import ControlServer
 from emulab.lab.kubelet import Kubelet
+from emulab.lab.logs import Logs, bound_own_log
 from emulab.lab.operations import Operations
 from emulab.lab.presence import Presence
 from emulab.lab.processes import Processes
@@ -46,9 +47,10 @@ async def run(
     network = KernelNetwork()
     processes = Processes(spawned)
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
-    servers = ServerHosts(processes, folder / "logs", lambda: reconciler.poke(), _log_record)
+    logs = Logs(processes, folder / "logs")
+    servers = ServerHosts(processes, logs, lambda: reconciler.poke(), _log_record)
     around = Surroundings(
-        info.name, folder, Store(), processes, servers, network.handles, lambda: reconciler.poke()
+        info.name, folder, Store(), processes, logs, servers, network.handles, lambda: reconciler.poke()
     )
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None
@@ -61,7 +63,11 @@ async def run(
     operations = Operations(around, kubelet, reconciler, info.pid, end, release)
     control = ControlServer(operations, folder)
     tasks = [
-        asyncio.ensure_future(w) for w in (control.run(), reconciler.run(), _until(processes.lost, stop))
+        asyncio.ensure_future(work)
+        for work in (
+            *(control.run(), reconciler.run(), logs.run()),
+            *(bound_own_log(folder / "supervisor.log"), _until(processes.lost, stop)),
+        )
     ]
     if leash >= 0:
         loop.add_reader(leash, end)

@@ -14,29 +14,24 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
-from emulab.lab import pulse
+from emulab.lab.hosted import Hosted, Record, memory_file
+from emulab.lab.logs import Logs
 from emulab.lab.processes import Process, Processes
 from emulab.plan.proxy.userspace import between
 from emulab.plan.state import Server
 
-_FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
-_ANSWER = 60.0  # seconds: there to end what would never come, on a machine with little time too
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
 _RECORDS_ANSWER = 5.0
 _LINES = 500  # records read before others have their turn
-
-Record = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,130 +49,17 @@ class Recording:
         return self.names is None or name in self.names
 
 
-class _Host:
-    """One server's process and what it has been told."""
-
-    def __init__(self, name: str, process: Process, control: socket.socket, record: Record) -> None:
-        self.name = name
-        self.process = process
-        self.control = control
-        self.applied: Server | None = None
-        self.configuring = False
-        self._record = record
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._next = 0
-        control.setblocking(False)
-        asyncio.get_running_loop().add_reader(control.fileno(), self._readable)
-
-    async def ask(
-        self, op: str, fds: tuple[int, ...] = (), timeout: float = _ANSWER, **arguments: Any
-    ) -> Any:
-        """Sends a command and returns its result.
-
-        Raises KernelError when the server refuses, doesn't answer in time or is gone.
-        """
-        try:
-            return await asyncio.wait_for(self.send(op, fds, **arguments), timeout)
-        except OSError as error:
-            raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
-
-    def send(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> asyncio.Future[Any]:
-        """Sends a command at once; the future is its result, and may be left alone."""
-        self._next += 1
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda one: one.cancelled() or one.exception())
-        data = json.dumps({"id": self._next, "op": op, **arguments}).encode()
-        try:
-            socket.send_fds(self.control, [data], list(fds))
-        except OSError as error:
-            answer.set_exception(error)
-        else:
-            self._answers[self._next] = answer
-        return answer
-
-    async def configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
-        self.configuring = True
-        try:
-            await self._configure(server, opened)
-        finally:
-            self.configuring = False
-        self.applied = server
-
-    async def _configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
-        keys = list(opened)
-        for start in range(0, len(keys), _FDS):
-            part = keys[start : start + _FDS]
-            await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        fd = _memory_file(json.dumps(server.config).encode())
-        try:
-            await self.ask("configure", (fd,))
-        finally:
-            os.close(fd)
-
-    async def until_hanging(self) -> None:
-        """Returns when the server hangs; doesn't while it lives or once it has ended.
-
-        A configuration may keep its loop for longer than anything else, and is waited for as long as for its answer.
-        """
-        loop = asyncio.get_running_loop()
-        silence, answer = pulse.Silence(), self.send("ping")
-        while True:
-            before = loop.time()
-            await asyncio.sleep(pulse.TICK)
-            if answer.done() and answer.exception() is None:
-                silence, answer = pulse.Silence(), self.send("ping")
-                continue
-            if answer.done():  # there was no room for the question
-                answer = self.send("ping")
-            silence.tick(loop.time() - before, pulse.look(self.process.host_pid))
-            patience = _ANSWER if self.configuring and not silence.stopped else pulse.PATIENCE
-            if silence.seconds > patience:
-                return
-
-    def close(self) -> None:
-        with suppress(ValueError, OSError):
-            asyncio.get_running_loop().remove_reader(self.control.fileno())
-        self.control.close()
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(KernelError(f"server {self.name} has ended"))
-        self._answers.clear()
-
-    def _readable(self) -> None:
-        while True:
-            try:
-                data = self.control.recv(1 << 16)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            message = json.loads(data)
-            if "record" in message:
-                self._record(self.name, message["record"])
-                continue
-            answer = self._answers.pop(message["id"], None)
-            if answer is None or answer.done():
-                continue
-            if "error" in message:
-                answer.set_exception(KernelError(f"server {self.name}: {message['error']}"))
-            else:
-                answer.set_result(message["result"])
-
-
 class ServerHosts:
     """All servers of a lab. `changed` is called when one went up or down of its own accord."""
 
-    def __init__(self, processes: Processes, logs: Path, changed: Callable[[], None], record: Record) -> None:
+    def __init__(self, processes: Processes, logs: Logs, changed: Callable[[], None], record: Record) -> None:
         self._processes = processes
         self._logs = logs
         self._changed = changed
         self._record = record
         self._wanted: Mapping[str, Server] = {}
         self._handles: Mapping[str, Handle] = {}
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, Hosted] = {}
         self._failures: dict[str, int] = {}
         self._locks: dict[
             str, asyncio.Lock
@@ -244,7 +126,7 @@ class ServerHosts:
         if self._recordings.pop(recording.number, None) is not None:
             await self._settle(self._tell_recorders(recording))
 
-    def _heard(self, recording: Recording) -> list[_Host]:
+    def _heard(self, recording: Recording) -> list[Hosted]:
         return [h for n, h in self._hosts.items() if recording.hears(n) and h.process.running]
 
     def _tell_recorders(self, recording: Recording) -> list[asyncio.Future[Any]]:
@@ -260,9 +142,9 @@ class ServerHosts:
             await asyncio.wait(answers, timeout=_RECORD_ANSWER)
 
     @staticmethod
-    async def _fetch(host: _Host, recording: Recording) -> list[dict[str, Any]]:
+    async def _fetch(host: Hosted, recording: Recording) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = []
-        with os.fdopen(_memory_file(b"")) as file:
+        with os.fdopen(memory_file(b"")) as file:
             number = recording.number
             try:
                 told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
@@ -325,11 +207,9 @@ class ServerHosts:
                 sock.close()
         self._failures.pop(server.name, None)
 
-    async def _start(self, server: Server) -> _Host:
+    async def _start(self, server: Server) -> Hosted:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log = os.open(
-            self._logs / f"{server.name.replace('/', '.')}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        _, log = self._logs.of(server.name).open()
         null = os.open("/dev/null", os.O_RDONLY)
         join = {"net": self._handles[server.namespace].fd} if server.namespace else {}
         try:
@@ -343,7 +223,7 @@ class ServerHosts:
             theirs.close()
             os.close(log)
             os.close(null)
-        host = self._hosts[server.name] = _Host(server.name, process, ours, self._record)
+        host = self._hosts[server.name] = Hosted(server.name, process, ours, self._record)
         if recorders := self._recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
@@ -351,15 +231,16 @@ class ServerHosts:
 
     def _end(self, name: str) -> None:
         host = self._hosts.pop(name)
+        self._logs.of(name).remove()
         host.close()  # the server ends when its control socket does
         host.process.signal(signal.SIGKILL)
         self.restarts.pop(name, None)
         self.exits.pop(name, None)
         self._locks.pop(name, None)
 
-    async def _watch(self, host: _Host) -> None:
+    async def _watch(self, host: Hosted) -> None:
         """Starts a server again that ended of its own accord, or hung."""
-        hanging = asyncio.ensure_future(self._end_hanging(host))
+        hanging = asyncio.ensure_future(host.end_when_hanging())
         status = await host.process.wait()
         hanging.cancel()
         host.close()
@@ -381,20 +262,7 @@ class ServerHosts:
                 self._record(host.name, {"event": "error", "error": str(error)})
         self._changed()
 
-    async def _end_hanging(self, host: _Host) -> None:
-        await host.until_hanging()
-        self._record(host.name, {"event": "error", "error": "doesn't answer any more, so it is killed"})
-        host.process.signal(signal.SIGKILL)
-
     def _spawn_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _memory_file(content: bytes) -> int:
-    """A descriptor of a file that is nowhere but in memory."""
-    fd = os.memfd_create("message", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulab.kernel.netns import Handle
+from emulab.lab.logs import Logs
 from emulab.lab.processes import Processes
 from emulab.lab.serverhosts import ServerHosts
 from emulab.lab.store import Store
@@ -22,6 +23,7 @@ class Surroundings:
     folder: Path
     store: Store
     processes: Processes
+    logs: Logs
     servers: ServerHosts
     handles: dict[str, Handle]
     changed: Callable[[], None]

@@ -49,6 +49,9 @@ SERVERS = {
     "kube-proxy": "emulab.servers.kubeproxy",
 }
 
+LOGS = "emulab.servers.logs.keeper"
+"""The process of the logs, which has no event loop."""
+
 _MESSAGE = 1 << 16
 _MAX_FDS = 250
 _LINES = 200  # records written before the server's work has its turn
@@ -67,7 +70,7 @@ def preload() -> None:
     """Imports every server and its libraries, so that processes forked from here share them."""
     import uvloop  # noqa: F401
 
-    for module in SERVERS.values():
+    for module in (*SERVERS.values(), LOGS):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the shared pages
@@ -79,6 +82,9 @@ def serve(kind: str, control: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _bound_memory()
+    if kind == "logs":
+        importlib.import_module(LOGS).serve(control)
+        return
     control.setblocking(False)
     uvloop.run(_Host(kind, control).run())
 

@@ -9,8 +9,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,54 +17,12 @@ from typing import Any
 import pytest
 from loopback import closed_port
 from patience import TooLate, patiently, soon, until
+from server_processes import Processes
 
 from emulab.lab import pulse, serverhosts
+from emulab.lab.logs import Logs
 from emulab.lab.serverhosts import Recording, ServerHosts
 from emulab.plan.state import Server
-
-_CODE = """
-import socket, sys
-from emulab.servers import host
-sys.path.append({!r})
-host.SERVERS["faulty"] = "faulty_server"
-host.serve({!r}, socket.socket(fileno={}))
-"""
-
-
-class Process:
-    """Takes the place of `processes.Process`."""
-
-    def __init__(self, kind: str, control: int, log: int) -> None:
-        command = [sys.executable, "-c", _CODE.format(str(Path(__file__).parent), kind, control)]
-        self._process = subprocess.Popen(command, pass_fds=[control], stderr=log)
-        self.waiting = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
-
-    @property
-    def host_pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
-    async def wait(self) -> int:
-        return await asyncio.shield(self.waiting)
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-
-class Processes:
-    """Takes the place of `processes.Processes`: starts servers where the tests run."""
-
-    def __init__(self) -> None:
-        self.started: list[Process] = []
-
-    async def serve(
-        self, kind: str, _name: str, stdio: tuple[int, int, int], control: socket.socket, _join: Any
-    ) -> Process:
-        self.started.append(Process(kind, control.fileno(), stdio[2]))
-        return self.started[-1]
 
 
 def open_listeners(wanted: Any, _everywhere: Any) -> dict[str, socket.socket]:
@@ -84,7 +40,7 @@ class Lab:
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.hosts = ServerHosts(
             self.processes,  # type: ignore[arg-type]
-            folder,
+            Logs(self.processes, folder),  # type: ignore[arg-type]
             lambda: None,
             lambda server, record: self.told.append((server, record)),
         )

@@ -1,0 +1,105 @@
+"""The process that reads what containers and servers print, one chunk of each in turn.
+
+It is driven like other servers (`servers.host`), but has no event loop: it may wait for a disk, and whoever prints
+faster than it writes waits for it then, as with containerd. Its commands:
+
+    → {"id", "op": "folder"}                      one descriptor: the folder of the logs; comes first
+    → {"id", "op": "add", "number", "name"}       one descriptor: a pipe that doesn't block, for the log of that name
+    → {"id", "op": "write", "name", "text"}
+    → {"id", "op": "remove", "name"}              the log and its older files; what comes for it still is thrown away
+    → {"id", "op": "ping"}
+    ← {"id", "result": null}
+    ← {"record": {"event": "end", "number"}}      nobody has that pipe open for writing, and all of it is written
+
+Who adds a pipe keeps it open as well. So nobody who prints meets a closed pipe when this process ends, and the next one
+finds in the pipe what this one hadn't moved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+from typing import Any
+
+from emulab.servers.logs.files import CHUNK, LogFile
+
+_MESSAGE, _MAX_FDS = 1 << 16, 8
+_READ = select.POLLIN | select.POLLHUP
+
+
+def serve(control: socket.socket) -> None:
+    """Keeps logs until the control socket closes. Blocks."""
+    control.setblocking(True)
+    _Keeper(control).run()
+
+
+class _Keeper:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._folder = -1
+        self._poll = select.poll()
+        self._poll.register(control, _READ)
+        self._pipes: dict[int, tuple[int, str]] = {}  # by descriptor: number and name
+        self._files: dict[str, LogFile] = {}
+
+    def run(self) -> None:
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd != self._control.fileno():
+                    if fd in self._pipes:  # unless a command of this very round was to forget it
+                        self._take(fd)
+                elif not self._command():
+                    return
+
+    def _command(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
+        if not data:
+            return False
+        command: dict[str, Any] = json.loads(data)
+        match command["op"]:
+            case "folder":
+                self._folder = fds[0]
+            case "add":
+                os.set_blocking(fds[0], False)
+                self._pipes[fds[0]] = command["number"], command["name"]
+                self._poll.register(fds[0], _READ)
+            case "write":
+                self._file(command["name"]).write(command["text"].encode())
+                self._release(command["name"])
+            case "remove":
+                for fd in [fd for fd, (_, name) in self._pipes.items() if name == command["name"]]:
+                    self._pipes[fd] = self._pipes[fd][0], ""
+                self._file(command["name"]).remove()
+                self._files.pop(command["name"])
+        self._send({"id": command["id"], "result": None})
+        return True
+
+    def _take(self, fd: int) -> None:
+        number, name = self._pipes[fd]
+        try:
+            if self._file(name).take(fd) if name else os.read(fd, CHUNK):
+                return
+        except BlockingIOError:
+            return
+        self._poll.unregister(fd)
+        os.close(fd)
+        del self._pipes[fd]
+        self._release(name)
+        self._send({"record": {"event": "end", "number": number}})
+
+    def _file(self, name: str) -> LogFile:
+        """The log of a name; one, however many pipes lead to it."""
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = LogFile(self._folder, name)
+        return file
+
+    def _release(self, name: str) -> None:
+        """Closes a log to which nothing leads any more."""
+        if name in self._files and all(name != of for _, of in self._pipes.values()):
+            self._files.pop(name).close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._control.send(json.dumps(message).encode())

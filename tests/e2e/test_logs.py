@@ -1,0 +1,109 @@
+"""Logs of containers: bounded, read and followed while they are renewed, gone with their pods."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import PIPE
+from collections.abc import Iterator
+
+from emulab import Lab
+from emulab.kernel.launch import import_path
+from emulab.kernel.programs import this_program
+from emulab.lab import rundir
+
+from .tools import emulab, eventually
+
+BLOCKS, LINES = 36, 50_000  # of 8 octets: 14 MB, so that the log is renewed once; a block at a time
+
+COUNTING = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: counting}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      command:
+        - sh
+        - -c
+        - |
+          n=0
+          while [ $n -lt {BLOCKS} ]; do
+            seq -f %07.0f $((n * {LINES})) $(((n + 1) * {LINES} - 1))
+            n=$((n + 1))
+            sleep 0.2
+          done
+          echo end
+          sleep 1000
+"""
+
+LOUD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: loud}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: main, command: [sh, -c, "yes loud | head -c 120000000; echo end; exec sleep 1000"]}
+    - {name: short, command: [sh, -c, "echo last words; exit 3"]}
+"""
+
+
+def files(lab: Lab, pod: str) -> dict[str, int]:
+    """The files of a pod's logs, and their sizes."""
+
+    def found() -> Iterator[tuple[str, int]]:
+        for path in (rundir.folder(lab.name) / "logs").iterdir():
+            if path.name.startswith(f"default.{pod}."):
+                yield path.name, path.stat().st_size
+
+    return dict(found())
+
+
+async def test_a_log_that_is_followed_is_whole_while_it_is_renewed():
+    async with Lab.from_text(COUNTING) as lab:
+        process = await asyncio.create_subprocess_exec(
+            *this_program(), "-l", lab.name, "logs", "-f", "counting",
+            stdout=PIPE, env={**os.environ, "PYTHONPATH": import_path()},
+        )  # fmt: skip
+        assert process.stdout
+        try:
+            async with asyncio.timeout(120):
+                for number in range(BLOCKS * LINES):
+                    assert await process.stdout.readline() == b"%07d\n" % number
+                assert await process.stdout.readline() == b"end\n"
+        finally:
+            process.send_signal(signal.SIGINT)
+            await process.wait()
+        assert set(files(lab, "counting")) == {"default.counting.main.log", "default.counting.main.log.1"}
+        tail = await emulab("-l", lab.name, "logs", "counting", "--tail", "2")
+        assert tail.text.splitlines() == [f"{BLOCKS * LINES - 1:07}", "end"]
+        whole = await emulab("-l", lab.name, "logs", "counting")  # the newest file, as with kubectl
+        assert len(whole.stdout) == files(lab, "counting")["default.counting.main.log"]
+
+
+async def test_a_loud_container_has_bounded_logs_that_go_with_its_pod():
+    async with Lab.from_text(LOUD) as lab:
+
+        async def said_all() -> bool:
+            return (await emulab("-l", lab.name, "logs", "loud", "--tail", "1")).text == "end"
+
+        async def ended() -> bool:
+            (pod,) = await lab.get("Pod", "loud")
+            return any(c["restartCount"] for c in pod["status"]["containerStatuses"])
+
+        await eventually(said_all)
+        sizes = files(lab, "loud")
+        del sizes["default.loud.short.log"]
+        assert len(sizes) == 5 and max(sizes.values()) <= 10 << 20
+        await eventually(ended)
+        short = await emulab("-l", lab.name, "logs", "loud", "-c", "short")
+        assert short.text.startswith("last words")
+        await lab.delete("Pod", "loud")
+
+        async def gone() -> bool:
+            return not files(lab, "loud")
+
+        await eventually(gone)
