@@ -19,10 +19,10 @@ from typing import Any
 from emulab.errors import KernelError
 from emulab.lab.hosted import Hosted
 from emulab.lab.processes import Processes
-from emulab.model.shortened import shortened
+from emulab.model.shortened import NAME_MAX, shortened
 from emulab.servers.logs.files import FILES, LIMIT
 
-_NAME_MAX = 255 - len(".log.new")
+_LONGEST = NAME_MAX - len(".log.new")
 _AGAIN = 0.02  # seconds after which a message is sent again for which there was no room
 _RESTART = 1.0  # seconds before a process is started again that ended soon
 _DRAIN = 30.0  # seconds that an end is waited for: more than a process that hangs is left
@@ -58,7 +58,7 @@ class Logs:
 
     def of(self, *parts: str) -> Log:
         """The log of what has this name: `NAMESPACE.POD.CONTAINER`, or a server's."""
-        name = shortened(".".join(parts).replace("/", "."), _NAME_MAX) + ".log"
+        name = shortened(".".join(parts).replace("/", "."), _LONGEST) + ".log"
         return Log(self, name, self.folder / name)
 
     def open(self, name: str) -> tuple[Stream, int]:

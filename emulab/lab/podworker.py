@@ -18,6 +18,7 @@ from emulab.lab.probes import Aim, ProbeCounter, attempt
 from emulab.lab.store import timestamp
 from emulab.lab.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Key, Object
+from emulab.model.shortened import NAME_MAX, shortened
 from emulab.model.workloads import Container, PodSpec, Probe
 from emulab.plan.pods import STANDINS, is_standin, place_name
 from emulab.plan.state import Place
@@ -194,9 +195,8 @@ class PodWorker:
         place = self.place
         known = self.environment(container)
         command = argv or tuple(expand(a, known) for a in container.command)
-        cgroup = (
-            cgroups.create(self._around.lab, f"{place_name(self._pod)}.{container.name}") if not argv else ""
-        )
+        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
+        cgroup = cgroups.create(self._around.lab, group) if not argv else ""
         return Program(
             argv=command,
             environment=known,

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from emulab.kernel import names
 from emulab.kernel.netns import Handle
-from emulab.lab.surroundings import Surroundings, write_place_files
+from emulab.lab.surroundings import Surroundings, files_folder, write_place_files
+from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place
 
 
 class Publisher:
-    """The names of one lab's places: `LAB.PLACE` and `LAB.NAMESPACE.POD`."""
+    """The names of one lab's places: `LAB.PLACE` and `LAB.NAMESPACE.POD`, as far as a file's name is that long."""
 
     def __init__(self, around: Surroundings, pid: int) -> None:
         self._around = around
@@ -22,18 +23,21 @@ class Publisher:
     def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
         wanted = {p.name: handles[p.namespace].fd for p in places.values()}
         for name in [n for n, fd in self._published.items() if wanted.get(n) != fd]:
-            names.retract(f"{self._around.lab}.{name}", self._pid, self._around.folder)
+            names.retract(self._name(name), self._pid, self._around.folder)
             del self._published[name]
         for name, fd in wanted.items():
             if name not in self._published:
                 self._published[name] = fd
-                names.publish(f"{self._around.lab}.{name}", self._pid, fd, self._etc(places[name]))
+                names.publish(self._name(name), self._pid, fd, self._etc(places[name]))
+
+    def _name(self, place: str) -> str:
+        return shortened(f"{self._around.lab}.{place}", NAME_MAX)
 
     def _etc(self, place: Place) -> Path:
         """The folder that `ip netns exec` binds over /etc; pods of a kind share one, made once."""
         if place.kind != "pod":
             write_place_files(self._around, place)
-            return self._around.folder / "etc" / place.name
+            return files_folder(self._around, place)
         folder = self._around.folder / "etc" / f"resolv-{abs(hash(place.resolv_conf)):x}"
         if not folder.exists():
             folder.mkdir(mode=0o755)
@@ -42,5 +46,5 @@ class Publisher:
 
     def retract_all(self) -> None:
         for name in self._published:
-            names.retract(f"{self._around.lab}.{name}", self._pid, self._around.folder)
+            names.retract(self._name(name), self._pid, self._around.folder)
         self._published.clear()

@@ -12,6 +12,7 @@ from emulab.lab.processes import Processes
 from emulab.lab.serverhosts import ServerHosts
 from emulab.lab.store import Store
 from emulab.model.clusters import Cluster
+from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place, World
 
 
@@ -31,9 +32,14 @@ class Surroundings:
     cluster: Cluster | None = None
 
 
+def files_folder(around: Surroundings, place: Place) -> Path:
+    """Where the files are that cover those of /etc in a place."""
+    return around.folder / "etc" / shortened(place.name, NAME_MAX)
+
+
 def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
     """Writes the files that cover those of /etc in a place, and returns them: target → source."""
-    folder = around.folder / "etc" / place.name
+    folder = files_folder(around, place)
     folder.mkdir(mode=0o755, exist_ok=True)
     files = {}
     texts = (("resolv.conf", place.resolv_conf), ("hosts", place.hosts), ("hostname", place.hostname + "\n"))

@@ -276,6 +276,28 @@ dns_subdomain = pattern(
     "a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
     253,
 )
+
+
+def fits_dns(name: str) -> bool:
+    """Whether the DNS can hold a name, its last dot included or not (RFC 1035 section 2.3.4).
+
+    What Kubernetes takes for a subdomain may have labels of more than 63 letters.
+    """
+    return len(name) <= 63 or (
+        len(name.rstrip(".")) <= 253 and all(len(label) <= 63 for label in name.split("."))
+    )
+
+
+def dns_zone(value: Any) -> Problems:
+    """The name of a zone: a subdomain that the DNS can hold."""
+    problems = dns_subdomain(value)
+    return (
+        problems
+        if problems or fits_dns(value)
+        else wrong(f"{show(value)} has a label of more than 63 letters")
+    )
+
+
 port_name = pattern(
     r"(?=[^a-z]*[a-z])[a-z0-9](-?[a-z0-9])*",
     "a port name (a-z, 0-9 and single '-' inside, with a letter, at most 15)",

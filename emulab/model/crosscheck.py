@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from emulab.model.addresses import IPAddress, parse_address
-from emulab.model.checks import show
+from emulab.model.checks import fits_dns, show
 from emulab.model.clusters import Cluster, LoadBalancer
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -22,6 +22,8 @@ from emulab.model.selectors import matches_labels
 from emulab.model.services import Service, is_proxied
 from emulab.model.workloads import PodSpec
 from emulab.model.yaml_nodes import Path
+
+_TOO_LONG = "a label of a DNS name has at most 63 letters"
 
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 
@@ -96,6 +98,9 @@ class _World:
 def _service(o: Object, world: _World) -> Iterator[Finding]:
     yield from _claims(o, world)
     yield from _selection(o, world)
+    for index, port in enumerate(o.spec.get("ports") or ()):
+        if not fits_dns(f"_{port.get('name', '')}"):
+            yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {_TOO_LONG}")
 
 
 def _claims(o: Object, world: _World) -> Iterator[Finding]:
@@ -155,6 +160,9 @@ def _ingress(o: Object, world: _World) -> Iterator[Finding]:
         paths = ((*path, "name"), (*path, "port"))
         for where, why in _leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)
+    for index, rule in enumerate(ingress.rules):
+        if not fits_dns(rule.host):
+            yield Finding(o, ("spec", "rules", index, "host"), f"has no DNS record: {_TOO_LONG}")
     for index, tls in enumerate(ingress.tls):
         if tls.secret and not world.has("Secret", o.namespace, tls.secret):
             yield Finding(

@@ -21,6 +21,7 @@ from emulab.model.checks import (
     dns_1035_label,
     dns_label,
     dns_subdomain,
+    dns_zone,
     label_map,
     mapping,
     maybe_empty,
@@ -170,7 +171,7 @@ KINDS: Mapping[str, Kind] = dict(
         _kind("Cluster", EMULAB, dns_subdomain, cluster_spec, optional_spec=True),
         _kind("LoadBalancer", EMULAB, dns_label, load_balancer_spec, optional_spec=True),
         _kind("Client", EMULAB, dns_label, client_spec, optional_spec=True),
-        _kind("Zone", EMULAB, dns_subdomain, zone_spec, optional_spec=True),
+        _kind("Zone", EMULAB, dns_zone, zone_spec, optional_spec=True),
     ]
 )
 """Every kind that users may write, in the order in which messages list them."""

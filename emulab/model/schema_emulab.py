@@ -18,7 +18,7 @@ from emulab.model.checks import (
     count,
     dns_1035_label,
     dns_label,
-    dns_subdomain,
+    dns_zone,
     either,
     exactly_one,
     integer,
@@ -161,7 +161,7 @@ cluster_spec = mapping(
         "nodes": either(list, _node_list, integer(1, MAX_NODES, "a number of nodes")),
         "podCIDR": _cidrs(_NODE_PREFIX),
         "serviceCIDR": _cidrs(_SERVICE_PREFIX),
-        "clusterDomain": dns_subdomain,
+        "clusterDomain": dns_zone,
         "network": mapping(
             {"mode": _mode("network.mode"), "mtu": integer(576, 9216, "an MTU")},
             closed=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+NAME_MAX = 255
+"""Octets of a file's name (limits.h), so of a cgroup's as well."""
 _DIGEST = 6  # octets, in hexadecimal digits behind what is left of the name
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from emulab.model.checks import fits_dns
 from emulab.model.clusters import Cluster, Zone
 from emulab.model.collection import Objects
 from emulab.model.ingresses import Ingress
@@ -43,7 +44,7 @@ def plan_public_dns(draft: Draft, objects: Objects) -> None:
             private.append({"origin": origin, "clients": [str(at.VPC)], "records": records})
         else:
             zones.setdefault(origin, []).extend(records)
-    for name, address in published_names(objects):
+    for name, address in filter(_is_sayable, published_names(objects)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
         zones[origin].append([name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL])
     config = {
@@ -62,6 +63,12 @@ def plan_public_dns(draft: Draft, objects: Objects) -> None:
 def _server(draft: Draft, name: str, addresses: Iterable[IPAddress], config: dict[str, Any]) -> None:
     listen = _listen(addresses)
     draft.servers[name] = Server(name, "dns", name, {"listen": listen, **config}, dict.fromkeys(listen, name))
+
+
+def _is_sayable(record: Sequence[Any]) -> bool:
+    """Whether a record's name, and the name that it leads to, can be asked for: objects may have longer ones."""
+    leads = str(record[2]).rpartition(" ")[2] if len(record) > 2 and record[1] != "TXT" else ""
+    return fits_dns(record[0]) and fits_dns(leads)
 
 
 def _inside(name: str, origin: str) -> bool:
@@ -109,9 +116,15 @@ def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> di
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
             names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])
     names.forward.append([f"dns-version.{domain}", "TXT", "1.1.0", TTL])
-    reverse = [{"origin": o, "clients": None, "records": r} for o, r in names.reverse_zones().items()]
+    reverse = [
+        {"origin": o, "clients": None, "records": [*filter(_is_sayable, r)]}
+        for o, r in names.reverse_zones().items()
+    ]
     return {
-        "zones": [{"origin": domain, "clients": None, "records": names.forward}, *reverse],
+        "zones": [
+            {"origin": domain, "clients": None, "records": [*filter(_is_sayable, names.forward)]},
+            *reverse,
+        ],
         "forward": [f"{at.RESOLVER_VPC}:53"],
         "recursion": True,
         "cache": {"max_ttl": 30},  # CoreDNS' `cache 30`

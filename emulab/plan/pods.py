@@ -20,6 +20,7 @@ from emulab.plan.state import IPAddress, Place, Server
 from emulab.plan.system import SERVER_IMAGES, cluster_dns_address
 
 STANDINS = "stand-ins"
+_HOSTNAME_MAX = 63  # sethostname(2): 64 with its end
 
 
 def place_name(pod: Object) -> str:
@@ -45,7 +46,8 @@ def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
     """Where a pod's programs run, and what they resolve names by."""
     addresses = pod_addresses(pod)
     namespace = spec.node_name if spec.host_network else identity(pod)
-    hostname = spec.node_name if spec.host_network else (spec.hostname or pod.name)[:63]
+    own = (spec.hostname or pod.name)[:_HOSTNAME_MAX].rstrip("-.")  # as the kubelet truncates it
+    hostname = spec.node_name if spec.host_network else own
     return Place(
         name=place_name(pod),
         namespace=namespace,

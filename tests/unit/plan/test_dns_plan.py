@@ -235,3 +235,27 @@ def test_the_cluster_dns_understands_its_configuration() -> None:
                                                                raw_slice("h", "10.244.1.3")))  # fmt: skip
     assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
     assert parse(dict(server.config), Settings()).recursion is True
+
+
+def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
+    endpoints = [
+        {"addresses": ["10.244.1.2"], "hostname": "s" * 64, "conditions": {"ready": True}},
+        {"addresses": ["10.244.1.3"], "conditions": {"ready": True}},
+    ]
+    found = config(
+        raw_service("web", clusterIP="10.96.0.5", ports=[{"name": "p" * n, "port": n} for n in (62, 63)]),
+        raw_service("db", clusterIP="None"),
+        raw_slice("db", endpoints=endpoints),
+    )
+    web, db = "web.default.svc.cluster.local.", "db.default.svc.cluster.local."
+    assert forward(found) == [
+        [web, "A", "10.96.0.5", 5],
+        [f"_{'p' * 62}._tcp.{web}", "SRV", f"0 100 62 {web}", 5],
+        [db, "A", "10.244.1.2", 5],
+        [db, "A", "10.244.1.3", 5],
+        [f"10-244-1-3.{db}", "A", "10.244.1.3", 5],
+        [f"_p._tcp.{db}", "SRV", f"0 100 8080 10-244-1-3.{db}", 5],
+    ]
+    assert parse({"listen": [], **found}, Settings()).zones.zones
+    _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
+    assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]

@@ -93,6 +93,7 @@ def test_a_pods_names() -> None:
         "192.0.2.1\ta.test\tb.test",
     ]
     assert len(place(pod("x" * 100)).hostname) == 63
+    assert place(pod("x" * 60 + "-.-" + "y")).hostname == "x" * 60  # a host's name ends in neither
     on_host = place(pod(hostNetwork=True))
     assert (on_host.name, on_host.namespace, on_host.hostname) == ("app.web-0", "node1", "node1")
 
