@@ -196,18 +196,17 @@ class Stream(asyncio.Protocol):
     def _answer(self) -> None:
         """Answers what one turn may; the next one follows when there is more."""
         self._turn = None
+        if self._transport.is_closing():
+            return
         buffer, responder = self._buffer, self._responder
-        worked = responder.worked
+        at, worked = 0, responder.worked
         for _ in range(_PREPARED):
-            if self._transport.is_closing():
-                return
-            if self._full or self._waiting >= _PIPELINED or worked != responder.worked or not self._whole():
+            start = at + 2
+            end = start + int.from_bytes(buffer[at:start], "big")
+            if len(buffer) < end or self._full or self._waiting >= _PIPELINED or worked != responder.worked:
                 break
-            end = 2 + int.from_bytes(buffer[:2], "big")
-            packet = bytes(buffer[2:end])
-            del buffer[:end]
-            self.heard = self._loop.time()
-            reply = responder.answer(packet, self._host, True, self._late)
+            at = end
+            reply = responder.answer(bytes(buffer[start:end]), self._host, True, self._late)
             if reply is None:
                 self._waiting += 1
             elif not reply:
@@ -215,6 +214,9 @@ class Stream(asyncio.Protocol):
                 return
             else:
                 self._write(reply)
+        if at:
+            self.heard = self._loop.time()
+            del buffer[:at]
         self._go_on()
 
     def _go_on(self) -> None:
