@@ -12,6 +12,7 @@ Around a lab:
 
 The supervisor's process:
 * `supervisor`: isolation and start; `runtime`: its event loop, which puts the following together.
+* `disk`: its files, and its log, on a disk that may be full.
 * `control`: the control socket (`door`: who gets in, `wire`: its protocol); `operations`: what can be asked
   (`arguments`: with what); `presence`: whether the lab's folder is still there; `targets`: names of
   places and pods → where to enter; `readiness`: when is everything Ready; `observation`: what is opened and

@@ -50,7 +50,14 @@ class ContainerRunner:
         backoff = 0.0
         while not self._stopping.is_set():
             begun = asyncio.get_running_loop().time()
-            await self._once()
+            try:
+                await self._once()
+            except (
+                KernelError,
+                OSError,
+            ) as error:  # no room for its files, say: tried again like any that failed
+                self.state.exit_status, self.state.waiting = 128, "CreateContainerError"
+                self.state.message = str(error)
             if self._stopping.is_set() or not self._restarts():
                 break
             if asyncio.get_running_loop().time() - begun > _BACKOFF_RESET:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import reprlib
 import signal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import wire
 from emulab.lab.client import peer_uid
+from emulab.lab.disk import REMEDIES
 from emulab.lab.door import Door, most_connections
 from emulab.lab.operations import Operations
 from emulab.lab.processes import Process, StartError
@@ -286,8 +286,7 @@ def _refuse_stranger(sock: socket.socket) -> None:
 def _refused(request: dict[str, Any], error: OSError) -> KernelError:
     """What the system refused an operation."""
     what = f"{reprlib.repr(request.get('op'))} in the lab" + (f", {error.filename}" if error.filename else "")
-    remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
-    return KernelError(what, errno=error.errno or 0, remedy=remedy)
+    return KernelError(what, errno=error.errno or 0, remedy=REMEDIES.get(error.errno or 0, ""))
 
 
 def _described(error: EmulabError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulab.lab import rundir
+from emulab.lab.disk import writing
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _BACKLOG = 1024  # beyond it, who gives up after a while is turned away at once (unix(7): EAGAIN)
@@ -41,7 +42,8 @@ class Door:
         with rundir.socket_path(path) as address:
             with suppress(FileNotFoundError):
                 os.unlink(address)
-            self._listener.bind(address)
+            with writing(path / "control.sock"):
+                self._listener.bind(address)
             os.chmod(address, 0o600)
         self._listener.listen(_BACKLOG)
         self._listener.setblocking(False)

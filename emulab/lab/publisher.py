@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emulab.kernel import names
 from emulab.kernel.netns import Handle
+from emulab.lab.disk import writing
 from emulab.lab.surroundings import Surroundings, files_folder, write_place_files
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place
@@ -27,8 +28,9 @@ class Publisher:
             del self._published[name]
         for name, fd in wanted.items():
             if name not in self._published:
+                etc = self._etc(places[name])
                 self._published[name] = fd
-                names.publish(self._name(name), self._pid, fd, self._etc(places[name]))
+                names.publish(self._name(name), self._pid, fd, etc)
 
     def _name(self, place: str) -> str:
         return shortened(f"{self._around.lab}.{place}", NAME_MAX)
@@ -40,8 +42,11 @@ class Publisher:
             return files_folder(self._around, place)
         folder = self._around.folder / "etc" / f"resolv-{abs(hash(place.resolv_conf)):x}"
         if not folder.exists():
-            folder.mkdir(mode=0o755)
-            (folder / "resolv.conf").write_text(place.resolv_conf)
+            new = folder.with_name(f"{folder.name}.new")
+            with writing(new / "resolv.conf"):
+                new.mkdir(mode=0o755, exist_ok=True)
+                (new / "resolv.conf").write_text(place.resolv_conf)
+                new.rename(folder)  # whole or not at all: a full disk may get room again
         return folder
 
     def retract_all(self) -> None:

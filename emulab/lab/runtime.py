@@ -73,6 +73,8 @@ async def run(
         loop.add_reader(leash, end)
     loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
     await asyncio.sleep(0)
+    if tasks[0].done():
+        tasks[0].result()  # raises why there is no control socket
     tasks.append(asyncio.ensure_future(_until_gone(Presence(folder), stop)))
     with suppress(BrokenPipeError):  # who started us has gone; the leash says what that means
         os.write(ready, b"ready\n")

@@ -13,11 +13,14 @@ import os
 import resource
 import signal
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from emulab.errors import EmulabError
 from emulab.kernel import isolate, libc, spawner
 from emulab.lab import rundir
+from emulab.lab.disk import refused, speak_to_log, writing
 from emulab.servers import host
 
 _COLLECTING = (20_000, 10, 10)
@@ -26,19 +29,33 @@ Services looking for cycles every 700 objects takes a third of the time that pla
 
 
 def main() -> None:
+    speak_to_log()
     name = sys.argv[1]
     ready, leash, lock = map(int, sys.argv[2:])
-    named = os.geteuid() == 0  # nobody else may write to /run/netns
     try:
-        folder = rundir.folder(name)
-        os.set_inheritable(lock, False)
-        isolate.isolate()
-    except EmulabError as error:
-        os.write(ready, f"{error}\n".encode())
+        _live(name, ready, leash, lock)
+    except (EmulabError, OSError) as error:
+        traceback.print_exc()
+        with suppress(OSError):  # closed, once that it is ready has been said
+            os.write(ready, f"{_reason(error, rundir.folder(name))}\n".encode())
         sys.exit(1)
+
+
+def _reason(error: EmulabError | OSError, folder: Path) -> str:
+    """Why the lab can't start, on one line."""
+    return " ".join(str(error if isinstance(error, EmulabError) else refused(error, folder)).split())
+
+
+def _live(name: str, ready: int, leash: int, lock: int) -> None:
+    """The lab's whole life. Raises EmulabError or OSError when it can't begin."""
+    named = os.geteuid() == 0  # nobody else may write to /run/netns
+    folder = rundir.folder(name)
+    os.set_inheritable(lock, False)
+    isolate.isolate()
     pid = isolate.host_pid()
     info = rundir.LabInfo(name, pid, _now())
-    rundir.write_info(folder, info)
+    with writing(folder / "lab.json"):
+        rundir.write_info(folder, info)
     files = _raise_file_limit()
     gc.set_threshold(*_COLLECTING)
     libc.share_one_heap()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulab.kernel.netns import Handle
+from emulab.lab.disk import writing
 from emulab.lab.logs import Logs
 from emulab.lab.processes import Processes
 from emulab.lab.serverhosts import ServerHosts
@@ -38,16 +39,18 @@ def files_folder(around: Surroundings, place: Place) -> Path:
 
 
 def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
-    """Writes the files that cover those of /etc in a place, and returns them: target → source."""
+    """Writes the files that cover those of /etc in a place, and returns them: target → source. Raises KernelError."""
     folder = files_folder(around, place)
-    folder.mkdir(mode=0o755, exist_ok=True)
     files = {}
     texts = (("resolv.conf", place.resolv_conf), ("hosts", place.hosts), ("hostname", place.hostname + "\n"))
+    with writing(folder):
+        folder.mkdir(mode=0o755, exist_ok=True)
     for name, text in texts:
         path = folder / name
         if not path.exists() or path.read_text() != text:
-            path.write_text(text)
-            path.chmod(0o644)
+            with writing(path):
+                path.write_text(text)
+                path.chmod(0o644)
         if Path(f"/etc/{name}").exists():
             files[f"/etc/{name}"] = str(path)
     return files
