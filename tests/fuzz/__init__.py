@@ -12,5 +12,7 @@ TARGETS = {
     "http-requests": "fuzz.http_requests",  # the ingress, from the client's side
     "http-answers": "fuzz.http_answers",  # the ingress, from the backend's side
     "http-stand-in": "fuzz.http_stand_in",  # the stand-in for images
+    "dns": "fuzz.dns",  # the three kinds of DNS servers
+    "control": "fuzz.control",  # the control socket of a lab
 }
 """Name → module."""

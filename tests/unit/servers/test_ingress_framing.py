@@ -10,7 +10,7 @@ import test_ingress_harness as harness
 from patience import soon, until
 from test_ingress_harness import Backend, World, http, read_message
 
-world, event_loop_policy = harness.world, harness.event_loop_policy
+world = harness.world
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 STOLEN = b"GET /stolen HTTP/1.1\r\nHost: h\r\nX-Ignore: "
