@@ -12,7 +12,7 @@ from emulab.kernel.programs import Completed
 from emulab.lab import wire
 from emulab.lab.client import LabClient, result
 from emulab.lab.hung import LOOK, Silence
-from emulab.lab.programs import complaint, request
+from emulab.lab.programs import START, complaint, request
 
 
 async def run_captured(
@@ -25,17 +25,20 @@ async def run_captured(
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
     (in_read, in_write), (out_read, out_write), (err_read, err_write) = pipes
     writing = _Writing()
+    answers = _Answers(client)
     outputs = [asyncio.ensure_future(_read_all(fd)) for fd in (out_read, err_read)]
     try:
         try:
             client.socket.setblocking(False)
             asked = request(target, namespace, container, argv)
-            await wire.write_line(client.socket, asked, [in_read, out_write, err_write])
+            await wire.write_line(client.socket, asked)
+            await answers.next()
+            await wire.write_line(client.socket, START, [in_read, out_write, err_write])
         finally:
             for fd in (in_read, out_write, err_write):
                 os.close(fd)
             await writing.begin(in_write, stdin)
-        outcome = await _outcome(client)
+        outcome = await answers.next()
         stdout, stderr = await asyncio.gather(*outputs)
     except ConnectionError:
         raise EmulabError("the lab's supervisor has ended") from None
@@ -48,22 +51,27 @@ async def run_captured(
     return Completed(outcome["status"], stdout, stderr)
 
 
-async def _outcome(client: LabClient) -> dict[str, Any]:
-    """What the lab says of a program once it has ended. Raises EmulabError when the lab doesn't answer any more."""
-    reader, silence = wire.Reader(client.socket), Silence(client.path)
-    while True:
-        try:
-            async with asyncio.timeout(LOOK):
-                message = await reader.line()
-        except TimeoutError:
-            silence.look()
-            continue
-        silence.broken()
-        if message is None:
-            raise EmulabError("the lab's supervisor has ended")
-        if "alive" not in message:
-            outcome: dict[str, Any] = result(message)
-            return outcome
+class _Answers:
+    """The lab's results, one after the other."""
+
+    def __init__(self, client: LabClient) -> None:
+        self._reader = wire.Reader(client.socket)
+        self._silence = Silence(client.path)
+
+    async def next(self) -> Any:
+        """Raises EmulabError when the lab refuses, or doesn't answer any more."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK):
+                    message = await self._reader.line()
+            except TimeoutError:
+                self._silence.look()
+                continue
+            self._silence.broken()
+            if message is None:
+                raise EmulabError("the lab's supervisor has ended")
+            if "alive" not in message:
+                return result(message)
 
 
 class _Writing(asyncio.Protocol):

@@ -124,7 +124,7 @@ class ControlServer:
                         await wire.send_descriptors(sock, [made.fileno()])
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
-                    answer = {"result": await _alive_until(sock, self._execute(reader, request))}
+                    answer = {"result": await self._execute(sock, reader, request)}
                 case "observe":
                     answer = {"result": await self._observe(sock, request, ending)}
                 case op:
@@ -145,12 +145,18 @@ class ControlServer:
         if request.get("op") == "down":
             self._operations.stop()
 
-    async def _execute(self, reader: wire.Reader, request: dict[str, Any]) -> Any:
+    async def _execute(self, sock: socket.socket, reader: wire.Reader, request: dict[str, Any]) -> Any:
         """Runs a program to its end, which comes with that of the connection at the latest.
 
         Result: `{"status": exit status, ["failure": why it couldn't be started]}`.
         """
+        await wire.write_line(sock, {"result": None})
+        if await reader.line() is None:
+            return None  # it has gone
         stdio, reader.descriptors = reader.descriptors, []
+        return await _alive_until(sock, self._run_program(reader, request, stdio))
+
+    async def _run_program(self, reader: wire.Reader, request: dict[str, Any], stdio: list[int]) -> Any:
         try:
             process = await self._operations.execute(request, stdio)
         except StartError as error:

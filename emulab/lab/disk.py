@@ -33,7 +33,12 @@ def writing(path: Path) -> Iterator[None]:
 def refused(error: OSError, path: Path | str) -> KernelError:
     """What the system has against a file, with what to do where its disk is full."""
     number = error.errno or 0
-    return KernelError(f"write {error.filename or path}", errno=number, remedy=REMEDIES.get(number, ""))
+    known = isinstance(error.filename, str) and os.path.isabs(
+        error.filename
+    )  # else it is relative to a descriptor
+    return KernelError(
+        f"write {error.filename if known else path}", errno=number, remedy=REMEDIES.get(number, "")
+    )
 
 
 class OwnLog(io.TextIOBase):

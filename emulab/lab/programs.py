@@ -32,7 +32,9 @@ def run(client: LabClient, target: str, namespace: str, container: str, argv: Se
     Signals that this process gets are passed on, but for those that it ignores (nohup(1)). Blocks. Raises EmulabError.
     """
     with _passing(client):
-        client.send(request(target, namespace, container, argv), (0, 1, 2))
+        client.send(request(target, namespace, container, argv))
+        client.answer()
+        client.send(START, (0, 1, 2))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
         (outcome, _) = client.answer()
     if why := outcome.get("failure"):
@@ -41,8 +43,12 @@ def run(client: LabClient, target: str, namespace: str, container: str, argv: Se
     return status
 
 
+START = {"op": "start"}
+"""The line that `exec` waits for, which goes with stdin, stdout and stderr."""
+
+
 def request(target: str, namespace: str, container: str, argv: Sequence[str]) -> dict[str, Any]:
-    """The operation `exec`, which goes with stdin, stdout and stderr."""
+    """The operation `exec`: see `wire`."""
     return {
         "op": "exec",
         "target": target,

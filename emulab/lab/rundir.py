@@ -21,6 +21,7 @@ from emulab.errors import EmulabError, UserError
 from emulab.kernel import cgroups, folders, names
 from emulab.lab import basedir, lastlog
 from emulab.lab.basedir import LOCK, opened_lab
+from emulab.lab.disk import writing
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -254,12 +255,13 @@ def wait_gone(path: Path, seconds: float = 10.0) -> bool:
 
 
 def open_log(path: Path) -> int:
-    """A descriptor to write the supervisor's log to. Raises FileNotFoundError when there is no such lab."""
+    """A descriptor to write the supervisor's log to. Raises FileNotFoundError, or KernelError without room."""
     with opened_lab(path) as lab:
         if lab is None:
             raise FileNotFoundError(path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(lastlog.LOG, flags, 0o600, dir_fd=lab)
+        with writing(path / lastlog.LOG):
+            return os.open(lastlog.LOG, flags, 0o600, dir_fd=lab)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ A request is `{"op": NAME, ...}`. The answers are any number of `{"progress": te
 the result, with lines `{"descriptors": COUNT}`; those of a request come with its first byte. Where an answer takes its
 time, `{"alive": true}` says every second that the lab is at it.
 
-`exec` comes with three descriptors, stdin, stdout and stderr; while its program runs, lines `{"signal": NUMBER}` may
-follow, and the end of the connection ends the program.
+`exec` has two answers: a result at once, upon which the client sends one more line, with three descriptors (stdin,
+stdout and stderr), and the program's. While that runs, lines `{"signal": NUMBER}` may follow, and the end of the
+connection ends it. The descriptors come late, as they stay open for as long as nobody reads what they came with: if the
+lab is stopped then, whoever waits for the end of a pipe would wait for the lab to go on.
 
 Manifests travel in requests, so one may be long; what all connections together have sent of lines that aren't whole
 yet is bounded, and so is the time that a line may stand still.
