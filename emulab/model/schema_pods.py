@@ -326,6 +326,7 @@ replica_set_spec = _workload()
 stateful_set_spec = _workload(
     serviceName=string,
     podManagementPolicy=one_of("OrderedReady", "Parallel"),
+    ordinals=mapping({"start": count}),
     updateStrategy=_strategy("OnDelete", 0, 1),
     volumeClaimTemplates=sequence(anything),
 )
