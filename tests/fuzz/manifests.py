@@ -1,7 +1,7 @@
 """Hostile manifests: sound ones with things changed, and texts that are hardly YAML, up to the plan of a lab.
 
-Whatever comes in, what comes out is a plan that can be printed, or errors of one line each that say where. Nothing takes
-longer than a person would wait, however large the numbers in it.
+Whatever comes in, what comes out is a plan that can be printed, or errors of one line each that say where. Nothing
+takes longer than a person would wait, however large the numbers in it.
 """
 
 from __future__ import annotations
@@ -131,165 +131,78 @@ kind: Service
 metadata: {name: manual}
 spec: {ports: [{port: 80}]}
 """
+_WORDS = """
+    ~ null NaN None * - . / % 100% -1% 0x10 1e3 0o17 1_000 2024-01-01 12:30 99999999 80 true yes on << १२ ² 😀 ä.ö xn--a
+    10.0.0.1 10.0.0.0/8 0.0.0.0/0 ::/0 fd00::1 fe80::1%eth0 10.0.0.300 1.2.3.4/33 ::ffff:1.2.3.4 A.b -a a- a..b
+    *.example.com $(A) {{x}} `id` $(id) ';DROP ../../etc/passwd /dev/zero con
+"""
+_STRANGE = [
+    "",
+    " ",
+    "\x1b]0;x\x07",
+    "\x9b31m",
+    "\u202etxt",
+    "\x7f",
+    "\r",
+    "a\nb",
+    "\t",
+    "\x00",
+    "\ufeff",
+    "\u2028",
+]
+_LONG = [
+    "9" * 30,
+    "9" * 5000,
+    "9" * 5000 + "%",
+    "1" * 20 + "s",
+    *("a" * n for n in (63, 64, 253, 254, 100_000)),
+]
+_SMALL = [0, -1, 1, 2, 80, 255, 65535, 65536, 100_000, 99_999_999, -(10**9)]
+_LARGE = [(1 << 31) - 1, 1 << 31, 1 << 53, 1 << 63, (1 << 64) - 1, 10**19]
+_REALS = [0.5, -0.0, 1e20, 1e308, float("inf"), float("nan")]
+_NESTED = [
+    [],
+    {},
+    ["a"],
+    [None],
+    [[]],
+    [{}],
+    [1, "a"],
+    {"a": None},
+    {"": ""},
+    {"a": {"b": {"c": []}}},
+    {1: 2},
+]
 _ODD: list[Any] = [
-    *(None, True, False, [], {}, "", " ", "~", "null", "NaN", "None", "*", "-", ".", "/", "%", "100%", "-1%"),
-    *(
-        0,
-        -1,
-        1,
-        2,
-        80,
-        255,
-        65535,
-        65536,
-        (1 << 31) - 1,
-        1 << 31,
-        1 << 53,
-        1 << 63,
-        (1 << 64) - 1,
-        10**19,
-        -(10**9),
-    ),
-    *(
-        0.5,
-        -0.0,
-        1e20,
-        1e308,
-        float("inf"),
-        float("nan"),
-        99_999_999,
-        100_000,
-        "99999999",
-        "9" * 30,
-        "9" * 5000,
-    ),
-    *("9" * 5000 + "%", "1" * 20 + "s", "१२", "²", "0x10", "1e3", "0o17", "1_000", "2024-01-01", "12:30"),
-    *(
-        "10.0.0.1",
-        "10.0.0.0/8",
-        "0.0.0.0/0",
-        "::/0",
-        "fd00::1",
-        "fe80::1%eth0",
-        "10.0.0.300",
-        "1.2.3.4/33",
-        "::ffff:1.2.3.4",
-    ),
-    *(
-        "a" * 63,
-        "a" * 64,
-        "a" * 253,
-        "a" * 254,
-        "a" * 100_000,
-        "A.b",
-        "-a",
-        "a-",
-        "*.example.com",
-        "a..b",
-        "xn--a",
-        "ä.ö",
-    ),
-    *(
-        "\x1b]0;x\x07",
-        "\x9b31m",
-        "\u202etxt",
-        "\x7f",
-        "\r",
-        "a\nb",
-        "\t",
-        "\x00",
-        "\ufeff",
-        "\u2028",
-        "😀",
-        "\ud800",
-    ),
-    *(
-        ["a"],
-        [None],
-        [[]],
-        [{}],
-        [1, "a"],
-        {"a": None},
-        {"": ""},
-        {"a": {"b": {"c": []}}},
-        {1: 2},
-        [[[[[[[["x"]]]]]]]],
-    ),
-    *(
-        "$(A)",
-        "{{x}}",
-        "`id`",
-        "$(id)",
-        "'; DROP",
-        "../../etc/passwd",
-        "/dev/zero",
-        "con",
-        "true",
-        "yes",
-        "on",
-        "<<",
-    ),
+    None,
+    True,
+    False,
+    "\ud800",
+    *_WORDS.split(),
+    *_STRANGE,
+    *_LONG,
+    *_SMALL,
+    *_LARGE,
+    *_REALS,
+    *_NESTED,
 ]
-_NGINX = (
-    *("rewrite-target", "use-regex", "ssl-redirect", "proxy-body-size", "proxy-read-timeout", "affinity"),
-    *("limit-rps", "canary", "canary-weight", "whitelist-source-range", "backend-protocol", "server-alias"),
-)
 _KEYS = [odd for odd in _ODD if not isinstance(odd, list | dict)]
-_ANNOTATIONS = [
-    *(f"nginx.ingress.kubernetes.io/{name}" for name in _NGINX),
-    *(f"deployment.kubernetes.io/{name}" for name in ("revision", "max-replicas", "desired-replicas")),
-    *("controller.kubernetes.io/pod-deletion-cost", "emulab.dev/load-balancer", "emulab.dev/served-by"),
-    *("emulab.dev/last-pod-address", "kubernetes.io/ingress.class", "service.kubernetes.io/topology-mode"),
-]
+_TEXTS = [odd for odd in _ODD if type(odd) is str]
+
+_ANNOTATIONS = """
+    nginx.ingress.kubernetes.io/rewrite-target nginx.ingress.kubernetes.io/ssl-redirect kubernetes.io/ingress.class
+    nginx.ingress.kubernetes.io/use-regex nginx.ingress.kubernetes.io/canary-weight service.kubernetes.io/topology-mode
+    deployment.kubernetes.io/revision deployment.kubernetes.io/max-replicas deployment.kubernetes.io/desired-replicas
+    controller.kubernetes.io/pod-deletion-cost emulab.dev/load-balancer emulab.dev/served-by emulab.dev/last-pod-address
+"""
+
+_SYNTAX = r"""
+    &a_ *a_ !!int_ !!python/object:os.system_ !!binary_ !x_ ?_ :_ -_ [ ] { } | > |- ' " # --- ... \ 99999999
+"""
 _PIECES = [
-    *(
-        "&a ",
-        "*a ",
-        "*a\n",
-        "<<: *a\n",
-        "<<: [*a, *a]\n",
-        "!!int ",
-        "!!python/object:os.system ",
-        "!!binary ",
-        "!x ",
-        "? ",
-        ": ",
-    ),
-    *(
-        "- ",
-        "[",
-        "]",
-        "{",
-        "}",
-        "|",
-        ">",
-        "|-\n",
-        "'",
-        '"',
-        "#",
-        "---\n",
-        "...\n",
-        "%YAML 1.1\n",
-        "%TAG ! x:\n",
-        "\n",
-        "\t",
-        " ",
-    ),
-    *(
-        "\x00",
-        "\x1b[2J",
-        "\x85",
-        "\u2028",
-        "\ufeff",
-        "\u202e",
-        "😀",
-        "\r\n",
-        "\\",
-        '"\\x41"',
-        '"\\U00110000"',
-        "\ud800",
-        "99999999",
-    ),
+    *(word.replace("_", " ") for word in _SYNTAX.split()),
+    *("\n", "\t", " ", "\r\n", "\x00", "\x1b[2J", "\x85", "\u2028", "\ufeff", "\u202e", "\ud800", "😀"),
+    *("<<: *a\n", "<<: [*a, *a]\n", "%YAML 1.1\n", "%TAG ! x:\n", '"\\x41"', '"\\U00110000"', "[a]: b\n"),
     *(
         "[" * 300,
         "{a: " * 300,
@@ -299,16 +212,15 @@ _PIECES = [
         "~: 1\n",
         "true: 1\n",
         "1.5: x\n",
-        "[a]: b\n",
     ),
-    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c]\n",
+    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n",
     "kind: List\napiVersion: v1\nitems:\n",
     "replicas: 99999999\n",
 ]
 
 
 def run(random: Random, going: Callable[[], bool]) -> int:
-    """Feeds manifests until `going` says no more; how many. Raises AssertionError with the first that is not met well."""
+    """Feeds manifests until `going` says no more; how many. Raises AssertionError."""
     sound = [file.read_text() for file in sorted(_TOPOLOGIES.glob("*.yaml"))] + [_MORE]
     objects = [o for text in sound for o in yaml.safe_load_all(text) if o]
     count = 0
@@ -375,7 +287,7 @@ def _change(random: Random, o: dict[str, Any]) -> None:
         case 4 if isinstance(o.get("metadata"), dict):
             notes = o["metadata"].setdefault("annotations", {})
             if isinstance(notes, dict):
-                notes[random.choice(_ANNOTATIONS)] = random.choice([odd for odd in _ODD if type(odd) is str])
+                notes[random.choice(_ANNOTATIONS.split())] = random.choice(_TEXTS)
         case _:
             alike = [odd for odd in _ODD if type(odd) is type(container[key])]
             container[key] = deepcopy(random.choice(alike if alike and random.random() < 0.7 else _ODD))

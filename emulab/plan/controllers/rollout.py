@@ -24,6 +24,7 @@ from emulab.plan.controllers.world import World, owner_uid, uid
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 REVISION = "deployment.kubernetes.io/revision"
+_DIGITS = 20  # of numbers that are meant
 
 
 @dataclass
@@ -79,8 +80,12 @@ class Rollout:
 
 
 def revision(rs: Object) -> int:
-    number = rs.annotations.get(REVISION, "")
-    return int(number) if number.isdecimal() else 0
+    return _number(rs.annotations.get(REVISION, ""))
+
+
+def _number(text: str) -> int:
+    """What an annotation counts, which users can write, too; 0 where it doesn't count anything."""
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def rolling_update(plan: Rollout) -> None:
@@ -188,12 +193,7 @@ def _fraction(plan: Rollout, rs: Object) -> int:
     size = replicas_asked(rs)
     if plan.want.replicas == 0:
         return -size
-    before = rs.annotations.get(MAXIMUM, "")
-    limit = (
-        int(before)
-        if before.isdecimal() and int(before)
-        else int(plan.deployment.status.get("replicas") or size)
-    )
+    limit = _number(rs.annotations.get(MAXIMUM, "")) or int(plan.deployment.status.get("replicas") or size)
     return floor(size * (plan.want.replicas + plan.surge) / limit + 0.5) - size
 
 
