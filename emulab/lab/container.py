@@ -52,10 +52,8 @@ class ContainerRunner:
             begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
-            except (
-                KernelError,
-                OSError,
-            ) as error:  # no room for its files, say: tried again like any that failed
+            except (KernelError, OSError) as error:
+                # There is no room for its files, say: it is tried again like any that failed.
                 self.state.exit_status, self.state.waiting = 128, "CreateContainerError"
                 self.state.message = str(error)
             if self._stopping.is_set() or not self._restarts():

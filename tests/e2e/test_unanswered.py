@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -129,6 +130,21 @@ async def test_down_ends_a_stopped_lab(tmp_path: Path) -> None:
         return not is_running(pid)
 
     await eventually(gone)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-", "2>&- <&-"])
+async def test_a_lab_starts_from_where_streams_are_closed(closed: str) -> None:
+    """No pipe between the command and its supervisor gets the number of a stream, which the supervisor has taken."""
+    name = f"{LAB}-closed"
+    command = shlex.join([*this_program(), "-l", name, "up", SHOP])
+    environment = {**os.environ, "PYTHONPATH": import_path()}
+    try:
+        process = await asyncio.create_subprocess_shell(f"exec {command} {closed}", env=environment)
+        async with asyncio.timeout(50):  # less than a start is waited for
+            assert await process.wait() == (1 if ">&-" in closed.split() else 0)
+        assert (await emulab("-l", name, "exec", "client", "--", "true")).status == 0
+    finally:
+        assert (await emulab("-l", name, "down")).status == 0
 
 
 async def test_a_hundred_thousand_replicas_stop_no_lab(lab: str) -> None:

@@ -56,13 +56,6 @@ def test_what_went_wrong_before_is_what_is_told() -> None:
     assert (done.returncode, done.stderr) == (1, "emulab: /nowhere: No such file or directory\n")
 
 
-def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
-    """The first file that is opened would get number 1, and be printed into."""
-    capture = tmp_path / "capture"
-    done = shell(f"{EMULAB} trace --pcap {capture} http://x/ >&- 2>&-")
-    assert done.returncode == 1 and not capture.exists()
-
-
 def test_what_the_encoding_lacks_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: é\nmetadata: {name: x}\n")
