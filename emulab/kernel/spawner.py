@@ -19,6 +19,7 @@ Whatever a message asks for, it fails alone: the spawner outlives every error in
 from __future__ import annotations
 
 import array
+import gc
 import json
 import os
 import resource
@@ -29,7 +30,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.errors import KernelError
 from emulab.kernel import enter, libc
 from emulab.kernel.enter import Program
 from emulab.kernel.memory import memory_file, read_all
@@ -54,6 +54,7 @@ def start(serve: Serve, preload: Callable[[], None], files: Limits) -> socket.so
         libc.die_with_parent(signal.SIGKILL)
         try:
             Path("/proc/self/comm").write_text("spawner")
+            gc.freeze()  # nothing inherited is collected: it would close descriptors that have other owners by then
             _close_all_but(theirs.fileno())
             _Spawner(theirs, serve, preload, files).run()
         finally:
@@ -98,7 +99,10 @@ class _Spawner:
                     os.read(self._wake_read, 4096)
                     self._reap()
                 else:
-                    data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
+                    try:
+                        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
+                    except ConnectionError:  # the supervisor has ended without reading all that it was told
+                        return
                     if not data:
                         return
                     self._handle(data, fds)
@@ -183,10 +187,10 @@ class _Spawner:
             self._become(message, fds, report)
             code = 0
         except BaseException as error:
-            if not isinstance(error, (OSError, ValueError, KernelError)) or "serve" in message:
+            if "serve" in message:
                 import traceback
 
-                traceback.print_exc()  # into the server's log
+                os.write(2, traceback.format_exc().encode(errors="replace"))  # the server's log
             code, why = enter.failure(error, *_subject(message))
             os.write(report, f"{code} {why[:_REASON]}".encode(errors="replace"))
         finally:

@@ -19,6 +19,7 @@ from emulab.lab import rundir
 
 LOOK = 1.0  # seconds between two looks
 STOPPED, IDLE, BUSY = 5, 10, 60  # looks until a supervisor is given up that is so
+STARTING = 300  # and one that starts, which takes minutes on an emulated processor that has no time
 _STOPPED = ("T", "t")  # by a signal, by a tracer
 PAUSE = 0.05  # seconds until a full queue of connections is tried again
 
@@ -30,8 +31,10 @@ class NoAnswer(EmulabError):
 class Silence:
     """How long a lab has said nothing, and what its supervisor did meanwhile."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, starting: bool = False) -> None:
+        """`starting`: its supervisor has yet to say that it is ready, and at first which process it is."""
         self._path = path
+        self._starting = starting
         self._looks = self._idle = 0
         self._spent = -1
 
@@ -45,22 +48,23 @@ class Silence:
         pid = _pid(self._path)
         state, spent = _process(pid)
         self._looks += 1
-        self._idle = self._idle + 1 if spent == self._spent else 0
+        unknown = self._starting and not pid
+        self._idle = self._idle + 1 if spent == self._spent and not unknown else 0
         self._spent = spent
-        if reason := verdict(state, self._looks, self._idle):
+        if reason := verdict(state, self._looks, self._idle, STARTING if self._starting else BUSY):
             raise no_answer(self._path, reason)
 
 
-def verdict(state: str, looks: int, idle: int) -> str:
+def verdict(state: str, looks: int, idle: int, busy: int = BUSY) -> str:
     """What is wrong with a supervisor in this state after so many looks, of which the last `idle` saw it do nothing.
 
-    Empty as long as it may still answer.
+    Empty as long as it may still answer: at most for `busy` looks.
     """
     if state in _STOPPED and looks >= STOPPED:
         return "is stopped"
     if idle >= IDLE:
         return "hangs"
-    return f"has been busy for {looks * LOOK:.0f} s" if looks >= BUSY else ""
+    return f"has been busy for {looks * LOOK:.0f} s" if looks >= busy else ""
 
 
 def no_answer(path: Path, reason: str) -> NoAnswer:

@@ -14,9 +14,6 @@ from emulab.lab import hung, lastlog, rundir
 from emulab.lab.client import LabClient
 from emulab.lab.waiting import readable
 
-STARTING = 60.0  # seconds, of which a supervisor needs half of one on an idle machine
-_LATE = "late\n"  # instead of a line that didn't come
-
 
 @dataclass(frozen=True, slots=True)
 class Starting:
@@ -52,7 +49,8 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
     begun = begin(name, leashed)
     try:
         with open(begun.ready) as pipe:
-            check(begun, pipe.readline() if _is_readable(begun.ready) else _LATE)
+            _await_ready(begun)
+            check(begun, pipe.readline())
         return LabClient(begun.path), begun.leash
     except BaseException:
         if begun.leash >= 0:
@@ -60,20 +58,27 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
         raise
 
 
-def _is_readable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(STARTING * 1000))
+def _await_ready(begun: Starting) -> None:
+    """Returns when the supervisor has said something, or has ended. Raises EmulabError when it hangs."""
+    silence, poll = hung.Silence(begun.path, starting=True), select.poll()
+    poll.register(begun.ready, select.POLLIN)
+    while not poll.poll(hung.LOOK * 1000):
+        silence.look()
 
 
 async def started(begun: Starting) -> None:
     """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
+    silence = hung.Silence(begun.path, starting=True)
     try:
-        async with asyncio.timeout(STARTING):
-            await readable(begun.ready)
-        line = os.read(begun.ready, select.PIPE_BUF)  # written at once, so it is whole
-    except TimeoutError:
-        line = _LATE.encode()
+        while True:
+            try:
+                async with asyncio.timeout(hung.LOOK):
+                    await readable(begun.ready)
+            except TimeoutError:
+                silence.look()
+            else:
+                line = os.read(begun.ready, select.PIPE_BUF)  # written at once, so it is whole
+                break
     finally:
         os.close(begun.ready)
     check(begun, line.decode())
@@ -83,8 +88,6 @@ def check(begun: Starting, line: str) -> None:
     """What a supervisor said at its start: raises EmulabError unless it is that it is ready."""
     if line == "ready\n":
         return
-    if line == _LATE and rundir.is_alive(begun.path):
-        raise hung.no_answer(begun.path, f"is not ready after {STARTING:.0f} s")
     last = lastlog.last_line(begun.path)
     if not rundir.is_alive(begun.path):
         rundir.sweep(begun.path)

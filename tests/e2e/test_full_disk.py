@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
+from readable import ROOT, checkout_for, python_for
 
 from .crashes import ORDINARY, become_user
 from .tools import TOPOLOGIES
@@ -58,10 +56,11 @@ class Disk:
 
     def emulab(self, *words: str) -> subprocess.CompletedProcess[str]:
         user = become_user(self.uid) if self.uid else ()
-        return self.run(*user, *this_program(), "-l", LAB, *words)
+        readable = [word.replace(str(ROOT), str(checkout_for(self.uid))) for word in words]
+        return self.run(*user, python_for(self.uid), "-m", "emulab", "-l", LAB, *readable)
 
     def _env(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": import_path(), "EMULAB_RUN_DIR": str(self.folder)}
+        return {**os.environ, "PYTHONPATH": str(checkout_for(self.uid)), "EMULAB_RUN_DIR": str(self.folder)}
 
     def close(self) -> None:
         self._holder.kill()

@@ -97,6 +97,7 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_a_wrong_program_fails_alone(asker: Asker, what: str) -> None:
     answer = asker.ask(program=WRONG[what])
     assert answer["error"] and answer["status"] > 0, answer
+    assert "pid" in answer, answer
     assert asker.told()["exited"] == answer["pid"]
 
 

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from patience import LONG
+from readable import checkout_for, python_for
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = 65534
 Run = subprocess.CompletedProcess[str]
 
 
-@functools.cache
 def become(uid: int) -> tuple[str, ...]:
-    """The command that runs another as this user; a checkout that others can't read stays readable to it."""
-    plain = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
-    can = subprocess.run([*plain, "test", "-r", str(ROOT / "pyproject.toml"), "-a", "-x", sys.executable])
-    readable = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-    return plain if can.returncode == 0 else (*plain, *readable)
+    """The command that runs another as this user."""
+    return ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
 
 
 def emulab(uid: int, *arguments: str, **environment: str) -> Run:
     """A command of emulab, run by this user without any settings but these."""
     given = {k: v for k, v in os.environ.items() if not k.startswith(("EMULAB_", "XDG_"))}
     return subprocess.run(
-        [*become(uid), sys.executable, "-m", "emulab", *arguments],
-        env={**given, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        [*become(uid), python_for(uid), "-m", "emulab", *arguments],
+        env={**given, "PYTHONPATH": str(checkout_for(uid)), "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -43,7 +36,7 @@ def emulab(uid: int, *arguments: str, **environment: str) -> Run:
 @contextmanager
 def program(uid: int, text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A Python program of this user, which has said `ready` and is killed in the end."""
-    command = [*become(uid), sys.executable, "-c", text, *arguments]
+    command = [*become(uid), python_for(uid), "-c", text, *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
     ) as process:

@@ -54,7 +54,10 @@ class _Keeper:
                     return
 
     def _command(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
+        except ConnectionError:  # the supervisor has ended without reading all that it was told
+            return False
         if not data:
             return False
         command: dict[str, Any] = json.loads(data)

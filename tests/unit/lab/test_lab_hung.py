@@ -95,6 +95,12 @@ def test_one_that_works_has_longer_than_one_that_waits(
     silence.look()  # a word, and everything begins anew
 
 
+def test_one_that_starts_has_longest_and_need_not_be_known(lab: Path) -> None:
+    assert hung.verdict("R", hung.STARTING - 1, 0, hung.STARTING) == ""
+    number, text = looks(hung.Silence(lab, starting=True))
+    assert number == hung.STARTING and "has been busy for 300 s" in text
+
+
 def test_without_a_pid_it_is_said_all_the_same(lab: Path) -> None:
     _, text = looks(hung.Silence(lab))
     assert f"lab '{lab.name}' does not answer: its supervisor hangs; end the lab with" in text
