@@ -28,5 +28,5 @@ Keeping it true:
 
 Pods:
 * `kubelet`: all pods' workers; `podworker`: one pod's life; `container`: one program's; `probes`; `podstatus`.
-* `surroundings`: what all of these share.
+* `surroundings`: what all of these share. `waiting`: for a descriptor, without a thread.
 """

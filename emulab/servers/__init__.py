@@ -1,10 +1,11 @@
-"""Who answers: DNS, the L4 balancer, the HTTP ingress, the stand-in for container images, kube-proxy about itself.
+"""Who answers: DNS, the L4 balancer, the HTTP ingress, the stand-in for container images, kube-proxy about itself; and
+`logs`, which answers nobody and keeps what all of them print.
 
 Every server is a package here: a core that is sans-I/O (bytes or messages in, effects out, time as an
 argument) and a thin asyncio shell around it. Configuration arrives as plain data (`base.Config`) and
 listening sockets arrive open, made by somebody else in the right network namespace; a server knows
 nothing of Kubernetes, namespaces or the lab that runs it.
 
-`base` holds the interface, `host` the process that serves, driven over one Unix socket; `stub` resolves names as a
-place's resolv.conf says.
+`base` holds the interface, `host` the process that serves, driven over one Unix socket; `wire` reads and writes heads
+of HTTP/1 messages for all who speak it; `stub` resolves names as a place's resolv.conf says.
 """
