@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from emulab.cli.outlet import outlets
+from emulab.cli.outlet import Outlet, outlets
 from emulab.cli.usage import Parser, UsageError, VerbParser, VersionAction, add_lab
 from emulab.errors import EmulabError
 
@@ -49,18 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status. The console entry point."""
     with outlets() as out:
         try:
-            status = _run(list(sys.argv[1:] if argv is None else argv))
-            out.flush()
-            return status
+            return _run_and_flush(list(sys.argv[1:] if argv is None else argv), out)
         except UsageError as error:
             print(f"emulab: {error}", file=sys.stderr)
             return 2
         except EmulabError as error:
             print(f"emulab: {error}", file=sys.stderr)
             return 1
-        except SystemExit:  # from --help, say, and from a command line that can't be read
-            out.flush()
-            raise
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
@@ -69,6 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             print(f"emulab: {_fault(error)}", file=sys.stderr)
             return 1
+
+
+def _run_and_flush(argv: list[str], out: Outlet) -> int:
+    """Runs one command line; what it has printed is out when it ends, or it's an error that `main` tells."""
+    try:
+        status = _run(argv)
+    except SystemExit:  # from --help, say, and from a command line that can't be read
+        out.flush()
+        raise
+    out.flush()
+    return status
 
 
 def _fault(error: Exception) -> str:
