@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.latency import FLOOR, Measured, Way
 
+CACHE = Path(__file__).resolve().parents[2] / ".cache/matplotlib"
 COLOURS = {"iptables": "tab:red", "nftables": "tab:blue"}
 FLOOR_COLOUR = "tab:gray"
 
 
 def draw(measured: Sequence[Measured], path: Path) -> str:
     """Writes the picture, if matplotlib is there. Returns a line that says what became of it."""
+    os.environ.setdefault("MPLCONFIGDIR", str(CACHE))  # of its fonts, which would be in the home otherwise
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

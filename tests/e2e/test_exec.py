@@ -335,7 +335,7 @@ async def test_a_shell_in_a_terminal(made: Lab, target: str) -> None:
     """A terminal of the program's own: its size and changes of it, job control, Ctrl-C, the exit status."""
     with Terminal(made.name, target, "--", "bash", "--norc", "--noprofile", "-i") as terminal:
         terminal.resize(33, 99)
-        terminal.type("stty -echo; PS1='; '; echo $((6*7))\n")
+        terminal.type("unset HISTFILE; stty -echo; PS1='; '; echo $((6*7))\n")
         await terminal.until("\n42\n")
         terminal.type("stty size; tty -s && echo a terminal\n")
         await terminal.until("33 99\na terminal\n")
