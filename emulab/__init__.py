@@ -19,8 +19,7 @@ readiness flip, a crashed server) goes the same way: objects → controllers →
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # not from typing, which takes as long to load as all else of `emulab --help`
 if TYPE_CHECKING:
     from emulab.lab.api import Lab
 

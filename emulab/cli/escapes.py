@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+    T = TypeVar("T")
+
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 """C0, DEL and C1; what changes the order or the lines of text; halves of a character, as in names that aren't UTF-8."""
 
 _LAYOUT = "\n\t"
@@ -22,12 +25,12 @@ _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 def visible(text: str) -> str:
     """A text without control characters other than those that lay it out: new lines and tabs."""
-    return _CONTROL.sub(lambda m: m[0] if m[0] in _LAYOUT else _written(m[0]), text)
+    return re.sub(_CONTROL, lambda m: m[0] if m[0] in _LAYOUT else _written(m[0]), text)
 
 
 def printable(text: str) -> str:
     """A text without control characters, on one line: names and paths come from the wire."""
-    return _CONTROL.sub(lambda m: _written(m[0]), text)
+    return re.sub(_CONTROL, lambda m: _written(m[0]), text)
 
 
 def _written(character: str) -> str:
@@ -47,7 +50,7 @@ def as_json(value: Any, indent: int | None = None, ascii_only: bool = True) -> s
     import json  # here, not above: whoever prints no JSON needn't load it
 
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    return _CONTROL.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)
+    return re.sub(_CONTROL, lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)
 
 
 def cleaned(value: T) -> T:

@@ -16,12 +16,15 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
 
 from emulab.cli.escapes import visible
 from emulab.errors import EmulabError
 
-_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")  # of ECMA-48's SGR: changes how text looks, and nothing else
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+_STYLE = r"(\x1b\[[0-9;]*m)"  # of ECMA-48's SGR: changes how text looks, and nothing else
 
 
 class OutputError(EmulabError):
@@ -110,7 +113,7 @@ class _Raw:
 
 def styled(text: str) -> None:
     """Prints a text of ours with colours in it; what else a terminal would obey is escaped."""
-    parts = (part if _STYLE.fullmatch(part) else visible(part) for part in _STYLE.split(text))
+    parts = (part if re.fullmatch(_STYLE, part) else visible(part) for part in re.split(_STYLE, text))
     if isinstance(sys.stdout, Outlet):
         sys.stdout.put("".join(parts))
     else:

@@ -6,11 +6,14 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from emulab.errors import UserError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h)?"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -91,7 +94,7 @@ def version() -> str:
 
 def duration(text: str) -> float:
     """Seconds from `60s`, `2m`, `500ms` or `60`."""
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 60s, 2m or 500ms")
     return float(match[1]) * _SECONDS[match[2]]

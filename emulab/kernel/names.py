@@ -13,7 +13,7 @@ from pathlib import Path
 
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
-_NAMESPACE, _FOLDER = re.compile(r"/proc/\d+/fd/\d+"), re.compile(r"/.+/etc(/[^/]+)?")  # what our links say
+_NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
 def publish(name: str, pid: int, fd: int, etc: Path | None) -> None:
@@ -23,7 +23,7 @@ def publish(name: str, pid: int, fd: int, etc: Path | None) -> None:
         _link(ETC_NETNS / name, str(etc), _FOLDER)
 
 
-def _link(path: Path, target: str, form: re.Pattern[str]) -> None:
+def _link(path: Path, target: str, form: str) -> None:
     try:
         os.symlink(target, path)
     except FileNotFoundError:
@@ -61,10 +61,10 @@ def _entries(directory: Path, lab: str) -> list[Path]:
         return [Path(e.path) for e in entries if e.name.startswith(f"{lab}.") and e.is_symlink()]
 
 
-def _is_left(path: Path, form: re.Pattern[str]) -> bool:
+def _is_left(path: Path, form: str) -> bool:
     """Whether a name is a lab's that is gone: a link of the form of ours that leads nowhere."""
     try:
-        return bool(form.fullmatch(os.readlink(path))) and not path.exists()
+        return bool(re.fullmatch(form, os.readlink(path))) and not path.exists()
     except OSError:
         return False
 

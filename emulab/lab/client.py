@@ -10,10 +10,13 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab import hung, lastlog, rundir
+
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from emulab.lab import basedir
 
 LOG = "supervisor.log"
-_KEPT = re.compile(r"[a-z0-9-]{1,40}\.log")
+_KEPT = r"[a-z0-9-]{1,40}\.log"
 _MOST = 20  # logs that are kept in a base
 _TAIL = 64 << 10  # bytes of each, its end
 _LONGEST = 400  # letters of a line that is told
@@ -85,7 +85,7 @@ def last_line(path: Path) -> str:
 
 def _kept(base: int) -> list[tuple[float, str]]:
     with os.scandir(base) as entries:
-        logs = [e for e in entries if _KEPT.fullmatch(e.name) and basedir.says(base, e.name, _TEXT)]
+        logs = [e for e in entries if re.fullmatch(_KEPT, e.name) and basedir.says(base, e.name, _TEXT)]
         return [(e.stat(follow_symlinks=False).st_mtime, e.name) for e in logs]
 
 

@@ -11,10 +11,13 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from emulab.errors import EmulabError
 from emulab.lab.client import LabClient
+
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _PASSED = (
     signal.SIGINT,

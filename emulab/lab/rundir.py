@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from emulab.errors import EmulabError, UserError
 from emulab.kernel import cgroups, folders, names
@@ -23,21 +22,30 @@ from emulab.lab import basedir, lastlog
 from emulab.lab.basedir import LOCK, opened_lab
 from emulab.lab.disk import writing
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 _INFO = "lab.json"
 _LARGEST_INFO = 4096  # bytes
 
 
-class LabInfo(NamedTuple):
+class LabInfo:
     """What is written down of a running lab. `pid` is the supervisor's as the host sees it.
 
     No dataclass, as every command would load what makes those: a fifth of the time that `emulab exec` takes.
     """
 
-    name: str
-    pid: int
-    started: str
+    def __init__(self, name: str, pid: int, started: str) -> None:
+        self.name = name
+        self.pid = pid
+        self.started = started
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LabInfo) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.pid, self.started))
+
+    def __repr__(self) -> str:
+        return f"LabInfo({self.name!r}, {self.pid}, {self.started!r})"
 
 
 def base() -> Path:
@@ -55,7 +63,7 @@ def base() -> Path:
 
 def check_name(name: str) -> str:
     """The lab's name, if it may be one. Raises UserError."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise UserError(f"{name!r} is no name for a lab: use up to 40 lower-case letters, digits and '-'")
     return name
 
@@ -159,7 +167,7 @@ def write_info(path: Path, info: LabInfo) -> None:
             os.unlink(new, dir_fd=lab)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=lab)
         with open(fd, "w") as file:
-            file.write(json.dumps(info._asdict()))
+            file.write(json.dumps(vars(info)))
         os.rename(new, _INFO, src_dir_fd=lab, dst_dir_fd=lab)
 
 
@@ -182,7 +190,7 @@ def _read_info(lab: int, name: str) -> LabInfo | None:
 def labs() -> Iterator[Path]:
     """The folders of all labs, dead ones included. Raises UserError when their base isn't emulab's."""
     top = base()
-    yield from (top / name for name in basedir.lab_names(top) if _NAME.fullmatch(name))
+    yield from (top / name for name in basedir.lab_names(top) if re.fullmatch(_NAME, name))
 
 
 def sweep(path: Path) -> bool:

@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 
 HEAVY = frozenset(
-    {"aiohttp", "asyncio", "ctypes", "dataclasses", "inspect", "rich", "shutil", "subprocess", "yaml"}
+    {
+        "aiohttp",
+        "asyncio",
+        "ctypes",
+        "dataclasses",
+        "inspect",
+        "rich",
+        "shutil",
+        "subprocess",
+        "typing",
+        "yaml",
+    }
 )
 
 
