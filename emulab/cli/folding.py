@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.observe.path import Hop
 
 DECISIONS = frozenset({"dnat", "snat", "drop", "proxy-accept", "proxy-connect", "dns-query", "dns-answer"})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from emulab.cli.usage import UsageError
+from emulab.dataclass import dataclass
 from emulab.model.objects import CLUSTER_SCOPED
 
 

@@ -12,9 +12,9 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NoReturn
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import libc
 

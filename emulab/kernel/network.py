@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import groupby
 
+from emulab.dataclass import dataclass
 from emulab.errors import KernelError
 from emulab.kernel import conntrack, iptables, messages, netlink, netns, tables
 from emulab.kernel.ipvs import IpvsTable

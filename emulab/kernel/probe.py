@@ -12,12 +12,13 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import cgroups, iptables, ipvs, isolate, libc, nft
 from emulab.kernel.network import KernelNetwork

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.kernel.launch import import_path
 
 

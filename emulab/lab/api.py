@@ -17,12 +17,12 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from emulab.dataclass import dataclass
 from emulab.errors import UserError
 from emulab.kernel.programs import Completed
 from emulab.lab import launch, rundir

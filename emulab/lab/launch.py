@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
-from dataclasses import dataclass
 from pathlib import Path
 
+from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
 from emulab.lab import hung, lastlog, rundir
 from emulab.lab.client import LabClient
-from emulab.lab.waiting import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,10 @@ def _await_ready(begun: Starting) -> None:
 
 async def started(begun: Starting) -> None:
     """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
+    import asyncio  # here, not above: `up` does without it, and would take a fifth longer to load
+
+    from emulab.lab.waiting import readable
+
     silence = hung.Silence(begun.path, starting=True)
     try:
         while True:

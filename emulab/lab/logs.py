@@ -11,11 +11,11 @@ import os
 import socket
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.lab.hosted import Hosted
 from emulab.lab.processes import Processes

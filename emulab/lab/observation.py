@@ -14,9 +14,9 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError, UserError
 from emulab.kernel import iptables, netns, sockets
 from emulab.kernel.netns import Handle

@@ -9,8 +9,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.kernel import sockets
 from emulab.model.workloads import HTTPGet, Probe
 

@@ -11,8 +11,9 @@ is the time in which the server could have answered and didn't:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from emulab.dataclass import dataclass
 
 TICK = 1.0
 """Seconds between two looks at a server."""

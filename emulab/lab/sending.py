@@ -14,9 +14,9 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, PeerError
 from emulab.lab.certificates import describe, problem
 from emulab.observe.events import Sending

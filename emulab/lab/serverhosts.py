@@ -14,11 +14,11 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import chain, count
 from operator import itemgetter
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import sockets
 from emulab.kernel.netns import Handle

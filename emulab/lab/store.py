@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Key, Object
 

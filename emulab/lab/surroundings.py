@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from emulab.dataclass import dataclass
 from emulab.kernel.netns import Handle
 from emulab.lab.disk import writing
 from emulab.lab.logs import Logs

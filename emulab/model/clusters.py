@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
 from emulab.model.services import IPNetwork, networks

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.model.objects import Key, Object
 
 

@@ -6,11 +6,11 @@ None of it is an error, because objects may arrive in any order, as in Kubernete
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.clusters import Cluster, LoadBalancer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.objects import Object
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"

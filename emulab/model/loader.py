@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError, UserError
 from emulab.model.checks import show
 from emulab.model.clusters import Cluster

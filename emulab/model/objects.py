@@ -7,8 +7,9 @@ is served from it. Treat `raw` as immutable: who changes an object makes a new o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
+
+from emulab.dataclass import dataclass, field
 
 CLUSTER_SCOPED = frozenset({"Namespace", "IngressClass", "Cluster", "LoadBalancer", "Client", "Zone", "Node"})
 """Kinds that live in no namespace."""

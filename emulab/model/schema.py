@@ -7,9 +7,9 @@ Kubernetes' kinds are accepted as they are. Rules between objects are in `confli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.checks import (
     Check,
     Problems,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.objects import Object
 

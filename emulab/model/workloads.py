@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.model.objects import Object
 
 

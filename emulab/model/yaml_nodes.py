@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
 import yaml
 from yaml import events as ev
 
+from emulab.dataclass import dataclass
 from emulab.model.yaml_scalars import plain, tagged
 
 MAX_DEPTH = 100

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+from emulab.dataclass import dataclass
 from emulab.observe.decisions import Decision, Evidence
 from emulab.observe.dissect import endpoints
 from emulab.observe.events import Flow, KernelDrop, Link, Owner, Record, Recording, Route

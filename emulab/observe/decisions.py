@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.observe.dissect import endpoints
 from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
 from emulab.observe.packets import Packet

@@ -7,8 +7,9 @@ as they are compared and shown, never computed with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from emulab.dataclass import dataclass, field
 
 
 def is_loopback(address: str) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.observe.events import Flow, Record, Recording
 from emulab.observe.packets import Arp, Packet
 from emulab.observe.sightings import Sightings

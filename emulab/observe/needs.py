@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Recording, is_loopback
 from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, join
 from emulab.observe.sightings import Sightings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.observe.case import Case
 from emulab.observe.events import is_loopback
 from emulab.observe.flows import Leg, Transit

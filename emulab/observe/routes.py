@@ -11,9 +11,9 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from emulab.dataclass import dataclass
 from emulab.errors import KernelError
 from emulab.kernel.netlink import attribute, u32
 from emulab.kernel.queries import Refused, ask, attributes, dump, text

@@ -15,9 +15,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.observe.case import Finding
 from emulab.observe.decisions import Decision, Evidence, untold
 from emulab.observe.dissect import endpoints

@@ -8,8 +8,8 @@ is not removed one by one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from emulab.dataclass import dataclass
 from emulab.plan.state import (
     Address,
     Bridge,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
+from emulab.dataclass import dataclass
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Change, Delete, Objects, Put
 from emulab.model.objects import Object

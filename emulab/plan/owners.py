@@ -6,11 +6,12 @@ Asked for the few addresses that one request met, after it met them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.model.clusters import LoadBalancer
 from emulab.model.collection import Objects
 from emulab.model.ingresses import Ingress, tls_pair

@@ -7,9 +7,9 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 
+from emulab.dataclass import dataclass
 from emulab.errors import PeerError, UserError
 
 _TIMEOUT = 2.0  # seconds a try

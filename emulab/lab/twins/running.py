@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, TypeVar
 
+from emulab.dataclass import dataclass, field
 from emulab.lab import rundir
 from emulab.lab.api import Lab
 from emulab.lab.client import LabClient

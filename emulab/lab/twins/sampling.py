@@ -11,11 +11,11 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Event
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import PeerError, UserError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.model.objects import Key, Object
 from emulab.model.workloads import Workload
 from emulab.plan.controllers.names import controller_reference, generated_name, template_hash

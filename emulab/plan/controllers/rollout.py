@@ -13,9 +13,9 @@ that, several steps can be taken in one call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import floor
 
+from emulab.dataclass import dataclass, field
 from emulab.model.objects import Key, Object
 from emulab.model.workloads import Workload
 from emulab.plan.controllers.pods import count, has_ended, replicas_asked, share

@@ -8,9 +8,9 @@ of a broken template that never gets Ready blocks its own replacement: it has to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.model.objects import Key, Object
 from emulab.model.workloads import Workload
 from emulab.plan.controllers.names import controller_reference, template_hash

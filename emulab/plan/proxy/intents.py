@@ -13,11 +13,11 @@ what becomes of traffic that none serves. The rules are those of kube-proxy's Ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from emulab.dataclass import dataclass
 from emulab.model.addresses import parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object

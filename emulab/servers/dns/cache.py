@@ -7,9 +7,9 @@ answer goes when its first record would reach 0.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from emulab.dataclass import dataclass
 from emulab.servers.dns import rdata
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.wire import NOERROR, NXDOMAIN, Record, Response

@@ -17,9 +17,9 @@ counted only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.servers.base import Config
 from emulab.servers.dns.cache import Limits

@@ -19,8 +19,8 @@ Rules:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
+from emulab.dataclass import dataclass, field
 from emulab.servers.dns import rdata, wire
 from emulab.servers.dns.cache import Cache, Entry, Key, answers
 from emulab.servers.dns.names import Name, lower

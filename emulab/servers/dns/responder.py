@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
 from emulab.servers.dns import client, wire
 from emulab.servers.dns.cache import Cache

@@ -16,7 +16,6 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from dnslib import RD as Opaque
 from dnslib.buffer import BufferError as BrokenBuffer
 from dnslib.label import DNSBuffer, DNSLabel
 
+from emulab.dataclass import dataclass
 from emulab.errors import PeerError
 from emulab.servers.dns import rdata
 from emulab.servers.dns.names import Name, lower

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.servers.base import Config
 from emulab.servers.ingress.routes import RouteTable, Rule
 from emulab.servers.stub import ResolverConfig

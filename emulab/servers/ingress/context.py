@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from random import Random
 from typing import Protocol
 
+from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
 from emulab.servers.ingress.config import Snapshot
 from emulab.servers.ingress.headers import DateLine

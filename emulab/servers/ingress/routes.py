@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from emulab.dataclass import dataclass, field
 from emulab.errors import PeerError
 
 MEMO_MAX = 2048

@@ -6,9 +6,9 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.servers.base import Config, Emit
 from emulab.servers.ingress.config import Options, Snapshot, parse
 from emulab.servers.ingress.context import Context
