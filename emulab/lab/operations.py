@@ -309,9 +309,13 @@ class Operations:
             async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
                 await self._reconciler.until(condition)
                 await self._reconciler.rest()  # what the last readiness meant for the data plane
+                loop = asyncio.get_running_loop()
+                begun = loop.time()
                 while unhealthy := await self._unhealthy_balancers():
                     progress(f"waiting for {unhealthy[0]}")
-                    await asyncio.sleep(0.02)
+                    # A look takes no more than a third of the time, which others need to get healthy.
+                    await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
+                    begun = loop.time()
         except TimeoutError:
             reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
             more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from emulab.dataclass import dataclass
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Health:
         self.healthy, self._streak = passed, 0
         if not passed:
             self._fell = self._begun
+            if policy.down_interval is not None:
+                self.due = self._begun + policy.down_interval
         return True
 
 

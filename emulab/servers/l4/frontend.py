@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.balance import STRATEGIES, Affinity, HealthPolicy, Strategy, Target, endpoint

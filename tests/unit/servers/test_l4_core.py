@@ -160,14 +160,15 @@ def test_who_is_down_is_asked_less_often_the_longer_it_is() -> None:
     due: list[float] = []
     for now, passed in ((5.0, False), (5.1, False), (5.5, False), (9.0, False), (65.0, False), (66.0, True)):
         health.begin(policy, now)
-        due.append(round(health.due - now, 3))
         health.record(policy, passed)
-    assert due == [1.0, 0.1, 0.1, 0.4, 1.0, 1.0]
+        due.append(round(health.due - now, 3))
+    assert due == [0.1, 0.1, 0.1, 0.4, 1.0, 1.0]
     health.begin(policy, 67.0)
     assert health.due == 68.0
     health.record(policy, False)
-    health.begin(policy, 68.0)
-    assert health.due == 68.1, "counted anew"
+    assert health.due == 67.1, "counted anew"
+    health.begin(policy, 67.1)
+    assert health.due == pytest.approx(67.2)
 
 
 SPEC = {
