@@ -12,6 +12,18 @@ import shares
 TESTS = Path(__file__).resolve().parent
 SHARE = pytest.StashKey[shares.Share]()
 LEFT_OUT = pytest.StashKey[int]()
+LONGEST = (
+    *(
+        "test_crash.py",
+        "test_full_disk.py",
+        "test_unanswered.py",
+        "test_crash_starting.py",
+        "test_trace_modes.py",
+    ),
+    *("test_trace_evidence.py", "test_proxy_modes.py", "test_trace_wires.py", "test_trace_objects.py"),
+    "test_compare.py",
+)
+"""Files that take a quarter of a minute and more. They are begun with, so that no worker has one left at the end."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         able = os.geteuid() == 0 or "root" not in marks
         (taken if able and share.takes(place, item.nodeid, marks) else left).append(item)
     config.hook.pytest_deselected(items=left)
-    items[:] = taken
+    items[:] = sorted(
+        taken, key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else 99
+    )
     config.stash[LEFT_OUT] = len(left)
     if hasattr(config, "workeroutput"):  # xdist's way to its controller, which collects nothing itself
         config.workeroutput["left_out"] = len(left)
