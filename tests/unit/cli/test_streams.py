@@ -78,16 +78,20 @@ def test_odd_standard_input(stdin: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("verb", "data", "why"),
     [
-        (b"\xff\xfe\x00", "this is not text in UTF-8"),
-        (b"kind: \xff\n", "this is not text in UTF-8"),
-        (b"a: b\n\x00", "control characters are not allowed"),
-        (b"\x7fELF\x02\x01\x01\x00", "control characters are not allowed"),
-        (bytes(range(256)), "this is not text in UTF-8"),
+        ("plan", b"\xff\xfe\x00", "this is not text in UTF-8"),
+        ("plan", b"kind: \xff\n", "this is not text in UTF-8"),
+        ("plan", b"a: b\n\x00", "control characters are not allowed"),
+        ("plan", b"\x7fELF\x02\x01\x01\x00", "control characters are not allowed"),
+        ("plan", bytes(range(256)), "this is not text in UTF-8"),
+        # All read files by the same function.
+        ("up", b"\xff\xfe\x00", "this is not text in UTF-8"),
+        ("run", b"a: b\n\x00", "control characters are not allowed"),
+        ("apply -f", bytes(range(256)), "this is not text in UTF-8"),
+        ("delete -f", b"\x7fELF\x02\x01\x01\x00", "control characters are not allowed"),
     ],
 )
-@pytest.mark.parametrize("verb", ["plan", "up", "run", "apply -f", "delete -f"])
 def test_files_that_are_no_text(verb: str, data: bytes, why: str, tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_bytes(data)
