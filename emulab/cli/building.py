@@ -15,7 +15,7 @@ from emulab.errors import EmulabError, UserError
 from emulab.lab import rundir
 from emulab.lab.client import LabClient
 from emulab.lab.launch import start
-from emulab.model.loader import Source
+from emulab.model.sources import Source
 
 DEFAULT_TIMEOUT = 60.0
 STARTING = 5.0  # seconds that a supervisor has until it can be talked to

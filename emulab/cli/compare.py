@@ -93,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
     from emulab.lab.offline import offline_world
     from emulab.lab.twins import comparing, running
     from emulab.lab.twins.deriving import derive
-    from emulab.model.loader import Source, load
+    from emulab.model.loader import load
+    from emulab.model.sources import Source
 
     manifest = load(sources)
     _check_possible(modes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulab.errors import UserError
-from emulab.model.loader import MAX_BYTES, Source, read_sources
+from emulab.model.sources import MAX_BYTES, Source, read_sources
 
 STDIN = "-"
 

@@ -259,6 +259,6 @@ class _Fixed:
 
 
 def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
-    from emulab.model.loader import read_sources
+    from emulab.model.sources import read_sources
 
     return [(s.name, s.text) for s in read_sources([Path(p) for p in paths])]

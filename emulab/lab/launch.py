@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import select
 from pathlib import Path
+from typing import NamedTuple
 
-from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, UserError
 from emulab.kernel.launch import launch_supervisor
 from emulab.lab import hung, lastlog, rundir
 from emulab.lab.client import LabClient
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(NamedTuple):
     """A supervisor that hasn't said yet that it is ready. Its descriptors are the caller's.
 
     `ready`: where it says so; `leash`: the lab ends when it is closed, at whatever point it is (-1 without one).

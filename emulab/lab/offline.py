@@ -10,8 +10,9 @@ from emulab.lab.podstatus import ContainerState, pod_status
 from emulab.lab.resolve import resolve
 from emulab.lab.store import Store
 from emulab.model.collection import Objects
-from emulab.model.loader import Source, load
+from emulab.model.loader import load
 from emulab.model.objects import Object
+from emulab.model.sources import Source
 from emulab.model.workloads import Container, PodSpec
 from emulab.plan.controllers.pods import replicas_asked
 from emulab.plan.state import World

@@ -38,9 +38,10 @@ from emulab.model.checks import LARGEST
 from emulab.model.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.crosscheck import warnings
-from emulab.model.loader import Source, load
+from emulab.model.loader import load
 from emulab.model.newcomers import Newcomers
 from emulab.model.objects import NOWHERE, Key, Object
+from emulab.model.sources import Source
 from emulab.model.workloads import PodSpec
 from emulab.plan.balancers import expected_frontends
 from emulab.plan.state import World

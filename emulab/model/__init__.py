@@ -6,7 +6,8 @@
     conflicts                   what objects may not say together: errors
     crosscheck                  names that lead nowhere: warnings
     findings                    the one line in which either is said
-    loader                      all of these in order: files → Manifest
+    sources                     files → texts, before any of these
+    loader                      all of these in order: texts → Manifest
 
 `objects` holds an object as it was given, `collection` a set of them, `addresses` reads IP addresses, and the other
 modules are typed views of one family of kinds each (`workloads`, `services`, `ingresses`, `clusters`). A view is made

@@ -1,14 +1,13 @@
-"""From manifest files to checked objects, or to every problem in them at once."""
+"""From texts of manifests to checked objects, or to every problem in them at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path as FilePath
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.errors import ManifestError, UserError
+from emulab.errors import ManifestError
 from emulab.model.checks import show
 from emulab.model.clusters import Cluster
 from emulab.model.conflicts import conflicts
@@ -17,10 +16,8 @@ from emulab.model.findings import Finding, one_line
 from emulab.model.objects import CLUSTER_SCOPED, Object, Position
 from emulab.model.schema import check_object
 from emulab.model.sharing import Shared
+from emulab.model.sources import Source
 from emulab.model.yaml_nodes import Document, Malformed, documents
-
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-"""Files of a folder that are manifests."""
 
 SERVER_METADATA = frozenset(
     {
@@ -40,26 +37,6 @@ SERVER_METADATA = frozenset(
 MAX_PROBLEMS = 20
 """Problems that one error lists; how many more there are is said in one line."""
 
-MAX_BYTES = 64 << 20
-"""Bytes of one file: far above any manifest, and far below what would hurt."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One text of manifests, and the name that errors give it."""
-
-    name: str
-    text: str
-
-    @staticmethod
-    def of_bytes(name: str, data: bytes) -> Source:
-        """The text in `data`. Raises ManifestError where it is not UTF-8."""
-        try:
-            return Source(name, data.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ManifestError([f"{name}:{line}: this is not text in UTF-8"]) from None
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -71,14 +48,6 @@ class Manifest:
     def warnings(self) -> tuple[str, ...]:
         """What looks odd in them, where there is nothing else beside them."""
         return tuple(warnings(self.objects))
-
-
-def read_sources(paths: Sequence[FilePath]) -> list[Source]:
-    """The files at `paths`, and every manifest inside those that are folders, sorted by name.
-
-    Raises UserError for what cannot be read and for a folder without manifests.
-    """
-    return [_read(file) for path in paths for file in _files(path)]
 
 
 def load(sources: Sequence[Source], cluster: Cluster | None = None) -> Manifest:
@@ -195,33 +164,3 @@ def _as_created(data: dict[str, Any]) -> dict[str, Any]:
 def _capped(problems: list[str]) -> list[str]:
     rest = len(problems) - MAX_PROBLEMS
     return problems if rest <= 0 else [*problems[:MAX_PROBLEMS], f"… and {rest} more"]
-
-
-def _files(path: FilePath) -> list[FilePath]:
-    try:
-        if not path.is_dir():
-            return [path]
-        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-    except OSError as error:
-        raise UserError(f"{_shown(path)}: {error.strerror}") from None
-    if not files:
-        raise UserError(f"{_shown(path)}: no manifests (*.yaml, *.yml, *.json) in this folder")
-    return files
-
-
-def _shown(path: FilePath) -> str:
-    """A path as messages begin with it: on one line, whatever its name holds."""
-    return str(path).replace("\n", r"\n")
-
-
-def _read(path: FilePath) -> Source:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{_shown(path)}: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the name
-        raise UserError(f"{str(path)!r}: {error}") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{_shown(path)}: larger than {MAX_BYTES >> 20} MiB")
-    return Source.of_bytes(_shown(path), data)

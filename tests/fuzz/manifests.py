@@ -21,7 +21,8 @@ from emulab.cli.escapes import visible
 from emulab.errors import ManifestError, UserError
 from emulab.lab.offline import offline_world
 from emulab.lab.readiness import not_ready
-from emulab.model.loader import Source, load
+from emulab.model.loader import load
+from emulab.model.sources import Source
 from emulab.plan import render
 
 _NAME = "fuzz.yaml"

@@ -18,7 +18,8 @@ from emulab.lab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
 from emulab.lab.twins.running import Outcome, Plan, manifest
 from emulab.lab.twins.sampling import Observation
 from emulab.model import schema_emulab
-from emulab.model.loader import Source, load
+from emulab.model.loader import load
+from emulab.model.sources import Source
 
 MODES = ("nftables", "iptables", "userspace")
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"

@@ -9,7 +9,7 @@ from emulab.lab.offline import offline_world
 from emulab.lab.twins.asks import Ask, ask, missing_source
 from emulab.lab.twins.deriving import derive
 from emulab.model.collection import Objects
-from emulab.model.loader import Source
+from emulab.model.sources import Source
 from emulab.observe.target import Target
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from emulab.errors import ManifestError
-from emulab.model.loader import Manifest, Source, load
+from emulab.model.loader import Manifest, load
 from emulab.model.objects import Object
 from emulab.model.schema import KINDS
+from emulab.model.sources import Source
 
 CONTAINER: dict[str, Any] = {"name": "web", "image": "web:1"}
 POD: dict[str, Any] = {"containers": [CONTAINER]}

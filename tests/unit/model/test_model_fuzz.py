@@ -13,8 +13,9 @@ from manifest_texts import BACKEND, POD, SERVICE, WORKLOAD, described, patched
 from emulab.errors import EmulabError
 from emulab.model.clusters import Client, Cluster, LoadBalancer, Zone
 from emulab.model.ingresses import Ingress, tls_pair
-from emulab.model.loader import Source, load
+from emulab.model.loader import load
 from emulab.model.services import EndpointSlice, Service
+from emulab.model.sources import Source
 from emulab.model.workloads import PodSpec, Workload
 from emulab.model.yaml_nodes import Malformed, PythonParser, documents
 

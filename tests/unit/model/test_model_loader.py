@@ -9,9 +9,10 @@ from manifest_texts import SERVICE, WORKLOAD, accepted, described, manifest, pro
 
 from emulab.errors import ManifestError, UserError
 from emulab.model.clusters import Cluster
-from emulab.model.loader import Manifest, Source, load, read_sources
+from emulab.model.loader import Manifest, load
 from emulab.model.objects import Key, Position
 from emulab.model.services import networks
+from emulab.model.sources import Source, read_sources
 
 SHOP = """\
 apiVersion: v1

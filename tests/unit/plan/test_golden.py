@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulab.lab.offline import offline_world
-from emulab.model.loader import read_sources
+from emulab.model.sources import read_sources
 from emulab.plan.render import render
 
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"

@@ -9,7 +9,7 @@ import pytest
 
 from emulab.errors import ManifestError
 from emulab.lab.offline import offline_world
-from emulab.model.loader import Source
+from emulab.model.sources import Source
 from emulab.plan.render import data, render
 from emulab.plan.state import Collection, Network, Ruleset, World
 

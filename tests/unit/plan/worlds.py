@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
-from emulab.model.loader import Source
 from emulab.model.objects import Object
+from emulab.model.sources import Source
 from emulab.plan.state import (
     Address,
     Bridge,

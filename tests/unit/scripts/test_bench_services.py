@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulab.lab.offline import offline_world
-from emulab.model.loader import Source
+from emulab.model.sources import Source
 from emulab.plan.state import Ruleset
 
 SCRIPTS = str(Path(__file__).resolve().parents[3] / "scripts")
