@@ -15,7 +15,8 @@ from emulab.lab import rundir
 
 from .tools import emulab, eventually
 
-BLOCKS, LINES = 36, 50_000  # of 8 octets: 14 MB, so that the log is renewed once; a block at a time
+BLOCKS, LINES = 36, 5_000  # of 80 octets: 14 MB, so that the log is renewed once; a block at a time
+REST = "." * 72  # of a line, after its number
 
 COUNTING = f"""
 apiVersion: v1
@@ -31,7 +32,7 @@ spec:
         - |
           n=0
           while [ $n -lt {BLOCKS} ]; do
-            seq -f %07.0f $((n * {LINES})) $(((n + 1) * {LINES} - 1))
+            seq -f %07.0f{REST} $((n * {LINES})) $(((n + 1) * {LINES} - 1))
             n=$((n + 1))
             sleep 0.2
           done
@@ -72,14 +73,14 @@ async def test_a_log_that_is_followed_is_whole_while_it_is_renewed():
         try:
             async with asyncio.timeout(120):
                 for number in range(BLOCKS * LINES):
-                    assert await process.stdout.readline() == b"%07d\n" % number
+                    assert await process.stdout.readline() == b"%07d%b\n" % (number, REST.encode())
                 assert await process.stdout.readline() == b"end\n"
         finally:
             process.send_signal(signal.SIGINT)
             await process.wait()
         assert set(files(lab, "counting")) == {"default.counting.main.log", "default.counting.main.log.1"}
         tail = await emulab("-l", lab.name, "logs", "counting", "--tail", "2")
-        assert tail.text.splitlines() == [f"{BLOCKS * LINES - 1:07}", "end"]
+        assert tail.text.splitlines() == [f"{BLOCKS * LINES - 1:07}{REST}", "end"]
         whole = await emulab("-l", lab.name, "logs", "counting")  # the newest file, as with kubectl
         assert len(whole.stdout) == files(lab, "counting")["default.counting.main.log"]
 
