@@ -63,7 +63,7 @@ async def test_ipvs_differs_from_the_others_as_it_is_known_to(tmp_path: Path) ->
     file.write_text(WORLD)
     local, port = f"pod/asker=http://{VIP}/", f"node1={SERVICE}:4444"
     nobody, unused = f"pod/asker=http://{NOBODY}/", f"pod/asker={UNUSED}:80"
-    options = ("--proxy", "iptables,ipvs", "--connections", "24", "--wait", "4s")
+    options = ("--proxy", "iptables,ipvs", "--connections", "40", "--wait", "12s")
     found = await differences(*options, str(file), "--", local, port, nobody, unused)
     # The asker's node has one of the two endpoints.
     assert seen(found, local, "endpoints") == {
