@@ -2,13 +2,18 @@
 
 Data flows one way, manifests → objects → plan → kernel, and the servers' configuration beside it:
 
-    model/     what was asked: objects, YAML, checks                    knows nobody
-    plan/      what must exist: pure functions, values, differences     knows model
-    kernel/    the only writer to Linux                                 knows plan's value types
-    servers/   who answers: DNS, L4 balancer, ingress, stand-in         knows nobody; configuration is data
-    observe/   who watches: packets, counters, hops                     writes nothing
-    lab/       who keeps it true: supervisor, reconcile loop, kubelet   knows all of the above
-    cli/       one module a verb                                        knows lab and observe
+    model/     what an object is: keys, labels, addresses, YAML with positions     knows nobody
+    kinds/     what is true of one kind: what it may say, and its typed view        knows model
+    cluster/   the control plane: admission, store, controllers, allocation         knows model and kinds
+    plan/      what must exist: pure functions, values, differences                 knows model and kinds
+    kernel/    the only writer to Linux                                             knows plan's value types
+    servers/   who answers: DNS, L4 balancer, ingress, stand-in                     knows nobody; configuration is data
+    observe/   who watches: packets, counters, hops                                 writes nothing
+    lab/       who keeps it true: supervisor, kubelet, processes, run folder        knows all of the above
+    trace/     one request, followed                                                knows the lab
+    python.py  `Lab`: a lab from Python                                             knows the lab and trace
+    twins/     the same lab in several proxy modes, and what differs                knows all of the above
+    cli/       one module a verb, and what is printed                               knows all of the above
 
 A lab is one process tree. Its supervisor is PID 1 of a PID namespace and holds every network namespace by
 file descriptors alone, so however it dies, the kernel reclaims the rest. Every change (a manifest, a
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # not from typing, which takes as long to load as all else of `emulab --help`
 if TYPE_CHECKING:
-    from emulab.lab.api import Lab
+    from emulab.python import Lab
 
 __all__ = ["Lab"]
 
@@ -29,7 +34,7 @@ __all__ = ["Lab"]
 def __getattr__(name: str) -> object:
     # Imported when asked for: `emulab --help` must not pay for it.
     if name == "Lab":
-        from emulab.lab.api import Lab
+        from emulab.python import Lab
 
         return Lab
     raise AttributeError(name)

@@ -1,10 +1,8 @@
 """The command line: one module a verb, and the only place that prints and exits.
 
-* A verb's module has `configure(parser)`, which names its arguments, and `run(options)`, which does it and
-  returns the exit status. It is imported when the verb is used: `--help` must not pay for what it doesn't do.
-* `outlet` is the way out, on which `escapes` leaves nothing that a terminal would obey.
-* `usage`, `progress`, `manifests` and `ending` are what several verbs share; `kinds`, `columns`, `ages` and
-  `table` are kubectl's names and tables as pure functions.
+* `verbs/` has a module for each. It is imported when the verb is used: `--help` must not pay for what it doesn't do.
+* `output/` is what is printed. Its `outlet` is the way out, on which nothing is left that a terminal would obey.
+* `usage`, `manifests`, `building`, `ending` and `waiting` are what several verbs share; `kinds`: kubectl's names.
 * Exit status: 0 on success, 1 on failure, 2 on wrong usage, 130 after Ctrl-C; `exec` and `run` return their
   command's. Errors go to stderr, the line that says what is wrong first.
 """
@@ -18,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from emulab.cli.outlet import Outlet, outlets
+from emulab.cli.output.outlet import Outlet, outlets
 from emulab.cli.usage import Parser, UsageError, VerbParser, VersionAction, add_lab
 from emulab.errors import EmulabError
 
@@ -100,7 +98,7 @@ def _run(argv: list[str]) -> int:
     options.lab = options.lab or os.environ.get("EMULAB_LAB") or "default"
     # Here, not above: `--help` has left by now.
     from emulab.errors import UserError
-    from emulab.lab import rundir
+    from emulab.lab.folders import rundir
 
     try:
         rundir.check_name(options.lab)
@@ -108,7 +106,7 @@ def _run(argv: list[str]) -> int:
         raise UsageError(str(error)) from None
     with suppress(OSError, EmulabError):  # what can't be swept isn't ours; a verb that needs it says so
         rundir.sweep_dead()
-    status: int = import_module(f"emulab.cli.{verb}").run(options)
+    status: int = import_module(f"emulab.cli.verbs.{verb}").run(options)
     return status
 
 
@@ -148,5 +146,5 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         child = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         add_lab(child, argparse.SUPPRESS)
         if name == verb:
-            import_module(f"emulab.cli.{name}").configure(child)
+            import_module(f"emulab.cli.verbs.{name}").configure(child)
     return parser

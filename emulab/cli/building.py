@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from emulab.cli import ending, manifests
-from emulab.cli.progress import progress
+from emulab.cli.output.progress import progress
 from emulab.errors import EmulabError, UserError
-from emulab.lab import rundir
-from emulab.lab.client import LabClient
-from emulab.lab.launch import start
+from emulab.lab.client.client import LabClient
+from emulab.lab.client.launch import start
+from emulab.lab.folders import rundir
 from emulab.model.sources import Source
 
 DEFAULT_TIMEOUT = 60.0

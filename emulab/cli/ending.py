@@ -11,8 +11,8 @@ from pathlib import Path
 
 from emulab.cli.waiting import at_most
 from emulab.errors import EmulabError
-from emulab.lab import lastlog, rundir
-from emulab.lab.client import LabClient
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import lastlog, rundir
 
 PATIENCE = 10.0  # seconds that a supervisor has to end by itself
 ANSWER = 2.0  # seconds that it has to answer

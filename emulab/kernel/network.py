@@ -13,11 +13,14 @@ from itertools import groupby
 
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
-from emulab.kernel import conntrack, iptables, messages, netlink, netns, tables
-from emulab.kernel.ipvs import IpvsTable
-from emulab.kernel.netlink import Message
+from emulab.kernel import netns
+from emulab.kernel.links import messages
+from emulab.kernel.netlink import codec as netlink
+from emulab.kernel.netlink.codec import Message
 from emulab.kernel.netns import Handle
-from emulab.kernel.nft import Nft
+from emulab.kernel.rules import conntrack, iptables, tables
+from emulab.kernel.rules.ipvs import IpvsTable
+from emulab.kernel.rules.nft import Nft
 from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference
 from emulab.plan.state import (
     Bridge,

@@ -20,8 +20,10 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import cgroups, iptables, ipvs, isolate, libc, nft
+from emulab.kernel import libc
 from emulab.kernel.network import KernelNetwork
+from emulab.kernel.processes import cgroups, isolate
+from emulab.kernel.rules import iptables, ipvs, nft
 from emulab.plan.state import (
     Address,
     Bridge,

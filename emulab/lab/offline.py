@@ -5,19 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from emulab.cluster.admission.loader import load
+from emulab.cluster.controllers.pods import replicas_asked
+from emulab.cluster.resolve import resolve
+from emulab.cluster.store import Store
+from emulab.cluster.system import system_objects
 from emulab.errors import EmulabError
-from emulab.lab.podstatus import ContainerState, pod_status
-from emulab.lab.resolve import resolve
-from emulab.lab.store import Store
+from emulab.kinds.clusters import cluster_of
+from emulab.kinds.workloads import Container, PodSpec
+from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.model.collection import Objects
-from emulab.model.loader import load
 from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.model.workloads import Container, PodSpec
-from emulab.plan.controllers.pods import replicas_asked
 from emulab.plan.state import World
-from emulab.plan.system import system_objects
-from emulab.plan.world import cluster_of, plan_world
+from emulab.plan.world import plan_world
 
 _PASSES = 1000  # a StatefulSet's pods come one by one, each after the one before is Ready
 _LONG = 100  # replicas of a StatefulSet, after which a pass for each takes too long

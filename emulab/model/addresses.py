@@ -1,14 +1,30 @@
-"""IP addresses from text."""
+"""IP addresses of either family."""
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+)
 
 IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
 
 
 @lru_cache(maxsize=1 << 16)
 def parse_address(text: str) -> IPAddress:
     """The address. The same few are read again in every plan, so they are read once. Raises ValueError."""
     return ip_address(text)
+
+
+def spread(text: str, size: int) -> int:
+    """A number below `size`, fixed for the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % size

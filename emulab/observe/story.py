@@ -19,15 +19,15 @@ from dataclasses import replace
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.observe.case import Finding
-from emulab.observe.decisions import Decision, Evidence, untold
-from emulab.observe.dissect import endpoints
 from emulab.observe.events import Flow, Recording
-from emulab.observe.failures import explain, oddities
-from emulab.observe.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
-from emulab.observe.packets import Packet
+from emulab.observe.explain.case import Finding
+from emulab.observe.explain.failures import explain, oddities
+from emulab.observe.join.decisions import Decision, Evidence, untold
+from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
+from emulab.observe.join.packets import Packet
+from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Connection, Hop, Path
-from emulab.observe.sightings import Sightings
 from emulab.observe.totals import totals
 from emulab.observe.wording import (
     accepted,

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.observe.events import Recording
-from emulab.observe.flows import NAME_RESOLUTION, Joined, Transit
-from emulab.observe.packets import Packet
+from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Transit
+from emulab.observe.join.packets import Packet
 
 LINK, FORWARDING, NAT = "link", "forwarding", "nat"
 ENCAPSULATION, DECAPSULATION = "encapsulation", "decapsulation"

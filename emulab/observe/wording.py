@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emulab.observe.dissect import describe, endpoints
 from emulab.observe.events import Flow
-from emulab.observe.flows import Leg, Transit
-from emulab.observe.packets import FIN, RST, SYN, Packet
+from emulab.observe.join.dissect import describe, endpoints
+from emulab.observe.join.flows import Leg, Transit
+from emulab.observe.join.packets import FIN, RST, SYN, Packet
 
 _PAUSE = 50_000_000  # ns after which what a side says is something else, unless it says the same again
 

@@ -14,18 +14,17 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.model.clusters import Cluster, LoadBalancer
-from emulab.model.collection import Change, Objects, Put
-from emulab.model.ingresses import Ingress
+from emulab.kinds.clusters import Cluster, LoadBalancer
+from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
+from emulab.model.addresses import IPNetwork
+from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
-from emulab.model.services import IPNetwork, Service, ServicePort
-from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.nodes import Node
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Route, Server
-from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.plan.topology import plug_balancer
 
 HEALTH: dict[str, Any] = {
@@ -85,28 +84,6 @@ def _pods(slices: Slices, service: Service, port: ServicePort) -> list[dict[str,
         {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
         for t in found
         if t.address.version == 4
-    ]
-
-
-def balancer_statuses(objects: Objects) -> list[Change]:
-    """What Ingresses, and the Service of their controller, say of the balancers in front of them."""
-    vips = {o.name: str(o.status["vip"]) for o in objects.kind("LoadBalancer") if o.status.get("vip")}
-    front = [
-        vips[o.name]
-        for o in objects.kind("LoadBalancer")
-        if o.name in vips and LoadBalancer.of(o).target.ingress
-    ]
-    wanted: list[tuple[Object, list[dict[str, str]]]] = []
-    for o in objects.kind("Ingress"):
-        vip = vips.get(Ingress.of(o).load_balancer)
-        wanted.append((o, [{"ip": vip}] if vip else []))
-    for o in objects.kind("Service"):
-        if is_internal(o):  # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
-            wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))
-    return [
-        Put(o.replace(status={**o.status, "loadBalancer": {"ingress": entries}}))
-        for o, entries in wanted
-        if ((o.status.get("loadBalancer") or {}).get("ingress") or []) != entries
     ]
 
 

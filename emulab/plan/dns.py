@@ -10,15 +10,16 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from emulab.kinds import underlay as at
+from emulab.kinds.clusters import Cluster, Zone
+from emulab.kinds.ingresses import Ingress
+from emulab.kinds.services import EndpointSlice, Service, ingress_ips, is_internal
+from emulab.model.addresses import IPAddress
 from emulab.model.checks import fits_dns
-from emulab.model.clusters import Cluster, Zone
 from emulab.model.collection import Objects
-from emulab.model.ingresses import Ingress
-from emulab.model.services import EndpointSlice, Service
-from emulab.plan import addressing as at
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, endpoints_of
-from emulab.plan.state import IPAddress, Place, Server
+from emulab.plan.state import Place, Server
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
 PUBLISHED_TTL = 30
@@ -92,7 +93,7 @@ def published_names(objects: Objects) -> list[tuple[str, str]]:
         for host in sorted(hosts) if vip else ():
             found[f"{host}.".lower(), vip or ""] = None
     for o in objects.kind("Service"):
-        if o.spec.get("type") != "LoadBalancer" or at.is_internal(o):
+        if o.spec.get("type") != "LoadBalancer" or is_internal(o):
             continue
         names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
         names += [
@@ -100,7 +101,7 @@ def published_names(objects: Objects) -> list[tuple[str, str]]:
             for n in o.annotations.get(HOSTNAME_ANNOTATION, "").split(",")
             if n.strip()
         ]
-        for ip in at.ingress_ips(o):
+        for ip in ingress_ips(o):
             found.update({(name, ip): None for name in names})
     return list(found)
 

@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from ipaddress import ip_interface
 
+from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.plan.state import (
     Address,
-    IPAddress,
-    IPNetwork,
     Iptables,
     Ipvs,
     Item,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from emulab.kinds.services import Endpoint, EndpointPort, EndpointSlice, ServicePort
 from emulab.model.collection import Objects
-from emulab.model.services import Endpoint, EndpointPort, EndpointSlice, ServicePort
 
 SliceViews = Mapping[tuple[str, str], Sequence[EndpointSlice]]
 """EndpointSlices by Service (namespace, name)."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.ingresses import Backend, Ingress, tls_pair
+from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS
+from emulab.kinds.services import Service
 from emulab.model.collection import Objects
-from emulab.model.ingresses import Backend, Ingress, tls_pair
 from emulab.model.objects import Key, Object
-from emulab.model.services import Service
 from emulab.plan.endpoints import Slices
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, Server
-from emulab.plan.system import CONTROLLER, INGRESS_CLASS
 
 SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 

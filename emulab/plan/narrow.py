@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from emulab.model.clusters import Cluster
+from emulab.cluster.controllers.endpointslices import is_foreign, with_pod
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.services import SERVICE_NAME_LABEL, EndpointSlice
 from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
-from emulab.model.services import SERVICE_NAME_LABEL, EndpointSlice
-from emulab.plan.controllers.endpointslices import is_foreign, with_pod
 from emulab.plan.persistent import Persistent
 from emulab.plan.proxy.filters import TABLE, pods_set
 from emulab.plan.proxy.intents import (

@@ -6,26 +6,15 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 from emulab.dataclass import dataclass
-from emulab.model.clusters import Cluster
-from emulab.model.collection import Change, Delete, Objects, Put
+from emulab.kinds.clusters import Cluster
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.plan import addressing as at
 from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
 from emulab.plan.proxy.health import plan_health
 from emulab.plan.proxy.intents import Candidates, intents, viewer
 from emulab.plan.proxy.modes import Proxies
-from emulab.plan.state import (
-    Address,
-    ForwardingEntry,
-    IPAddress,
-    IPNetwork,
-    Neighbour,
-    Place,
-    Route,
-    Ruleset,
-    Veth,
-    Vxlan,
-)
+from emulab.plan.state import Address, ForwardingEntry, Neighbour, Place, Route, Ruleset, Veth, Vxlan
 from emulab.plan.topology import VPC_RESOLV, plug_vpc
 
 VXLAN_OVERHEAD = 50  # bytes: outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
@@ -33,7 +22,6 @@ VXLAN_PORT = 8472  # Linux's and flannel's; IANA's is 4789
 VXLAN_DEVICE = "flannel.1"
 VNI = 1
 POD_GATEWAY = IPv4Address("169.254.1.1")
-MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses a node has
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +36,6 @@ class Node:
     def of(o: Object) -> Node:
         ranges = tuple(ip_network(c) for c in o.spec["podCIDRs"])
         return Node(o.name, ip_address(o.status["address"]), ranges)
-
-
-def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
-    """Node objects that are missing or no longer asked for. Raises UserError."""
-    there = {o.name: o for o in objects.kind("Node")}
-    addresses = at.node_addresses(
-        [n.name for n in cluster.nodes if n.name not in there], at.underlay_taken(objects)
-    )
-    wanted = {n.name for n in cluster.nodes}
-    # Those of nodes that go are free: their pods go with them.
-    taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
-    changes: list[Change] = []
-    for index, spec in enumerate(cluster.nodes):
-        if spec.name not in there:
-            labels = {
-                "kubernetes.io/hostname": spec.name,
-                "kubernetes.io/os": "linux",
-                **({"topology.kubernetes.io/zone": spec.zone} if spec.zone else {}),
-                **spec.labels,
-            }
-            ranges = at.pod_range(cluster, index, taken)
-            taken.update(ranges)
-            changes.append(Put(_node_object(spec.name, labels, ranges, addresses[spec.name])))
-    gone = {name for name in there if name not in wanted}
-    changes += [Delete(there[name].key) for name in gone]
-    # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.
-    changes += [Delete(p.key) for p in objects.kind("Pod") if gone and p.spec.get("nodeName") in gone]
-    return changes
-
-
-def _node_object(
-    name: str, labels: dict[str, str], ranges: tuple[IPNetwork, ...], address: IPAddress
-) -> Object:
-    cidrs = [str(r) for r in ranges]
-    pods = str(min(MAX_PODS, ranges[0].num_addresses - 3))
-    return Object(
-        {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs},
-            "status": {
-                "address": str(address),
-                "addresses": [
-                    {"type": "InternalIP", "address": str(address)},
-                    {"type": "Hostname", "address": name},
-                ],
-                "allocatable": {"pods": pods},
-                "capacity": {"pods": pods},
-                "nodeInfo": {"kubeletVersion": "emulab", "kubeProxyVersion": "emulab"},
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            },
-        }
-    )
 
 
 def plan_nodes(

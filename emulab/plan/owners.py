@@ -12,16 +12,15 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.model.clusters import LoadBalancer
+from emulab.kinds.clusters import LoadBalancer
+from emulab.kinds.ingresses import Ingress, tls_pair
+from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
 from emulab.model.collection import Objects
-from emulab.model.ingresses import Ingress, tls_pair
 from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
-from emulab.model.services import Service, ServicePort
-from emulab.plan.addressing import ingress_ips, is_internal
 from emulab.plan.proxy.intents import Candidates, candidates, usable
 from emulab.plan.state import Address, Neighbour, Route, World
-from emulab.plan.system import INGRESS_NAME, INGRESS_NAMESPACE
 
 Question = tuple[str, str, int]
 """Protocol, address and port. With protocol "" and port 0: whose the address is.

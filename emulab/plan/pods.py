@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.ingresses import Ingress
+from emulab.kinds.installed import SERVER_IMAGES, cluster_dns_address
+from emulab.kinds.services import Service
+from emulab.kinds.underlay import RESOLVER_VPC
+from emulab.kinds.workloads import Container, PodSpec
+from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
-from emulab.model.ingresses import Ingress
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
-from emulab.model.services import Service
-from emulab.model.workloads import Container, PodSpec
-from emulab.plan.addressing import RESOLVER_VPC
 from emulab.plan.draft import Draft
 from emulab.plan.nodes import Node, plan_pod_link, pod_mtu
-from emulab.plan.state import IPAddress, Place, Server
-from emulab.plan.system import SERVER_IMAGES, cluster_dns_address
+from emulab.plan.state import Place, Server
 
 STANDINS = "stand-ins"
 _HOSTNAME_MAX = 63  # sethostname(2): 64 with its end

@@ -7,14 +7,10 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
-IPInterface = IPv4Interface | IPv6Interface
+from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
 
 
 @dataclass(frozen=True, slots=True)

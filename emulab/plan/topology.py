@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from emulab.model.clusters import Cluster
+from emulab.kinds import underlay as at
+from emulab.kinds.clusters import Cluster
+from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
-from emulab.plan import addressing as at
 from emulab.plan.draft import FABRIC, FORWARDER, HOST, SWITCH, Draft, mac
-from emulab.plan.state import Bridge, IPAddress, Route, Ruleset
+from emulab.plan.state import Bridge, Route, Ruleset
 
 INTERNET_RESOLV = f"nameserver {at.RESOLVER_INTERNET}\n"
 VPC_RESOLV = f"nameserver {at.RESOLVER_VPC}\n"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.workloads import PodSpec
 from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
-from emulab.model.workloads import PodSpec
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
@@ -20,14 +21,7 @@ from emulab.plan.pods import has_network, place_name, plan_pods
 from emulab.plan.proxy.intents import candidates, udp_backends
 from emulab.plan.proxy.modes import Proxies
 from emulab.plan.state import Place, Server, World
-from emulab.plan.system import SERVER_IMAGES
 from emulab.plan.topology import plan_outside
-
-
-def cluster_of(objects: Objects) -> Cluster:
-    """The lab's Cluster, or the default one."""
-    found = objects.kind("Cluster")
-    return Cluster.of(found[0]) if found else Cluster()
 
 
 class Planner:
@@ -37,7 +31,7 @@ class Planner:
         self._narrow: Narrow | None = None
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
-        """Everything that must exist for these objects, which have been through controllers and addressing."""
+        """Everything that must exist for these objects, which have been through controllers and allocation."""
         draft, views = Draft(), slices_by_service(objects)
         slices, services = Slices(views), candidates(objects, views)
         proxies = Proxies(draft, cluster, udp_backends(services))
@@ -69,7 +63,7 @@ class Planner:
 
 
 def plan_world(objects: Objects, cluster: Cluster) -> World:
-    """Everything that must exist for these objects, which have been through controllers and addressing."""
+    """Everything that must exist for these objects, which have been through controllers and allocation."""
     return Planner().plan(objects, cluster)
 
 

@@ -190,14 +190,14 @@ NOTE = "changes: heard of: until the kernels of both nodes announced the endpoin
 
 
 def _ask(labs: Labs, op: str, **arguments: Any) -> Any:
-    from emulab.lab.client import LabClient
+    from emulab.lab.client.client import LabClient
 
     with LabClient(labs.folder / LAB) as client:
         return client.request(op, **arguments)
 
 
 def _socket(labs: Labs, target: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
-    from emulab.lab.client import LabClient
+    from emulab.lab.client.client import LabClient
 
     where = {"target": target, "namespace": "default"}
     with LabClient(labs.folder / LAB) as client:

@@ -29,14 +29,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from benchmarks import chains  # noqa: E402
 from benchmarks.many import cluster_text, many, text  # noqa: E402
+from emulab.cluster.admission.loader import load  # noqa: E402
 from emulab.kernel import netns  # noqa: E402
 from emulab.kernel.network import KernelNetwork  # noqa: E402
+from emulab.kinds.clusters import cluster_of  # noqa: E402
 from emulab.lab.offline import offline_world  # noqa: E402
-from emulab.model.loader import load  # noqa: E402
 from emulab.model.sources import Source  # noqa: E402
-from emulab.plan.rulesets import ruleset_script  # noqa: E402
+from emulab.plan.rules.rulesets import ruleset_script  # noqa: E402
 from emulab.plan.state import Namespace, Network, Ruleset  # noqa: E402
-from emulab.plan.world import cluster_of, plan_world  # noqa: E402
+from emulab.plan.world import plan_world  # noqa: E402
 
 PLACE = "loaded"
 KEY = (PLACE, "ip kube-proxy")

@@ -83,7 +83,7 @@ class Labs:
 
     def summary(self, lab: str) -> dict[str, Any]:
         """What a running lab says of itself."""
-        from emulab.lab.client import LabClient
+        from emulab.lab.client.client import LabClient
 
         with LabClient(self.folder / lab) as client:
             result: dict[str, Any] = client.request("summary")

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
 def _requests(folder: Path, repeats: int, samples: dict[str, list[float]]) -> None:
     """The same request, untraced and traced in turn; and how long all of a trace takes."""
-    from emulab.lab.tracing import Asked, trace
+    from emulab.trace.tracing import Asked, trace
 
     def traced() -> float:
         sending = Asked(LAB, URL, "client", "default", "GET", {}, 5.0, True).record()[0].sending
@@ -80,10 +80,10 @@ def _requests(folder: Path, repeats: int, samples: dict[str, list[float]]) -> No
 
 def _untraced(folder: Path) -> float:
     """Microseconds of one request, sent as a trace sends it."""
-    from emulab.lab.client import LabClient
-    from emulab.lab.sending import Request, send
+    from emulab.lab.client.client import LabClient
     from emulab.observe.target import parse
     from emulab.servers.stub import ResolverConfig, resolve
+    from emulab.trace.sending import Request, send
 
     def opened(kind: int) -> socket.socket:
         with LabClient(folder) as client:
@@ -139,7 +139,7 @@ def _throughput(labs: Labs, lab: str) -> float:
 
 def _many(labs: Labs, count: int, samples: dict[str, list[float]]) -> None:
     """Traces in a row, and what the supervisor has before and after them."""
-    from emulab.lab.tracing import trace
+    from emulab.trace.tracing import trace
 
     pid = json.loads((labs.folder / LAB / "lab.json").read_text())["pid"]
     for _ in range(SETTLING):

@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import this_program
 
 from .crashes import ORDINARY, User
 from .tools import TOPOLOGIES, all_healthy

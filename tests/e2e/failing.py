@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from emulab import Lab
-from emulab.observe.drops import open_drops
+from emulab.observe.capture.drops import open_drops
 from emulab.observe.path import EVENTS, REASONS
 
 from .tools import emulab, output

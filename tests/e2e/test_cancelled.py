@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from emulab import Lab
 from emulab.errors import EmulabError, UserError
-from emulab.lab import rundir
+from emulab.lab.folders import rundir
 
 from .tools import TOPOLOGIES, eventually
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import this_program
 
 from .tools import AS_ROOT, TOPOLOGIES, emulab, eventually
 

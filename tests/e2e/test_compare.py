@@ -14,11 +14,11 @@ import pytest
 
 from emulab.errors import EmulabError
 from emulab.kernel import probe
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import Completed, run_program, this_program
-from emulab.lab import rundir
-from emulab.lab.client import LabClient
-from emulab.model.schema_emulab import MODES
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import Completed, run_program, this_program
+from emulab.kinds.schema_emulab import MODES
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
 
 from .proxyworld import WORLD
 from .tools import PYTHON, TOPOLOGIES, emulab, eventually

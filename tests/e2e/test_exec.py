@@ -20,8 +20,8 @@ import pytest_asyncio
 
 from emulab import Lab
 from emulab.errors import UserError
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import this_program
 
 from .tools import PROGRAMS, PYTHON, TOPOLOGIES, emulab, eventually, name, output, pods
 

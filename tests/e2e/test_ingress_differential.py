@@ -14,7 +14,7 @@ from fuzz import corpus
 from fuzz.corpus import Script
 
 from emulab import Lab
-from emulab.kernel.programs import run_program
+from emulab.kernel.processes.programs import run_program
 
 from .nginx_differences import ANSWERS, REQUESTS, Difference
 from .peers import NGINX, Outcome, Side, answer_all, ask_all, listening

@@ -9,9 +9,9 @@ from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 
 from emulab import Lab
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
-from emulab.lab import rundir
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import this_program
+from emulab.lab.folders import rundir
 
 from .tools import emulab, eventually
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emulab import Lab
-from emulab.kernel.programs import run_program
+from emulab.kernel.processes.programs import run_program
 
 from .tools import AS_ROOT, emulab, eventually, output
 

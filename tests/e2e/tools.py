@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulab import Lab
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import Completed, run_program, this_program
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import Completed, run_program, this_program
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from emulab import Lab
-from emulab.kernel.launch import import_path
-from emulab.kernel.programs import this_program
+from emulab.kernel.processes.launch import import_path
+from emulab.kernel.processes.programs import this_program
 from emulab.observe.path import EVENTS, Hop, Path
 
 from .tools import AS_ROOT, PROGRAMS, PYTHON, name

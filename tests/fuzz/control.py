@@ -14,8 +14,9 @@ from random import Random
 from typing import Any
 
 from emulab.cli import ending
-from emulab.lab import launch, rundir
-from emulab.lab.client import LabClient
+from emulab.lab.client import launch
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
 
 PATIENCE = 60.0  # seconds; only what hangs takes as long
 MANIFEST = (

@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from emulab.cli.escapes import visible
+from emulab.cli.output.escapes import visible
+from emulab.cluster.admission.loader import load
 from emulab.errors import ManifestError, UserError
 from emulab.lab.offline import offline_world
-from emulab.lab.readiness import not_ready
-from emulab.model.loader import load
+from emulab.lab.supervisor.readiness import not_ready
 from emulab.model.sources import Source
 from emulab.plan import render
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emulab.kernel import cgroups
+from emulab.kernel.processes import cgroups
 
 pytestmark = pytest.mark.root  # nobody else may write there
 

@@ -10,14 +10,15 @@ from namespaces import isolated
 from test_rulesets import NODE, Listing, listing, service, slice_of
 
 from emulab.errors import KernelError
-from emulab.kernel import elements, netns
-from emulab.kernel.tables import ElementSocket
-from emulab.model.clusters import Cluster
+from emulab.kernel import netns
+from emulab.kernel.rules import elements
+from emulab.kernel.rules.tables import ElementSocket
+from emulab.kinds.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import candidates, intents
-from emulab.plan.rulesets import ruleset_script
+from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 
 

@@ -27,11 +27,12 @@ from serviceworld import (
 )
 
 from emulab.errors import KernelError
-from emulab.kernel import iptables, netns
-from emulab.model.clusters import Cluster
-from emulab.plan.iptables_script import Chains, stages, table_script
+from emulab.kernel import netns
+from emulab.kernel.rules import iptables
+from emulab.kinds.clusters import Cluster
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.proxy.iptables import chain_name, rules
+from emulab.plan.rules.iptables_script import Chains, stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
 EVERYBODY = tuple(PODS)

@@ -11,10 +11,11 @@ from test_iptables import of
 from test_rulesets import Listing, listing
 
 from emulab.errors import KernelError
-from emulab.kernel import iptables, netns
+from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
-from emulab.kernel.nft import Nft
-from emulab.plan.rulesets import MOST, ruleset_script
+from emulab.kernel.rules import iptables
+from emulab.kernel.rules.nft import Nft
+from emulab.plan.rules.rulesets import MOST, ruleset_script
 from emulab.plan.state import Iptables, Namespace, Network, Ruleset
 
 KEY = ("node", "ip kube-proxy")

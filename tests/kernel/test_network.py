@@ -12,7 +12,7 @@ from namespaces import ip, isolated, open_descriptors
 
 from emulab.errors import KernelError
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.rulesets import MOST
+from emulab.plan.rules.rulesets import MOST
 from emulab.plan.state import (
     Address,
     Bridge,
@@ -329,7 +329,9 @@ def test_many_items_go_through_in_several_batches() -> None:
 
 @isolated
 def test_every_failure_of_a_batch_is_told_and_only_it_is_missing() -> None:
-    from emulab.kernel import messages, netlink, netns
+    from emulab.kernel import netns
+    from emulab.kernel.links import messages
+    from emulab.kernel.netlink import codec as netlink
 
     world = KernelNetwork()
     world.apply(network(frozenset({BRIDGE, PLUG, UNDERLAY})))

@@ -23,7 +23,7 @@ from namespaces import ip, isolated, open_descriptors
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
-from emulab.observe import drops, filters, netfilter, rings, routes
+from emulab.observe.capture import drops, filters, netfilter, rings, routes
 from emulab.observe.events import Flow, Link, RuleTrace
 from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Ruleset, Veth
 

@@ -9,8 +9,8 @@ import time
 
 from namespaces import isolated
 
-from emulab.lab.twins.asking import attempt
 from emulab.observe.target import parse
+from emulab.twins.asking import attempt
 
 TABLE = "add table ip t; add chain ip t input { type filter hook input priority 0; }; "
 RULE = "add rule ip t input tcp dport 9"

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from namespaces import isolated
 
 from emulab.kernel import netns
-from emulab.kernel.nft import Nft
-from emulab.kernel.tables import Steps, Tables
-from emulab.model.clusters import Cluster
+from emulab.kernel.rules.nft import Nft
+from emulab.kernel.rules.tables import Steps, Tables
+from emulab.kinds.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.nodes import _pod_masquerade
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
-from emulab.plan.rulesets import MOST, ruleset_script
+from emulab.plan.rules.rulesets import MOST, ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway
 

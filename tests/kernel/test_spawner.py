@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from emulab.kernel import spawner
+from emulab.kernel.processes import spawner
 
 
 class Asker:

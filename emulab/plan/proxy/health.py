@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.model.addresses import IPAddress
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Candidates, Intent, local_ready
-from emulab.plan.state import IPAddress, Iptables, Server
+from emulab.plan.state import Iptables, Server
 
 NAME = "kube-proxy"
 METRICS_PORT, HEALTHZ_PORT = 10249, 10256

@@ -18,14 +18,13 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
-from emulab.model.addresses import parse_address
+from emulab.kinds.services import EndpointSlice, Service, ServicePort, ingress_ips, is_proxied
+from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.model.services import EndpointSlice, Service, ServicePort, is_proxied
-from emulab.plan.addressing import ingress_ips
 from emulab.plan.endpoints import SliceViews, slices_by_service
 from emulab.plan.persistent import Persistent
-from emulab.plan.state import IPAddress, IPNetwork, UdpBackends
+from emulab.plan.state import UdpBackends
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 

@@ -25,13 +25,14 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import NamedTuple
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.model.addresses import IPAddress
 from emulab.plan.draft import mac
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.nftables import MASQUERADE, SET_MARK
-from emulab.plan.state import Address, Collection, Dummy, IPAddress, Ipvs, Item, Ruleset, VirtualServer
+from emulab.plan.state import Address, Collection, Dummy, Ipvs, Item, Ruleset, VirtualServer
 
 DEVICE = "kube-ipvs0"
 

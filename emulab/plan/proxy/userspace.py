@@ -26,12 +26,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from emulab.errors import UserError
-from emulab.model.clusters import Cluster
-from emulab.plan.addressing import spread
+from emulab.kinds.clusters import Cluster
+from emulab.model.addresses import IPAddress, spread
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.state import Collection, IPAddress, Ruleset, Server, UdpBackends
+from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
 
 PORTS = range(61000, 65536)
 """The ports of the process: above those that the kernel gives to connections (ip_local_port_range, 32768 to 60999)."""

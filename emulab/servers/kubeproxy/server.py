@@ -44,7 +44,7 @@ class KubeProxyServer:
         nodes: by name, what isn't zero of: `no_local` (numbers of Service ports by policy), `rules` (numbers by table
             of iptables) and `endpoints` (ready ones on the node by `NAMESPACE/NAME`).
 
-    Messages: what `emulab.lab.proxysyncs` makes of a pass.
+    Messages: what `emulab.lab.supervisor.proxysyncs` makes of a pass.
     """
 
     def __init__(self) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from emulab.cli.ages import age, human
-from emulab.cli.columns import COLUMNS, rows, selector_text
 from emulab.cli.kinds import KINDS, find, find_all, references
-from emulab.cli.podcolumns import pod_status
-from emulab.cli.table import table
+from emulab.cli.output.ages import age, human
+from emulab.cli.output.columns import COLUMNS, rows, selector_text
+from emulab.cli.output.podcolumns import pod_status
+from emulab.cli.output.table import table
 from emulab.cli.usage import UsageError
 
 NOW = 1_000_000_000.0

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from emulab.cli import comparison, main
+from emulab.cli import main
+from emulab.cli.output import comparison
+from emulab.cluster.admission.loader import load
 from emulab.kernel import probe
-from emulab.lab.twins import running
-from emulab.lab.twins.asks import ask
-from emulab.lab.twins.comparing import Compared, compare
-from emulab.lab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
-from emulab.lab.twins.running import Outcome, Plan, manifest
-from emulab.lab.twins.sampling import Observation
-from emulab.model import schema_emulab
-from emulab.model.loader import load
+from emulab.kinds import schema_emulab
 from emulab.model.sources import Source
+from emulab.twins import running
+from emulab.twins.asks import ask
+from emulab.twins.comparing import Compared, compare
+from emulab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
+from emulab.twins.running import Outcome, Plan, manifest
+from emulab.twins.sampling import Observation
 
 MODES = ("nftables", "iptables", "userspace")
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"

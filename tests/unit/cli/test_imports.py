@@ -38,12 +38,12 @@ def test_exec_loads_little(tmp_path: Path) -> None:
     )
     assert done.returncode == 1 and "is not up" in done.stderr, done
     loaded = set(done.stdout.split())
-    assert "emulab.lab.programs" in loaded and not loaded & HEAVY
+    assert "emulab.lab.client.programs" in loaded and not loaded & HEAVY
 
 
 def test_up_leaves_manifests_to_the_lab() -> None:
     """It is the lab that checks them: whoever starts one needn't load the model, nor the YAML in it, too."""
-    program = "import sys, emulab.cli.up\nprint(*sys.modules)"
+    program = "import sys, emulab.cli.verbs.up\nprint(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
-    assert "emulab.lab.launch" in loaded
-    assert not loaded & {"asyncio", "dataclasses", "emulab.model.loader", "inspect", "yaml"}
+    assert "emulab.lab.client.launch" in loaded
+    assert not loaded & {"asyncio", "dataclasses", "emulab.cluster.admission.loader", "inspect", "yaml"}

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from trace_paths import INGRESS_POD, PRODUCT, RULE, refused, secure, shop
 
-from emulab.cli.escapes import printable
-from emulab.cli.folding import DECISIONS, sections
-from emulab.cli.ladder import render
-from emulab.cli.texts import ellipsis, wrap
-from emulab.cli.timespans import apportion, span, totals
+from emulab.cli.output.escapes import printable
+from emulab.cli.output.folding import DECISIONS, sections
+from emulab.cli.output.ladder import render
+from emulab.cli.output.texts import ellipsis, wrap
+from emulab.cli.output.timespans import apportion, span, totals
 from emulab.observe.path import Connection, Failure, Hop, Path
 
 PATHS = [shop, refused, secure]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from trace_paths import INGRESS_POD, refused, secure, shop
 
-from emulab.cli.mermaid import escape, render
+from emulab.cli.output.mermaid import escape, render
 from emulab.observe.path import Connection, Failure, Path
 
 # What Mermaid's own grammar (sequenceDiagram.jison) allows of what we write. A text ends at `#` or `;`, unless

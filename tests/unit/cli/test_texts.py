@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from emulab.cli.description import describe, endpoints, probe_text, render
-from emulab.cli.get import as_list, document
-from emulab.cli.hints import RULES, hints
 from emulab.cli.kinds import Reference, find, not_found
-from emulab.cli.logs import tail_offset
-from emulab.model.schema_emulab import MODES
+from emulab.cli.output.description import describe, endpoints, probe_text, render
+from emulab.cli.output.hints import RULES, hints
+from emulab.cli.verbs.get import as_list, document
+from emulab.cli.verbs.logs import tail_offset
+from emulab.kinds.schema_emulab import MODES
 
 
 def test_fields_align_and_nest() -> None:

@@ -24,7 +24,7 @@ URL = "http://shop.example.com/products/42"
 
 
 class Tracing:
-    """Stands in for `emulab.lab.tracing`: remembers what it was asked, and answers with a path or an error."""
+    """Stands in for `emulab.trace.tracing`: remembers what it was asked, and answers with a path or an error."""
 
     def __init__(self) -> None:
         self.answer: Callable[[], Path] = shop
@@ -39,9 +39,9 @@ class Tracing:
 
 @pytest.fixture
 def tracing(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> Tracing:
-    stub, module = Tracing(), ModuleType("emulab.lab.tracing")
+    stub, module = Tracing(), ModuleType("emulab.trace.tracing")
     module.trace = stub.trace  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "emulab.lab.tracing", module)
+    monkeypatch.setitem(sys.modules, "emulab.trace.tracing", module)
     monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("EMULAB_LAB", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -246,10 +246,10 @@ import sys
 from types import ModuleType
 sys.path.insert(0, {folder!r})
 import trace_paths
-module = ModuleType("emulab.lab.tracing")
+module = ModuleType("emulab.trace.tracing")
 async def trace(*_, **__): return trace_paths.shop()
 module.trace = trace
-sys.modules["emulab.lab.tracing"] = module
+sys.modules["emulab.trace.tracing"] = module
 from emulab.cli import main
 sys.exit(main(["trace", {url!r}]))
 """
@@ -297,7 +297,8 @@ def test_help_does_not_load_what_traces() -> None:
     code = (
         "import sys\nfrom emulab.cli import main\n"
         "try:\n    main(['trace', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('asyncio', 'rich', 'aiohttp', 'emulab.lab.tracing') if m in sys.modules], file=sys.stderr)"
+        "heavy = ('asyncio', 'rich', 'aiohttp', 'emulab.trace.tracing')\n"
+        "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"

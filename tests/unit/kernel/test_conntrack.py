@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.kernel.conntrack import Stale, Tuple
+from emulab.kernel.rules.conntrack import Stale, Tuple
 from emulab.plan.state import UdpBackends
 
 BEFORE = UdpBackends(

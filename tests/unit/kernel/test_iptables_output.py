@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.kernel.iptables import explain
+from emulab.kernel.rules.iptables import explain
 
 
 @pytest.mark.parametrize(

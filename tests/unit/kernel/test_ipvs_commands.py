@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 from pyroute2.netlink.generic.ipvs import ipvsmsg
 
-from emulab.kernel import ipvs
-from emulab.kernel.ipvs import Command, RealServer, changed, changes, message, name_of, real_server
+from emulab.kernel.rules import ipvs
+from emulab.kernel.rules.ipvs import Command, RealServer, changed, changes, message, name_of, real_server
 from emulab.plan.state import Ipvs, VirtualServer
 
 ONE, TWO, THREE = ((ip_address(f"10.244.1.{n}"), 8080) for n in (1, 2, 3))

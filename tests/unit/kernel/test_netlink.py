@@ -16,19 +16,12 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from emulab.kernel import messages, netlink
-from emulab.kernel.netlink import Failure, Message
+from emulab.kernel.links import messages
+from emulab.kernel.netlink import codec as netlink
+from emulab.kernel.netlink.codec import Failure, Message
 from emulab.kernel.netns import Handle
 from emulab.plan.difference import RANKS
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    ForwardingEntry,
-    Neighbour,
-    Route,
-    Veth,
-    Vxlan,
-)
+from emulab.plan.state import Address, Bridge, ForwardingEntry, Neighbour, Route, Veth, Vxlan
 
 
 @given(st.integers(0, 0x7FFF), st.binary(max_size=40))

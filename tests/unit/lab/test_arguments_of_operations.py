@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulab.errors import UserError
-from emulab.lab.arguments import (
+from emulab.lab.supervisor.arguments import (
     CHAINS,
     COUNT,
     FLAG,

@@ -19,14 +19,15 @@ from otherusers import HOSTILE
 from patience import LONG, soon, until
 
 from emulab.errors import EmulabError, UserError
-from emulab.lab import rundir, wire
-from emulab.lab.client import LabClient
-from emulab.lab.control import ControlServer
+from emulab.lab.client import wire
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
+from emulab.lab.supervisor.control import ControlServer
 
 SERVER = """
 import asyncio, os, resource, sys
 from pathlib import Path
-from emulab.lab.control import ControlServer
+from emulab.lab.supervisor.control import ControlServer
 
 class Operations:
     def __getattr__(self, name):

@@ -15,11 +15,13 @@ import pytest
 from otherusers import EXCHANGE, HOSTILE, emulab, program
 from patience import LONG
 
-from emulab.cli import doctor, ending, main
+from emulab.cli import ending, main
+from emulab.cli.verbs import doctor
 from emulab.errors import EmulabError, KernelError, UserError
-from emulab.kernel import cgroups, names, probe
-from emulab.lab import basedir, rundir
-from emulab.lab.rundir import LabInfo
+from emulab.kernel import names, probe
+from emulab.kernel.processes import cgroups
+from emulab.lab.folders import basedir, rundir
+from emulab.lab.folders.rundir import LabInfo
 
 VICTIM = 54000 + os.getpid() % 1000  # a user that nobody else is
 COMMANDS = [
@@ -185,8 +187,8 @@ def test_many_commands_claim_and_sweep_at_once(base: Path) -> None:
     script = """
 import os, sys
 from emulab.errors import UserError
-from emulab.kernel import cgroups
-from emulab.lab import rundir
+from emulab.kernel.processes import cgroups
+from emulab.lab.folders import rundir
 cgroups.hierarchy = lambda: None
 for turn in range(60):
     rundir.sweep_dead()
@@ -382,7 +384,7 @@ def test_a_base_that_is_exchanged_for_a_link_while_commands_run(
     os.chown(real, VICTIM, VICTIM)
     made = emulab(VICTIM, "labs", EMULAB_RUN_DIR=str(real))
     assert made.returncode == 0
-    script = "from emulab.lab import rundir; [rundir.make(name) for name in ('a', 'b')]; print('ready', flush=True)"
+    script = "from emulab.lab.folders import rundir\nrundir.make('a')\nrundir.make('b')\nprint('ready', flush=True)"
     with monkeypatch.context() as changed:
         changed.setenv("EMULAB_RUN_DIR", str(real))
         with program(VICTIM, script):
@@ -395,7 +397,7 @@ def test_a_base_that_is_exchanged_for_a_link_while_commands_run(
     looking = """
 import sys, time
 from emulab.errors import UserError
-from emulab.lab import rundir
+from emulab.lab.folders import rundir
 print("ready", flush=True)
 end, refused = time.monotonic() + 30, 0
 for _ in range(2000):

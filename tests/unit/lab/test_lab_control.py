@@ -16,9 +16,9 @@ import pytest
 from patience import LONG
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
-from emulab.lab import wire
-from emulab.lab.client import LabClient
-from emulab.lab.control import ControlServer
+from emulab.lab.client import wire
+from emulab.lab.client.client import LabClient
+from emulab.lab.supervisor.control import ControlServer
 
 Progress = Callable[[str], None]
 

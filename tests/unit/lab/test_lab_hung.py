@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from patience import LONG
 
-from emulab.lab import control, hung, rundir
-from emulab.lab.client import LabClient
-from emulab.lab.control import ControlServer
+from emulab.lab.client import hung
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
+from emulab.lab.supervisor import control
+from emulab.lab.supervisor.control import ControlServer
 
 BEGUN = "2026-01-01T00:00:00Z"
 SLEEPS = "import time\ntime.sleep(1000)"

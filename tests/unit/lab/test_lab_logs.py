@@ -12,9 +12,9 @@ import pytest
 from patience import soon, until
 from server_processes import Processes
 
-from emulab.lab import logs as lab_logs
-from emulab.lab import pulse
-from emulab.lab.logs import Log, Logs, Stream
+from emulab.lab.hosts import logs as lab_logs
+from emulab.lab.hosts import pulse
+from emulab.lab.hosts.logs import Log, Logs, Stream
 
 
 class Running:

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
+from emulab.cluster.store import Store
 from emulab.errors import ManifestError
 from emulab.kernel import probe
-from emulab.lab.operations import Operations
-from emulab.lab.store import Store
+from emulab.lab.supervisor.operations import Operations
 
 
 class Busy:

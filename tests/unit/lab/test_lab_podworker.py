@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from lab_objects import pod
 
-from emulab.lab.podstatus import ContainerState
-from emulab.lab.podworker import PodWorker
-from emulab.lab.store import Store
+from emulab.cluster.store import Store
+from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.podworker import PodWorker
 from emulab.model.objects import Key
 
 P = Key("Pod", "default", "p")

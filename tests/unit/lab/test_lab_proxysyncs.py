@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from lab_objects import obj
 
+from emulab.cluster.store import Store
 from emulab.kernel.network import Sync
-from emulab.lab import proxysyncs
-from emulab.lab.proxysyncs import ProxySyncs
-from emulab.lab.store import Store
+from emulab.lab.supervisor import proxysyncs
+from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.model.objects import Key
 from emulab.plan.state import Iptables, Ruleset, UdpBackends
 from emulab.servers.host import _MESSAGE

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from emulab.errors import UserError
-from emulab.kernel import cgroups, names
-from emulab.lab import rundir
-from emulab.lab.rundir import LabInfo
+from emulab.kernel import names
+from emulab.kernel.processes import cgroups
+from emulab.lab.folders import rundir
+from emulab.lab.folders.rundir import LabInfo
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,7 @@ def test_who_looks_does_not_keep_a_lab_from_starting(monkeypatch: pytest.MonkeyP
         turns.append(seconds)
         os.close(looker)
 
-    monkeypatch.setattr("emulab.lab.rundir.time.sleep", leave)
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.sleep", leave)
     taken = rundir.take_lock(path, patience=60.0)
     assert taken is not None and len(turns) == 1
     os.close(taken)
@@ -127,8 +128,8 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     holder = rundir.take_lock(path)
     assert holder is not None
     clock = iter(range(100))
-    monkeypatch.setattr("emulab.lab.rundir.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr("emulab.lab.rundir.time.sleep", lambda _: None)
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.sleep", lambda _: None)
     gc.collect()  # what others left is not to be closed in between
     before = len(os.listdir("/proc/self/fd"))
     assert rundir.take_lock(path, patience=5) is None
@@ -213,10 +214,10 @@ def test_waiting_for_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = rundir.take_lock(path)
     assert lock is not None
     clock = iter(range(100))
-    monkeypatch.setattr("emulab.lab.rundir.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr("emulab.lab.rundir.time.sleep", lambda _: None)
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.sleep", lambda _: None)
     assert rundir.wait_gone(path, 5) is False and path.is_dir()
-    monkeypatch.setattr("emulab.lab.rundir.time.sleep", lambda _: os.close(lock))
+    monkeypatch.setattr("emulab.lab.folders.rundir.time.sleep", lambda _: os.close(lock))
     assert rundir.wait_gone(path, 5) is True and not path.exists()
 
 

@@ -19,9 +19,9 @@ from loopback import closed_port
 from patience import TooLate, patiently, soon, until
 from server_processes import Processes
 
-from emulab.lab import pulse, serverhosts
-from emulab.lab.logs import Logs
-from emulab.lab.serverhosts import Recording, ServerHosts
+from emulab.lab.hosts import pulse, serverhosts
+from emulab.lab.hosts.logs import Logs
+from emulab.lab.hosts.serverhosts import Recording, ServerHosts
 from emulab.plan.state import Server
 
 

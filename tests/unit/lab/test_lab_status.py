@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_objects import conditions, obj, pod
 
-from emulab.lab.container import environment, expand
-from emulab.lab.podstatus import ContainerState, pod_status
-from emulab.lab.podworker import downward_fields, texts
-from emulab.lab.probes import ProbeCounter
-from emulab.lab.readiness import not_ready
+from emulab.kinds.workloads import Container, PodSpec
+from emulab.lab.kubelet.container import environment, expand
+from emulab.lab.kubelet.podstatus import ContainerState, pod_status
+from emulab.lab.kubelet.podworker import downward_fields, texts
+from emulab.lab.kubelet.probes import ProbeCounter
+from emulab.lab.supervisor.readiness import not_ready
 from emulab.model.collection import Objects
-from emulab.model.workloads import Container, PodSpec
 
 
 def state(**fields: Any) -> ContainerState:

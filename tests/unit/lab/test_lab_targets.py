@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from lab_objects import obj
 
+from emulab.cluster.store import Store
 from emulab.errors import UserError
-from emulab.lab.store import Store
-from emulab.lab.targets import find_place
+from emulab.lab.supervisor.targets import find_place
 
 
 def surroundings(*namespaces: str) -> Any:

@@ -10,9 +10,9 @@ import pytest
 
 from emulab.cli import main
 from emulab.errors import UserError
-from emulab.kernel import cgroups
-from emulab.lab import lastlog, rundir
-from emulab.lab.client import connect
+from emulab.kernel.processes import cgroups
+from emulab.lab.client.client import connect
+from emulab.lab.folders import lastlog, rundir
 
 
 @pytest.fixture(autouse=True)

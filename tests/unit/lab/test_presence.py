@@ -14,8 +14,8 @@ from patience import soon
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
-from emulab.lab import rundir
-from emulab.lab.presence import Presence
+from emulab.lab.folders import rundir
+from emulab.lab.supervisor.presence import Presence
 
 
 @pytest.fixture

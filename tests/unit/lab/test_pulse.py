@@ -10,7 +10,7 @@ import time
 
 from patience import LONG
 
-from emulab.lab.pulse import PATIENCE, Sight, Silence, look
+from emulab.lab.hosts.pulse import PATIENCE, Sight, Silence, look
 
 
 def silent(*ticks: tuple[float, Sight | None]) -> float:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from emulab.observe.events import Frame, Recording
-from emulab.observe.flows import join
+from emulab.observe.join.flows import join
+from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Hop
 from emulab.observe.path import Path as Trace
-from emulab.observe.sightings import Sightings
 
 FOLDER = Path(__file__).parent / "recordings"
 

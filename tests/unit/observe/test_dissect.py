@@ -11,9 +11,9 @@ from handmade import ACK, FIN, RST, START, SYN, ethernet, icmp, ipv4, tcp, udp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.observe.dissect import describe, dns, http, server_name, tls
 from emulab.observe.events import Frame
-from emulab.observe.packets import Packet, decode
+from emulab.observe.join.dissect import describe, dns, http, server_name, tls
+from emulab.observe.join.packets import Packet, decode
 
 A, B = "10.0.0.1", "10.0.0.2"
 

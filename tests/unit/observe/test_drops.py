@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from emulab.observe.drops import parse_format, split_records
+from emulab.observe.capture.drops import parse_format, split_records
 
 FORMAT = """name: kfree_skb
 ID: 2310

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from emulab.observe import filters
+from emulab.observe.capture import filters
 
 SNAP = 128
 TCP, UDP, ICMP, SCTP = 6, 17, 1, 132

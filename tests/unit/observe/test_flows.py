@@ -8,8 +8,8 @@ from typing import Any
 from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, recording, tcp, udp, vxlan
 
 from emulab.observe.events import Flow, Record, Recording, Translation
-from emulab.observe.flows import NAME_RESOLUTION, Leg, Transit, join
-from emulab.observe.packets import Packet
+from emulab.observe.join.flows import NAME_RESOLUTION, Leg, Transit, join
+from emulab.observe.join.packets import Packet
 
 CLIENT, NODE, POD = "198.51.100.2", "10.0.0.11", "10.244.1.2"
 OUT = ("client eth0 >", "router internet <", "router vpc >", "node1 eth0 <")

@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from emulab.kernel.netlink import attribute, nested, string
+from emulab.kernel.netlink.codec import attribute, nested, string
+from emulab.observe.capture.netfilter import Packet, decode_trace
 from emulab.observe.events import Flow
-from emulab.observe.netfilter import Packet, decode_trace
 
 NAMES = {10: "eth0", 11: "veth1"}
 RULE, RETURN, POLICY = 3, 2, 1

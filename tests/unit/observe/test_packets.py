@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.observe.events import Flow, Frame
-from emulab.observe.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.join.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
 from emulab.observe.path import Encapsulation
 
 A, B = "10.0.0.1", "10.0.0.2"

@@ -14,12 +14,12 @@ import pytest
 import recorded
 from handmade import crowd
 
-from emulab.observe import sightings
-from emulab.observe.flows import NAME_RESOLUTION, join
-from emulab.observe.needs import needs
+from emulab.observe.join import sightings
+from emulab.observe.join.flows import NAME_RESOLUTION, join
+from emulab.observe.join.needs import needs
+from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import EVENTS
 from emulab.observe.path import Path as Trace
-from emulab.observe.sightings import Sightings
 from emulab.observe.story import tell
 
 GOLDEN = Path(__file__).parent / "golden"

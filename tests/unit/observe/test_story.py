@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, recording, tcp, vxlan
 
-from emulab.observe.decisions import Evidence
 from emulab.observe.events import (
     Flow,
     Owner,
@@ -19,6 +18,7 @@ from emulab.observe.events import (
     Translation,
     VirtualServer,
 )
+from emulab.observe.join.decisions import Evidence
 from emulab.observe.path import Hop, Path
 from emulab.observe.story import tell
 

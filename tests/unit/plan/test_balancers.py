@@ -8,9 +8,10 @@ import pytest
 from controllers_store import make
 from worlds import plan, raw_service, world
 
+from emulab.cluster.statuses import balancer_statuses
 from emulab.model.collection import Objects, Put
 from emulab.model.objects import Key, Object
-from emulab.plan.balancers import balancer_statuses, service_place
+from emulab.plan.balancers import service_place
 from emulab.plan.state import World
 from emulab.servers.l4.frontend import parse
 

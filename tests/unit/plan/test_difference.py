@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.plan.difference import difference
-from emulab.plan.rulesets import ruleset_script
+from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.state import (
     Address,
     Bridge,

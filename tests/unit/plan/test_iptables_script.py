@@ -7,7 +7,7 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.plan.iptables_script import BUILT_IN, BULK, Chains, stages, table_script
+from emulab.plan.rules.iptables_script import BUILT_IN, BULK, Chains, stages, table_script
 
 
 class Kernel:

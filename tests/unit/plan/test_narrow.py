@@ -9,14 +9,15 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.lab.resolve import resolve
-from emulab.lab.store import Store
+from emulab.cluster.controllers.endpointslices import CONTROLLER, MANAGED_BY
+from emulab.cluster.resolve import resolve
+from emulab.cluster.store import Store
+from emulab.cluster.system import system_objects
+from emulab.kinds.clusters import cluster_of
 from emulab.model.objects import Key, Object
 from emulab.plan import narrow
-from emulab.plan.controllers.endpointslices import CONTROLLER, MANAGED_BY
 from emulab.plan.state import World
-from emulab.plan.system import system_objects
-from emulab.plan.world import Planner, cluster_of, plan_world
+from emulab.plan.world import Planner, plan_world
 
 NOW = 1_700_000_000.0
 NAMES = ("one", "two", "udp", "kept", "near", "far", "bare", "shared", "front")

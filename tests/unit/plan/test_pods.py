@@ -8,9 +8,9 @@ import pytest
 from controllers_store import make
 from worlds import plan, world
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.workloads import PodSpec
 from emulab.model.objects import Object
-from emulab.model.workloads import PodSpec
 from emulab.plan.pods import STANDINS, identity, place_name, pod_place, resolv_conf
 from emulab.plan.state import Server
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from worlds import Walker, plan
 
+from emulab.kinds.services import NODE_PORTS
 from emulab.model.objects import Key
-from emulab.plan.addressing import NODE_PORTS
 from emulab.plan.state import World
 
 WEB = """

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from emulab.model.clusters import Cluster
-from emulab.model.services import ServicePort
-from emulab.plan.iptables_script import table_script
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.services import ServicePort
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.iptables import LARGE_CLUSTER, chain_name, probability, rules
 from emulab.plan.render import rules_lines
+from emulab.plan.rules.iptables_script import table_script
 
 
 def backend(address: str, node: str = "node1") -> Backend:

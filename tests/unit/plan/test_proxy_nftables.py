@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import raw_service, raw_slice
 
-from emulab.model.clusters import Cluster
+from emulab.kinds.clusters import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
 from emulab.plan.proxy.nftables import MARK
-from emulab.plan.rulesets import stages
+from emulab.plan.rules.rulesets import stages
 from emulab.plan.state import Ruleset
 
 MARKS = f"meta mark set meta mark or {MARK}"

@@ -1,0 +1,1 @@
+"""What is printed: tables, texts and diagrams, most of them pure functions; `outlet` is the way out."""

@@ -1,0 +1,1 @@
+"""One module a verb: `configure(parser)` names its arguments, `run(options)` does it and returns the exit status."""

@@ -1,0 +1,183 @@
+"""`emulab compare`: the same lab in several proxy modes, side by side, and what differs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emulab.cli import manifests
+from emulab.cli.building import DEFAULT_TIMEOUT
+from emulab.cli.output.escapes import as_json
+from emulab.cli.output.progress import progress
+from emulab.cli.output.texts import columns
+from emulab.cli.usage import UsageError, add_namespace, add_output, duration, natural
+from emulab.errors import UserError
+
+if TYPE_CHECKING:
+    from emulab.model.collection import Objects
+    from emulab.twins.asks import Ask
+
+CONNECTIONS, LEAST = 40, 10
+PATIENCE = 2.0
+
+EPILOG = """\
+A request is [SOURCE=]TARGET. SOURCE is a place, pod/NAME or deploy/NAME (default: client); TARGET is a URL,
+HOST:PORT for TCP or HOST:PORT/udp. For example:
+
+  emulab compare --proxy nftables,iptables topologies/shop.yaml
+  emulab compare --proxy nftables,userspace shop.yaml -- http://shop.example.com/ node1=10.96.0.10:53/udp
+
+Without requests, all that the manifests suggest are sent: every way to every Service port, every Ingress path.
+Exit status 1: behaviour differs, and not as it is known to. Speed and numbers of rules are told, not judged.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "emulab compare [-l LAB] --proxy MODE,MODE[,…] [-n NS] [--connections N] [--wait TIME] [--timeout TIME]\n"
+        "                      [-o json] FILE… [-- [SOURCE=]URL | [SOURCE=]HOST:PORT[/udp] …]"
+    )
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
+    )
+    parser.add_argument(
+        *("--proxy",),
+        required=True,
+        metavar="MODES",
+        help="the modes, with commas: nftables, iptables, ipvs, userspace",
+    )
+    add_namespace(parser)
+    parser.add_argument(
+        *("--connections",),
+        type=natural,
+        default=CONNECTIONS,
+        metavar="N",
+        help=f"connections for each request that is answered, {LEAST} at least (default: {CONNECTIONS})",
+    )
+    parser.add_argument(
+        *("--wait",),
+        type=duration,
+        default=PATIENCE,
+        metavar="TIME",
+        help="how long a request waits for its answer (default: 2s)",
+    )
+    parser.add_argument(
+        *("--timeout",),
+        type=duration,
+        default=DEFAULT_TIMEOUT,
+        metavar="TIME",
+        help="how long to wait until every lab is Ready (default: 60s)",
+    )
+    add_output(parser, "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    from emulab.twins.sampling import MOST
+
+    modes = _modes(options.proxy)
+    if options.connections < LEAST:
+        raise UsageError(f"--connections must be {LEAST} or more: fewer can't tell chance from behaviour")
+    if options.connections > MOST:
+        raise UsageError(f"--connections must be {MOST} or less")
+    if options.wait <= 0:
+        raise UsageError("--wait must be longer than 0")
+    given_asks = _asks(options.command, options.namespace)
+    sources = manifests.read(options.files)
+
+    import asyncio  # here, not above: --help needs nothing of it
+
+    from emulab.cli.output import comparison
+    from emulab.cluster.admission.loader import load
+    from emulab.lab.offline import offline_world
+    from emulab.model.sources import Source
+    from emulab.twins import comparing, running
+    from emulab.twins.deriving import derive
+
+    manifest = load(sources)
+    _check_possible(modes)
+    manifests.warn(manifest.warnings)
+    objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, modes[0]))])
+    asks = given_asks or derive(objects)
+    if not asks:
+        raise UserError("there is nothing to ask: no Service and no Ingress; name requests after --")
+    _check_sources(asks, objects)
+    with progress("compare") as tell:
+        outcome = asyncio.run(
+            running.run(
+                running.Plan(
+                    modes=modes,
+                    given=manifest.objects,
+                    objects=objects,
+                    asks=asks,
+                    name=options.lab_given or f"compare-{os.getpid()}",
+                    connections=options.connections,
+                    patience=options.wait,
+                    timeout=options.timeout,
+                    tell=tell,
+                )
+            )
+        )
+    if options.output == "json":
+        print(as_json(comparison.as_data(outcome, modes, options.connections), indent=2))
+    else:
+        print(comparison.render(outcome, modes, options.connections, columns()))
+    return 1 if comparing.behaviour(outcome.compared) == "different" else 0
+
+
+def _modes(text: str) -> list[str]:
+    """The modes that are named, each once. Raises UsageError."""
+    from emulab.kinds.schema_emulab import MODES
+
+    known = MODES["proxy.mode"]
+    modes = [word.strip() for word in text.split(",")]
+    for mode in modes:
+        if mode not in known:
+            raise UsageError(f"--proxy {text}: there is no mode {mode!r}; the modes are {', '.join(known)}")
+    if len(set(modes)) < len(modes):
+        raise UsageError(f"--proxy {text}: a mode is named twice")
+    if len(modes) < 2:
+        raise UsageError(f"--proxy {text}: one mode can't be compared; write two or more, with commas")
+    return modes
+
+
+def _asks(texts: Sequence[str], namespace: str) -> list[Ask]:
+    """The requests that are given. Raises UsageError."""
+    from emulab.twins.asks import ask
+
+    try:
+        return list(dict.fromkeys(ask(text, namespace) for text in texts))
+    except UserError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_possible(modes: Sequence[str]) -> None:
+    """Raises UserError when this version or this kernel lacks a mode, before anything is built."""
+    from emulab.kernel import probe
+    from emulab.kinds.schema_emulab import MODES
+    from emulab.lab.folders import rundir
+
+    built = MODES["proxy.mode"]
+    for mode in modes:
+        if not built[mode]:
+            able = ", ".join(name for name, there in built.items() if there)
+            raise UserError(f"proxy mode {mode} is not built yet: this version builds {able} only")
+    found = probe.checks(rundir.base())
+    possible = probe.proxy_modes(found)
+    for mode in modes:
+        if not possible[mode]:
+            check = next((c for c in found if c.problem and (c.name == mode or c.required)), None)
+            why = f": {check.problem}; mend: {check.remedy}" if check else "; see emulab doctor"
+            raise UserError(f"proxy mode {mode} is not possible here{why}")
+
+
+def _check_sources(asks: Sequence[Ask], objects: Objects) -> None:
+    """Raises UserError for a request from a pod or place that no lab will have."""
+    from emulab.twins.asks import missing_source
+
+    for ask in asks:
+        missing = missing_source(ask, objects)
+        if missing:
+            raise UserError(f"{ask}: {missing}")

@@ -1,0 +1,38 @@
+"""`emulab describe`: everything worth knowing of an object, for reading."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from emulab.cli.kinds import Reference, find, not_found, references
+from emulab.cli.output.description import describe
+from emulab.cli.usage import add_namespace
+from emulab.cli.verbs.get import fetch
+from emulab.lab.client.client import connect
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "emulab describe [-l LAB] [-n NS] KIND [NAME…] | KIND/NAME…"
+    parser.add_argument("what", nargs="+", metavar="KIND NAME", help="pod web, svc/web, …")
+    add_namespace(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    wanted = references(options.what)
+    texts: list[str] = []
+    missing: list[Reference] = []
+    with connect(options.lab) as client:
+        slices = fetch(client, Reference(find("endpointslices"), ""), options.namespace)
+        for reference in wanted:
+            objects = fetch(client, reference, options.namespace)
+            texts += [describe(o, slices) for o in objects]
+            if reference.name and not objects:
+                missing.append(reference)
+    if texts:
+        print("\n\n\n".join(texts))
+    elif not missing:
+        print(f"No resources found in {options.namespace} namespace.", file=sys.stderr)
+    for reference in missing:
+        print(not_found(reference), file=sys.stderr)
+    return 1 if missing else 0

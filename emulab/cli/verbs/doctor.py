@@ -1,0 +1,70 @@
+"""`emulab doctor`: what the kernel and machine allow, and how to mend what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from dataclasses import replace
+
+from emulab.cli.output.escapes import as_json
+from emulab.cli.output.table import table
+from emulab.cli.usage import add_output
+from emulab.errors import UserError
+from emulab.kernel import probe
+from emulab.kinds.schema_emulab import MODES
+from emulab.lab.folders import rundir
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_output(parser, "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    found = [_run_folder(check) for check in probe.checks(rundir.base())]
+    modes = probe.proxy_modes(found)
+    missing = [check for check in found if check.state == "missing"]
+    if options.output == "json":
+        report = {
+            "kernel": platform.release(),
+            "ok": not missing,
+            "checks": [probe.as_data(check) for check in found],
+            "proxyModes": modes,
+        }
+        print(as_json(report))
+    else:
+        print(_text(found, modes))
+    return 1 if missing else 0
+
+
+def _run_folder(check: probe.Check) -> probe.Check:
+    """The check of the run folder with what a command that needs it would say; others as they are."""
+    if check.name != "run folder":
+        return check
+    try:
+        list(rundir.labs())
+    except UserError as error:
+        return replace(check, problem=str(error))
+    return check
+
+
+def _text(found: list[probe.Check], modes: dict[str, bool]) -> str:
+    rows = [[check.name, check.state, check.purpose] for check in found]
+    parts = [
+        f"kernel {platform.release()}, python {platform.python_version()}",
+        table(("CHECK", "STATE", "FOR"), rows),
+    ]
+    built = MODES["proxy.mode"]
+    proxies = [
+        [mode, "yes" if possible else "no", "" if built[mode] else "not built by this version of emulab yet"]
+        for mode, possible in modes.items()
+    ]
+    parts.append(table(("PROXY MODE", "POSSIBLE HERE", ""), proxies))
+    troubled = sorted((check for check in found if check.problem), key=lambda c: not c.required)
+    if troubled:
+        lines = [f"{c.name} ({c.state}): {c.problem}\n  mend: {c.remedy}" for c in troubled]
+        parts.append("\n".join(lines))
+    if any(check.state == "missing" for check in found):
+        parts.append("Labs can't run here until what is missing is mended.")
+    else:
+        parts.append("Labs can run here.")
+    return "\n\n".join(parts)

@@ -1,0 +1,36 @@
+"""`emulab plan`: prints what `up` would build."""
+
+from __future__ import annotations
+
+import argparse
+
+from emulab.cli import manifests
+from emulab.cli.output.escapes import as_json
+from emulab.cli.usage import add_output
+
+TOLD = 3  # lines about what would not get Ready
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
+    )
+    add_output(parser, "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    from emulab.lab.offline import offline_world
+    from emulab.lab.supervisor.readiness import not_ready
+    from emulab.plan import render
+
+    objects, world = offline_world(manifests.read(options.files))
+    missing = sorted(
+        not_ready(objects), key=lambda reason: reason.startswith("Pod ")
+    )  # of what owns them first
+    more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []
+    manifests.warn([*missing[:TOLD], *more])
+    if options.output == "json":
+        print(as_json(render.data(world), indent=2))
+    else:
+        print(render.render(world), end="")
+    return 0

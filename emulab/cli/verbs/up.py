@@ -1,0 +1,71 @@
+"""`emulab up`: builds a lab and leaves it running, or applies files to the one that runs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from emulab.cli import manifests
+from emulab.cli.building import DEFAULT_TIMEOUT, attach, fill, leashed
+from emulab.cli.output import hints
+from emulab.cli.output.escapes import as_json
+from emulab.cli.usage import add_output, duration
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
+    )
+    parser.add_argument(
+        *("--timeout",),
+        type=duration,
+        default=DEFAULT_TIMEOUT,
+        metavar="TIME",
+        help="how long to wait until everything is Ready (default: 60s)",
+    )
+    add_output(parser, "json")
+
+
+def run(options: argparse.Namespace) -> int:
+    begun = time.monotonic()
+    sources = manifests.read(options.files)
+    name = options.lab
+    running = attach(name)
+    if running is not None:
+        with running as client:
+            outcome = fill(client, name, sources, options.timeout)
+            _report(client, options, outcome, time.monotonic() - begun)
+        return 0
+    with leashed(name) as lab:
+        outcome = fill(lab.client, name, sources, options.timeout)
+        lab.release()
+        _report(lab.client, options, outcome, time.monotonic() - begun)
+    return 0
+
+
+def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, Any], seconds: float) -> None:
+    manifests.warn(outcome["warnings"])
+    summary = client.request("summary")
+    if options.output == "json":
+        info = rundir.read_info(rundir.folder(options.lab))
+        report = {
+            "lab": options.lab,
+            "pid": info.pid if info else 0,
+            "nodes": summary["nodes"],
+            "pods": summary["pods"],
+            "seconds": round(seconds, 3),
+            "applied": outcome["applied"],
+            "warnings": outcome["warnings"],
+        }
+        print(as_json(report))
+        return
+    print(
+        f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, all ready after {seconds:.1f} s"
+    )
+    print("\nTry:")
+    ingresses, nodes = client.request("get", kind="Ingress"), client.request("get", kind="Node")
+    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"]), summary["proxy_mode"]):
+        print(f"  {hint}")

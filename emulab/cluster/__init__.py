@@ -1,0 +1,12 @@
+"""The control plane: from what was asked to what follows from it, as an API server and its controllers would.
+
+* `admission/`    texts of manifests → checked objects, and what they become beside those that are there
+* `store`         the objects with uid, versions and status; can be watched
+* `controllers/`  objects to objects, as Kubernetes' controllers do it
+* `allocation`    who gets which address, cluster IP and node port: given once and kept
+* `system`, `nodes`   the objects that a cluster has without being asked
+* `statuses`      what Ingresses and Services say of the balancers in front of them
+* `resolve`       all of these, until nobody has anything more to say
+
+It is pure but for the store, and knows nothing of how packets travel.
+"""

@@ -1,0 +1,7 @@
+"""What comes in: read, checked by itself and together with what is there, and merged into it.
+
+loader       texts → Manifest: objects, or every problem in them
+conflicts    what objects may not say together: errors; `newcomers`: the same at the cost of what is new
+crosscheck   names that lead nowhere: warnings
+merge        what a user's object becomes when one of its name is there, as with `kubectl apply`
+"""

@@ -1,0 +1,167 @@
+"""Rules between objects: what each may say alone, but not together. Every finding is an error.
+
+The lab calls this on the objects that it has and those that are to come, so that an `apply` is refused whole
+before anything changes; the loader calls it on one set of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
+
+from emulab.kinds.clusters import Cluster, LoadBalancer
+from emulab.kinds.ingresses import PUBLIC_LOAD_BALANCER
+from emulab.kinds.services import Service
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.findings import Finding
+from emulab.model.objects import Key, Object
+from emulab.model.yaml_nodes import Path
+
+PLACES = {
+    "client": "Client",
+    PUBLIC_LOAD_BALANCER: "LoadBalancer",
+    "dns": "",
+    "resolver": "",
+    "router": "",
+    "fabric": "",  # no place, but a namespace of the lab (emulab.plan.draft)
+}
+"""The places that every lab has → the kind whose objects may redefine them."""
+
+PUBLIC_ADDRESS = ip_address("203.0.113.10")
+"""The address of `public-lb`."""
+
+_SERVICE_OF_API = Key("Service", "default", "kubernetes")
+_SERVICE_OF_DNS = Key("Service", "kube-system", "kube-dns")
+
+
+def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list[Finding]:
+    """What makes these objects impossible together.
+
+    `cluster` is the lab's, for objects that come without a Cluster of their own; by default the default one.
+    """
+    given = list(objects)
+    by_kind: dict[str, list[Object]] = {}
+    for o in given:
+        by_kind.setdefault(o.kind, []).append(o)
+    clusters = by_kind.get("Cluster", [])
+    world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
+    services = [(o, Service.of(o)) for o in by_kind.get("Service", ())]
+    balancers = [(o, LoadBalancer.of(o)) for o in by_kind.get("LoadBalancer", ())]
+    return [
+        *_duplicates(given),
+        *_one_cluster(clusters),
+        *_families(services, world),
+        *_cluster_ips(services, world),
+        *_node_ports(services),
+        *_addresses(balancers),
+        *_places(by_kind, world),
+    ]
+
+
+def _duplicates(objects: Sequence[Object]) -> Iterator[Finding]:
+    first: dict[Key, Object] = {}
+    for o in objects:
+        other = first.setdefault(o.key, o)
+        if other is not o:
+            yield Finding(o, (), f"is already given at {other.position}")
+
+
+def _one_cluster(clusters: Sequence[Object]) -> Iterator[Finding]:
+    for o in clusters[1:]:
+        if o.key != clusters[0].key:
+            yield Finding(o, (), f"a lab has one Cluster, which is at {clusters[0].position}")
+
+
+def _families(services: Sequence[tuple[Object, Service]], cluster: Cluster) -> Iterator[Finding]:
+    """Only Services that the cluster does nothing for may have a family that it hasn't (KEP-563, the API server)."""
+    there = {f"IPv{network.version}" for network in cluster.service_cidrs}
+    for o, service in services:
+        if service.type == "ExternalName" or (service.headless and service.selector is None):
+            continue
+        for index, family in enumerate(o.spec.get("ipFamilies") or ()):
+            if family not in there:
+                yield Finding(o, ("spec", "ipFamilies", index), f"{family} is not configured on this cluster")
+        if o.spec.get("ipFamilyPolicy") == "RequireDualStack" and len(there) < 2:
+            what = "this cluster is not configured for dual-stack Services"
+            yield Finding(o, ("spec", "ipFamilyPolicy"), what)
+
+
+def _cluster_ips(services: Sequence[tuple[Object, Service]], cluster: Cluster) -> Iterator[Finding]:
+    owner: dict[IPAddress, Object] = {}
+    reserved = {
+        net.network_address + number: key
+        for net in cluster.service_cidrs
+        for number, key in ((1, _SERVICE_OF_API), (10, _SERVICE_OF_DNS))
+    }
+    for o, service in services:
+        many = bool(o.spec.get("clusterIPs"))
+        for index, address in enumerate(service.cluster_ips):
+            path: Path = ("spec", "clusterIPs", index) if many else ("spec", "clusterIP")
+            other = owner.setdefault(address, o)
+            if not _inside(address, cluster.service_cidrs):
+                cidrs = ",".join(map(str, cluster.service_cidrs))
+                yield Finding(o, path, f"{address} is not an address in serviceCIDR {cidrs}")
+            elif address in reserved and reserved[address] != o.key:
+                yield Finding(o, path, f"{address} is reserved for {reserved[address]}")
+            elif other is not o and other.key != o.key:
+                yield Finding(o, path, f"{address} is already that of {other.key} at {other.position}")
+
+
+def _inside(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    """Whether a network has the address, its first and last ones, which no Service gets, left out."""
+    return any(
+        address in net and address not in (net.network_address, net.broadcast_address) for net in networks
+    )
+
+
+def _node_ports(services: Sequence[tuple[Object, Service]]) -> Iterator[Finding]:
+    """The API server allocates node ports by number, whatever their protocols."""
+    owner: dict[int, Object] = {}
+    for o, service in services:
+        asked: list[tuple[int, Path]] = [
+            (port.node_port, ("spec", "ports", index, "nodePort")) for index, port in enumerate(service.ports)
+        ]
+        asked.append((service.health_check_node_port, ("spec", "healthCheckNodePort")))
+        mine: dict[int, Path] = {}
+        for number, path in asked:
+            if not number:
+                continue
+            other = owner.setdefault(number, o)
+            if other.key != o.key:
+                yield Finding(o, path, f"{number} is already that of {other.key} at {other.position}")
+            elif "healthCheckNodePort" in path and number in mine:
+                yield Finding(o, path, f"{number} is already a node port of this Service")
+            mine[number] = path
+
+
+def _addresses(balancers: Sequence[tuple[Object, LoadBalancer]]) -> Iterator[Finding]:
+    owner: dict[IPAddress, Object | None] = {}
+    if not any(o.name == PUBLIC_LOAD_BALANCER for o, _ in balancers):
+        owner[PUBLIC_ADDRESS] = None
+    for o, balancer in balancers:
+        if balancer.address is None:
+            continue
+        other = owner.setdefault(balancer.address, o)
+        path = ("spec", "address")
+        if other is None:
+            yield Finding(o, path, f"{balancer.address} is already that of {PUBLIC_LOAD_BALANCER}")
+        elif other.key != o.key:
+            yield Finding(o, path, f"{balancer.address} is already that of {other.key} at {other.position}")
+
+
+def _places(by_kind: dict[str, list[Object]], cluster: Cluster) -> Iterator[Finding]:
+    """Balancers, clients and nodes are namespaces of one lab, so they share their names."""
+    owner: dict[str, str] = {node.name: "a node" for node in cluster.nodes}
+    for o in by_kind.get("Cluster", ()):
+        for index, node in enumerate(Cluster.of(o).nodes):
+            if node.name in PLACES:
+                path = ("spec", "nodes", index, "name")
+                yield Finding(o, path, f'"{node.name}" is the name of another place of the lab')
+    for kind in ("LoadBalancer", "Client"):
+        for o in by_kind.get(kind, ()):
+            if PLACES.get(o.name, kind) != kind:
+                other = "another place of the lab"
+            else:
+                other = owner.setdefault(o.name, kind)
+            if other != kind:
+                yield Finding(o, ("metadata", "name"), f'"{o.name}" is already the name of {other}')

@@ -1,0 +1,64 @@
+"""The controllers of a cluster as pure functions: from the stored objects to the changes they call for.
+
+`reconcile` runs the controllers that kube-controller-manager and kube-scheduler run in a real cluster, in
+one fixed order, over one working copy (`world`), so that each sees what those before it changed: a fresh
+Deployment becomes ReplicaSet, Pods, placed Pods, EndpointSlices and statuses in one call. The store calls
+it after every change until it returns nothing.
+
+* `garbage`: what lost its owner or its Namespace goes
+* `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
+  `daemonsets`: workloads become Pods
+* `room`: how many Pods are made where more are asked for than can run
+* `scheduler` (with `placement`, what a node is asked): Pods get nodes
+* `endpointslices`: Services and Pods become EndpointSlices
+* `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
+
+Rules: no I/O, no randomness, and time is the argument `now`. Names come from hashes of what they stand for,
+so the same objects give the same names and nodes; what a Pod was called that is gone, no other is. A controller
+never writes what is already there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emulab.cluster.controllers import (
+    daemonsets,
+    deployments,
+    endpointslices,
+    garbage,
+    replicasets,
+    scheduler,
+    statefulsets,
+)
+from emulab.cluster.controllers.deadlines import next_due
+from emulab.cluster.controllers.world import World
+from emulab.model.collection import Change, Objects
+
+__all__ = ["next_due", "reconcile"]
+
+ORDER: tuple[Callable[[World], None], ...] = (
+    garbage.collect,  # first, so that nothing below works for an owner that is gone
+    deployments.roll,  # decides how many replicas each ReplicaSet shall have …
+    replicasets.scale,  # … which become Pods here
+    statefulsets.scale,
+    daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
+    scheduler.schedule,  # gives every Pod made above a node
+    endpointslices.publish,  # reads the Pods' final state, nodes included
+    replicasets.report,  # statuses last: they count what all of the above left behind,
+    deployments.report,  # and a Deployment's adds up its ReplicaSets'
+    statefulsets.report,
+    daemonsets.report,
+)
+"""All controllers, in the order in which one call runs them."""
+
+
+def reconcile(objects: Objects, now: float) -> list[Change]:
+    """The changes that bring `objects` one step nearer to what they ask for; `now` is Unix time.
+
+    An empty list means that nothing is to be done until an object changes or `next_due` has come.
+    """
+    world = World(objects, now)
+    for controller in ORDER:
+        controller(world)
+    return world.changes()

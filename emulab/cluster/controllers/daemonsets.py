@@ -1,0 +1,129 @@
+"""DaemonSets become one Pod a node: pkg/controller/daemon, which names the node itself (`spec.nodeName`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulab.cluster.controllers.names import controller_reference, generated_name, template_hash
+from emulab.cluster.controllers.placement import fits_node
+from emulab.cluster.controllers.pods import (
+    has_ended,
+    is_available,
+    is_ending,
+    is_ready,
+    min_ready_seconds,
+    new_pod,
+    share,
+)
+from emulab.cluster.controllers.world import World
+from emulab.dataclass import dataclass, field
+from emulab.kinds.workloads import Workload
+from emulab.model.objects import Key, Object
+
+REVISION_LABEL = "controller-revision-hash"
+
+
+@dataclass
+class _Daemon:
+    """One DaemonSet: the nodes it shall run on, and its Pods by node, ending ones included."""
+
+    world: World
+    owner: Object
+    want: Workload = field(init=False)
+    hash: str = field(init=False)
+    nodes: list[str] = field(init=False)
+    pods: dict[str, list[Object]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.want = Workload.of(self.owner)
+        self.hash = template_hash(self.want.template)
+        spec = self.want.template.get("spec") or {}
+        self.nodes = [node.name for node in self.world.kind("Node") if fits_node(spec, node)]
+        self.pods = {}
+        for pod in self.world.owned(self.owner, "Pod"):
+            self.pods.setdefault(str(pod.spec.get("nodeName") or ""), []).append(pod)
+
+    def is_available(self, pod: Object) -> bool:
+        ready = is_available(pod, min_ready_seconds(self.owner), self.world.now)
+        return ready and not is_ending(pod)
+
+    def is_updated(self, pod: Object) -> bool:
+        return pod.labels.get(REVISION_LABEL) == self.hash
+
+
+def place(world: World) -> None:
+    """Makes and deletes Pods until every fitting node has exactly one of each DaemonSet, of its template."""
+    for owner in world.kind("DaemonSet"):
+        if owner.metadata.get("deletionTimestamp"):
+            continue
+        it = _Daemon(world, owner)
+        reference = controller_reference(owner)
+        for node, pods in it.pods.items():
+            for pod in pods if node not in it.nodes else _redundant(pods):
+                world.delete(pod)
+        for node in it.nodes:
+            if node not in it.pods:  # an ending one still holds its node
+                it.pods[node] = [_make(it, node, reference)]
+        if it.want.strategy != "OnDelete":
+            _update(it)
+
+
+def report(world: World) -> None:
+    """Writes every DaemonSet's status; all counts that the API requires are there, zeros too."""
+    for owner in world.kind("DaemonSet"):
+        it = _Daemon(world, owner)
+        present = {node: [p for p in pods if not has_ended(p)] for node, pods in it.pods.items()}
+        placed = [present[node] for node in it.nodes if present.get(node)]
+        available = sum(any(it.is_available(pod) for pod in pods) for pods in placed)
+        fields = {
+            "updatedNumberScheduled": sum(any(it.is_updated(pod) for pod in pods) for pods in placed),
+            "numberAvailable": available,
+            "numberUnavailable": len(it.nodes) - available,
+            "observedGeneration": owner.metadata.get("generation", 1),
+        }
+        status: dict[str, Any] = {
+            "currentNumberScheduled": len(placed),
+            "desiredNumberScheduled": len(it.nodes),
+            "numberMisscheduled": sum(bool(pods) for node, pods in present.items() if node not in it.nodes),
+            "numberReady": sum(any(is_ready(pod) for pod in pods) for pods in placed),
+        }
+        status.update((name, value) for name, value in fields.items() if value)
+        world.put(owner.replace(status=status))
+
+
+def _redundant(pods: list[Object]) -> list[Object]:
+    """Ended Pods, and all but the oldest of the others."""
+    living = sorted(
+        (pod for pod in pods if not is_ending(pod) and not has_ended(pod)),
+        key=lambda pod: (str(pod.metadata.get("creationTimestamp") or "~"), pod.name),
+    )
+    return [pod for pod in pods if has_ended(pod)] + living[1:]
+
+
+def _update(it: _Daemon) -> None:
+    """Deletes outdated Pods: those that serve nobody at once, others while `maxUnavailable` allows."""
+    limit = max(1, share(it.want.max_unavailable, len(it.nodes), up=True))
+    candidates: list[Object] = []
+    unavailable = 0
+    for node in it.nodes:
+        pods = [pod for pod in it.pods[node] if not has_ended(pod)]
+        serving = any(it.is_available(pod) for pod in pods)
+        unavailable += not serving
+        for pod in pods:
+            if it.is_updated(pod) or is_ending(pod):
+                continue
+            if serving:
+                candidates.append(pod)
+            else:
+                it.world.delete(pod)
+    for pod in candidates[: max(0, limit - unavailable)]:
+        it.world.delete(pod)
+
+
+def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
+    """The Pod of a node, created; its name also depends on the template, so an update is seen by name."""
+    template, namespace = it.want.template, it.owner.namespace
+    name, _ = generated_name(it.world, Key("Pod", namespace, it.owner.name), node, it.hash)
+    labels = {**((template.get("metadata") or {}).get("labels") or {}), REVISION_LABEL: it.hash}
+    spec = {**(template.get("spec") or {}), "nodeName": node}
+    return it.world.put(new_pod(namespace, name, template, reference, labels, spec))

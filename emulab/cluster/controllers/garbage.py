@@ -1,0 +1,38 @@
+"""Garbage collection: pkg/controller/garbagecollector and pkg/controller/namespace, in the background mode.
+
+An object goes when the controller that its `ownerReferences` name (by uid: a namesake is another) is gone,
+and everything goes that lives in a Namespace which is ending.
+"""
+
+from __future__ import annotations
+
+from emulab.cluster.controllers.world import World, uid
+from emulab.model.objects import Key, Object
+
+
+def collect(world: World) -> None:
+    """Deletes what lost its owner, owners before what they own, and what is in an ending Namespace."""
+    ending = {n.name for n in world.kind("Namespace") if n.metadata.get("deletionTimestamp")}
+    if ending:
+        for kind in world.kinds():
+            for o in world.kind(kind):
+                if o.namespace in ending:
+                    world.delete(o)
+    lost = [owner for owner, owned in world.owners().items() if owned and not _lives(world, owner, owned)]
+    while lost:
+        for o in list(world.owners().get(lost.pop(), {}).values()):
+            world.delete(o)
+            if world.get(o.key) is None:  # a Pod stays for a while, and owns nothing
+                lost.append(uid(o))
+
+
+def _lives(world: World, owner: str, owned: dict[Key, Object]) -> bool:
+    """Whether the owner is there: under the name in a reference to it, or, badly referred to, anywhere."""
+    some = next(iter(owned.values()))
+    for reference in some.metadata["ownerReferences"]:
+        kind, name = reference.get("kind", ""), reference.get("name", "")
+        for namespace in (some.namespace, ""):
+            candidate = world.get(Key(kind, namespace, name))
+            if candidate is not None and uid(candidate) == owner:
+                return True
+    return any(uid(o) == owner for kind in world.kinds() for o in world.kind(kind))

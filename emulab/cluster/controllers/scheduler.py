@@ -1,0 +1,191 @@
+"""Pods get nodes: pkg/scheduler, with the filters and scores that a data plane notices.
+
+Filters, in the plugins' order: unschedulable nodes, node selector and affinity, host ports, number of Pods,
+topology spread, inter-Pod affinity (of the Pod itself: anti-affinity of Pods that run already is not asked).
+Among the nodes left the choice is, by the first that differs: preferred node affinity, soft topology spread,
+fewest Pods of the same controller, fewest Pods, the node that came first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from emulab.cluster.controllers import placement
+from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
+from emulab.cluster.controllers.pods import is_active, with_condition
+from emulab.cluster.controllers.room import importance
+from emulab.cluster.controllers.world import World, owner_uid
+from emulab.model.objects import Object
+from emulab.model.selectors import matches_selector
+
+Veto = Callable[[Object], str | None]  # node → why not
+
+
+def schedule(world: World) -> None:
+    """Binds every Pod that has no node yet; says on the Pod why where there is none for it."""
+    waiting = [
+        pod
+        for pod in world.kind("Pod")
+        if not pod.spec.get("nodeName") and is_active(pod) and not pod.spec.get("schedulingGates")
+    ]
+    waiting.sort(key=importance)  # plugin PrioritySort: otherwise who came first is first
+    if not waiting:
+        return
+    ledger = Ledger(world)
+    refused: dict[
+        tuple[str, int], str
+    ] = {}  # siblings of what was refused, until a Pod is bound: the same again
+    for pod in waiting:
+        sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
+        message = refused.get(sibling, "")
+        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod)
+        if not fitting:
+            message = message or _refusal(len(ledger.nodes), refusals)
+            refused[sibling] = message
+            status = with_condition(pod.status, world.now, "PodScheduled", "False", "Unschedulable", message)
+            world.put(pod.replace(status=status))
+            continue
+        node = _best(ledger, pod, fitting)
+        status = with_condition(pod.status, world.now, "PodScheduled", "True")
+        bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
+        world.put(bound)
+        ledger.bind(bound, node.name)
+        refused.clear()
+
+
+def _refusal(nodes: int, refusals: Counter[str]) -> str:
+    """The sentence users know: how many nodes refused, for which reasons (`FitError` of the framework)."""
+    if not nodes:
+        return "no nodes available to schedule pods"
+    reasons = ", ".join(sorted(f"{number} {reason}" for reason, number in refusals.items()))
+    return f"0/{nodes} nodes are available: {reasons}."
+
+
+def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
+    """The nodes that may take the Pod, and how many refused it for which first reason."""
+    vetoes = [_spread_veto(ledger, pod, constraint) for constraint in _spread(pod, "DoNotSchedule")]
+    vetoes += _affinity_vetoes(ledger, pod)
+    ports = list(placement.host_ports(pod.spec))
+    choosy = bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
+    fitting: list[Object] = []
+    refusals: Counter[str] = Counter()
+    for node in ledger.nodes:
+        reason = _simple_veto(ledger, pod if choosy else None, node, ports)
+        if reason is None:
+            reason = next((why for veto in vetoes if (why := veto(node)) is not None), None)
+        if reason is None:
+            fitting.append(node)
+        else:
+            refusals[reason] += 1
+    return fitting, refusals
+
+
+def _simple_veto(
+    ledger: Ledger, choosy: Object | None, node: Object, ports: list[placement.HostPort]
+) -> str | None:
+    """Why the node can't take a Pod; `choosy` is the Pod where it asks for nodes of a certain kind."""
+    if node.spec.get("unschedulable"):
+        return placement.UNSCHEDULABLE
+    if choosy is not None and not fits_node(choosy.spec, node):
+        return placement.AFFINITY
+    if ports and ledger.ports_clash(ports, node.name):
+        return placement.PORTS
+    return None if placement.has_room(ledger, node) else placement.TOO_MANY
+
+
+def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
+    if len(fitting) == 1:
+        return fitting[0]
+    preferred = placement.node_affinity(pod.spec).get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    soft = [
+        (constraint["topologyKey"], _domains(ledger, pod, constraint, ledger.nodes))
+        for constraint in _spread(pod, "ScheduleAnyway")
+    ]
+    owner = owner_uid(pod)
+    siblings = ledger.of_owner.get(owner, Counter()) if owner else Counter()
+
+    def score(node: Object) -> tuple[int, ...]:
+        weight = sum(p["weight"] for p in preferred if fits_term(p["preference"], node))
+        crowd = sum(domains[node_label(node, key) or ""] for key, domains in soft)
+        return -weight, crowd, siblings[node.name], ledger.total[node.name]
+
+    return min(fitting, key=score)
+
+
+def _spread(pod: Object, action: str) -> list[Mapping[str, Any]]:
+    constraints = pod.spec.get("topologySpreadConstraints") or ()
+    return [c for c in constraints if (c.get("whenUnsatisfiable") or "DoNotSchedule") == action]
+
+
+def _spread_selector(pod: Object, constraint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The constraint's selector, narrowed to the Pod's own values of `matchLabelKeys` (KEP-3243)."""
+    selector: Mapping[str, Any] | None = constraint.get("labelSelector")
+    own = {key: pod.labels[key] for key in constraint.get("matchLabelKeys") or () if key in pod.labels}
+    if selector is None or not own:
+        return selector
+    return {**selector, "matchLabels": {**(selector.get("matchLabels") or {}), **own}}
+
+
+def _domains(ledger: Ledger, pod: Object, constraint: Mapping[str, Any], nodes: list[Object]) -> Counter[str]:
+    counts = ledger.matching(pod.namespace, _spread_selector(pod, constraint), ending=False)
+    return ledger.domains(counts, constraint["topologyKey"], nodes)
+
+
+def _spread_veto(ledger: Ledger, pod: Object, constraint: Mapping[str, Any]) -> Veto:
+    """Refuses nodes whose domain would exceed the emptiest by more than `maxSkew` (PodTopologySpread)."""
+    key, selector = constraint["topologyKey"], _spread_selector(pod, constraint)
+    hard = [c["topologyKey"] for c in _spread(pod, "DoNotSchedule")]
+    eligible = [
+        node
+        for node in ledger.nodes
+        if (constraint.get("nodeAffinityPolicy") == "Ignore" or fits_node(pod.spec, node))
+        and all(node_label(node, k) is not None for k in hard)
+    ]
+    domains = _domains(ledger, pod, constraint, eligible)
+    least = min(domains.values(), default=0)
+    if len(domains) < (constraint.get("minDomains") or 1):  # KEP-3022
+        least = 0
+    itself = selector is not None and matches_selector(selector, pod.labels)
+    most = least + int(constraint.get("maxSkew") or 1) - itself
+
+    def veto(node: Object) -> str | None:
+        domain = node_label(node, key)
+        if domain is None:
+            return placement.SPREAD_LABEL
+        return None if domains[domain] <= most else placement.SPREAD
+
+    return veto
+
+
+def _affinity_vetoes(ledger: Ledger, pod: Object) -> list[Veto]:
+    """Required inter-Pod affinity and anti-affinity (InterPodAffinity)."""
+    affinity = pod.spec.get("affinity") or {}
+    vetoes: list[Veto] = []
+    for field, together in (("podAffinity", True), ("podAntiAffinity", False)):
+        required = "requiredDuringSchedulingIgnoredDuringExecution"
+        for term in (affinity.get(field) or {}).get(required) or ():
+            vetoes.append(_affinity_veto(ledger, pod, term, together))
+    return vetoes
+
+
+def _affinity_veto(ledger: Ledger, pod: Object, term: Mapping[str, Any], together: bool) -> Veto:
+    key, selector = term["topologyKey"], term.get("labelSelector")
+    namespaces = term.get("namespaces") or [pod.namespace]
+    counts: Counter[str] = Counter()
+    for namespace in namespaces:
+        counts.update(ledger.matching(namespace, selector, ending=True))
+    domains = ledger.domains(counts, key, ledger.nodes)
+    itself = pod.namespace in namespaces and selector is not None and matches_selector(selector, pod.labels)
+    # The first of Pods that want to be together would wait for itself for ever.
+    first = together and itself and not any(domains.values())
+
+    def veto(node: Object) -> str | None:
+        domain = node_label(node, key)
+        if together:
+            alone = domain is None or (not first and not domains[domain])
+            return placement.POD_AFFINITY if alone else None
+        return placement.ANTI_AFFINITY if domain is not None and domains[domain] else None
+
+    return veto

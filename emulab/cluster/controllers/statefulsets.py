@@ -1,0 +1,212 @@
+"""StatefulSets become Pods with an identity: pkg/controller/statefulset (stateful_set_control.go).
+
+OrderedReady takes one step at a time and waits until all before it are Running and Ready; Parallel makes and
+deletes all at once, but updates one at a time as well. Scaling goes before updating. As in Kubernetes, a Pod
+of a broken template that never gets Ready blocks its own replacement: it has to be deleted by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.cluster.controllers.names import controller_reference, template_hash
+from emulab.cluster.controllers.pods import (
+    count,
+    has_ended,
+    is_available,
+    is_ending,
+    min_ready_seconds,
+    new_pod,
+    phase,
+)
+from emulab.cluster.controllers.room import Room, with_failure
+from emulab.cluster.controllers.world import World
+from emulab.dataclass import dataclass, field
+from emulab.kinds.workloads import Workload
+from emulab.model.objects import Key, Object
+
+REVISION_LABEL = "controller-revision-hash"
+NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+INDEX_LABEL = "apps.kubernetes.io/pod-index"  # KEP-4017
+
+
+@dataclass
+class _Set:
+    """One StatefulSet: its Pods by ordinal, and the revisions between which it stands."""
+
+    world: World
+    owner: Object
+    want: Workload = field(init=False)
+    update: str = field(init=False)
+    current: str = field(init=False)
+    pods: dict[int, Object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.want = Workload.of(self.owner)
+        self.update = f"{self.owner.name}-{template_hash(self.want.template)}"
+        self.current = str(self.owner.status.get("currentRevision") or self.update)
+        self.pods = {}
+        for pod in self.world.owned(self.owner, "Pod"):
+            base, _, ordinal = pod.name.rpartition("-")
+            if base == self.owner.name and ordinal.isdecimal():
+                self.pods[int(ordinal)] = pod
+
+    @property
+    def ordinals(self) -> range:
+        """The ordinals there shall be; `spec.ordinals.start` moves them (KEP-3335)."""
+        start = int((self.owner.spec.get("ordinals") or {}).get("start") or 0)
+        return range(start, start + self.want.replicas)
+
+    @property
+    def first_updated(self) -> int:
+        """The lowest ordinal that an update concerns: the partition keeps those below as they are."""
+        rolling = (self.owner.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+        return self.ordinals.start + int(rolling.get("partition") or 0)
+
+    def is_available(self, pod: Object) -> bool:
+        """Running, Ready for `minReadySeconds`, and not ending."""
+        ready = is_available(pod, min_ready_seconds(self.owner), self.world.now)
+        return ready and phase(pod) == "Running" and not is_ending(pod)
+
+
+def scale(world: World) -> None:
+    """Takes every StatefulSet one step on: missing Pods first, then surplus ones, then outdated ones."""
+    for owner in world.kind("StatefulSet"):
+        if owner.metadata.get("deletionTimestamp"):
+            continue
+        it = _Set(world, owner)
+        ordered = it.want.pod_management != "Parallel"
+        if _fill(it, ordered) or _shrink(it, ordered) or it.want.strategy == "OnDelete":
+            continue
+        _update(it)
+
+
+def report(world: World) -> None:
+    """Writes every StatefulSet's status; the update revision becomes current once all Pods have it."""
+    for owner in world.kind("StatefulSet"):
+        it, counts = _Set(world, owner), count(world, owner)
+        pods = [pod for pod in it.pods.values() if not is_ending(pod)]
+        updated = sum(pod.labels.get(REVISION_LABEL) == it.update for pod in pods)
+        if it.want.strategy != "OnDelete" and updated == len(it.pods) == counts.ready:
+            it.current = it.update
+        fields = {
+            "availableReplicas": counts.available,
+            "readyReplicas": counts.ready,
+            "currentReplicas": sum(pod.labels.get(REVISION_LABEL) == it.current for pod in pods),
+            "updatedReplicas": updated,
+            "observedGeneration": owner.metadata.get("generation", 1),
+        }
+        status: dict[str, Any] = {"replicas": len(it.pods), "collisionCount": 0}
+        status.update((name, value) for name, value in fields.items() if value)
+        status |= {"currentRevision": it.current, "updateRevision": it.update}
+        if conditions := owner.status.get("conditions"):
+            status["conditions"] = conditions
+        # OrderedReady makes one Pod after the other: what isn't there yet isn't held back.
+        short = it.want.pod_management == "Parallel" and not owner.metadata.get("deletionTimestamp")
+        there = sum(ordinal in it.ordinals for ordinal in it.pods)
+        world.put(
+            owner.replace(status=with_failure(world, status, there, it.want.replicas if short else there))
+        )
+
+
+def _fill(it: _Set, ordered: bool) -> bool:
+    """Makes missing Pods and replaces ended ones; whether there is something to wait for."""
+    if not ordered:
+        _fill_at_once(it)
+        return False
+    for ordinal in it.ordinals:
+        pod = it.pods.get(ordinal)
+        if pod is None:
+            made = _make(it, ordinal)
+            if made is not None:
+                it.pods[ordinal] = made
+            return True
+        if has_ended(pod):
+            it.world.delete(pod)
+            return True
+        if not it.is_available(pod):
+            return True
+    return False
+
+
+def _fill_at_once(it: _Set) -> None:
+    """What Parallel makes and replaces: everything that the nodes have room for. Ordinals may be millions."""
+    present = [pod for ordinal, pod in it.pods.items() if ordinal in it.ordinals]
+    for pod in filter(has_ended, present):
+        it.world.delete(pod)
+    missing = it.want.replicas - len(present)
+    granted = Room.of(it.world).grant(it.owner, missing) if missing > 0 else 0
+    for ordinal in it.ordinals:
+        if granted == 0:
+            return
+        if ordinal not in it.pods and (made := _make(it, ordinal)) is not None:
+            it.pods[ordinal] = made
+            granted -= 1
+
+
+def _shrink(it: _Set, ordered: bool) -> bool:
+    """Deletes Pods beyond the wanted ordinals, the highest first; whether there is something to wait for."""
+    surplus = sorted((ordinal for ordinal in it.pods if ordinal not in it.ordinals), reverse=True)
+    unavailable = [ordinal for ordinal in surplus if not it.is_available(it.pods[ordinal])]
+    for ordinal in surplus:
+        pod = it.pods[ordinal]
+        if is_ending(pod):
+            if ordered:
+                return True
+            continue
+        # Of several that are not available the lowest has to mend first: the others may depend on it.
+        if not ordered or it.is_available(pod) or ordinal == unavailable[-1]:
+            it.world.delete(pod)
+        if ordered:
+            return True
+    return False
+
+
+def _update(it: _Set) -> None:
+    """Deletes the outdated Pod of the highest ordinal, once all above it are updated and available."""
+    for ordinal in reversed(it.ordinals):
+        if ordinal < it.first_updated:
+            return
+        pod = it.pods.get(ordinal)
+        if pod is None:
+            return
+        if pod.labels.get(REVISION_LABEL) != it.update and not is_ending(pod):
+            it.world.delete(pod)
+            return
+        if not it.is_available(pod):
+            return
+
+
+def _make(it: _Set, ordinal: int) -> Object | None:
+    """The Pod of an ordinal, created; None while a stranger has its name."""
+    namespace, name = it.owner.namespace, f"{it.owner.name}-{ordinal}"
+    if it.world.get(Key("Pod", namespace, name)) is not None:
+        return None
+    revision, template = _template(it, ordinal)
+    labels = {
+        **((template.get("metadata") or {}).get("labels") or {}),
+        NAME_LABEL: name,
+        INDEX_LABEL: str(ordinal),
+        REVISION_LABEL: revision,
+    }
+    spec = {**(template.get("spec") or {}), "hostname": name}
+    if it.want.service_name:
+        spec["subdomain"] = it.want.service_name
+    reference = controller_reference(it.owner)
+    return it.world.put(new_pod(namespace, name, template, reference, labels, spec))
+
+
+def _template(it: _Set, ordinal: int) -> tuple[str, Mapping[str, Any]]:
+    """The revision and template for a new Pod.
+
+    Below an update's partition that is the current revision's. Kubernetes reads it from a
+    ControllerRevision; here a living Pod of that revision stands for it, and where none lives the
+    new template serves.
+    """
+    if ordinal < it.first_updated and it.current != it.update:
+        for pod in it.pods.values():
+            if pod.labels.get(REVISION_LABEL) == it.current:
+                spec = {name: value for name, value in pod.spec.items() if name != "nodeName"}
+                return it.current, {"metadata": pod.metadata, "spec": spec}
+    return it.update, it.want.template

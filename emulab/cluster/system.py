@@ -1,0 +1,134 @@
+"""The objects that every lab has without being asked for: what a cluster's installer would have put there.
+
+A user's object of the same key takes the place of the one here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.installed import (
+    CONTROLLER,
+    DNS_IMAGE,
+    DNS_NAMESPACE,
+    DNS_SERVICE,
+    INGRESS_CLASS,
+    INGRESS_IMAGE,
+    INGRESS_NAME,
+    INGRESS_NAMESPACE,
+    SERVED_BY,
+    cluster_dns_address,
+)
+from emulab.kinds.underlay import PUBLIC_LB_VIP
+from emulab.model.objects import Object
+
+
+def system_objects(cluster: Cluster) -> list[Object]:
+    """Namespaces, cluster DNS, ingress controller, the default client and the public balancer."""
+    return [
+        *(_object("v1", "Namespace", name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
+        _object("networking.k8s.io/v1", "IngressClass", INGRESS_CLASS, spec={"controller": CONTROLLER}),
+        _object("emulab.dev/v1", "Client", "client", spec={"network": "internet"}),
+        _object(
+            "emulab.dev/v1",
+            "LoadBalancer",
+            "public-lb",
+            spec={
+                "network": "internet",
+                "address": str(PUBLIC_LB_VIP),
+                "ports": [80, 443],
+                "target": {"ingress": True},
+            },
+        ),
+        *_cluster_dns(cluster),
+        *_ingress_controller(cluster),
+    ]
+
+
+def _object(
+    version: str,
+    kind: str,
+    name: str,
+    namespace: str = "",
+    spec: Mapping[str, Any] | None = None,
+    **metadata: Any,
+) -> Object:
+    raw: dict[str, Any] = {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
+    if namespace:
+        raw["metadata"]["namespace"] = namespace
+    if spec is not None:
+        raw["spec"] = dict(spec)
+    return Object(raw)
+
+
+def _deployment(
+    name: str,
+    namespace: str,
+    labels: dict[str, str],
+    replicas: int,
+    container: dict[str, Any],
+    dns_policy: str,
+) -> Object:
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [container], "dnsPolicy": dns_policy, "terminationGracePeriodSeconds": 30},
+        },
+    }
+    return _object("apps/v1", "Deployment", name, namespace, spec, labels=labels)
+
+
+def _cluster_dns(cluster: Cluster) -> list[Object]:
+    labels = {"k8s-app": "kube-dns"}
+    address = cluster_dns_address(cluster)
+    container = {
+        "name": "coredns",
+        "image": DNS_IMAGE,
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        ],
+    }
+    service = {
+        "type": "ClusterIP",
+        "clusterIP": address,
+        "clusterIPs": [address],
+        "selector": labels,
+        "ports": [
+            {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
+            {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
+        ],
+    }
+    return [
+        _deployment("coredns", DNS_NAMESPACE, labels, 2, container, "Default"),
+        _object("v1", "Service", DNS_SERVICE, DNS_NAMESPACE, service, labels=labels),
+    ]
+
+
+def _ingress_controller(cluster: Cluster) -> list[Object]:
+    labels = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
+    container = {
+        "name": "controller",
+        "image": INGRESS_IMAGE,
+        "ports": [{"name": "http", "containerPort": 80}, {"name": "https", "containerPort": 443}],
+    }
+    service = {
+        "type": "LoadBalancer",
+        "selector": labels,
+        "ports": [
+            {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"},
+            {"name": "https", "protocol": "TCP", "port": 443, "targetPort": "https"},
+        ],
+    }
+    return [
+        _deployment(
+            INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"
+        ),
+        _object(
+            "v1", "Service", INGRESS_NAME, INGRESS_NAMESPACE, service, labels=labels, annotations=SERVED_BY
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Links, addresses, neighbours and routes: `messages` encodes each item of a plan for rtnetlink."""

@@ -1,0 +1,248 @@
+"""A small process that forks servers and containers into namespaces when the supervisor asks.
+
+Forking is safe and cheap from a process that has no threads and no event loop, which the supervisor can't
+be. It is forked first thing and loads the servers' libraries while the supervisor loads its own; a
+server is then a fork that shares those pages.
+
+Protocol: one JSON datagram a message on a SOCK_SEQPACKET pair, descriptors beside it.
+
+    → {"id", "program": {...} | "serve": kind, "name", "join": [kinds], "fresh_pid": bool}   fds: stdin, stdout,
+      stderr, [control], then one for each kind of "join"
+    → {"in": "file"}, what the message is, where it is longer than a datagram should be: the last fd is a file with it
+    ← {"id", "pid": in the lab's PID namespace, "host_pid": as the host sees it}
+      | {"id", "error": text, "status": what a shell would make of it, ["pid"]}
+    ← {"exited": pid, "status": exit status, or 128 + signal}
+
+Whatever a message asks for, it fails alone: the spawner outlives every error in it.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from emulab.kernel import libc
+from emulab.kernel.processes import enter
+from emulab.kernel.processes.enter import Program
+from emulab.kernel.processes.memory import memory_file, read_all
+
+Serve = Callable[[str, socket.socket], None]
+Limits = tuple[int, int]
+_MESSAGE = 1 << 15  # bytes of a datagram; one of 200 kB may find no room in the socket, however empty it is
+_DESCRIPTORS = 16
+_REASON = 4000  # characters of an error
+
+
+def start(serve: Serve, preload: Callable[[], None], files: Limits) -> socket.socket:
+    """Forks the spawner and returns the supervisor's end of its socket.
+
+    `serve(name, control)` runs a server until it ends; `preload` imports what servers need. `files` is how many files
+    a program may have open (RLIMIT_NOFILE): the supervisor and its servers have more than others should.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    if os.fork() == 0:
+        libc.die_with_parent(signal.SIGKILL)
+        try:
+            Path("/proc/self/comm").write_text("spawner")
+            gc.freeze()  # nothing inherited is collected: it would close descriptors that have other owners by then
+            _close_all_but(theirs.fileno())
+            _Spawner(theirs, serve, preload, files).run()
+        finally:
+            os._exit(1)
+    theirs.close()
+    return ours
+
+
+def _close_all_but(*kept: int) -> None:
+    """Closes every descriptor but stdin, stdout, stderr and these."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd not in kept:
+            with suppress(OSError):  # the one that the list was read from is closed by now
+                os.close(fd)
+
+
+class _Spawner:
+    def __init__(
+        self, control: socket.socket, serve: Serve, preload: Callable[[], None], files: Limits
+    ) -> None:
+        self._control = control
+        self._serve = serve
+        self._files = files
+        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        # A child's end interrupts the wait for messages by way of this pipe (signal.set_wakeup_fd).
+        self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._wake_write = wake_write
+        preload()
+
+    def run(self) -> None:
+        import select
+
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._wake_read:
+                    os.read(self._wake_read, 4096)
+                    self._reap()
+                else:
+                    try:
+                        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
+                    except ConnectionError:  # the supervisor has ended without reading all that it was told
+                        return
+                    if not data:
+                        return
+                    self._handle(data, fds)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            self._send({"exited": pid, "status": code if code >= 0 else 128 - code})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._control.send(json.dumps(message).encode())
+
+    def _handle(self, data: bytes, fds: list[int]) -> None:
+        message = json.loads(data)
+        number = message["id"]
+        try:
+            if message.get("in") == "file":
+                file = fds.pop()
+                try:
+                    message = json.loads(read_all(file))
+                finally:
+                    os.close(file)
+            answer = self._spawn(message, fds)
+        except Exception as error:  # of this message, which concerns no other
+            answer = {"error": str(error)[:_REASON] or repr(error), "status": 1}
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._send({"id": number, **answer})
+
+    def _spawn(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = self._fork(message, fds)
+        except BaseException:
+            os.close(report_read)
+            os.close(report_write)
+            raise
+        if pid == 0:
+            os.close(report_read)
+            self._child(message, fds, report_write)
+        os.close(report_write)
+        report = b""
+        while chunk := os.read(report_read, 4096):
+            report += chunk
+        os.close(report_read)
+        host_pid, _, failure = report.decode(errors="replace").partition("\n")
+        if failure:
+            status, _, why = failure.partition(" ")
+            return {"error": why, "status": int(status), "pid": pid}
+        if not host_pid:  # it was killed before its first word
+            return {"error": "ended before it became a program", "status": 1, "pid": pid}
+        return {"pid": pid, "host_pid": int(host_pid)}
+
+    def _fork(self, message: dict[str, Any], fds: list[int]) -> int:
+        """Forks into the PID namespace that the child is to be in. That is said before, and taken back after it."""
+        if message.get("fresh_pid"):
+            libc.unshare(libc.CLONE_NEWPID)
+        elif "pid" in message["join"]:
+            libc.setns(fds[message["join"].index("pid") - len(message["join"])], libc.CLONE_NEWPID)
+        else:
+            return os.fork()
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:
+                libc.setns(self._own_pid_namespace, libc.CLONE_NEWPID)
+        return pid
+
+    def _child(self, message: dict[str, Any], fds: list[int], report: int) -> NoReturn:
+        """Becomes what is asked for. Until that is a program or a server, what goes wrong is told on `report`."""
+        code = 1
+        try:
+            os.write(report, f"{int(os.readlink('/proc/self'))}\n".encode())
+            self._become(message, fds, report)
+            code = 0
+        except BaseException as error:
+            if "serve" in message:
+                import traceback
+
+                os.write(2, traceback.format_exc().encode(errors="replace"))  # the server's log
+            code, why = enter.failure(error, *_subject(message))
+            os.write(report, f"{code} {why[:_REASON]}".encode(errors="replace"))
+        finally:
+            os._exit(code)
+
+    def _become(self, message: dict[str, Any], fds: list[int], report: int) -> None:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number, fd in enumerate(fds[:3]):
+            os.dup2(fd, number)
+        rest = fds[3:]
+        control = rest.pop(0) if "serve" in message else -1
+        joined = dict(zip(message["join"], rest, strict=True))
+        joined.pop("pid", None)  # it is in that one since its fork
+        program = Program(**message.get("program", {"argv": (), "environment": {}}), join=joined)
+        if program.cgroup:
+            with open(f"{program.cgroup}/cgroup.procs", "w") as procs:
+                procs.write("0")
+        enter.join(program)
+        if "serve" in message:
+            _close_all_but(control)  # `report` among them: it has become what it should
+            Path("/proc/self/comm").write_text(message["name"])  # so that `ps` tells one server from another
+            self._serve(message["serve"], socket.socket(fileno=control))
+            return
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+        enter.furnish(program)
+        enter.execute(program)
+
+
+def _subject(message: dict[str, Any]) -> tuple[str, str]:
+    """The name and the working directory of what a message asks for, as far as there are any."""
+    match message:
+        case {"program": {"argv": [name, *_], **more}}:
+            return str(name), str(more.get("working_directory", ""))
+    return str(message.get("name", "program")), ""
+
+
+def request(sock: socket.socket, message: dict[str, Any], fds: list[int]) -> None:
+    """Sends a request to the spawner (supervisor's side). The descriptors may be closed afterwards.
+
+    Raises BlockingIOError when the spawner has yet to read what it was sent before.
+    """
+    data = json.dumps(message).encode()
+    if len(data) <= _MESSAGE:
+        _send_with(sock, data, fds)
+        return
+    with memory_file(data) as file:
+        _send_with(sock, json.dumps({"id": message["id"], "in": "file"}).encode(), [*fds, file.fileno()])
+
+
+def _send_with(sock: socket.socket, data: bytes, fds: list[int]) -> None:
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])

@@ -1,0 +1,155 @@
+"""Typed views of emulab's own kinds: Cluster, LoadBalancer, Client, Zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.kinds.services import networks
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+
+DEFAULT_TTL = 60
+"""Seconds a Zone's record may be cached when it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    name: str
+    labels: Mapping[str, str]
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A lab's Cluster; `Cluster()` is what plain Kubernetes YAML gets."""
+
+    name: str = "emulab"
+    nodes: tuple[NodeSpec, ...] = (NodeSpec("node1", {}, ""), NodeSpec("node2", {}, ""))
+    pod_cidrs: tuple[IPNetwork, ...] = (ip_network("10.244.0.0/16"),)
+    service_cidrs: tuple[IPNetwork, ...] = (ip_network("10.96.0.0/12"),)
+    cluster_domain: str = "cluster.local"
+    network_mode: str = "vxlan"  # vxlan | routed
+    mtu: int = 1500  # of the underlay, bytes
+    proxy_mode: str = "nftables"
+    scheduler: str = "rr"  # of ipvs
+    strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
+    ingress_replicas: int = 1
+    ingress_upstream: str = "service"  # service | endpoints
+
+    @staticmethod
+    def of(o: Object) -> Cluster:
+        spec, default = o.spec, Cluster()
+        network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
+        replicas = ingress.get("replicas")
+        return Cluster(
+            name=o.name,
+            nodes=_nodes(spec.get("nodes")) or default.nodes,
+            pod_cidrs=_cidrs(spec.get("podCIDR")) or default.pod_cidrs,
+            service_cidrs=_cidrs(spec.get("serviceCIDR")) or default.service_cidrs,
+            cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
+            network_mode=network.get("mode") or default.network_mode,
+            mtu=network.get("mtu") or default.mtu,
+            proxy_mode=proxy.get("mode") or default.proxy_mode,
+            scheduler=proxy.get("scheduler") or default.scheduler,
+            strict_arp=proxy.get("strictARP") or default.strict_arp,
+            ingress_replicas=default.ingress_replicas if replicas is None else replicas,
+            ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
+        )
+
+
+def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, ...]:
+    """`nodes: 3` is node1, node2 and node3; a list is taken as it stands."""
+    if given is None:
+        return ()
+    if isinstance(given, int):
+        return tuple(NodeSpec(f"node{number}", {}, "") for number in range(1, given + 1))
+    return tuple(NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "") for n in given)
+
+
+def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
+    """One CIDR, or one of each family separated by a comma, as kube-proxy's `--cluster-cidr` takes them."""
+    return networks(given.split(",")) if given else ()
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerTarget:
+    ingress: bool
+    namespace: str = ""
+    service: str = ""
+    port: int | str = 0
+
+    @staticmethod
+    def of(target: Mapping[str, Any]) -> BalancerTarget:
+        service = target.get("service")
+        if not service:
+            return BalancerTarget(ingress=True)
+        return BalancerTarget(False, service.get("namespace") or "default", service["name"], service["port"])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    name: str
+    network: str  # internet | vpc
+    address: IPAddress | None  # None: to be allocated
+    ports: tuple[int, ...]
+    target: BalancerTarget
+    source_ranges: tuple[IPNetwork, ...]
+
+    @staticmethod
+    def of(o: Object) -> LoadBalancer:
+        spec, address = o.spec, o.spec.get("address")
+        return LoadBalancer(
+            name=o.name,
+            network=spec.get("network") or "vpc",
+            address=ip_address(address) if address else None,
+            ports=tuple(spec.get("ports") or (80, 443)),
+            target=BalancerTarget.of(spec.get("target") or {"ingress": True}),
+            source_ranges=networks(spec.get("sourceRanges")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    name: str
+    network: str  # internet | vpc
+
+    @staticmethod
+    def of(o: Object) -> Client:
+        return Client(o.name, o.spec.get("network") or "internet")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    name: str  # relative to the zone, "@" for the zone itself
+    type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR
+    value: str
+    ttl: int  # seconds
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> Record:
+        ttl = record.get("ttl")
+        return Record(
+            record.get("name") or "@", record["type"], record["value"], DEFAULT_TTL if ttl is None else ttl
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    name: str
+    visibility: str  # public | private
+    records: tuple[Record, ...]
+
+    @staticmethod
+    def of(o: Object) -> Zone:
+        records = tuple(Record.of(record) for record in o.spec.get("records") or ())
+        return Zone(o.name, o.spec.get("visibility") or "public", records)
+
+
+def cluster_of(objects: Objects) -> Cluster:
+    """The lab's Cluster, or the default one."""
+    found = objects.kind("Cluster")
+    return Cluster.of(found[0]) if found else Cluster()

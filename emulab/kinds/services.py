@@ -1,0 +1,213 @@
+"""Typed views of Service and EndpointSlice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.model.addresses import IPAddress, IPNetwork, parse_address
+from emulab.model.objects import Object
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+"""Label by which an EndpointSlice says whose endpoints it holds."""
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+"""Label of a Service that another proxy serves: kube-proxy leaves it alone (KEP-2447)."""
+
+DEFAULT_AFFINITY_TIMEOUT = 10800
+"""`sessionAffinityConfig.clientIP.timeoutSeconds` when not given: three hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    name: str  # "" when unnamed
+    protocol: str  # "TCP" | "UDP" | "SCTP"
+    port: int
+    target_port: int | str  # defaults to port
+    node_port: int  # 0 when not given
+    app_protocol: str
+
+    @staticmethod
+    def of(port: Mapping[str, Any]) -> ServicePort:
+        """The view of one entry of `spec.ports`."""
+        return ServicePort(
+            name=port.get("name") or "",
+            protocol=port.get("protocol") or "TCP",
+            port=port["port"],
+            target_port=port.get("targetPort") or port["port"],
+            node_port=port.get("nodePort") or 0,
+            app_protocol=port.get("appProtocol") or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    namespace: str
+    name: str
+    type: str  # ClusterIP | NodePort | LoadBalancer | ExternalName
+    headless: bool
+    cluster_ips: tuple[IPAddress, ...]  # as given; empty when to be allocated or headless
+    ports: tuple[ServicePort, ...]
+    selector: Mapping[str, str] | None  # None: no selector, endpoints are written by hand
+    external_name: str
+    external_ips: tuple[IPAddress, ...]
+    publish_not_ready_addresses: bool
+    session_affinity: str  # None | ClientIP
+    affinity_timeout: int  # seconds
+    external_traffic_policy: str  # Cluster | Local
+    internal_traffic_policy: str  # Cluster | Local
+    load_balancer_ip: str
+    load_balancer_source_ranges: tuple[IPNetwork, ...]
+    health_check_node_port: int  # 0 when not given
+    traffic_distribution: str  # "" | PreferSameZone (also PreferClose) | PreferSameNode
+    annotations: Mapping[str, str]
+
+    @staticmethod
+    def of(o: Object) -> Service:
+        return o.view(_service)
+
+
+def is_proxied(o: Object) -> bool:
+    """Whether kube-proxy has to do with a Service: not with one that is headless or an ExternalName, nor with another
+    proxy's by its label (KEP-2447)."""
+    service = Service.of(o)
+    return not (service.headless or service.type == "ExternalName" or PROXY_NAME_LABEL in o.labels)
+
+
+def _service(o: Object) -> Service:
+    spec = o.spec
+    # clusterIPs comes first: where both are given, clusterIP repeats its first element.
+    given = spec.get("clusterIPs") or [spec.get("clusterIP") or ""]
+    client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return Service(
+        namespace=o.namespace,
+        name=o.name,
+        type=spec.get("type") or "ClusterIP",
+        headless=given[0] == "None",
+        cluster_ips=tuple(parse_address(ip) for ip in given if ip and ip != "None"),
+        ports=tuple(ServicePort.of(port) for port in spec.get("ports") or ()),
+        selector=spec.get("selector") or None,
+        external_name=spec.get("externalName") or "",
+        external_ips=tuple(parse_address(ip) for ip in spec.get("externalIPs") or ()),
+        publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
+        session_affinity=spec.get("sessionAffinity") or "None",
+        affinity_timeout=client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT,
+        external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
+        internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+        load_balancer_ip=spec.get("loadBalancerIP") or "",
+        load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
+        health_check_node_port=spec.get("healthCheckNodePort") or 0,
+        traffic_distribution=_distribution(spec.get("trafficDistribution") or ""),
+        annotations=o.annotations,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    addresses: tuple[str, ...]
+    ready: bool
+    serving: bool
+    terminating: bool
+    hostname: str
+    node_name: str
+    zone: str
+    target_pod: str  # name of the Pod in targetRef, or ""
+    zone_hints: tuple[str, ...] = ()  # zones that shall send here (hints.forZones, KEP-2433)
+    node_hints: tuple[str, ...] = ()  # nodes that shall (hints.forNodes, KEP-3015)
+
+    @staticmethod
+    def of(endpoint: Mapping[str, Any]) -> Endpoint:
+        """The view of one entry of `endpoints`.
+
+        A condition that isn't given means what the EndpointConditions reference says, and what kube-proxy takes it
+        for: `ready` and `serving` are true then, each by itself, and `terminating` is false.
+        """
+        conditions = endpoint.get("conditions") or {}
+        target = endpoint.get("targetRef") or {}
+        hints = endpoint.get("hints") or {}
+        return Endpoint(
+            addresses=tuple(endpoint.get("addresses") or ()),
+            ready=conditions.get("ready") is not False,
+            serving=conditions.get("serving") is not False,
+            terminating=bool(conditions.get("terminating")),
+            hostname=endpoint.get("hostname") or "",
+            node_name=endpoint.get("nodeName") or "",
+            zone=endpoint.get("zone") or "",
+            target_pod=target.get("name") or "" if target.get("kind", "Pod") == "Pod" else "",
+            zone_hints=tuple(h["name"] for h in hints.get("forZones") or () if h.get("name")),
+            node_hints=tuple(h["name"] for h in hints.get("forNodes") or () if h.get("name")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPort:
+    name: str
+    protocol: str
+    port: int  # 0 when not given, which Kubernetes reads as "all ports"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    namespace: str
+    name: str
+    service: str  # label kubernetes.io/service-name, or ""
+    address_type: str  # IPv4 | IPv6 | FQDN
+    endpoints: tuple[Endpoint, ...]
+    ports: tuple[EndpointPort, ...]
+
+    @staticmethod
+    def of(o: Object) -> EndpointSlice:
+        return o.view(_endpoint_slice)
+
+
+def _endpoint_slice(o: Object) -> EndpointSlice:
+    return EndpointSlice(
+        namespace=o.namespace,
+        name=o.name,
+        service=o.labels.get(SERVICE_NAME_LABEL, ""),
+        address_type=o.raw.get("addressType") or "IPv4",
+        endpoints=tuple(Endpoint.of(endpoint) for endpoint in o.raw.get("endpoints") or ()),
+        ports=tuple(
+            EndpointPort(port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0)
+            for port in o.raw.get("ports") or ()
+        ),
+    )
+
+
+def _distribution(given: str) -> str:
+    """PreferClose is what PreferSameZone was called first (KEP-3015)."""
+    return "PreferSameZone" if given == "PreferClose" else given
+
+
+def networks(cidrs: Iterable[str] | None) -> tuple[IPNetwork, ...]:
+    """CIDRs as network objects; host bits are cut off, as Kubernetes does with source ranges."""
+    return tuple(ip_network(cidr.strip(), strict=False) for cidr in cidrs or ())
+
+
+NODE_PORTS = range(30000, 32768)
+
+
+def needs_node_ports(spec: Mapping[str, Any]) -> bool:
+    """Whether a Service's ports get node ports without asking (KEP-1864: a balancer may do without)."""
+    kind = spec.get("type")
+    return kind == "NodePort" or (
+        kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
+    )
+
+
+def needs_health_check(spec: Mapping[str, Any]) -> bool:
+    """Whether nodes tell balancers, at a port for this Service alone, if they have endpoints of it."""
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def ingress_ips(service: Object, proxied: bool = True) -> list[str]:
+    """The addresses in a Service's `status.loadBalancer.ingress`, with or without those of ipMode Proxy."""
+    entries = (service.status.get("loadBalancer") or {}).get("ingress") or ()
+    return [str(e["ip"]) for e in entries if e.get("ip") and (proxied or e.get("ipMode") != "Proxy")]
+
+
+def is_internal(service: Object) -> bool:
+    """Whether a LoadBalancer Service is served by the world's own balancers, and so gets none of its own."""
+    return service.annotations.get("emulab.dev/served-by") == "load-balancers"

@@ -1,0 +1,268 @@
+"""The processes of the servers: started, configured, restarted, ended, as the plan says; and their records.
+
+A server that hangs (`pulse`) is killed; one that ended, however it did, is started again.
+
+A server keeps its records itself while someone records (see `servers.records`); here is who does. Every server
+is told the numbers of all its recorders, whole, so that one message too few or too many is mended by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, count
+from operator import itemgetter
+from typing import Any
+
+from emulab.dataclass import dataclass, field
+from emulab.errors import EmulabError, KernelError
+from emulab.kernel import sockets
+from emulab.kernel.netns import Handle
+from emulab.lab.hosts.hosted import Hosted, Record, memory_file
+from emulab.lab.hosts.logs import Logs
+from emulab.lab.hosts.processes import Process, Processes
+from emulab.plan.proxy.userspace import between
+from emulab.plan.state import Server
+
+_RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
+_RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
+_RECORDS_ANSWER = 5.0
+_LINES = 500  # records read before others have their turn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """One who records: its number and the servers it hears, None for all, those to come included.
+
+    `lost` are the records that found no room, by server, as of the last time they were fetched.
+    """
+
+    number: int
+    names: frozenset[str] | None
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def hears(self, name: str) -> bool:
+        return self.names is None or name in self.names
+
+
+class ServerHosts:
+    """All servers of a lab. `changed` is called when one went up or down of its own accord."""
+
+    def __init__(self, processes: Processes, logs: Logs, changed: Callable[[], None], record: Record) -> None:
+        self._processes = processes
+        self._logs = logs
+        self._changed = changed
+        self._record = record
+        self._wanted: Mapping[str, Server] = {}
+        self._handles: Mapping[str, Handle] = {}
+        self._hosts: dict[str, Hosted] = {}
+        self._failures: dict[str, int] = {}
+        self._locks: dict[
+            str, asyncio.Lock
+        ] = {}  # one at a time brings a server up: a plan, or its own restart
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recordings: dict[int, Recording] = {}
+        self._numbers = count(1)
+        self.restarts: dict[str, int] = {}
+        self.exits: dict[str, int] = {}  # how those that were started again had ended
+
+    def running(self, name: str) -> bool:
+        """Whether the server is up with a configuration."""
+        host = self._hosts.get(name)
+        return host is not None and host.process.running and host.applied is not None
+
+    def process(self, name: str) -> Process | None:
+        host = self._hosts.get(name)
+        return host.process if host and host.process.running else None
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """The server's own counters; empty when it isn't up."""
+        host = self._hosts.get(name)
+        if host is None or not host.process.running:
+            return {}
+        result: dict[str, Any] = await host.ask("status")
+        return result
+
+    def tell(self, name: str, message: Mapping[str, Any]) -> None:
+        """Tells a server what it may want to know. One that isn't up, or too busy to listen, misses it."""
+        host = self._hosts.get(name)
+        if host is not None and host.process.running:
+            host.send("tell", message=message)
+
+    async def record(self, names: Iterable[str] | None = None) -> Recording:
+        """Has servers keep their records from now on, until `stop_recording`, which must follow.
+
+        `names` may hold servers that aren't up; those that come up meanwhile, again or for the first time,
+        record as well. None are all servers.
+        """
+        recording = Recording(next(self._numbers), None if names is None else frozenset(names))
+        self._recordings[recording.number] = recording
+        try:
+            await self._settle(self._tell_recorders(recording))
+        except BaseException:  # cancelled, and nobody else could end it
+            del self._recordings[recording.number]
+            self._tell_recorders(recording)
+            raise
+        return recording
+
+    async def records(self, recording: Recording) -> list[dict[str, Any]]:
+        """What was told since `recording` began, the earliest first: each record with its `time` and `server`.
+
+        A server that ended has taken its records with it; one that doesn't answer gives none.
+        """
+        hosts = self._heard(recording)
+        found = await asyncio.gather(*(self._fetch(host, recording) for host in hosts))
+        return sorted(chain.from_iterable(found), key=itemgetter("time"))
+
+    async def stop_recording(self, recording: Recording) -> None:
+        """Ends a recording; its records are forgotten. Never fails, and may be called twice.
+
+        The servers are told before this waits for the first time, so even cancelling it ends the recording.
+        """
+        if self._recordings.pop(recording.number, None) is not None:
+            await self._settle(self._tell_recorders(recording))
+
+    def _heard(self, recording: Recording) -> list[Hosted]:
+        return [h for n, h in self._hosts.items() if recording.hears(n) and h.process.running]
+
+    def _tell_recorders(self, recording: Recording) -> list[asyncio.Future[Any]]:
+        """Tells the servers of a recording, which has begun or ended, who records now."""
+        return [h.send("record", recorders=self._recorders(h.name)) for h in self._heard(recording)]
+
+    def _recorders(self, name: str) -> list[int]:
+        return [number for number, recording in self._recordings.items() if recording.hears(name)]
+
+    @staticmethod
+    async def _settle(answers: list[asyncio.Future[Any]]) -> None:
+        if answers:
+            await asyncio.wait(answers, timeout=_RECORD_ANSWER)
+
+    @staticmethod
+    async def _fetch(host: Hosted, recording: Recording) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        with os.fdopen(memory_file(b"")) as file:
+            number = recording.number
+            try:
+                told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
+            except KernelError:
+                return []
+            recording.lost[host.name] = told["lost"]
+            file.seek(0)  # the position is shared with the server, which left it at the end
+            for line in file:
+                records.append({"server": host.name, **json.loads(line)})
+                if len(records) % _LINES == 0:
+                    await asyncio.sleep(0)
+        return records
+
+    async def prepare(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+        """Before rules are written: has servers listen to which the rules will lead. Raises KernelError.
+
+        Where their namespaces aren't there yet, nobody is either whom rules could lead anywhere.
+        """
+        self._handles = handles
+        ahead = [
+            s for s in wanted.values() if s.ahead and handles.keys() >= {s.namespace, *s.listen.values()}
+        ]
+        told = ((self._hosts.get(s.name), s) for s in ahead)
+        await self._bring_all(between(h.applied, s) if h and h.applied else s for h, s in told)
+
+    async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+        """Makes the running servers equal to `wanted`. Raises KernelError."""
+        self._wanted, self._handles = wanted, handles
+        for name in [n for n in self._hosts if n not in wanted]:
+            self._end(name)
+        await self._bring_all(
+            s for n, s in wanted.items() if n not in self._hosts or self._hosts[n].applied is not s
+        )
+
+    async def _bring_all(self, servers: Iterable[Server]) -> None:
+        results = await asyncio.gather(*map(self._bring, servers), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _bring(self, server: Server) -> None:
+        async with self._locks.setdefault(server.name, asyncio.Lock()):
+            await self._bring_alone(server)
+
+    async def _bring_alone(self, server: Server) -> None:
+        host = self._hosts.get(server.name)
+        if host is not None and host.applied == server:
+            host.applied = server
+            return
+        if host is None or not host.process.running:
+            host = await self._start(server)
+        known = host.applied.listen if host.applied else {}
+        missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
+        wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
+        opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
+        try:
+            await host.configure(server, opened)
+        finally:
+            for sock in opened.values():
+                sock.close()
+        self._failures.pop(server.name, None)
+
+    async def _start(self, server: Server) -> Hosted:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        _, log = self._logs.of(server.name).open()
+        null = os.open("/dev/null", os.O_RDONLY)
+        join = {"net": self._handles[server.namespace].fd} if server.namespace else {}
+        try:
+            process = await self._processes.serve(
+                server.kind, server.name.rpartition(".")[2][:15], (null, log, log), theirs, join
+            )
+        except KernelError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(log)
+            os.close(null)
+        host = self._hosts[server.name] = Hosted(server.name, process, ours, self._record)
+        if recorders := self._recorders(server.name):
+            host.send("record", recorders=recorders)
+        self._spawn_task(self._watch(host))
+        return host
+
+    def _end(self, name: str) -> None:
+        host = self._hosts.pop(name)
+        self._logs.of(name).remove()
+        host.close()  # the server ends when its control socket does
+        host.process.signal(signal.SIGKILL)
+        self.restarts.pop(name, None)
+        self.exits.pop(name, None)
+        self._locks.pop(name, None)
+
+    async def _watch(self, host: Hosted) -> None:
+        """Starts a server again that ended of its own accord, or hung."""
+        hanging = asyncio.ensure_future(host.end_when_hanging())
+        status = await host.process.wait()
+        hanging.cancel()
+        host.close()
+        if self._hosts.get(host.name) is not host:
+            return
+        del self._hosts[host.name]
+        self.exits[host.name] = status
+        self._record(host.name, {"event": "ended", "status": status})
+        self.restarts[host.name] = self.restarts.get(host.name, 0) + 1
+        self._changed()
+        failures = self._failures.get(host.name, 0)
+        self._failures[host.name] = failures + 1
+        await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
+        server = self._wanted.get(host.name)
+        if server is not None and host.name not in self._hosts:
+            try:
+                await self._bring(server)
+            except EmulabError as error:
+                self._record(host.name, {"event": "error", "error": str(error)})
+        self._changed()
+
+    def _spawn_task(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,400 @@
+"""One pod's life on its node: init containers, sidecars, containers, probes, status, and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from emulab.cluster.store import timestamp
+from emulab.errors import EmulabError
+from emulab.kernel.processes import cgroups
+from emulab.kernel.processes.enter import Program
+from emulab.kinds.workloads import Container, PodSpec, Probe
+from emulab.lab.hosts.logs import Log
+from emulab.lab.kubelet.container import ContainerRunner, environment, expand
+from emulab.lab.kubelet.podstatus import ContainerState, pod_status
+from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
+from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.model.objects import Key, Object
+from emulab.model.shortened import NAME_MAX, shortened
+from emulab.plan.pods import STANDINS, is_standin, place_name
+from emulab.plan.state import Place
+from emulab.plan.world import server_name
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
+_PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+class PodWorker:
+    """Runs one pod. Everything it does ends in a status of the Pod object in the store."""
+
+    def __init__(self, around: Surroundings, pod: Object, spawn: Spawn) -> None:
+        self._around = around
+        self._key = pod.key
+        self._uid = pod.metadata.get("uid")
+        self._spec = PodSpec.of(pod.spec)
+        self._pod = pod
+        self._spawn = spawn
+        self._tasks: list[asyncio.Task[None]] = []
+        self._initialised = self._init_failed = False
+        self._terminating = False
+        self.runners: dict[str, ContainerRunner] = {}
+        self._served: dict[str, ContainerState] = {}
+        self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
+        self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
+
+    @property
+    def place(self) -> Place:
+        world = self._around.world
+        if world is None:
+            raise EmulabError("the kubelet runs before the first plan was applied")
+        return world.places[place_name(self._pod)]
+
+    def start(self) -> None:
+        """Begins the pod's life; `refresh` and the runners carry it on."""
+        if not self._spec.init_containers:
+            self._begin()
+        else:
+            self._tasks.append(self._spawn(self._run_init_containers()))
+
+    def refresh(self) -> None:
+        """Takes over how the servers are that stand for containers, and reports."""
+        for container in self._spec.lasting:
+            state = self._served.get(container.name)
+            if state is None:
+                continue
+            name = STANDINS if is_standin(container) else server_name(place_name(self._pod), container.name)
+            up = (self._initialised or container.restarts) and self._around.servers.running(name)
+            if up and not state.running:
+                state.started_at = timestamp()
+                state.started = container.startup is None
+                state.ready = container.readiness is None and container.startup is None
+            state.running = up
+            self._count_restarts(container, name, state)
+            if not up:
+                state.ready = False
+        self.report()
+
+    def _count_restarts(self, container: Container, server: str, state: ContainerState) -> None:
+        """Counts the restarts of a server since the pod began: stand-ins of many pods share one."""
+        servers = self._around.servers
+        restarts = servers.restarts.get(server, 0)
+        known = self._restarts.setdefault(container.name, restarts if is_standin(container) else 0)
+        if restarts > known:
+            self._restarts[container.name] = restarts
+            state.restarts += restarts - known
+            state.exit_status = servers.exits.get(server)
+
+    def report(self) -> None:
+        """Writes the status into the store, if the pod is still the one there."""
+        pod = self._around.store.get(self._key)
+        if pod is None or pod.metadata.get("uid") != self._uid:
+            return
+        inits = [self.state(c) if c.restarts else self._init(c) for c in self._spec.init_containers]
+        states = [self.state(c) for c in self._spec.containers]
+        status = pod_status(states, inits, self._initialised)
+        if self._init_failed:
+            status["phase"] = "Failed"
+        if all(pod.status.get(k) == v for k, v in status.items()):
+            return
+        started = pod.status.get("startTime") or timestamp()
+        self._around.store.set_status(self._key, startTime=started, **status)
+        self._around.changed()
+
+    def state(self, container: Container) -> ContainerState:
+        runner = self.runners.get(container.name)
+        if runner is not None:
+            return runner.state
+        return self._served.setdefault(container.name, ContainerState(container.name, container.image))
+
+    def _init(self, container: Container) -> ContainerState:
+        return self._inits.setdefault(container.name, ContainerState(container.name, container.image))
+
+    def _begin(self) -> None:
+        self._initialised = True
+        for container in self._spec.containers:
+            self._launch(container, self._spec.restart_policy)
+
+    def _launch(self, container: Container, policy: str) -> None:
+        """Begins what a container, or its stand-in, does for as long as the pod lives."""
+        if container.command:
+            runner = self.runners[container.name] = self._runner(container, policy)
+            self._tasks.append(self._spawn(runner.run()))
+        else:
+            self.state(container)
+        if container.startup or container.readiness or container.liveness:
+            self._tasks.append(self._spawn(self._probe(container)))
+
+    async def _run_init_containers(self) -> None:
+        """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
+        sidecar, have started (KEP-753)."""
+        policy = "Never" if self._spec.restart_policy == "Never" else "OnFailure"
+        for container in self._spec.init_containers:
+            if container.restarts:
+                self._launch(container, "Always")
+                self.refresh()
+                while not self.state(container).started:
+                    await asyncio.sleep(0.02)
+                continue
+            state = self._init(container)
+            if not container.command:  # a stand-in has nothing to prepare
+                state.ready, state.exit_status, state.done = True, 0, True
+                continue
+            runner = self.runners[container.name] = self._runner(container, policy)
+            state = self._inits[container.name] = runner.state
+            await runner.run()
+            state.ready = state.exit_status == 0
+            del self.runners[container.name]
+            if runner.state.exit_status != 0:
+                self._init_failed = True
+                self._around.store.set_status(
+                    self._key, phase="Failed", message=f"init container {container.name} failed"
+                )
+                self._around.changed()
+                return
+        self._begin()
+        self.refresh()
+
+    def _runner(self, container: Container, policy: str) -> ContainerRunner:
+        return ContainerRunner(
+            self._around.processes,
+            container,
+            lambda: self.program(container),
+            self._log(container),
+            policy,
+            self._container_changed,
+        )
+
+    def _log(self, container: Container) -> Log:
+        return self._around.logs.of(self._pod.namespace, self._pod.name, container.name)
+
+    def _container_changed(self) -> None:
+        for container in self._spec.lasting:
+            runner = self.runners.get(container.name)
+            if runner is None or not runner.state.running:
+                continue
+            if container.startup is None:
+                runner.state.started = True
+                if container.readiness is None:
+                    runner.state.ready = True
+        if self._initialised and all(self.state(c).done for c in self._spec.containers):
+            for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
+                if (runner := self.runners.get(sidecar.name)) is not None and runner.state.running:
+                    self._spawn(runner.stop(self._spec.termination_grace))
+        self.report()
+
+    # what a container sees
+
+    def program(self, container: Container, argv: tuple[str, ...] = ()) -> Program:
+        """The container's program, or `argv` in its surroundings, in new namespaces of its own."""
+        place = self.place
+        known = self.environment(container)
+        command = argv or tuple(expand(a, known) for a in container.command)
+        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
+        cgroup = cgroups.create(self._around.lab, group) if not argv else ""
+        return Program(
+            argv=command,
+            environment=known,
+            working_directory=container.working_dir,
+            join={"net": self._around.handles[place.namespace].fd},
+            fresh=("mnt", "uts", "ipc"),
+            hostname=place.hostname,
+            files=write_place_files(self._around, place),
+            remount_proc=True,
+            cgroup=cgroup,
+        )
+
+    def environment(self, container: Container) -> dict[str, str]:
+        pod = self._around.store.get(self._key) or self._pod
+        own = environment(container, downward_fields(pod, self._spec), self._sources())
+        return {"PATH": _PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
+
+    def _sources(self) -> dict[tuple[str, str, str], str]:
+        found: dict[tuple[str, str, str], str] = {}
+        for container in (*self._spec.containers, *self._spec.init_containers):
+            for entry in container.env:
+                for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+                    reference = (entry.get("valueFrom") or {}).get(field)
+                    o = reference and self._around.store.get(
+                        Key(kind, self._pod.namespace, reference["name"])
+                    )
+                    if o:
+                        found |= {(kind, o.name, k): v for k, v in texts(o).items()}
+        return found
+
+    # probes
+
+    async def _probe(self, container: Container) -> None:
+        """Startup first; then readiness and liveness side by side, for as long as the pod lives."""
+        aim = Aim(
+            self._around.handles[self._spec.node_name].fd,
+            str(self.place.addresses[0]),
+            lambda port: self._port(container, port),
+            lambda command: self._execute(container, command),
+        )
+        while not self._terminating:
+            await self._until_running(container)
+            if container.startup and not await self._startup(container, container.startup, aim):
+                continue
+            state = self.state(container)
+            state.started = True
+            state.ready = state.ready or container.readiness is None
+            self.report()
+            life = state.started_at
+            works = [self._watch(container, p, aim, kind, life) for p, kind in self._probes(container)]
+            await asyncio.gather(*works)
+
+    @staticmethod
+    def _probes(container: Container) -> list[tuple[Probe, str]]:
+        pairs = ((container.readiness, "readiness"), (container.liveness, "liveness"))
+        return [(probe, kind) for probe, kind in pairs if probe is not None]
+
+    async def _until_running(self, container: Container) -> None:
+        while not self.state(container).running:
+            await asyncio.sleep(0.02)
+
+    async def _startup(self, container: Container, probe: Probe, aim: Aim) -> bool:
+        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
+        await asyncio.sleep(probe.initial_delay)
+        while self.state(container).running:
+            counter.note(await attempt(probe, aim))
+            if counter.state:
+                return True
+            if counter.failing:
+                await self._fail(container)
+                return False
+            await asyncio.sleep(probe.period)
+        return False
+
+    async def _watch(self, container: Container, probe: Probe, aim: Aim, kind: str, life: str) -> None:
+        """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
+        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == "liveness")
+        await asyncio.sleep(probe.initial_delay)
+        while True:
+            state = self.state(container)
+            if not state.running or state.started_at != life:
+                return
+            counter.note(await attempt(probe, aim))
+            if kind == "readiness":
+                state.ready = counter.state and state.running
+                self.report()
+            elif counter.failing:
+                await self._fail(container)
+                return
+            # The kubelet asks an unready container more often at first; a second is often enough for a lab.
+            await asyncio.sleep(probe.period if counter.state else min(probe.period, 1.0))
+
+    async def _fail(self, container: Container) -> None:
+        """A container that doesn't live is ended; its runner starts it again."""
+        runner = self.runners.get(container.name)
+        if runner is not None:
+            runner.kill()
+            while runner.state.running:
+                await asyncio.sleep(0.05)
+        else:  # a stand-in can't be started again, but its restart can be counted
+            self.state(container).restarts += 1
+            self.report()
+
+    def _port(self, container: Container, port: int | str) -> int | None:
+        if isinstance(port, int):
+            return port
+        return next((p.port for p in container.ports if p.name == port), None)
+
+    async def _execute(self, container: Container, command: tuple[str, ...]) -> int:
+        null = os.open("/dev/null", os.O_RDWR)
+        try:
+            process = await self._around.processes.run(self.program(container, command), (null, null, null))
+        finally:
+            os.close(null)
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            process.signal(9)
+            raise
+
+    # the end
+
+    def terminate(self, pod: Object) -> None:
+        """Ends the pod gracefully, once: preStop, SIGTERM, SIGKILL after the grace period, then removal."""
+        if self._terminating:
+            return
+        self._terminating = True
+        grace = float(pod.metadata.get("deletionGracePeriodSeconds", self._spec.termination_grace))
+        self._spawn(self._end(grace))
+
+    async def _end(self, grace: float) -> None:
+        """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
+        deadline = asyncio.get_running_loop().time() + grace
+        last = [c for c in self._spec.sidecars if c.name in self.runners]
+        everybody = (*self._spec.containers, *self._spec.init_containers)
+        await self._stop([c for c in everybody if c not in last], deadline)
+        for sidecar in reversed(last):
+            await self._stop([sidecar], deadline)
+        self.abandon()
+        self._around.store.remove(self._key)
+        self._around.changed()
+
+    async def _stop(self, containers: Sequence[Container], deadline: float) -> None:
+        """Ends containers side by side; stand-ins get a while to answer those who don't know yet."""
+
+        def left() -> float:
+            return max(0.0, deadline - asyncio.get_running_loop().time())
+
+        await asyncio.gather(*(self._pre_stop(c, left()) for c in containers if c.pre_stop))
+        ends = [self.runners[c.name].stop(left()) for c in containers if c.name in self.runners]
+        if any(c.name in self._served for c in containers):
+            ends.append(asyncio.sleep(min(DRAIN, left())))
+        await asyncio.gather(*ends)
+
+    async def _pre_stop(self, container: Container, grace: float) -> None:
+        hook = container.pre_stop or {}
+        try:
+            async with asyncio.timeout(grace):
+                if "exec" in hook and container.command:
+                    await self._execute(container, tuple(hook["exec"]["command"]))
+                elif "sleep" in hook:
+                    await asyncio.sleep(float(hook["sleep"]["seconds"]))
+        except TimeoutError:
+            return
+
+    def abandon(self) -> None:
+        """Ends everything of this pod at once. Its logs go with it."""
+        for task in self._tasks:
+            task.cancel()
+        for runner in self.runners.values():
+            if runner.process is not None:
+                runner.process.signal(9)
+        for container in (*self._spec.init_containers, *self._spec.containers):
+            if container.command:
+                self._log(container).remove()
+
+
+def downward_fields(pod: Object, spec: PodSpec) -> dict[str, str]:
+    """What `fieldRef` may name (Kubernetes: downward API)."""
+    fields = {
+        "metadata.name": pod.name,
+        "metadata.namespace": pod.namespace,
+        "metadata.uid": str(pod.metadata.get("uid", "")),
+        "spec.nodeName": spec.node_name,
+        "spec.serviceAccountName": str(pod.spec.get("serviceAccountName") or "default"),
+        "status.podIP": str(pod.status.get("podIP", "")),
+        "status.podIPs": ",".join(e["ip"] for e in pod.status.get("podIPs") or ()),
+        "status.hostIP": str(pod.status.get("hostIP", "")),
+    }
+    fields |= {f"metadata.labels['{k}']": v for k, v in pod.labels.items()}
+    fields |= {f"metadata.annotations['{k}']": v for k, v in pod.annotations.items()}
+    return fields
+
+
+def texts(o: Object) -> dict[str, str]:
+    """The entries of a ConfigMap or Secret as text."""
+    data = o.raw.get("data") or {}
+    if o.kind == "Secret":
+        data = {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
+        data |= o.raw.get("stringData") or {}
+    return {k: str(v) for k, v in data.items()}

@@ -1,0 +1,110 @@
+"""Probes as the kubelet runs them: from the node into the pod.
+
+The counting is pure (`ProbeCounter`); `attempt` makes one try over a socket that belongs to the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from emulab.dataclass import dataclass
+from emulab.kernel import sockets
+from emulab.kinds.workloads import HTTPGet, Probe
+
+
+@dataclass(slots=True)
+class ProbeCounter:
+    """Turns single results into a state: it flips after so many equal ones in a row."""
+
+    success_threshold: int
+    failure_threshold: int
+    state: bool
+    run: int = 0
+    last: bool | None = None
+
+    def note(self, success: bool) -> bool:
+        """Takes one result and returns whether the state flipped."""
+        self.run = self.run + 1 if success == self.last else 1
+        self.last = success
+        enough = self.success_threshold if success else self.failure_threshold
+        if success != self.state and self.run >= enough:
+            self.state = success
+            return True
+        return False
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last results are enough failures in a row."""
+        return self.last is False and self.run >= self.failure_threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a probe goes: the pod's address, seen from the node's namespace."""
+
+    node_fd: int
+    address: str
+    port_of: Callable[[int | str], int | None]  # resolves named ports
+    run_command: Callable[[tuple[str, ...]], Awaitable[int]]
+
+
+async def attempt(probe: Probe, aim: Aim) -> bool:
+    """One try; False for any failure, a timeout included."""
+    try:
+        async with asyncio.timeout(probe.timeout):
+            if probe.command is not None:
+                return await aim.run_command(probe.command) == 0
+            if probe.tcp_port is not None:
+                (await _connect(aim, probe.tcp_port, "")).close()
+                return True
+            if probe.http is not None:
+                return 200 <= await _http_status(probe.http, aim) < 400
+    except (OSError, TimeoutError, ValueError, EOFError):
+        return False
+    return False
+
+
+async def _connect(aim: Aim, port: int | str, host: str) -> socket.socket:
+    number = aim.port_of(port)
+    if number is None:
+        raise OSError(f"no container port is named {port}")
+    address = host or aim.address
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = await asyncio.to_thread(sockets.open_socket, aim.node_fd, family, socket.SOCK_STREAM)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (address, number))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _http_status(get: HTTPGet, aim: Aim) -> int:
+    """The status of one GET. Certificates aren't checked, as the kubelet doesn't either."""
+    sock = await _connect(aim, get.port, get.host)
+    context = None
+    if get.scheme == "HTTPS":
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(
+        sock=sock, ssl=context, server_hostname=(get.host or aim.address) if context else None
+    )
+    try:
+        headers = {
+            "host": f"{get.host or aim.address}:{aim.port_of(get.port)}",
+            "user-agent": "kube-probe/1.34",
+        }
+        headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
+        head = f"GET {get.path or '/'} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+        writer.write(head.encode() + b"\r\n")
+        line = await reader.readuntil(b"\r\n")
+        version, status, *_ = line.split()
+        if not version.startswith(b"HTTP/"):
+            raise ValueError("not HTTP")
+        return int(status)
+    finally:
+        writer.close()

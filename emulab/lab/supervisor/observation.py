@@ -1,0 +1,315 @@
+"""What the supervisor does for one trace: opens the kernel's windows, and closes them again whatever happens.
+
+The sockets are handed to whoever asked and are read there; what is switched on meanwhile (rules that mark the
+request's packets, the servers' records) is switched off when his connection ends, however it ends. Until then an
+observation keeps the namespaces that it looks at, though their pods may go meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.errors import EmulabError, KernelError, UserError
+from emulab.kernel import netns, sockets
+from emulab.kernel.netns import Handle
+from emulab.kernel.rules import iptables
+from emulab.kernel.rules.nft import Nft
+from emulab.lab.hosts.serverhosts import Recording
+from emulab.lab.supervisor.arguments import (
+    CHAINS,
+    FLAG,
+    NAME,
+    OWNERS,
+    PLACED,
+    PORT,
+    PROTOCOL,
+    SOCKET,
+    check,
+    listed,
+    optional,
+)
+from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.targets import find_place
+from emulab.observe.capture import drops, filters, netfilter, rings
+from emulab.plan.draft import FABRIC
+from emulab.plan.owners import owners
+from emulab.plan.rules.iptables_script import BUILT_IN
+from emulab.plan.rules.rulesets import ruleset_script
+from emulab.plan.rules.tracing import (
+    TRACE_TABLE,
+    TRACED_KINDS,
+    namespace_places,
+    proxy_addresses,
+    trace_rules,
+)
+from emulab.plan.state import Address, Iptables, Place, Ruleset, World
+
+SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
+PLACE_RING, POD_RINGS = 4 << 20, 64 << 20  # bytes: each place's, all pods' together
+_POD_RING = (128 << 10, 2 << 20)  # at least, at most
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A namespace with a tap: the place that stands for it."""
+
+    namespace: str
+    fd: int  # our own
+    place: Place
+    interfaces: Mapping[int, str]
+    ring: int
+
+
+class Observation:
+    """One trace, from `begin` to `close`."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._number = next(_numbers)
+        self._recording: Recording | None = None
+        self._watched: dict[str, _Watched] = {}  # by namespace
+        self._marked: dict[str, Nft] = {}  # by namespace
+        self._world: World | None = None
+
+    async def begin(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """`target`, `namespace`, `protocol` (tcp | udp), `ports` (the sender's own), `whole` (frames uncut).
+
+        Result: what was opened, and the descriptors in this order: a tap for each of `taps`, a socket with nft
+        traces for each of `marked`, then those of `drops`. They are the caller's. Raises EmulabError.
+        """
+        check(arguments, **PLACED, protocol=PROTOCOL, ports=listed(PORT), whole=optional(FLAG))
+        place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
+        world = self._world = self._around.world
+        assert world is not None  # else there is no place
+        self._watch(world)
+        watched = list(self._watched.values())
+        asked = self._watched.get(place.namespace)
+        if asked is None:
+            raise UserError(f"{arguments['target']}: its network is being taken away")
+        source = asked.place
+        ports = [int(p) for p in arguments["ports"]]
+        snap = 1 << 18 if arguments.get("whole") else SNAP
+        wanted = [(w.fd, filters.program(_ports(w.place, source, ports), snap), w.ring) for w in watched]
+        marked = await asyncio.to_thread(self._ruled, watched)
+        protocol = str(arguments["protocol"])
+        opened: list[socket.socket] = []
+        try:
+            results = await asyncio.gather(
+                asyncio.to_thread(rings.open_taps, wanted),
+                asyncio.to_thread(self._mark, marked, protocol, ports, place),
+                asyncio.to_thread(drops.open_drops),
+                self._record(),
+                return_exceptions=True,
+            )
+            taps, traces, dropped, _ = results
+            for found in (taps, traces):
+                if isinstance(found, list):
+                    opened += found
+            failed = next((r for r in results if isinstance(r, BaseException)), None)
+            if failed is not None:
+                raise failed
+        except BaseException:
+            await asyncio.to_thread(rings.close_sockets, opened)
+            raise
+        watching, reasons = dropped if isinstance(dropped, tuple) else ([], {})
+        described = self._described(place, source, watched, marked)
+        return {**described, "drops": reasons}, [*(s.detach() for s in opened), *watching]
+
+    def _described(
+        self,
+        place: Place,
+        source: Place,
+        watched: Sequence[_Watched],
+        marked: Sequence[_Watched],
+    ) -> dict[str, Any]:
+        assert self._world is not None
+        addresses: dict[str, list[str]] = {}
+        for item in self._world.network.items:
+            if isinstance(item, Address):
+                addresses.setdefault(item.namespace, []).append(str(item.address.ip))
+        return {
+            "source": source.name,
+            "address": str(place.addresses[0]),
+            "taps": [
+                {
+                    "place": w.place.name,
+                    "kind": w.place.kind,
+                    "addresses": addresses.get(w.namespace, []),
+                    "interfaces": w.interfaces,
+                    "ring": w.ring,
+                    "ipvs": (w.namespace, "ipvs") in self._world.network.rulesets,
+                }
+                for w in watched
+            ],
+            "marked": [w.place.name for w in marked],
+        }
+
+    def _watch(self, world: World) -> None:
+        """Takes hold of every namespace that a packet can be seen in, but the wire. Raises KernelError."""
+        names = namespace_places(world)
+        pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
+        small, large = _POD_RING
+        pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
+        for namespace, name in names.items():
+            place, handle = world.places[name], self._around.handles.get(namespace)
+            if namespace == FABRIC or handle is None or (fd := self._hold(namespace, handle)) is None:
+                continue
+            interfaces = {index: link for link, index in handle.indexes.copy().items()}
+            ring = pod_ring if place.kind == "pod" else PLACE_RING
+            self._watched[namespace] = _Watched(namespace, fd, place, interfaces, ring)
+
+    def _hold(self, namespace: str, handle: Handle) -> int | None:
+        """A descriptor of our own of a namespace; None when it is being taken away. Raises KernelError."""
+        try:
+            fd = os.dup(handle.fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return None
+            remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+            raise KernelError("keep a namespace open", errno=error.errno or 0, remedy=remedy) from None
+        # A thread takes namespaces away, and the number may have been another one's by then.
+        if self._around.handles.get(namespace) is not handle:
+            os.close(fd)
+            return None
+        return fd
+
+    def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:
+        """`place`, `family`, `type`, `protocol`: a fresh socket of a place that is watched. Raises EmulabError."""
+        check(arguments, place=NAME, **SOCKET)
+        found = next((w for w in self._watched.values() if w.place.name == arguments["place"]), None)
+        if found is None:
+            raise UserError(f"{arguments['place']} is not being watched")
+        return sockets.open_socket(
+            found.fd, arguments["family"], arguments["type"], arguments.get("protocol") or 0
+        )
+
+    def _ruled(self, watched: Sequence[_Watched]) -> list[_Watched]:
+        """Where there are rules to look at: emulab's own, and whatever somebody put elsewhere. Blocks."""
+        others = [w for w in watched if w.place.kind not in TRACED_KINDS]
+        jobs = [(w.fd, _has_tables) for w in others]
+        found = {w.namespace for w, ruled in zip(others, netns.inside_each(jobs), strict=True) if ruled}
+        return [w for w in watched if w.place.kind in TRACED_KINDS or w.namespace in found]
+
+    async def _record(self) -> None:
+        self._recording = await self._around.servers.record()
+
+    def _mark(
+        self, marked: Iterable[_Watched], protocol: str, ports: Iterable[int], source: Place
+    ) -> list[socket.socket]:
+        """Marks the request's packets where there are rules, and listens to what these do with them. Blocks."""
+        assert self._world is not None
+        rules = trace_rules(self._number, protocol, ports, source, proxy_addresses(self._world))
+        script = ruleset_script(None, rules)
+        listening: list[socket.socket] = []
+        try:
+            for w in marked:
+                listening.append(netns.inside(w.fd, netfilter.open_trace_socket))
+                nft = Nft(w.namespace, w.fd)
+                self._marked[w.namespace] = nft
+                nft.run(script)
+        except BaseException:
+            for sock in listening:
+                sock.close()
+            raise
+        return listening
+
+    async def records(self) -> list[dict[str, Any]]:
+        """What the servers told since the beginning, each with `server` and the `place` that it runs in."""
+        if self._recording is None or self._world is None:
+            return []
+        places = namespace_places(self._world)
+        namespaces = {name: s.namespace for name, s in self._world.servers.items()}
+        addresses = {str(a): places[p.namespace] for p in self._world.places.values() for a in p.addresses}
+        found = await self._around.servers.records(self._recording)
+        for record in found:
+            # The stand-ins are in many places, and say where by the address that was asked.
+            local = str(record.get("local", "")).rpartition(":")[0]
+            own = namespaces.get(record["server"], "")
+            record["place"] = places.get(own) or addresses.get(local, "")
+        return found
+
+    async def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """`chains`: [[place, family, table, chain], …]; `owners`: [[protocol, address, port], …].
+
+        Result: for each chain its rules as text, in order (`texts`) where emulab planned them, by handle (`handles`)
+        where somebody else wrote them; for each owner that is known, who it is.
+        """
+        world = self._world
+        if world is None:
+            raise UserError("nothing is being traced")
+        check(arguments, chains=optional(CHAINS), owners=optional(OWNERS))
+        namespaces = {p.name: p.namespace for p in world.places.values() if p.namespace in self._watched}
+        chains: list[dict[str, Any]] = []
+        for place, family, table, chain in arguments.get("chains") or ():
+            if place not in namespaces:
+                raise UserError(f"{place} is not being watched")
+            chains.append(await asyncio.to_thread(self._rules, namespaces[place], family, table, chain))
+        questions = [(str(p), str(a), int(n)) for p, a, n in arguments.get("owners") or ()]
+        found = owners(self._around.store.objects(), world, questions)
+        return {"chains": chains, "owners": [[*q, o.to_json()] for q, o in found.items()]}
+
+    def _rules(self, namespace: str, family: str, table: str, chain: str) -> dict[str, Any]:
+        """The rules of a chain as whoever wrote them would list them. Blocks."""
+        assert self._world is not None
+        planned = self._world.network.rulesets
+        ours = planned.get((namespace, f"{family} {table}"))
+        if isinstance(ours, Ruleset) and chain in ours.chains:
+            return {"texts": list(ours.chains[chain][1:])}
+        chains = planned.get((namespace, "iptables"))
+        wanted = chains.tables.get(table, {}).get(chain, ()) if isinstance(chains, Iptables) else ()
+        if wanted and family == "ip" and chain not in BUILT_IN:
+            with suppress(KernelError):
+                texts = iptables.listed(namespace, self._watched[namespace].fd, table, chain)
+                if len(texts) == len(wanted):  # else somebody has put in his own, with nft maybe
+                    return {"texts": texts}
+        with suppress(KernelError, KeyError):  # it is gone, or in a form that this nft can't read
+            return {"handles": self._marked[namespace].rules(family, table, chain)}
+        return {"handles": {}}
+
+    async def close(self) -> None:
+        """Switches off what `begin` switched on."""
+        try:
+            if self._recording is not None:
+                await self._around.servers.stop_recording(self._recording)
+            await asyncio.to_thread(self._unmark)
+        finally:
+            while self._watched:
+                os.close(self._watched.popitem()[1].fd)
+
+    def _unmark(self) -> None:
+        marked, self._marked = self._marked, {}
+        for nft in marked.values():
+            with suppress(EmulabError):  # the table was never made, or its namespace has gone
+                nft.run(f"delete table ip {TRACE_TABLE}{self._number}\n")
+
+
+def _has_tables() -> bool:
+    """Whether the calling thread's namespace has nftables rules that no trace made."""
+    try:
+        with netfilter.open_socket() as sock:
+            return any(not name.startswith(TRACE_TABLE) for name in netfilter.tables(sock))
+    except KernelError:
+        return False
+
+
+def _ports(place: Place, source: Place, ports: list[int]) -> list[int] | None:
+    """The ports that are looked at in a place; None: all.
+
+    A client's own port is its packets' mark at home. Elsewhere they may have another one, and so have those that
+    proxies send for it, which may come astray anywhere. Name servers speak of names alone.
+    """
+    if place.kind in ("dns", "resolver"):
+        return []
+    if source.kind == "client" and place.name == source.name:
+        return ports
+    return None

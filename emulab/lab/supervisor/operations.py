@@ -1,0 +1,388 @@
+"""What can be asked of a running lab: one method an operation, arguments and results JSON-able."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.loader import load
+from emulab.cluster.admission.merge import check_cluster, merge
+from emulab.cluster.admission.newcomers import Newcomers
+from emulab.cluster.system import system_objects
+from emulab.errors import EmulabError, KernelError, ManifestError, UserError
+from emulab.kernel import libc, probe, sockets
+from emulab.kernel.processes.enter import Entry
+from emulab.kinds.clusters import Cluster, cluster_of
+from emulab.kinds.workloads import PodSpec
+from emulab.lab.hosts.processes import Process
+from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.supervisor.arguments import (
+    COUNT,
+    ENVIRONMENT,
+    FLAG,
+    KEYS,
+    NAME,
+    PLACED,
+    SECONDS,
+    SOCKET,
+    SOURCES,
+    STRING,
+    WORDS,
+    check,
+    optional,
+    takes,
+)
+from emulab.lab.supervisor.readiness import not_ready
+from emulab.lab.supervisor.reconciler import Reconciler
+from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
+from emulab.model.checks import LARGEST
+from emulab.model.collection import Objects
+from emulab.model.objects import NOWHERE, Key, Object
+from emulab.model.sources import Source
+from emulab.plan.balancers import expected_frontends
+from emulab.plan.state import World
+
+if TYPE_CHECKING:
+    from emulab.lab.supervisor.observation import Observation
+
+Arguments = dict[str, Any]  # an operation's own: it may take out what is large once it has used it
+Progress = Callable[[str], None]
+
+_MANY = 1000  # objects after which what reading and applying them took is given back
+
+
+class Operations:
+    """The operations of one lab."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        kubelet: Kubelet,
+        reconciler: Reconciler,
+        pid: int,
+        stop: Callable[[], None],
+        release: Callable[[], None],
+    ) -> None:
+        self._around = around
+        self._kubelet = kubelet
+        self._reconciler = reconciler
+        self._pid = pid
+        self._stop = stop
+        self._release = release
+        self._furnished = False
+        self._applying = asyncio.Lock()
+        self._newcomers = Newcomers()
+        self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
+
+    @takes(sources=SOURCES)
+    async def apply(self, arguments: Arguments, progress: Progress) -> Any:
+        """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
+
+        One at a time: what is checked against the lab's objects must not meet others than those.
+        """
+        async with self._applying:
+            return await self._apply(arguments, progress)
+
+    async def _apply(self, arguments: Arguments, progress: Progress) -> Any:
+        progress("reading manifests")
+        store = self._around.store
+        cluster = cluster_of(store.objects()) if self._furnished else None
+        given = await self._load(arguments, cluster)
+        await self._refuse_conflicts(given)
+        for o in given:
+            if cluster is not None and o.kind == "Cluster":
+                check_cluster(cluster, o)
+        await self._refuse_mode(given)
+        outcome: list[list[str]] = []
+        keys = [o.key for o in given]
+
+        def work() -> None:
+            self._furnish(given)
+            for o in given:
+                old = store.get(o.key)
+                version = store.version
+                store.put(merge(old, o))
+                verdict = (
+                    "created" if old is None else "unchanged" if store.version == version else "configured"
+                )
+                outcome.append([_kubectl_name(o.key), verdict])
+            given.clear()  # the store has its own by now
+
+        await self._reconciler.change(work, progress)
+        _tidy(keys)
+        self._furnished = True
+        return {"applied": outcome, "warnings": await self._warnings(keys)}
+
+    @staticmethod
+    async def _load(arguments: Arguments, cluster: Cluster | None) -> list[Object]:
+        """The objects in `sources`. Raises ManifestError.
+
+        The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
+        """
+        sources = [Source(name, text) for name, text in arguments.pop("sources")]
+        if not sources:
+            return []
+        manifest = await asyncio.to_thread(load, sources, cluster)
+        del sources
+        _tidy(manifest.objects)
+        return list(manifest.objects)
+
+    async def _refuse_conflicts(self, given: Sequence[Object]) -> None:
+        """Raises ManifestError when `given` can't be there together with what the lab has."""
+        if not self._furnished:
+            return  # `load` has looked at them, and there is nothing else
+        found = await asyncio.to_thread(self._newcomers.conflicts, self._around.store.objects(), given)
+        if found:
+            raise ManifestError([f.line() for f in found])
+
+    async def _warnings(self, keys: Sequence[Key]) -> list[str]:
+        """What looks odd in these objects, with all that the lab has beside them."""
+        objects = self._around.store.objects()
+        there = [o for key in keys if (o := objects.get(key)) is not None]
+        return await asyncio.to_thread(warnings, there, objects)
+
+    async def _refuse_mode(self, given: Sequence[Object]) -> None:
+        """Raises KernelError when the proxy mode that is asked for can't work here."""
+        clusters = [o for o in given if o.kind == "Cluster"]
+        if self._furnished and not clusters:
+            return
+        asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
+        same = (asked.proxy_mode, asked.scheduler) == (there.proxy_mode, there.scheduler)
+        if self._furnished and same:
+            return
+        missing = await asyncio.to_thread(probe.missing_for, asked.proxy_mode, asked.scheduler)
+        if missing:
+            raise KernelError(f"proxy mode {asked.proxy_mode} can't work here: {missing}")
+
+    def _furnish(self, given: Sequence[Object]) -> None:
+        """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew."""
+        store = self._around.store
+        cluster = next((o for o in given if o.kind == "Cluster"), None)
+        if self._furnished and cluster is None:
+            return
+        own = {o.key for o in given}
+        for o in system_objects(cluster_of(Objects([cluster] if cluster else []))):
+            old = store.get(o.key)
+            if o.key not in own and (old is None or old.position == NOWHERE):
+                store.put(merge(old, o))
+
+    @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
+    async def delete(self, arguments: Arguments, progress: Progress) -> Any:
+        """`keys`: [[kind, namespace, name], …] or `sources`. Result: names of what was deleted."""
+        keys = [Key(*k) for k in arguments.get("keys") or ()]
+        if arguments.get("sources"):
+            keys += [o.key for o in await self._load(arguments, None)]
+        missing = [k for k in keys if self._around.store.get(k) is None]
+        if missing and not arguments.get("ignore_missing"):
+            raise UserError(f"{missing[0]} not found")
+
+        def work() -> None:
+            for key in keys:
+                if key.kind == "Namespace":
+                    self._delete_namespace(key.name)
+                self._around.store.delete(key)
+
+        await self._reconciler.change(work, progress)
+        return [_kubectl_name(k) for k in keys if k not in missing]
+
+    def _delete_namespace(self, name: str) -> None:
+        for o in list(self._around.store.objects()):
+            if o.namespace == name:
+                self._around.store.delete(o.key)
+
+    @takes(kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
+    async def scale(self, arguments: Arguments, progress: Progress) -> Any:
+        """`kind`, `namespace`, `name`, `replicas`."""
+        key = Key(arguments["kind"], arguments["namespace"], arguments["name"])
+        o = self._around.store.get(key)
+        if o is None:
+            raise UserError(f"{key} not found")
+        if key.kind not in ("Deployment", "ReplicaSet", "StatefulSet"):
+            raise UserError(f"{key} can't be scaled; a Deployment, ReplicaSet or StatefulSet can")
+        replicas = int(arguments["replicas"])
+        if replicas > LARGEST:
+            raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
+        spec = {**o.spec, "replicas": replicas}
+
+        def work() -> None:
+            self._around.store.put(o.replace(spec=spec))
+
+        await self._reconciler.change(work, progress)
+        return _kubectl_name(key)
+
+    @takes(kind=NAME, namespace=optional(NAME), name=optional(NAME))
+    async def get(self, arguments: Arguments, _: Progress) -> Any:
+        """`kind`, optional `namespace` ("" for all) and `name`: the objects, as they are."""
+        objects = self._around.store.objects().kind(arguments["kind"], arguments.get("namespace") or None)
+        name = arguments.get("name")
+        return [o.raw for o in objects if not name or o.name == name]
+
+    @takes(target=NAME, namespace=NAME, container=optional(NAME))
+    async def logs(self, arguments: Arguments, _: Progress) -> Any:
+        """`target`, `namespace`, `container`: where the container's log is, as a path."""
+        target = arguments["target"]
+        place = self._around.world.places.get(target) if self._around.world else None
+        if place is not None and place.kind != "pod":
+            return str(self._around.logs.of(place.name).path)
+        pod = find_pod(self._around, target, arguments["namespace"])
+        spec = PodSpec.of(pod.spec)
+        container = find_container(
+            pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
+        )
+        return str(self._around.logs.of(pod.namespace, pod.name, container.name).path)
+
+    @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
+    async def entry(self, arguments: Arguments, _: Progress) -> Any:
+        """`target`, `namespace`, `container`: what a process needs to enter it."""
+        return self._entry(arguments)
+
+    def _entry(self, arguments: Arguments) -> dict[str, Any]:
+        return describe_entry(
+            *(self._around, self._kubelet, arguments["target"]),
+            *(arguments.get("namespace") or "default", arguments.get("container") or "", self._pid),
+        )
+
+    @takes(**PLACED, container=optional(NAME), argv=WORDS, environment=ENVIRONMENT, directory=STRING)
+    async def execute(self, arguments: Arguments, stdio: Sequence[int]) -> Process:
+        """`target`, `namespace`, `container`, `argv`, `environment`, `directory`: a program, started there.
+
+        `environment` and `directory` are those of who asks. Raises StartError when it can't be started.
+        """
+        if len(stdio) != 3:
+            raise UserError("exec needs three descriptors: stdin, stdout and stderr")
+        entry = Entry(**self._entry(arguments))
+        joined = entry.open()
+        try:
+            program = entry.program(
+                arguments["argv"], joined, arguments["environment"], arguments["directory"]
+            )
+            return await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
+        finally:
+            for fd in joined.values():
+                os.close(fd)
+
+    @takes(target=NAME, namespace=optional(NAME))
+    async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:
+        """`target`, `namespace`: the texts of the place's resolv.conf and hosts."""
+        place, _pod = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
+        return [place.resolv_conf, place.hosts]
+
+    def open_socket(self, arguments: Arguments) -> socket.socket:
+        """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""
+        check(arguments, **PLACED, **SOCKET)
+        place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
+        return sockets.open_socket(
+            *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
+            arguments.get("protocol") or 0,
+        )
+
+    async def observation(self) -> Observation:
+        """What a trace of this lab is made with. It is loaded when it is first asked for: a lab starts sooner so."""
+
+        def load_it() -> type[Observation]:
+            from emulab.lab.supervisor.observation import Observation
+
+            return Observation
+
+        return (await asyncio.to_thread(load_it))(self._around)
+
+    @takes(timeout=optional(SECONDS))
+    async def ready(self, arguments: Arguments, progress: Progress) -> Any:
+        """Waits up to `timeout` seconds until everything is Ready. Raises EmulabError saying what isn't."""
+        store = self._around.store
+
+        def condition() -> bool:
+            missing = not_ready(store.objects())
+            progress(
+                f"waiting for {len(missing)} of {len(store.objects().kind('Pod'))} pods"
+                if missing
+                else "ready"
+            )
+            return not missing
+
+        try:
+            async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
+                await self._reconciler.until(condition)
+                await self._reconciler.rest()  # what the last readiness meant for the data plane
+                loop = asyncio.get_running_loop()
+                begun = loop.time()
+                while unhealthy := await self._unhealthy_balancers():
+                    progress(f"waiting for {unhealthy[0]}")
+                    # A look takes no more than a third of the time, which others need to get healthy.
+                    await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
+                    begun = loop.time()
+        except TimeoutError:
+            reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
+            more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+            raise EmulabError(f"not ready in time: {'; '.join(reasons[:3])}{more}") from None
+        return None
+
+    async def _unhealthy_balancers(self) -> list[str]:
+        """Balancers that have found none of the targets that are there, one line each."""
+        reasons = []
+        for name, expected in (await self._expected_frontends()).items():
+            frontends = (await self._around.servers.status(name)).get("frontends", {})
+            for key in sorted(expected):
+                targets = frontends.get(key, {}).get("targets", {}).values()
+                if not any(t["healthy"] for t in targets):
+                    reasons.append(f"balancer {name} has no healthy target for {key}")
+        return reasons
+
+    async def _expected_frontends(self) -> Mapping[str, set[str]]:
+        """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
+        objects, world = self._around.store.objects(), self._around.world
+        of_objects, of_world, expected = self._expected
+        if of_objects is not objects or of_world is not world:
+            servers = world.servers if world else {}
+            expected = await asyncio.to_thread(expected_frontends, objects, servers)
+            self._expected = objects, world, expected
+        return expected
+
+    @takes()
+    async def summary(self, _: Arguments, __: Progress) -> Any:
+        """What the lab consists of, for people."""
+        world = self._around.world
+        objects = self._around.store.objects()
+        return {
+            "nodes": len(objects.kind("Node")),
+            "pods": len(objects.kind("Pod")),
+            "state": "Ready" if world and not not_ready(objects) else "NotReady",
+            "proxy_mode": cluster_of(objects).proxy_mode,
+            "failure": self._reconciler.failure,
+            "spent": self._reconciler.spent,
+            "programmed": self._reconciler.programmed,
+            "places": {p.name: [str(a) for a in p.addresses] for p in world.places.values()} if world else {},
+        }
+
+    @takes(name=NAME)
+    async def server_status(self, arguments: Arguments, _: Progress) -> Any:
+        """`name`: the counters of a server (`public-lb`, `stand-ins`, `NAMESPACE.POD/CONTAINER`)."""
+        return await self._around.servers.status(arguments["name"])
+
+    @takes()
+    async def release(self, _: Arguments, __: Progress) -> Any:
+        """Lets the lab outlive who started it."""
+        self._release()
+
+    @takes()
+    async def down(self, _: Arguments, __: Progress) -> Any:
+        """Ends the lab. That begins once this is answered: see `stop`."""
+
+    def stop(self) -> None:
+        self._stop()
+
+
+def _kubectl_name(key: Key) -> str:
+    """An object's name as kubectl prints it: `deployment/web`."""
+    return f"{key.kind.lower()}/{key.name}"
+
+
+def _tidy(given: Sized) -> None:
+    """Gives back the memory that many objects took on their way: texts, and rules as the kernel was told of them."""
+    if len(given) >= _MANY:
+        libc.give_back_free_memory()

@@ -1,0 +1,56 @@
+"""What everything that runs in a lab shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from emulab.cluster.store import Store
+from emulab.dataclass import dataclass
+from emulab.kernel.netns import Handle
+from emulab.kinds.clusters import Cluster
+from emulab.lab.folders.disk import writing
+from emulab.lab.hosts.logs import Logs
+from emulab.lab.hosts.processes import Processes
+from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.model.shortened import NAME_MAX, shortened
+from emulab.plan.state import Place, World
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """`world`, `cluster` and `handles` are always those of the last application. `changed` asks for a new one."""
+
+    lab: str
+    folder: Path
+    store: Store
+    processes: Processes
+    logs: Logs
+    servers: ServerHosts
+    handles: dict[str, Handle]
+    changed: Callable[[], None]
+    world: World | None = None
+    cluster: Cluster | None = None
+
+
+def files_folder(around: Surroundings, place: Place) -> Path:
+    """Where the files are that cover those of /etc in a place."""
+    return around.folder / "etc" / shortened(place.name, NAME_MAX)
+
+
+def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
+    """Writes the files that cover those of /etc in a place, and returns them: target → source. Raises KernelError."""
+    folder = files_folder(around, place)
+    files = {}
+    texts = (("resolv.conf", place.resolv_conf), ("hosts", place.hosts), ("hostname", place.hostname + "\n"))
+    with writing(folder):
+        folder.mkdir(mode=0o755, exist_ok=True)
+    for name, text in texts:
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            with writing(path):
+                path.write_text(text)
+                path.chmod(0o644)
+        if Path(f"/etc/{name}").exists():
+            files[f"/etc/{name}"] = str(path)
+    return files

@@ -1,0 +1,153 @@
+"""Names of places and pods, as users write them, and what it takes to run a program there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.kinds.workloads import Container, PodSpec
+from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.model.objects import Key, Object
+from emulab.model.selectors import matches_selector
+from emulab.plan.pods import place_name
+from emulab.plan.state import Place
+
+POD_KINDS = {"pod": "Pod", "pods": "Pod", "po": "Pod"}
+WORKLOADS = {
+    "deployment": "Deployment",
+    "deployments": "Deployment",
+    "deploy": "Deployment",
+    "statefulset": "StatefulSet",
+    "statefulsets": "StatefulSet",
+    "sts": "StatefulSet",
+    "daemonset": "DaemonSet",
+    "daemonsets": "DaemonSet",
+    "ds": "DaemonSet",
+    "replicaset": "ReplicaSet",
+    "replicasets": "ReplicaSet",
+    "rs": "ReplicaSet",
+}
+
+
+def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place, Object | None]:
+    """The place behind `client`, `node1`, `pod/NAME`, `deploy/NAME` or a pod's bare name; the pod, if it is one.
+
+    Raises UserError that says what there is.
+    """
+    world = around.world
+    if world is None:
+        raise UserError("the lab is still being built")
+    place = world.places.get(target)
+    if place is not None:
+        pod = _pod_of(around, place)
+    else:
+        pod = find_pod(around, target, namespace)
+        place = world.places.get(place_name(pod))
+        if place is None:
+            state = pod.status.get("message") or pod.status.get("phase", "Pending")
+            raise UserError(f"pod {pod.name} has no network: {state}")
+    if place.namespace not in around.handles:  # it goes just now, and the world without it is still to come
+        raise UserError(f"{target}: its network is being taken away")
+    return place, pod
+
+
+def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
+    """The pod behind `pod/NAME`, `deploy/NAME` or a bare name, running or not. Raises UserError."""
+    kind, slash, name = target.partition("/")
+    if not slash:
+        pod = around.store.get(Key("Pod", namespace, target))
+    elif kind.lower() in POD_KINDS:
+        pod = around.store.get(Key("Pod", namespace, name))
+    elif kind.lower() in WORKLOADS:
+        return _pod_of_workload(around, WORKLOADS[kind.lower()], namespace, name)
+    else:
+        raise UserError(f"{target}: a target is a place, pod/NAME or deploy/NAME")
+    if pod is None:
+        places = around.world.places if around.world else {}
+        raise UserError(
+            f"{target}: no such place, and no such pod in namespace {namespace}; there are {_names(places)}"
+        )
+    return pod
+
+
+def _pod_of(around: Surroundings, place: Place) -> Object | None:
+    namespace, _, name = place.name.partition(".")
+    return around.store.get(Key("Pod", namespace, name)) if place.kind == "pod" else None
+
+
+def _names(places: Mapping[str, Place]) -> str:
+    return ", ".join(p.name for p in places.values() if p.kind != "pod")
+
+
+def _pod_of_workload(around: Surroundings, kind: str, namespace: str, name: str) -> Object:
+    """A pod of the workload, a ready one first."""
+    workload = around.store.get(Key(kind, namespace, name))
+    if workload is None:
+        raise UserError(f"{kind.lower()} {name!r} not found in namespace {namespace}")
+    selector = workload.spec.get("selector") or {}
+    pods = [
+        p
+        for p in around.store.objects().kind("Pod", namespace)
+        if matches_selector(selector, p.labels)
+        and p.status.get("podIPs")
+        and not p.metadata.get("deletionTimestamp")
+    ]
+    pods.sort(key=lambda p: (not is_ready(p), p.name))
+    if not pods:
+        raise UserError(f"{kind.lower()} {name!r} has no running pod")
+    return pods[0]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a Pod's condition Ready is True."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.status.get("conditions") or ())
+
+
+def describe_entry(
+    around: Surroundings, kubelet: Kubelet, target: str, namespace: str, container: str, supervisor: int
+) -> dict[str, Any]:
+    """What a process needs to enter a target, as the fields of `enter.Entry`.
+
+    Paths are below `/proc/PID` with numbers of the host, where PID is the supervisor or the container. The supervisor
+    can open them as well, in the same turn of its loop: its /proc is the host's.
+    """
+    place, pod = find_place(around, target, namespace)
+    process = f"/proc/{supervisor}"
+    entry: dict[str, Any] = {
+        "join": {
+            "user": f"{process}/ns/user",
+            "pid": f"{process}/ns/pid",
+            "net": f"{process}/fd/{around.handles[place.namespace].fd}",
+        },
+        "fresh": ["mnt", "uts"],
+        "hostname": place.hostname,
+        "environment": {},
+        "working_directory": "",
+    }
+    if pod is None:
+        return {**entry, "files": write_place_files(around, place)}
+    spec = PodSpec.of(pod.spec)
+    chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
+    worker = kubelet.worker(pod)
+    if worker is None:
+        raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
+    entry["environment"] = worker.environment(chosen)
+    runner = worker.runners.get(chosen.name)
+    if runner is None:
+        return {**entry, "files": write_place_files(around, place)}
+    if runner.process is None or not runner.process.running:
+        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {runner.state.waiting}")
+    inner = f"/proc/{runner.process.host_pid}/ns"
+    entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
+    return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}
+
+
+def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:
+    """The container of that name, the first one without a name. Raises UserError."""
+    found = next((c for c in containers if c.name == name or not name), None)
+    if found is None:
+        names = ", ".join(c.name for c in containers)
+        raise UserError(f"pod {pod.name} has no container {name!r}; it has {names}")
+    return found

@@ -1,0 +1,85 @@
+"""Where a request stopped, why, and how to mend it. Pure.
+
+`explain` asks a list of experts in the order of their certainty: who knows best (a server's record, a rule that
+was seen at work) comes first, who concludes from silence comes last. Each looks at the evidence and either
+knows or passes. Of several connections, one after the other, the last one is where the request got stuck; when all
+is well there, the one before it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from emulab.observe.events import Recording
+from emulab.observe.explain.astray import unroutable
+from emulab.observe.explain.case import Case, Expert, Finding, to
+from emulab.observe.explain.names import unresolved
+from emulab.observe.explain.proxied import balancer, cut_off, ingress, tls, waiting
+from emulab.observe.explain.refusals import refused, ruled_out
+from emulab.observe.explain.unreached import icmp, silence
+from emulab.observe.join.decisions import Evidence
+from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.flows import Joined
+from emulab.observe.path import Failure
+
+TOLD: tuple[Expert, ...] = (unresolved, balancer, tls, ingress)
+"""Who goes by what programs told, asked about the request as a whole, in this order."""
+
+SEEN: tuple[Expert, ...] = (ruled_out, unroutable, refused, icmp, silence, cut_off, waiting)
+"""Who goes by packets, asked about one connection after the other, in this order."""
+
+
+def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Finding | None:
+    """Why the request failed; None when it was answered by what it was meant for."""
+    case = Case(recording, joined, evidence)
+    if not (recording.sending.error or _answered_on_the_way(case) or _dropped_later(case)):
+        return None
+    for expert in TOLD:
+        found = expert(case)
+        if found is not None:
+            return found
+    for leg in reversed(case.chain):
+        for expert in SEEN:
+            found = expert(case.about(leg))
+            if found is not None:
+                return found
+    return _anything(case)
+
+
+def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:
+    """What was odd about a request that succeeded."""
+    case = Case(recording, joined, evidence)
+    found = []
+    for leg in case.chain:
+        for transit in leg.errors:
+            origin = transit.first
+            if origin.icmp == (3, 4):
+                found.append(
+                    f"a packet to {to(origin.about)} was too big for the next link of {origin.place}, which takes"
+                    f" {origin.next_mtu} bytes; it was sent again, smaller (path MTU discovery)"
+                )
+    return list(dict.fromkeys(found))
+
+
+def _answered_on_the_way(case: Case) -> bool:
+    """Whether a proxy answered by itself, so that the request never reached a container."""
+    record = case.record("request")
+    return (
+        record is not None
+        and record.fields.get("answered_by") == "ingress"
+        and int(record.fields.get("status") or 0) >= 400
+    )
+
+
+def _dropped_later(case: Case) -> bool:
+    """Whether a proxy had nobody for a bare connection, and said so when its sender didn't listen any more."""
+    return case.sending.protocol == "tcp" and case.record("drop") is not None
+
+
+def _anything(case: Case) -> Finding:
+    """What is left: the sender's own words."""
+    sending = case.sending
+    words = sending.reason or (os.strerror(sending.errno) if sending.errno else "failed")
+    place = case.last.arrived.place if case.last and case.last.arrived else sending.place
+    text = f"{sending.target} from {sending.place} ({endpoints(sending.address, sending.port)}): {words}"
+    return Finding(Failure(place, sending.error or "failed", text, "the hops above show how far it came"))

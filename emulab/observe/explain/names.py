@@ -1,0 +1,127 @@
+"""Names that didn't resolve: who was asked for what, and what came of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from emulab.observe.explain.case import Case, Expert, Finding
+from emulab.observe.explain.refusals import refused, ruled_out
+from emulab.observe.explain.unreached import icmp, silence
+from emulab.observe.join.dissect import dns
+from emulab.observe.join.flows import Leg
+from emulab.observe.path import Failure
+
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_ASKING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
+
+
+def unresolved(case: Case) -> Finding | None:
+    """The name didn't resolve."""
+    if case.sending.error != "name":
+        return None
+    asked = [leg for leg in case.names if leg.begun and leg.begun.first.place == case.sending.place]
+    if not asked:
+        return _nobody(case)
+    answers = [(leg, _answer(leg)) for leg in asked]
+    for leg, answer in reversed(answers):
+        if not answer:
+            return _silent(case, leg, "")
+        if "SERVFAIL" in answer:
+            return _server_failed(case, leg)
+    return _told(case, [(leg, answer) for leg, answer in answers if answer])
+
+
+def _answer(leg: Leg) -> str:
+    """What a name server said: `DNS A name: NXDOMAIN`; "" when it said nothing."""
+    back = [t.first for t in leg.transits if not t.forward]
+    if leg.begun is None or not any(
+        p.place == leg.begun.first.place for t in leg.transits if not t.forward for p in t.packets
+    ):
+        return ""
+    return next((said for p in back if (said := dns(p.payload))), "")
+
+
+def _nobody(case: Case) -> Finding:
+    """No question left the sender."""
+    sending, place = case.sending, case.sending.place
+    text = f"{sending.host} was not resolved: {sending.reason}; no question left {case.named(place)}"
+    off = case.switched_off(place)
+    if off is not None:
+        return Finding(Failure(place, "link-down", f"{text}: {off[0]}", off[1], case.down_name(place)))
+    server = _ADDRESS.search(sending.reason)
+    if server is not None and "unreachable" in sending.reason:
+        return Finding(
+            Failure(place, "no-route", text, case.wanted_route(place, server[0]), case.named(place))
+        )
+    remedy = (
+        f"see whom it asks, and whether there is a way to it: {case.inside(place, 'cat /etc/resolv.conf')}"
+    )
+    return Finding(Failure(place, "no-name-server", text, remedy, case.named(place)))
+
+
+def _silent(case: Case, leg: Leg, before: str) -> Finding:
+    """A question without an answer fails as any other packet does."""
+    sending = case.sending
+    beyond = case.about(leg)
+    for expert in _ASKING:
+        found = expert(beyond)
+        if found is not None:
+            text = f"{sending.host} was not resolved: {before}{found.failure.text}"
+            return replace(found, failure=replace(found.failure, text=text))
+    server = _server(case, leg)
+    text = f"{sending.host} was not resolved: {before}{server} got the question and didn't answer it"
+    place = leg.arrived.place if leg.arrived else sending.place
+    remedy = f"see whether a name server runs there: {case.inside(place, 'ss -lun')}"
+    return Finding(Failure(place, "no-name-answer", text, remedy, server))
+
+
+def _server_failed(case: Case, leg: Leg) -> Finding:
+    """A name server that said it couldn't find out: whom it asked in vain says why."""
+    server = _server(case, leg)
+    said = f"{server} answered SERVFAIL, because "
+    beyond = [other for other in case.names if other.begun and other.begun.first.place != case.sending.place]
+    for other in reversed(beyond):
+        if not _answer(other):
+            return _silent(case, other, said)
+    text = f"{case.sending.host} was not resolved: {server} answered SERVFAIL"
+    place = leg.arrived.place if leg.arrived else case.sending.place
+    remedy = f"see whom it asks: {case.inside(place, 'cat /etc/resolv.conf')}"
+    return Finding(Failure(place, "servfail", text, remedy, server))
+
+
+def _told(case: Case, answers: list[tuple[Leg, str]]) -> Finding:
+    """The name servers answered, and not with an address."""
+    sending = case.sending
+    leg, last = answers[-1]
+    said = [a.removeprefix("DNS A ").rpartition(": ") for _, a in answers]
+    tried = list(dict.fromkeys(name for name, _, _ in said if name))
+    codes = {code for _, _, code in said}
+    place = leg.arrived.place if leg.arrived else sending.place
+    server = _server(case, leg)
+    if codes == {"NXDOMAIN"}:
+        reason, what = "nxdomain", "there is no such name (NXDOMAIN)"
+    elif "no such record" in codes:
+        reason, what = "no-address", "the name exists, but has no address (no A record)"
+    else:
+        reason, what = "name", f"no address ({last.rpartition(': ')[2]})"
+    text = f"{sending.host}: {what}; asked {server} for {', '.join(tried)}"
+    near = case.fact("like", sending.host)
+    if near is not None:
+        text += f"; much like it: {', '.join(near.details['near'])}"
+    if case.kinds.get(sending.place) in ("pod", "node"):
+        remedy = (
+            "names in the cluster are SERVICE, SERVICE.NAMESPACE and Ingress hosts: emulab get svc,ingress -A"
+        )
+    else:
+        remedy = "a name exists for each Ingress host, and in Zones: emulab get ingress,zones -A"
+    return Finding(Failure(place, reason, text, remedy, sending.host))
+
+
+def _server(case: Case, leg: Leg) -> str:
+    """The name server that a question came to, in words; whom it was addressed to when it came nowhere."""
+    target, came = case.target(leg), leg.arrived
+    owner = case.owner(target)
+    if came is not None and owner is not None and owner.kind == "Service":
+        return f"{owner.text} ({case.named(came.place)})"
+    return case.named(came.place) if came else case.named_address(target.destination)

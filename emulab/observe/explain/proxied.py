@@ -1,0 +1,290 @@
+"""Failures that a proxy tells of by itself: who may not in, no target, its own answers, its certificate. Pure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from emulab.observe.events import Owner, Record
+from emulab.observe.explain.case import Case, Expert, Finding, to
+from emulab.observe.explain.progress import ended, reset, stopped, what
+from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
+from emulab.observe.explain.unreached import icmp, silence
+from emulab.observe.join.dissect import http
+from emulab.observe.join.flows import Leg, parse_endpoint
+from emulab.observe.path import Failure
+
+_CONNECTING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
+
+
+def balancer(case: Case) -> Finding | None:
+    """A balancer let the client not in, or had nobody to pass it on to."""
+    record = case.record("drop")
+    if record is None:
+        return None
+    leg = next(leg for leg in case.chain if record in leg.records)
+    flow, fields, place = case.flow(leg), record.fields, record.place
+    owner = case.owner(flow)
+    name = f"{owner.kind} {owner.namespace}/{owner.name}".replace(" /", " ") if owner else place
+    packet = leg.arrived
+    if "not allowed" in str(fields.get("reason")):
+        client = str(fields.get("client")).rpartition(":")[0]
+        return Finding(shut_out(case, place, client, name, fields.get("acl") or ()), packet, record.time)
+    said = f"{place} took the connection and had nobody to pass it on to ({fields.get('reason')})"
+    behind = _behind(owner)
+    if behind is not None:
+        found = no_endpoints(behind, said, place)
+        if found is not None:
+            return Finding(replace(found, reason="no-target"), packet, record.time)
+        beyond = _tried_last(case, place)
+        if beyond is not None:
+            closed = f"{beyond.failure.text}; so {place}, which had taken the connection, closed it"
+            return replace(beyond, failure=replace(beyond.failure, text=closed))
+        said += f", though {behind.text} has {behind.details.get('endpoints')} endpoints"
+    off = [node for node, kind in case.kinds.items() if kind == "node" and case.switched_off(node)]
+    remedy = "see whether nodes and pods are Ready: emulab get nodes,pods -A -o wide"
+    if off:
+        why, remedy = case.switched_off(off[0]) or ("", remedy)
+        said += f": {why}"
+    return Finding(Failure(place, "no-target", said, remedy, name), packet, record.time)
+
+
+def _behind(owner: Owner | None) -> Owner | None:
+    """The Service port that a balancer's port leads to."""
+    if owner is None:
+        return None
+    if "endpoints" in owner.details:
+        return owner
+    behind: Any = owner.details.get("behind")
+    return Owner(**behind) if behind else None
+
+
+def tls(case: Case) -> Finding | None:
+    """TLS failed, or its certificate was not one that a client takes."""
+    sending = case.sending
+    if sending.error != "tls":
+        return None
+    ender = next(
+        (leg for leg in case.chain if any(r.fields["event"] == "tls" for r in leg.records)), case.last
+    )
+    place = ender.arrived.place if ender and ender.arrived else sending.place
+    who, host = case.named(place), case.fact("host", sending.host)
+    secret = str(host.details.get("secret") or "") if host else ""
+    stands_for = secret or (host.text if host else who)
+    if "not_after" not in sending.tls:
+        return Finding(_no_tls(case, place, who))
+    dates = [
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(sending.tls[k])))
+        for k in ("not_before", "not_after")
+    ]
+    certificate = (
+        f"the certificate for {', '.join(sending.tls.get('names') or ('no name',))} that {who} presented"
+    )
+    renew = (
+        f"put a valid certificate into {secret or 'the Secret that it comes from'}, or trace with --insecure"
+    )
+    if sending.reason.startswith("certificate expired"):
+        return Finding(
+            Failure(place, "certificate-expired", f"{certificate} expired on {dates[1]}", renew, stands_for)
+        )
+    if "isn't valid yet" in sending.reason:
+        text = f"{certificate} isn't valid before {dates[0]}"
+        return Finding(Failure(place, "certificate-not-yet-valid", text, renew, stands_for))
+    text = f"{certificate} is not for {sending.host}"
+    if host is None:
+        text += f": no Ingress has the host {sending.host}"
+        remedy = f"add an Ingress with the host {sending.host} in spec.rules and spec.tls, or trace with --insecure"
+    elif not secret:
+        text += f": {host.text} has no spec.tls for it"
+        remedy = (
+            f"add spec.tls with the host {sending.host} and a Secret to {host.text}, or trace with --insecure"
+        )
+    elif not host.details.get("usable"):
+        lacks = "does not exist" if not host.details.get("exists") else "has no certificate and key"
+        text += f": {secret}, which {host.text} names, {lacks}"
+        remedy = f"apply {secret} with tls.crt and tls.key, or trace with --insecure"
+    else:
+        text += f"; it is the one in {secret}, which {host.text} names"
+        remedy = f"put a certificate for {sending.host} into {secret}, or trace with --insecure"
+    return Finding(Failure(place, "certificate-name", text, remedy, stands_for))
+
+
+def _no_tls(case: Case, place: str, who: str) -> Failure:
+    """No TLS came about at all."""
+    sending = case.sending
+    back = [t.first for leg in case.chain for t in leg.transits if not t.forward and t.first.size]
+    plain = next((said for p in back if (said := http(p.payload))), "")
+    address = f"{sending.address}:{sending.port}"
+    if plain or "wrong version" in sending.reason:
+        text = f"{who} doesn't speak TLS on {address}: it answered the ClientHello with {plain or 'something else'}"
+        plain_url = sending.target.replace("https://", "http://", 1)
+        return Failure(place, "no-tls", text, f"ask without TLS: emulab trace {plain_url}", who)
+    text = f"TLS with {who} failed on {address}: {sending.reason}"
+    return Failure(place, "tls", text, f"see what it offers: openssl s_client -connect {address}", who)
+
+
+def ingress(case: Case) -> Finding | None:
+    """The ingress answered by itself."""
+    record = case.record("request")
+    if record is None or record.fields.get("answered_by") != "ingress":
+        return None
+    fields, place = record.fields, record.place
+    status, why = int(fields.get("status") or 0), str(fields.get("reason") or "")
+    if status < 400:
+        return None
+    said = f"{case.named(place)} answered {status} by itself ({why})"
+    beyond = _beyond(case, record)
+    if beyond is not None:
+        return replace(beyond, failure=replace(beyond.failure, text=f"{beyond.failure.text}; so {said}"))
+    if not fields.get("rule"):
+        return Finding(_no_rule(case, record, said))
+    service = case.fact("upstream", str(fields.get("upstream_name") or ""))
+    rule = f"{fields['rule']}"
+    if service is not None:
+        found = no_endpoints(service, f"so {said}", place)
+        if found is not None:
+            return Finding(found)
+        external = service.details.get("external_name")
+        if external:
+            text = f"the ingress couldn't reach {external}, for which {service.text} stands (externalName); so {said}"
+            remedy = f"correct spec.externalName of {service.text}, or publish {external} in a Zone"
+            return Finding(Failure(place, "upstream-name", text, remedy, service.text))
+    remedy = f"see what {rule} says of it: emulab get ingress -A -o yaml"
+    return Finding(Failure(place, f"http-{status}", f"{said}, for {rule}", remedy, rule))
+
+
+def _no_rule(case: Case, record: Record, said: str) -> Failure:
+    """404: nobody's host, or nobody's path."""
+    fields = record.fields
+    host, path = str(fields.get("host") or ""), str(fields.get("path") or "/")
+    owner = case.fact("host", host.partition(":")[0])
+    if owner is None:
+        text = f"no Ingress has the host {host or '(none given)'}; so {said}"
+        remedy = f"add the host {host} to an Ingress, or ask for one that exists: emulab get ingress -A"
+        return Failure(record.place, "no-ingress-rule", text, remedy, host)
+    paths = ", ".join(owner.details.get("paths") or ()) or "none"
+    text = f"{owner.text} has the host {host} and no path for {path}; so {said}"
+    remedy = f"add a path for {path} to {owner.text}, or ask for one of its paths: {paths}"
+    return Failure(record.place, "no-ingress-rule", text, remedy, owner.text)
+
+
+def _beyond(case: Case, record: Record) -> Finding | None:
+    """What went wrong with the connection that the ingress tried last."""
+    if not any(r.fields["event"] == "upstream-error" for leg in case.chain for r in leg.records):
+        return None
+    return _tried_last(case, record.place, cut_off, waiting)
+
+
+def _tried_last(case: Case, place: str, *more: Expert) -> Finding | None:
+    """What went wrong with the connection that a proxy tried last."""
+    last = case.last
+    if last is None or last.connect is None or last.connect.place != place:
+        return None
+    return next((found for expert in (*_CONNECTING, *more) if (found := expert(case))), None)
+
+
+def cut_off(case: Case) -> Finding | None:
+    """A connection that was open, and that the far side ended before it had answered in full."""
+    leg = case.last
+    if leg is None or leg.arrived is None:
+        return None
+    stop = stopped(case, leg)
+    if stop is None or not stop.open or stop.lost:
+        return None
+    end = reset(leg)
+    if end is None and not (ended(leg) and _unfinished(case, leg)):
+        return None
+    # A reset from somewhere in the middle is a rule's, or a proxy's that came back to life.
+    place = end.first.place if end else leg.arrived.place
+    who = case.named(place)
+    after = f"after {stop.said} bytes of its answer" if stop.said else "without an answer"
+    how = "reset the connection" if end else "closed the connection"
+    text = f"{who} {how} to {to(case.flow(leg))} {after}"
+    remedy = f"see why its program did: {_logs(case, place)}"
+    return Finding(Failure(place, "reset" if end else "cut-off", text, remedy, who))
+
+
+def _unfinished(case: Case, leg: Leg) -> bool:
+    """Whether somebody told that the answer wasn't whole: the sender, or the proxy before."""
+    if case.sending.error == "protocol":
+        return True
+    return any(r.fields["event"] == "upstream-error" for other in case.chain for r in other.records)
+
+
+def waiting(case: Case) -> Finding | None:
+    """Everything arrived, and somebody who has the word doesn't speak."""
+    leg = case.last
+    stop = stopped(case, leg) if leg is not None else None
+    if leg is None or stop is None or stop.lost:
+        return None
+    packet, place = stop.packet, stop.packet.place
+    if not stop.forward:
+        return _not_taken(case, leg, place) if not stop.open and packet.flow.protocol == "tcp" else None
+    who, begun = case.named(place), what(stop)
+    tried = _tried(case, leg)
+    if tried is not None:
+        return tried
+    if packet.flow.protocol == "tcp" and not stop.taken:
+        drop = case.some_drop(packet.time)
+        text = f"{begun} to {to(packet.flow)} came to {who}, whose kernel never acknowledged it"
+        back = case.route(place, packet.flow.source)
+        if back is not None and back.error:
+            text = (
+                f"{begun} to {to(packet.flow)} came to {who}, which has no route back to {packet.flow.source}"
+            )
+            off = case.switched_off(place)
+            remedy = off[1] if off else case.wanted_route(place, packet.flow.source)
+            return Finding(Failure(place, "no-route", text, remedy, who))
+        look = (case.inside(place, command) for command in ("nft list ruleset", "ss -tlnp"))
+        remedy = f"see its rules and sockets: {', '.join(look)}"
+        failure = Failure(place, "unanswered", text, remedy, who)
+        return Finding(case.with_drop(failure, drop, {}), packet, drop.time) if drop else Finding(failure)
+    limit = case.sending.reason.removeprefix("no answer within ") if case.sending.error == "timeout" else ""
+    within = f" within {limit}" if limit else ""
+    some = f"only {stop.said} bytes of an answer" if stop.said else "no answer"
+    text = f"{begun} to {to(packet.flow)} was delivered to {who}, and {some} came{within}"
+    text += ": the way is open, its program is slow or silent"
+    remedy = f"see what its program does: {_logs(case, place)}; or wait longer: --timeout 30s"
+    return Finding(Failure(place, "no-answer", text, remedy, who))
+
+
+def _not_taken(case: Case, leg: Leg, place: str) -> Finding:
+    """The answer to a SYN came back, and the kernel of who sent it didn't take it."""
+    who = case.named(place)
+    text = f"the SYN-ACK of {to(case.target(leg))} came back to {who}, whose kernel didn't take it"
+    back = [t.last for t in leg.transits if not t.forward and t.last.place == place]
+    drop = case.some_drop(back[0].time) if back else None
+    failure = Failure(
+        place, "unanswered", text, f"see its rules: {case.inside(place, 'nft list ruleset')}", who
+    )
+    return Finding(case.with_drop(failure, drop, {}), back[0], drop.time) if drop else Finding(failure)
+
+
+def _tried(case: Case, leg: Leg) -> Finding | None:
+    """A proxy that has the request, and tries to connect to somebody with no packet of it seen."""
+    tries = [r for r in leg.records if r.fields["event"] in ("proxy-try", "upstream-error", "proxy-connect")]
+    if leg.accept is None or not tries:
+        return None
+    fields, place = tries[-1].fields, tries[-1].place
+    upstream = str(fields.get("upstream") or "")
+    name = str(fields.get("upstream_name") or fields.get("target") or upstream)
+    owner = case.fact("upstream", name)
+    text = f"{case.named(place)} has the request, and is still connecting to {owner.text if owner else name}"
+    end = parse_endpoint(upstream)
+    if end is not None and not end[0][:1].isdigit():
+        text += f", whose name {end[0]} it is resolving"
+        remedy = f"see whether it resolves: {case.inside(place, f'getent hosts {end[0]}')}"
+        return Finding(Failure(place, "upstream-name", text, remedy, owner.text if owner else name))
+    return Finding(
+        Failure(
+            place, "no-answer", text, f"see: {case.inside(place, 'ss -tn')}", owner.text if owner else name
+        )
+    )
+
+
+def _logs(case: Case, place: str) -> str:
+    if case.kinds.get(place) != "pod":
+        return case.inside(place, "ss -tnp")
+    namespace, _, name = place.partition(".")
+    return f"emulab logs {name} -n {namespace}"

@@ -1,0 +1,272 @@
+"""Packets that came nowhere: no route, nobody who answers, too big, or silence. Pure."""
+
+from __future__ import annotations
+
+from emulab.observe.events import Flow, Route
+from emulab.observe.explain.astray import loop, no_route
+from emulab.observe.explain.case import Case, Finding, last_at, thrown_away, to
+from emulab.observe.explain.progress import Stop, stopped, what
+from emulab.observe.join.flows import Leg
+from emulab.observe.join.packets import Packet
+from emulab.observe.path import Failure
+
+NO_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_CREATEFAIL", "NEIGH_QUEUEFULL", "NEIGH_DEAD"})
+NO_LINK = frozenset({"QDISC_DROP", "DEV_READY"})
+TOO_BIG = frozenset({"PKT_TOO_BIG"})
+
+
+_MEANINGS = {
+    "NETFILTER_DROP": "a rule of its firewall dropped it",
+    "IP_RPFILTER": "the way back to its source leads over another interface (rp_filter)",
+    "IP_CSUM": "its checksum is wrong",
+    "TCP_CSUM": "its checksum is wrong",
+    "UDP_CSUM": "its checksum is wrong",
+    "SOCKET_RCVBUFF": "the program that it is for doesn't read: its socket is full",
+    "TCP_OVERFLOW": "the program that it is for doesn't accept: its queue is full",
+    "TCP_LISTEN_OVERFLOW": "the program that it is for doesn't accept: its queue is full",
+}
+"""The kernel's reasons in words, where they say something to somebody who doesn't read its code."""
+
+
+def icmp(case: Case) -> Finding | None:
+    """An ICMP error says it."""
+    leg = case.last
+    if leg is None or _healed(case, leg):
+        return None
+    for transit in leg.errors:
+        origin = transit.first
+        # What a place tells of a packet that it had translated, it tells of the packet as it had come.
+        kind, about = origin.icmp, case.beyond(origin.place, origin.about) if origin.about else None
+        if kind == (3, 4):
+            return _too_big(case, leg, origin, about)
+        if kind == (3, 0):
+            return no_route(case, leg, origin.place, about, origin)
+        if kind == (3, 1):
+            return _unreachable_host(case, leg, origin, about)
+        if kind == (11, 0):
+            return loop(case, leg, origin, about)
+        route = case.route(origin.place, about.destination) if about else None
+        if kind == (3, 13) and route is not None and route.error:
+            return no_route(case, leg, origin.place, about, origin)
+        if kind and kind[0] == 3 and kind[1] != 3:
+            text = f"{origin.place} refused the packet to {to(about)} (ICMP type 3 code {kind[1]})"
+            remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
+            failure = Failure(origin.place, "prohibited", text, remedy, origin.place)
+            return Finding(failure, last_at(leg, origin.place), origin.time)
+    return None
+
+
+def silence(case: Case) -> Finding | None:
+    """Packets that nobody answered: where the last one was seen says most."""
+    leg = case.last
+    if leg is None:
+        return None
+    stop = stopped(case, leg)
+    if stop is None:
+        return None if leg.transits else _never_sent(case, leg)
+    if not stop.lost:
+        return None
+    if stop.packet.outgoing:
+        return _vanished(case, leg, stop)
+    return _swallowed(case, leg, stop)
+
+
+def _healed(case: Case, leg: Leg) -> bool:
+    """Whether everything arrived in spite of an error: path MTU discovery lives by them."""
+    stop = stopped(case, leg)
+    return stop is not None and not stop.lost
+
+
+def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
+    """ICMP "host unreachable": ARP without an answer, a link without a far end, or a route that says so."""
+    place = origin.place
+    route = case.route(place, about.destination) if about else None
+    if route is not None and route.error:
+        return no_route(case, leg, place, about, origin)
+    return _next_hop(case, leg, place, about, last_at(leg, place), origin.time)
+
+
+def _next_hop(
+    case: Case, leg: Leg, place: str, flow: Flow | None, packet: Packet | None, time: int = 0
+) -> Finding:
+    """A place that has a way, and can't hand the packet over to whoever is next on it."""
+    destination = flow.destination if flow else case.flow(leg).destination
+    route = case.route(place, destination)
+    hop = (route.gateway or destination) if route else destination
+    who = case.named_address(hop)
+    next_ = f"{who}, the next hop to {to(flow)}," if hop != destination else f"{who},"
+    asked = next((a for a in case.unanswered_arps(place) if a.target == hop), None)
+    dead = _dead(case, place, hop, route)
+    who_asks = case.named(place)
+    if asked is not None:
+        text = f"{who_asks} asked by ARP on {asked.interface} for {next_} and nobody answered"
+    elif dead is not None:
+        text = f"{who_asks} couldn't hand the packet to {to(flow)} over to {next_[:-1]}"
+    else:
+        text = f"{who_asks} couldn't reach {next_[:-1]} (ICMP host unreachable)"
+    if dead is not None:
+        reason, why, remedy = dead
+        failure = Failure(place, reason, f"{text}: {why}", remedy, who)
+    else:
+        nobody = "" if case.whose(hop) else ": nobody in the lab has that address"
+        failure = Failure(place, "arp", f"{text}{nobody}", _look_for(case, place, hop), who)
+    return thrown_away(case, leg, failure, packet, NO_NEIGHBOUR | NO_LINK, time, flow)
+
+
+def _look_for(case: Case, place: str, address: str) -> str:
+    owner = case.whose(address)
+    if owner is None:
+        return case.wanted_address(address)
+    at = case.place_of(owner)
+    look = case.inside(at, "ip address") if at else case.inside(place, f"ping -c1 {address}")
+    return f"see whether {owner.text} has that address: {look}"
+
+
+def _dead(case: Case, place: str, hop: str, route: Route | None) -> tuple[str, str, str] | None:
+    """Reason, words and mend where the next hop's link, or the one to it, is switched off."""
+    owner = case.whose(hop)
+    other = case.place_of(owner)
+    reason = "dead-node" if owner is not None and owner.kind == "Node" else "link-down"
+    if other and other != place:
+        off = case.switched_off(other)
+        if off is not None:
+            return reason, *off
+    mine = case.switched_off(place, route.interface if route else "")
+    return ("link-down", *mine) if mine is not None else None
+
+
+def _too_big(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
+    """A router said that the packet is too big for its next link."""
+    stuck = last_at(leg, origin.place)
+    wide = _width(case, stuck)
+    size = f" of {min(stuck.length, wide)} bytes" if stuck else ""
+    route = case.route(origin.place, about.destination) if about else None
+    link = (
+        f"{route.interface} of {origin.place}"
+        if route and route.interface
+        else f"the next link of {origin.place}"
+    )
+    text = f"a packet{size} to {to(about)} that must not be fragmented is too big for {link},"
+    text += f" which takes {origin.next_mtu}"
+    told = [t for t in leg.errors if t.first.icmp == (3, 4)]
+    said = max(told, key=lambda t: len(t.packets))
+    sender = stuck and next((t.first.place for t in leg.transits if t.last is stuck), "")
+    if sender and said.last.place != sender:
+        text += (
+            f"; {origin.place} said so (ICMP fragmentation needed), but that was last seen at {said.last.place}"
+            f" and never came back to {sender}, which goes on sending packets as big"
+        )
+        remedy = (
+            f"let ICMP through at {said.last.place}: {case.inside(said.last.place, 'nft list ruleset')}; or"
+        )
+    elif sender and len(told) > 1:
+        text += (
+            f"; {origin.place} told {sender} so {len(told)} times (ICMP fragmentation needed), and {sender} goes on"
+            " sending packets as big: it doesn't take the message"
+        )
+        remedy = f"let ICMP in at {sender}: {case.inside(sender, 'nft list ruleset')}; or"
+    else:
+        remedy = ""
+    name = route.interface if route else "LINK"
+    remedy = f"{remedy} make the link as wide: {case.inside(origin.place, f'ip link set {name} mtu {wide}')}".strip()
+    return thrown_away(
+        case, leg, Failure(origin.place, "mtu", text, remedy, link), stuck, TOO_BIG, origin.time
+    )
+
+
+def _width(case: Case, packet: Packet | None) -> int:
+    """What the link takes that a packet came by. A packet may look larger: the card cuts it up, or would."""
+    link = case.link(packet.place, packet.interface) if packet else None
+    return link.mtu if link else 1500
+
+
+def _never_sent(case: Case, leg: Leg) -> Finding | None:
+    """No packet of a connection was seen at all."""
+    place = leg.connect.place if leg.connect else case.sending.place
+    flow = case.beyond(place, next(iter(leg.flows)))
+    route = case.route(place, flow.destination)
+    hop = (route.gateway or flow.destination) if route else flow.destination
+    asked = case.unanswered_arps(place)
+    if any(a.target == hop for a in asked) or _dead(case, place, hop, route) is not None:
+        return _next_hop(case, leg, place, flow, None)
+    if asked:
+        return _next_hop(case, leg, place, Flow(flow.protocol, "", 0, asked[0].target, 0), None)
+    why = f": {case.sending.reason}" if case.sending.reason and place == case.sending.place else ""
+    text = f"no packet to {to(flow)} left {case.named(place)}{why}"
+    remedy = f"see: {case.inside(place, f'ip route get {flow.destination}')}"
+    return Finding(Failure(place, "not-sent", text, remedy, case.named(place)))
+
+
+def _vanished(case: Case, leg: Leg, stop: Stop) -> Finding:
+    """Left a place and arrived nowhere."""
+    last = stop.packet
+    hop = last.encapsulation.outer_destination if last.encapsulation else last.flow.destination
+    route = case.route(last.place, hop)
+    following = (route.gateway or hop) if route else hop
+    who = case.named_address(following)
+    inside = " inside VXLAN" if last.encapsulation else ""
+    text = f"{what(stop)} to {to(last.flow)} left {last.place} on {last.interface}{inside} and never came to {who}"
+    dead = _dead(case, last.place, following, route)
+    if dead is not None:
+        reason, why, remedy = dead
+        return thrown_away(
+            case, leg, Failure(last.place, reason, f"{text}: {why}", remedy, who), last, NO_LINK
+        )
+    drop = case.some_drop(last.time)
+    remedy = f"see whether {who} is up: {case.inside(last.place, f'ping -c1 {following}')}"
+    failure = Failure(last.place, "lost", text, remedy, who)
+    if drop is None:
+        return Finding(failure)
+    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
+
+
+def _sender(leg: Leg, packet: Packet) -> str:
+    """The place that a packet came from."""
+    return next((t.first.place for t in leg.transits if t.last is packet), "its sender")
+
+
+def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
+    """Came to a place that was to forward it and didn't."""
+    last = stop.packet
+    flow = case.beyond(last.place, last.flow)
+    route = case.route(last.place, flow.destination)
+    hop = (route.gateway or flow.destination) if route else flow.destination
+    if any(a.target == hop for a in case.unanswered_arps(last.place)) or _dead(case, last.place, hop, None):
+        return _next_hop(case, leg, last.place, flow, last)
+    if route is not None and route.error:
+        return no_route(case, leg, last.place, flow, None)
+    came = f"{what(stop)} to {to(last.flow)} came to {last.place} on {last.interface}"
+    off = case.switched_off(last.place, route.interface) if route else None
+    if off is not None:
+        text = f"{came}, and {off[0]}, which is on its way to {flow.destination}"
+        return thrown_away(
+            case,
+            leg,
+            Failure(last.place, "link-down", text, off[1], case.down_name(last.place)),
+            last,
+            NO_LINK,
+        )
+    way = case.link(last.place, route.interface) if route else None
+    if way is not None and way.up and not way.carrier:
+        return _next_hop(case, leg, last.place, flow, last)
+    if way is not None and last.length > way.mtu and not last.fragmentable:
+        wide = _width(case, last)
+        size = min(last.length, wide)
+        text = (
+            f"{came} with {size} bytes that must not be fragmented, too big for {way.name}, which takes"
+            f" {way.mtu}; no ICMP message about it was seen on any link, so that {_sender(leg, last)} goes on"
+            " sending packets as big"
+        )
+        wider = case.inside(last.place, f"ip link set {way.name} mtu {wide}")
+        rules = case.inside(last.place, "nft list ruleset")
+        remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
+        failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
+        return thrown_away(case, leg, failure, last, TOO_BIG)
+    drop = case.some_drop(last.time)
+    chains = ", ".join(case.evidence.way(last.place, [last.flow]))
+    text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
+    rules = case.inside(last.place, "nft list ruleset")
+    failure = Failure(last.place, "dropped", text, f"see its rules: {rules}", last.place)
+    if drop is None:
+        return Finding(failure)
+    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)

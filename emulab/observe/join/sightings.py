@@ -1,0 +1,98 @@
+"""All packets that were seen, by flow and by identity. Pure.
+
+Made once of a recording's frames. Among a hundred thousand of somebody else's a request has two hundred, so a frame
+is only glanced at, and decoded when somebody asks for its flow or for packets that look like one that is known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from emulab.observe.events import Flow, Frame
+from emulab.observe.join.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+
+
+class Sightings:
+    """The packets among some frames; always in the order of time."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.arps: list[Arp] = []  # of everybody; who looks for a reason picks his
+        self._frames = frames
+        self._decoded: dict[int, Packet | None] = {}
+        self._numbers: dict[bytes, list[int]] = {}  # of frames, by flow key
+        self._marked: dict[bytes, list[int]] = {}  # of frames, by mark
+        self._keys: dict[bytes, list[bytes]] = defaultdict(list)  # of flows, by protocol and source port
+        self._errors: dict[Flow, list[Packet]] = defaultdict(list)  # ICMP errors by what they are about
+        self._flows: dict[Flow, list[Packet]] = {}
+        self._identities: dict[tuple[object, ...], list[Packet]] = {}
+        for number in sorted(range(len(frames)), key=lambda n: frames[n].time):
+            seen = glance(frames[number].data) or self._look(number)
+            if seen is None:
+                continue
+            key, its_mark = seen
+            if key in self._numbers:
+                self._numbers[key].append(number)
+            else:
+                self._numbers[key] = [number]
+                self._keys[key[:1] + key[9:11]].append(key)
+            self._marked.setdefault(its_mark, []).append(number)
+
+    def of(self, flow: Flow) -> Sequence[Packet]:
+        """The packets of a flow."""
+        if flow not in self._flows:
+            try:
+                numbers = self._numbers.get(flow_key(flow), [])
+            except OSError:  # no IPv4 address
+                numbers = []
+            self._flows[flow] = [p for p in self._packets(numbers) if p.flow == flow]
+        return self._flows[flow]
+
+    def same(self, packet: Packet) -> Sequence[Packet]:
+        """Every sighting of a packet, as far as its identity tells."""
+        identity = packet.identity
+        if identity not in self._identities:
+            found = self._packets(self._marked.get(mark(packet), ()))
+            self._identities[identity] = [p for p in found if p.identity == identity]
+        return self._identities[identity]
+
+    def from_port(self, protocol: str, port: int) -> list[Flow]:
+        """The flows from a source port, whatever the addresses, in the order in which they were first seen."""
+        prefix = flow_key(Flow(protocol, "0.0.0.0", port, "0.0.0.0", 0))
+        flows = map(key_flow, self._keys.get(prefix[:1] + prefix[9:11], ()))
+        return [flow for flow in flows if self.of(flow)]
+
+    def towards(self, protocol: str, address: str, port: int) -> list[Flow]:
+        """The flows to an address and port."""
+        wanted = flow_key(Flow(protocol, "0.0.0.0", 0, address, port))
+        flows = (
+            k for k in self._numbers if (k[:1], k[5:9], k[11:]) == (wanted[:1], wanted[5:9], wanted[11:])
+        )
+        return [flow for flow in map(key_flow, flows) if self.of(flow)]
+
+    def errors_about(self, flow: Flow) -> Sequence[Packet]:
+        """The ICMP errors about a flow."""
+        return self._errors.get(flow, ())
+
+    def _look(self, number: int) -> tuple[bytes, bytes] | None:
+        """What a glance doesn't tell, or isn't a packet of a flow at all."""
+        packet = decode(number, self._frames[number])
+        if isinstance(packet, Arp):
+            self.arps.append(packet)
+        if not isinstance(packet, Packet):
+            return None
+        self._decoded[number] = packet
+        if packet.about is not None:
+            self._errors[packet.about].append(packet)
+        return flow_key(packet.flow), mark(packet)
+
+    def _packets(self, numbers: Iterable[int]) -> list[Packet]:
+        found = []
+        for number in numbers:
+            if number not in self._decoded:
+                packet = decode(number, self._frames[number])
+                self._decoded[number] = packet if isinstance(packet, Packet) else None
+            known = self._decoded[number]
+            if known is not None:
+                found.append(known)
+        return found

@@ -1,0 +1,265 @@
+"""`Lab`: a lab from Python, for tests and experiments.
+
+    async with Lab.from_files("topologies/shop.yaml") as lab:
+        answer = await lab.request("http://shop.example.com/products/42", source="client")
+        assert answer.status == 200 and answer.json()["service"] == "product-service"
+
+The lab is a process tree of its own and lives exactly as long as the `async with` block, or this process,
+whichever ends first. Requests are made with sockets of the place they come from, in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+from emulab.dataclass import dataclass
+from emulab.errors import UserError
+from emulab.kernel.processes.programs import Completed
+from emulab.lab.client import launch
+from emulab.lab.client.captured import run_captured
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
+from emulab.observe import path as trace
+from emulab.servers.stub import ResolverConfig, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. Header names are in lower case; of repeated headers the last is in `headers`."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration: float  # seconds, name resolution included
+
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is none."""
+        return json.loads(self.body)
+
+
+class Lab:
+    """A running lab. Make one with `from_files` or `from_text` and enter it with `async with`."""
+
+    def __init__(self, sources: Sequence[tuple[str, str]], name: str = "", timeout: float = 60.0) -> None:
+        self.name = rundir.check_name(name or f"py-{os.getpid()}-{secrets.token_hex(3)}")
+        self.warnings: list[str] = []
+        self._sources = list(sources)
+        self._timeout = timeout
+        self._leash = -1
+
+    @classmethod
+    def from_files(cls, *paths: str | Path, name: str = "", timeout: float = 60.0) -> Self:
+        """A lab of these manifests (files or folders). Raises UserError when they can't be read."""
+        return cls(_read(paths), name, timeout)
+
+    @classmethod
+    def from_text(cls, *texts: str, name: str = "", timeout: float = 60.0) -> Self:
+        """A lab of these manifests."""
+        return cls([(f"text{i}", t) for i, t in enumerate(texts, 1)], name, timeout)
+
+    async def __aenter__(self) -> Self:
+        # Not in a thread, which can't be cancelled: from here on the leash is ours, and nobody else has it.
+        begun = launch.begin(self.name, leashed=True)
+        self._leash = begun.leash
+        try:
+            await launch.started(begun)
+            result = await self._ask("apply", sources=self._sources)
+            self.warnings = result["warnings"]
+            await self.ready()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        """Ends the lab, if it is ours: whatever still waits for an answer of it gets an error then."""
+        leash, self._leash = self._leash, -1
+        if leash >= 0:
+            os.close(leash)
+            await asyncio.to_thread(rundir.wait_gone, rundir.folder(self.name))
+
+    async def ready(self) -> None:
+        """Waits until everything is Ready. Raises EmulabError saying what isn't."""
+        await self._ask("ready", timeout=self._timeout)
+
+    async def apply(self, *manifests: str | Path, ready: bool = True) -> list[str]:
+        """Applies manifests: paths as `Path`, or YAML as `str`. Returns warnings."""
+        sources: list[tuple[str, str]] = []
+        for i, manifest in enumerate(manifests, 1):
+            sources += _read([manifest]) if isinstance(manifest, Path) else [(f"text{i}", manifest)]
+        result = await self._ask("apply", sources=sources)
+        if ready:
+            await self.ready()
+        return list(result["warnings"])
+
+    async def delete(self, kind: str, name: str, namespace: str = "default") -> None:
+        """Deletes an object; cluster-scoped kinds have the namespace "". Raises UserError when it isn't there."""
+        await self._ask("delete", keys=[[kind, namespace, name]])
+
+    async def scale(
+        self, name: str, replicas: int, namespace: str = "default", kind: str = "Deployment"
+    ) -> None:
+        """Scales a workload; returns when the data plane has changed, not when all are Ready."""
+        await self._ask("scale", kind=kind, namespace=namespace, name=name, replicas=replicas)
+
+    async def get(self, kind: str, name: str = "", namespace: str = "") -> list[dict[str, Any]]:
+        """Objects of a kind with their status; of all namespaces by default."""
+        result: list[dict[str, Any]] = await self._ask("get", kind=kind, name=name, namespace=namespace)
+        return result
+
+    async def server_status(self, name: str) -> dict[str, Any]:
+        """The counters of a server: `public-lb`, `resolver`, `stand-ins`, `NAMESPACE.POD/CONTAINER`, …"""
+        result: dict[str, Any] = await self._ask("server-status", name=name)
+        return result
+
+    async def exec(
+        self, target: str, *argv: str, namespace: str = "default", container: str = "", stdin: bytes = b""
+    ) -> Completed:
+        """Runs a program in a place or pod, as `emulab exec` does. It is killed when the caller is cancelled.
+
+        Raises UserError when there is no such target, EmulabError when the lab ends.
+        """
+        with await asyncio.to_thread(LabClient, rundir.folder(self.name)) as client:
+            return await run_captured(client, target, namespace, container, argv, stdin)
+
+    async def socket(
+        self, source: str, kind: socket.SocketKind = socket.SOCK_STREAM, namespace: str = "default"
+    ) -> socket.socket:
+        """A fresh non-blocking IPv4 socket that belongs to a place or pod."""
+        family = socket.AF_INET
+
+        def ask() -> socket.socket:
+            with LabClient(rundir.folder(self.name)) as client:
+                return client.request_socket(
+                    target=source, namespace=namespace, family=family, type=int(kind)
+                )
+
+        return await asyncio.to_thread(ask)
+
+    async def resolve(self, name: str, source: str = "client", namespace: str = "default") -> str:
+        """The address of a name as `source` resolves it. Raises UserError when there is none."""
+        files = await self._ask("resolver-files", target=source, namespace=namespace)
+
+        async def open_socket(_: int, kind: int) -> socket.socket:
+            return await self.socket(source, socket.SocketKind(kind), namespace)
+
+        return await resolve(name, ResolverConfig.parse(*files), open_socket)
+
+    async def request(
+        self,
+        url: str,
+        source: str = "client",
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        namespace: str = "default",
+        timeout: float = 30.0,
+        verify: bool = True,
+    ) -> Answer:
+        """Sends one HTTP request from a place or pod (redirects aren't followed).
+
+        Raises UserError when the name doesn't resolve, OSError when the connection fails, TimeoutError.
+        """
+        import aiohttp
+
+        begun = time.perf_counter()
+        host = urlsplit(url).hostname
+        if not host:
+            raise UserError(f"{url}: not a URL with a host")
+        address = await self.resolve(host, source, namespace)
+        sock = await self.socket(source, namespace=namespace)
+        connector = aiohttp.TCPConnector(
+            resolver=cast(Any, _Fixed(address)), socket_factory=lambda _: sock, force_close=True, ssl=verify
+        )
+        limit = aiohttp.ClientTimeout(total=timeout)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=limit) as session,
+            session.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
+        ):
+            content = await response.read()
+            lowered = {k.lower(): v for k, v in response.headers.items()}
+            return Answer(response.status, lowered, content, time.perf_counter() - begun)
+
+    async def trace(
+        self,
+        url: str,
+        source: str = "client",
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        namespace: str = "default",
+        timeout: float = 5.0,
+        verify: bool = True,
+        every_packet: bool = False,
+        pcap: Path | None = None,
+    ) -> trace.Path:
+        """Sends one request and returns the path that it took, with evidence; `url` as for `emulab trace`.
+
+        `every_packet`: a hop for each packet instead of each flight of them. `pcap`: a capture file to write.
+        A request that fails is a result (`Path.failure`). Raises UserError for a wrong target or source.
+        """
+        from emulab.trace import tracing
+
+        return await tracing.trace(
+            *(self.name, url),
+            source=source,
+            namespace=namespace,
+            method=method,
+            headers=headers,
+            every_packet=every_packet,
+            timeout=timeout,
+            verify=verify,
+            pcap=pcap,
+        )
+
+    async def _ask(self, op: str, **arguments: Any) -> Any:
+        def ask() -> Any:
+            with LabClient(rundir.folder(self.name)) as client:
+                return client.request(op, **arguments)
+
+        return await asyncio.to_thread(ask)
+
+
+class _Fixed:
+    """A resolver for aiohttp that knows the answer."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict[str, Any]]:
+        return [
+            {
+                "hostname": host,
+                "host": self._address,
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": socket.IPPROTO_TCP,
+                "flags": socket.AI_NUMERICHOST,
+            }
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
+    from emulab.model.sources import read_sources
+
+    return [(s.name, s.text) for s in read_sources([Path(p) for p in paths])]

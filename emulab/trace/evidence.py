@@ -1,0 +1,288 @@
+"""Looks through the windows that an observation opened, and asks the kernel for what the story still lacks.
+
+What a packet met is known once it was seen: its conntrack entries, routes and rules are asked for afterwards,
+for the places and addresses that it came by, until nothing new turns up.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+from emulab.errors import EmulabError
+from emulab.kernel.rules import ipvs as kernel_ipvs
+from emulab.kernel.rules.conntrack import NETLINK_NETFILTER
+from emulab.lab.client.client import LabClient
+from emulab.observe.capture import drops, netfilter, rings, routes
+from emulab.observe.events import (
+    Flow,
+    Frame,
+    KernelDrop,
+    Link,
+    Owner,
+    Record,
+    Recording,
+    Route,
+    RuleTrace,
+    Sending,
+    Tap,
+    Translation,
+    VirtualServer,
+)
+from emulab.observe.join.needs import Needs, needs
+from emulab.observe.join.sightings import Sightings
+
+_QUIET = 0.010  # seconds without a packet after which a request is over
+_LONGEST = 0.2  # seconds after which it is over though others go on
+_LOOK = 0.002
+_ROUNDS = 5  # a translation leads to other places, which may translate again
+
+
+class Windows:
+    """The taps and sockets of one observation. Opening and closing them blocks."""
+
+    def __init__(self, client: LabClient, **arguments: Any) -> None:
+        """Asks the lab for them. Raises EmulabError."""
+        self.client = client
+        self._where = {"target": arguments["target"], "namespace": arguments["namespace"]}
+        opened, descriptors = client.request_descriptors("observe", **arguments)
+        self.source = str(opened["source"])
+        self.address = str(opened["address"])
+        self._taps = opened["taps"]
+        taps, rest = descriptors[: len(self._taps)], descriptors[len(self._taps) :]
+        marked = rest[: len(opened["marked"])]
+        self._marked = [
+            (place, socket.socket(fileno=fd)) for place, fd in zip(opened["marked"], marked, strict=True)
+        ]
+        self.rings = [
+            rings.Ring(socket.socket(fileno=fd), tap["ring"])
+            for fd, tap in zip(taps, self._taps, strict=True)
+        ]
+        self._lost = self._make_room()
+        self._drops = drops.DropReader(rest[len(marked) :], opened["drops"]) if opened["drops"] else None
+        self._until = 0  # the time (ns) at which nothing was on its way any more
+        self._settling = threading.Event()
+        self._emptying = threading.Thread(target=self._empty, name="taps", daemon=True)
+        self._emptying.start()
+        self._queries: dict[tuple[str, int], socket.socket] = {}
+        self._rules: list[RuleTrace] = []
+        self._headers: dict[
+            str, dict[int, netfilter.Packet]
+        ] = {}  # by place, of packets that rules were told about
+        self.lost_rules: set[str] = set()
+
+    def settle(self) -> None:
+        """Waits until the last packets of the request have come to rest."""
+        self._stop_emptying()
+        end = time.monotonic() + _LONGEST
+        before, since = -1, time.monotonic()
+        while True:  # at least one look, however long the machine was away before it
+            now = time.monotonic()
+            self._read_rules()
+            for ring in self.rings:
+                ring.make_room()
+            self._until = time.time_ns()
+            count = sum(ring.count() for ring in self.rings)
+            if count != before:
+                before, since = count, now
+            elif now - since >= _QUIET:
+                break
+            if now >= end:
+                break
+            time.sleep(_LOOK)
+        rings.stop_all(self.rings)
+        self._read_rules()
+
+    def _make_room(self) -> list[int]:
+        """Empties rings that the traffic before the request has filled; how many frames each has lost by then."""
+        for ring in self.rings:
+            ring.make_room()
+        return [ring.lost() for ring in self.rings]
+
+    def _empty(self) -> None:
+        """Keeps room in the rings while the request is on its way: others' traffic may fill one in 20 ms."""
+        while not self._settling.wait(_LOOK):
+            for ring in self.rings:
+                ring.make_room()
+            if self._drops:
+                self._drops.make_room()
+
+    def _stop_emptying(self) -> None:
+        self._settling.set()
+        self._emptying.join()
+
+    def _read_rules(self) -> None:
+        for place, sock in self._marked:
+            headers = self._headers.setdefault(place, {})
+            found, lost = netfilter.read_traces(sock, place, self.interfaces(place), headers)
+            self._rules += found
+            if lost:
+                self.lost_rules.add(place)
+
+    def interfaces(self, place: str) -> dict[int, str]:
+        """The interfaces of a place by index."""
+        tap = next(t for t in self._taps if t["place"] == place)
+        return {int(index): name for index, name in tap["interfaces"].items()}
+
+    def has_ipvs(self, place: str) -> bool:
+        """Whether the lab gave a place virtual servers. The kernel's answer would be one that loads the module."""
+        return any(t["ipvs"] for t in self._taps if t["place"] == place)
+
+    def taps(self) -> list[Tap]:
+        losses = [ring.lost() - before for ring, before in zip(self.rings, self._lost, strict=True)]
+        return [
+            Tap(t["place"], t["kind"], tuple(t["addresses"]), self.interfaces(t["place"]), lost)
+            for t, lost in zip(self._taps, losses, strict=True)
+        ]
+
+    def frames(self) -> list[Frame]:
+        """Everything that was seen until the request had settled, in the order of time.
+
+        What passes while one tap after the other is closed would be seen at some places only.
+        """
+        found: list[Frame] = []
+        for tap, ring in zip(self._taps, self.rings, strict=True):
+            place, names = tap["place"], self.interfaces(tap["place"])
+            found += (
+                Frame(at, place, names.get(index) or f"if{index}", outgoing, length, data)
+                for at, index, outgoing, length, data in ring.frames()
+                if at <= self._until
+            )
+        found.sort(key=attrgetter("time"))
+        return found
+
+    def rules(self) -> list[RuleTrace]:
+        return self._rules
+
+    def kernel_drops(self) -> list[KernelDrop]:
+        return self._drops.read() if self._drops else []
+
+    def records(self) -> list[Record]:
+        found = self.client.request("observe")
+        return [Record(int(r.pop("time")), r.pop("server"), r.pop("place"), r) for r in found if "time" in r]
+
+    def query(self, place: str, protocol: int) -> socket.socket:
+        """A netlink socket of a place."""
+        sock = self._queries.get((place, protocol))
+        if sock is None:
+            family, kind = int(socket.AF_NETLINK), int(socket.SOCK_RAW)
+            _, (fd,) = self.client.request_descriptors(
+                "observe", place=place, family=family, type=kind, protocol=protocol
+            )
+            sock = socket.socket(fileno=fd)
+            sock.setblocking(True)
+            self._queries[place, protocol] = sock
+        return sock
+
+    def close(self) -> None:
+        """Lets go of everything. Whoever closes the last of a tap's descriptors waits for the kernel."""
+        self._stop_emptying()
+        for sock in (*self._queries.values(), *(sock for _, sock in self._marked)):
+            sock.close()
+        if self._drops:
+            self._drops.close()
+        rings.close_all(self.rings)
+
+
+def complete(windows: Windows, sending: Sending) -> tuple[Recording, Sightings]:
+    """The recording of a request that has come to rest, and the packets among its frames."""
+    recording = Recording(
+        sending=sending,
+        taps=windows.taps(),
+        frames=windows.frames(),
+        records=windows.records(),
+        drops=windows.kernel_drops(),
+        rules=windows.rules(),
+        untold=sorted(windows.lost_rules),
+    )
+    sightings = Sightings(recording.frames)
+    known = Needs()
+    for _ in range(_ROUNDS):
+        wanted = needs(recording, sightings)
+        fresh = wanted.without(known)
+        if not fresh:
+            break
+        known = known.plus(fresh)
+        recording = _answered(windows, recording, fresh)
+    return recording, sightings
+
+
+def _answered(windows: Windows, recording: Recording, wanted: Needs) -> Recording:
+    translations = [t for place, flow in sorted(wanted.translations) if (t := _entry(windows, place, flow))]
+    servers = [s for t in translations if (s := _virtual_server(windows, t))]
+    links = [link for place in sorted(wanted.links) for link in _links(windows, place)]
+    rules, owners = _explained(windows, recording.rules, wanted)
+    return replace(
+        recording,
+        translations=[*recording.translations, *_fresh(recording.translations, translations)],
+        virtual_servers=[*recording.virtual_servers, *servers],
+        routes=[*recording.routes, *_routes(windows, wanted)],
+        links=[*recording.links, *links],
+        rules=rules,
+        owners={**recording.owners, **owners},
+    )
+
+
+def _fresh(known: Iterable[Translation], found: Iterable[Translation]) -> list[Translation]:
+    seen = set(known)
+    return [t for t in dict.fromkeys(found) if t not in seen]
+
+
+def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
+    return netfilter.conntrack(windows.query(place, NETLINK_NETFILTER), place, flow)
+
+
+def _virtual_server(windows: Windows, translation: Translation) -> VirtualServer | None:
+    """What of IPVS, which tells nobody what it does, turned a destination into another one."""
+    place, flow, to = translation.place, translation.original, translation.translated
+    if not windows.has_ipvs(place) or flow[3:] == to[3:]:
+        return None
+    named = flow.protocol, flow.destination, flow.destination_port
+    text = kernel_ipvs.describe(windows.query(place, kernel_ipvs.NETLINK_GENERIC), *named)
+    return VirtualServer(place, *named, text) if text else None
+
+
+def _links(windows: Windows, place: str) -> list[Link]:
+    return routes.links(windows.query(place, socket.NETLINK_ROUTE), place)
+
+
+def _routes(windows: Windows, wanted: Needs) -> list[Route]:
+    found = []
+    for place, destination, source, interface in sorted(wanted.routes):
+        names = windows.interfaces(place)
+        index = next((i for i, name in names.items() if name == interface), 0)
+        sock = windows.query(place, socket.NETLINK_ROUTE)
+        found.append(routes.route(sock, place, destination, source, index, names))
+    return found
+
+
+def _explained(
+    windows: Windows, rules: Sequence[RuleTrace], wanted: Needs
+) -> tuple[list[RuleTrace], dict[tuple[str, str, int], Owner]]:
+    """The rules with their texts, and whose the addresses are."""
+    chains = sorted(wanted.chains)
+    if not chains and not wanted.owners:
+        return list(rules), {}
+    answer = windows.client.request("observe", chains=chains, owners=sorted(wanted.owners))
+    texts: dict[tuple[str, str, str, str, int], str] = {}
+    for (place, family, table, chain), found in zip(chains, answer["chains"], strict=True):
+        by_handle = {int(handle): text for handle, text in found.get("handles", {}).items()}
+        if "texts" in found:
+            try:
+                sock = windows.query(place, NETLINK_NETFILTER)
+                handles = netfilter.rule_handles(sock, family, table, chain)
+            except EmulabError:
+                handles = []
+            if len(handles) == len(found["texts"]):  # else it has changed since
+                by_handle = dict(zip(handles, found["texts"], strict=True))
+        texts.update({(place, family, table, chain, h): text for h, text in by_handle.items()})
+    named = [
+        replace(s, rule=texts.get((s.place, s.family, s.table, s.chain, s.handle), s.rule)) for s in rules
+    ]
+    owners = {(p, a, int(n)): Owner(**o) for p, a, n, o in answer["owners"]}
+    return named, owners

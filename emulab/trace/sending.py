@@ -1,0 +1,210 @@
+"""The one request that a trace is about: sent from a place with its own sockets, as curl or nc would.
+
+Blocking, in a thread of its own; whatever goes wrong is a result and not an exception.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from emulab.dataclass import dataclass, field
+from emulab.errors import EmulabError, PeerError
+from emulab.observe.events import Sending
+from emulab.observe.target import Target
+from emulab.trace.certificates import describe, problem
+
+_LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
+_PIECE = 1 << 16
+_PATIENCE = (
+    0.2  # seconds between looks whether anybody still waits; shutdown(2) doesn't wake who waits for UDP
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """What is to be sent. `resolve` gives the host's address, and raises EmulabError when there is none."""
+
+    text: str  # the target as the user wrote it
+    target: Target
+    place: str
+    address: str  # the place's, where the kernel tells none
+    sock: socket.socket  # of the place, bound to a port
+    resolve: Callable[[str], str]
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 5.0
+    verify: bool = True
+    abandoned: bool = False  # nobody waits for the answer any more
+
+    def abandon(self) -> None:
+        """Lets `send` end soon. For another thread."""
+        self.abandoned = True
+        if self.target.protocol != "udp":
+            with suppress(OSError):  # it has ended already
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    status: int | None = None
+    size: int = 0
+    error: str = ""
+    errno: int = 0
+    reason: str = ""
+    tls: dict[str, Any] = field(default_factory=dict)
+
+
+def send(request: Request, name_ports: list[int]) -> Sending:
+    """Sends the request and waits for its answer. `name_ports` are those that `resolve` has used by then."""
+    begun = time.time_ns()
+    outcome = _Outcome()
+    address = ""
+    local: tuple[str, int] | None = None
+    try:
+        address = request.resolve(request.target.host)
+    except EmulabError as error:
+        outcome.error, outcome.reason = "name", str(error).partition(": ")[2] or str(error)
+        if isinstance(error, PeerError):
+            outcome.errno = errno.ETIMEDOUT
+    if address:
+        port = request.sock.getsockname()[1]
+        local = _exchange(request, address, outcome) or (request.address, port)
+    request.sock.close()
+    return Sending(
+        place=request.place,
+        protocol=request.target.protocol,
+        target=request.text,
+        method=request.method if request.target.protocol.startswith("http") else "",
+        path=request.target.path,
+        host=request.target.host,
+        address=address,
+        port=request.target.port,
+        local=local,
+        name_ports=tuple(name_ports),
+        begun=begun,
+        ended=time.time_ns(),
+        status=outcome.status,
+        error=outcome.error,
+        errno=outcome.errno,
+        reason=outcome.reason,
+        tls=outcome.tls,
+        size=outcome.size,
+    )
+
+
+def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, int] | None:
+    """Connects and speaks; the socket's own address, once it has one."""
+    sock = request.sock
+    local: tuple[str, int] | None = None
+    doing = "connect"
+    try:
+        sock.settimeout(request.timeout)
+        sock.connect((address, request.target.port))
+        local = sock.getsockname()
+        doing = "protocol"
+        if request.target.protocol == "udp":
+            _datagram(request, outcome)
+        elif request.target.protocol == "tcp":
+            _connection(request, outcome)
+        else:
+            _http(request, outcome)
+    except TimeoutError:
+        outcome.error = "timeout"
+        outcome.errno = errno.ETIMEDOUT
+        outcome.reason = f"no answer within {request.timeout:g} s"
+    except ssl.SSLError as error:
+        outcome.error, outcome.reason = "tls", _words(error)
+    except (http.client.HTTPException, ValueError) as error:
+        outcome.error, outcome.reason = "protocol", f"no whole HTTP answer: {error or type(error).__name__}"
+    except OSError as error:
+        outcome.error, outcome.errno = doing, error.errno or 0
+        outcome.reason = os.strerror(error.errno) if error.errno else str(error)
+    return local
+
+
+def _datagram(request: Request, outcome: _Outcome) -> None:
+    """One datagram that nobody else sends, and whatever comes back."""
+    request.sock.send(f"emulab trace {secrets.token_hex(8)}\n".encode())
+    end = time.monotonic() + request.timeout
+    while True:
+        request.sock.settimeout(max(0.001, min(_PATIENCE, end - time.monotonic())))
+        try:
+            outcome.size = len(request.sock.recv(_PIECE))
+            return
+        except TimeoutError:
+            if request.abandoned or time.monotonic() >= end:
+                raise
+
+
+def _connection(request: Request, outcome: _Outcome) -> None:
+    """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
+    request.sock.settimeout(min(_LISTEN, request.timeout))
+    try:
+        outcome.size = len(request.sock.recv(_PIECE))
+    except TimeoutError:
+        return
+
+
+def _http(request: Request, outcome: _Outcome) -> None:
+    target = request.target
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.sock = _secured(request, outcome) if target.protocol == "https" else request.sock
+    if outcome.error:
+        connection.sock.close()
+        return
+    host = target.host if target.port in (80, 443) else f"{target.host}:{target.port}"
+    given = {name.lower() for name in request.headers}
+    connection.putrequest(request.method, target.path, skip_host=True, skip_accept_encoding=True)
+    for name, value in (("Host", host), ("User-Agent", "emulab-trace"), ("Accept", "*/*")):
+        if name.lower() not in given:
+            connection.putheader(name, value)
+    for name, value in request.headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    while piece := response.read(_PIECE):
+        outcome.size += len(piece)
+    if response.length:
+        raise ValueError(f"it ended {response.length} bytes before its end")
+    outcome.status = response.status
+    connection.close()
+
+
+def _secured(request: Request, outcome: _Outcome) -> ssl.SSLSocket:
+    """TLS, whoever signed the certificate: labs sign theirs themselves. Its dates and names are looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    name = request.target.host
+    request.sock = secured = context.wrap_socket(request.sock, server_hostname=name)
+    cipher = secured.cipher()
+    outcome.tls = {
+        "version": (secured.version() or "").replace("TLSv", "TLS "),
+        "cipher": cipher[0] if cipher else "",
+        "server_name": name,
+    }
+    certificate = secured.getpeercert(binary_form=True)
+    if certificate is not None:
+        outcome.tls |= describe(certificate)
+        wrong = problem(outcome.tls, name, time.time())
+        if wrong and request.verify:
+            outcome.error, outcome.reason = "tls", wrong
+        elif wrong:
+            outcome.tls["ignored"] = wrong
+    return secured
+
+
+def _words(error: ssl.SSLError) -> str:
+    """OpenSSL's reason without its own clutter."""
+    reason = (error.reason or "").replace("_", " ").lower()
+    return reason or str(error)

@@ -1,0 +1,147 @@
+"""`trace`: sends one request in a running lab and joins what was seen of it into its path.
+
+The supervisor opens the windows (`observation`); everything that looks through them is here, in the process of
+whoever traces, so that neither the lab nor its servers wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from emulab.errors import UserError
+from emulab.lab.client.client import LabClient
+from emulab.lab.folders import rundir
+from emulab.observe.events import Recording, Sending
+from emulab.observe.join.sightings import Sightings
+from emulab.observe.path import Path
+from emulab.observe.story import tell
+from emulab.observe.target import parse
+from emulab.servers.stub import ResolverConfig, resolve
+from emulab.trace.evidence import Windows, complete
+from emulab.trace.sending import Request, send
+
+
+async def trace(
+    lab: str,
+    url: str,
+    *,
+    source: str = "client",
+    namespace: str = "default",
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    every_packet: bool = False,
+    timeout: float = 5.0,
+    verify: bool = True,
+    pcap: FilePath | None = None,
+) -> Path:
+    """Traces one request from `source` (a place, `pod/NAME`, `deploy/NAME`); `timeout` in seconds for its answer.
+
+    A request that fails is a result, see `Path.failure`. `pcap` is written, with comments, when the request is
+    through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
+    """
+    asked = Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
+    try:
+        recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
+    except asyncio.CancelledError:
+        asked.abandon()  # the thread would wait for its answer, and whoever pressed Ctrl-C for the thread
+        raise
+    path = tell(recording, every_packet, sightings)
+    if pcap is not None:
+        from emulab.observe.pcapng import comments_of, own_frames, write
+
+        with pcap.open("wb") as file:
+            write(file, recording.frames, comments_of(path), own_frames(path, recording.frames))
+    return path
+
+
+class Asked:
+    """One request to trace. Blocking, for a thread."""
+
+    def __init__(
+        self,
+        lab: str,
+        url: str,
+        source: str,
+        namespace: str,
+        method: str,
+        headers: Mapping[str, str],
+        timeout: float,
+        verify: bool,
+    ) -> None:
+        self._url = url
+        self._target = parse(url)
+        self._where: dict[str, Any] = {"target": source, "namespace": namespace}
+        self._folder = rundir.folder(lab)
+        self._method = method
+        self._headers = headers
+        self._timeout = timeout
+        self._verify = verify
+        self._name_ports: list[int] = []
+        self._request: Request | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Lets `record` end soon, in whatever way. For another thread."""
+        self._abandoned = True
+        if self._request is not None:
+            self._request.abandon()
+
+    def record(self, whole: bool = False) -> tuple[Recording, Sightings]:
+        """All evidence of the request, and the packets in it; `whole`: frames uncut. Raises UserError."""
+        with LabClient(self._folder) as client:
+            files = client.request("resolver-files", **self._where)
+            kind = socket.SOCK_DGRAM if self._target.protocol == "udp" else socket.SOCK_STREAM
+            with self._socket(kind) as sock:
+                port = sock.getsockname()[1]
+                windows = Windows(
+                    client,
+                    protocol="udp" if kind == socket.SOCK_DGRAM else "tcp",
+                    ports=[port],
+                    whole=whole,
+                    **self._where,
+                )
+                try:
+                    sending = self._send(sock, windows, ResolverConfig.parse(*files))
+                    if self._abandoned:
+                        raise UserError("the trace was given up")
+                    windows.settle()
+                    return complete(windows, sending)
+                finally:
+                    windows.close()
+
+    def _send(self, sock: socket.socket, windows: Windows, config: ResolverConfig) -> Sending:
+        request = Request(
+            text=self._url,
+            target=self._target,
+            place=windows.source,
+            address=windows.address,
+            sock=sock,
+            resolve=lambda name: asyncio.run(resolve(name, config, self._name_socket)),
+            method=self._method,
+            headers=self._headers,
+            timeout=self._timeout,
+            verify=self._verify,
+        )
+        self._request = request
+        return send(request, self._name_ports)
+
+    def _socket(self, kind: int) -> socket.socket:
+        """A socket of the source, with a port of its own already, which is what its packets are known by."""
+        with LabClient(self._folder) as client:
+            sock = client.request_socket(**self._where, family=int(socket.AF_INET), type=int(kind))
+        sock.bind(("0.0.0.0", 0))
+        return sock
+
+    async def _name_socket(self, family: int, kind: int) -> socket.socket:
+        if family != socket.AF_INET:
+            raise UserError("labs resolve names over IPv4")
+        sock = self._socket(kind)
+        sock.setblocking(False)
+        self._name_ports.append(sock.getsockname()[1])
+        if self._abandoned:
+            raise UserError("the trace was given up")
+        return sock

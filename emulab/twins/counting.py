@@ -1,0 +1,47 @@
+"""How many rules of its proxy a node's kernel has, read from the kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.python import Lab
+
+NOT_OF_PROXIES = frozenset({"pod-masquerade"})
+"""Tables that a node has whatever the mode."""
+
+_LIST = ("sh", "-c", "nft -j list ruleset && cat /proc/net/ip_vs 2>/dev/null || true")
+
+Counts = Mapping[str, int]
+
+
+async def count(lab: Lab, node: str) -> Counts | None:
+    """What a node has, by kind; None where the program that lists it is missing."""
+    listing, _, virtual = (await lab.exec(node, *_LIST)).text.partition("\n")
+    return counts(json.loads(listing), virtual) if listing else None
+
+
+def counts(listing: Mapping[str, Any], virtual: str) -> dict[str, int]:
+    """The numbers in `nft -j list ruleset` and in /proc/net/ip_vs; iptables' tables are those nft can't read."""
+    found = dict.fromkeys(("nftRules", "nftElements", "iptablesRules", "ipvsServices", "ipvsServers"), 0)
+    rules: dict[tuple[str, str], int] = {}
+    foreign: set[tuple[str, str]] = set()
+    for entry in listing["nftables"]:
+        [(kind, body)] = entry.items()
+        if body.get("table") in NOT_OF_PROXIES:
+            continue
+        if kind == "rule":
+            table = body["family"], body["table"]
+            rules[table] = rules.get(table, 0) + 1
+            if any("xt" in expression for expression in body["expr"]):
+                foreign.add(table)
+        elif kind in ("set", "map"):
+            found["nftElements"] += len(body.get("elem") or ())
+    for table, number in rules.items():
+        found["iptablesRules" if table in foreign else "nftRules"] += number
+    for line in virtual.splitlines():
+        word = line.split()[:1]
+        found["ipvsServices"] += word in (["TCP"], ["UDP"], ["SCTP"], ["FWM"])
+        found["ipvsServers"] += word == ["->"] and "RemoteAddress" not in line
+    return found

@@ -1,0 +1,164 @@
+"""The requests that manifests suggest: every way to every Service port, and every Ingress path. Pure.
+
+A cluster IP is asked by name from a pod on another node than the endpoints, by number from a node, and by an
+endpoint itself; node ports, on a node with and on one without an endpoint, and balancers' addresses from outside;
+addresses from outside also by a pod, which takes a short-cut. And two that nobody serves: a port, and an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emulab.kinds.clusters import cluster_of
+from emulab.kinds.ingresses import Ingress
+from emulab.kinds.installed import DNS_NAMESPACE, INGRESS_NAME, INGRESS_NAMESPACE, SERVER_IMAGES
+from emulab.kinds.services import Service, ServicePort, ingress_ips
+from emulab.kinds.workloads import PodSpec
+from emulab.model.collection import Objects
+from emulab.model.objects import Key, Object
+from emulab.model.selectors import matches_labels
+from emulab.twins.asks import Ask, ask
+
+UNUSED_PORT = 4444
+
+
+def derive(objects: Objects) -> list[Ask]:
+    """The requests for a lab with these objects, each once, in the order of the Services and Ingresses."""
+    found = _Deriving(objects)
+    texts: dict[str, str] = {}
+    for what, text in [*found.services(), *found.ingresses(), *found.unserved()]:
+        texts.setdefault(text, what)
+    return [ask(text, what=what) for text, what in texts.items()]
+
+
+class _Deriving:
+    """The places of a lab that ask, and what they ask."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._nodes = {o.name: str(o.status["address"]) for o in objects.kind("Node")}
+        pods = sorted((p for p in objects.kind("Pod") if p.status.get("podIP")), key=lambda p: p.key)
+        own = [p for p in pods if p.namespace not in (DNS_NAMESPACE, INGRESS_NAMESPACE)]
+        self._pods = own or pods
+        self._all_pods = pods
+        clients = sorted(o.name for o in objects.kind("Client"))
+        self._client = "client" if "client" in clients else clients[0] if clients else ""
+        self._services = [
+            o for o in objects.kind("Service") if o.key != Key("Service", INGRESS_NAMESPACE, INGRESS_NAME)
+        ]
+
+    def services(self) -> Iterator[tuple[str, str]]:
+        """What is asked, and the request, for each Service."""
+        for o in self._services:
+            service = Service.of(o)
+            if service.type == "ExternalName":
+                continue
+            backends = self._backends(service)
+            for port in service.ports:
+                if port.protocol in ("TCP", "UDP"):
+                    yield from self._internal(service, port, backends)
+                    yield from self._external(o, service, port, backends)
+
+    def _internal(
+        self, service: Service, port: ServicePort, backends: Sequence[Object]
+    ) -> Iterator[tuple[str, str]]:
+        name = f"{service.name}.{service.namespace}"
+        far = self._far(backends)
+        if far:
+            what = "headless" if service.headless else "cluster IP from a pod"
+            yield what, f"{_source(far)}={_target(name, port, backends)}"
+        if service.headless:
+            return
+        own = [p for p in backends if p in self._pods and p is not far][:1]
+        yield from (
+            ("cluster IP from its endpoint", f"{_source(p)}={_target(name, port, backends)}") for p in own
+        )
+        for address in service.cluster_ips[:1]:
+            for node in list(self._nodes)[:1]:
+                yield "cluster IP from a node", f"{node}={_target(str(address), port, backends)}"
+
+    def _external(
+        self, o: Object, service: Service, port: ServicePort, backends: Sequence[Object]
+    ) -> Iterator[tuple[str, str]]:
+        far = self._far(backends)
+        if port.node_port and self._client:
+            at_port = ServicePort.of({"protocol": port.protocol, "port": port.node_port})
+            for node in self._two_nodes(backends):
+                yield "node port", f"{self._client}={_target(self._nodes[node], at_port, backends)}"
+        for address in ingress_ips(o) if service.type == "LoadBalancer" else ():
+            if self._client:
+                yield "balancer", f"{self._client}={_target(address, port, backends)}"
+            if far:
+                yield "balancer from a pod", f"{_source(far)}={_target(address, port, backends)}"
+        for ip in service.external_ips:
+            if far:
+                yield "external IP", f"{_source(far)}={_target(str(ip), port, backends)}"
+
+    def ingresses(self) -> Iterator[tuple[str, str]]:
+        """Likewise for each host and path of each Ingress."""
+        balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind("LoadBalancer")}
+        for o in self._objects.kind("Ingress"):
+            ingress = Ingress.of(o)
+            secured = {host for tls in ingress.tls for host in tls.hosts}
+            for rule in ingress.rules if self._client else ():
+                host = rule.host.replace("*", "www", 1) or balancers.get(ingress.load_balancer, "")
+                scheme = "https" if rule.host in secured else "http"
+                for path in rule.paths if host else ():
+                    plain = (
+                        path.path if path.path_type != "ImplementationSpecific" else path.path.split("(")[0]
+                    )
+                    yield "ingress", f"{self._client}={scheme}://{host}{plain or '/'}"
+
+    def unserved(self) -> Iterator[tuple[str, str]]:
+        """A port, and an address, that no Service has."""
+        given = [Service.of(o) for o in self._services if o.namespace != DNS_NAMESPACE]
+        used = {str(ip) for o in self._objects.kind("Service") for ip in Service.of(o).cluster_ips}
+        sources = [*([_source(self._pods[0])] if self._pods else ()), *list(self._nodes)[:1]]
+        with_address = [s for s in given if s.cluster_ips]
+        if with_address:
+            ports = {p.port for p in with_address[0].ports}
+            free = next(p for p in range(UNUSED_PORT, 65536) if p not in ports)
+            for source in sources:
+                yield "unused port", f"{source}={with_address[0].cluster_ips[0]}:{free}"
+        network = cluster_of(self._objects).service_cidrs[0]
+        last = next(a for n in range(2, 99) if (a := str(network[-n])) not in used)
+        yield from (("unused address", f"{source}={last}:80") for source in sources[:1])
+
+    def _backends(self, service: Service) -> list[Object]:
+        if not service.selector:
+            return []
+        return [
+            p
+            for p in self._all_pods
+            if p.namespace == service.namespace and matches_labels(service.selector, p.labels)
+        ]
+
+    def _far(self, backends: Sequence[Object]) -> Object | None:
+        """A pod that asks: best one that is no endpoint, on a node without one."""
+        own = {p.key for p in backends}
+        near = {p.spec.get("nodeName") for p in backends}
+        ranked = sorted(self._pods, key=lambda p: (p.key in own, p.spec.get("nodeName") in near))
+        return ranked[0] if ranked else None
+
+    def _two_nodes(self, backends: Sequence[Object]) -> list[str]:
+        """A node with an endpoint and one without, as far as there are."""
+        near = {p.spec.get("nodeName") for p in backends}
+        with_one = [n for n in self._nodes if n in near][:1]
+        return with_one + [n for n in self._nodes if n not in near][:1] or list(self._nodes)[:1]
+
+
+def _source(pod: Object) -> str:
+    return f"pod/{pod.name}" if pod.namespace == "default" else f"{pod.namespace}.{pod.name}"
+
+
+def _target(host: str, port: ServicePort, backends: Sequence[Object]) -> str:
+    if port.protocol == "UDP":
+        return f"{host}:{port.port}/udp"
+    if not all(map(_speaks_http, backends)):
+        return f"{host}:{port.port}"
+    return f"http://{host}/" if port.port == 80 else f"http://{host}:{port.port}/"
+
+
+def _speaks_http(pod: Object) -> bool:
+    """Whether all of a pod are stand-ins, which answer HTTP at every TCP port."""
+    return not any(c.command or c.image in SERVER_IMAGES for c in PodSpec.of(pod.spec).containers)

@@ -1,0 +1,176 @@
+"""The known differences of the proxy modes: what is expected when modes are compared, and why.
+
+Each says in which modes something is seen that the others haven't, and what is seen there; a difference that
+isn't in this list, or shows something else, is news. All are differences of the real modes, unless it is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from emulab.twins import asking
+from emulab.twins.owners import ITSELF, OUTSIDE, UNUSED_ADDRESS, UNUSED_PORT, Situation
+
+Seen = frozenset[str]
+
+STATUS, ANSWER, ENDPOINTS, SOURCE, FAIRNESS = "status", "answer", "endpoints", "source", "fairness"
+ASPECTS = (STATUS, ANSWER, ENDPOINTS, SOURCE, FAIRNESS)
+"""What is compared, in the order in which it is told."""
+
+EVENLY, AT_RANDOM, UNEVENLY = "evenly", "at random", "unevenly"
+
+PORT_UNREACHABLE = "ICMP port unreachable"
+_REFUSED = frozenset({asking.RESET, PORT_UNREACHABLE, asking.FORBIDDEN})
+_GIVEN_UP = frozenset({asking.CLOSED, asking.BROKEN, "connected"})
+_ANSWERED = re.compile(r"HTTP \d+|DNS \w+|connected|echo|datagram")
+
+
+class Known(NamedTuple):
+    """One known difference. `shows` gets what is seen in one of `modes`, and in another mode."""
+
+    name: str
+    modes: frozenset[str]
+    aspect: str
+    applies: Callable[[Situation], bool]
+    shows: Callable[[Seen, Seen], bool]
+    reason: str
+    source: str
+
+
+def _always(_: Situation) -> bool:
+    return True
+
+
+def _nodes_only(own: Seen, _: Seen) -> bool:
+    return all(whose == ITSELF or whose.startswith("node/") for whose in own)
+
+
+def _retried(own: Seen, other: Seen) -> bool:
+    answers = {word for word in other if _ANSWERED.fullmatch(word)}
+    return own == answers and own < other  # the same answers, where others fail at times
+
+
+def _accepted(own: Seen, other: Seen) -> bool:
+    tcp = own <= _GIVEN_UP and other <= {asking.RESET}
+    return tcp or (own == {asking.SILENCE} and other == {PORT_UNREACHABLE})
+
+
+KNOWN = (
+    Known(
+        "a process in between",
+        frozenset({"userspace"}),
+        SOURCE,
+        _always,
+        _nodes_only,
+        "a process of the node makes the connection to the pod, so the pod sees the node, with the policy Local too",
+        "Kubernetes documentation, Service, shortcomings (until v1.25)",
+    ),
+    Known(
+        "takes turns",
+        frozenset({"ipvs", "userspace"}),
+        FAIRNESS,
+        _always,
+        lambda own, other: own == {EVENLY} and other == {AT_RANDOM},
+        "ipvs (scheduler rr) and userspace deal connections out in turn; iptables and nftables draw lots",
+        "Kubernetes documentation, Virtual IPs and Service Proxies",
+    ),
+    Known(
+        "ports that no Service has",
+        frozenset({"nftables"}),
+        STATUS,
+        lambda s: s.reaches == UNUSED_PORT,
+        lambda own, _: own <= _REFUSED,
+        "nftables refuses them; in iptables and userspace mode no rule matches, and the network beyond the node"
+        " answers or doesn't",
+        "KEP-3866; kubernetes/kubernetes#122692",
+    ),
+    Known(
+        "addresses that no Service has",
+        frozenset({"nftables"}),
+        STATUS,
+        lambda s: s.reaches == UNUSED_ADDRESS,
+        lambda own, _: own == {asking.SILENCE},
+        "nftables drops what is sent to them; in the other modes it leaves the node by the default route",
+        "KEP-3866; kubernetes/kubernetes#122692",
+    ),
+    Known(
+        "cluster IPs are the node's own",
+        frozenset({"ipvs"}),
+        STATUS,
+        lambda s: s.reaches == UNUSED_PORT,
+        lambda own, _: own <= _REFUSED,
+        "kube-ipvs0 has every cluster IP, so their other ports are the node's; KUBE-IPVS-FILTER refuses them",
+        "kubernetes/kubernetes#72236, #108460",
+    ),
+    Known(
+        "Local is for everybody",
+        frozenset({"ipvs"}),
+        ENDPOINTS,
+        lambda s: s.local,
+        lambda own, other: own < other,
+        "a virtual server asks nobody where he is: with an endpoint on the node, its pods and the node itself stay"
+        " there, too; in the other modes they reach all endpoints",
+        "kubernetes/kubernetes, pkg/proxy/ipvs, syncEndpoint; #97081",
+    ),
+    Known(
+        "nobody is on this node",
+        frozenset({"ipvs"}),
+        STATUS,
+        lambda s: s.inside,
+        lambda own, other: own <= _REFUSED and other == {asking.SILENCE},
+        "the internal policy Local without an endpoint on the node leaves the virtual server empty, and that refuses;"
+        " in the other modes the packet is dropped",
+        "kubernetes/kubernetes, pkg/proxy/ipvs, syncEndpoint; #97081",
+    ),
+    Known(
+        "what a node sends outside",
+        frozenset({"iptables"}),
+        STATUS,
+        lambda s: s.reaches == OUTSIDE and s.of_node,
+        lambda own, other: other <= _REFUSED and not own <= _REFUSED,
+        "KUBE-EXTERNAL-SERVICES, which refuses what nobody serves at an external address, is asked about what comes"
+        " to a node or passes it, not about what the node itself sends: that goes on to whoever has the address",
+        "kubernetes/kubernetes, pkg/proxy/iptables, iptablesJumpChains",
+    ),
+    Known(
+        "how TCP is refused",
+        frozenset({"iptables"}),
+        STATUS,
+        _always,
+        lambda own, other: own == {PORT_UNREACHABLE} and other == {asking.RESET},
+        "iptables' REJECT sends an ICMP message unless told otherwise, emulab's nftables rules reset;"
+        " connect() says ECONNREFUSED to both",
+        "iptables-extensions(8), REJECT; kube-proxy's nftables and ipvs modes send ICMP, too",
+    ),
+    Known(
+        "another endpoint is tried",
+        frozenset({"userspace"}),
+        STATUS,
+        _always,
+        _retried,
+        "the process goes on to the next endpoint when one doesn't take the connection; no rule of the kernel does",
+        "Kubernetes documentation, Virtual IPs and Service Proxies, iptables proxy mode",
+    ),
+    Known(
+        "accepted before anybody serves",
+        frozenset({"userspace"}),
+        STATUS,
+        _always,
+        _accepted,
+        "the process accepts a connection, and takes a datagram, before it knows whether an endpoint will",
+        "kubernetes/kubernetes, pkg/proxy/userspace (until v1.25)",
+    ),
+)
+
+
+def known(aspect: str, situation: Situation, seen: dict[str, Seen], one: str, other: str) -> Known | None:
+    """The entry that explains that modes `one` and `other` differ in what was seen."""
+    for entry in KNOWN:
+        if entry.aspect != aspect or (one in entry.modes) == (other in entry.modes):
+            continue
+        own, rest = (one, other) if one in entry.modes else (other, one)
+        if entry.applies(situation) and entry.shows(seen[own], seen[rest]):
+            return entry
+    return None

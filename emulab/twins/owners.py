@@ -1,0 +1,93 @@
+"""Whose an address is, and what of which Service it stands for: labs are compared in these words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.services import Service, ingress_ips, is_proxied
+from emulab.model.collection import Objects
+from emulab.twins.asks import Ask
+
+ITSELF = "itself"
+
+CLUSTER_IP, NODE_PORT, OUTSIDE = "cluster IP", "node port", "external address"
+UNUSED_PORT, UNUSED_ADDRESS, ELSEWHERE = "port that no Service has", "address that no Service has", ""
+
+
+class Situation(NamedTuple):
+    """What a request is about, which is the same in every mode."""
+
+    reaches: str = ELSEWHERE  # one of the above
+    sticky: bool = False  # sessionAffinity: one client gets one endpoint, whichever
+    local: bool = False  # externalTrafficPolicy Local, at an address that it is about
+    inside: bool = False  # internalTrafficPolicy Local, at a cluster IP
+    of_node: bool = False  # a node asks, not a pod and nobody outside
+
+
+class Owners:
+    """Whose the addresses of one lab are."""
+
+    def __init__(self, objects: Objects, places: Mapping[str, Sequence[str]]) -> None:
+        """`places`: the addresses of each, pods being NAMESPACE.NAME."""
+        pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind("Pod")}
+        nodes = {o.name: o for o in objects.kind("Node")}
+        self._names = {a: pods.get(place, place) for place, addresses in places.items() for a in addresses}
+        for name in nodes.keys() & places.keys():  # pods in a node's own network have its address, too
+            self._names |= dict.fromkeys(places[name], f"node/{name}")
+        for name, node in nodes.items():  # the overlay's own address on it, which its masquerading shows
+            for cidr in node.spec.get("podCIDRs") or ():
+                self._names.setdefault(str(ip_network(cidr).network_address), f"node/{name}")
+
+    def whose(self, address: str, asker: str = "") -> str:
+        """`itself` for the asker's own address, `node/NAME`, `pod/NAMESPACE/NAME`, a place, or the address."""
+        owner = self._names.get(address, address)
+        return ITSELF if asker and owner == self._names.get(asker, asker) else owner
+
+
+class Frontends:
+    """Which Service is at which address and port."""
+
+    def __init__(self, objects: Objects, cluster: Cluster) -> None:
+        self._services = cluster.service_cidrs
+        self._nodes = {str(o.status.get("address")) for o in objects.kind("Node")}
+        self._node_names = {o.name for o in objects.kind("Node")}
+        self._cluster_ips: set[str] = set()
+        self._known: dict[tuple[str, str, int], Situation] = {}
+        for o in filter(is_proxied, objects.kind("Service")):  # nobody has others' addresses
+            service = Service.of(o)
+            sticky = service.session_affinity == "ClientIP"
+            local = service.external_traffic_policy == "Local"
+            outside = [*map(str, service.external_ips), *ingress_ips(o)]
+            self._cluster_ips.update(map(str, service.cluster_ips))
+            for port in service.ports:
+                inside = service.internal_traffic_policy == "Local"
+                internal, external = (
+                    Situation(CLUSTER_IP, sticky, inside=inside),
+                    Situation(OUTSIDE, sticky, local),
+                )
+                self._add(map(str, service.cluster_ips), port.protocol, port.port, internal)
+                self._add(outside, port.protocol, port.port, external)
+                if port.node_port:
+                    at_node = Situation(NODE_PORT, sticky, local)
+                    self._add(self._nodes, port.protocol, port.node_port, at_node)
+
+    def _add(self, addresses: Iterable[str], protocol: str, port: int, situation: Situation) -> None:
+        for address in addresses:  # the first Service that claims one has it (`emulab.plan.proxy.intents`)
+            self._known.setdefault((address, protocol, port), situation)
+
+    def situation(self, ask: Ask, address: str) -> Situation:
+        """What the request is about whose name resolves to `address` ("" if it doesn't)."""
+        protocol = "UDP" if ask.target.protocol == "udp" else "TCP"
+        known = self._known.get((address, protocol, ask.target.port))
+        if known:
+            return known._replace(of_node=ask.source in self._node_names)
+        if not address:
+            return Situation()
+        if address in self._cluster_ips:
+            return Situation(UNUSED_PORT)
+        if any(ip_address(address) in network for network in self._services):
+            return Situation(UNUSED_ADDRESS)
+        return Situation()

@@ -1,0 +1,250 @@
+"""Objects taken together: conflicts, which are errors, and names that lead nowhere, which are warnings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from manifest_texts import (
+    BACKEND,
+    POD,
+    SERVICE,
+    WORKLOAD,
+    accepted,
+    described,
+    manifest,
+    patched,
+    problems,
+    refused,
+    stream,
+    warned,
+)
+
+from emulab.cluster.admission.crosscheck import warnings
+from emulab.model.objects import Object
+
+WEB = described(
+    "Deployment",
+    patched(WORKLOAD, "template.spec.containers.0.ports", [{"name": "http", "containerPort": 80}]),
+)
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    return described("Service", {**SERVICE, **spec}, name)
+
+
+# Conflicts
+
+
+def test_one_cluster_a_lab() -> None:
+    assert problems(stream(described("Cluster", name="a"), described("Cluster", name="b"))) == [
+        "shop.yaml:3: Cluster/b: a lab has one Cluster, which is at shop.yaml:1"
+    ]
+
+
+def test_families_that_the_cluster_has_not() -> None:
+    dual = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
+    assert refused(service("a", **dual)) == [
+        "spec.ipFamilies[1]: IPv6 is not configured on this cluster",
+        "spec.ipFamilyPolicy: this cluster is not configured for dual-stack Services",
+    ]
+    assert warned(service("a", selector=None, ipFamilies=["IPv4"], ipFamilyPolicy="PreferDualStack")) == []
+    assert warned(service("a", clusterIP="None", selector=None, **dual)) == []
+    assert len(refused(service("a", clusterIP="None", **dual))) == 2
+
+
+def test_cluster_ips_are_given_once_and_lie_in_the_cidr() -> None:
+    assert refused(service("a", clusterIP="10.96.0.20"), service("b", clusterIP="10.96.0.20")) == [
+        "spec.clusterIP: 10.96.0.20 is already that of Service/default/a at shop.yaml:1"
+    ]
+    outside = "is not an address in serviceCIDR"
+    assert refused(service("a", clusterIP="10.0.0.5")) == [f"spec.clusterIP: 10.0.0.5 {outside} 10.96.0.0/12"]
+    cluster = described("Cluster", {"serviceCIDR": "10.50.0.0/16"}, "c")
+    assert refused(service("a", clusterIP="10.96.0.20"), cluster) == [
+        f"spec.clusterIP: 10.96.0.20 {outside} 10.50.0.0/16"
+    ]
+    assert refused(service("a", clusterIPs=["10.50.0.0"]), cluster) == [
+        f"spec.clusterIPs[0]: 10.50.0.0 {outside} 10.50.0.0/16"
+    ]
+    assert accepted(service("a", clusterIP="10.50.0.20"), cluster)
+
+
+def test_addresses_of_the_cluster_itself_are_reserved() -> None:
+    assert refused(service("a", clusterIP="10.96.0.10")) == [
+        "spec.clusterIP: 10.96.0.10 is reserved for Service/kube-system/kube-dns"
+    ]
+    assert refused(service("a", clusterIP="10.96.0.1")) == [
+        "spec.clusterIP: 10.96.0.1 is reserved for Service/default/kubernetes"
+    ]
+    dns = service("kube-dns", clusterIP="10.96.0.10")
+    assert accepted({**dns, "metadata": {"name": "kube-dns", "namespace": "kube-system"}})
+
+
+def test_node_ports_are_given_once_whatever_their_protocol() -> None:
+    tcp = service("a", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    udp = service("b", type="NodePort", ports=[{"port": 80, "nodePort": 30080, "protocol": "UDP"}])
+    assert refused(tcp, udp) == [
+        "spec.ports[0].nodePort: 30080 is already that of Service/default/a at shop.yaml:1"
+    ]
+
+
+def test_health_check_node_ports_are_node_ports() -> None:
+    spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    a = service("a", **spec, healthCheckNodePort=30080)
+    b = service("b", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    c = service("c", **spec, healthCheckNodePort=30081, ports=[{"port": 80, "nodePort": 30081}])
+    assert refused(a, b) == [
+        "spec.ports[0].nodePort: 30080 is already that of Service/default/a at shop.yaml:1"
+    ]
+    assert refused(c) == ["spec.healthCheckNodePort: 30081 is already a node port of this Service"]
+
+
+def test_addresses_of_balancers_are_given_once() -> None:
+    a, b = (described("LoadBalancer", {"address": "10.0.0.100"}, name) for name in "ab")
+    assert refused(a, b) == ["spec.address: 10.0.0.100 is already that of LoadBalancer/a at shop.yaml:1"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "problem"),
+    [
+        (
+            [described("Client", name="dns")],
+            'metadata.name: "dns" is already the name of another place of the lab',
+        ),
+        (
+            [described("Client", name="public-lb")],
+            'metadata.name: "public-lb" is already the name of another place of the lab',
+        ),
+        (
+            [described("LoadBalancer", name="client")],
+            'metadata.name: "client" is already the name of another place of the lab',
+        ),
+        ([described("Client", name="node2")], 'metadata.name: "node2" is already the name of a node'),
+        (
+            [described("LoadBalancer", name="edge"), described("Client", name="edge")],
+            'metadata.name: "edge" is already the name of LoadBalancer',
+        ),
+    ],
+)
+def test_places_share_their_names(objects: list[dict[str, Any]], problem: str) -> None:
+    assert refused(*objects) == [problem]
+
+
+def test_places_may_have_names_that_are_free() -> None:
+    one_node = described("Cluster", {"nodes": 1}, "c")
+    assert accepted(one_node, described("Client", name="node2"), described("LoadBalancer", name="public-lb"))
+
+
+# Warnings
+
+
+def test_a_sound_set_has_no_warnings() -> None:
+    ingress = described(
+        "Ingress",
+        {"defaultBackend": BACKEND, "tls": [{"secretName": "cert"}]},
+        metadata={"name": "web", "annotations": {"emulab.dev/load-balancer": "private-lb"}},
+    )
+    balancer = described("LoadBalancer", {"target": {"service": {"name": "web", "port": 80}}}, "private-lb")
+    secret = described("Secret", name="cert")
+    web = service("web", ports=[{"port": 80, "targetPort": "http"}])
+    assert warned(WEB, web, ingress, balancer, secret) == []
+
+
+def test_selectors_that_match_nothing() -> None:
+    nothing = "Service/web spec.selector: matches no Pod and no workload's template"
+    assert warned(service("web")) == [nothing]
+    assert warned(service("web", selector={"app": "web", "v": "2"}), WEB) == [nothing]
+    elsewhere = {**WEB, "metadata": {"name": "web", "namespace": "other"}}
+    assert warned(service("web"), elsewhere) == [nothing]
+    assert warned(service("web"), WEB) == []
+    pod = described("Pod", POD, metadata={"name": "p", "labels": {"app": "web", "v": "2"}})
+    assert warned(service("web", selector={"v": "2", "app": "web"}), WEB, pod) == []
+    assert warned(described("Service", {"ports": [{"port": 80}]})) == [], "no selector: endpoints by hand"
+
+
+def test_target_ports_that_no_container_has() -> None:
+    assert warned(service("web", ports=[{"port": 80, "targetPort": "https"}]), WEB) == [
+        'Service/web spec.ports[0].targetPort: no selected container has a TCP port named "https"'
+    ]
+    assert warned(service("web", ports=[{"port": 80, "targetPort": "http", "protocol": "UDP"}]), WEB) == [
+        'Service/web spec.ports[0].targetPort: no selected container has a UDP port named "http"'
+    ]
+    assert warned(service("web", ports=[{"port": 80, "targetPort": 9999}]), WEB) == []
+
+
+def test_ingresses_that_lead_nowhere() -> None:
+    backend = {"service": {"name": "api", "port": {"name": "grpc"}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": b} for b in (BACKEND, backend)]
+    spec = {"rules": [{"http": {"paths": paths}}], "tls": [{"secretName": "cert"}], "defaultBackend": BACKEND}
+    metadata = {"name": "web", "annotations": {"emulab.dev/load-balancer": "privat-lb"}}
+    assert warned(described("Ingress", spec, metadata=metadata), service("api"), WEB) == [
+        "Ingress/web spec.rules[0].http.paths[0].backend.service.name: there is no Service default/web",
+        "Ingress/web spec.rules[0].http.paths[1].backend.service.port: "
+        'Service default/api has no port "grpc"',
+        "Ingress/web spec.defaultBackend.service.name: there is no Service default/web",
+        "Ingress/web spec.tls[0].secretName: there is no Secret default/cert",
+        "Ingress/web metadata.annotations[emulab.dev/load-balancer]: there is no LoadBalancer privat-lb",
+    ]
+
+
+def test_balancers_that_lead_nowhere() -> None:
+    target = {"service": {"namespace": "app", "name": "web", "port": 81}}
+    balancer = described("LoadBalancer", {"target": target}, "lb")
+    assert warned(balancer) == ["LoadBalancer/lb spec.target.service.name: there is no Service app/web"]
+    metadata = {"name": "web", "namespace": "app"}
+    external = {"type": "ExternalName", "externalName": "x.example.com"}
+    assert warned(balancer, described("Service", external, metadata=metadata)) == []
+    plain = described("Service", {"ports": [{"port": 80}]}, metadata=metadata)
+    assert warned(balancer, plain) == [
+        "LoadBalancer/lb spec.target.service.port: Service app/web has no port 81"
+    ]
+
+
+def test_nodes_that_are_not_there() -> None:
+    pod = described("Pod", {**POD, "nodeName": "node3"}, "p")
+    assert warned(pod) == ["Pod/p spec.nodeName: there is no node node3"]
+    assert warned(pod, described("Cluster", {"nodes": 3}, "c")) == []
+    deployment = described("Deployment", patched(WORKLOAD, "template.spec.nodeName", "x"))
+    assert warned(deployment) == ["Deployment/web spec.template.spec.nodeName: there is no node x"]
+
+
+def test_an_external_address_that_another_service_has() -> None:
+    both = [{"name": "a", "port": 80}, {"name": "b", "port": 443}]
+    first = service("first", selector=None, externalIPs=["192.0.2.7", "192.0.2.8"], ports=[{"port": 80}])
+    second = service("second", selector=None, externalIPs=["192.0.2.9", "192.0.2.7"], ports=both)
+    assert warned(first, second) == [
+        "Service/second spec.externalIPs[1]: port 80/TCP of 192.0.2.7 is Service default/first's"
+    ]
+    other = service(
+        "other", selector=None, externalIPs=["192.0.2.7"], ports=[{"port": 80, "protocol": "UDP"}]
+    )
+    assert warned(first, other) == []
+
+
+def test_an_external_address_of_a_service_that_nobody_proxies() -> None:
+    second = service("second", selector=None, externalIPs=["192.0.2.7"])
+    headless = service("first", selector=None, externalIPs=["192.0.2.7"], clusterIP="None")
+    name = {"type": "ExternalName", "externalName": "there.example"}
+    elsewhere = service("first", selector=None, externalIPs=["192.0.2.7"], **name)
+    labels = {"labels": {"service.kubernetes.io/service-proxy-name": "another"}}
+    spec = {**SERVICE, "selector": None, "externalIPs": ["192.0.2.7"]}
+    foreign = described("Service", spec, "first", metadata={"name": "first", **labels})
+    for first in (headless, elsewhere, foreign):
+        assert warned(first, second) == warned(second, first) == []
+
+
+def test_what_has_no_effect_is_said() -> None:
+    assert warned(described("NetworkPolicy", {"podSelector": {}})) == [
+        "NetworkPolicy/web: is accepted but not enforced yet: all traffic passes"
+    ]
+    pod = described("Pod", patched(POD, "containers.0.livenessProbe", {"grpc": {"port": 9000}}), "p")
+    assert warned(pod) == [
+        "Pod/p spec.containers[0].livenessProbe.grpc: is run as a TCP connection to its port"
+    ]
+
+
+def test_warnings_of_objects_without_their_text() -> None:
+    (o,) = manifest(stream(service("web"))).objects
+    nothing = "Service/web spec.selector: matches no Pod and no workload's template"
+    assert warnings([o]) == [f"shop.yaml:1: {nothing}"]
+    assert warnings([Object(o.raw)]) == [f"(generated): {nothing}"]

@@ -1,0 +1,362 @@
+"""From files to objects: order, defaults, positions, and errors as users see them, line by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from manifest_texts import SERVICE, WORKLOAD, accepted, described, manifest, problems, stream
+
+from emulab.cluster.admission.loader import Manifest, load
+from emulab.errors import ManifestError, UserError
+from emulab.kinds.clusters import Cluster
+from emulab.kinds.services import networks
+from emulab.model.objects import Key, Position
+from emulab.model.sources import Source, read_sources
+
+SHOP = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: product-service
+  namespace: shop
+spec:
+  selector: {app: product}
+  ports:
+    - port: 80
+      targetPort: 8080
+"""
+
+
+def test_objects_come_in_order_with_positions() -> None:
+    objects = manifest(SHOP).objects
+    assert [str(o.key) for o in objects] == ["Namespace/shop", "Service/shop/product-service"]
+    assert [o.position for o in objects] == [Position("shop.yaml", 1), Position("shop.yaml", 6)]
+
+
+def test_the_example_of_an_error() -> None:
+    assert problems(SHOP.replace("port: 80\n", "port: 99999\n")) == [
+        "shop.yaml:14: Service/product-service spec.ports[0].port: 99999 is not a port (1-65535)"
+    ]
+
+
+def test_every_problem_is_listed_in_order_and_nothing_is_returned() -> None:
+    text = SHOP.replace("port: 80\n", 'port: "80"\n').replace("name: shop\n", "name: Shop\n")
+    text += "      protocol: ICMP\n---\nkind: Pod\n---\n- 1\n"
+    assert problems(text) == [
+        "shop.yaml:4: Namespace/Shop metadata.name: "
+        "\"Shop\" is not a DNS label (a-z, 0-9 and inside '-', at most 63)",
+        'shop.yaml:14: Service/product-service spec.ports[0].port: "80" is not a port (1-65535); '
+        "write it without quotes",
+        'shop.yaml:16: Service/product-service spec.ports[0].protocol: "ICMP" is not one of TCP, UDP, SCTP',
+        "shop.yaml:18: Pod apiVersion: is required",
+        "shop.yaml:20: a list is not an object: a mapping with apiVersion, kind and metadata",
+    ]
+
+
+def test_a_missing_field_is_told_at_its_parent() -> None:
+    text = SHOP.replace("    - port: 80\n      targetPort", "    - targetPort")
+    assert problems(text) == ["shop.yaml:14: Service/product-service spec.ports[0].port: is required"]
+
+
+def test_unknown_kinds() -> None:
+    assert problems("apiVersion: apps/v1\nkind: Deploymnt\nmetadata: {name: web}\n") == [
+        'shop.yaml:2: Deploymnt/web kind: "Deploymnt" is not a kind that emulab knows; '
+        "did you mean Deployment? known: Namespace, Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, "
+        "Service, EndpointSlice, Ingress, IngressClass, ConfigMap, Secret, NetworkPolicy, Cluster, "
+        "LoadBalancer, Client, Zone"
+    ]
+    (problem,) = problems("apiVersion: v1\nkind: service\nmetadata: {name: web}\n")
+    assert "did you mean Service?" in problem
+    (problem,) = problems("apiVersion: batch/v1\nkind: Xyzzy\nmetadata: {name: web}\n")
+    assert "did you mean" not in problem
+
+
+def test_wrong_versions_and_kinds_that_users_may_not_give() -> None:
+    assert problems("apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}\n") == [
+        'shop.yaml:1: Ingress/web apiVersion: "extensions/v1beta1" is not that of Ingress, '
+        "which is networking.k8s.io/v1"
+    ]
+    assert problems("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n") == [
+        'shop.yaml:2: Node/n1 kind: "Node" is not given as an object; '
+        "spec.nodes of the Cluster says which nodes there are"
+    ]
+    assert problems("apiVersion: 1\nkind: [a]\n") == [
+        "shop.yaml:1: apiVersion: 1 is not a string; put it in quotes",
+        "shop.yaml:2: kind: a list is not a string",
+    ]
+
+
+def test_namespace_is_filled_in_where_the_kind_has_one() -> None:
+    service, cluster = accepted(described("Service", SERVICE), described("Cluster", {"nodes": 1}))
+    assert (service.namespace, cluster.namespace) == ("default", "")
+    assert "namespace" not in cluster.metadata
+
+
+def test_metadata_shared_by_an_alias_is_not_changed_for_the_other() -> None:
+    text = "apiVersion: v1\nkind: List\nitems:\n"
+    text += "- {apiVersion: v1, kind: ConfigMap, metadata: &m {name: both}}\n"
+    text += "- {apiVersion: v1, kind: Namespace, metadata: *m}\n"
+    assert [str(o.key) for o in manifest(text).objects] == ["ConfigMap/default/both", "Namespace/both"]
+
+
+def test_unknown_fields_are_kept() -> None:
+    spec = {**WORKLOAD, "progressDeadlineSeconds": 5, "future": {"deep": [1, "x"]}}
+    (o,) = accepted(described("Deployment", spec, other={"a": 1}))
+    assert o.spec["future"] == {"deep": [1, "x"]}
+    assert o.raw["other"] == {"a": 1}
+
+
+def test_what_only_a_server_says_is_left_out() -> None:
+    text = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: saved
+  labels: {a: b}
+  uid: not-a-uuid
+  resourceVersion: "12"
+  creationTimestamp: 2024-01-01T00:00:00Z
+  deletionTimestamp: 2024-01-01T00:00:00Z
+  ownerReferences: [{controller: true}]
+  managedFields: [{manager: kubectl}]
+status: {address: anything}
+"""
+    (o,) = manifest(text).objects
+    assert o.metadata == {"name": "saved", "labels": {"a": "b"}, "namespace": "default"}
+    assert o.status == {}
+
+
+def test_lists_are_expanded_in_place() -> None:
+    text = """\
+apiVersion: v1
+kind: List
+metadata: {resourceVersion: ""}
+items:
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: a}
+- apiVersion: v1
+  kind: List
+  items:
+  - apiVersion: v1
+    kind: Namespace
+    metadata: {name: b}
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: c}
+"""
+    found = [(o.name, o.position.line) for o in manifest(text).objects]
+    assert found == [("a", 5), ("b", 11), ("c", 14)]
+    bad = text.replace("{name: b}", "{name: b, labels: {x: 1}}")
+    assert problems(bad) == [
+        "shop.yaml:13: Namespace/b metadata.labels.x: 1 is not a string; put it in quotes"
+    ]
+    assert problems("apiVersion: v1\nkind: List\nitems: {}\n") == [
+        "shop.yaml:3: List items: a mapping is not a list"
+    ]
+
+
+def test_json_is_yaml() -> None:
+    (o,) = manifest(
+        '{\n\t"apiVersion": "v1", "kind": "Namespace",\n\t"metadata": {"name": "a\\u002db"}\n}'
+    ).objects
+    assert o.name == "a-b"
+
+
+def test_duplicates_name_both_places() -> None:
+    a = Source("a.yaml", stream(described("Service", SERVICE)))
+    b = Source(
+        "b.yaml",
+        "# second\n"
+        + stream(described("Service", SERVICE, metadata={"name": "web", "namespace": "default"})),
+    )
+    with pytest.raises(ManifestError) as raised:
+        load([a, b])
+    assert raised.value.problems == ["b.yaml:2: Service/web: is already given at a.yaml:1"]
+
+
+def test_the_same_name_in_another_namespace_or_kind_is_another_object() -> None:
+    other = described("Service", SERVICE, metadata={"name": "web", "namespace": "other"})
+    keys = {o.key for o in accepted(described("Service", SERVICE), other, described("ConfigMap"))}
+    assert keys == {
+        Key("Service", "default", "web"),
+        Key("Service", "other", "web"),
+        Key("ConfigMap", "default", "web"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# only a comment\n", "---\n---\n", "apiVersion: v1\nkind: List\nitems: []\n"]
+)
+def test_a_source_without_objects(text: str) -> None:
+    assert problems(text) == ["shop.yaml:1: there is no object in it"]
+
+
+def test_an_empty_document_is_fine_and_so_are_no_sources() -> None:
+    assert len(manifest(f"---\n---\n{SHOP}---\n").objects) == 2
+    assert load([]) == Manifest(())
+
+
+def test_problems_of_all_sources_are_told_in_their_order() -> None:
+    with pytest.raises(ManifestError) as raised:
+        load([Source("z.yaml", "a: ["), Source("a.yaml", "kind: 1")])
+    assert raised.value.problems == [
+        "z.yaml:1: not YAML: did not find expected node content (while parsing a flow node)",
+        "a.yaml:1: apiVersion: is required",
+        "a.yaml:1: kind: 1 is not a string; put it in quotes",
+    ]
+
+
+def test_problems_before_a_syntax_error_are_told_too() -> None:
+    found = problems("kind: Pod\n---\na: b: c\n")
+    assert found == [
+        "shop.yaml:1: Pod apiVersion: is required",
+        "shop.yaml:3: not YAML: mapping values are not allowed in this context",
+    ]
+
+
+def test_many_problems_are_counted() -> None:
+    found = problems(stream(*(described("Service", SERVICE, name=f"{n}") for n in range(25))))
+    assert len(found) == 21
+    assert found[19].startswith("shop.yaml:39: Service/19 metadata.name: ")
+    assert found[20] == "… and 5 more"
+
+
+def test_messages_stay_on_one_line_and_short() -> None:
+    (problem,) = problems(
+        'apiVersion: v1\nkind: "Serv\\nice\\u202e%s"\nmetadata: {name: "a\\nb"}\n' % ("x" * 5000)
+    )
+    assert "\n" not in problem
+    assert "\u202e" not in problem
+    assert len(problem) < 600
+
+
+def test_cluster_ips_are_checked_against_the_running_lab() -> None:
+    service = stream(described("Service", {**SERVICE, "clusterIP": "10.50.0.20"}))
+    lab = Cluster(service_cidrs=networks(["10.50.0.0/16"]))
+    assert len(load([Source("a", service)], lab).objects) == 1
+    with pytest.raises(
+        ManifestError, match=r"10\.50\.0\.20 is not an address in serviceCIDR 10\.96\.0\.0/12"
+    ):
+        load([Source("a", service)])
+
+
+def test_warnings_come_with_the_objects() -> None:
+    assert manifest(SHOP).warnings == (
+        "shop.yaml:6: Service/product-service spec.selector: matches no Pod and no workload's template",
+    )
+
+
+# Files
+
+
+def test_files_keep_the_names_that_users_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lab/b.yml", "lab/a.yaml", "lab/deep/c.json", "lab/notes.txt", "one.conf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}")
+    (tmp_path / "lab/folder.yaml").mkdir()
+    assert read_sources([Path("one.conf"), Path("lab")]) == [
+        Source("one.conf", "# one.conf"),
+        Source("lab/a.yaml", "# lab/a.yaml"),
+        Source("lab/b.yml", "# lab/b.yml"),
+        Source("lab/deep/c.json", "# lab/deep/c.json"),
+    ]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, line in (
+        ("missing.yaml", "missing.yaml: No such file or directory"),
+        ("empty", "empty: no manifests (*.yaml, *.yml, *.json) in this folder"),
+        ("loop", "loop: Too many levels of symbolic links"),
+        ("a\0b", "'a\\x00b': embedded null byte"),
+    ):
+        with pytest.raises(UserError) as raised:
+            read_sources([Path(name)])
+        assert str(raised.value) == line
+
+
+def test_files_that_are_not_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes(b"a: 1\nb: \xff\xfe\n")
+    with pytest.raises(ManifestError) as raised:
+        read_sources([file])
+    assert raised.value.problems == [f"{file}:2: this is not text in UTF-8"]
+    file.write_bytes(b"\xef\xbb\xbf" + SHOP.encode())
+    assert len(load(read_sources([file])).objects) == 2
+
+
+def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(UserError, match="larger than 64 MiB"):
+        read_sources([file])
+
+
+def test_a_hundred_thousand_lines() -> None:
+    texts = []
+    for n in range(2500):
+        texts.append(
+            f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app-{n}
+  namespace: ns-{n % 10}
+spec:
+  replicas: 2
+  selector:
+    matchLabels:
+      app: app-{n}
+  template:
+    metadata:
+      labels:
+        app: app-{n}
+    spec:
+      containers:
+      - name: web
+        image: web:1
+        ports:
+        - name: http
+          containerPort: 8080
+        readinessProbe:
+          httpGet:
+            path: /healthz
+            port: http
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: app-{n}
+  namespace: ns-{n % 10}
+spec:
+  selector:
+    app: app-{n}
+  ports:
+  - name: web
+    port: 80
+    targetPort: http
+---
+"""
+        )
+    text = "".join(texts)
+    assert text.count("\n") == 100_000 - 2500
+    loaded = manifest(text + "# padding\n" * 2500)
+    assert len(loaded.objects) == 5000
+    assert loaded.warnings == ()
+    assert loaded.objects[-1].position.line == 97_500 - 12
+    assert loaded.objects[-1].spec["ports"] == [{"name": "web", "port": 80, "targetPort": "http"}]
+    assert problems(text + texts[0]) == [
+        "shop.yaml:97501: Deployment/app-0: is already given at shop.yaml:1",
+        "shop.yaml:97527: Service/app-0: is already given at shop.yaml:27",
+    ]

@@ -1,0 +1,204 @@
+"""Applying an object that is there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lab_objects import obj, pod
+
+from emulab.cluster.admission.merge import merge
+from emulab.errors import UserError
+
+SERVER = {
+    "uid": "u",
+    "creationTimestamp": "t",
+    "generation": 4,
+    "resourceVersion": "9",
+    "ownerReferences": [{}],
+}
+
+
+def service(**spec: Any) -> Any:
+    return obj("Service", spec=spec)
+
+
+def test_nothing_there_before() -> None:
+    new = service(ports=[])
+    assert merge(None, new) is new
+
+
+def test_what_the_lab_added_stays_and_what_the_user_took_away_goes() -> None:
+    old = obj(
+        "ConfigMap",
+        metadata={**SERVER, "labels": {"a": "1"}, "annotations": {"x": "1"}},
+        data={"k": "1", "l": "2"},
+    )
+    found = merge(old, obj("ConfigMap", metadata={"labels": {"b": "2"}}, data={"k": "3"}))
+    assert found.raw["data"] == {"k": "3"} and found.labels == {"b": "2"} and "spec" not in found.raw
+    assert {k: found.metadata[k] for k in SERVER} == SERVER
+    assert found.annotations == {}
+
+
+def test_status_is_the_labs() -> None:
+    old = obj("Client", namespace="", spec={"network": "vpc"}, status={"address": "10.0.0.200"})
+    assert merge(old, obj("Client", namespace="", spec={"network": "vpc"})).status == {
+        "address": "10.0.0.200"
+    }
+
+
+def test_the_same_again_is_the_same() -> None:
+    given = obj("Deployment", spec={"replicas": 2, "selector": {"matchLabels": {"a": "b"}}})
+    old = given.replace(
+        metadata={**given.metadata, **SERVER, "annotations": {"deployment.kubernetes.io/revision": "3"}},
+        status={"replicas": 2},
+    )
+    assert merge(old, given).raw == old.raw
+
+
+def test_a_scaled_deployment_stays_scaled_unless_the_file_says_otherwise() -> None:
+    selector = {"matchLabels": {"a": "b"}}
+    old = obj("Deployment", spec={"replicas": 5, "selector": selector})
+    assert merge(old, obj("Deployment", spec={"selector": selector})).spec["replicas"] == 5
+    assert merge(old, obj("Deployment", spec={"selector": selector, "replicas": 2})).spec["replicas"] == 2
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet"])
+def test_selectors_do_not_change(kind: str) -> None:
+    old, new = (obj(kind, spec={"selector": {"matchLabels": {"a": v}}}) for v in "bc")
+    with pytest.raises(UserError, match=rf"^f\.yaml:3: {kind}/default/x spec\.selector: can't be changed"):
+        merge(old, new)
+
+
+def test_a_services_addresses_and_ports_stay() -> None:
+    port = {"port": 80, "nodePort": 30080}
+    old = service(
+        type="NodePort", clusterIP="10.96.0.5", clusterIPs=["10.96.0.5"], ports=[port, {"port": 81}]
+    )
+    found = merge(
+        old, service(type="NodePort", ports=[{"port": 81}, {"port": 80}, {"port": 80, "protocol": "UDP"}])
+    )
+    assert found.spec == {
+        "type": "NodePort",
+        "clusterIP": "10.96.0.5",
+        "clusterIPs": ["10.96.0.5"],
+        "ports": [{"port": 81}, {"port": 80, "nodePort": 30080}, {"port": 80, "protocol": "UDP"}],
+    }
+    asked = merge(old, service(type="NodePort", ports=[{"port": 80, "nodePort": 30081}]))
+    assert asked.spec["ports"] == [{"port": 80, "nodePort": 30081}]
+    assert merge(old, service(type="ClusterIP", ports=[{"port": 80}])).spec["ports"] == [{"port": 80}]
+
+
+@pytest.mark.parametrize("address", ["10.96.0.5", "None"])
+def test_a_service_with_the_address_it_has_is_the_same(address: str) -> None:
+    old = service(clusterIP=address, clusterIPs=[address], ports=[])
+    for given in ({"clusterIP": address}, {"clusterIPs": [address]}):
+        assert merge(old, service(**given, ports=[])).spec == old.spec
+
+
+@pytest.mark.parametrize(("before", "after"), [("10.96.0.5", "10.96.0.6"), ("None", "10.96.0.5")])
+def test_a_services_address_does_not_change(before: str, after: str) -> None:
+    old = service(clusterIP=before, clusterIPs=[before], ports=[])
+    problem = rf"f\.yaml:3: Service/default/x spec\.clusterIP: can't be changed; it is {before}; delete the"
+    for given in ({"clusterIP": after}, {"clusterIPs": [after]}):
+        with pytest.raises(UserError, match=problem):
+            merge(old, service(**given, ports=[]))
+
+
+def test_a_headless_service_stays_headless() -> None:
+    """The API server gives what isn't said its old value (`patchAllocatedValues`), and None is one."""
+    headless = service(clusterIP="None", clusterIPs=["None"], ports=[])
+    assert merge(headless, service(ports=[])).spec == headless.spec
+    problem = r"f\.yaml:3: Service/default/x spec\.type: a headless .* can't become a NodePort; delete"
+    with pytest.raises(UserError, match=problem):
+        merge(headless, service(type="NodePort", ports=[]))
+
+
+def test_a_node_port_stays_with_its_ports_name_where_the_number_changes() -> None:
+    ports = [{"name": "web", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "nodePort": 30053}]
+    old = service(type="NodePort", ports=ports)
+    moved = [{"name": "dns", "port": 5353}, {"name": "web", "port": 80}]
+    assert merge(old, service(type="NodePort", ports=moved)).spec["ports"] == [
+        {"name": "dns", "port": 5353, "nodePort": 30053},
+        {"name": "web", "port": 80, "nodePort": 30080},
+    ]
+    # Two of them may say the other's name, or ask for the other's number.
+    swapped = [{"name": "dns", "port": 80}, {"name": "web", "port": 8080}]
+    assert [p.get("nodePort") for p in merge(old, service(type="NodePort", ports=swapped)).spec["ports"]] == [
+        30080,
+        None,
+    ]
+    asked = [{"name": "web", "port": 8080}, {"name": "new", "port": 90, "nodePort": 30080}]
+    assert merge(old, service(type="NodePort", ports=asked)).spec["ports"] == asked
+
+
+def test_the_address_type_of_a_slice_does_not_change() -> None:
+    old = obj("EndpointSlice", addressType="IPv4", endpoints=[])
+    assert merge(old, obj("EndpointSlice", addressType="IPv4", endpoints=[{}])).raw["endpoints"] == [{}]
+    problem = r"f\.yaml:3: EndpointSlice/default/x addressType: can't be changed; it is IPv4; delete the"
+    with pytest.raises(UserError, match=problem):
+        merge(old, obj("EndpointSlice", addressType="IPv6", endpoints=[]))
+
+
+def test_a_health_check_node_port_stays_for_as_long_as_it_is_needed() -> None:
+    spec: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": []}
+    old = service(**spec, healthCheckNodePort=30001)
+    assert merge(old, service(**spec)).spec["healthCheckNodePort"] == 30001
+    assert merge(old, service(**spec, healthCheckNodePort=0)).spec["healthCheckNodePort"] == 30001
+    assert merge(old, service(**spec, healthCheckNodePort=30001)).spec["healthCheckNodePort"] == 30001
+    with pytest.raises(UserError, match="healthCheckNodePort: is immutable; it is 30001"):
+        merge(old, service(**spec, healthCheckNodePort=30002))
+    assert "healthCheckNodePort" not in merge(old, service(type="LoadBalancer", ports=[])).spec
+    assert "healthCheckNodePort" not in merge(service(type="LoadBalancer"), service(**spec)).spec
+
+
+def test_a_service_that_becomes_another_kind_loses_its_address() -> None:
+    old = service(clusterIP="10.96.0.5", clusterIPs=["10.96.0.5"], ports=[])
+    assert "clusterIP" not in merge(old, service(type="ExternalName", externalName="x.test")).spec
+
+
+def test_a_service_that_is_no_longer_a_load_balancer_forgets_its_balancer() -> None:
+    status = {"address": "10.0.0.150", "loadBalancer": {"ingress": [{"ip": "203.0.113.20"}]}}
+    old = obj("Service", spec={"type": "LoadBalancer", "clusterIP": "10.96.0.5"}, status=status)
+    assert merge(old, service(type="ClusterIP")).status.get("loadBalancer", {}) == {}
+
+
+def test_a_placed_pod_is_the_same_pod() -> None:
+    old = pod(metadata=SERVER, spec={"nodeName": "node1"}, status={"phase": "Running"})
+    assert merge(old, pod()).raw == old.raw
+    with pytest.raises(UserError, match=r"^f\.yaml:3: Pod/default/p: a pod's spec can't be changed"):
+        merge(old, pod(spec={"restartPolicy": "Never"}))
+
+
+def test_a_pod_that_is_ending_goes_on_ending() -> None:
+    ending = {"deletionTimestamp": "2024-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
+    found = merge(pod(metadata={**SERVER, **ending}), pod())
+    assert {k: found.metadata.get(k) for k in ending} == ending
+
+
+def cluster(**spec: Any) -> Any:
+    return obj("Cluster", namespace="", spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ({}, {"podCIDR": "10.50.0.0/16"}, "podCIDR"),
+        ({"serviceCIDR": "10.50.0.0/16"}, {}, "serviceCIDR"),
+        ({"clusterDomain": "a.test"}, {"clusterDomain": "b.test"}, "clusterDomain"),
+        ({"network": {"mtu": 1500}}, {"network": {"mtu": 9000}}, r"network\.mtu"),
+    ],
+)
+def test_what_a_running_cluster_cannot_change(old: Any, new: Any, field: str) -> None:
+    with pytest.raises(UserError, match=rf"spec\.{field}: can't be changed in a running lab"):
+        merge(cluster(**old), cluster(**new))
+
+
+def test_what_a_running_cluster_can_change() -> None:
+    found = merge(cluster(nodes=2), cluster(nodes=3, network={"mode": "routed"}))
+    assert found.spec == {"nodes": 3, "network": {"mode": "routed"}}
+
+
+def test_a_default_that_is_written_out_is_no_change() -> None:
+    found = merge(cluster(nodes=2), cluster(nodes=2, podCIDR="10.244.0.0/16", network={"mtu": 1500}))
+    assert found.spec["podCIDR"] == "10.244.0.0/16"

@@ -1,0 +1,223 @@
+"""emulab's own kinds: what is refused, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from manifest_texts import accepted, described, refused
+
+from emulab.kinds.schema_emulab import MAX_NODES, MODES
+
+LABEL = "(a-z, 0-9 and inside '-', at most 63)"
+OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"nodes": 0}, f"nodes: 0 is not a number of nodes (1-{MAX_NODES})"),
+        ({"nodes": MAX_NODES + 1}, f"nodes: {MAX_NODES + 1} is not a number of nodes (1-{MAX_NODES})"),
+        ({"nodes": "3"}, f'nodes: "3" is not a number of nodes (1-{MAX_NODES}); write it without quotes'),
+        ({"nodes": True}, f"nodes: true is not a number of nodes (1-{MAX_NODES})"),
+        ({"nodes": []}, "nodes: must not be empty"),
+        ({"nodes": [{"zone": "a"}]}, "nodes[0].name: is required"),
+        ({"nodes": ["a"]}, 'nodes[0]: "a" is not a mapping'),
+        ({"nodes": [{"name": "a"}, {"name": "a"}]}, 'nodes[1].name: "a" is already the name of item 0'),
+        ({"nodes": [{"name": "a.b"}]}, f'nodes[0].name: "a.b" is not a DNS label {LABEL}'),
+        (
+            {"nodes": [{"name": "a", "label": {}}]},
+            "nodes[0].label: is not a field here; did you mean labels? known: name, labels, zone",
+        ),
+        ({"nodes": [{"name": "dns"}]}, 'nodes[0].name: "dns" is the name of another place of the lab'),
+        (
+            {"nodes": [{"name": f"n{n}"} for n in range(MAX_NODES + 1)]},
+            f"nodes: {MAX_NODES + 1} nodes are too many: {MAX_NODES} at most",
+        ),
+        (
+            {"node": 3},
+            "node: is not a field here; did you mean nodes? "
+            "known: nodes, podCIDR, serviceCIDR, clusterDomain, network, proxy, ingress",
+        ),
+        ({"podCIDR": "10.244.0.0"}, 'podCIDR: "10.244.0.0" is not a CIDR such as 10.0.0.0/24'),
+        ({"podCIDR": 10}, "podCIDR: 10 is not a CIDR such as 10.0.0.0/24"),
+        ({"podCIDR": "10.244.0.0/33"}, 'podCIDR: "10.244.0.0/33" is not a CIDR such as 10.0.0.0/24'),
+        ({"podCIDR": "10.244.0.0/25"}, "podCIDR: 10.244.0.0/25 is too small: it must be a /24 or larger"),
+        ({"podCIDR": "10.244.0.0/24"}, "podCIDR: 10.244.0.0/24 has room for 1 nodes, not for 2"),
+        ({"podCIDR": "10.0.0.0/16"}, f"podCIDR: 10.0.0.0/16 {OUTSIDE}"),
+        (
+            {"podCIDR": "10.244.0.0/16,10.245.0.0/16"},
+            'podCIDR: "10.244.0.0/16,10.245.0.0/16" may hold one CIDR of each IP family',
+        ),
+        (
+            {"podCIDR": "10.96.0.0/16"},
+            "podCIDR: the pods' 10.96.0.0/16 and the services' 10.96.0.0/12 overlap",
+        ),
+        (
+            {"serviceCIDR": "10.244.1.0/24"},
+            "serviceCIDR: the pods' 10.244.0.0/16 and the services' 10.244.1.0/24 overlap",
+        ),
+        (
+            {"serviceCIDR": "10.50.0.0/28"},
+            "serviceCIDR: 10.50.0.0/28 is too small: it must be a /27 or larger",
+        ),
+        ({"serviceCIDR": "203.0.113.0/25"}, f"serviceCIDR: 203.0.113.0/25 {OUTSIDE}"),
+        (
+            {"clusterDomain": "Cluster"},
+            "clusterDomain: \"Cluster\" is not a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
+        ),
+        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed'),
+        ({"network": {"mtu": 575}}, "network.mtu: 575 is not an MTU (576-9216)"),
+        ({"network": {"mtu": 9217}}, "network.mtu: 9217 is not an MTU (576-9216)"),
+        ({"network": {"MTU": 1500}}, "network.MTU: is not a field here; did you mean mtu? known: mode, mtu"),
+        ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
+        ({"ingress": {"upstream": "pods"}}, 'ingress.upstream: "pods" is not one of service, endpoints'),
+        ({"ingress": {"replicas": -1}}, "ingress.replicas: -1 is not a number of 0 or more"),
+    ],
+)
+def test_clusters(spec: dict[str, Any], problem: str) -> None:
+    assert refused(described("Cluster", spec)) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("field", "mode", "built"),
+    [(field, mode, built) for field, modes in MODES.items() for mode, built in modes.items()],
+)
+def test_modes_that_are_not_built_yet_are_refused_as_such(field: str, mode: str, built: bool) -> None:
+    cluster = described("Cluster", {field.split(".")[0]: {"mode": mode}})
+    if built:
+        assert accepted(cluster)
+    else:
+        only = ", ".join(name for name, is_built in MODES[field].items() if is_built)
+        assert refused(cluster) == [
+            f'spec.{field}: "{mode}" is not built yet: this version builds {only} only'
+        ]
+
+
+def test_this_version_builds_modes_that_every_kernel_can_do() -> None:
+    assert {"nftables", "userspace"} <= {mode for mode, built in MODES["proxy.mode"].items() if built}
+
+
+@pytest.mark.parametrize("mtu", [576, 1500, 9216])
+def test_sound_clusters(mtu: int) -> None:
+    assert accepted(described("Cluster", {"nodes": MAX_NODES, "network": {"mtu": mtu}}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"network": "public"}, 'network: "public" is not one of vpc, internet'),
+        ({"address": "10.0.0"}, 'address: "10.0.0" is not an IP address'),
+        (
+            {"address": "203.0.113.9"},
+            "address: 203.0.113.9 is not in 10.0.0.0/24, the addresses of network vpc",
+        ),
+        (
+            {"network": "internet", "address": "10.0.0.100"},
+            "address: 10.0.0.100 is not in 203.0.113.0/24, the addresses of network internet",
+        ),
+        ({"address": "fd00::1"}, "address: fd00::1 is not in 10.0.0.0/24, the addresses of network vpc"),
+        ({"address": "10.0.0.0"}, "address: 10.0.0.0 is not an address of a host in 10.0.0.0/24"),
+        ({"address": "10.0.0.255"}, "address: 10.0.0.255 is not an address of a host in 10.0.0.0/24"),
+        ({"network": "internet", "address": "203.0.113.1"}, "address: 203.0.113.1 is the NAT gateway's"),
+        ({"address": "10.0.0.1"}, "address: 10.0.0.1 is the router's"),
+        (
+            {"network": "internet", "address": "203.0.113.10"},
+            "address: 203.0.113.10 is already that of public-lb",
+        ),
+        ({"ports": []}, "ports: must not be empty"),
+        ({"ports": [0]}, "ports[0]: 0 is not a port (1-65535)"),
+        ({"ports": [80, 443, 80]}, "ports[2]: 80 is given twice"),
+        ({"target": {}}, "target: needs exactly one of ingress, service; it has none"),
+        ({"target": {"ingress": False}}, "target.ingress: must be true, or left out"),
+        (
+            {"target": {"ingress": True, "service": {"name": "db", "port": 1}}},
+            "target: needs exactly one of ingress, service; not ingress and service together",
+        ),
+        ({"target": {"service": {"name": "db"}}}, "target.service.port: is required"),
+        ({"sourceRanges": ["10.0.0.1"]}, 'sourceRanges[0]: "10.0.0.1" is not a CIDR such as 10.0.0.0/24'),
+        (
+            {"sourceRange": ["10.0.0.0/24"]},
+            "sourceRange: is not a field here; did you mean sourceRanges? "
+            "known: network, address, ports, target, sourceRanges",
+        ),
+    ],
+)
+def test_load_balancers(spec: dict[str, Any], problem: str) -> None:
+    assert refused(described("LoadBalancer", spec, "lb")) == [f"spec.{problem}"]
+
+
+def test_public_lb_may_be_redefined_with_its_own_address() -> None:
+    spec = {"network": "internet", "address": "203.0.113.10", "ports": [80]}
+    assert accepted(described("LoadBalancer", spec, "public-lb"))
+
+
+def test_clients() -> None:
+    assert refused(described("Client", {"network": "lan"}, "c")) == [
+        'spec.network: "lan" is not one of vpc, internet'
+    ]
+    assert accepted(described("Client", {"network": "vpc"}, "client"))
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({}, ".type: is required"),
+        ({"type": "a", "value": "x"}, '.type: "a" is not one of A, AAAA, CNAME, NS, PTR, TXT, MX, SRV'),
+        ({"type": "A", "value": "fd00::1"}, '.value: "fd00::1" is not an IPv4 address'),
+        ({"type": "A", "value": "host"}, '.value: "host" is not an IPv4 address'),
+        ({"type": "AAAA", "value": "10.0.0.1"}, '.value: "10.0.0.1" is not an IPv6 address'),
+        ({"type": "CNAME", "name": "a", "value": "a..b"}, '.value: "a..b" is not a DNS name'),
+        ({"type": "CNAME", "value": "b"}, ".type: the zone's own name cannot be a CNAME"),
+        ({"type": "TXT", "value": 5}, ".value: 5 is not a string; put it in quotes"),
+        (
+            {"type": "MX", "value": "mail"},
+            '.value: "mail" is not a mail exchange such as "10 mail.example.com"',
+        ),
+        (
+            {"type": "SRV", "value": "0 5 70000 sip"},
+            '.value: "0 5 70000 sip" is not a service location "PRIORITY WEIGHT PORT TARGET" '
+            'such as "0 5 5060 sip.example.com"',
+        ),
+        ({"type": "A", "value": "10.0.0.1", "ttl": -1}, ".ttl: -1 is not a number of seconds (0-2147483647)"),
+        (
+            {"type": "A", "value": "10.0.0.1", "name": "a b"},
+            '.name: "a b" is not @, * or a name relative to the zone',
+        ),
+        (
+            {"type": "A", "value": "10.0.0.1", "tll": 5},
+            ".tll: is not a field here; did you mean ttl? known: name, type, value, ttl",
+        ),
+    ],
+)
+def test_records(record: dict[str, Any], problem: str) -> None:
+    found = refused(described("Zone", {"records": [record]}, "abc.com"))
+    assert found[0] == f"spec.records[0]{problem}"
+
+
+def test_sound_records() -> None:
+    records = [
+        {"name": "@", "type": "A", "value": "203.0.113.10"},
+        {"name": "*", "type": "A", "value": "203.0.113.10"},
+        {"name": "*.dev", "type": "AAAA", "value": "fd00::1"},
+        {"name": "www.a", "type": "CNAME", "value": "app.example.com.", "ttl": 0},
+        {"name": "_sip._tcp", "type": "SRV", "value": "0 5 5060 sip"},
+        {"type": "MX", "value": "10 mail.example.com"},
+        {"type": "TXT", "value": ""},
+        {"type": "NS", "value": "dns.example.com."},
+        {"name": "10", "type": "PTR", "value": "host.example.com."},
+    ]
+    assert accepted(described("Zone", {"visibility": "private", "records": records}, "abc.com"))
+
+
+def test_zones() -> None:
+    assert refused(described("Zone", {"visibility": "all"}, "abc.com")) == [
+        'spec.visibility: "all" is not one of public, private'
+    ]
+    records = [
+        {"name": "a", "type": "A", "value": "10.0.0.1"},
+        {"name": "A", "type": "CNAME", "value": "b"},
+    ]
+    assert refused(described("Zone", {"records": records}, "abc.com")) == [
+        'spec.records[1].name: "A" has other records, so it cannot be a CNAME'
+    ]
