@@ -28,7 +28,7 @@ from emulab.kinds.underlay import (
     underlay_address,
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
-from emulab.model.collection import Change, Objects, Put
+from emulab.model.collection import Change, Objects, Put, PutStatus
 from emulab.model.objects import Key, Object
 
 _FIRST_NODE, _FIRST_BALANCER, _FIRST_VPC_CLIENT, _FIRST_CLIENT, _FIRST_VIP = 11, 150, 200, 2, 20
@@ -121,7 +121,7 @@ def _clients(objects: Objects) -> list[Change]:
             )
             address = _first_free(network, start, used, str(o.key))
             used.add(address)
-            changes.append(Put(o.replace(status={**o.status, "address": str(address)})))
+            changes.append(PutStatus(o.key, {**o.status, "address": str(address)}))
     return changes
 
 
@@ -160,7 +160,7 @@ def _balancers(objects: Objects) -> list[Change]:
             vip = balancer.address or fallback
         used.add(address)
         vips.add(vip)
-        changes.append(Put(o.replace(status={**o.status, "address": str(address), "vip": str(vip)})))
+        changes.append(PutStatus(o.key, {**o.status, "address": str(address), "vip": str(vip)}))
     services = objects.kind("Service")
     wanted = {ip_address(o.spec["loadBalancerIP"]) for o in services if o.spec.get("loadBalancerIP")}
     for o in services:
@@ -179,7 +179,7 @@ def _balancers(objects: Objects) -> list[Change]:
                 "address": str(address),
                 "loadBalancer": {"ingress": [{"ip": str(vip), "ipMode": "VIP"}]},
             }
-            changes.append(Put(o.replace(status=status)))
+            changes.append(PutStatus(o.key, status))
     return changes
 
 
@@ -287,7 +287,7 @@ def _pods(objects: Objects) -> list[Change]:
                 "hostIP": host,
                 "hostIPs": [{"ip": host}],
             }
-            changes.append(Put(pod.replace(status=status)))
+            changes.append(PutStatus(pod.key, status))
         if last != node.annotations.get(LAST_POD, ""):
             metadata = {**node.metadata, "annotations": {**node.annotations, LAST_POD: last}}
             changes.append(Put(node.replace(metadata=metadata)))
@@ -314,4 +314,4 @@ def _without_address(pod: Object, node: str) -> list[Change]:
     message = f"failed to set up pod network: no address is left in the pod range of {node}"
     if pod.status.get("message") == message:
         return []
-    return [Put(pod.replace(status={**pod.status, "reason": _NO_SANDBOX, "message": message}))]
+    return [PutStatus(pod.key, {**pod.status, "reason": _NO_SANDBOX, "message": message})]

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from emulab.cluster import allocation as at
 from emulab.kinds.clusters import Cluster
 from emulab.model.addresses import IPAddress, IPNetwork
-from emulab.model.collection import Change, Delete, Objects, Put
+from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Object
 
 MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses a node has
@@ -33,7 +33,8 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
             }
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
-            changes.append(Put(_node_object(spec.name, labels, ranges, addresses[spec.name])))
+            node = _node_object(spec.name, labels, ranges, addresses[spec.name])
+            changes += [Put(node), PutStatus(node.key, node.status)]
     gone = {name for name in there if name not in wanted}
     changes += [Delete(there[name].key) for name in gone]
     # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.

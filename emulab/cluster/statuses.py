@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulab.kinds.clusters import LoadBalancer
 from emulab.kinds.ingresses import Ingress
 from emulab.kinds.services import is_internal
-from emulab.model.collection import Change, Objects, Put
+from emulab.model.collection import Change, Objects, PutStatus
 from emulab.model.objects import Object
 
 
@@ -25,7 +25,7 @@ def balancer_statuses(objects: Objects) -> list[Change]:
         if is_internal(o):  # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
             wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))
     return [
-        Put(o.replace(status={**o.status, "loadBalancer": {"ingress": entries}}))
+        PutStatus(o.key, {**o.status, "loadBalancer": {"ingress": entries}})
         for o, entries in wanted
         if ((o.status.get("loadBalancer") or {}).get("ingress") or []) != entries
     ]

@@ -1,30 +1,55 @@
 """The lab's objects, as they were given, with what an API server adds: uid, versions, status.
 
-`resourceVersion` counts all changes, `generation` those of an object's spec. Whoever wants to know of
-changes watches: the callback gets each event right away and must not block.
+Rules:
+
+* `put` writes all of an object but its status, `put_status` its status alone, as with Kubernetes' status subresource:
+  who reports how things are never takes back what was asked for meanwhile.
+* `resourceVersion` counts all changes and only goes up; `generation` counts those of an object's spec. What is undone
+  (`revert`) is written anew, so that watchers hear of it as of any other change.
+* Whoever wants to know of changes watches, from now on or from a version that isn't long ago. The callback gets each
+  event right away and must not block.
+* An object with finalizers is only marked by `delete`; it goes once a write leaves it none.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
-from emulab.model.collection import Change, Objects, Put
+from emulab.errors import UserError
+from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Key, Object
 
+HISTORY = 1000
+"""Events that are remembered for those who watch from a version that is past."""
+
 _FRESH = uuid.UUID("0b6c9a0e-5f0b-4b43-9c0c-7f1f2a0d3c11")  # any fixed namespace will do
+_ENDED = ("Succeeded", "Failed")  # phases of a Pod
+
+
+class Conflict(UserError):
+    """A write was meant for another state of the object than the one that is there (HTTP 409)."""
+
+
+class Expired(UserError):
+    """The version from which somebody wants to watch is forgotten (HTTP 410): list anew, and watch from there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to an object: ADDED, MODIFIED or DELETED, as in Kubernetes' watch."""
+    """What happened to an object: ADDED, MODIFIED or DELETED, as in Kubernetes' watch.
+
+    A deleted object is told as it was at last, with the `resourceVersion` of its end.
+    """
 
     type: str
     object: Object
+    version: int
 
 
 @dataclass(slots=True)
@@ -41,133 +66,279 @@ def timestamp() -> str:
 
 
 class Store:
-    """Objects by kind and key. Not thread-safe: it lives in the supervisor's event loop."""
+    """Objects by kind and key. Not thread-safe: a store lives in one thread, and `fork` makes one for another."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[Key, Object]] = {}
+        self._shared: set[str] = set()  # kinds whose dict others read, so that a write copies it first
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
-        self._frozen: dict[str, dict[Key, Object]] = {}  # copies of the kinds that haven't changed since
+        self._history: deque[Event] = deque(maxlen=HISTORY)
         self._snapshot: Objects | None = None
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
         self._changes = Changes()
+
+    # reading
 
     @property
     def version(self) -> int:
         return self._version
 
     def objects(self) -> Objects:
-        """All objects as they are now."""
+        """All objects as they are now. Those of kinds that didn't change since the last time aren't copied again."""
         if self._snapshot is None:
             if self._new_pods:
                 self._pods_ever |= self._new_pods
-                self._new_pods.clear()
-            self._snapshot = Objects.of_kinds(self.save(), self._pods_ever)
+                self._new_pods = set()
+            self._shared.update(self._kinds)
+            self._snapshot = Objects.of_kinds(dict(self._kinds), self._pods_ever)
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
         return self._kinds.get(key.kind, {}).get(key)
 
-    def watch(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Calls `callback` for every change from now on; the result stops it."""
+    def watch(self, callback: Callable[[Event], None], since: int | None = None) -> Callable[[], None]:
+        """Calls `callback` for every change from now on, or for those after the version `since`; the result stops it.
+
+        Raises Expired when some of the latter are forgotten.
+        """
+        if since is not None:
+            for event in self._past(since):
+                callback(event)
         self._watchers.append(callback)
         return lambda: self._watchers.remove(callback)
+
+    def _past(self, since: int) -> list[Event]:
+        oldest = self._history[0].version if self._history else self._version + 1
+        if since < oldest - 1:
+            raise Expired(f"too old resource version: {since} ({oldest - 1})")
+        return [event for event in self._history if event.version > since]
+
+    @property
+    def changes(self) -> Changes:
+        """What changed since `take_changes` was asked the last time."""
+        return self._changes
 
     def take_changes(self) -> Changes:
         """What changed since this was asked the last time."""
         changes, self._changes = self._changes, Changes()
         return changes
 
+    # writing
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            match change:
+                case Put(o):
+                    self.put(o)
+                case PutStatus(key, status):
+                    self.put_status(key, status)
+                case Delete(key):
+                    self.delete(key)
+
+    def put(self, o: Object, expected: str | None = None) -> Object:
+        """Creates the object or replaces all but the status of the one of its key. No change is no write.
+
+        `expected`: the `resourceVersion` that the object must have. Raises Conflict when it has another.
+        """
+        key = o.key
+        old = self.get(key)
+        if expected is not None and (old is None or old.metadata["resourceVersion"] != expected):
+            raise Conflict(
+                f"{key}: the object has been modified; please apply your changes to the latest version and try again"
+            )
+        given = {name: value for name, value in o.raw.items() if name != "status"}
+        if old is not None and "status" in old.raw:
+            given["status"] = old.raw["status"]
+        if old is not None and old.raw == given:
+            return old
+        before = old.metadata if old else {}
+        metadata = dict(o.metadata)
+        metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
+        if old is None and key.kind == "Pod":
+            metadata["uid"] = self._fresh_uid(key, metadata["uid"])
+        metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
+        changed = old is None or old.raw.get("spec") != given.get("spec")
+        metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
+        if old is not None and _is_let_go(old, metadata):
+            self._forget(key)
+            return old
+        return self._write(key, old, Object(given, o.position), metadata)
+
+    def put_status(self, key: Key, status: Mapping[str, Any], uid: str = "") -> Object | None:
+        """Replaces an object's status. None, and nothing is done, when it isn't there, or is another one than `uid`."""
+        old = self.get(key)
+        if old is None or (uid and old.metadata["uid"] != uid):
+            return None
+        if old.status == status:
+            return old
+        return self._write(key, old, old.replace(status=dict(status)), old.metadata)
+
+    def set_status(self, key: Key, uid: str = "", **fields: Any) -> None:
+        """Sets fields of an object's status, if the object (with that uid, where one is given) is still there."""
+        o = self.get(key)
+        if o is not None:
+            self.put_status(key, {**o.status, **fields}, uid)
+
+    def delete(self, key: Key, uid: str = "") -> None:
+        """Deletes the object. One that has finalizers, and a Pod that has containers, is only marked: it goes with the
+        last finalizer, and with the kubelet's word (`remove`). Raises Conflict when the object isn't that of `uid`."""
+        o = self.get(key)
+        if o is None:
+            return
+        if uid and o.metadata["uid"] != uid:
+            raise Conflict(
+                f"{key}: the UID in the precondition is {uid}, that of the object {o.metadata['uid']}"
+            )
+        runs = key.kind == "Pod" and o.status.get("podIPs") and o.status.get("phase") not in _ENDED
+        if not runs:
+            self.remove(key)
+        elif not o.metadata.get("deletionTimestamp"):
+            grace = o.spec.get("terminationGracePeriodSeconds")
+            self._mark(o, 30 if grace is None else grace)
+
+    def remove(self, key: Key) -> None:
+        """Deletes the object at once, or once its finalizers let it go."""
+        o = self.get(key)
+        if o is None:
+            return
+        if o.metadata.get("finalizers"):
+            if not o.metadata.get("deletionTimestamp"):
+                self._mark(o, 0)
+            return
+        self._forget(key)
+
+    def _mark(self, o: Object, grace: int) -> None:
+        deletion = {"deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
+        self._write(o.key, o, o, {**o.metadata, **deletion})
+
+    def _fresh_uid(self, key: Key, uid: str) -> str:
+        """Controllers derive a Pod's uid from its name; one that takes a freed name must be another Pod."""
+        if key in self._new_pods or key in self._pods_ever:
+            return str(uuid.uuid5(_FRESH, f"{uid}/{self._version + 1}"))
+        self._new_pods.add(key)
+        return uid
+
+    def _write(self, key: Key, old: Object | None, o: Object, metadata: Mapping[str, Any]) -> Object:
+        """Puts the object there with this metadata, as the next version."""
+        self._version += 1
+        new = o.replace(metadata={**metadata, "resourceVersion": str(self._version)})
+        self._writable(key.kind)[key] = new
+        self._note(key, old)
+        self._tell("MODIFIED" if old else "ADDED", new)
+        return new
+
+    def _writable(self, kind: str) -> dict[Key, Object]:
+        members = self._kinds.setdefault(kind, {})
+        if kind in self._shared:
+            self._shared.discard(kind)
+            members = self._kinds[kind] = dict(members)
+        return members
+
     def _note(self, key: Key, old: Object | None) -> None:
         if not self._changes.before:
             self._changes.since = perf_counter()
         self._changes.before.setdefault(key, old)
 
-    def apply(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            if isinstance(change, Put):
-                self.put(change.object)
-            else:
-                self.delete(change.key)
+    def _tell(self, what: str, o: Object) -> None:
+        self._snapshot = None
+        event = Event(what, o, self._version)
+        self._history.append(event)
+        for watcher in tuple(self._watchers):
+            watcher(event)
 
-    def put(self, o: Object) -> Object:
-        """Creates the object or replaces the one of its key. Nothing happens when nothing differs."""
-        old = self.get(o.key)
-        if old is not None and old.raw == o.raw:
-            return old
-        self._version += 1
-        self._note(o.key, old)
-        metadata = dict(o.metadata)
-        before = old.metadata if old else {}
-        metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
-        if old is None and o.kind == "Pod":
-            metadata["uid"] = self._fresh_uid(o.key, metadata["uid"])
-        metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
-        changed = old is None or old.raw.get("spec") != o.raw.get("spec")
-        metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
-        metadata["resourceVersion"] = str(self._version)
-        stored = o.replace(metadata=metadata)
-        self._kinds.setdefault(o.kind, {})[o.key] = stored
-        self._tell("MODIFIED" if old else "ADDED", stored)
-        return stored
+    # two stores
 
-    def _fresh_uid(self, key: Key, uid: str) -> str:
-        """Controllers derive a Pod's uid from its name; one that takes a freed name must be another Pod."""
-        if key in self._new_pods or key in self._pods_ever:
-            return str(uuid.uuid5(_FRESH, f"{uid}/{self._version}"))
-        self._new_pods.add(key)
-        return uid
+    def fork(self) -> Store:
+        """A store of the same objects, to try changes on. Nobody watches it."""
+        made = Store()
+        made._snapshot = self.objects()
+        made._kinds, made._shared = dict(self._kinds), set(self._kinds)
+        made._version, made._pods_ever = self._version, self._pods_ever
+        return made
 
-    def delete(self, key: Key) -> None:
-        """Deletes the object. A Pod that has containers is only marked; `remove` is the kubelet's word."""
-        o = self.get(key)
-        if o is None:
-            return
-        if (
-            o.kind == "Pod"
-            and o.status.get("podIPs")
-            and o.status.get("phase") not in ("Succeeded", "Failed")
-        ):
-            if not o.metadata.get("deletionTimestamp"):
-                grace = o.spec.get("terminationGracePeriodSeconds")
-                deletion = {
-                    "deletionTimestamp": timestamp(),
-                    "deletionGracePeriodSeconds": 30 if grace is None else grace,
-                }
-                self.put(o.replace(metadata={**o.metadata, **deletion}))
-            return
-        self.remove(key)
+    def adopt(self, fork: Store, base: Objects, partly: bool = False) -> bool:
+        """Does here what was done on a fork since it had the objects `base`, each object once.
 
-    def remove(self, key: Key) -> None:
-        o = self._kinds.get(key.kind, {}).pop(key, None)
+        What was changed here meanwhile is in its way: the part of an object (its status, or all else) that both have
+        changed, and an object that is gone. Returns whether nothing was; else nothing is done, or (`partly`) all else.
+        Changes that were made here meanwhile are what `take_changes` gives next: those of the fork are known already.
+        """
+        changed = fork.take_changes().before
+        steps = [_step(base.get(key), self.get(key), fork.get(key)) for key in changed]
+        free = all(step.free for step in steps)
+        if not (free or partly):
+            return False
+        meanwhile, self._changes = self._changes, Changes()
+        for key, step in zip(changed, steps, strict=True):
+            self._do(key, step, fork.get(key))
+        self._changes = Changes({k: fork.get(k) for k in meanwhile.before}, meanwhile.since)
+        return free
+
+    def _do(self, key: Key, step: _Step, new: Object | None) -> None:
+        if key.kind == "Pod" and key not in self._pods_ever:
+            self._new_pods.add(key)
+        if step.whole and new is None:
+            self._forget(key)
+        elif step.whole and new is not None:
+            self._write(key, self.get(key), new, new.metadata)
+        elif new is not None:
+            if step.asked:
+                self.put(new)
+            if step.told:
+                self.put_status(key, new.status)
+
+    def revert(self, saved: Objects) -> None:
+        """Makes all objects again what they were, by writing them anew. How a Pod is that is the same one isn't undone:
+        that is the kubelet's to say."""
+        there = {o.key: o for o in self.objects()}
+        before = {o.key: o for o in saved}
+        for key in there.keys() - before.keys():
+            self._forget(key)
+        for key, o in before.items():
+            now = there.get(key)
+            if now is o:
+                continue
+            if now is not None and key.kind == "Pod" and now.metadata["uid"] == o.metadata["uid"]:
+                o = o.replace(status=now.status)
+            self._write(key, now, o, o.metadata)
+
+    def _forget(self, key: Key) -> None:
+        """Removes the object, whatever its finalizers."""
+        o = self._writable(key.kind).pop(key, None)
         if o is not None:
             self._version += 1
             self._note(key, o)
-            self._tell("DELETED", o)
+            self._tell("DELETED", o.replace(metadata={**o.metadata, "resourceVersion": str(self._version)}))
 
-    def set_status(self, key: Key, **fields: Any) -> None:
-        """Sets fields of an object's status, if the object is still there."""
-        o = self.get(key)
-        if o is not None:
-            self.put(o.replace(status={**o.status, **fields}))
 
-    def save(self) -> dict[str, dict[Key, Object]]:
-        """Everything, to come back to with `restore`. What didn't change since the last time isn't copied again."""
-        for kind, members in self._kinds.items():
-            if kind not in self._frozen:
-                self._frozen[kind] = dict(members)
-        return {kind: self._frozen[kind] for kind in self._kinds}  # in the order in which kinds came
+def _is_let_go(old: Object, metadata: Mapping[str, Any]) -> bool:
+    """Whether a write takes the last finalizer from an object that waits for that alone."""
+    waits = old.metadata.get("deletionTimestamp") and old.metadata.get("finalizers")
+    return bool(waits) and not metadata.get("finalizers")
 
-    def restore(self, saved: dict[str, dict[Key, Object]]) -> None:
-        """Comes back to what `save` gave. That is no change which `take_changes` or watchers would hear of."""
-        self._changes = Changes()
-        self._kinds = {kind: dict(members) for kind, members in saved.items()}
-        self._version += 1
-        self._frozen, self._snapshot = dict(saved), None
 
-    def _tell(self, what: str, o: Object) -> None:
-        self._frozen.pop(o.kind, None)
-        self._snapshot = None
-        for watcher in tuple(self._watchers):
-            watcher(Event(what, o))
+def _but_status(o: Object) -> dict[str, Any]:
+    """What of an object somebody else than its status' writer writes, without the versions of the whole."""
+    metadata = {name: value for name, value in o.metadata.items() if name != "resourceVersion"}
+    return {**{name: value for name, value in o.raw.items() if name != "status"}, "metadata": metadata}
+
+
+class _Step(NamedTuple):
+    """What of an object's change on a fork can be done."""
+
+    free: bool  # all of it
+    whole: bool = False  # the object is the one that it was when the fork was made, or isn't there still
+    asked: bool = False  # all but its status
+    told: bool = False  # its status
+
+
+def _step(base: Object | None, here: Object | None, new: Object | None) -> _Step:
+    if here is base:
+        return _Step(True, whole=new is not base)
+    if new is None or base is None or here is None or here.metadata["uid"] != base.metadata["uid"]:
+        return _Step(new is None and here is None)
+    asked, told = _but_status(new) != _but_status(base), new.status != base.status
+    stayed, silent = _but_status(here) == _but_status(base), here.status == base.status
+    return _Step((stayed or not asked) and (silent or not told), False, asked and stayed, told and silent)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.model.objects import Key, Object
@@ -44,9 +45,18 @@ class Objects:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Create the object, or replace the one of the same key; the store fills in uid, generation, versions."""
+    """Create the object, or replace all but the status of the one of the same key; the store fills in uid, generation
+    and versions."""
 
     object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class PutStatus:
+    """Replace the status of the object, where it is there."""
+
+    key: Key
+    status: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +66,4 @@ class Delete:
     key: Key
 
 
-Change = Put | Delete
+Change = Put | PutStatus | Delete

@@ -48,7 +48,7 @@ class Object:
 
     raw: Mapping[str, Any]
     position: Position = field(default=NOWHERE, compare=False)
-    _view: Any = field(default=None, init=False, repr=False, compare=False)
+    _view: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -89,10 +89,12 @@ class Object:
         return self.raw.get("status") or {}
 
     def view(self, make: Callable[[Object], T]) -> T:
-        """What `make` reads out of this object, read once; `make` is the typed view of the object's kind."""
-        if self._view is None:
-            object.__setattr__(self, "_view", make(self))
-        made: T = self._view
+        """What `make` reads out of this object, which isn't read again as long as no other maker asks."""
+        known = self._view
+        if known is None or known[0] is not make:
+            known = make, make(self)
+            object.__setattr__(self, "_view", known)
+        made: T = known[1]
         return made
 
     def replace(self, **fields: Any) -> Object:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from emulab.cluster.controllers import reconcile
-from emulab.model.collection import Delete, Objects, Put
+from emulab.model.collection import Delete, Objects, Put, PutStatus
 from emulab.model.objects import Key, Object
 
 Raw = dict[str, Any]
@@ -88,8 +88,13 @@ class Store:
         for change in changes:
             match change:
                 case Put(o):
-                    assert self.objects.get(o.key) != o, f"{o.key} put although nothing changed"
-                    self.put(o)
+                    old = self.objects.get(o.key)
+                    asked = o.replace(status=old.status if old else {})
+                    assert old != asked, f"{o.key} put although nothing changed"
+                    self.put(asked)
+                case PutStatus(key, status):
+                    assert self.objects[key].status != status, f"{key} has that status already"
+                    self.put(self.objects[key].replace(status=status))
                 case Delete(key):
                     self.delete(key)
         return len(changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulab.cluster.store import Store
 from emulab.model.objects import Object, Position
 
 
@@ -12,6 +13,12 @@ def obj(kind: str, name: str = "x", namespace: str = "default", **fields: Any) -
     if namespace:
         metadata["namespace"] = namespace
     return Object({"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}, Position("f.yaml", 3))
+
+
+def place(store: Store, o: Object) -> Object:
+    """Puts an object into a store with its status, which are two writes."""
+    stored = store.put(o)
+    return store.put_status(o.key, o.status) or stored
 
 
 def pod(name: str = "p", **fields: Any) -> Object:

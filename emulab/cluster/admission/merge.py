@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.clusters import Cluster
 from emulab.kinds.services import needs_health_check
@@ -20,6 +21,20 @@ _KEPT_METADATA = (
     *("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences"),
     *("deletionTimestamp", "deletionGracePeriodSeconds"),
 )
+
+
+def admit(store: Store, o: Object) -> str:
+    """Puts a user's object into the store. What it did, in kubectl's word: created, configured or unchanged.
+
+    Raises UserError for changes that Kubernetes refuses too.
+    """
+    old, version = store.get(o.key), store.version
+    merged = merge(old, o)
+    store.put(merged)
+    store.put_status(o.key, merged.status)
+    if old is None:
+        return "created"
+    return "unchanged" if store.version == version else "configured"
 
 
 def merge(old: Object | None, new: Object) -> Object:

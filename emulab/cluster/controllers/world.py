@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from emulab.model.collection import Change, Delete, Objects, Put
+from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Key, Object
 
 
@@ -117,8 +117,8 @@ class World:
             if key in self._deleted:
                 if old is not None:
                     changes.append(Delete(key))
-            elif current is not None and (old is None or old.raw != current.raw):
-                changes.append(Put(current))
+            elif current is not None:
+                changes += _written(key, old, current)
         return changes
 
     def _insert(self, key: Key, o: Object) -> None:
@@ -132,3 +132,13 @@ class World:
         if old is not None and (owner := owner_uid(old)):
             self._owned[owner].pop(key, None)
             self.counts.pop(owner, None)
+
+
+def _written(key: Key, old: Object | None, new: Object) -> list[Change]:
+    """What makes `new` of `old`: its status is a write of its own."""
+    changes: list[Change] = []
+    if old is None or any(new.raw.get(f) != old.raw.get(f) for f in {*new.raw, *old.raw} - {"status"}):
+        changes.append(Put(new))
+    if new.status != (old.status if old else {}):
+        changes.append(PutStatus(key, new.status))
+    return changes

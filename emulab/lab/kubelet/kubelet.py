@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.objects import Key, Object
@@ -30,9 +29,8 @@ class Kubelet:
     def worker(self, pod: Object) -> PodWorker | None:
         return self._workers.get((pod.key, str(pod.metadata.get("uid"))))
 
-    def sync(self, world: World, cluster: Cluster) -> None:
+    def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
-        self._around.world, self._around.cluster = world, cluster
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind("Pod")}
         for identity in [i for i in self._workers if i not in pods]:
             self._workers.pop(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.loader import load
-from emulab.cluster.admission.merge import check_cluster, merge
+from emulab.cluster.admission.merge import admit, check_cluster
 from emulab.cluster.admission.newcomers import Newcomers
+from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
@@ -90,8 +91,7 @@ class Operations:
 
     async def _apply(self, arguments: Arguments, progress: Progress) -> Any:
         progress("reading manifests")
-        store = self._around.store
-        cluster = cluster_of(store.objects()) if self._furnished else None
+        cluster = cluster_of(self._around.store.objects()) if self._furnished else None
         given = await self._load(arguments, cluster)
         await self._refuse_conflicts(given)
         for o in given:
@@ -101,19 +101,12 @@ class Operations:
         outcome: list[list[str]] = []
         keys = [o.key for o in given]
 
-        def work() -> None:
-            self._furnish(given)
-            for o in given:
-                old = store.get(o.key)
-                version = store.version
-                store.put(merge(old, o))
-                verdict = (
-                    "created" if old is None else "unchanged" if store.version == version else "configured"
-                )
-                outcome.append([_kubectl_name(o.key), verdict])
-            given.clear()  # the store has its own by now
+        def work(store: Store) -> None:
+            self._furnish(store, given)
+            outcome[:] = [[_kubectl_name(o.key), admit(store, o)] for o in given]
 
         await self._reconciler.change(work, progress)
+        given.clear()  # the store has its own by now
         _tidy(keys)
         self._furnished = True
         return {"applied": outcome, "warnings": await self._warnings(keys)}
@@ -159,9 +152,8 @@ class Operations:
         if missing:
             raise KernelError(f"proxy mode {asked.proxy_mode} can't work here: {missing}")
 
-    def _furnish(self, given: Sequence[Object]) -> None:
+    def _furnish(self, store: Store, given: Sequence[Object]) -> None:
         """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew."""
-        store = self._around.store
         cluster = next((o for o in given if o.kind == "Cluster"), None)
         if self._furnished and cluster is None:
             return
@@ -169,7 +161,7 @@ class Operations:
         for o in system_objects(cluster_of(Objects([cluster] if cluster else []))):
             old = store.get(o.key)
             if o.key not in own and (old is None or old.position == NOWHERE):
-                store.put(merge(old, o))
+                admit(store, o)
 
     @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
@@ -181,19 +173,14 @@ class Operations:
         if missing and not arguments.get("ignore_missing"):
             raise UserError(f"{missing[0]} not found")
 
-        def work() -> None:
+        def work(store: Store) -> None:
             for key in keys:
                 if key.kind == "Namespace":
-                    self._delete_namespace(key.name)
-                self._around.store.delete(key)
+                    _delete_namespace(store, key.name)
+                store.delete(key)
 
         await self._reconciler.change(work, progress)
         return [_kubectl_name(k) for k in keys if k not in missing]
-
-    def _delete_namespace(self, name: str) -> None:
-        for o in list(self._around.store.objects()):
-            if o.namespace == name:
-                self._around.store.delete(o.key)
 
     @takes(kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
     async def scale(self, arguments: Arguments, progress: Progress) -> Any:
@@ -207,10 +194,11 @@ class Operations:
         replicas = int(arguments["replicas"])
         if replicas > LARGEST:
             raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
-        spec = {**o.spec, "replicas": replicas}
 
-        def work() -> None:
-            self._around.store.put(o.replace(spec=spec))
+        def work(store: Store) -> None:
+            there = store.get(key)
+            if there is not None:
+                store.put(there.replace(spec={**there.spec, "replicas": replicas}))
 
         await self._reconciler.change(work, progress)
         return _kubectl_name(key)
@@ -380,6 +368,12 @@ class Operations:
 def _kubectl_name(key: Key) -> str:
     """An object's name as kubectl prints it: `deployment/web`."""
     return f"{key.kind.lower()}/{key.name}"
+
+
+def _delete_namespace(store: Store, name: str) -> None:
+    for o in store.objects():
+        if o.namespace == name:
+            store.delete(o.key)
 
 
 def _tidy(given: Sized) -> None:

@@ -1,6 +1,6 @@
 """The one way in which anything changes: objects → controllers → plan → kernel and servers → kubelet.
 
-`settle` runs passes until nothing is left to do, or for long enough: a StatefulSet's pods come one a pass.
+`_settle` runs passes until nothing is left to do, or for long enough: a StatefulSet's pods come one a pass.
 Whoever changes the store holds `lock` meanwhile, so that a change and its first application are one step
 that can be taken back whole.
 """
@@ -11,11 +11,11 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from emulab.cluster import controllers
 from emulab.cluster.resolve import resolve
-from emulab.cluster.store import Changes
+from emulab.cluster.store import Changes, Store
 from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
 from emulab.lab.kubelet.kubelet import Kubelet
@@ -29,10 +29,21 @@ from emulab.plan.world import Planner
 _DRAINING = (
     60.0  # seconds after which is looked again at what stays for connections alone, as kube-proxy does
 )
+_TRIES = 4  # of a change, each on a fork of the store as it is by then
 _PASSES = 50  # in one go; then whoever waits for the lock gets it, and the rest goes on in the background
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
+Work = Callable[[Store], None]
+"""What a change does to a store. It may be done again, to another one, and in a thread."""
+
+
+class _Planned(NamedTuple):
+    """A world, and when its objects came into the store (on the clock of `time.perf_counter`, 0: unknown)."""
+
+    world: World
+    since: float
+    rules_alone: bool = False  # all else in it is that of the world before
 
 
 class Reconciler:
@@ -70,7 +81,7 @@ class Reconciler:
         """Returns when nothing is left to do."""
         async with self.lock:
             while self._dirty.is_set():
-                await self.settle(progress)
+                await self._settle(progress)
 
     async def run(self) -> None:
         """Reconciles for ever, whenever poked."""
@@ -78,7 +89,7 @@ class Reconciler:
             await self._until_due()
             try:
                 async with self.lock:
-                    await self.settle()
+                    await self._settle()
                 self.failure = ""
             except Exception as error:  # whatever it is, the next change may mend it, and the lab must go on
                 self.failure = str(error) or repr(error)
@@ -96,18 +107,21 @@ class Reconciler:
         except TimeoutError:
             return
 
-    async def change(self, work: Callable[[], None], progress: Progress = lambda _: None) -> None:
-        """Runs `work`, which changes the store, and applies the result; undoes both when that fails."""
+    async def change(self, work: Work, progress: Progress = lambda _: None) -> None:
+        """Does `work` to the store and applies the result.
+
+        It is tried on a copy first, controllers and plan included: what can't be planned has never been written. What
+        then can't be built is undone by writing all objects anew as they were, which watchers see like any change.
+        """
         async with self.lock:
-            saved = self._around.store.save()
+            saved = self._around.store.objects()
             try:
-                work()
-                await self.settle(progress)
+                await self._settle(progress, work)
             except BaseException:
                 if not self._closing:
-                    self._around.store.restore(saved)
+                    self._around.store.revert(saved)
                     self._planner.forget()
-                    await self.settle()
+                    await self._settle()
                 raise
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -121,49 +135,87 @@ class Reconciler:
         finally:
             stop()
 
-    async def settle(self, progress: Progress = lambda _: None) -> None:
-        """Passes until the objects ask for no other one; what is left after many of them stays asked for.
-
-        Raises EmulabError.
-        """
+    async def _settle(self, progress: Progress = lambda _: None, work: Work | None = None) -> None:
+        """Passes until the objects ask for no other one, the first of them with `work`; what is left after many of them
+        stays asked for. Raises EmulabError."""
         for _ in range(_PASSES):
             if self._closing:
                 raise EmulabError("the lab is going down")
             try:
-                await self._pass(progress)
+                await self._pass(progress, work)
             except BaseException:
                 self._planner.forget()
                 raise
+            work = None
             if not self._dirty.is_set():
                 return
 
-    async def _pass(self, progress: Progress) -> None:
-        poked = self._dirty.is_set()
+    async def _pass(self, progress: Progress, work: Work | None) -> None:
+        store, poked = self._around.store, self._dirty.is_set()
         self._dirty.clear()
-        changes = self._around.store.take_changes()
+        changes = store.take_changes()
         # Whoever pokes may mean more than objects: a server that died, say.
-        world = None if poked else self._planner.follow(changes.before, self._around.store.get)
-        if world is not None:
-            await self._write(world, changes.since)
+        planned = None if poked or work else self._follow(changes, store)
+        if planned is None:
+            if work is None:
+                await self._hurry(changes)
+            progress("planning")
+            planned = await self._plan(work, may_follow=not (poked or changes.before))
+        world, since = planned.world, changes.since or planned.since
+        if planned.rules_alone:
+            await self._write(world, since)
             self._around.world = world
             self._syncs.tell(self._around.servers)
             return
-        await self._hurry(changes)
-        begun = time.perf_counter()
-        cluster, objects = resolve(self._around.store, time.time())
-        self._around.store.take_changes()
-        self.spent["controllers"] += time.perf_counter() - begun
-        progress("planning")
-        begun = time.perf_counter()
-        world = self._planner.plan(objects, cluster)
-        self.spent["plan"] += time.perf_counter() - begun
         progress("namespaces, links and rules")
         await self._around.servers.prepare(world.servers, self._network.handles)
-        await self._write(world, changes.since)
+        await self._write(world, since)
         await self._serve(world, progress)
         begun = time.perf_counter()
-        self._kubelet.sync(world, cluster)
+        self._around.world = world
+        self._kubelet.sync(world)
         self.spent["kubelet"] += time.perf_counter() - begun
+
+    async def _plan(self, work: Work | None, may_follow: bool) -> _Planned:
+        """The world of the objects after `work`, if any, once controllers and allocation have come to rest.
+
+        All of it is done on a fork of the store in a thread, and adopted once it is done: the loop goes on meanwhile,
+        and so do those who write statuses. What they wrote is looked at in the next pass.
+        """
+        store = self._around.store
+        for tries in range(_TRIES):
+            base, fork = store.objects(), store.fork()
+            if tries < _TRIES - 1:
+                planned = await _to_its_end(asyncio.to_thread(self._planned, fork, work, may_follow))
+            else:  # nobody else can write while the loop waits
+                planned = self._planned(fork, work, may_follow)
+            if store.adopt(fork, base, partly=work is None):
+                return planned
+            if work is None:
+                self._dirty.set()
+                return planned
+            self._planner.forget()  # it is that of a fork which nobody has adopted
+        raise AssertionError("a fork is adopted where nobody has written since it was made")
+
+    def _planned(self, fork: Store, work: Work | None, may_follow: bool) -> _Planned:
+        begun = time.perf_counter()
+        if work is not None:
+            work(fork)
+            little = self._follow(fork.changes, fork) if may_follow else None
+            if little is not None:
+                return little
+        since = fork.changes.since
+        cluster, objects = resolve(fork, time.time())
+        resolved = time.perf_counter()
+        world = self._planner.plan(objects, cluster)
+        self.spent["controllers"] += resolved - begun
+        self.spent["plan"] += time.perf_counter() - resolved
+        return _Planned(world, since)
+
+    def _follow(self, changes: Changes, store: Store) -> _Planned | None:
+        """The world after changes that are rules and no more, if they are that."""
+        world = self._planner.follow(changes.before, store.get)
+        return None if world is None else _Planned(world, changes.since, rules_alone=True)
 
     async def _hurry(self, changes: Changes) -> None:
         """Has the kernel know at once of endpoints that came or went, where all else that it means takes long."""

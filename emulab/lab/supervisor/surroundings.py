@@ -8,7 +8,6 @@ from pathlib import Path
 from emulab.cluster.store import Store
 from emulab.dataclass import dataclass
 from emulab.kernel.netns import Handle
-from emulab.kinds.clusters import Cluster
 from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Processes
@@ -19,7 +18,8 @@ from emulab.plan.state import Place, World
 
 @dataclass(slots=True)
 class Surroundings:
-    """`world`, `cluster` and `handles` are always those of the last application. `changed` asks for a new one."""
+    """`world` and `handles` are always those of the last application, which the reconciler alone writes. `changed` asks
+    for a new one."""
 
     lab: str
     folder: Path
@@ -30,7 +30,6 @@ class Surroundings:
     handles: dict[str, Handle]
     changed: Callable[[], None]
     world: World | None = None
-    cluster: Cluster | None = None
 
 
 def files_folder(around: Surroundings, place: Place) -> Path:

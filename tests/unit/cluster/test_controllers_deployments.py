@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from emulab.cluster.controllers import next_due, reconcile
 from emulab.cluster.controllers.names import template_hash
 from emulab.cluster.controllers.pods import share
-from emulab.model.collection import Delete, Put
-from emulab.model.objects import Key
+from emulab.model.collection import Delete, Put, PutStatus
 
 NODES = (node("node1"), node("node2"))
 SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -352,5 +351,7 @@ def test_victims_come_from_the_fuller_node() -> None:
 def test_one_call_tells_each_object_once() -> None:
     store = Store(*NODES, workload("Deployment", "web", 3), service("web"))
     changes = reconcile(store.snapshot(), store.now)
-    keys = [c.object.key if isinstance(c, Put) else c.key for c in changes]
-    assert len(keys) == len(set(keys)) and Key("Deployment", "default", "web") in keys
+    for kind in (Put, PutStatus):
+        keys = [c.object.key if isinstance(c, Put) else c.key for c in changes if isinstance(c, kind)]
+        assert len(keys) == len(set(keys)) > 3, kind
+    assert PutStatus in [type(c) for c in changes if not isinstance(c, Put) and c.key.kind == "Deployment"]

@@ -1,15 +1,16 @@
-"""The store: uids, versions, graceful ends of pods, and the way back."""
+"""The store: uids, versions, statuses, watches, graceful ends of objects, forks, and the way back."""
 
 from __future__ import annotations
 
 import re
 
-from lab_objects import obj, pod
+import pytest
+from lab_objects import obj, place, pod
 
 from emulab.cluster.resolve import resolve
-from emulab.cluster.store import Event, Store
+from emulab.cluster.store import HISTORY, Conflict, Event, Expired, Store
 from emulab.model.collection import Delete, Put
-from emulab.model.objects import Key
+from emulab.model.objects import Key, Object
 
 X = Key("ConfigMap", "default", "x")
 P = Key("Pod", "default", "p")
@@ -29,7 +30,8 @@ def test_a_new_object_gets_what_a_server_adds() -> None:
 def test_generation_counts_changes_of_the_spec_alone() -> None:
     store = Store()
     first = store.put(obj("Service", spec={"a": 1}))
-    second = store.put(first.replace(status={"b": 2}))
+    second = store.put_status(first.key, {"b": 2})
+    assert second is not None
     third = store.put(second.replace(spec={"a": 2}))
     fourth = store.put(third.replace(metadata={**third.metadata, "labels": {"l": "v"}}))
     assert [o.metadata["generation"] for o in (first, second, third, fourth)] == [1, 1, 2, 2]
@@ -63,7 +65,7 @@ def test_watchers_are_told_until_they_stop() -> None:
     store.remove(X)
     stop()
     store.put(obj("ConfigMap"))
-    assert events == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]
+    assert events == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "3")]
 
 
 def test_a_watcher_may_stop_while_it_is_told() -> None:
@@ -93,7 +95,7 @@ def test_a_snapshot_does_not_change() -> None:
 
 def test_a_pod_that_runs_is_only_marked() -> None:
     store = Store()
-    store.put(pod(status=WITH_ADDRESS, spec={"terminationGracePeriodSeconds": 0}))
+    place(store, pod(status=WITH_ADDRESS, spec={"terminationGracePeriodSeconds": 0}))
     store.delete(P)
     marked = store.get(P)
     assert marked is not None and marked.metadata["deletionGracePeriodSeconds"] == 0
@@ -107,7 +109,7 @@ def test_a_pod_that_runs_is_only_marked() -> None:
 
 def test_the_grace_is_thirty_seconds_where_nothing_is_said() -> None:
     store = Store()
-    store.put(pod(status=WITH_ADDRESS))
+    place(store, pod(status=WITH_ADDRESS))
     store.delete(P)
     marked = store.get(P)
     assert marked is not None and marked.metadata["deletionGracePeriodSeconds"] == 30
@@ -120,7 +122,7 @@ def test_pods_without_containers_go_at_once() -> None:
         *({**WITH_ADDRESS, "phase": p} for p in ("Succeeded", "Failed")),
     ):
         store = Store()
-        store.put(pod(status=status))
+        place(store, pod(status=status))
         store.delete(P)
         assert store.get(P) is None, status
     store = Store()
@@ -136,7 +138,7 @@ def test_a_pod_of_a_freed_name_is_another_pod() -> None:
     seen = []
     for _ in range(3):
         seen.append(store.put(pod(metadata={"uid": uid})).metadata["uid"])
-        again = store.put(pod(metadata={"uid": seen[-1]}, status={"phase": "Running"}))
+        again = place(store, pod(metadata={"uid": seen[-1]}, status={"phase": "Running"}))
         assert again.metadata["uid"] == seen[-1]
         store.remove(P)
     assert seen[0] == uid and len(set(seen)) == 3
@@ -160,7 +162,7 @@ def test_no_generated_name_comes_back() -> None:
 
 def test_set_status_keeps_the_other_fields() -> None:
     store = Store()
-    store.put(pod(status={"podIP": "10.244.1.2", "phase": "Pending"}))
+    place(store, pod(status={"podIP": "10.244.1.2", "phase": "Pending"}))
     store.set_status(P, phase="Running")
     changed = store.get(P)
     assert changed is not None and changed.status == {"podIP": "10.244.1.2", "phase": "Running"}
@@ -168,33 +170,206 @@ def test_set_status_keeps_the_other_fields() -> None:
     assert len(list(store.objects())) == 1
 
 
+def test_a_status_is_written_by_itself() -> None:
+    """Who reports how a thing is takes back nothing that was asked meanwhile, and the other way round."""
+    store = Store()
+    first = store.put(obj("Service", spec={"a": 1}))
+    store.put_status(first.key, {"b": 1})
+    changed = store.put(first.replace(spec={"a": 2}, status={"b": 0}))
+    assert (changed.spec, changed.status) == ({"a": 2}, {"b": 1})
+    store.set_status(first.key, c=2)
+    told = store.get(first.key)
+    assert told is not None and (told.spec, told.status) == ({"a": 2}, {"b": 1, "c": 2})
+    version = store.version
+    assert store.put(told.replace(status={})) is told and store.put_status(told.key, told.status) is told
+    assert store.put_status(told.key, {}, uid="another's") is None and store.version == version
+
+
+def test_a_write_may_be_for_one_version_alone() -> None:
+    store = Store()
+    first = store.put(obj("ConfigMap", data={"a": "1"}))
+    second = store.put(first.replace(data={"a": "2"}), expected=first.metadata["resourceVersion"])
+    for late in (first, obj("ConfigMap", "y")):
+        with pytest.raises(Conflict, match="the object has been modified"):
+            store.put(late.replace(data={"a": "3"}), expected="1")
+    assert [o.raw["data"] for o in store.objects()] == [{"a": "2"}]
+    with pytest.raises(Conflict, match="UID in the precondition"):
+        store.delete(X, uid="another's")
+    store.delete(X, uid=second.metadata["uid"])
+    assert store.get(X) is None
+
+
+def test_who_watches_from_a_version_hears_all_that_came_after_it() -> None:
+    store = Store()
+    store.put(obj("ConfigMap"))
+    since = store.version
+    store.put(obj("ConfigMap", data={"a": "1"}))
+    store.remove(X)
+    events: list[tuple[str, int]] = []
+    store.watch(lambda e: events.append((e.type, e.version)), since)
+    store.put(obj("ConfigMap", "y"))
+    assert events == [("MODIFIED", 2), ("DELETED", 3), ("ADDED", 4)]
+    with_nothing_new: list[Event] = []
+    store.watch(with_nothing_new.append, store.version)
+    assert with_nothing_new == []
+
+
+def test_who_watches_from_a_version_that_is_forgotten_is_told_so() -> None:
+    store = Store()
+    for number in range(HISTORY + 1):
+        store.put(obj("ConfigMap", data={"n": str(number)}))
+    with pytest.raises(Expired, match="too old resource version: 0 "):
+        store.watch(lambda _: None, since=0)
+    events: list[int] = []
+    store.watch(lambda e: events.append(e.version), since=1)
+    assert events == list(range(2, HISTORY + 2))
+
+
+def test_finalizers_hold_an_object_until_the_last_one_is_gone() -> None:
+    store = Store()
+    first = store.put(obj("ConfigMap", metadata={"finalizers": ["a", "b"]}))
+    store.delete(X)
+    marked = store.get(X)
+    assert marked is not None and marked.metadata["deletionTimestamp"]
+    version = store.version
+    store.delete(X)
+    store.remove(X)
+    assert store.version == version, "marked once"
+    store.put(marked.replace(metadata={**marked.metadata, "finalizers": ["b"]}))
+    assert store.get(X) is not None
+    store.put(marked.replace(metadata={**marked.metadata, "finalizers": []}))
+    assert store.get(X) is None and store.put(obj("ConfigMap")).metadata["uid"] != first.metadata["uid"]
+
+
+def test_a_pod_that_has_ended_waits_for_its_finalizers() -> None:
+    store = Store()
+    place(store, pod(status=WITH_ADDRESS, metadata={"finalizers": ["a"]}))
+    store.delete(P)
+    store.remove(P)  # the kubelet's word
+    ended = store.get(P)
+    assert ended is not None
+    store.put(ended.replace(metadata={k: v for k, v in ended.metadata.items() if k != "finalizers"}))
+    assert store.get(P) is None
+
+
 def test_what_did_not_change_is_not_copied_again() -> None:
     store = Store()
     store.put(obj("ConfigMap"))
-    store.put(pod())
-    first = store.save()
-    store.put(pod(status={"phase": "Running"}))
-    second = store.save()
-    assert second["ConfigMap"] is first["ConfigMap"] and second["Pod"] is not first["Pod"]
-    assert first["Pod"][P].status != second["Pod"][P].status
-    store.restore(first)
-    store.remove(X)
-    assert X in first["ConfigMap"] and "ConfigMap" in store.save() and not store.save()["ConfigMap"]
+    place(store, pod())
+    first = store.objects()
+    store.set_status(P, phase="Running")
+    second = store.objects()
+    assert first._kinds["ConfigMap"] is second._kinds["ConfigMap"]
+    assert [o.status for o in first.kind("Pod")] == [{}]
+    assert [o.status for o in second.kind("Pod")] == [{"phase": "Running"}]
 
 
-def test_restore_is_the_way_back() -> None:
+def test_what_is_undone_is_written_anew() -> None:
     store = Store()
     store.put(obj("ConfigMap", "a", data={"k": "1"}))
     store.put(obj("ConfigMap", "b"))
-    saved = store.save()
-    before = {o.key: o for o in store.objects()}
+    saved = store.objects()
+    before = {o.key: _but_version(o) for o in store.objects()}
     store.put(obj("ConfigMap", "a", data={"k": "2"}))
     store.remove(Key("ConfigMap", "default", "b"))
-    store.put(obj("Secret", "c"))
-    version = store.version
-    store.restore(saved)
-    assert {o.key: o for o in store.objects()} == before
-    assert store.version > version, "versions never go back"
+    store.put(obj("Secret", "c", metadata={"finalizers": ["f"]}))
+    events: list[tuple[str, str, int]] = []
+    store.watch(lambda e: events.append((e.type, e.object.name, e.version)))
+    store.revert(saved)
+    assert events == [("DELETED", "c", 6), ("MODIFIED", "a", 7), ("ADDED", "b", 8)]
+    assert {o.key: _but_version(o) for o in store.objects()} == before
     store.put(obj("Secret", "d"))
-    store.restore(saved)
-    assert {o.key: o for o in store.objects()} == before, "a saved state can be used again"
+    store.revert(saved)
+    assert {o.key: _but_version(o) for o in store.objects()} == before, "it can be come back to again"
+
+
+def test_how_a_pod_is_is_not_undone() -> None:
+    store = Store()
+    place(store, pod(status={"phase": "Pending"}))
+    saved = store.objects()
+    store.put(pod(metadata={"labels": {"a": "b"}}))
+    store.set_status(P, phase="Running")
+    store.revert(saved)
+    now = store.get(P)
+    assert now is not None and now.labels == {} and now.status == {"phase": "Running"}
+
+
+def _but_version(o: Object) -> Object:
+    return o.replace(metadata={k: v for k, v in o.metadata.items() if k != "resourceVersion"})
+
+
+# a fork
+
+
+def test_a_fork_is_another_store() -> None:
+    store = Store()
+    store.put(obj("ConfigMap", "a"))
+    events: list[Event] = []
+    store.watch(events.append)
+    store.take_changes()
+    fork, base = store.fork(), store.objects()
+    fork.put(obj("ConfigMap", "a", data={"k": "1"}))
+    fork.put(pod())
+    fork.remove(Key("ConfigMap", "default", "nobody"))
+    assert events == [] and store.objects() is base and store.version == 1
+    assert store.adopt(fork, base)
+    assert [(e.type, e.object.name, e.version) for e in events] == [("MODIFIED", "a", 2), ("ADDED", "p", 3)]
+    assert {o.key: _but_version(o) for o in store.objects()} == {
+        o.key: _but_version(o) for o in fork.objects()
+    }
+    assert store.changes.before == {}, "whoever made the fork knows them"
+    store.remove(P)
+    again = store.put(pod(metadata={"uid": fork.objects().kind("Pod")[0].metadata["uid"]}))
+    assert again.metadata["uid"] != fork.objects().kind("Pod")[0].metadata["uid"], (
+        "a pod of a freed name is another"
+    )
+
+
+def test_statuses_that_came_meanwhile_stay() -> None:
+    store = Store()
+    place(store, pod(status={"phase": "Pending"}))
+    store.take_changes()
+    fork, base = store.fork(), store.objects()
+    fork.put(pod(spec={"nodeName": "node1"}))
+    store.set_status(P, phase="Running")
+    assert store.adopt(fork, base)
+    now = store.get(P)
+    assert now is not None and now.spec["nodeName"] == "node1" and now.status == {"phase": "Running"}
+    assert store.changes.before == {P: fork.get(P)}, "the fork knows nothing of it"
+
+
+def test_what_both_have_changed_is_in_the_way() -> None:
+    for partly in (False, True):
+        store = Store()
+        place(store, pod(status={"phase": "Pending"}))
+        fork, base = store.fork(), store.objects()
+        fork.put(pod(spec={"nodeName": "node1"}))
+        fork.set_status(P, phase="Failed")
+        fork.put(obj("ConfigMap"))
+        store.set_status(P, phase="Running")
+        assert not store.adopt(fork, base, partly)
+        now = store.get(P)
+        assert now is not None and now.status == {"phase": "Running"}
+        assert ("nodeName" in now.spec, store.get(X) is not None) == (partly, partly)
+
+
+def test_what_is_gone_meanwhile_stays_gone() -> None:
+    store = Store()
+    place(store, pod(status={"phase": "Pending"}))
+    fork, base = store.fork(), store.objects()
+    fork.set_status(P, phase="Failed")
+    store.remove(P)
+    assert not store.adopt(fork, base, partly=True) and store.get(P) is None
+    fork, base = store.fork(), store.objects()
+    fork.put(pod())
+    store.put(pod())
+    assert not store.adopt(fork, base, partly=True) and len(store.objects().kind("Pod")) == 1
+
+
+def test_the_same_end_is_no_contradiction() -> None:
+    store = Store()
+    store.put(pod())
+    fork, base = store.fork(), store.objects()
+    fork.remove(P)
+    store.remove(P)
+    assert store.adopt(fork, base) and store.get(P) is None

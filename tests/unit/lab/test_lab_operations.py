@@ -19,9 +19,12 @@ from emulab.lab.supervisor.operations import Operations
 class Busy:
     """A reconciler with other work to do before any change."""
 
-    async def change(self, work: Callable[[], None], _: Callable[[str], None]) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def change(self, work: Callable[[Store], None], _: Callable[[str], None]) -> None:
         await asyncio.sleep(0.05)
-        work()
+        work(self._store)
 
 
 def service(name: str) -> str:
@@ -37,7 +40,7 @@ def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
     operations = Operations(
         cast(Any, SimpleNamespace(store=store)),
         cast(Any, None),
-        cast(Any, Busy()),
+        cast(Any, Busy(store)),
         1,
         lambda: None,
         lambda: None,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lab_objects import pod
+from lab_objects import place, pod
 
 from emulab.cluster.store import Store
 from emulab.lab.kubelet.podstatus import ContainerState
@@ -30,7 +30,7 @@ class Runner:
 
 
 def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPatch, **spec: Any) -> PodWorker:
-    store.put(pod(spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}], "phase": "Pending"}))
+    place(store, pod(spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}], "phase": "Pending"}))
     around: Any = SimpleNamespace(
         store=store,
         changed=lambda: None,
@@ -79,6 +79,6 @@ async def test_a_worker_of_a_pod_that_was_replaced_says_nothing(monkeypatch: pyt
     store = Store()
     made = worker(store, {}, monkeypatch)
     store.remove(P)
-    store.put(pod(metadata={"uid": "other"}, status={"phase": "Pending"}))
+    place(store, pod(metadata={"uid": "other"}, status={"phase": "Pending"}))
     made.report()
     assert phase(store) == "Pending" and "containerStatuses" not in (store.get(P) or pod()).status

@@ -9,7 +9,7 @@ from controllers_store import make
 from worlds import plan, raw_service, world
 
 from emulab.cluster.statuses import balancer_statuses
-from emulab.model.collection import Objects, Put
+from emulab.model.collection import Objects, PutStatus
 from emulab.model.objects import Key, Object
 from emulab.plan.balancers import service_place
 from emulab.plan.state import World
@@ -114,7 +114,8 @@ def shop(balancer: str = "") -> Object:
 
 def entries(*objects: Object) -> dict[str, Any]:
     changes = balancer_statuses(Objects(objects))
-    done = [c.object for c in changes if isinstance(c, Put)]
+    by_key = {o.key: o for o in objects}
+    done = [by_key[c.key].replace(status=c.status) for c in changes if isinstance(c, PutStatus)]
     assert len(done) == len(changes)
     again = {o.key: o for o in (*objects, *done)}
     assert balancer_statuses(Objects(again.values())) == [], "said once"

@@ -8,6 +8,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from lab_objects import place
 
 from emulab.cluster.controllers.endpointslices import CONTROLLER, MANAGED_BY
 from emulab.cluster.resolve import resolve
@@ -93,10 +94,10 @@ def store_of(*more: Object, mode: str = "nftables", alike: bool = False) -> Stor
     store = Store()
     store.put(cluster(mode))
     for o in system_objects(cluster_of(store.objects())):
-        store.put(o)
+        place(store, o)
     services = [o for o in SERVICES if not alike or o.name not in WIDER]
     for o in (*services, *(slice_of(n, [endpoint(1)], protocol=_protocol(n)) for n in NAMES), *more):
-        store.put(o)
+        place(store, o)
     return store
 
 
@@ -227,7 +228,7 @@ def test_what_is_more_than_endpoints_is_planned_anew() -> None:
     for changed in (owned, managed, other, new, service("one", ports=[{"port": 82}])):
         store, planner = store_of(), Planner()
         planned(store, planner)
-        store.put(changed)
+        place(store, changed)
         assert followed(store, planner) is None
         assert followed(store, planner) is None, "it is for the next plan to go on"
     store, planner = store_of(), Planner()
@@ -339,7 +340,7 @@ def test_rules_are_anticipated_as_they_are_planned_then(
         planned(store, planner)
         for change in changes:
             for number, (ready, ending) in change.items():
-                store.put(pod(f"p{number}", number, ready=ready, ending=ending))
+                place(store, pod(f"p{number}", number, ready=ready, ending=ending))
             found = anticipated(store, planner)
             version = {key: o.raw["endpoints"] for key, o in slices(store).items()}
             world = planned(store, planner)
@@ -374,16 +375,16 @@ def test_pods_are_anticipated(monkeypatch: pytest.MonkeyPatch) -> None:
         for changed in changes:
             store, planner = store_of_pods(first, second), Planner()
             planned(store, planner)
-            store.put(changed)
+            place(store, changed)
             assert (anticipated(store, planner) is not None) == expected, changed
     store, planner = store_of_pods(first, mode="iptables"), Planner()
     planned(store, planner)
-    store.put(pod("p1", 1, ready=False))
+    place(store, pod("p1", 1, ready=False))
     assert anticipated(store, planner) is None
 
 
 def test_a_small_world_is_planned_whole_at_once() -> None:
     store, planner = store_of_pods(pod("p1", 1)), Planner()
     planned(store, planner)
-    store.put(pod("p1", 1, ready=False))
+    place(store, pod("p1", 1, ready=False))
     assert anticipated(store, planner) is None
