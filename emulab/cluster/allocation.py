@@ -28,7 +28,7 @@ from emulab.kinds.underlay import (
     underlay_address,
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
-from emulab.model.collection import Change, Objects, Put, PutStatus
+from emulab.model.collection import WARNING, Change, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
 
 _FIRST_NODE, _FIRST_BALANCER, _FIRST_VPC_CLIENT, _FIRST_CLIENT, _FIRST_VIP = 11, 150, 200, 2, 20
@@ -314,4 +314,7 @@ def _without_address(pod: Object, node: str) -> list[Change]:
     message = f"failed to set up pod network: no address is left in the pod range of {node}"
     if pod.status.get("message") == message:
         return []
-    return [PutStatus(pod.key, {**pod.status, "reason": _NO_SANDBOX, "message": message})]
+    return [
+        PutStatus(pod.key, {**pod.status, "reason": _NO_SANDBOX, "message": message}),
+        Tell(pod, WARNING, _NO_SANDBOX, message, "kubelet", node),
+    ]

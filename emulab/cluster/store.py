@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
-from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
+from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
 
 HISTORY = 1000
@@ -78,6 +78,7 @@ class Store:
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
         self._changes = Changes()
+        self._told: list[Tell] = []
 
     # reading
 
@@ -125,6 +126,11 @@ class Store:
         changes, self._changes = self._changes, Changes()
         return changes
 
+    def take_told(self) -> list[Tell]:
+        """What `apply` was to tell since this was asked the last time."""
+        told, self._told = self._told, []
+        return told
+
     # writing
 
     def apply(self, changes: Iterable[Change]) -> None:
@@ -136,6 +142,8 @@ class Store:
                     self.put_status(key, status)
                 case Delete(key):
                     self.delete(key)
+                case Tell():
+                    self._told.append(change)
 
     def put(self, o: Object, expected: str | None = None) -> Object:
         """Creates the object or replaces all but the status of the one of its key. No change is no write.
@@ -274,6 +282,7 @@ class Store:
         for key, step in zip(changed, steps, strict=True):
             self._do(key, step, fork.get(key))
         self._changes = Changes({k: fork.get(k) for k in meanwhile.before}, meanwhile.since)
+        self._told += fork.take_told()
         return free
 
     def _do(self, key: Key, step: _Step, new: Object | None) -> None:

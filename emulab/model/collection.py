@@ -66,4 +66,21 @@ class Delete:
     key: Key
 
 
-Change = Put | PutStatus | Delete
+NORMAL, WARNING = "Normal", "Warning"
+"""The types of Events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell of an object, in an Event, what happened: `reason` is one CamelCase word, `message` a sentence."""
+
+    about: Object
+    type: str  # NORMAL | WARNING
+    reason: str
+    message: str
+    component: str
+    host: str = ""  # the node, where it happened on one
+    field: str = ""  # of the object that it is about: `spec.containers{web}`
+
+
+Change = Put | PutStatus | Delete | Tell

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from emulab.cluster.controllers import reconcile
-from emulab.model.collection import Delete, Objects, Put, PutStatus
+from emulab.model.collection import Delete, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
 
 Raw = dict[str, Any]
@@ -50,6 +50,7 @@ class Store:
         self.objects: dict[Key, Object] = {}
         self.now = now
         self.graceful = graceful
+        self.told: list[Tell] = []
         self.seen: list[list[Any]] = []  # the changes of every call
         self._serial = 0
         for o in objects:
@@ -97,6 +98,8 @@ class Store:
                     self.put(self.objects[key].replace(status=status))
                 case Delete(key):
                     self.delete(key)
+                case Tell():
+                    self.told.append(change)
         return len(changes)
 
     def settle(self, limit: int = 20) -> int:

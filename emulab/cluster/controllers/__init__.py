@@ -11,6 +11,7 @@ it after every change until it returns nothing.
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes
 * `endpointslices`: Services and Pods become EndpointSlices
+* `telling`: what they tell of it in Events
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
 Rules: no I/O, no randomness, and time is the argument `now`. Names come from hashes of what they stand for,

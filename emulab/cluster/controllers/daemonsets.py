@@ -15,6 +15,7 @@ from emulab.cluster.controllers.pods import (
     new_pod,
     share,
 )
+from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
 from emulab.kinds.workloads import Workload
@@ -60,7 +61,7 @@ def place(world: World) -> None:
         reference = controller_reference(owner)
         for node, pods in it.pods.items():
             for pod in pods if node not in it.nodes else _redundant(pods):
-                world.delete(pod)
+                delete_pod(world, owner, pod)
         for node in it.nodes:
             if node not in it.pods:  # an ending one still holds its node
                 it.pods[node] = [_make(it, node, reference)]
@@ -115,9 +116,9 @@ def _update(it: _Daemon) -> None:
             if serving:
                 candidates.append(pod)
             else:
-                it.world.delete(pod)
+                delete_pod(it.world, it.owner, pod)
     for pod in candidates[: max(0, limit - unavailable)]:
-        it.world.delete(pod)
+        delete_pod(it.world, it.owner, pod)
 
 
 def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
@@ -126,4 +127,4 @@ def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
     name, _ = generated_name(it.world, Key("Pod", namespace, it.owner.name), node, it.hash)
     labels = {**((template.get("metadata") or {}).get("labels") or {}), REVISION_LABEL: it.hash}
     spec = {**(template.get("spec") or {}), "nodeName": node}
-    return it.world.put(new_pod(namespace, name, template, reference, labels, spec))
+    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec))

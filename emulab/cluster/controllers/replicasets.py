@@ -17,6 +17,7 @@ from emulab.cluster.controllers.pods import (
     replicas_asked,
 )
 from emulab.cluster.controllers.room import Room, importance, with_failure
+from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World, owner_uid, uid, unix_time
 from emulab.model.objects import Key, Object
 
@@ -34,7 +35,7 @@ def scale(world: World) -> None:
             _make(world, rs, -surplus)
         elif surplus > 0:
             for pod in _victims(world, rs)[:surplus]:
-                world.delete(pod)
+                delete_pod(world, rs, pod)
 
 
 def report(world: World) -> None:
@@ -68,7 +69,7 @@ def _make(world: World, rs: Object, number: int) -> None:
     index = -1
     for _ in range(Room.of(world).grant(rs, number)):
         name, index = generated_name(world, Key("Pod", rs.namespace, rs.name), start=index + 1)
-        world.put(new_pod(rs.namespace, name, template, reference))
+        make_pod(world, rs, new_pod(rs.namespace, name, template, reference))
 
 
 def _victims(world: World, rs: Object) -> list[Object]:

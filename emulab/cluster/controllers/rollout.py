@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from math import floor
 
+from emulab.cluster.controllers import telling
 from emulab.cluster.controllers.pods import count, has_ended, replicas_asked, share
 from emulab.cluster.controllers.world import World, owner_uid, uid
 from emulab.dataclass import dataclass, field
@@ -72,6 +73,8 @@ class Rollout:
         if replicas == replicas_asked(rs) and sizes.items() <= rs.annotations.items():
             return
         metadata = {**rs.metadata, "annotations": {**rs.annotations, **sizes}}
+        if replicas != replicas_asked(rs):
+            telling.scaled(self.world, self.deployment, rs, replicas_asked(rs), replicas)
         self.world.put(rs.replace(metadata=metadata, spec={**rs.spec, "replicas": replicas}))
 
     def available(self, rs: Object) -> int:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.cluster.controllers import placement
+from emulab.cluster.controllers import placement, telling
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
 from emulab.cluster.controllers.room import importance
@@ -45,12 +45,15 @@ def schedule(world: World) -> None:
             message = message or _refusal(len(ledger.nodes), refusals)
             refused[sibling] = message
             status = with_condition(pod.status, world.now, "PodScheduled", "False", "Unschedulable", message)
+            if status != pod.status:
+                telling.refused(world, pod, message)
             world.put(pod.replace(status=status))
             continue
         node = _best(ledger, pod, fitting)
         status = with_condition(pod.status, world.now, "PodScheduled", "True")
         bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
         world.put(bound)
+        telling.bound(world, pod, node.name)
         ledger.bind(bound, node.name)
         refused.clear()
 

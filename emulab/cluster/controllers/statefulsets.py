@@ -21,6 +21,7 @@ from emulab.cluster.controllers.pods import (
     phase,
 )
 from emulab.cluster.controllers.room import Room, with_failure
+from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
 from emulab.kinds.workloads import Workload
@@ -123,7 +124,7 @@ def _fill(it: _Set, ordered: bool) -> bool:
                 it.pods[ordinal] = made
             return True
         if has_ended(pod):
-            it.world.delete(pod)
+            delete_pod(it.world, it.owner, pod)
             return True
         if not it.is_available(pod):
             return True
@@ -134,7 +135,7 @@ def _fill_at_once(it: _Set) -> None:
     """What Parallel makes and replaces: everything that the nodes have room for. Ordinals may be millions."""
     present = [pod for ordinal, pod in it.pods.items() if ordinal in it.ordinals]
     for pod in filter(has_ended, present):
-        it.world.delete(pod)
+        delete_pod(it.world, it.owner, pod)
     missing = it.want.replicas - len(present)
     granted = Room.of(it.world).grant(it.owner, missing) if missing > 0 else 0
     for ordinal in it.ordinals:
@@ -157,7 +158,7 @@ def _shrink(it: _Set, ordered: bool) -> bool:
             continue
         # Of several that are not available the lowest has to mend first: the others may depend on it.
         if not ordered or it.is_available(pod) or ordinal == unavailable[-1]:
-            it.world.delete(pod)
+            delete_pod(it.world, it.owner, pod)
         if ordered:
             return True
     return False
@@ -172,7 +173,7 @@ def _update(it: _Set) -> None:
         if pod is None:
             return
         if pod.labels.get(REVISION_LABEL) != it.update and not is_ending(pod):
-            it.world.delete(pod)
+            delete_pod(it.world, it.owner, pod)
             return
         if not it.is_available(pod):
             return
@@ -194,7 +195,7 @@ def _make(it: _Set, ordinal: int) -> Object | None:
     if it.want.service_name:
         spec["subdomain"] = it.want.service_name
     reference = controller_reference(it.owner)
-    return it.world.put(new_pod(namespace, name, template, reference, labels, spec))
+    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec))
 
 
 def _template(it: _Set, ordinal: int) -> tuple[str, Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
+from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
 
 
@@ -57,6 +57,7 @@ class World:
         self.once: dict[str, Any] = {}  # by uid: what was found out and holds for the whole call
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
+        self._told: list[Tell] = []
         self._kinds: dict[str, dict[Key, Object]] = {}
         self._owned: dict[str, dict[Key, Object]] = {}
         for o in objects:
@@ -93,11 +94,11 @@ class World:
         self._insert(key, o)
         return o
 
-    def delete(self, o: Object) -> None:
-        """Deletes an object; one that is already ending is left alone."""
+    def delete(self, o: Object) -> bool:
+        """Deletes an object; one that is already ending is left alone. Whether there was one to delete."""
         key = o.key
         if key in self._deleted or o.metadata.get("deletionTimestamp"):
-            return
+            return False
         was_stored = self._before.setdefault(key, self.get(key)) is not None
         self._deleted.add(key)
         old = self.get(key)
@@ -108,6 +109,11 @@ class World:
         else:
             self._remove(key, old)
             del self._kinds[key.kind][key]
+        return True
+
+    def tell(self, told: Tell) -> None:
+        """Tells what happened. It comes behind all changes, when they are made."""
+        self._told.append(told)
 
     def changes(self) -> list[Change]:
         """What the store has to do, each object once, in the order in which they were first touched."""
@@ -119,7 +125,7 @@ class World:
                     changes.append(Delete(key))
             elif current is not None:
                 changes += _written(key, old, current)
-        return changes
+        return [*changes, *self._told]
 
     def _insert(self, key: Key, o: Object) -> None:
         self._kinds.setdefault(key.kind, {})[key] = o

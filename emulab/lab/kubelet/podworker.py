@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -14,10 +14,13 @@ from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.workloads import Container, PodSpec, Probe
 from emulab.lab.hosts.logs import Log
+from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.container import ContainerRunner, environment, expand
+from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.model.collection import NORMAL, Tell
 from emulab.model.objects import Key, Object
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import STANDINS, is_standin, place_name
@@ -47,6 +50,7 @@ class PodWorker:
         self._served: dict[str, ContainerState] = {}
         self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
+        self._began: dict[str, Process | None] = {}  # containers whose start has been told, and which
 
     @property
     def place(self) -> Place:
@@ -71,6 +75,7 @@ class PodWorker:
             name = STANDINS if is_standin(container) else server_name(place_name(self._pod), container.name)
             up = (self._initialised or container.restarts) and self._around.servers.running(name)
             if up and not state.running:
+                self._tell("Started", f"Started container {container.name}", container)
                 state.started_at = timestamp()
                 state.started = container.startup is None
                 state.ready = container.readiness is None and container.startup is None
@@ -178,6 +183,9 @@ class PodWorker:
             runner = self.runners.get(container.name)
             if runner is None or not runner.state.running:
                 continue
+            if self._began.get(container.name) is not runner.process:
+                self._began[container.name] = runner.process
+                self._tell("Started", f"Started container {container.name}", container)
             if container.startup is None:
                 runner.state.started = True
                 if container.readiness is None:
@@ -226,6 +234,12 @@ class PodWorker:
                     if o:
                         found |= {(kind, o.name, k): v for k, v in texts(o).items()}
         return found
+
+    def _tell(self, reason: str, message: str, container: Container, type_: str = NORMAL) -> None:
+        field = "initContainers" if container in self._spec.init_containers else "containers"
+        where = f"spec.{field}{{{container.name}}}"
+        told = Tell(self._pod, type_, reason, message, "kubelet", self._spec.node_name, where)
+        self._around.events.tell([told], time.time())
 
     # probes
 
@@ -332,6 +346,9 @@ class PodWorker:
         deadline = asyncio.get_running_loop().time() + grace
         last = [c for c in self._spec.sidecars if c.name in self.runners]
         everybody = (*self._spec.containers, *self._spec.init_containers)
+        for container in self._spec.lasting:
+            if self.state(container).running:
+                self._tell("Killing", f"Stopping container {container.name}", container)
         await self._stop([c for c in everybody if c not in last], deadline)
         for sidecar in reversed(last):
             await self._stop([sidecar], deadline)
@@ -372,29 +389,3 @@ class PodWorker:
         for container in (*self._spec.init_containers, *self._spec.containers):
             if container.command:
                 self._log(container).remove()
-
-
-def downward_fields(pod: Object, spec: PodSpec) -> dict[str, str]:
-    """What `fieldRef` may name (Kubernetes: downward API)."""
-    fields = {
-        "metadata.name": pod.name,
-        "metadata.namespace": pod.namespace,
-        "metadata.uid": str(pod.metadata.get("uid", "")),
-        "spec.nodeName": spec.node_name,
-        "spec.serviceAccountName": str(pod.spec.get("serviceAccountName") or "default"),
-        "status.podIP": str(pod.status.get("podIP", "")),
-        "status.podIPs": ",".join(e["ip"] for e in pod.status.get("podIPs") or ()),
-        "status.hostIP": str(pod.status.get("hostIP", "")),
-    }
-    fields |= {f"metadata.labels['{k}']": v for k, v in pod.labels.items()}
-    fields |= {f"metadata.annotations['{k}']": v for k, v in pod.annotations.items()}
-    return fields
-
-
-def texts(o: Object) -> dict[str, str]:
-    """The entries of a ConfigMap or Secret as text."""
-    data = o.raw.get("data") or {}
-    if o.kind == "Secret":
-        data = {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
-        data |= o.raw.get("stringData") or {}
-    return {k: str(v) for k, v in data.items()}

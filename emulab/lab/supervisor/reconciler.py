@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from emulab.cluster import controllers
+from emulab.cluster.controllers.pods import with_condition
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Changes, Store
 from emulab.errors import EmulabError
@@ -22,7 +23,7 @@ from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.model.collection import Put
+from emulab.model.collection import WARNING, Put, Tell
 from emulab.plan.state import World
 from emulab.plan.world import Planner
 
@@ -90,12 +91,25 @@ class Reconciler:
             try:
                 async with self.lock:
                     await self._settle()
-                self.failure = ""
+                if self.failure:
+                    self.failure = ""
+                    self._tell_nodes("False", "NetworkIsUp", "rules, links and servers are as planned")
             except Exception as error:  # whatever it is, the next change may mend it, and the lab must go on
                 self.failure = str(error) or repr(error)
                 traceback.print_exc()
+                self._tell_nodes("True", "NetworkNotReady", f"network is not ready: {self.failure}")
                 await asyncio.sleep(1.0)
                 self._dirty.set()
+
+    def _tell_nodes(self, unavailable: str, reason: str, message: str) -> None:
+        """Says in every Node's status, and of what is wrong in an Event, whether what is planned is there."""
+        store, now = self._around.store, time.time()
+        for node in store.objects().kind("Node"):
+            store.put_status(
+                node.key, with_condition(node.status, now, "NetworkUnavailable", unavailable, reason, message)
+            )
+            if unavailable == "True":
+                self._around.events.tell([Tell(node, WARNING, reason, message, "kubelet", node.name)], now)
 
     async def _until_due(self) -> None:
         """Waits until poked, or until time alone changes something (`minReadySeconds`, a deadline)."""
@@ -153,7 +167,7 @@ class Reconciler:
     async def _pass(self, progress: Progress, work: Work | None) -> None:
         store, poked = self._around.store, self._dirty.is_set()
         self._dirty.clear()
-        changes = store.take_changes()
+        changes = _planned_for(store.take_changes())
         # Whoever pokes may mean more than objects: a server that died, say.
         planned = None if poked or work else self._follow(changes, store)
         if planned is None:
@@ -189,10 +203,11 @@ class Reconciler:
                 planned = await _to_its_end(asyncio.to_thread(self._planned, fork, work, may_follow))
             else:  # nobody else can write while the loop waits
                 planned = self._planned(fork, work, may_follow)
-            if store.adopt(fork, base, partly=work is None):
-                return planned
-            if work is None:
-                self._dirty.set()
+            whole = store.adopt(fork, base, partly=work is None)
+            if whole or work is None:
+                self._around.events.tell(store.take_told(), time.time())
+                if not whole:
+                    self._dirty.set()
                 return planned
             self._planner.forget()  # it is that of a fork which nobody has adopted
         raise AssertionError("a fork is adopted where nobody has written since it was made")
@@ -259,6 +274,12 @@ class Reconciler:
             begun = time.perf_counter()
             await _to_its_end(asyncio.to_thread(self._publisher.publish, world.places, self._network.handles))
             self.spent["names"] += time.perf_counter() - begun
+
+
+def _planned_for(changes: Changes) -> Changes:
+    """Without Events: a plan has nothing to do with what is told."""
+    changes.before = {key: o for key, o in changes.before.items() if key.kind != "Event"}
+    return changes
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

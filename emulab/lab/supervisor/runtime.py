@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.processes import cgroups
@@ -25,6 +27,7 @@ from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.reconciler import Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 
+_AGEING = 60.0  # seconds after which is looked again which Events are too old
 _ENDING = 5.0  # seconds that work under way has to end
 
 
@@ -49,8 +52,10 @@ async def run(
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
     logs = Logs(processes, folder / "logs")
     servers = ServerHosts(processes, logs, lambda: reconciler.poke(), _log_record)
+    store = Store()
     around = Surroundings(
-        info.name, folder, Store(), processes, logs, servers, network.handles, lambda: reconciler.poke()
+        *(info.name, folder, store, processes, logs, servers, network.handles),
+        *(lambda: reconciler.poke(), Recorder(store)),
     )
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None
@@ -65,7 +70,7 @@ async def run(
     tasks = [
         asyncio.ensure_future(work)
         for work in (
-            *(control.run(), reconciler.run(), logs.run()),
+            *(control.run(), reconciler.run(), logs.run(), _age(around.events)),
             *(bound_own_log(folder / "supervisor.log"), _until(processes.lost, stop)),
         )
     ]
@@ -99,6 +104,12 @@ async def _end_tasks(reconciler: Reconciler, tasks: list[asyncio.Task[None]]) ->
             print(f"supervisor: {task.exception()!r}", flush=True)
         task.cancel()
     await asyncio.wait(tasks, timeout=_ENDING)
+
+
+async def _age(events: Recorder) -> None:
+    while True:
+        await asyncio.sleep(_AGEING)
+        events.sweep(time.time())
 
 
 async def _until(lost: asyncio.Event, stop: asyncio.Event) -> None:

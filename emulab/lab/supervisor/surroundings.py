@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
 from emulab.dataclass import dataclass
 from emulab.kernel.netns import Handle
@@ -29,6 +30,7 @@ class Surroundings:
     servers: ServerHosts
     handles: dict[str, Handle]
     changed: Callable[[], None]
+    events: Recorder
     world: World | None = None
 
 

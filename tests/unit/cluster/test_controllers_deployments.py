@@ -354,4 +354,4 @@ def test_one_call_tells_each_object_once() -> None:
     for kind in (Put, PutStatus):
         keys = [c.object.key if isinstance(c, Put) else c.key for c in changes if isinstance(c, kind)]
         assert len(keys) == len(set(keys)) > 3, kind
-    assert PutStatus in [type(c) for c in changes if not isinstance(c, Put) and c.key.kind == "Deployment"]
+    assert "Deployment" in [c.key.kind for c in changes if isinstance(c, PutStatus)]

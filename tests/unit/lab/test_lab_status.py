@@ -11,8 +11,8 @@ from lab_objects import conditions, obj, pod
 
 from emulab.kinds.workloads import Container, PodSpec
 from emulab.lab.kubelet.container import environment, expand
+from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
-from emulab.lab.kubelet.podworker import downward_fields, texts
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.model.collection import Objects

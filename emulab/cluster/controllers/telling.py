@@ -1,0 +1,65 @@
+"""What controllers tell of their work, in Kubernetes' words: one place for the sentences that people search for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from emulab.cluster.controllers.world import World
+from emulab.model.collection import NORMAL, WARNING, Tell
+from emulab.model.objects import Object
+
+SCHEDULER = "default-scheduler"
+
+
+class _Words(NamedTuple):
+    """Who makes the Pods of a kind, and what it says of each that it has made and deleted."""
+
+    component: str
+    made: str
+    deleted: str
+
+
+_PODS = _Words("replicaset-controller", "Created pod: {pod}", "Deleted pod: {pod}")
+_WORDS = {
+    "ReplicaSet": _PODS,
+    "DaemonSet": _PODS._replace(component="daemonset-controller"),
+    "StatefulSet": _Words(
+        "statefulset-controller",
+        "create Pod {pod} in StatefulSet {owner} successful",
+        "delete Pod {pod} in StatefulSet {owner} successful",
+    ),
+}
+
+
+def make_pod(world: World, owner: Object, pod: Object) -> Object:
+    """Creates a Pod of a workload, and tells so."""
+    words = _WORDS[owner.kind]
+    message = words.made.format(pod=pod.name, owner=owner.name)
+    world.tell(Tell(owner, NORMAL, "SuccessfulCreate", message, words.component))
+    return world.put(pod)
+
+
+def delete_pod(world: World, owner: Object, pod: Object) -> None:
+    """Deletes a Pod of a workload, and tells so, unless it is ending already."""
+    if world.delete(pod):
+        words = _WORDS[owner.kind]
+        message = words.deleted.format(pod=pod.name, owner=owner.name)
+        world.tell(Tell(owner, NORMAL, "SuccessfulDelete", message, words.component))
+
+
+def scaled(world: World, deployment: Object, rs: Object, before: int, after: int) -> None:
+    """Tells that a Deployment gave a ReplicaSet another size."""
+    way = "up" if after > before else "down"
+    message = f"Scaled {way} replica set {rs.name} from {before} to {after}"
+    world.tell(Tell(deployment, NORMAL, "ScalingReplicaSet", message, "deployment-controller"))
+
+
+def bound(world: World, pod: Object, node: str) -> None:
+    """Tells that a Pod has got a node."""
+    message = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
+    world.tell(Tell(pod, NORMAL, "Scheduled", message, SCHEDULER))
+
+
+def refused(world: World, pod: Object, why: str) -> None:
+    """Tells that there is no node for a Pod."""
+    world.tell(Tell(pod, WARNING, "FailedScheduling", why, SCHEDULER))
