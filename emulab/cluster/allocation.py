@@ -112,6 +112,8 @@ def underlay_taken(objects: Objects) -> set[IPAddress]:
 
 
 def _clients(objects: Objects) -> list[Change]:
+    if not objects.facts("Client", _unplaced):
+        return []
     used = underlay_taken(objects)
     changes: list[Change] = []
     for o in objects.kind("Client"):
@@ -138,6 +140,8 @@ def _vips(objects: Objects) -> set[IPAddress]:
 
 def _balancers(objects: Objects) -> list[Change]:
     """Underlay addresses and virtual ones of the balancers outside, and of Services of type LoadBalancer."""
+    if not (objects.facts("LoadBalancer", _unplaced) or objects.facts("Service", _unbalanced)):
+        return []
     used, vips = underlay_taken(objects), _vips(objects)
     changes: list[Change] = []
     for o in objects.kind("LoadBalancer"):
@@ -164,7 +168,7 @@ def _balancers(objects: Objects) -> list[Change]:
     services = objects.kind("Service")
     wanted = {ip_address(o.spec["loadBalancerIP"]) for o in services if o.spec.get("loadBalancerIP")}
     for o in services:
-        if o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o):
+        if _unbalanced(o):
             address = _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
             asked_text = o.spec.get("loadBalancerIP")
             asked = ip_address(asked_text) if asked_text else None
@@ -183,16 +187,41 @@ def _balancers(objects: Objects) -> list[Change]:
     return changes
 
 
+def _unplaced(o: Object) -> Object | None:
+    """A Client or LoadBalancer that has no address yet."""
+    return o if underlay_address(o) is None else None
+
+
+def _unbalanced(o: Object) -> Object | None:
+    """A Service that waits for a balancer."""
+    waits = o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o)
+    return o if waits else None
+
+
+def _incomplete(o: Object) -> Object | None:
+    """A Service that lacks an address or a port which it is to be given."""
+    spec = o.spec
+    if spec.get("type", "ClusterIP") == "ExternalName":
+        return None
+    lacks = (
+        not (spec.get("clusterIP") and spec.get("clusterIPs"))
+        or (needs_node_ports(spec) and not all(p.get("nodePort") for p in spec.get("ports") or ()))
+        or (needs_health_check(spec) and not spec.get("healthCheckNodePort"))
+    )
+    return o if lacks else None
+
+
 def _services(objects: Objects, cluster: Cluster) -> list[Change]:
+    lacking = objects.facts("Service", _incomplete)
+    if not lacking:
+        return []
     services = objects.kind("Service")
     used = {str(ip) for o in services for ip in (o.spec.get("clusterIPs") or [o.spec.get("clusterIP")]) if ip}
     node_ports = {p.get("nodePort") for o in services for p in o.spec.get("ports") or ()} - {None}
     node_ports |= {o.spec.get("healthCheckNodePort") for o in services}
     changes: list[Change] = []
-    for o in services:
+    for o in lacking.values():
         spec = dict(o.spec)
-        if spec.get("type", "ClusterIP") == "ExternalName":
-            continue
         if not spec.get("clusterIP"):
             spec["clusterIP"] = _cluster_ip(o.key, cluster, used)
         if not spec.get("clusterIPs"):
@@ -248,19 +277,15 @@ def _pods(objects: Objects) -> list[Change]:
     """
     nodes = {o.name: o for o in objects.kind("Node")}
     waiting: dict[str, list[Object]] = {}
+    for pod in objects.facts("Pod", _waiting).values():
+        if pod.spec["nodeName"] in nodes:
+            waiting.setdefault(pod.spec["nodeName"], []).append(pod)
     taken: dict[str, set[str]] = {}
-    for pod in objects.kind("Pod"):
-        node = pod.spec.get("nodeName")
-        if node not in nodes:
-            continue
-        ips = pod.status.get("podIPs")
-        if ips:
-            taken.setdefault(node, set()).update(e["ip"] for e in ips)
-        elif not pod.metadata.get("deletionTimestamp") and pod.status.get("phase") not in (
-            "Succeeded",
-            "Failed",
-        ):
-            waiting.setdefault(node, []).append(pod)
+    for pod in objects.kind("Pod") if waiting else ():
+        if pod.spec.get("nodeName") in waiting:
+            taken.setdefault(pod.spec["nodeName"], set()).update(
+                e["ip"] for e in pod.status.get("podIPs") or ()
+            )
     changes: list[Change] = []
     for name, pods in waiting.items():
         node = nodes[name]
@@ -292,6 +317,12 @@ def _pods(objects: Objects) -> list[Change]:
             metadata = {**node.metadata, "annotations": {**node.annotations, LAST_POD: last}}
             changes.append(Put(node.replace(metadata=metadata)))
     return changes
+
+
+def _waiting(pod: Object) -> Object | None:
+    """A Pod that has a node and no address yet."""
+    over = pod.metadata.get("deletionTimestamp") or pod.status.get("phase") in ("Succeeded", "Failed")
+    return pod if pod.spec.get("nodeName") and not pod.status.get("podIPs") and not over else None
 
 
 def _next_address(network: IPNetwork, last: str, used: set[str]) -> str | None:

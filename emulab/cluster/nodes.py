@@ -16,9 +16,10 @@ MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses 
 def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     """Node objects that are missing or no longer asked for. Raises UserError."""
     there = {o.name: o for o in objects.kind("Node")}
-    addresses = at.node_addresses(
-        [n.name for n in cluster.nodes if n.name not in there], at.underlay_taken(objects)
-    )
+    new = [n.name for n in cluster.nodes if n.name not in there]
+    if not new and len(there) == len(cluster.nodes):
+        return []
+    addresses = at.node_addresses(new, at.underlay_taken(objects))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
     taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}

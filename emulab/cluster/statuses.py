@@ -21,11 +21,15 @@ def balancer_statuses(objects: Objects) -> list[Change]:
     for o in objects.kind("Ingress"):
         vip = vips.get(Ingress.of(o).load_balancer)
         wanted.append((o, [{"ip": vip}] if vip else []))
-    for o in objects.kind("Service"):
-        if is_internal(o):  # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
-            wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))
+    for o in objects.facts("Service", _internal).values():
+        # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
+        wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))
     return [
         PutStatus(o.key, {**o.status, "loadBalancer": {"ingress": entries}})
         for o, entries in wanted
         if ((o.status.get("loadBalancer") or {}).get("ingress") or []) != entries
     ]
+
+
+def _internal(o: Object) -> Object | None:
+    return o if is_internal(o) else None

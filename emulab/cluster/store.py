@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
+from emulab.model.facts import Facts
 from emulab.model.objects import Key, Object
 
 HISTORY = 1000
@@ -79,6 +80,7 @@ class Store:
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
         self._changes = Changes()
         self._told: list[Tell] = []
+        self._facts = Facts()
 
     # reading
 
@@ -93,7 +95,7 @@ class Store:
                 self._pods_ever |= self._new_pods
                 self._new_pods = set()
             self._shared.update(self._kinds)
-            self._snapshot = Objects.of_kinds(dict(self._kinds), self._pods_ever)
+            self._snapshot = Objects.of_kinds(dict(self._kinds), self._pods_ever, self._facts)
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
@@ -263,7 +265,7 @@ class Store:
         made = Store()
         made._snapshot = self.objects()
         made._kinds, made._shared = dict(self._kinds), set(self._kinds)
-        made._version, made._pods_ever = self._version, self._pods_ever
+        made._version, made._pods_ever, made._facts = self._version, self._pods_ever, self._facts
         return made
 
     def adopt(self, fork: Store, base: Objects, partly: bool = False) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from emulab.dataclass import dataclass
+from emulab.model.facts import Facts, Members
 from emulab.model.objects import Key, Object
+
+T = TypeVar("T")
+_NONE: Members = {}
 
 
 class Objects:
@@ -18,16 +22,20 @@ class Objects:
     pods_ever: frozenset[Key] = frozenset()
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
+        self._facts = Facts()
         self._kinds: dict[str, dict[Key, Object]] = {}
         for o in objects:
             self._kinds.setdefault(o.kind, {})[o.key] = o
 
     @classmethod
-    def of_kinds(cls, kinds: dict[str, dict[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
-        """A collection over dicts that nobody changes any more."""
+    def of_kinds(
+        cls, kinds: dict[str, dict[Key, Object]], pods_ever: frozenset[Key], facts: Facts | None = None
+    ) -> Objects:
+        """A collection over dicts that nobody changes any more. `facts`: those of collections much like it."""
         self = cls()
         self.pods_ever = pods_ever
         self._kinds = kinds
+        self._facts = facts or self._facts
         return self
 
     def __iter__(self) -> Iterator[Object]:
@@ -38,6 +46,22 @@ class Objects:
         """All objects of a kind, of one namespace when given, in the order in which they came."""
         members = self._kinds.get(kind, {}).values()
         return [o for o in members if namespace is None or o.namespace == namespace]
+
+    def kinds(self) -> list[str]:
+        """The kinds of which there is, or was, an object."""
+        return list(self._kinds)
+
+    def members(self, kind: str) -> Members:
+        """All objects of a kind by key. The very same mapping as long as none of them changes."""
+        return self._kinds.get(kind, _NONE)
+
+    def facts(self, kind: str, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
+        """What `ask` says of each object of a kind, without None (`emulab.model.facts`)."""
+        return self._facts.of(kind, self.members(kind), ask)
+
+    def made(self, name: Hashable, parts: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` makes of `parts`, remembered as long as these are the very same."""
+        return self._facts.made(name, parts, make)
 
     def get(self, key: Key) -> Object | None:
         return self._kinds.get(key.kind, {}).get(key)

@@ -77,11 +77,9 @@ class _Index:
 def publish(world: World) -> None:
     """Writes the slices of every Service that has a selector, and deletes those it no longer needs."""
     slices: dict[tuple[str, str], set[Key]] = {}
-    for o in world.kind("EndpointSlice"):
-        if o.labels.get(MANAGED_BY) == CONTROLLER:
-            slices.setdefault((o.namespace, o.labels.get(SERVICE_NAME, "")), set()).add(o.key)
-    views = [(o, Service.of(o)) for o in world.kind("Service")]
-    views = [(o, service) for o, service in views if service.selector and service.type != "ExternalName"]
+    for key, service_name in world.facts("EndpointSlice", _managed).items():
+        slices.setdefault((key.namespace, service_name), set()).add(key)
+    views = list(world.facts("Service", _selecting).values())
     index = _Index(world, [service for _, service in views])
     for o, service in views:
         members = index.select(service.namespace, service.selector or {})
@@ -92,6 +90,17 @@ def publish(world: World) -> None:
         for key in sorted(mine):
             if (surplus := world.get(key)) is not None:
                 world.delete(surplus)
+
+
+def _managed(o: Object) -> str | None:
+    """The Service of a slice that is this controller's."""
+    return str(o.labels.get(SERVICE_NAME, "")) if o.labels.get(MANAGED_BY) == CONTROLLER else None
+
+
+def _selecting(o: Object) -> tuple[Object, Service] | None:
+    """A Service that has slices by its selector."""
+    service = Service.of(o)
+    return (o, service) if service.selector and service.type != "ExternalName" else None
 
 
 def is_foreign(o: Object) -> bool:

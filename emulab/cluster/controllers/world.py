@@ -11,11 +11,14 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
+
+T = TypeVar("T")
 
 
 def rfc3339(seconds: float) -> str:
@@ -45,8 +48,28 @@ def uid(o: Object) -> str:
 _NOTHING: dict[Key, Object] = {}
 
 
+def _owner(o: Object) -> str | None:
+    return owner_uid(o) or None
+
+
+def _owned_by(objects: Objects) -> dict[str, dict[Key, Object]]:
+    """Owner's uid → its objects. Not to be changed: it serves as long as no object that has an owner changes."""
+    owners = [(kind, objects.facts(kind, _owner)) for kind in objects.kinds()]
+
+    def make() -> dict[str, dict[Key, Object]]:
+        found: dict[str, dict[Key, Object]] = {}
+        for kind, owner_of in owners:
+            members = objects.members(kind)
+            for key, owner in owner_of.items():
+                found.setdefault(owner, {})[key] = members[key]
+        return found
+
+    # With an object that has an owner the answers of its kind change, too: they are another mapping then.
+    return objects.made("owners", tuple(owner_of for _, owner_of in owners), make)
+
+
 class World:
-    """A changeable copy of the lab's objects, indexed by kind, key and owner."""
+    """A changeable copy of the lab's objects, indexed by kind, key and owner. What isn't changed isn't copied."""
 
     def __init__(self, objects: Objects, now: float) -> None:
         self.now = now
@@ -55,32 +78,55 @@ class World:
             str, Any
         ] = {}  # by owner's uid: what `pods` counted; forgotten when a child changes
         self.once: dict[str, Any] = {}  # by uid: what was found out and holds for the whole call
+        self._objects = objects
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
         self._told: list[Tell] = []
-        self._kinds: dict[str, dict[Key, Object]] = {}
-        self._owned: dict[str, dict[Key, Object]] = {}
-        for o in objects:
-            metadata = o.raw["metadata"]
-            self._insert(Key(o.raw["kind"], metadata.get("namespace") or "", metadata["name"]), o)
+        self._copied: dict[str, dict[Key, Object]] = {}  # kinds of which an object was touched
+        self._owned_before = _owned_by(objects)
+        self._owned: dict[str, dict[Key, Object]] = {}  # of owners of whom an object was touched
 
     def kind(self, kind: str) -> list[Object]:
         """All objects of a kind, in the store's order, new ones last."""
-        return list(self._kinds.get(kind, {}).values())
+        return list(self._members(kind).values())
 
     def kinds(self) -> list[str]:
-        return list(self._kinds)
+        return list(dict.fromkeys((*self._objects.kinds(), *self._copied)))
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._members(key.kind).get(key)
+
+    def facts(self, kind: str, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
+        """What `ask` says of each object of a kind as it is now, without None. Not to be changed."""
+        known = self._objects.facts(kind, ask)
+        touched = [key for key in self._before if key.kind == kind] if kind in self._copied else ()
+        if not touched:
+            return known
+        now = dict(known)
+        for key in touched:
+            o = self.get(key)
+            answer = None if o is None else ask(o)
+            if answer is None:
+                now.pop(key, None)
+            else:
+                now[key] = answer
+        return now
 
     def owned(self, owner: Object, kind: str) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
-        return [o for key, o in self._owned.get(uid(owner), _NOTHING).items() if key[0] == kind]
+        return [o for key, o in self._group(uid(owner)).items() if key.kind == kind]
 
     def owners(self) -> dict[str, dict[Key, Object]]:
         """Owner's uid → its objects. Not to be changed."""
-        return self._owned
+        return {**self._owned_before, **self._owned}
+
+    def _members(self, kind: str) -> Mapping[Key, Object]:
+        copied = self._copied.get(kind)
+        return self._objects.members(kind) if copied is None else copied
+
+    def _group(self, owner: str) -> Mapping[Key, Object]:
+        known = self._owned.get(owner)
+        return self._owned_before.get(owner, _NOTHING) if known is None else known
 
     def put(self, o: Object) -> Object:
         """Creates or replaces an object in the copy, and returns it."""
@@ -108,7 +154,7 @@ class World:
             self._insert(key, o.replace(metadata=ending))
         else:
             self._remove(key, old)
-            del self._kinds[key.kind][key]
+            del self._writable(key.kind)[key]
         return True
 
     def tell(self, told: Tell) -> None:
@@ -128,16 +174,26 @@ class World:
         return [*changes, *self._told]
 
     def _insert(self, key: Key, o: Object) -> None:
-        self._kinds.setdefault(key.kind, {})[key] = o
+        self._writable(key.kind)[key] = o
         if "ownerReferences" in o.metadata and (owner := owner_uid(o)):
-            self._owned.setdefault(owner, {})[key] = o
+            self._writable_group(owner)[key] = o
             self.counts.pop(owner, None)
 
     def _remove(self, key: Key, old: Object | None) -> None:
         """Forgets the owner of what was there; its place among its kind stays, so that order does."""
         if old is not None and (owner := owner_uid(old)):
-            self._owned[owner].pop(key, None)
+            self._writable_group(owner).pop(key, None)
             self.counts.pop(owner, None)
+
+    def _writable(self, kind: str) -> dict[Key, Object]:
+        if kind not in self._copied:
+            self._copied[kind] = dict(self._objects.members(kind))
+        return self._copied[kind]
+
+    def _writable_group(self, owner: str) -> dict[Key, Object]:
+        if owner not in self._owned:
+            self._owned[owner] = dict(self._owned_before.get(owner, _NOTHING))
+        return self._owned[owner]
 
 
 def _written(key: Key, old: Object | None, new: Object) -> list[Change]:
