@@ -134,7 +134,7 @@ class User:
 
     def earliest(self) -> int:
         """The supervisor from its first moment on, when no lab.json tells it yet; 0 when there is none."""
-        found = {p for p in self.processes() if b"emulab.lab.supervisor.__main__" in read(p, "cmdline")}
+        found = {p for p in self.processes() if b"emulab.lab.supervisor" in read(p, "cmdline")}
         first = [p for p in found if re.search(rb"^NSpid:.*\t1$", read(p, "status"), re.MULTILINE)]
         return min(first, default=min(found, default=0))
 

@@ -1,4 +1,4 @@
-"""The supervisor's process: `python -m emulab.lab.supervisor.__main__ LAB READY_FD LEASH_FD LOCK_FD`.
+"""The supervisor's process: `python -m emulab.lab.supervisor LAB READY_FD LEASH_FD LOCK_FD`.
 
 It becomes PID 1 of its own namespaces, forks the spawner while it has no thread, and only then loads the
 rest. LOCK_FD holds the lab's lock, taken by who started it, so there is no moment at which a lab that is
