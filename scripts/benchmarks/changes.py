@@ -1,192 +1,109 @@
-"""One endpoint of many Services changed: how long until every node's kernel has it. And whether it all still answers.
+"""`scripts/bench changes`: what each kind of change costs a supervisor that has thousands of Services.
 
-The lab says itself how long it took from the change of its objects to the kernel's word. Beside that, from outside,
-sockets in the nodes hear what their kernels announce of their rules: that gives the time of the whole request, and is
-the proof that the change arrived. Which rules announce it depends on the mode; here it is nftables.
+The processor time of its process (all threads) from the request until nothing is left to do; and, at another change of
+that kind, the longest time for which its event loop answered nobody: somebody else asks it for a small thing all the
+while. The same asked of a lab in which nothing changes is the floor of both.
 """
 
 from __future__ import annotations
 
-import json
-import random
-import re
-import select
-import socket
+import argparse
 import sys
+import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from ipaddress import IPv4Address
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.labs import Labs
-from benchmarks.many import PORT, Many, cluster_text, deployment_text, many, pod_text, slice_text, text
-from benchmarks.report import Row
+from benchmarks.many import Many, cluster_text, deployment_text, many, pod_text, slice_text, text
+from benchmarks.report import Row, show
 
-NODES = ("node1", "node2")
-LAB = "many"
-PATIENCE = 60.0  # seconds that one change may take, and about as long as all of one size
-DEPLOYMENT, REPLICAS = "moving", 3
-REST = 2.0  # seconds for what follows from pods that came and went
-REQUESTS = 20  # for each Service asked
-NETLINK_NETFILTER, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 270, 1, 7
-_READY = ("Ready", "True")
-_NEW_ENDPOINT = IPv4Address("10.180.0.1")
+LAB, NODES = "changes", ("node1", "node2")
+MODES = ("nftables", "iptables", "userspace")  # those that any kernel has
+CPU, PAUSE = 50.0, 20.0  # milliseconds: the goals
+QUIET = 0.3  # seconds without work after which a change is done
+PATIENCE = 60.0  # seconds
+ASKING = 0.001  # seconds between two questions
+FLOOR = "nothing asked"
 
 
-def growing(
-    labs: Labs, sizes: Sequence[int], size: int, count: int, samples: defaultdict[str, list[float]]
-) -> None:
-    """`count` changes at each of these numbers of Services, in one lab that grows."""
-    with lab(labs):
-        there = 0
-        for number in sizes:
-            services = many(number, size)
-            apply(labs, services[there:], f"{number:,} × {size}", samples)
-            there = number
-            change(labs, services, f"{number:,} × {size}", count, samples)
-            delete(labs, f"{number:,} × {size}", count, samples)
+def main(arguments: list[str]) -> int:
+    """Measures, prints, and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench changes", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--services", type=int, default=10_000, metavar="N", help="(default: 10,000)")
+    parser.add_argument("--endpoints", type=int, default=3, metavar="N", help="of each (default: 3)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each change (default: 5)")
+    parser.add_argument("--modes", default="nftables", help=f"of {','.join(MODES)} (default: nftables)")
+    parser.add_argument("--quick", action="store_true", help="1,000 Services, two of each change")
+    parser.add_argument("-o", "--output", choices=("json",))
+    options = parser.parse_args(arguments)
+    if unknown := set(options.modes.split(",")) - set(MODES):
+        parser.error(f"there is no mode {', '.join(sorted(unknown))}")
+    if options.quick:
+        options.services, options.repeats = 1_000, 2
+    rows: list[Row] = []
+    with Labs() as labs:
+        for mode in options.modes.split(","):
+            rows += _measured(labs, mode, many(options.services, options.endpoints), options.repeats)
+    notes = [
+        "CPU: of the supervisor's process, until it rests; pause: the longest wait of somebody who asks meanwhile"
+    ]
+    show(rows, notes, options.output == "json")
+    return 0
 
 
-def large(labs: Labs, number: int, size: int, count: int, samples: defaultdict[str, list[float]]) -> None:
-    """The same in a lab of its own, in which the first, middle and last Service are real, and asked."""
-    with lab(labs):
-        pods = [p["status"]["podIP"] for p in _ask(labs, "get", kind="Pod", namespace="default")]
-        services = many(number, size)
-        asked = (0, number // 2, number - 1)
-        for turn, at in enumerate(asked):
-            own = tuple(pods[(turn + i) % len(pods)] for i in range(size))
-            services[at] = services[at]._replace(endpoints=own)
-        title = f"{number:,} × {size}"
-        apply(labs, services, title, samples)
-        samples["memory at most"].append(_status(labs, "VmHWM"))
-        for at in asked:
-            samples["wrong answers"].append(_wrong(labs, services[at]))
-        others = [s for at, s in enumerate(services) if at not in asked]
-        change(labs, others, title, count, samples)
-
-
-@contextmanager
-def lab(labs: Labs) -> Iterator[None]:
-    """A lab of two nodes with a few pods."""
+def _measured(labs: Labs, mode: str, services: list[Many], repeats: int) -> list[Row]:
     pods = [pod_text(f"web{n}", NODES[n % 2]) for n in range(4)]
-    texts = [cluster_text(len(NODES), "nftables"), *pods, deployment_text(DEPLOYMENT, REPLICAS)]
+    texts = [cluster_text(len(NODES), mode), *pods, deployment_text("moving", 3)]
     labs.command("-l", LAB, "up", labs.write("lab.yaml", "---\n".join(texts)))
-    yield
+    labs.command("-l", LAB, "apply", "-f", labs.write("services.yaml", text(services)))
+    one = services[len(services) // 2]
+    other = one._replace(endpoints=("10.180.0.1", *one.endpoints[1:]))
+    web = deployment_text("moving", 3)
+    changes: dict[str, Callable[[int], None]] = {
+        FLOOR: lambda _: time.sleep(QUIET),
+        "one endpoint": lambda turn: _apply(labs, slice_text(one if turn % 2 else other)),
+        "one Service's port": lambda turn: _apply(labs, _service(one, 81 - turn % 2)),
+        "a Deployment scaled": lambda turn: _ask(
+            labs, "scale", kind="Deployment", namespace="default", name="moving", replicas=4 - turn % 2
+        ),
+        "nothing (applied again)": lambda _: _apply(labs, web),
+    }
+    samples: defaultdict[str, list[float]] = defaultdict(list)
+    for turn in range(0, 2 * repeats, 2):
+        for what, change in changes.items():
+            before = _cpu(labs)
+            change(turn)
+            _until_it_rests(labs)
+            samples[f"{what} cpu"].append((_cpu(labs) - before) * 1e3)
+            with _asking(labs) as pauses:
+                change(turn + 1)
+                _until_it_rests(labs)
+            samples[f"{what} pause"].append(max(pauses) * 1e3)
     labs.command("-l", LAB, "down")
+    size = f"{mode}, {len(services):,} × {len(one.endpoints)}"
+    return [
+        row
+        for what in changes
+        for row in (
+            Row(f"{what}: CPU, {size}", tuple(samples[f"{what} cpu"]), "ms", None if what == FLOOR else CPU),
+            Row("  longest pause", tuple(samples[f"{what} pause"]), "ms", None if what == FLOOR else PAUSE),
+        )
+    ]
 
 
-def apply(labs: Labs, services: Sequence[Many], title: str, samples: defaultdict[str, list[float]]) -> None:
-    """Applies them in one go, and says to the one who waits how long which part took."""
-    before = labs.summary(LAB)["spent"]
-    seconds, _ = labs.command("-l", LAB, "apply", "-f", labs.write("services.yaml", text(services)))
-    after = labs.summary(LAB)["spent"]
-    samples[f"apply {title}"].append(seconds)
-    parts = ", ".join(f"{part} {after[part] - before[part]:.2f}" for part in after)
-    print(f"{title}: {len(services):,} Services applied in {seconds:.1f} s ({parts})", file=sys.stderr)
+def _service(service: Many, port: int) -> str:
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {service.name}}}\nspec:\n"
+        f"  clusterIP: {service.address}\n  ports: [{{port: {port}, targetPort: 8080}}]\n"
+    )
 
 
-def change(
-    labs: Labs, services: Sequence[Many], title: str, count: int, samples: defaultdict[str, list[float]]
-) -> None:
-    """Gives `count` random Services another endpoint, and then one fewer; not so many when that takes long."""
-    until = time.monotonic() + PATIENCE
-    for number in range(count):
-        new = str(_NEW_ENDPOINT + number)
-        service = random.choice(services)
-        changed = service._replace(endpoints=(new, *service.endpoints[1:]))
-        heard, answered = _watched(labs, changed, new)
-        samples[f"heard {title}"].append(heard)
-        samples[f"answered {title}"].append(answered)
-        samples[f"told {title}"].append(labs.summary(LAB)["programmed"] * 1e3)
-        _put(labs, service)
-        if len(service.endpoints) > 1:  # another number of endpoints: the Service goes to another chain
-            _put(labs, service._replace(endpoints=service.endpoints[1:]))
-            samples[f"fewer {title}"].append(labs.summary(LAB)["programmed"] * 1e3)
-            _put(labs, service)
-        if time.monotonic() > until:
-            break
-
-
-def delete(labs: Labs, title: str, count: int, samples: defaultdict[str, list[float]]) -> None:
-    """Deletes `count` pods of a Deployment, each of which is replaced; not so many when that takes long."""
-    until = time.monotonic() + PATIENCE
-    for _ in range(count):
-        pod = random.choice(_serving(labs))
-        time.sleep(REST)
-        with _ears(labs) as ears, ThreadPoolExecutor(1) as other:
-            begun = time.perf_counter()
-            key = ["Pod", "default", pod["metadata"]["name"]]
-            deleting = other.submit(_ask, labs, "delete", keys=[key])
-            heard = _heard(ears, socket.inet_aton(pod["status"]["podIP"]))
-            deleting.result()
-        samples[f"deleted {title}"].append((heard - begun) * 1e3)
-        if time.monotonic() > until:
-            break
-
-
-def _serving(labs: Labs) -> list[Any]:
-    """The Deployment's pods, once all are ready."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        found = _ask(labs, "get", kind="Pod", namespace="default")
-        pods = [p for p in found if p["metadata"]["name"].startswith(f"{DEPLOYMENT}-")]
-        ready = [c for p in pods for c in p["status"]["conditions"] if (c["type"], c["status"]) == _READY]
-        if len(pods) == len(ready) == REPLICAS:
-            return pods
-        time.sleep(0.1)
-    sys.exit("bench: the Deployment's pods did not get ready")
-
-
-def _watched(labs: Labs, changed: Many, new: str) -> tuple[float, float]:
-    """Puts a changed slice: milliseconds until all nodes' kernels announce the new endpoint, and until the answer."""
-    with _ears(labs) as ears, ThreadPoolExecutor(1) as other:
-        begun = time.perf_counter()
-        putting = other.submit(_put, labs, changed)
-        heard = _heard(ears, socket.inet_aton(new))
-        return (heard - begun) * 1e3, (putting.result() - begun) * 1e3
-
-
-def _put(labs: Labs, service: Many) -> float:
-    """Puts its slice; when that was answered."""
-    _ask(labs, "apply", sources=[["slice.yaml", slice_text(service)]])
-    return time.perf_counter()
-
-
-def memory(labs: Labs, number: int, size: int, samples: defaultdict[str, list[float]]) -> None:
-    """The supervisor's memory before and after so many Services are applied, in MB of 1,000,000 bytes."""
-    with lab(labs):
-        samples["memory before"].append(_status(labs, "VmRSS"))
-        apply(labs, many(number, size), f"{number:,} × {size}", samples)
-        samples["memory after"].append(_status(labs, "VmRSS"))
-        samples["memory at most"].append(_status(labs, "VmHWM"))
-        samples["memory of all"].append(labs.proportional_memory(LAB) * 1024 / 1e6)
-
-
-def _status(labs: Labs, field: str) -> float:
-    status = Path(f"/proc/{labs.supervisor(LAB)}/status").read_text()
-    return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) * 1024 / 1e6
-
-
-def rows(titles: Sequence[str], samples: dict[str, list[float]]) -> list[Row]:
-    """Of the changes at these sizes."""
-    found = []
-    for title in titles:
-        found += [
-            Row(f"one endpoint changed, {title}", tuple(samples[f"told {title}"]), "ms", 3),
-            Row("  one endpoint fewer", tuple(samples[f"fewer {title}"]), "ms", 3),
-            Row("  the whole request, until heard of", tuple(samples[f"heard {title}"]), "ms"),
-            Row("  the whole request, until answered", tuple(samples[f"answered {title}"]), "ms"),
-        ]
-        if deleted := samples.get(f"deleted {title}"):
-            found.append(Row("  a pod deleted, until heard of", tuple(deleted), "ms"))
-    return found
-
-
-NOTE = "changes: heard of: until the kernels of both nodes announced the endpoint; answered: what lab.apply takes"
+def _apply(labs: Labs, manifest: str) -> None:
+    _ask(labs, "apply", sources=[["change.yaml", manifest]])
 
 
 def _ask(labs: Labs, op: str, **arguments: Any) -> Any:
@@ -196,57 +113,42 @@ def _ask(labs: Labs, op: str, **arguments: Any) -> Any:
         return client.request(op, **arguments)
 
 
-def _socket(labs: Labs, target: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
-    from emulab.lab.client.client import LabClient
+def _cpu(labs: Labs) -> float:
+    """Seconds of a processor that all threads of the supervisor have had."""
+    tasks = Path(f"/proc/{labs.supervisor(LAB)}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
-    where = {"target": target, "namespace": "default"}
-    with LabClient(labs.folder / LAB) as client:
-        return client.request_socket(**where, family=family, type=kind, protocol=protocol)
+
+def _until_it_rests(labs: Labs) -> None:
+    """Waits until the lab has done nothing but answer for a while."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        before = labs.summary(LAB)["spent"]
+        time.sleep(QUIET)
+        if labs.summary(LAB)["spent"] == before:
+            return
+    sys.exit("bench: the lab does not come to rest")
 
 
 @contextmanager
-def _ears(labs: Labs) -> Iterator[dict[str, socket.socket]]:
-    """By node, a socket that hears what changes in its rules."""
-    with ExitStack() as stack:
-        ears = {}
-        for node in NODES:
-            ear = _socket(labs, node, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-            ears[node] = stack.enter_context(ear)
-            ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-            ear.bind((0, 0))
-            ear.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
-        yield ears
+def _asking(labs: Labs) -> Iterator[list[float]]:
+    """Asks the lab for a small thing again and again; how many seconds each answer took."""
+    took: list[float] = []
+    done = threading.Event()
 
+    def ask() -> None:
+        from emulab.lab.client.client import LabClient
 
-def _heard(ears: Mapping[str, socket.socket], what: bytes) -> float:
-    """When the last of the nodes has announced an element with these bytes."""
-    waiting = {ear: node for node, ear in ears.items()}
-    until = time.monotonic() + PATIENCE
-    while waiting:
-        ready, _, _ = select.select(list(waiting), [], [], max(0.0, until - time.monotonic()))
-        if not ready:
-            sys.exit(f"bench: the change has not arrived in {', '.join(waiting.values())}")
-        for ear in ready:
-            if what in ear.recv(1 << 20):
-                del waiting[ear]
-    return time.perf_counter()
+        with LabClient(labs.folder / LAB) as client:
+            while not done.wait(ASKING):
+                begun = time.perf_counter()
+                client.request("get", kind="Client", name="client")
+                took.append(time.perf_counter() - begun)
 
-
-def _wrong(labs: Labs, service: Many) -> int:
-    """How many of some requests to a Service, sent by a pod, were not answered by an endpoint of it; all must occur."""
-    answered = Counter(_answer(labs, service.address) for _ in range(REQUESTS))
-    missed = set(service.endpoints) - answered.keys()
-    return sum(n for who, n in answered.items() if who not in service.endpoints) + len(missed)
-
-
-def _answer(labs: Labs, address: str) -> str:
-    """The address of the pod that answers a request to a Service; "" when nobody does."""
-    with _socket(labs, "pod/web0", socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.settimeout(2)
-        try:
-            sock.connect((address, PORT))
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: many\r\nConnection: close\r\n\r\n")
-            answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
-        except OSError:
-            return ""
-    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["podIP"])
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield took
+    finally:
+        done.set()
+        asking.join()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import changes, latency
+from benchmarks import endpointchanges, latency
 from benchmarks.labs import Labs, isolated
 from benchmarks.plot import draw
 from benchmarks.report import Row, ratio, show
@@ -135,14 +135,14 @@ def _sync(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
 def _change(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
     samples: defaultdict[str, list[float]] = defaultdict(list)
     with Labs() as labs:
-        changes.growing(labs, sizes.growing, sizes.endpoints, sizes.count, samples)
+        endpointchanges.growing(labs, sizes.growing, sizes.endpoints, sizes.count, samples)
     _tell_changes([f"{number:,} × {sizes.endpoints}" for number in sizes.growing], samples, report)
 
 
 def _large(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
     samples: defaultdict[str, list[float]] = defaultdict(list)
     with Labs() as labs:
-        changes.large(labs, *sizes.large, sizes.count, samples)
+        endpointchanges.large(labs, *sizes.large, sizes.count, samples)
     title = "{:,} × {}".format(*sizes.large)
     _tell_changes([title], samples, report)
     report.rows += [
@@ -153,9 +153,9 @@ def _large(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
 
 
 def _tell_changes(titles: Sequence[str], samples: dict[str, list[float]], report: Report) -> None:
-    report.rows += changes.rows(titles, samples)
-    if changes.NOTE not in report.notes:
-        report.notes.append(changes.NOTE)
+    report.rows += endpointchanges.rows(titles, samples)
+    if endpointchanges.NOTE not in report.notes:
+        report.notes.append(endpointchanges.NOTE)
 
 
 def _latency(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
@@ -171,7 +171,7 @@ def _memory(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
     services, endpoints = sizes.memory
     samples: defaultdict[str, list[float]] = defaultdict(list)
     with Labs() as labs:
-        changes.memory(labs, services, endpoints, samples)
+        endpointchanges.memory(labs, services, endpoints, samples)
     title = f"{services:,} × {endpoints}"
     report.rows += [
         Row("supervisor's memory without Services (RSS)", tuple(samples["memory before"]), "MB"),
