@@ -193,6 +193,14 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Unheard:
+    """A server that has more to tell than its records: `lost` of them found no room, or it was late (0)."""
+
+    server: str
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """All evidence of one request, and of whatever else went on meanwhile."""
 
@@ -209,3 +217,4 @@ class Recording:
     """By protocol, address and port; with port 0, and protocol "", what an address is at any port."""
     untold: Sequence[str] = ()  # places where nftables told more than there was room for
     virtual_servers: Sequence[VirtualServer] = ()
+    unheard: Sequence[Unheard] = ()

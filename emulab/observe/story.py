@@ -104,11 +104,17 @@ def _places(joined: Joined, source: str) -> list[str]:
 
 
 def _notes(recording: Recording) -> list[str]:
-    return [
+    """What may be missing, and why."""
+    notes = [
         f"{tap.place}: {tap.lost} packets found no room and were not looked at; what belongs there may be missing"
         for tap in recording.taps
         if tap.lost
-    ] + [f"{place}: too many rules were told at once; some may be missing" for place in recording.untold]
+    ]
+    notes += [f"{place}: too many rules were told at once; some may be missing" for place in recording.untold]
+    for who in recording.unheard:
+        why = f"{who.lost} of its records found no room" if who.lost else "it didn't answer in time"
+        notes.append(f"server {who.server}: {why}; what it did with the request may be missing")
+    return notes
 
 
 class _Teller:

@@ -10,7 +10,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
         one descriptor: an empty memory file, in which the recorder's records are when the answer comes, a line
-        of JSON each; the result is {"count", "lost"}
+        of JSON each; the result is {"count", "lost", "began"}, the latter in ns of CLOCK_REALTIME
     ← {"id", "result": ...} | {"id", "error": text}
     ← {"record": {...}}                        what the server tells of its own accord, `records.ALWAYS` alone
 
@@ -33,6 +33,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -193,7 +194,11 @@ class _Host:
             for start in range(0, len(records), _LINES):
                 file.writelines(f"{json.dumps(record)}\n" for record in records[start : start + _LINES])
                 await asyncio.sleep(0)
-        return {"count": len(records), "lost": lost}
+        return {
+            "count": len(records),
+            "lost": lost,
+            "began": self._records.began.get(recorder, time.time_ns()),
+        }
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -26,7 +26,7 @@ ROOM = 50_000
 class Records:
     """Implements `base.Emit`. `clock` gives nanoseconds of CLOCK_REALTIME, as packet taps have them."""
 
-    __slots__ = ("_begun", "_clock", "_kept", "_send", "_told", "wanted")
+    __slots__ = ("_begun", "_clock", "_kept", "_send", "_told", "began", "wanted")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Records:
         self._kept: deque[dict[str, Any]] = deque(maxlen=room)
         self._told = 0  # records so far, those included that are forgotten
         self._begun: dict[int, int] = {}  # recorder → `_told` when it began
+        self.began: dict[int, int] = {}  # recorder → when that was, by the clock
 
     def __call__(self, record: dict[str, Any]) -> None:
         """Sends and keeps a record, each if it is due. One that knows its `time` better keeps that."""
@@ -53,6 +54,7 @@ class Records:
     def record(self, recorders: Iterable[int]) -> None:
         """Says who records from now on, whole: a new number begins here, one left out has ended."""
         self._begun = {number: self._begun.get(number, self._told) for number in recorders}
+        self.began = {number: self.began.get(number) or self._clock() for number in self._begun}
         self.wanted = bool(self._begun)
         due = self._told - min(self._begun.values(), default=self._told)
         while len(self._kept) > due:

@@ -32,6 +32,7 @@ from emulab.observe.events import (
     Sending,
     Tap,
     Translation,
+    Unheard,
     VirtualServer,
 )
 from emulab.observe.join.needs import Needs, needs
@@ -162,9 +163,18 @@ class Windows:
     def kernel_drops(self) -> list[KernelDrop]:
         return self._drops.read() if self._drops else []
 
-    def records(self) -> list[Record]:
+    def records(self, since: int) -> tuple[list[Record], list[Unheard]]:
+        """What the servers told, and who has more to tell of the time from `since` (ns) on."""
         found = self.client.request("observe")
-        return [Record(int(r.pop("time")), r.pop("server"), r.pop("place"), r) for r in found if "time" in r]
+        records = [
+            Record(int(r.pop("time")), r.pop("server"), r.pop("place"), r)
+            for r in found["records"]
+            if "time" in r
+        ]
+        late = {server for server, began in found["began"].items() if began > since}
+        lost = {server: count for server, count in found["lost"].items() if count}
+        unheard = sorted({*found["silent"], *late, *lost})
+        return records, [Unheard(server, lost.get(server, 0)) for server in unheard]
 
     def query(self, place: str, protocol: int) -> socket.socket:
         """A netlink socket of a place."""
@@ -191,11 +201,13 @@ class Windows:
 
 def complete(windows: Windows, sending: Sending) -> tuple[Recording, Sightings]:
     """The recording of a request that has come to rest, and the packets among its frames."""
+    records, unheard = windows.records(sending.begun)
     recording = Recording(
         sending=sending,
         taps=windows.taps(),
         frames=windows.frames(),
-        records=windows.records(),
+        records=records,
+        unheard=unheard,
         drops=windows.kernel_drops(),
         rules=windows.rules(),
         untold=sorted(windows.lost_rules),

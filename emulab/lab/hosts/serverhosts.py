@@ -38,12 +38,15 @@ _LINES = 500  # records read before others have their turn
 class Recording:
     """One who records: its number and the servers it hears, None for all, those to come included.
 
-    `lost` are the records that found no room, by server, as of the last time they were fetched.
+    As of the last time that records were fetched, by server: `lost` are those that found no room, `began` is when it
+    began to keep them (ns of CLOCK_REALTIME). `silent` are the servers that didn't answer in time.
     """
 
     number: int
     names: frozenset[str] | None
     lost: dict[str, int] = field(default_factory=dict)
+    began: dict[str, int] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
 
     def hears(self, name: str) -> bool:
         return self.names is None or name in self.names
@@ -149,8 +152,9 @@ class ServerHosts:
             try:
                 told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
             except KernelError:
+                recording.silent.add(host.name)
                 return []
-            recording.lost[host.name] = told["lost"]
+            recording.lost[host.name], recording.began[host.name] = told["lost"], told["began"]
             file.seek(0)  # the position is shared with the server, which left it at the end
             for line in file:
                 records.append({"server": host.name, **json.loads(line)})

@@ -223,10 +223,14 @@ class Observation:
             raise
         return listening
 
-    async def records(self) -> list[dict[str, Any]]:
-        """What the servers told since the beginning, each with `server` and the `place` that it runs in."""
+    async def records(self) -> dict[str, Any]:
+        """What the servers told since the beginning.
+
+        Result: `records`, each with `server` and its `place`; `silent`: servers that didn't answer;
+        `lost`: server → how many of its records found no room; `began`: server → when it began to keep them (ns).
+        """
         if self._recording is None or self._world is None:
-            return []
+            return {"records": [], "silent": [], "lost": {}, "began": {}}
         places = namespace_places(self._world)
         namespaces = {name: s.namespace for name, s in self._world.servers.items()}
         addresses = {str(a): places[p.namespace] for p in self._world.places.values() for a in p.addresses}
@@ -236,7 +240,8 @@ class Observation:
             local = str(record.get("local", "")).rpartition(":")[0]
             own = namespaces.get(record["server"], "")
             record["place"] = places.get(own) or addresses.get(local, "")
-        return found
+        silent, lost, began = sorted(self._recording.silent), self._recording.lost, self._recording.began
+        return {"records": found, "silent": silent, "lost": lost, "began": began}
 
     async def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """`chains`: [[place, family, table, chain], …]; `owners`: [[protocol, address, port], …].

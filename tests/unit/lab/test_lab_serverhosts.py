@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,11 +87,14 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 async def test_records_of_all_servers_in_the_order_of_time(lab: Lab) -> None:
     await lab.get("a", "before")
+    before = time.time_ns()
     recording = await lab.hosts.record()
+    begun = time.time_ns()
     for name, path in (("a", "1"), ("b", "2"), ("a", "3")):
         await lab.get(name, path)
     assert await lab.heard(recording) == [("a", "1"), ("b", "2"), ("a", "3")]
-    assert recording.lost == {"a": 0, "b": 0}
+    assert recording.lost == {"a": 0, "b": 0} and recording.silent == set()
+    assert all(before <= recording.began[name] <= begun for name in "ab")
     await lab.hosts.stop_recording(recording)
     await lab.get("a", "after")
     assert await lab.heard(recording) == []
@@ -152,6 +156,7 @@ async def test_a_server_that_hangs_holds_nobody_up_and_is_switched_off(
     late = await lab.hosts.record()
     await lab.get("b", "2")
     heard = await lab.heard(late)
+    assert late.silent == {"a"} and not early.silent, "who has more to tell is known"
     await lab.hosts.stop_recording(early)
     await lab.hosts.stop_recording(late)
     lab.processes.started[0].signal(signal.SIGCONT)

@@ -16,6 +16,7 @@ from emulab.observe.events import (
     RuleTrace,
     Tap,
     Translation,
+    Unheard,
     VirtualServer,
 )
 from emulab.observe.join.decisions import Evidence
@@ -231,8 +232,10 @@ def test_nothing_seen_at_all() -> None:
 
 def test_a_tap_that_lost_packets_says_so() -> None:
     taps = (Tap("client", "client", (CLIENT,), {2: "eth0"}, lost=3),)
-    notes = tell(whole(taps=taps, untold=["node1"])).notes
-    assert len(notes) == 2 and "client: 3 packets" in notes[0] and "node1" in notes[1]
+    unheard = [Unheard("public-lb", 7), Unheard("ingress", 0)]
+    notes = tell(whole(taps=taps, untold=["node1"], unheard=unheard)).notes
+    assert len(notes) == 4 and "client: 3 packets" in notes[0] and "node1" in notes[1]
+    assert "public-lb: 7 of its records" in notes[2] and "ingress: it didn't answer in time" in notes[3]
 
 
 def test_routes() -> None:
