@@ -13,8 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from emulab.dataclass import dataclass, field
+from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Objects, Put
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 _FRESH = uuid.UUID("0b6c9a0e-5f0b-4b43-9c0c-7f1f2a0d3c11")  # any fixed namespace will do
 
@@ -44,10 +46,11 @@ class Store:
     """Objects by kind and key. Not thread-safe: it lives in the supervisor's event loop."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
-        self._frozen: dict[str, dict[Key, Object]] = {}  # copies of the kinds that haven't changed since
+        # Copies of the kinds that haven't changed since.
+        self._frozen: dict[tuple[str, str], dict[Key, Object]] = {}
         self._snapshot: Objects | None = None
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
@@ -67,7 +70,7 @@ class Store:
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._kinds.get(key[:2], {}).get(key)
 
     def watch(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `callback` for every change from now on; the result stops it."""
@@ -101,14 +104,14 @@ class Store:
         metadata = dict(o.metadata)
         before = old.metadata if old else {}
         metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
-        if old is None and o.kind == "Pod":
+        if old is None and o.type == POD:
             metadata["uid"] = self._fresh_uid(o.key, metadata["uid"])
         metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
         changed = old is None or old.raw.get("spec") != o.raw.get("spec")
         metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
         metadata["resourceVersion"] = str(self._version)
         stored = o.replace(metadata=metadata)
-        self._kinds.setdefault(o.kind, {})[o.key] = stored
+        self._kinds.setdefault(o.type, {})[o.key] = stored
         self._tell("MODIFIED" if old else "ADDED", stored)
         return stored
 
@@ -124,11 +127,7 @@ class Store:
         o = self.get(key)
         if o is None:
             return
-        if (
-            o.kind == "Pod"
-            and o.status.get("podIPs")
-            and o.status.get("phase") not in ("Succeeded", "Failed")
-        ):
+        if o.type == POD and o.status.get("podIPs") and o.status.get("phase") not in ("Succeeded", "Failed"):
             if not o.metadata.get("deletionTimestamp"):
                 grace = o.spec.get("terminationGracePeriodSeconds")
                 deletion = {
@@ -140,7 +139,7 @@ class Store:
         self.remove(key)
 
     def remove(self, key: Key) -> None:
-        o = self._kinds.get(key.kind, {}).pop(key, None)
+        o = self._kinds.get(key[:2], {}).pop(key, None)
         if o is not None:
             self._version += 1
             self._note(key, o)
@@ -152,14 +151,14 @@ class Store:
         if o is not None:
             self.put(o.replace(status={**o.status, **fields}))
 
-    def save(self) -> dict[str, dict[Key, Object]]:
+    def save(self) -> dict[tuple[str, str], dict[Key, Object]]:
         """Everything, to come back to with `restore`. What didn't change since the last time isn't copied again."""
         for kind, members in self._kinds.items():
             if kind not in self._frozen:
                 self._frozen[kind] = dict(members)
         return {kind: self._frozen[kind] for kind in self._kinds}  # in the order in which kinds came
 
-    def restore(self, saved: dict[str, dict[Key, Object]]) -> None:
+    def restore(self, saved: dict[tuple[str, str], dict[Key, Object]]) -> None:
         """Comes back to what `save` gave. That is no change which `take_changes` or watchers would hear of."""
         self._changes = Changes()
         self._kinds = {kind: dict(members) for kind, members in saved.items()}
@@ -167,7 +166,7 @@ class Store:
         self._frozen, self._snapshot = dict(saved), None
 
     def _tell(self, what: str, o: Object) -> None:
-        self._frozen.pop(o.kind, None)
+        self._frozen.pop(o.type, None)
         self._snapshot = None
         for watcher in tuple(self._watchers):
             watcher(Event(what, o))

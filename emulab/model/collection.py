@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from emulab.dataclass import dataclass
-from emulab.model.objects import Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
 
 
 class Objects:
@@ -17,12 +18,13 @@ class Objects:
     pods_ever: frozenset[Key] = frozenset()
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
-        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
         for o in objects:
-            self._kinds.setdefault(o.kind, {})[o.key] = o
+            key = o.key
+            self._kinds.setdefault(key[:2], {})[key] = o
 
     @classmethod
-    def of_kinds(cls, kinds: dict[str, dict[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
+    def of_kinds(cls, kinds: dict[tuple[str, str], dict[Key, Object]], pods_ever: frozenset[Key]) -> Objects:
         """A collection over dicts that nobody changes any more."""
         self = cls()
         self.pods_ever = pods_ever
@@ -33,13 +35,17 @@ class Objects:
         for members in self._kinds.values():
             yield from members.values()
 
-    def kind(self, kind: str, namespace: str | None = None) -> list[Object]:
+    def kind(self, kind: GroupKind, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, of one namespace when given, in the order in which they came."""
         members = self._kinds.get(kind, {}).values()
         return [o for o in members if namespace is None or o.namespace == namespace]
 
+    def by_kind(self) -> Iterator[tuple[tuple[str, str], Mapping[Key, Object]]]:
+        """The objects of each kind, the kinds in the order in which they came."""
+        yield from self._kinds.items()
+
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._kinds.get(key[:2], {}).get(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Delete, Objects, Put
-from emulab.model.objects import Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
 
 
 def rfc3339(seconds: float) -> str:
@@ -57,25 +59,28 @@ class World:
         self.once: dict[str, Any] = {}  # by uid: what was found out and holds for the whole call
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
-        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._kinds = {kind: dict(members) for kind, members in objects.by_kind()}
         self._owned: dict[str, dict[Key, Object]] = {}
-        for o in objects:
-            metadata = o.raw["metadata"]
-            self._insert(Key(o.raw["kind"], metadata.get("namespace") or "", metadata["name"]), o)
+        for members in self._kinds.values():
+            for key, o in members.items():
+                self._own(key, o)
 
-    def kind(self, kind: str) -> list[Object]:
+    def kind(self, kind: GroupKind) -> list[Object]:
         """All objects of a kind, in the store's order, new ones last."""
         return list(self._kinds.get(kind, {}).values())
 
-    def kinds(self) -> list[str]:
-        return list(self._kinds)
+    def all(self) -> list[Object]:
+        """All objects, kind by kind."""
+        return [o for members in self._kinds.values() for o in members.values()]
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._kinds.get(key[:2], {}).get(key)
 
-    def owned(self, owner: Object, kind: str) -> list[Object]:
+    def owned(self, owner: Object, kind: GroupKind) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
-        return [o for key, o in self._owned.get(uid(owner), _NOTHING).items() if key[0] == kind]
+        group, name = kind
+        owned = self._owned.get(uid(owner), _NOTHING)
+        return [o for key, o in owned.items() if key[1] == name and key[0] == group]
 
     def owners(self) -> dict[str, dict[Key, Object]]:
         """Owner's uid → its objects. Not to be changed."""
@@ -101,13 +106,13 @@ class World:
         was_stored = self._before.setdefault(key, self.get(key)) is not None
         self._deleted.add(key)
         old = self.get(key)
-        if key.kind == "Pod" and was_stored:
+        if key.type == POD and was_stored:
             ending = {**o.metadata, "deletionTimestamp": rfc3339(self.now)}
             self._remove(key, old)
             self._insert(key, o.replace(metadata=ending))
         else:
             self._remove(key, old)
-            del self._kinds[key.kind][key]
+            del self._kinds[key[:2]][key]
 
     def changes(self) -> list[Change]:
         """What the store has to do, each object once, in the order in which they were first touched."""
@@ -122,7 +127,10 @@ class World:
         return changes
 
     def _insert(self, key: Key, o: Object) -> None:
-        self._kinds.setdefault(key.kind, {})[key] = o
+        self._kinds.setdefault(key[:2], {})[key] = o
+        self._own(key, o)
+
+    def _own(self, key: Key, o: Object) -> None:
         if "ownerReferences" in o.metadata and (owner := owner_uid(o)):
             self._owned.setdefault(owner, {})[key] = o
             self.counts.pop(owner, None)

@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 from emulab.plan.pods import has_network
 from emulab.plan.state import World
 
@@ -33,7 +35,7 @@ class Kubelet:
     def sync(self, world: World, cluster: Cluster) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
         self._around.world, self._around.cluster = world, cluster
-        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind("Pod")}
+        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             self._workers.pop(
                 identity

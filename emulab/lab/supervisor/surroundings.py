@@ -8,7 +8,7 @@ from pathlib import Path
 from emulab.cluster.store import Store
 from emulab.dataclass import dataclass
 from emulab.kernel.netns import Handle
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Processes

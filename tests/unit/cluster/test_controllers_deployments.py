@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from emulab.cluster.controllers import next_due, reconcile
 from emulab.cluster.controllers.names import template_hash
 from emulab.cluster.controllers.pods import share
+from emulab.kinds.registry import DEPLOYMENT
 from emulab.model.collection import Delete, Put
-from emulab.model.objects import Key
 
 NODES = (node("node1"), node("node2"))
 SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -353,4 +353,4 @@ def test_one_call_tells_each_object_once() -> None:
     store = Store(*NODES, workload("Deployment", "web", 3), service("web"))
     changes = reconcile(store.snapshot(), store.now)
     keys = [c.object.key if isinstance(c, Put) else c.key for c in changes]
-    assert len(keys) == len(set(keys)) and Key("Deployment", "default", "web") in keys
+    assert len(keys) == len(set(keys)) and DEPLOYMENT.key("default", "web") in keys

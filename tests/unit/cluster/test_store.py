@@ -8,11 +8,11 @@ from lab_objects import obj, pod
 
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Event, Store
+from emulab.kinds.registry import CONFIG_MAP, NODE, POD
 from emulab.model.collection import Delete, Put
-from emulab.model.objects import Key
 
-X = Key("ConfigMap", "default", "x")
-P = Key("Pod", "default", "p")
+X = CONFIG_MAP.key("default", "x")
+P = POD.key("default", "p")
 WITH_ADDRESS = {"phase": "Running", "podIPs": [{"ip": "10.244.1.2"}]}
 
 
@@ -87,8 +87,8 @@ def test_a_snapshot_does_not_change() -> None:
     before = store.objects()
     assert store.objects() is before
     store.put(obj("ConfigMap", "b"))
-    assert [o.name for o in before.kind("ConfigMap")] == ["a"]
-    assert [o.name for o in store.objects().kind("ConfigMap")] == ["a", "b"]
+    assert [o.name for o in before.kind(CONFIG_MAP)] == ["a"]
+    assert [o.name for o in store.objects().kind(CONFIG_MAP)] == ["a", "b"]
 
 
 def test_a_pod_that_runs_is_only_marked() -> None:
@@ -102,7 +102,7 @@ def test_a_pod_that_runs_is_only_marked() -> None:
     store.delete(P)
     assert store.version == version, "marked once"
     store.remove(P)
-    assert store.get(P) is None and store.objects().kind("Pod") == []
+    assert store.get(P) is None and store.objects().kind(POD) == []
 
 
 def test_the_grace_is_thirty_seconds_where_nothing_is_said() -> None:
@@ -151,10 +151,10 @@ def test_no_generated_name_comes_back() -> None:
     store.put(obj("DaemonSet", "agent", spec=spec))
     for _ in range(5):
         _, objects = resolve(store, 0.0)
-        names = {pod.name for pod in objects.kind("Pod")}
-        assert len(names) == 2 + len(objects.kind("Node")) and seen.isdisjoint(names)
+        names = {pod.name for pod in objects.kind(POD)}
+        assert len(names) == 2 + len(objects.kind(NODE)) and seen.isdisjoint(names)
         seen |= names
-        for pod_ in objects.kind("Pod"):
+        for pod_ in objects.kind(POD):
             store.remove(pod_.key)
 
 
@@ -164,7 +164,7 @@ def test_set_status_keeps_the_other_fields() -> None:
     store.set_status(P, phase="Running")
     changed = store.get(P)
     assert changed is not None and changed.status == {"podIP": "10.244.1.2", "phase": "Running"}
-    store.set_status(Key("Pod", "default", "gone"), phase="Running")
+    store.set_status(POD.key("default", "gone"), phase="Running")
     assert len(list(store.objects())) == 1
 
 
@@ -175,11 +175,11 @@ def test_what_did_not_change_is_not_copied_again() -> None:
     first = store.save()
     store.put(pod(status={"phase": "Running"}))
     second = store.save()
-    assert second["ConfigMap"] is first["ConfigMap"] and second["Pod"] is not first["Pod"]
-    assert first["Pod"][P].status != second["Pod"][P].status
+    assert second[CONFIG_MAP] is first[CONFIG_MAP] and second[POD] is not first[POD]
+    assert first[POD][P].status != second[POD][P].status
     store.restore(first)
     store.remove(X)
-    assert X in first["ConfigMap"] and "ConfigMap" in store.save() and not store.save()["ConfigMap"]
+    assert X in first[CONFIG_MAP] and CONFIG_MAP in store.save() and not store.save()[CONFIG_MAP]
 
 
 def test_restore_is_the_way_back() -> None:
@@ -189,7 +189,7 @@ def test_restore_is_the_way_back() -> None:
     saved = store.save()
     before = {o.key: o for o in store.objects()}
     store.put(obj("ConfigMap", "a", data={"k": "2"}))
-    store.remove(Key("ConfigMap", "default", "b"))
+    store.remove(CONFIG_MAP.key("default", "b"))
     store.put(obj("Secret", "c"))
     version = store.version
     store.restore(saved)
