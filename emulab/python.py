@@ -25,6 +25,8 @@ from urllib.parse import urlsplit
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
 from emulab.kernel.processes.programs import Completed
+from emulab.kinds.kind import Kind
+from emulab.kinds.registry import KINDS
 from emulab.lab.client import launch
 from emulab.lab.client.captured import run_captured
 from emulab.lab.client.client import LabClient
@@ -111,18 +113,25 @@ class Lab:
         return list(result["warnings"])
 
     async def delete(self, kind: str, name: str, namespace: str = "default") -> None:
-        """Deletes an object; cluster-scoped kinds have the namespace "". Raises UserError when it isn't there."""
-        await self._ask("delete", keys=[[kind, namespace, name]])
+        """Deletes an object; cluster-scoped kinds have the namespace "". Raises UserError when it isn't there.
+
+        `kind`, here and below: any of the names that kubectl takes, such as `Deployment` or `deployments.apps`.
+        """
+        await self._ask("delete", keys=[_kind(kind).key(namespace, name)])
 
     async def scale(
         self, name: str, replicas: int, namespace: str = "default", kind: str = "Deployment"
     ) -> None:
         """Scales a workload; returns when the data plane has changed, not when all are Ready."""
-        await self._ask("scale", kind=kind, namespace=namespace, name=name, replicas=replicas)
+        group, kind = _kind(kind)
+        await self._ask("scale", group=group, kind=kind, namespace=namespace, name=name, replicas=replicas)
 
     async def get(self, kind: str, name: str = "", namespace: str = "") -> list[dict[str, Any]]:
         """Objects of a kind with their status; of all namespaces by default."""
-        result: list[dict[str, Any]] = await self._ask("get", kind=kind, name=name, namespace=namespace)
+        group, kind = _kind(kind)
+        result: list[dict[str, Any]] = await self._ask(
+            "get", group=group, kind=kind, name=name, namespace=namespace
+        )
         return result
 
     async def server_status(self, name: str) -> dict[str, Any]:
@@ -235,6 +244,14 @@ class Lab:
                 return client.request(op, **arguments)
 
         return await asyncio.to_thread(ask)
+
+
+def _kind(name: str) -> Kind:
+    """The kind of that name. Raises UserError."""
+    kind = KINDS.named(name)
+    if kind is None:
+        raise UserError(f"there is no kind {name!r}")
+    return kind
 
 
 class _Fixed:

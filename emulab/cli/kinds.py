@@ -1,74 +1,17 @@
-"""The kinds of objects by all the names that kubectl knows them by."""
+"""The words by which a command line means kinds and objects."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from emulab.cli.usage import UsageError
-from emulab.dataclass import dataclass
-from emulab.model.objects import CLUSTER_SCOPED
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind, its plural (kubectl's resource name), API group and short names."""
-
-    kind: str
-    plural: str
-    group: str = ""
-    short: tuple[str, ...] = ()
-
-    @property
-    def singular(self) -> str:
-        return self.kind.lower()
-
-    @property
-    def namespaced(self) -> bool:
-        return self.kind not in CLUSTER_SCOPED
-
-    @property
-    def resource(self) -> str:
-        """Singular and group, as `-o name` begins: `deployment.apps`."""
-        return f"{self.singular}.{self.group}" if self.group else self.singular
-
-    @property
-    def resources(self) -> str:
-        """Plural and group, as errors name them: `deployments.apps`."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-
-KINDS = (
-    Kind("Pod", "pods", short=("po",)),
-    Kind("Service", "services", short=("svc",)),
-    Kind("DaemonSet", "daemonsets", "apps", ("ds",)),
-    Kind("Deployment", "deployments", "apps", ("deploy",)),
-    Kind("ReplicaSet", "replicasets", "apps", ("rs",)),
-    Kind("StatefulSet", "statefulsets", "apps", ("sts",)),
-    Kind("Ingress", "ingresses", "networking.k8s.io", ("ing",)),
-    Kind("IngressClass", "ingressclasses", "networking.k8s.io"),
-    Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io", ("netpol",)),
-    Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", ("ep", "endpoints", "eps")),
-    Kind("ConfigMap", "configmaps", short=("cm",)),
-    Kind("Secret", "secrets"),
-    Kind("Namespace", "namespaces", short=("ns",)),
-    Kind("Node", "nodes", short=("no",)),
-    Kind("Cluster", "clusters", "emulab.dev"),
-    Kind("LoadBalancer", "loadbalancers", "emulab.dev", ("lb",)),
-    Kind("Client", "clients", "emulab.dev"),
-    Kind("Zone", "zones", "emulab.dev"),
-)
-
-ALL = ("Pod", "Service", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")
-"""What `get all` lists."""
-
-_BY_NAME = {
-    name: kind
-    for kind in KINDS
-    for name in (kind.singular, kind.plural, kind.resource, kind.resources, *kind.short)
-}
+from emulab.kinds.kind import ALL, Kind
+from emulab.kinds.registry import KINDS
 
 
 def find(name: str) -> Kind:
     """The kind of that name, in whichever form and case. Raises UsageError."""
-    kind = _BY_NAME.get(name.lower())
+    kind = KINDS.named(name)
     if kind is None:
         raise UsageError(f"there is no kind {name!r}; the kinds are {', '.join(k.plural for k in KINDS)}")
     return kind
@@ -78,12 +21,16 @@ def find_all(names: str) -> list[Kind]:
     """The kinds of a comma-separated list; `all` stands for pods, Services and workloads. Raises UsageError."""
     found: list[Kind] = []
     for name in names.split(","):
-        found += [find(kind) for kind in ALL] if name == "all" else [find(name)]
+        found += _everything() if name == "all" else [find(name)]
     return list(dict.fromkeys(found))
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+def _everything() -> list[Kind]:
+    """What `all` stands for, in kubectl's order: groups by name, and in each its resources by name."""
+    return sorted(KINDS.of(ALL), key=lambda kind: (kind.group, kind.plural))
+
+
+class Reference(NamedTuple):
     """A kind, and a name within it or "" for all."""
 
     kind: Kind

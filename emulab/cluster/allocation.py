@@ -11,8 +11,12 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kinds.clusters import Cluster, LoadBalancer
-from emulab.kinds.services import NODE_PORTS, ingress_ips, is_internal, needs_health_check, needs_node_ports
+from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
+from emulab.kinds.core.serviceview import ingress_ips, is_internal
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.kind import ADDRESSED
+from emulab.kinds.registry import CLIENT, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import (
     DNS_ADDRESS,
     INTERNET,
@@ -29,7 +33,8 @@ from emulab.kinds.underlay import (
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
 from emulab.model.collection import WARNING, Change, Objects, Put, PutStatus, Tell
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 _FIRST_NODE, _FIRST_BALANCER, _FIRST_VPC_CLIENT, _FIRST_CLIENT, _FIRST_VIP = 11, 150, 200, 2, 20
 
@@ -102,9 +107,9 @@ def node_addresses(nodes: Iterable[str], taken: Iterable[IPAddress]) -> dict[str
 def underlay_taken(objects: Objects) -> set[IPAddress]:
     """Every underlay address that somebody has or asks for."""
     used: set[IPAddress] = set(FIXED)
-    for kind in ("Client", "LoadBalancer", "Node", "Service"):
+    for kind in KINDS.of(ADDRESSED):
         used.update(a for o in objects.kind(kind) if (a := underlay_address(o)))
-    for o in objects.kind("LoadBalancer"):
+    for o in objects.kind(LOAD_BALANCER):
         asked = LoadBalancer.of(o).address
         if asked is not None:
             used.add(asked)
@@ -112,11 +117,11 @@ def underlay_taken(objects: Objects) -> set[IPAddress]:
 
 
 def _clients(objects: Objects) -> list[Change]:
-    if not objects.facts("Client", _unplaced):
+    if not objects.facts(CLIENT, _unplaced):
         return []
     used = underlay_taken(objects)
     changes: list[Change] = []
-    for o in objects.kind("Client"):
+    for o in objects.kind(CLIENT):
         if underlay_address(o) is None:
             network, start = (
                 (VPC, _FIRST_VPC_CLIENT) if o.spec.get("network") == "vpc" else (INTERNET, _FIRST_CLIENT)
@@ -129,22 +134,22 @@ def _clients(objects: Objects) -> list[Change]:
 
 def _vips(objects: Objects) -> set[IPAddress]:
     used: set[IPAddress] = {NAT_ADDRESS, PUBLIC_LB_VIP}
-    for o in objects.kind("LoadBalancer"):
+    for o in objects.kind(LOAD_BALANCER):
         asked = LoadBalancer.of(o).address
         if asked is not None:
             used.add(asked)
-    for o in (*objects.kind("LoadBalancer"), *objects.kind("Service")):
+    for o in (*objects.kind(LOAD_BALANCER), *objects.kind(SERVICE)):
         used.update(ip_address(v) for v in (o.status.get("vip"), *ingress_ips(o)) if v)
     return used
 
 
 def _balancers(objects: Objects) -> list[Change]:
     """Underlay addresses and virtual ones of the balancers outside, and of Services of type LoadBalancer."""
-    if not (objects.facts("LoadBalancer", _unplaced) or objects.facts("Service", _unbalanced)):
+    if not (objects.facts(LOAD_BALANCER, _unplaced) or objects.facts(SERVICE, _unbalanced)):
         return []
     used, vips = underlay_taken(objects), _vips(objects)
     changes: list[Change] = []
-    for o in objects.kind("LoadBalancer"):
+    for o in objects.kind(LOAD_BALANCER):
         if underlay_address(o) is not None:
             continue
         balancer = LoadBalancer.of(o)
@@ -153,7 +158,7 @@ def _balancers(objects: Objects) -> list[Change]:
             vip = address
         else:
             public = o.name == "public-lb" and PUBLIC_LB_VPC not in {
-                underlay_address(b) for b in objects.kind("LoadBalancer")
+                underlay_address(b) for b in objects.kind(LOAD_BALANCER)
             }
             address = PUBLIC_LB_VPC if public else _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
             fallback = (
@@ -165,7 +170,7 @@ def _balancers(objects: Objects) -> list[Change]:
         used.add(address)
         vips.add(vip)
         changes.append(PutStatus(o.key, {**o.status, "address": str(address), "vip": str(vip)}))
-    services = objects.kind("Service")
+    services = objects.kind(SERVICE)
     wanted = {ip_address(o.spec["loadBalancerIP"]) for o in services if o.spec.get("loadBalancerIP")}
     for o in services:
         if _unbalanced(o):
@@ -212,10 +217,10 @@ def _incomplete(o: Object) -> Object | None:
 
 
 def _services(objects: Objects, cluster: Cluster) -> list[Change]:
-    lacking = objects.facts("Service", _incomplete)
+    lacking = objects.facts(SERVICE, _incomplete)
     if not lacking:
         return []
-    services = objects.kind("Service")
+    services = objects.kind(SERVICE)
     used = {str(ip) for o in services for ip in (o.spec.get("clusterIPs") or [o.spec.get("clusterIP")]) if ip}
     node_ports = {p.get("nodePort") for o in services for p in o.spec.get("ports") or ()} - {None}
     node_ports |= {o.spec.get("healthCheckNodePort") for o in services}
@@ -275,13 +280,13 @@ def _pods(objects: Objects) -> list[Change]:
 
     A pod that finds none stays without; its status says so.
     """
-    nodes = {o.name: o for o in objects.kind("Node")}
+    nodes = {o.name: o for o in objects.kind(NODE)}
     waiting: dict[str, list[Object]] = {}
-    for pod in objects.facts("Pod", _waiting).values():
+    for pod in objects.facts(POD, _waiting).values():
         if pod.spec["nodeName"] in nodes:
             waiting.setdefault(pod.spec["nodeName"], []).append(pod)
     taken: dict[str, set[str]] = {}
-    for pod in objects.kind("Pod") if waiting else ():
+    for pod in objects.kind(POD) if waiting else ():
         if pod.spec.get("nodeName") in waiting:
             taken.setdefault(pod.spec["nodeName"], set()).update(
                 e["ip"] for e in pod.status.get("podIPs") or ()

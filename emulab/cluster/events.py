@@ -21,8 +21,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from emulab.cluster.store import Store
 from emulab.dataclass import dataclass
+from emulab.kinds.registry import EVENT
 from emulab.model.collection import Tell
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 
 MAX_SIMILAR = 10
 INTERVAL = 600.0  # seconds
@@ -101,7 +102,7 @@ class Recorder:
         if not self._allowed(source, now):
             return
         namespace = about.namespace or "default"
-        there = self._store.get(Key("Event", namespace, observed.name))
+        there = self._store.get(EVENT.key(namespace, observed.name))
         if there is None:
             self._store.put(_event(told, about, message, namespace, observed, now))
         else:
@@ -139,7 +140,7 @@ class Recorder:
 
     def sweep(self, now: float) -> None:
         """Removes the Events that nothing was added to for too long."""
-        for o in self._store.objects().kind("Event"):
+        for o in self._store.objects().kind(EVENT):
             last = datetime.fromisoformat(str(o.raw["lastTimestamp"])).timestamp()
             if now - last > TTL:
                 self._store.remove(o.key)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from emulab.cluster import allocation as at
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Object
@@ -15,7 +16,7 @@ MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses 
 
 def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     """Node objects that are missing or no longer asked for. Raises UserError."""
-    there = {o.name: o for o in objects.kind("Node")}
+    there = {o.name: o for o in objects.kind(NODE)}
     new = [n.name for n in cluster.nodes if n.name not in there]
     if not new and len(there) == len(cluster.nodes):
         return []
@@ -39,7 +40,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     gone = {name for name in there if name not in wanted}
     changes += [Delete(there[name].key) for name in gone]
     # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.
-    changes += [Delete(p.key) for p in objects.kind("Pod") if gone and p.spec.get("nodeName") in gone]
+    changes += [Delete(p.key) for p in objects.kind(POD) if gone and p.spec.get("nodeName") in gone]
     return changes
 
 

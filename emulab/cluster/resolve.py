@@ -7,7 +7,7 @@ from emulab.cluster.nodes import node_objects
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.store import Store
 from emulab.errors import EmulabError
-from emulab.kinds.clusters import Cluster, cluster_of
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.model.collection import Objects
 
 _PASSES = 50  # more passes than this without rest are a fault of ours, not work

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
+from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.facts import Facts
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 HISTORY = 1000
 """Events that are remembered for those who watch from a version that is past."""
@@ -70,8 +72,10 @@ class Store:
     """Objects by kind and key. Not thread-safe: a store lives in one thread, and `fork` makes one for another."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, dict[Key, Object]] = {}
-        self._shared: set[str] = set()  # kinds whose dict others read, so that a write copies it first
+        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
+        self._shared: set[tuple[str, str]] = (
+            set()
+        )  # kinds whose dict others read, so that a write copies it first
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
         self._history: deque[Event] = deque(maxlen=HISTORY)
@@ -99,7 +103,7 @@ class Store:
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._kinds.get(key[:2], {}).get(key)
 
     def watch(self, callback: Callable[[Event], None], since: int | None = None) -> Callable[[], None]:
         """Calls `callback` for every change from now on, or for those after the version `since`; the result stops it.
@@ -166,7 +170,7 @@ class Store:
         before = old.metadata if old else {}
         metadata = dict(o.metadata)
         metadata["uid"] = metadata.get("uid") or before.get("uid") or str(uuid.uuid4())
-        if old is None and key.kind == "Pod":
+        if old is None and key.type == POD:
             metadata["uid"] = self._fresh_uid(key, metadata["uid"])
         metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
         changed = old is None or old.raw.get("spec") != given.get("spec")
@@ -201,7 +205,7 @@ class Store:
             raise Conflict(
                 f"{key}: the UID in the precondition is {uid}, that of the object {o.metadata['uid']}"
             )
-        runs = key.kind == "Pod" and o.status.get("podIPs") and o.status.get("phase") not in _ENDED
+        runs = key.type == POD and o.status.get("podIPs") and o.status.get("phase") not in _ENDED
         if not runs:
             self.remove(key)
         elif not o.metadata.get("deletionTimestamp"):
@@ -234,12 +238,12 @@ class Store:
         """Puts the object there with this metadata, as the next version."""
         self._version += 1
         new = o.replace(metadata={**metadata, "resourceVersion": str(self._version)})
-        self._writable(key.kind)[key] = new
+        self._writable(key[:2])[key] = new
         self._note(key, old)
         self._tell("MODIFIED" if old else "ADDED", new)
         return new
 
-    def _writable(self, kind: str) -> dict[Key, Object]:
+    def _writable(self, kind: tuple[str, str]) -> dict[Key, Object]:
         members = self._kinds.setdefault(kind, {})
         if kind in self._shared:
             self._shared.discard(kind)
@@ -288,7 +292,7 @@ class Store:
         return free
 
     def _do(self, key: Key, step: _Step, new: Object | None) -> None:
-        if key.kind == "Pod" and key not in self._pods_ever:
+        if key.type == POD and key not in self._pods_ever:
             self._new_pods.add(key)
         if step.whole and new is None:
             self._forget(key)
@@ -311,13 +315,13 @@ class Store:
             now = there.get(key)
             if now is o:
                 continue
-            if now is not None and key.kind == "Pod" and now.metadata["uid"] == o.metadata["uid"]:
+            if now is not None and key.type == POD and now.metadata["uid"] == o.metadata["uid"]:
                 o = o.replace(status=now.status)
             self._write(key, now, o, o.metadata)
 
     def _forget(self, key: Key) -> None:
         """Removes the object, whatever its finalizers."""
-        o = self._writable(key.kind).pop(key, None)
+        o = self._writable(key[:2]).pop(key, None)
         if o is not None:
             self._version += 1
             self._note(key, o)

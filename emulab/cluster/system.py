@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import (
     CONTROLLER,
     DNS_IMAGE,
     DNS_NAMESPACE,
     DNS_SERVICE,
-    INGRESS_CLASS,
+    INGRESS_CLASS_NAME,
     INGRESS_IMAGE,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
@@ -29,7 +29,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
     """Namespaces, cluster DNS, ingress controller, the default client and the public balancer."""
     return [
         *(_object("v1", "Namespace", name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
-        _object("networking.k8s.io/v1", "IngressClass", INGRESS_CLASS, spec={"controller": CONTROLLER}),
+        _object("networking.k8s.io/v1", "IngressClass", INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
         _object("emulab.dev/v1", "Client", "client", spec={"network": "internet"}),
         _object(
             "emulab.dev/v1",

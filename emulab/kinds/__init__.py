@@ -1,9 +1,19 @@
-"""One home for what is true of a kind of object: what it may say, and what it says once it has passed (a view).
+"""One home for what is true of a kind of object.
 
-    schema, schema_*                                what each kind may say: tables
-    workloads, services, ingresses, clusters        typed views of one family of kinds each
-    underlay                                        the addresses that are outside every cluster
-    installed                                       what every lab has without being asked for, by name
+    registry                       every kind by its names, one line each; nothing else lists kinds
+    kind, definition               what such a line says, and what a kind's module says beside: its DEFINITION
+    schema                         what is wrong with one object by itself, whatever kind it says it is of
+    core, apps, discovery, networking, emulab
+                                   one module a kind, in the folder of its API group
+    checks, addresses              what schemas have in common
+    cells, fields, ages            what the tables of `get`, and descriptions, are made of
+    lookup                         what warnings ask of all the objects that there are
+    underlay                       the addresses that are outside every cluster
+    installed                      what every lab has without being asked for, by name
 
-A view is made from an object that has passed the schema, so it never fails.
+Whoever adds a kind writes its module and its line. A kind that says much has modules beside its own, by what they
+hold: NAMEschema, NAMEtext, NAMEoddities, and NAMEview, its typed view, which is made from an object that has passed the
+schema and so never fails. `emulab get` loads the modules of the kinds that it lists, and no views of that sort: what a
+dataclass needs takes longer to load than all else that the command does. A small kind's view is a NamedTuple in the
+kind's own module.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 
 DNS_IMAGE, INGRESS_IMAGE = "emulab.dev/coredns", "emulab.dev/ingress-nginx-controller"
 SERVER_IMAGES = {DNS_IMAGE: "dns", INGRESS_IMAGE: "ingress"}
@@ -10,7 +10,7 @@ SERVER_IMAGES = {DNS_IMAGE: "dns", INGRESS_IMAGE: "ingress"}
 
 INGRESS_NAMESPACE, INGRESS_NAME = "ingress-nginx", "ingress-nginx-controller"
 DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"
-INGRESS_CLASS, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
+INGRESS_CLASS_NAME, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
 

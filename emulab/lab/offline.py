@@ -11,8 +11,9 @@ from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import EmulabError
-from emulab.kinds.clusters import cluster_of
-from emulab.kinds.workloads import Container, PodSpec
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -39,7 +40,7 @@ def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
     for _ in range(_PASSES):
         cluster, objects = resolve(store, _EPOCH)
         version = store.version
-        for pod in objects.kind("Pod"):
+        for pod in objects.kind(POD):
             _run(store, pod)
         if store.version == version:
             return objects, plan_world(objects, cluster)
@@ -51,7 +52,7 @@ def _in_time(o: Object) -> Object:
 
     A short one stays as it is: others' Pods get their addresses between its own, as in a lab.
     """
-    ordered = o.kind == "StatefulSet" and o.spec.get("podManagementPolicy") != "Parallel"
+    ordered = o.type == STATEFUL_SET and o.spec.get("podManagementPolicy") != "Parallel"
     if not ordered or replicas_asked(o) <= _LONG:
         return o
     return o.replace(spec={**o.spec, "podManagementPolicy": "Parallel"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -12,6 +12,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
     ip_address,
+    ip_network,
 )
 
 IPAddress = IPv4Address | IPv6Address
@@ -27,4 +28,11 @@ def parse_address(text: str) -> IPAddress:
 
 def spread(text: str, size: int) -> int:
     """A number below `size`, fixed for the text."""
+    import hashlib  # here: it takes longer to load than all else that addresses need
+
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % size
+
+
+def networks(cidrs: Iterable[str] | None) -> tuple[IPNetwork, ...]:
+    """CIDRs as network objects; host bits are cut off, as Kubernetes does with source ranges."""
+    return tuple(ip_network(cidr.strip(), strict=False) for cidr in cidrs or ())

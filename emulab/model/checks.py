@@ -11,11 +11,9 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from ipaddress import ip_address, ip_network
 from typing import Any
 
-from emulab.model.yaml_nodes import Path
+from emulab.model.paths import Path
 
 Problems = Sequence[tuple[Path, str]]
 Check = Callable[[Any], Problems]
@@ -210,11 +208,14 @@ def one_of(*values: str) -> Check:
 
 def pattern(regex: str, what: str, longest: int = 1 << 20) -> Check:
     """A string that matches `regex` whole and is no longer than `longest` characters."""
-    matches = re.compile(regex, re.ASCII).fullmatch
+    matches: Callable[[str], Any] | None = None  # compiled when it is first asked for: most never are
 
     def check(value: Any) -> Problems:
+        nonlocal matches
         if type(value) is not str:
             return string(value)
+        if matches is None:
+            matches = re.compile(regex, re.ASCII).fullmatch
         return () if len(value) <= longest and matches(value) else wrong(f"{show(value)} is not {what}")
 
     return check
@@ -231,6 +232,8 @@ def ip(value: Any) -> Problems:
         return ()
     try:
         if type(value) is str and "%" not in value:
+            from ipaddress import ip_address  # here: who lists objects loads their schemas, and checks none
+
             ip_address(value)
             return ()
     except ValueError:
@@ -241,6 +244,8 @@ def ip(value: Any) -> Problems:
 def cidr(value: Any) -> Problems:
     try:
         if type(value) is str and "/" in value and "%" not in value:
+            from ipaddress import ip_network
+
             ip_network(value.strip(), strict=False)
             return ()
     except ValueError:
@@ -331,6 +336,8 @@ annotation_map = string_map(annotation_key)
 
 def suggest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     """What may have been meant by an unknown `name`, and what there is."""
+    from difflib import get_close_matches
+
     by_lower = {key.lower(): key for key in known}
     lower = name.lower()
     near = [lower] if lower in by_lower else get_close_matches(lower, by_lower, n=3)

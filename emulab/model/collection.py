@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from emulab.dataclass import dataclass
 from emulab.model.facts import Facts, Members
-from emulab.model.objects import Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
 
 T = TypeVar("T")
 _NONE: Members = {}
@@ -23,13 +24,17 @@ class Objects:
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._facts = Facts()
-        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
         for o in objects:
-            self._kinds.setdefault(o.kind, {})[o.key] = o
+            key = o.key
+            self._kinds.setdefault(key[:2], {})[key] = o
 
     @classmethod
     def of_kinds(
-        cls, kinds: dict[str, dict[Key, Object]], pods_ever: frozenset[Key], facts: Facts | None = None
+        cls,
+        kinds: dict[tuple[str, str], dict[Key, Object]],
+        pods_ever: frozenset[Key],
+        facts: Facts | None = None,
     ) -> Objects:
         """A collection over dicts that nobody changes any more. `facts`: those of collections much like it."""
         self = cls()
@@ -42,20 +47,21 @@ class Objects:
         for members in self._kinds.values():
             yield from members.values()
 
-    def kind(self, kind: str, namespace: str | None = None) -> list[Object]:
+    def kind(self, kind: GroupKind, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, of one namespace when given, in the order in which they came."""
         members = self._kinds.get(kind, {}).values()
         return [o for o in members if namespace is None or o.namespace == namespace]
 
-    def kinds(self) -> list[str]:
-        """The kinds of which there is, or was, an object."""
-        return list(self._kinds)
+    def by_kind(self) -> Iterator[tuple[GroupKind, Members]]:
+        """The objects of each kind by key, the kinds in the order in which they came."""
+        for kind, members in self._kinds.items():
+            yield GroupKind(*kind), members
 
-    def members(self, kind: str) -> Members:
+    def members(self, kind: GroupKind) -> Members:
         """All objects of a kind by key. The very same mapping as long as none of them changes."""
         return self._kinds.get(kind, _NONE)
 
-    def facts(self, kind: str, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
+    def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each object of a kind, without None (`emulab.model.facts`)."""
         return self._facts.of(kind, self.members(kind), ask)
 
@@ -64,7 +70,7 @@ class Objects:
         return self._facts.made(name, parts, make)
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key.kind, {}).get(key)
+        return self._kinds.get(key[:2], {}).get(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
-from emulab.model.objects import Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
 
 T = TypeVar("T")
 Members = Mapping[Key, Object]
@@ -22,10 +23,10 @@ class Facts:
     """The answers for the collections that were asked about last. Several threads may ask."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
+        self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
         self._made: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
 
-    def of(self, kind: str, members: Members, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
+    def of(self, kind: GroupKind, members: Members, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each of these objects of a kind, in their order, without those of which it says None.
 
         The same mapping as before where nothing of it changed.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emulab.dataclass import dataclass
-from emulab.model.objects import Object, Position
-from emulab.model.yaml_nodes import Path
+from emulab.model.paths import Path
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object, Position
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What is wrong, or odd, at a path of an object that has passed the schema."""
 
     object: Object

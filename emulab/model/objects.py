@@ -7,25 +7,12 @@ is served from it. Treat `raw` as immutable: who changes an object makes a new o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from emulab.dataclass import dataclass, field
-
-CLUSTER_SCOPED = frozenset({"Namespace", "IngressClass", "Cluster", "LoadBalancer", "Client", "Zone", "Node"})
-"""Kinds that live in no namespace."""
+from emulab.model.keys import GroupKind, Key, group_kind, group_of
 
 T = TypeVar("T")
-
-
-class Key(NamedTuple):
-    """What identifies an object in a lab. `namespace` is empty for cluster-scoped kinds."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,12 @@ class Object:
 
     @property
     def kind(self) -> str:
+        """The kind's name, for people; what kind it is says `type`."""
         return str(self.raw["kind"])
+
+    @property
+    def type(self) -> GroupKind:
+        return group_kind(self.raw["apiVersion"], self.raw["kind"])
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -69,8 +61,11 @@ class Object:
     @property
     def key(self) -> Key:
         # Asked for more often than anything else, so without the detour over the properties.
-        metadata = self.raw["metadata"]
-        return Key(str(self.raw["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]))
+        raw = self.raw
+        metadata = raw["metadata"]
+        return Key(
+            group_of(raw["apiVersion"]), raw["kind"], metadata.get("namespace") or "", metadata["name"]
+        )
 
     @property
     def labels(self) -> Mapping[str, str]:

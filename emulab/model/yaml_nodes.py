@@ -20,6 +20,7 @@ import yaml
 from yaml import events as ev
 
 from emulab.dataclass import dataclass
+from emulab.model.paths import Path
 from emulab.model.yaml_scalars import plain, tagged
 
 MAX_DEPTH = 100
@@ -29,8 +30,6 @@ MAX_ALIASED = 100_000
 """Nodes that the aliases of one file may stand for, all together: a second's work to check."""
 
 Lines = dict[int, dict[Any, int]]
-Step = str | int
-Path = tuple[Step, ...]
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _NO_KEY = object()

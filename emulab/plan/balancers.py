@@ -14,12 +14,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.kinds.clusters import Cluster, LoadBalancer
+from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
-from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.registry import LOAD_BALANCER, SERVICE
 from emulab.model.addresses import IPNetwork
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.nodes import Node
@@ -42,7 +44,7 @@ def plan_balancers(
 ) -> None:
     """Places and configurations of all balancers."""
     nodes = list(nodes)
-    for o in objects.kind("LoadBalancer"):
+    for o in objects.kind(LOAD_BALANCER):
         if not o.status.get("address"):
             continue
         balancer = LoadBalancer.of(o)
@@ -53,7 +55,7 @@ def plan_balancers(
             for port, node_port in _forwarded(balancer, service)
         ]
         _add_server(draft, o.name, frontends)
-    for o in objects.kind("Service"):
+    for o in objects.kind(SERVICE):
         if o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o):
             _plan_service(draft, slices, o, cluster, nodes)
 
@@ -116,7 +118,7 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     balancers = [s for s in servers.values() if s.kind == "l4"]
     ports = {t["port"] for s in balancers for f in s.config["frontends"] for t in f["targets"]}
-    few = [o for o in objects.kind("Service") if any(p.node_port in ports for p in Service.of(o).ports)]
+    few = [o for o in objects.kind(SERVICE) if any(p.node_port in ports for p in Service.of(o).ports)]
     slices = slices_by_service(objects)
     served = {
         c.port.node_port
@@ -134,7 +136,7 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
 
 
 def _service(objects: Objects, namespace: str, name: str) -> Service | None:
-    o = objects.get(Key("Service", namespace, name))
+    o = objects.get(SERVICE.key(namespace, name))
     return Service.of(o) if o else None
 
 

@@ -11,9 +11,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from emulab.kinds import underlay as at
-from emulab.kinds.clusters import Cluster, Zone
-from emulab.kinds.ingresses import Ingress
-from emulab.kinds.services import EndpointSlice, Service, ingress_ips, is_internal
+from emulab.kinds.core.serviceview import Service, ingress_ips, is_internal
+from emulab.kinds.discovery.endpointsliceview import EndpointSlice
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import INGRESS, LOAD_BALANCER, POD, SERVICE, ZONE
 from emulab.model.addresses import IPAddress
 from emulab.model.checks import fits_dns
 from emulab.model.collection import Objects
@@ -37,7 +40,7 @@ def plan_public_dns(draft: Draft, objects: Objects) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
     private: list[dict[str, Any]] = []
-    for o in objects.kind("Zone"):
+    for o in objects.kind(ZONE):
         zone = Zone.of(o)
         origin = zone.name.rstrip(".") + "."
         records = [[_absolute(r.name, origin), r.type, r.value, r.ttl] for r in zone.records]
@@ -84,15 +87,15 @@ def _absolute(name: str, origin: str) -> str:
 
 def published_names(objects: Objects) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
-    vips = {o.name: str(o.status.get("vip", "")) for o in objects.kind("LoadBalancer")}
+    vips = {o.name: str(o.status.get("vip", "")) for o in objects.kind(LOAD_BALANCER)}
     found: dict[tuple[str, str], None] = {}
-    for o in objects.kind("Ingress"):
+    for o in objects.kind(INGRESS):
         ingress = Ingress.of(o)
         vip = vips.get(ingress.load_balancer)
         hosts = {r.host for r in ingress.rules if r.host}
         for host in sorted(hosts) if vip else ():
             found[f"{host}.".lower(), vip or ""] = None
-    for o in objects.kind("Service"):
+    for o in objects.kind(SERVICE):
         if o.spec.get("type") != "LoadBalancer" or is_internal(o):
             continue
         names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
@@ -110,9 +113,9 @@ def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> di
     """The configuration of the cluster DNS, without its listeners."""
     domain = cluster.cluster_domain.rstrip(".") + "."
     names = _ClusterNames(domain)
-    for o in objects.kind("Service"):
+    for o in objects.kind(SERVICE):
         names.service(Service.of(o), slices)
-    for pod in objects.kind("Pod"):
+    for pod in objects.kind(POD):
         for entry in pod.status.get("podIPs") or ():
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
             names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])

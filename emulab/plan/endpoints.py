@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from emulab.kinds.services import Endpoint, EndpointPort, EndpointSlice, ServicePort
+from emulab.kinds.core.serviceview import ServicePort
+from emulab.kinds.discovery.endpointsliceview import Endpoint, EndpointPort, EndpointSlice
+from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.model.collection import Objects
 
 SliceViews = Mapping[tuple[str, str], Sequence[EndpointSlice]]
@@ -14,7 +16,7 @@ SliceViews = Mapping[tuple[str, str], Sequence[EndpointSlice]]
 def slices_by_service(objects: Objects) -> SliceViews:
     """The EndpointSlices of each Service."""
     found: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for o in objects.kind("EndpointSlice"):
+    for o in objects.kind(ENDPOINT_SLICE):
         view = EndpointSlice.of(o)
         if view.service:
             found.setdefault((view.namespace, view.service), []).append(view)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.ingresses import Backend, Ingress, tls_pair
-from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS
-from emulab.kinds.services import Service
+from emulab.kinds.core.secret import tls_pair
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
+from emulab.kinds.networking.ingressview import Backend, Ingress
+from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, Server
@@ -20,10 +22,10 @@ SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[str, Any]:
     """The configuration of every ingress pod, without its listeners."""
     builder = _Builder(objects, slices, cluster)
-    found = [o.name for o in objects.kind("IngressClass") if o.spec.get("controller") == CONTROLLER]
-    classes = {"", INGRESS_CLASS, *found}
+    found = [o.name for o in objects.kind(INGRESS_CLASS) if o.spec.get("controller") == CONTROLLER]
+    classes = {"", INGRESS_CLASS_NAME, *found}
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
-    for o in objects.kind("Ingress"):
+    for o in objects.kind(INGRESS):
         ingress = Ingress.of(o)
         if ingress.class_name in classes:
             builder.add(ingress)
@@ -91,7 +93,7 @@ class _Builder:
             )
 
     def _certificate(self, ingress: Ingress, secret: str, hosts: tuple[str, ...]) -> None:
-        o = self._objects.get(Key("Secret", ingress.namespace, secret))
+        o = self._objects.get(SECRET.key(ingress.namespace, secret))
         pair = tls_pair(o) if o else None
         if pair is None:
             return
@@ -104,7 +106,7 @@ class _Builder:
     def _upstream(self, namespace: str, backend: Backend) -> str:
         name = f"{namespace}/{backend.service}/{backend.port}"
         if name not in self.upstreams:
-            o = self._objects.get(Key("Service", namespace, backend.service))
+            o = self._objects.get(SERVICE.key(namespace, backend.service))
             servers = self._servers(o, backend) if o else []
             self.upstreams[name] = {"servers": servers, "balance": "roundrobin"}
         return name

@@ -16,10 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from emulab.cluster.controllers.endpointslices import is_foreign, with_pod
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.services import SERVICE_NAME_LABEL, EndpointSlice
+from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD, SERVICE
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 from emulab.plan.persistent import Persistent
 from emulab.plan.proxy.filters import TABLE, pods_set
 from emulab.plan.proxy.intents import (
@@ -64,10 +66,10 @@ class Narrow:
         self._contested = {f for f, count in frontends.items() if count > 1}  # several Services have it
         # Services that have fewer addresses than they ask for.
         self._curtailed = {(c.service.namespace, c.service.name) for c in services if c.curtailed}
-        self._viewers = [viewer(o) for o in objects.kind("Node")]
+        self._viewers = [viewer(o) for o in objects.kind(NODE)]
         self._slices: dict[Name, dict[Key, Object]] = {}
         self._of_pods: dict[Key, dict[Key, Object]] = {}  # the slices that a controller wrote about each Pod
-        for o in objects.kind("EndpointSlice"):
+        for o in objects.kind(ENDPOINT_SLICE):
             self._slices.setdefault(_service(o), {})[o.key] = o
             if not is_foreign(o):
                 for pod in _pods(o):
@@ -89,7 +91,7 @@ class Narrow:
             touched.setdefault(name, dict(self._slices.get(name, {})))[key] = new
         if not touched or not self._tables or not self._asked.isdisjoint(touched):
             return None
-        if any(_is_told(get(Key("Service", *name)), slices) for name, slices in touched.items()):
+        if any(_is_told(get(SERVICE.key(*name)), slices) for name, slices in touched.items()):
             return None
         return self._world if self._exchange_all(touched, get) else None
 
@@ -106,11 +108,11 @@ class Narrow:
         changed: dict[Key, Object] = {}
         for key, old in before.items():
             pod = get(key)
-            if key.kind != "Pod" or old is None or pod is None or not _stays(old, pod):
+            if key.type != POD or old is None or pod is None or not _stays(old, pod):
                 return None
             for slice_key, known in self._of_pods.get(key, {}).items():
                 name = _service(known)
-                service = get(Key("Service", *name))
+                service = get(SERVICE.key(*name))
                 new = service and with_pod(changed.get(slice_key, known), pod, service)
                 if new is None:
                     return None
@@ -130,7 +132,7 @@ class Narrow:
         if not self._curtailed.isdisjoint(touched):
             return False
         for name, slices in touched.items():
-            service = get(Key("Service", *name))
+            service = get(SERVICE.key(*name))
             if service is not None and not self._exchange(service, self._slices.get(name, {}), slices):
                 self._tables = {}
                 return False
@@ -176,7 +178,7 @@ def _service(o: Object) -> Name:
 def _pods(o: Object) -> set[Key]:
     """The Pods that a slice has as endpoints."""
     found = (e.get("targetRef") or {} for e in o.raw.get("endpoints") or ())
-    return {Key("Pod", o.namespace, ref["name"]) for ref in found if ref.get("kind") == "Pod"}
+    return {POD.key(o.namespace, ref["name"]) for ref in found if ref.get("kind") == "Pod"}
 
 
 def _stays(old: Object, new: Object) -> bool:
@@ -187,7 +189,7 @@ def _stays(old: Object, new: Object) -> bool:
 
 def _minds_nobody(old: Object, new: Object) -> bool:
     """Whether a change is one of endpoints in a slice that no controller has to do with."""
-    slices = old.kind == "EndpointSlice" and is_foreign(old) and is_foreign(new)
+    slices = old.type == ENDPOINT_SLICE and is_foreign(old) and is_foreign(new)
     return slices and _service(old) == _service(new)
 
 

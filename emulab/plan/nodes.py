@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 from emulab.dataclass import dataclass
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import NODE
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -42,8 +43,8 @@ def plan_nodes(
     draft: Draft, objects: Objects, cluster: Cluster, services: Sequence[Candidates], proxies: Proxies
 ) -> list[Node]:
     """Namespaces, underlay, overlay and rules of every node."""
-    nodes = [Node.of(o) for o in objects.kind("Node")]
-    wanted = intents(services, [viewer(o) for o in objects.kind("Node")])
+    nodes = [Node.of(o) for o in objects.kind(NODE)]
+    wanted = intents(services, [viewer(o) for o in objects.kind(NODE)])
     masquerade = _pod_masquerade(cluster)
     connect = NETWORK_MODES[cluster.network_mode]
     for node in nodes:

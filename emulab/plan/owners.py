@@ -12,12 +12,14 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.kinds.clusters import LoadBalancer
-from emulab.kinds.ingresses import Ingress, tls_pair
+from emulab.kinds.core.secret import tls_pair
+from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
-from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.proxy.intents import Candidates, candidates, usable
 from emulab.plan.state import Address, Neighbour, Route, World
@@ -73,7 +75,7 @@ def owners(objects: Objects, world: World, questions: Iterable[Question]) -> dic
 class _Index:
     def __init__(self, objects: Objects, world: World) -> None:
         self._objects = objects
-        self._pods = {e["ip"]: o for o in objects.kind("Pod") for e in o.status.get("podIPs") or ()}
+        self._pods = {e["ip"]: o for o in objects.kind(POD) for e in o.status.get("podIPs") or ()}
         self._places = {str(a): p for p in world.places.values() if p.kind != "pod" for a in p.addresses}
         # Addresses that no place is told of: a node's end of the overlay, which it masquerades with.
         node_namespaces = {p.namespace: p for p in world.places.values() if p.kind == "node"}
@@ -92,10 +94,10 @@ class _Index:
                 self._node_ports[protocol, c.port.node_port] = c
         nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
         self._processes = {socket: s.namespace for s in nodes for socket in s.listen}
-        for o in objects.kind("LoadBalancer"):
+        for o in objects.kind(LOAD_BALANCER):
             if o.status.get("vip"):
                 self._balancers[str(o.status["vip"])] = o
-        for o in objects.kind("Service"):
+        for o in objects.kind(SERVICE):
             if o.spec.get("type") == "LoadBalancer" and not is_internal(o):
                 self._balancers |= dict.fromkeys(ingress_ips(o), o)
 
@@ -142,7 +144,7 @@ class _Index:
         """The Service that an ingress calls `NAMESPACE/SERVICE/PORT`."""
         namespace, _, rest = name.partition("/")
         service_name, _, port = rest.partition("/")
-        o = self._objects.get(Key("Service", namespace, service_name))
+        o = self._objects.get(SERVICE.key(namespace, service_name))
         if o is None:
             text = f"Service {namespace}/{service_name}"
             return Owner("Service", namespace, service_name, text, {"missing": True})
@@ -157,12 +159,12 @@ class _Index:
 
     def host(self, name: str) -> Owner | None:
         """The Ingress that has a host, with the Secret of its certificate and its paths."""
-        for o in self._objects.kind("Ingress"):
+        for o in self._objects.kind(INGRESS):
             ingress = Ingress.of(o)
             if name not in {r.host for r in ingress.rules} | {h for t in ingress.tls for h in t.hosts}:
                 continue
             secrets = [t.secret for t in ingress.tls if name in t.hosts or not t.hosts]
-            found = self._objects.get(Key("Secret", ingress.namespace, secrets[0])) if secrets else None
+            found = self._objects.get(SECRET.key(ingress.namespace, secrets[0])) if secrets else None
             details = {
                 "secret": f"Secret {ingress.namespace}/{secrets[0]}" if secrets else "",
                 "exists": found is not None,
@@ -176,7 +178,7 @@ class _Index:
 
     def pods(self, address: str) -> Owner | None:
         """The node whose pods have addresses like this one; None for an address of no node's."""
-        for node in self._objects.kind("Node"):
+        for node in self._objects.kind(NODE):
             ranges = node.spec.get("podCIDRs") or ()
             if any(ip_address(address) in ip_network(r) for r in ranges):
                 return Owner("Node", "", node.name, f"{node.name}'s pods", {"ranges": list(ranges)})
@@ -184,9 +186,9 @@ class _Index:
 
     def like(self, name: str) -> Owner | None:
         """The names of hosts and Services that are much like this one."""
-        hosts = {r.host for o in self._objects.kind("Ingress") for r in Ingress.of(o).rules if r.host}
-        services = {o.name for o in self._objects.kind("Service")} | {
-            f"{o.name}.{o.namespace}" for o in self._objects.kind("Service")
+        hosts = {r.host for o in self._objects.kind(INGRESS) for r in Ingress.of(o).rules if r.host}
+        services = {o.name for o in self._objects.kind(SERVICE)} | {
+            f"{o.name}.{o.namespace}" for o in self._objects.kind(SERVICE)
         }
         near = get_close_matches(name, sorted(hosts | services), 3, 0.7)
         return Owner("names", "", name, name, {"near": near}) if near else None
@@ -221,7 +223,7 @@ class _Index:
 
     def _balancer(self, o: Object, protocol: str = "tcp", port: int = 0) -> Owner:
         """A LoadBalancer, or a Service of that type; `behind` is the Service port that a port of it leads to."""
-        if o.kind == "Service":
+        if o.type == SERVICE:
             name, text = o.name, f"Service {_short(o)}"
             details: dict[str, Any] = {
                 "source_ranges": [str(r) for r in Service.of(o).load_balancer_source_ranges]
@@ -241,14 +243,14 @@ class _Index:
             behind = next((c for c in self._ports_of(*key) if wanted in (c.port.port, c.port.name)), None)
         if behind is not None:
             details["behind"] = self._port(behind).to_json()
-        return Owner(o.kind, o.namespace if o.kind == "Service" else "", name, text, details)
+        return Owner(o.kind, o.namespace if o.type == SERVICE else "", name, text, details)
 
     def _pods_of(self, service: Service) -> dict[str, Any]:
         if not service.selector:
             return {"selector": {}}
         pods = [
             o
-            for o in self._objects.kind("Pod", service.namespace)
+            for o in self._objects.kind(POD, service.namespace)
             if matches_labels(service.selector, o.labels) and not o.metadata.get("deletionTimestamp")
         ]
         ready = [o for o in pods if _is_ready(o)]

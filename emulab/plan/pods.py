@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.ingresses import Ingress
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import SERVER_IMAGES, cluster_dns_address
-from emulab.kinds.services import Service
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import INGRESS, POD, SERVICE
 from emulab.kinds.underlay import RESOLVER_VPC
-from emulab.kinds.workloads import Container, PodSpec
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -107,7 +108,7 @@ def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[
     by_name = {n.name: n for n in nodes}
     mtu = pod_mtu(cluster)
     standins = _Standins(objects)
-    for pod in objects.kind("Pod"):
+    for pod in objects.kind(POD):
         if not has_network(pod) or pod.spec.get("nodeName") not in by_name:
             continue
         spec = PodSpec.of(pod.spec)
@@ -125,13 +126,13 @@ class _Standins:
     def __init__(self, objects: Objects) -> None:
         # By namespace and one pair of the selector, so that a pod looks at the few Services that may select it.
         self._services: dict[tuple[str, str, str], list[Service]] = {}
-        for o in objects.kind("Service"):
+        for o in objects.kind(SERVICE):
             service = Service.of(o)
             if service.selector:
                 pair = min(service.selector.items())
                 self._services.setdefault((service.namespace, *pair), []).append(service)
         self._ingresses: dict[tuple[str, str], str] = {}
-        for o in objects.kind("Ingress"):
+        for o in objects.kind(INGRESS):
             ingress = Ingress.of(o)
             backends = [p.backend for r in ingress.rules for p in r.paths]
             for backend in (*backends, *([ingress.default_backend] if ingress.default_backend else [])):

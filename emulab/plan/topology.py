@@ -9,7 +9,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 from emulab.kinds import underlay as at
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import CLIENT
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
 from emulab.plan.draft import FABRIC, FORWARDER, HOST, SWITCH, Draft, mac
@@ -30,7 +31,7 @@ def plan_outside(draft: Draft, objects: Objects, cluster: Cluster) -> None:
     # The resolver has a leg in the vpc too, as a cloud's own resolver has: private zones are answered there alone.
     draft.plug("resolver", "eth1", "vpc", cluster.mtu, "resolver-vpc")
     draft.address("resolver", "eth1", at.RESOLVER_VPC, at.VPC)
-    for o in objects.kind("Client"):
+    for o in objects.kind(CLIENT):
         address = at.underlay_address(o)
         if address is None:
             continue

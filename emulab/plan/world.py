@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import SERVER_IMAGES
-from emulab.kinds.workloads import PodSpec
+from emulab.kinds.registry import POD
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
@@ -79,7 +81,7 @@ _SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], dict[str, Any
 def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: Cluster) -> None:
     """Pods whose image is a server of emulab: each runs one of its own."""
     configs: dict[str, dict[str, Any]] = {}  # one for all pods of a kind
-    for pod in objects.kind("Pod"):
+    for pod in objects.kind(POD):
         if not has_network(pod) or place_name(pod) not in draft.places:
             continue
         for container in PodSpec.of(pod.spec).lasting:

@@ -6,14 +6,13 @@ import re
 from typing import NamedTuple
 
 from emulab.errors import UserError
+from emulab.kinds.kind import PLACE, WORKLOAD
+from emulab.kinds.registry import KINDS, POD
 from emulab.model.collection import Objects
-from emulab.model.objects import Key
 from emulab.observe.target import Target, parse
 
 CLIENT = "client"
 _SOURCED = re.compile(r"((?:[a-z]+/)?[A-Za-z0-9][A-Za-z0-9._-]*)=(.*)", re.DOTALL)
-_KINDS = frozenset({"pod", "pods", "po", "deploy", "deployment", "deployments", "sts", "statefulset", "ds"})
-_KINDS |= {"statefulsets", "daemonset", "daemonsets", "rs", "replicaset", "replicasets"}
 
 
 class Ask(NamedTuple):
@@ -43,20 +42,26 @@ def _split(text: str) -> tuple[str, str]:
             raise UserError(f"{text!r}: a source is missing; write SOURCE=TARGET, or the target alone")
         return CLIENT, text
     kind, slash, _ = match[1].partition("/")
-    return (CLIENT, text) if slash and kind not in _KINDS else (match[1], match[2])
+    return (CLIENT, text) if slash and not _has_pods(kind) else (match[1], match[2])
+
+
+def _has_pods(word: str) -> bool:
+    """Whether the word is a name of a kind that a source may be of."""
+    kind = KINDS.named(word)
+    return kind is not None and (kind == POD or WORKLOAD in kind.categories)
 
 
 def missing_source(ask: Ask, objects: Objects) -> str:
     """Why a lab with these objects has no such source; "" if it may have one."""
-    kind, slash, name = ask.source.partition("/")
+    word, slash, name = ask.source.partition("/")
     if slash:
-        if kind in ("pod", "pods", "po") and objects.get(Key("Pod", ask.namespace, name)) is None:
+        if KINDS.named(word) == POD and objects.get(POD.key(ask.namespace, name)) is None:
             return f"there is no pod {name} in namespace {ask.namespace}"
         return ""
-    places = [o.name for k in ("Client", "Node", "LoadBalancer") for o in objects.kind(k)]
+    places = [o.name for kind in reversed(KINDS.of(PLACE)) for o in objects.kind(kind)]
     places += ["dns", "resolver", "router"]
-    pods = {f"{p.namespace}.{p.name}" for p in objects.kind("Pod")}
-    namesakes = objects.get(Key("Pod", ask.namespace, ask.source))
+    pods = {f"{p.namespace}.{p.name}" for p in objects.kind(POD)}
+    namesakes = objects.get(POD.key(ask.namespace, ask.source))
     if ask.source in places or ask.source in pods or ask.source.startswith("lb-") or namesakes:
         return ""
     return f"there is no place {ask.source}; there are {', '.join(places)}, and pod/NAME"

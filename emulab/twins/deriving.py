@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emulab.kinds.clusters import cluster_of
-from emulab.kinds.ingresses import Ingress
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.installed import DNS_NAMESPACE, INGRESS_NAME, INGRESS_NAMESPACE, SERVER_IMAGES
-from emulab.kinds.services import Service, ServicePort, ingress_ips
-from emulab.kinds.workloads import PodSpec
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.twins.asks import Ask, ask
 
@@ -36,15 +37,15 @@ class _Deriving:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._nodes = {o.name: str(o.status["address"]) for o in objects.kind("Node")}
-        pods = sorted((p for p in objects.kind("Pod") if p.status.get("podIP")), key=lambda p: p.key)
+        self._nodes = {o.name: str(o.status["address"]) for o in objects.kind(NODE)}
+        pods = sorted((p for p in objects.kind(POD) if p.status.get("podIP")), key=lambda p: p.key)
         own = [p for p in pods if p.namespace not in (DNS_NAMESPACE, INGRESS_NAMESPACE)]
         self._pods = own or pods
         self._all_pods = pods
-        clients = sorted(o.name for o in objects.kind("Client"))
+        clients = sorted(o.name for o in objects.kind(CLIENT))
         self._client = "client" if "client" in clients else clients[0] if clients else ""
         self._services = [
-            o for o in objects.kind("Service") if o.key != Key("Service", INGRESS_NAMESPACE, INGRESS_NAME)
+            o for o in objects.kind(SERVICE) if o.key != SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME)
         ]
 
     def services(self) -> Iterator[tuple[str, str]]:
@@ -96,8 +97,8 @@ class _Deriving:
 
     def ingresses(self) -> Iterator[tuple[str, str]]:
         """Likewise for each host and path of each Ingress."""
-        balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind("LoadBalancer")}
-        for o in self._objects.kind("Ingress"):
+        balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind(LOAD_BALANCER)}
+        for o in self._objects.kind(INGRESS):
             ingress = Ingress.of(o)
             secured = {host for tls in ingress.tls for host in tls.hosts}
             for rule in ingress.rules if self._client else ():
@@ -112,7 +113,7 @@ class _Deriving:
     def unserved(self) -> Iterator[tuple[str, str]]:
         """A port, and an address, that no Service has."""
         given = [Service.of(o) for o in self._services if o.namespace != DNS_NAMESPACE]
-        used = {str(ip) for o in self._objects.kind("Service") for ip in Service.of(o).cluster_ips}
+        used = {str(ip) for o in self._objects.kind(SERVICE) for ip in Service.of(o).cluster_ips}
         sources = [*([_source(self._pods[0])] if self._pods else ()), *list(self._nodes)[:1]]
         with_address = [s for s in given if s.cluster_ips]
         if with_address:

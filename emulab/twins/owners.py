@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.services import Service, ingress_ips, is_proxied
+from emulab.kinds.core.serviceview import Service, ingress_ips, is_proxied
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import NODE, POD, SERVICE
 from emulab.model.collection import Objects
 from emulab.twins.asks import Ask
 
@@ -32,8 +33,8 @@ class Owners:
 
     def __init__(self, objects: Objects, places: Mapping[str, Sequence[str]]) -> None:
         """`places`: the addresses of each, pods being NAMESPACE.NAME."""
-        pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind("Pod")}
-        nodes = {o.name: o for o in objects.kind("Node")}
+        pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind(POD)}
+        nodes = {o.name: o for o in objects.kind(NODE)}
         self._names = {a: pods.get(place, place) for place, addresses in places.items() for a in addresses}
         for name in nodes.keys() & places.keys():  # pods in a node's own network have its address, too
             self._names |= dict.fromkeys(places[name], f"node/{name}")
@@ -52,11 +53,11 @@ class Frontends:
 
     def __init__(self, objects: Objects, cluster: Cluster) -> None:
         self._services = cluster.service_cidrs
-        self._nodes = {str(o.status.get("address")) for o in objects.kind("Node")}
-        self._node_names = {o.name for o in objects.kind("Node")}
+        self._nodes = {str(o.status.get("address")) for o in objects.kind(NODE)}
+        self._node_names = {o.name for o in objects.kind(NODE)}
         self._cluster_ips: set[str] = set()
         self._known: dict[tuple[str, str, int], Situation] = {}
-        for o in filter(is_proxied, objects.kind("Service")):  # nobody has others' addresses
+        for o in filter(is_proxied, objects.kind(SERVICE)):  # nobody has others' addresses
             service = Service.of(o)
             sticky = service.session_affinity == "ClientIP"
             local = service.external_traffic_policy == "Local"

@@ -10,7 +10,8 @@ from threading import Event
 from typing import Any, TypeVar
 
 from emulab.dataclass import dataclass, field
-from emulab.kinds.clusters import cluster_of
+from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.registry import CLUSTER, NODE
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.model.collection import Objects
@@ -58,9 +59,9 @@ class Outcome:
 
 def manifest(given: Sequence[Object], mode: str) -> str:
     """The same objects with the cluster's proxies in this mode, as one text."""
-    items: list[Mapping[str, Any]] = [o.raw for o in given if o.kind != "Cluster"]
+    items: list[Mapping[str, Any]] = [o.raw for o in given if o.type != CLUSTER]
     cluster: dict[str, Any] = next(
-        (dict(o.raw) for o in given if o.kind == "Cluster"),
+        (dict(o.raw) for o in given if o.type == CLUSTER),
         {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "emulab"}},
     )
     spec = cluster.get("spec") or {}
@@ -103,7 +104,7 @@ class _Twins:
     async def compare(self, ending: AsyncExitStack) -> Outcome:
         """Asks and compares."""
         ending.callback(self._stop.set)  # before the labs go: threads are still asking when we are cancelled
-        nodes = [o.name for o in self._plan.objects.kind("Node")]
+        nodes = [o.name for o in self._plan.objects.kind(NODE)]
         await _together(*(_unlimit(lab, (*nodes, ROUTER)) for lab in self._labs.values()))
         self._samplers = await _together(*map(self._sampler, self._labs.values()))
         asks = self._plan.asks

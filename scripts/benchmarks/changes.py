@@ -68,7 +68,13 @@ def _measured(labs: Labs, mode: str, services: list[Many], repeats: int) -> list
         "one endpoint": lambda turn: _apply(labs, slice_text(one if turn % 2 else other)),
         "one Service's port": lambda turn: _apply(labs, _service(one, 81 - turn % 2)),
         "a Deployment scaled": lambda turn: _ask(
-            labs, "scale", kind="Deployment", namespace="default", name="moving", replicas=4 - turn % 2
+            labs,
+            "scale",
+            group="apps",
+            kind="Deployment",
+            namespace="default",
+            name="moving",
+            replicas=4 - turn % 2,
         ),
         "nothing (applied again)": lambda _: _apply(labs, web),
     }
@@ -142,7 +148,7 @@ def _asking(labs: Labs) -> Iterator[list[float]]:
         with LabClient(labs.folder / LAB) as client:
             while not done.wait(ASKING):
                 begun = time.perf_counter()
-                client.request("get", kind="Client", name="client")
+                client.request("get", group="emulab.dev", kind="Client", name="client")
                 took.append(time.perf_counter() - begun)
 
     asking = threading.Thread(target=ask)

@@ -54,7 +54,7 @@ def growing(
 def large(labs: Labs, number: int, size: int, count: int, samples: defaultdict[str, list[float]]) -> None:
     """The same in a lab of its own, in which the first, middle and last Service are real, and asked."""
     with lab(labs):
-        pods = [p["status"]["podIP"] for p in _ask(labs, "get", kind="Pod", namespace="default")]
+        pods = [p["status"]["podIP"] for p in _ask(labs, "get", group="", kind="Pod", namespace="default")]
         services = many(number, size)
         asked = (0, number // 2, number - 1)
         for turn, at in enumerate(asked):
@@ -119,7 +119,7 @@ def delete(labs: Labs, title: str, count: int, samples: defaultdict[str, list[fl
         time.sleep(REST)
         with _ears(labs) as ears, ThreadPoolExecutor(1) as other:
             begun = time.perf_counter()
-            key = ["Pod", "default", pod["metadata"]["name"]]
+            key = ["", "Pod", "default", pod["metadata"]["name"]]
             deleting = other.submit(_ask, labs, "delete", keys=[key])
             heard = _heard(ears, socket.inet_aton(pod["status"]["podIP"]))
             deleting.result()
@@ -132,7 +132,7 @@ def _serving(labs: Labs) -> list[Any]:
     """The Deployment's pods, once all are ready."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        found = _ask(labs, "get", kind="Pod", namespace="default")
+        found = _ask(labs, "get", group="", kind="Pod", namespace="default")
         pods = [p for p in found if p["metadata"]["name"].startswith(f"{DEPLOYMENT}-")]
         ready = [c for p in pods for c in p["status"]["conditions"] if (c["type"], c["status"]) == _READY]
         if len(pods) == len(ready) == REPLICAS:

@@ -32,7 +32,7 @@ from benchmarks.many import cluster_text, many, text  # noqa: E402
 from emulab.cluster.admission.loader import load  # noqa: E402
 from emulab.kernel import netns  # noqa: E402
 from emulab.kernel.network import KernelNetwork  # noqa: E402
-from emulab.kinds.clusters import cluster_of  # noqa: E402
+from emulab.kinds.emulab.clusterview import cluster_of  # noqa: E402
 from emulab.lab.offline import offline_world  # noqa: E402
 from emulab.model.sources import Source  # noqa: E402
 from emulab.plan.rules.rulesets import ruleset_script  # noqa: E402

@@ -16,7 +16,7 @@ from emulab.errors import EmulabError
 from emulab.kernel import probe
 from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import Completed, run_program, this_program
-from emulab.kinds.schema_emulab import MODES
+from emulab.kinds.emulab.cluster import MODES
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 

@@ -24,13 +24,13 @@ MANIFEST = (
 )
 FIELDS: dict[str, dict[str, Any]] = {
     "apply": {"sources": [["s.yaml", MANIFEST]]},
-    "delete": {"keys": [["Service", "default", "s"]], "sources": None, "ignore_missing": True},
+    "delete": {"keys": [["", "Service", "default", "s"]], "sources": None, "ignore_missing": True},
     "describe-entry": {"target": "client", "namespace": "default", "container": ""},
-    "get": {"kind": "Pod", "namespace": "default", "name": ""},
+    "get": {"group": "", "kind": "Pod", "namespace": "default", "name": ""},
     "logs": {"target": "client", "namespace": "default", "container": ""},
     "ready": {"timeout": 0.01},
     "resolver-files": {"target": "client", "namespace": "default"},
-    "scale": {"kind": "Deployment", "namespace": "default", "name": "web", "replicas": 1},
+    "scale": {"group": "apps", "kind": "Deployment", "namespace": "default", "name": "web", "replicas": 1},
     "server-status": {"name": "public-lb"},
     "socket": {"target": "client", "namespace": "default", "family": 2, "type": 1, "protocol": 0},
     "observe": {"target": "client", "namespace": "default", "protocol": "tcp", "ports": [1], "whole": False},

@@ -18,7 +18,7 @@ from typing import Any
 
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
-from emulab.kinds.services import ServicePort
+from emulab.kinds.core.serviceview import ServicePort
 from emulab.plan.draft import FORWARDER
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Rules, Veth

@@ -13,7 +13,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.rules import elements
 from emulab.kernel.rules.tables import ElementSocket
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.proxy import nftables

@@ -29,7 +29,7 @@ from serviceworld import (
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.rules import iptables
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.proxy.iptables import chain_name, rules
 from emulab.plan.rules.iptables_script import Chains, stages, table_script

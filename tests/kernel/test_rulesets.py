@@ -15,7 +15,7 @@ from namespaces import isolated
 from emulab.kernel import netns
 from emulab.kernel.rules.nft import Nft
 from emulab.kernel.rules.tables import Steps, Tables
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.nodes import _pod_masquerade

@@ -6,18 +6,25 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from emulab.cluster.controllers import reconcile
+from emulab.kinds.kind import Kind
+from emulab.kinds.registry import KINDS, POD
 from emulab.model.collection import Delete, Objects, Put, PutStatus, Tell
 from emulab.model.objects import Key, Object
 
 Raw = dict[str, Any]
 
 
+def of_kind(name: str) -> Kind:
+    kind = KINDS.named(name)
+    assert kind is not None
+    return kind
+
+
 def make(kind: str, name: str, namespace: str = "default", **fields: Any) -> Object:
     metadata: Raw = {"name": name, **fields.pop("metadata", {})}
     if namespace:
         metadata["namespace"] = namespace
-    version = "apps/v1" if kind.endswith(("Set", "Deployment")) else "v1"
-    return Object({"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
+    return Object({"apiVersion": of_kind(kind).api_version, "kind": kind, "metadata": metadata, **fields})
 
 
 def node(name: str, zone: str = "", pods: int | str = 110, **spec: Any) -> Object:
@@ -73,7 +80,7 @@ class Store:
 
     def delete(self, key: Key) -> None:
         o = self.objects[key]
-        if key.kind == "Pod" and self.graceful and o.status.get("phase") == "Running":
+        if key.type == POD and self.graceful and o.status.get("phase") == "Running":
             assert "deletionTimestamp" not in o.metadata, f"{key} deleted twice"
             self.put(o.replace(metadata={**o.metadata, "deletionTimestamp": "2023-11-14T22:13:20Z"}))
         else:
@@ -112,7 +119,7 @@ class Store:
     def kubelet(self, start: Callable[[Object], bool] = lambda pod: True, end: bool = True) -> None:
         """Starts placed Pods that `start` picks, Ready and with an address; ends those that are ending."""
         for key, pod in list(self.objects.items()):
-            if key.kind != "Pod":
+            if key.type != POD:
                 continue
             if "deletionTimestamp" in pod.metadata:
                 if end:
@@ -145,10 +152,10 @@ class Store:
         self.put(o.replace(spec={**o.spec, **spec}))
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
-        return self.objects[Key(kind, namespace, name)]
+        return self.objects[of_kind(kind).key(namespace, name)]
 
     def all(self, kind: str) -> list[Object]:
-        return [o for key, o in self.objects.items() if key.kind == kind]
+        return [o for key, o in self.objects.items() if key.type == of_kind(kind)]
 
     def pods(self) -> list[Object]:
         """The Pods that are not ending."""

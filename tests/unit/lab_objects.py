@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.cluster.store import Store
+from emulab.kinds.registry import KINDS
 from emulab.model.objects import Object, Position
 
 
@@ -12,7 +13,10 @@ def obj(kind: str, name: str = "x", namespace: str = "default", **fields: Any) -
     metadata: dict[str, Any] = {"name": name, **fields.pop("metadata", {})}
     if namespace:
         metadata["namespace"] = namespace
-    return Object({"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}, Position("f.yaml", 3))
+    version = KINDS.named(kind).api_version  # type: ignore[union-attr]
+    return Object(
+        {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}, Position("f.yaml", 3)
+    )
 
 
 def place(store: Store, o: Object) -> Object:

@@ -11,7 +11,7 @@ import pytest
 
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.errors import ManifestError
-from emulab.kinds.schema import KINDS
+from emulab.kinds.registry import KINDS
 from emulab.model.objects import Object
 from emulab.model.sources import Source
 
@@ -38,7 +38,7 @@ def problems(text: str, name: str = "shop.yaml") -> list[str]:
 
 def described(kind: str, spec: Any = None, name: str = "web", **fields: Any) -> dict[str, Any]:
     """An object of the kind, in its apiVersion."""
-    raw = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": {"name": name}, **fields}
+    raw = {"apiVersion": KINDS.named(kind).api_version, "kind": kind, "metadata": {"name": name}, **fields}
     return raw if spec is None else {**raw, "spec": spec}
 
 

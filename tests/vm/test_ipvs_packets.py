@@ -17,8 +17,8 @@ from serviceworld import BALANCER_IP, CLUSTER_IP, EXTERNAL_IP, NODE, OUTSIDE, PO
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.schema_emulab import SCHEDULERS
+from emulab.kinds.emulab.cluster import SCHEDULERS
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.proxy import ipvs
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.state import Ipvs, Network, Ruleset, VirtualServer

@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _modes(text: str) -> list[str]:
     """The modes that are named, each once. Raises UsageError."""
-    from emulab.kinds.schema_emulab import MODES
+    from emulab.kinds.emulab.cluster import MODES
 
     known = MODES["proxy.mode"]
     modes = [word.strip() for word in text.split(",")]
@@ -156,7 +156,7 @@ def _asks(texts: Sequence[str], namespace: str) -> list[Ask]:
 def _check_possible(modes: Sequence[str]) -> None:
     """Raises UserError when this version or this kernel lacks a mode, before anything is built."""
     from emulab.kernel import probe
-    from emulab.kinds.schema_emulab import MODES
+    from emulab.kinds.emulab.cluster import MODES
     from emulab.lab.folders import rundir
 
     built = MODES["proxy.mode"]

@@ -41,11 +41,11 @@ def _delete_files(client: LabClient, options: argparse.Namespace, sources: list[
 
 def _delete_named(client: LabClient, options: argparse.Namespace, asked: list[Reference]) -> int:
     """Deletes what is there, and then says what isn't, as kubectl does."""
-    keys = [[r.kind.kind, options.namespace if r.kind.namespaced else "", r.name] for r in asked]
+    keys = [[*r.kind, options.namespace if r.kind.namespaced else "", r.name] for r in asked]
     with progress(f"lab {options.lab}") as tell:
         gone = client.request("delete", tell, keys=keys, ignore_missing=True)
     _tell(gone)
-    missing = [r for r in asked if f"{r.kind.singular}/{r.name}" not in gone]
+    missing = [reference for reference, key in zip(asked, keys, strict=True) if key not in gone]
     if options.ignore_not_found:
         return 0
     for reference in missing:
@@ -53,7 +53,6 @@ def _delete_named(client: LabClient, options: argparse.Namespace, asked: list[Re
     return 1 if missing else 0
 
 
-def _tell(gone: list[str]) -> None:
-    for name in gone:
-        kind, _, rest = name.partition("/")
-        print(f'{kind} "{rest}" deleted')
+def _tell(gone: list[list[str]]) -> None:
+    for _group, kind, _namespace, name in gone:
+        print(f'{kind.lower()} "{name}" deleted')

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from emulab.cli.kinds import Reference, find, not_found, references
+from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.output.description import describe
 from emulab.cli.usage import add_namespace
 from emulab.cli.verbs.get import fetch
+from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.lab.client.client import connect
 
 
@@ -23,10 +24,10 @@ def run(options: argparse.Namespace) -> int:
     texts: list[str] = []
     missing: list[Reference] = []
     with connect(options.lab) as client:
-        slices = fetch(client, Reference(find("endpointslices"), ""), options.namespace)
+        slices = fetch(client, Reference(ENDPOINT_SLICE, ""), options.namespace)
         for reference in wanted:
             objects = fetch(client, reference, options.namespace)
-            texts += [describe(o, slices) for o in objects]
+            texts += [describe(reference.kind, o, slices) for o in objects]
             if reference.name and not objects:
                 missing.append(reference)
     if texts:

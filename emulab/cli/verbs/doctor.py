@@ -11,7 +11,7 @@ from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import UserError
 from emulab.kernel import probe
-from emulab.kinds.schema_emulab import MODES
+from emulab.kinds.emulab.cluster import MODES
 from emulab.lab.folders import rundir
 
 

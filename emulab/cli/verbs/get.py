@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from emulab.cli.kinds import Kind, Reference, not_found, references
+from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.output.columns import rows
 from emulab.cli.output.escapes import as_json, visible
-from emulab.cli.output.podcolumns import Raw
 from emulab.cli.output.table import table
 from emulab.cli.usage import UsageError, add_namespace, add_output
+from emulab.kinds.cells import Raw
+from emulab.kinds.kind import Kind
 from emulab.lab.client.client import LabClient, connect
 
 
@@ -49,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
 def fetch(client: LabClient, reference: Reference, namespace: str) -> list[Raw]:
     """The objects of a kind and namespace ("" for all), sorted as kubectl's server does."""
     namespace = namespace if reference.kind.namespaced else ""
+    group, kind = reference.kind
     objects: list[Raw] = client.request(
-        "get", kind=reference.kind.kind, namespace=namespace, name=reference.name
+        "get", group=group, kind=kind, namespace=namespace, name=reference.name
     )
     return sorted(objects, key=lambda o: (o["metadata"].get("namespace") or "", o["metadata"]["name"]))
 
@@ -74,7 +76,7 @@ def _print(found: dict[Kind, list[Raw]], options: argparse.Namespace, named: boo
 
 
 def _table(kind: Kind, objects: Sequence[Raw], options: argparse.Namespace, prefixed: bool) -> str:
-    header, lines = rows(kind.kind, objects, time.time(), options.output == "wide")
+    header, lines = rows(kind, objects, time.time(), options.output == "wide")
     for line, o in zip(lines, objects, strict=True):
         if prefixed:  # several kinds: a name says which
             line[0] = f"{kind.resource}/{line[0]}"

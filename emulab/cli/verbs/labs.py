@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emulab.cli.output.ages import age
 from emulab.cli.output.escapes import as_json
 from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import EmulabError
+from emulab.kinds.ages import age
 from emulab.lab.client.client import LabClient
 from emulab.lab.client.hung import NoAnswer
 from emulab.lab.folders import rundir

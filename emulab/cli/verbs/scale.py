@@ -23,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
     asked = references(options.what, name_required=True)
     with connect(options.lab) as client, progress(f"lab {options.lab}") as tell:
         for reference in asked:
-            target = {"kind": reference.kind.kind, "namespace": options.namespace, "name": reference.name}
+            group, kind = reference.kind
+            target = {"group": group, "kind": kind, "namespace": options.namespace, "name": reference.name}
             name = client.request("scale", tell, **target, replicas=options.replicas)
             print(f"{name} scaled")
     return 0

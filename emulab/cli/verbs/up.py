@@ -66,6 +66,7 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
         f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, all ready after {seconds:.1f} s"
     )
     print("\nTry:")
-    ingresses, nodes = client.request("get", kind="Ingress"), client.request("get", kind="Node")
+    ingresses = client.request("get", group="networking.k8s.io", kind="Ingress")
+    nodes = client.request("get", group="", kind="Node")
     for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"]), summary["proxy_mode"]):
         print(f"  {hint}")

@@ -9,29 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
-from emulab.kinds.clusters import Cluster, LoadBalancer
-from emulab.kinds.ingresses import PUBLIC_LOAD_BALANCER
-from emulab.kinds.services import Service
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.kind import Kind
+from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
+from emulab.kinds.registry import CLIENT, CLUSTER, LOAD_BALANCER, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.findings import Finding
-from emulab.model.objects import Key, Object
-from emulab.model.yaml_nodes import Path
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
+from emulab.model.paths import Path
 
-PLACES = {
-    "client": "Client",
-    PUBLIC_LOAD_BALANCER: "LoadBalancer",
-    "dns": "",
-    "resolver": "",
-    "router": "",
-    "fabric": "",  # no place, but a namespace of the lab (emulab.plan.draft)
+PLACES: dict[str, Kind | None] = {
+    "client": CLIENT,
+    PUBLIC_LOAD_BALANCER: LOAD_BALANCER,
+    "dns": None,
+    "resolver": None,
+    "router": None,
+    "fabric": None,  # no place, but a namespace of the lab (emulab.plan.draft)
 }
 """The places that every lab has → the kind whose objects may redefine them."""
 
 PUBLIC_ADDRESS = ip_address("203.0.113.10")
 """The address of `public-lb`."""
 
-_SERVICE_OF_API = Key("Service", "default", "kubernetes")
-_SERVICE_OF_DNS = Key("Service", "kube-system", "kube-dns")
+_SERVICE_OF_API = SERVICE.key("default", "kubernetes")
+_SERVICE_OF_DNS = SERVICE.key("kube-system", "kube-dns")
 
 
 def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list[Finding]:
@@ -40,13 +44,13 @@ def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list
     `cluster` is the lab's, for objects that come without a Cluster of their own; by default the default one.
     """
     given = list(objects)
-    by_kind: dict[str, list[Object]] = {}
+    by_kind: dict[GroupKind, list[Object]] = {}
     for o in given:
-        by_kind.setdefault(o.kind, []).append(o)
-    clusters = by_kind.get("Cluster", [])
+        by_kind.setdefault(o.type, []).append(o)
+    clusters = by_kind.get(CLUSTER, [])
     world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
-    services = [(o, Service.of(o)) for o in by_kind.get("Service", ())]
-    balancers = [(o, LoadBalancer.of(o)) for o in by_kind.get("LoadBalancer", ())]
+    services = [(o, Service.of(o)) for o in by_kind.get(SERVICE, ())]
+    balancers = [(o, LoadBalancer.of(o)) for o in by_kind.get(LOAD_BALANCER, ())]
     return [
         *_duplicates(given),
         *_one_cluster(clusters),
@@ -149,19 +153,19 @@ def _addresses(balancers: Sequence[tuple[Object, LoadBalancer]]) -> Iterator[Fin
             yield Finding(o, path, f"{balancer.address} is already that of {other.key} at {other.position}")
 
 
-def _places(by_kind: dict[str, list[Object]], cluster: Cluster) -> Iterator[Finding]:
+def _places(by_kind: dict[GroupKind, list[Object]], cluster: Cluster) -> Iterator[Finding]:
     """Balancers, clients and nodes are namespaces of one lab, so they share their names."""
     owner: dict[str, str] = {node.name: "a node" for node in cluster.nodes}
-    for o in by_kind.get("Cluster", ()):
+    for o in by_kind.get(CLUSTER, ()):
         for index, node in enumerate(Cluster.of(o).nodes):
             if node.name in PLACES:
                 path = ("spec", "nodes", index, "name")
                 yield Finding(o, path, f'"{node.name}" is the name of another place of the lab')
-    for kind in ("LoadBalancer", "Client"):
+    for kind in (LOAD_BALANCER, CLIENT):
         for o in by_kind.get(kind, ()):
             if PLACES.get(o.name, kind) != kind:
                 other = "another place of the lab"
             else:
-                other = owner.setdefault(o.name, kind)
-            if other != kind:
+                other = owner.setdefault(o.name, kind.kind)
+            if other != kind.kind:
                 yield Finding(o, ("metadata", "name"), f'"{o.name}" is already the name of {other}')

@@ -10,11 +10,13 @@ from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import KINDS
 from emulab.kinds.schema import check_object
 from emulab.model.checks import show
 from emulab.model.findings import Finding, one_line
-from emulab.model.objects import CLUSTER_SCOPED, Object, Position
+from emulab.model.keys import group_kind
+from emulab.model.objects import Object, Position
 from emulab.model.sharing import Shared
 from emulab.model.sources import Source
 from emulab.model.yaml_nodes import Document, Malformed, documents
@@ -154,7 +156,8 @@ def _as_created(data: dict[str, Any]) -> dict[str, Any]:
     """
     # a copy, since aliases may share the metadata with objects that have no namespace
     metadata = {name: value for name, value in data["metadata"].items() if name not in SERVER_METADATA}
-    if data["kind"] not in CLUSTER_SCOPED and not metadata.get("namespace"):
+    kind = KINDS[group_kind(data["apiVersion"], data["kind"])]
+    if kind.namespaced and not metadata.get("namespace"):
         metadata["namespace"] = "default"
     created = {**data, "metadata": metadata}
     created.pop("status", None)

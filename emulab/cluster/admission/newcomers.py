@@ -13,13 +13,14 @@ from itertools import chain
 from threading import Lock
 
 from emulab.cluster.admission.conflicts import conflicts
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.services import Service
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.kind import PLACE
+from emulab.kinds.registry import CLUSTER, KINDS, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
+from emulab.model.keys import GroupKind
 from emulab.model.objects import Object
-
-_FEW = ("Cluster", "LoadBalancer", "Client")
 
 
 class Newcomers:
@@ -41,14 +42,14 @@ class Newcomers:
         old = {id(there): o for key, o in latest.items() if (there := objects.get(key)) is not None}
         new = [o for key, o in latest.items() if objects.get(key) is None]
 
-        def together(kind: str) -> list[Object]:
-            return [old.get(id(o), o) for o in objects.kind(kind)] + [o for o in new if o.kind == kind]
+        def together(kind: GroupKind) -> list[Object]:
+            return [old.get(id(o), o) for o in objects.kind(kind)] + [o for o in new if o.type == kind]
 
-        few = [o for kind in _FEW for o in together(kind)]
-        cluster = next((Cluster.of(o) for o in few if o.kind == "Cluster"), Cluster())
+        few = [o for kind in (CLUSTER, *KINDS.of(PLACE)) for o in together(kind)]
+        cluster = next((Cluster.of(o) for o in few if o.type == CLUSTER), Cluster())
         if cluster != self._cluster:
             self._cluster, self._known, self._holder = cluster, {}, {}
-        services = {id(o): o for o in together("Service")}
+        services = {id(o): o for o in together(SERVICE)}
         for identity in self._known.keys() - services.keys():
             self._forget(identity)
         fresh = {i: tuple(_claims(services[i])) for i in services.keys() - self._known.keys()}

@@ -18,8 +18,9 @@ from emulab.cluster.controllers.pods import (
 from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
-from emulab.kinds.workloads import Workload
-from emulab.model.objects import Key, Object
+from emulab.kinds.apps.workloadview import Workload
+from emulab.kinds.registry import DAEMON_SET, NODE, POD
+from emulab.model.objects import Object
 
 REVISION_LABEL = "controller-revision-hash"
 
@@ -39,9 +40,9 @@ class _Daemon:
         self.want = Workload.of(self.owner)
         self.hash = template_hash(self.want.template)
         spec = self.want.template.get("spec") or {}
-        self.nodes = [node.name for node in self.world.kind("Node") if fits_node(spec, node)]
+        self.nodes = [node.name for node in self.world.kind(NODE) if fits_node(spec, node)]
         self.pods = {}
-        for pod in self.world.owned(self.owner, "Pod"):
+        for pod in self.world.owned(self.owner, POD):
             self.pods.setdefault(str(pod.spec.get("nodeName") or ""), []).append(pod)
 
     def is_available(self, pod: Object) -> bool:
@@ -54,7 +55,7 @@ class _Daemon:
 
 def place(world: World) -> None:
     """Makes and deletes Pods until every fitting node has exactly one of each DaemonSet, of its template."""
-    for owner in world.kind("DaemonSet"):
+    for owner in world.kind(DAEMON_SET):
         if owner.metadata.get("deletionTimestamp"):
             continue
         it = _Daemon(world, owner)
@@ -71,7 +72,7 @@ def place(world: World) -> None:
 
 def report(world: World) -> None:
     """Writes every DaemonSet's status; all counts that the API requires are there, zeros too."""
-    for owner in world.kind("DaemonSet"):
+    for owner in world.kind(DAEMON_SET):
         it = _Daemon(world, owner)
         present = {node: [p for p in pods if not has_ended(p)] for node, pods in it.pods.items()}
         placed = [present[node] for node in it.nodes if present.get(node)]
@@ -124,7 +125,7 @@ def _update(it: _Daemon) -> None:
 def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
     """The Pod of a node, created; its name also depends on the template, so an update is seen by name."""
     template, namespace = it.want.template, it.owner.namespace
-    name, _ = generated_name(it.world, Key("Pod", namespace, it.owner.name), node, it.hash)
+    name, _ = generated_name(it.world, POD.key(namespace, it.owner.name), node, it.hash)
     labels = {**((template.get("metadata") or {}).get("labels") or {}), REVISION_LABEL: it.hash}
     spec = {**(template.get("spec") or {}), "nodeName": node}
     return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec))

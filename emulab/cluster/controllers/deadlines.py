@@ -5,9 +5,9 @@ from __future__ import annotations
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
 from emulab.cluster.controllers.world import World
+from emulab.kinds.kind import WORKLOAD
+from emulab.kinds.registry import DEPLOYMENT, KINDS, POD
 from emulab.model.collection import Objects
-
-_WORKLOADS = ("ReplicaSet", "StatefulSet", "DaemonSet")
 
 
 def next_due(objects: Objects, now: float) -> float | None:
@@ -16,12 +16,10 @@ def next_due(objects: Objects, now: float) -> float | None:
     These moments are the end of a Ready Pod's `minReadySeconds` and of a rollout's progress deadline.
     """
     world = World(objects, now)
-    moments = [
-        due for deployment in world.kind("Deployment") if (due := progress_due(deployment)) is not None
-    ]
-    for kind in _WORKLOADS:
+    moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
+    for kind in KINDS.of(WORKLOAD):
         for owner in world.kind(kind):
             if seconds := min_ready_seconds(owner):
-                pods = filter(is_active, world.owned(owner, "Pod"))
+                pods = filter(is_active, world.owned(owner, POD))
                 moments += [due for pod in pods if (due := available_at(pod, seconds)) is not None]
     return min((moment for moment in moments if moment > now), default=None)

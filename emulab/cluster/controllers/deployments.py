@@ -14,7 +14,8 @@ from emulab.cluster.controllers.names import controller_reference, new_uid, temp
 from emulab.cluster.controllers.pods import condition, count, replicas_asked, with_condition
 from emulab.cluster.controllers.rollout import Rollout
 from emulab.cluster.controllers.world import World, owner_uid, rfc3339, uid, unix_time
-from emulab.model.objects import Key, Object
+from emulab.kinds.registry import DEPLOYMENT, POD, REPLICA_SET
+from emulab.model.objects import Object
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -29,7 +30,7 @@ _COUNTERS = ("updatedReplicas", "readyReplicas", "availableReplicas")
 
 def roll(world: World) -> None:
     """Takes every Deployment's rollout as far as its Pods' readiness allows."""
-    for deployment in world.kind("Deployment"):
+    for deployment in world.kind(DEPLOYMENT):
         if deployment.metadata.get("deletionTimestamp"):
             continue
         plan = _rollout(world, deployment)
@@ -51,7 +52,7 @@ def roll(world: World) -> None:
 
 def report(world: World) -> None:
     """Writes every Deployment's status and conditions; counts of zero are left out, as in the API."""
-    for deployment in world.kind("Deployment"):
+    for deployment in world.kind(DEPLOYMENT):
         plan = _rollout(world, deployment)
         counts = [count(world, rs) for rs in plan.sets()]
         asked = sum(replicas_asked(rs) for rs in plan.sets())
@@ -100,7 +101,7 @@ def _rollout(world: World, deployment: Object) -> Rollout:
     template = deployment.spec.get("template") or {}
     for collisions in count_up():
         hashed = template_hash(template, collisions)
-        key = Key("ReplicaSet", deployment.namespace, f"{deployment.name}-{hashed}")
+        key = REPLICA_SET.key(deployment.namespace, f"{deployment.name}-{hashed}")
         rs = world.get(key)
         if rs is None or owner_uid(rs) == uid(deployment):
             plan = world.once[uid(deployment)] = Rollout(world, deployment, hashed, key)
@@ -163,7 +164,7 @@ def _forget(plan: Rollout) -> None:
     surplus = len(olds) - (HISTORY_LIMIT if limit is None else int(limit))
     if surplus > 0 and (plan.deployment.spec.get("paused") or _is_complete(plan)):
         for rs in olds[:surplus]:
-            if replicas_asked(rs) == 0 and not plan.world.owned(rs, "Pod"):
+            if replicas_asked(rs) == 0 and not plan.world.owned(rs, POD):
                 plan.world.delete(rs)
 
 

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 from emulab.cluster.controllers.names import LONGEST_BASE, controller_reference, new_uid, safe_hash
 from emulab.cluster.controllers.pods import has_ended, is_ending, is_ready
 from emulab.cluster.controllers.world import World, uid
-from emulab.kinds.services import Service, ServicePort
-from emulab.model.objects import Key, Object
+from emulab.kinds.core.serviceview import Service, ServicePort
+from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD, SERVICE
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -43,14 +45,14 @@ class _Index:
     """The Pods by namespace and label, for the labels that Services select by; and the nodes' zones."""
 
     def __init__(self, world: World, services: Sequence[Service]) -> None:
-        self.zones = {node.name: node.labels.get(ZONE, "") for node in world.kind("Node")}
+        self.zones = {node.name: node.labels.get(ZONE, "") for node in world.kind(NODE)}
         self.families = _cluster_families(world)
         self._by_label: dict[str, dict[tuple[str, str], list[_Member]]] = {}  # by namespace and label
         for service in services:
             wanted = self._by_label.setdefault(service.namespace, {})
             for label in (service.selector or {}).items():
                 wanted[label] = []
-        for pod in world.kind("Pod"):
+        for pod in world.kind(POD):
             self._add(pod, pod.metadata)
 
     def _add(self, pod: Object, metadata: Mapping[str, Any]) -> None:
@@ -77,9 +79,9 @@ class _Index:
 def publish(world: World) -> None:
     """Writes the slices of every Service that has a selector, and deletes those it no longer needs."""
     slices: dict[tuple[str, str], set[Key]] = {}
-    for key, service_name in world.facts("EndpointSlice", _managed).items():
+    for key, service_name in world.facts(ENDPOINT_SLICE, _managed).items():
         slices.setdefault((key.namespace, service_name), set()).add(key)
-    views = list(world.facts("Service", _selecting).values())
+    views = list(world.facts(SERVICE, _selecting).values())
     index = _Index(world, [service for _, service in views])
     for o, service in views:
         members = index.select(service.namespace, service.selector or {})
@@ -177,7 +179,7 @@ def _slice_key(world: World, service: Object, family: str, number: int, mine: se
     namespace, base = service.namespace, f"{service.name}-"[:LONGEST_BASE]
     for attempt in count():
         suffix = safe_hash(namespace, service.name, family, number, attempt)
-        key = Key("EndpointSlice", namespace, base + suffix)
+        key = ENDPOINT_SLICE.key(namespace, base + suffix)
         if key in mine or world.get(key) is None:
             return key
     raise AssertionError("unreachable")
@@ -283,7 +285,7 @@ def _addresses(pod: Object) -> dict[str, list[str]]:
 
 def _cluster_families(world: World) -> list[str]:
     """The families that Pods have, the primary one first, as the nodes' Pod ranges say."""
-    for node in world.kind("Node"):
+    for node in world.kind(NODE):
         ranges = node.spec.get("podCIDRs") or [node.spec.get("podCIDR")]
         if families := list(dict.fromkeys(_family(str(cidr)) for cidr in ranges if cidr)):
             return families

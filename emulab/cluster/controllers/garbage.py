@@ -7,17 +7,18 @@ and everything goes that lives in a Namespace which is ending.
 from __future__ import annotations
 
 from emulab.cluster.controllers.world import World, uid
-from emulab.model.objects import Key, Object
+from emulab.kinds.registry import NAMESPACE
+from emulab.model.keys import Key, group_kind
+from emulab.model.objects import Object
 
 
 def collect(world: World) -> None:
     """Deletes what lost its owner, owners before what they own, and what is in an ending Namespace."""
-    ending = {n.name for n in world.kind("Namespace") if n.metadata.get("deletionTimestamp")}
+    ending = {n.name for n in world.kind(NAMESPACE) if n.metadata.get("deletionTimestamp")}
     if ending:
-        for kind in world.kinds():
-            for o in world.kind(kind):
-                if o.namespace in ending:
-                    world.delete(o)
+        for o in world.all():
+            if o.namespace in ending:
+                world.delete(o)
     lost = [owner for owner, owned in world.owners().items() if owned and not _lives(world, owner, owned)]
     while lost:
         for o in list(world.owners().get(lost.pop(), {}).values()):
@@ -30,9 +31,10 @@ def _lives(world: World, owner: str, owned: dict[Key, Object]) -> bool:
     """Whether the owner is there: under the name in a reference to it, or, badly referred to, anywhere."""
     some = next(iter(owned.values()))
     for reference in some.metadata["ownerReferences"]:
-        kind, name = reference.get("kind", ""), reference.get("name", "")
+        name = reference.get("name", "")
+        kind = group_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
         for namespace in (some.namespace, ""):
-            candidate = world.get(Key(kind, namespace, name))
+            candidate = world.get(kind.key(namespace, name))
             if candidate is not None and uid(candidate) == owner:
                 return True
-    return any(uid(o) == owner for kind in world.kinds() for o in world.kind(kind))
+    return any(uid(o) == owner for o in world.all())

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from emulab.cluster.controllers.world import World
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX = 5

@@ -13,6 +13,7 @@ from typing import Any
 
 from emulab.cluster.controllers.pods import has_ended, is_ending
 from emulab.cluster.controllers.world import World, owner_uid
+from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
 
@@ -85,14 +86,14 @@ class Ledger:
     """Where Pods run, counted in the ways that filters and scores ask for; kept up to date by `bind`."""
 
     def __init__(self, world: World) -> None:
-        self.nodes = world.kind("Node")
+        self.nodes = world.kind(NODE)
         self.rooms = {node.name: room(node) for node in self.nodes}
         self.total: Counter[str] = Counter()
         self.of_owner: dict[str, Counter[str]] = {}
         self._bound: list[tuple[Object, str]] = []
         self._matching: dict[str, tuple[str, Mapping[str, Any] | None, bool, Counter[str]]] = {}
         self._ports: dict[str, set[HostPort]] | None = None
-        for pod in world.kind("Pod"):
+        for pod in world.kind(POD):
             if (node := pod.spec.get("nodeName")) and not has_ended(pod):
                 self.bind(pod, node)
 

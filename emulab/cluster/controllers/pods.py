@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from emulab.cluster.controllers.names import new_uid
 from emulab.cluster.controllers.world import World, rfc3339, uid, unix_time
-from emulab.model.objects import Key, Object
+from emulab.kinds.registry import POD
+from emulab.model.objects import Object
 
 ENDED = ("Succeeded", "Failed")
 
@@ -85,7 +86,7 @@ def count(world: World, owner: Object) -> Counts:
     if isinstance(known, Counts):
         return known
     min_ready = min_ready_seconds(owner)
-    active = [pod for pod in world.owned(owner, "Pod") if is_active(pod)]
+    active = [pod for pod in world.owned(owner, POD) if is_active(pod)]
     ready = [pod for pod in active if is_ready(pod)]
     late = sum(not is_available(pod, min_ready, world.now) for pod in ready) if min_ready else 0
     counts = Counts(len(active), len(ready), len(ready) - late)
@@ -117,7 +118,7 @@ def new_pod(
         "namespace": namespace,
         "labels": (given.get("labels") or {}) if labels is None else labels,
         "ownerReferences": [reference],
-        "uid": new_uid(Key("Pod", namespace, name), str(reference["uid"])),
+        "uid": new_uid(POD.key(namespace, name), str(reference["uid"])),
     }
     if given.get("annotations"):
         metadata["annotations"] = given["annotations"]

@@ -19,7 +19,8 @@ from emulab.cluster.controllers.pods import (
 from emulab.cluster.controllers.room import Room, importance, with_failure
 from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World, owner_uid, uid, unix_time
-from emulab.model.objects import Key, Object
+from emulab.kinds.registry import POD, REPLICA_SET
+from emulab.model.objects import Object
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"  # KEP-2255
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -27,7 +28,7 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 def scale(world: World) -> None:
     """Makes and deletes Pods until every ReplicaSet has as many active ones as it asks for."""
-    for rs in sorted(world.kind("ReplicaSet"), key=importance):
+    for rs in sorted(world.kind(REPLICA_SET), key=importance):
         if rs.metadata.get("deletionTimestamp"):
             continue
         surplus = count(world, rs).replicas - replicas_asked(rs)
@@ -40,13 +41,13 @@ def scale(world: World) -> None:
 
 def report(world: World) -> None:
     """Writes every ReplicaSet's status; counts of zero are left out, as the API's `omitempty` does."""
-    for rs in world.kind("ReplicaSet"):
+    for rs in world.kind(REPLICA_SET):
         counts = count(world, rs)
         wanted = (rs.spec.get("template") or {}).get("metadata") or {}
         labels = wanted.get("labels") or {}
         labelled = sum(
             pod.labels is labels or labels.items() <= pod.labels.items()
-            for pod in world.owned(rs, "Pod")
+            for pod in world.owned(rs, POD)
             if is_active(pod)
         )
         status: dict[str, Any] = {"replicas": counts.replicas}
@@ -68,7 +69,7 @@ def _make(world: World, rs: Object, number: int) -> None:
     template = rs.spec.get("template") or {}
     index = -1
     for _ in range(Room.of(world).grant(rs, number)):
-        name, index = generated_name(world, Key("Pod", rs.namespace, rs.name), start=index + 1)
+        name, index = generated_name(world, POD.key(rs.namespace, rs.name), start=index + 1)
         make_pod(world, rs, new_pod(rs.namespace, name, template, reference))
 
 
@@ -78,12 +79,12 @@ def _victims(world: World, rs: Object) -> list[Object]:
     Where Pods crowd is judged over all ReplicaSets of the same Deployment, and not judged anew after each.
     """
     owner = owner_uid(rs)
-    family = [
-        relative for relative in world.kind("ReplicaSet") if owner and owner_uid(relative) == owner
-    ] or [rs]
-    related = [pod for relative in family for pod in world.owned(relative, "Pod") if is_active(pod)]
+    family = [relative for relative in world.kind(REPLICA_SET) if owner and owner_uid(relative) == owner] or [
+        rs
+    ]
+    related = [pod for relative in family for pod in world.owned(relative, POD) if is_active(pod)]
     crowd = Counter(str(pod.spec.get("nodeName") or "") for pod in related)
-    active = [pod for pod in world.owned(rs, "Pod") if is_active(pod)]
+    active = [pod for pod in world.owned(rs, POD) if is_active(pod)]
     return sorted(active, key=lambda pod: _rank(pod, crowd, world.now))
 
 

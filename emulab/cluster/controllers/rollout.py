@@ -19,8 +19,10 @@ from emulab.cluster.controllers import telling
 from emulab.cluster.controllers.pods import count, has_ended, replicas_asked, share
 from emulab.cluster.controllers.world import World, owner_uid, uid
 from emulab.dataclass import dataclass, field
-from emulab.kinds.workloads import Workload
-from emulab.model.objects import Key, Object
+from emulab.kinds.apps.workloadview import Workload
+from emulab.kinds.registry import POD, REPLICA_SET
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
@@ -58,7 +60,7 @@ class Rollout:
 
     def sets(self) -> list[Object]:
         """All ReplicaSets of the Deployment, the oldest first."""
-        sets = self.world.owned(self.deployment, "ReplicaSet")
+        sets = self.world.owned(self.deployment, REPLICA_SET)
         return sorted(sets, key=_by_age) if len(sets) > 1 else sets
 
     def olds(self) -> list[Object]:
@@ -134,7 +136,7 @@ def recreate(plan: Rollout) -> bool:
     """Empties the old ReplicaSets; whether their last Pod is gone, ending ones included."""
     running = False
     for rs in plan.olds():
-        running = running or any(not has_ended(pod) for pod in plan.world.owned(rs, "Pod"))
+        running = running or any(not has_ended(pod) for pod in plan.world.owned(rs, POD))
         if replicas_asked(rs):
             plan.scale(rs, 0)
     return not running

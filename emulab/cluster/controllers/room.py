@@ -20,6 +20,7 @@ from typing import Any
 from emulab.cluster.controllers import placement
 from emulab.cluster.controllers.pods import condition, has_ended, is_active, with_condition
 from emulab.cluster.controllers.world import World
+from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 
 FEW = 10
@@ -39,8 +40,8 @@ class Room:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._limits = {node.name: placement.room(node) for node in world.kind("Node")}
-        pods = [pod for pod in world.kind("Pod") if not has_ended(pod)]
+        self._limits = {node.name: placement.room(node) for node in world.kind(NODE)}
+        pods = [pod for pod in world.kind(POD) if not has_ended(pod)]
         self._crowd = Counter(str(pod.spec.get("nodeName") or "") for pod in pods)
         self.total = sum(self._limits.values())
         self.free = self.total - len(pods)
@@ -55,7 +56,7 @@ class Room:
 
     def grant(self, owner: Object, wanted: int) -> int:
         """How many of the `wanted` Pods the owner may make now; they are counted as made."""
-        active = [pod for pod in self._world.owned(owner, "Pod") if is_active(pod)]
+        active = [pod for pod in self._world.owned(owner, POD) if is_active(pod)]
         waiting = sum(not self._has_place(pod) for pod in active)
         patience = min(BURST, max(FEW, len(active) - waiting)) - waiting
         granted = max(0, min(wanted, max(self.free, patience)))
@@ -74,7 +75,7 @@ def with_failure(world: World, status: Mapping[str, Any], there: int, asked: int
         others = [c for c in status.get("conditions") or () if c.get("type") != FAILURE]
         kept = {field: value for field, value in status.items() if field != "conditions"}
         return {**kept, "conditions": others} if others else kept
-    room, nodes = Room.of(world).total, len(world.kind("Node"))
+    room, nodes = Room.of(world).total, len(world.kind(NODE))
     message = (
         f"{there} of {asked} Pods are made: {nodes} nodes have room for {room}, and more would only wait;"
         " give the Cluster more spec.nodes"

@@ -17,6 +17,7 @@ from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, n
 from emulab.cluster.controllers.pods import is_active, with_condition
 from emulab.cluster.controllers.room import importance
 from emulab.cluster.controllers.world import World, owner_uid
+from emulab.kinds.registry import POD
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
 
@@ -27,7 +28,7 @@ def schedule(world: World) -> None:
     """Binds every Pod that has no node yet; says on the Pod why where there is none for it."""
     waiting = [
         pod
-        for pod in world.kind("Pod")
+        for pod in world.kind(POD)
         if not pod.spec.get("nodeName") and is_active(pod) and not pod.spec.get("schedulingGates")
     ]
     waiting.sort(key=importance)  # plugin PrioritySort: otherwise who came first is first

@@ -24,8 +24,9 @@ from emulab.cluster.controllers.room import Room, with_failure
 from emulab.cluster.controllers.telling import delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
-from emulab.kinds.workloads import Workload
-from emulab.model.objects import Key, Object
+from emulab.kinds.apps.workloadview import Workload
+from emulab.kinds.registry import POD, STATEFUL_SET
+from emulab.model.objects import Object
 
 REVISION_LABEL = "controller-revision-hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
@@ -48,7 +49,7 @@ class _Set:
         self.update = f"{self.owner.name}-{template_hash(self.want.template)}"
         self.current = str(self.owner.status.get("currentRevision") or self.update)
         self.pods = {}
-        for pod in self.world.owned(self.owner, "Pod"):
+        for pod in self.world.owned(self.owner, POD):
             base, _, ordinal = pod.name.rpartition("-")
             if base == self.owner.name and ordinal.isdecimal():
                 self.pods[int(ordinal)] = pod
@@ -73,7 +74,7 @@ class _Set:
 
 def scale(world: World) -> None:
     """Takes every StatefulSet one step on: missing Pods first, then surplus ones, then outdated ones."""
-    for owner in world.kind("StatefulSet"):
+    for owner in world.kind(STATEFUL_SET):
         if owner.metadata.get("deletionTimestamp"):
             continue
         it = _Set(world, owner)
@@ -85,7 +86,7 @@ def scale(world: World) -> None:
 
 def report(world: World) -> None:
     """Writes every StatefulSet's status; the update revision becomes current once all Pods have it."""
-    for owner in world.kind("StatefulSet"):
+    for owner in world.kind(STATEFUL_SET):
         it, counts = _Set(world, owner), count(world, owner)
         pods = [pod for pod in it.pods.values() if not is_ending(pod)]
         updated = sum(pod.labels.get(REVISION_LABEL) == it.update for pod in pods)
@@ -182,7 +183,7 @@ def _update(it: _Set) -> None:
 def _make(it: _Set, ordinal: int) -> Object | None:
     """The Pod of an ordinal, created; None while a stranger has its name."""
     namespace, name = it.owner.namespace, f"{it.owner.name}-{ordinal}"
-    if it.world.get(Key("Pod", namespace, name)) is not None:
+    if it.world.get(POD.key(namespace, name)) is not None:
         return None
     revision, template = _template(it, ordinal)
     labels = {

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
-from emulab.model.objects import Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
 
 T = TypeVar("T")
 
@@ -54,12 +56,11 @@ def _owner(o: Object) -> str | None:
 
 def _owned_by(objects: Objects) -> dict[str, dict[Key, Object]]:
     """Owner's uid → its objects. Not to be changed: it serves as long as no object that has an owner changes."""
-    owners = [(kind, objects.facts(kind, _owner)) for kind in objects.kinds()]
+    owners = [(members, objects.facts(kind, _owner)) for kind, members in objects.by_kind()]
 
     def make() -> dict[str, dict[Key, Object]]:
         found: dict[str, dict[Key, Object]] = {}
-        for kind, owner_of in owners:
-            members = objects.members(kind)
+        for members, owner_of in owners:
             for key, owner in owner_of.items():
                 found.setdefault(owner, {})[key] = members[key]
         return found
@@ -82,24 +83,26 @@ class World:
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
         self._told: list[Tell] = []
-        self._copied: dict[str, dict[Key, Object]] = {}  # kinds of which an object was touched
+        self._copied: dict[tuple[str, str], dict[Key, Object]] = {}  # kinds of which an object was touched
         self._owned_before = _owned_by(objects)
         self._owned: dict[str, dict[Key, Object]] = {}  # of owners of whom an object was touched
 
-    def kind(self, kind: str) -> list[Object]:
+    def kind(self, kind: GroupKind) -> list[Object]:
         """All objects of a kind, in the store's order, new ones last."""
         return list(self._members(kind).values())
 
-    def kinds(self) -> list[str]:
-        return list(dict.fromkeys((*self._objects.kinds(), *self._copied)))
+    def all(self) -> list[Object]:
+        """All objects, kind by kind."""
+        kinds = dict.fromkeys((*(kind for kind, _ in self._objects.by_kind()), *self._copied))
+        return [o for kind in kinds for o in self._members(kind).values()]
 
     def get(self, key: Key) -> Object | None:
-        return self._members(key.kind).get(key)
+        return self._members(key[:2]).get(key)
 
-    def facts(self, kind: str, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
+    def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each object of a kind as it is now, without None. Not to be changed."""
         known = self._objects.facts(kind, ask)
-        touched = [key for key in self._before if key.kind == kind] if kind in self._copied else ()
+        touched = [key for key in self._before if key[:2] == kind] if kind in self._copied else ()
         if not touched:
             return known
         now = dict(known)
@@ -112,17 +115,17 @@ class World:
                 now[key] = answer
         return now
 
-    def owned(self, owner: Object, kind: str) -> list[Object]:
+    def owned(self, owner: Object, kind: GroupKind) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
-        return [o for key, o in self._group(uid(owner)).items() if key.kind == kind]
+        return [o for key, o in self._group(uid(owner)).items() if key[:2] == kind]
 
     def owners(self) -> dict[str, dict[Key, Object]]:
         """Owner's uid → its objects. Not to be changed."""
         return {**self._owned_before, **self._owned}
 
-    def _members(self, kind: str) -> Mapping[Key, Object]:
+    def _members(self, kind: tuple[str, str]) -> Mapping[Key, Object]:
         copied = self._copied.get(kind)
-        return self._objects.members(kind) if copied is None else copied
+        return self._objects.members(GroupKind(*kind)) if copied is None else copied
 
     def _group(self, owner: str) -> Mapping[Key, Object]:
         known = self._owned.get(owner)
@@ -148,13 +151,13 @@ class World:
         was_stored = self._before.setdefault(key, self.get(key)) is not None
         self._deleted.add(key)
         old = self.get(key)
-        if key.kind == "Pod" and was_stored:
+        if key.type == POD and was_stored:
             ending = {**o.metadata, "deletionTimestamp": rfc3339(self.now)}
             self._remove(key, old)
             self._insert(key, o.replace(metadata=ending))
         else:
             self._remove(key, old)
-            del self._writable(key.kind)[key]
+            del self._writable(key[:2])[key]
         return True
 
     def tell(self, told: Tell) -> None:
@@ -174,7 +177,7 @@ class World:
         return [*changes, *self._told]
 
     def _insert(self, key: Key, o: Object) -> None:
-        self._writable(key.kind)[key] = o
+        self._writable(key[:2])[key] = o
         if "ownerReferences" in o.metadata and (owner := owner_uid(o)):
             self._writable_group(owner)[key] = o
             self.counts.pop(owner, None)
@@ -185,9 +188,9 @@ class World:
             self._writable_group(owner).pop(key, None)
             self.counts.pop(owner, None)
 
-    def _writable(self, kind: str) -> dict[Key, Object]:
+    def _writable(self, kind: tuple[str, str]) -> dict[Key, Object]:
         if kind not in self._copied:
-            self._copied[kind] = dict(self._objects.members(kind))
+            self._copied[kind] = dict(self._objects.members(GroupKind(*kind)))
         return self._copied[kind]
 
     def _writable_group(self, owner: str) -> dict[Key, Object]:

@@ -15,7 +15,7 @@ from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
-from emulab.kinds.workloads import Container
+from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet.podstatus import ContainerState

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 
-from emulab.kinds.workloads import PodSpec
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.registry import SECRET
 from emulab.model.objects import Object
 
 
@@ -28,7 +29,7 @@ def downward_fields(pod: Object, spec: PodSpec) -> dict[str, str]:
 def texts(o: Object) -> dict[str, str]:
     """The entries of a ConfigMap or Secret as text."""
     data = o.raw.get("data") or {}
-    if o.kind == "Secret":
+    if o.type == SECRET:
         data = {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
         data |= o.raw.get("stringData") or {}
     return {k: str(v) for k, v in data.items()}

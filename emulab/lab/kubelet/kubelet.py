@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 from emulab.plan.pods import has_network
 from emulab.plan.state import World
 
@@ -31,7 +33,7 @@ class Kubelet:
 
     def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
-        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind("Pod")}
+        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             self._workers.pop(
                 identity

@@ -12,7 +12,8 @@ from emulab.cluster.store import timestamp
 from emulab.errors import EmulabError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
-from emulab.kinds.workloads import Container, PodSpec, Probe
+from emulab.kinds.core.podspec import Container, PodSpec, Probe
+from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.hosts.logs import Log
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.container import ContainerRunner, environment, expand
@@ -21,7 +22,7 @@ from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.collection import NORMAL, Tell
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import STANDINS, is_standin, place_name
 from emulab.plan.state import Place
@@ -226,13 +227,11 @@ class PodWorker:
         found: dict[tuple[str, str, str], str] = {}
         for container in (*self._spec.containers, *self._spec.init_containers):
             for entry in container.env:
-                for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+                for field, kind in (("configMapKeyRef", CONFIG_MAP), ("secretKeyRef", SECRET)):
                     reference = (entry.get("valueFrom") or {}).get(field)
-                    o = reference and self._around.store.get(
-                        Key(kind, self._pod.namespace, reference["name"])
-                    )
+                    o = reference and self._around.store.get(kind.key(self._pod.namespace, reference["name"]))
                     if o:
-                        found |= {(kind, o.name, k): v for k, v in texts(o).items()}
+                        found |= {(o.kind, o.name, k): v for k, v in texts(o).items()}
         return found
 
     def _tell(self, reason: str, message: str, container: Container, type_: str = NORMAL) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from emulab.dataclass import dataclass
 from emulab.kernel import sockets
-from emulab.kinds.workloads import HTTPGet, Probe
+from emulab.kinds.core.podspec import HTTPGet, Probe
 
 
 @dataclass(slots=True)

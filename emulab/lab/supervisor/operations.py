@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.loader import load
-from emulab.cluster.admission.merge import admit, check_cluster
+from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
-from emulab.kinds.clusters import Cluster, cluster_of
-from emulab.kinds.workloads import PodSpec
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
+from emulab.kinds.kind import SCALABLE
+from emulab.kinds.registry import CLUSTER, KINDS, NAMESPACE, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.arguments import (
@@ -43,7 +45,8 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
-from emulab.model.objects import NOWHERE, Key, Object
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.plan.balancers import expected_frontends
 from emulab.plan.state import World
@@ -95,7 +98,7 @@ class Operations:
         given = await self._load(arguments, cluster)
         await self._refuse_conflicts(given)
         for o in given:
-            if cluster is not None and o.kind == "Cluster":
+            if cluster is not None and o.type == CLUSTER:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
         outcome: list[list[str]] = []
@@ -141,7 +144,7 @@ class Operations:
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
-        clusters = [o for o in given if o.kind == "Cluster"]
+        clusters = [o for o in given if o.type == CLUSTER]
         if self._furnished and not clusters:
             return
         asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
@@ -154,7 +157,7 @@ class Operations:
 
     def _furnish(self, store: Store, given: Sequence[Object]) -> None:
         """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew."""
-        cluster = next((o for o in given if o.kind == "Cluster"), None)
+        cluster = next((o for o in given if o.type == CLUSTER), None)
         if self._furnished and cluster is None:
             return
         own = {o.key for o in given}
@@ -165,7 +168,7 @@ class Operations:
 
     @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
-        """`keys`: [[kind, namespace, name], …] or `sources`. Result: names of what was deleted."""
+        """`keys`: [[group, kind, namespace, name], …] or `sources`. Result: the keys of what was deleted."""
         keys = [Key(*k) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
             keys += [o.key for o in await self._load(arguments, None)]
@@ -175,22 +178,24 @@ class Operations:
 
         def work(store: Store) -> None:
             for key in keys:
-                if key.kind == "Namespace":
+                if key.type == NAMESPACE:
                     _delete_namespace(store, key.name)
                 store.delete(key)
 
         await self._reconciler.change(work, progress)
-        return [_kubectl_name(k) for k in keys if k not in missing]
+        return [k for k in keys if k not in missing]
 
-    @takes(kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
     async def scale(self, arguments: Arguments, progress: Progress) -> Any:
-        """`kind`, `namespace`, `name`, `replicas`."""
-        key = Key(arguments["kind"], arguments["namespace"], arguments["name"])
+        """`group`, `kind`, `namespace`, `name`, `replicas`."""
+        key = Key(*(arguments[part] for part in Key._fields))
         o = self._around.store.get(key)
         if o is None:
             raise UserError(f"{key} not found")
-        if key.kind not in ("Deployment", "ReplicaSet", "StatefulSet"):
-            raise UserError(f"{key} can't be scaled; a Deployment, ReplicaSet or StatefulSet can")
+        scalable = KINDS.of(SCALABLE)
+        if key.type not in scalable:
+            *some, last = (kind.kind for kind in scalable)
+            raise UserError(f"{key} can't be scaled; a {', '.join(some)} or {last} can")
         replicas = int(arguments["replicas"])
         if replicas > LARGEST:
             raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
@@ -203,10 +208,11 @@ class Operations:
         await self._reconciler.change(work, progress)
         return _kubectl_name(key)
 
-    @takes(kind=NAME, namespace=optional(NAME), name=optional(NAME))
+    @takes(group=NAME, kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:
-        """`kind`, optional `namespace` ("" for all) and `name`: the objects, as they are."""
-        objects = self._around.store.objects().kind(arguments["kind"], arguments.get("namespace") or None)
+        """`group`, `kind`, optional `namespace` ("" for all) and `name`: the objects, as they are."""
+        kind = GroupKind(arguments["group"], arguments["kind"])
+        objects = self._around.store.objects().kind(kind, arguments.get("namespace") or None)
         name = arguments.get("name")
         return [o.raw for o in objects if not name or o.name == name]
 
@@ -287,9 +293,7 @@ class Operations:
         def condition() -> bool:
             missing = not_ready(store.objects())
             progress(
-                f"waiting for {len(missing)} of {len(store.objects().kind('Pod'))} pods"
-                if missing
-                else "ready"
+                f"waiting for {len(missing)} of {len(store.objects().kind(POD))} pods" if missing else "ready"
             )
             return not missing
 
@@ -337,8 +341,8 @@ class Operations:
         world = self._around.world
         objects = self._around.store.objects()
         return {
-            "nodes": len(objects.kind("Node")),
-            "pods": len(objects.kind("Pod")),
+            "nodes": len(objects.kind(NODE)),
+            "pods": len(objects.kind(POD)),
             "state": "Ready" if world and not not_ready(objects) else "NotReady",
             "proxy_mode": cluster_of(objects).proxy_mode,
             "failure": self._reconciler.failure,

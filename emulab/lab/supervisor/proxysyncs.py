@@ -14,7 +14,7 @@ from typing import Any
 from emulab.cluster.store import Event, Store
 from emulab.kernel.network import Sync
 from emulab.lab.hosts.serverhosts import ServerHosts
-from emulab.model.objects import Key
+from emulab.model.keys import Key
 from emulab.plan.proxy.health import NAME
 from emulab.plan.state import Iptables, Rules
 

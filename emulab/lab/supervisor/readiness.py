@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.controllers.room import failure
+from emulab.kinds.kind import SCALABLE
+from emulab.kinds.registry import KINDS, POD
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -11,17 +13,17 @@ from emulab.model.objects import Object
 
 def not_ready(objects: Objects) -> list[str]:
     """What is missing until everything is Ready, one line each; empty when nothing is."""
-    reasons = [_pod_reason(p) for p in objects.kind("Pod") if not _is_settled(p)]
-    for kind in ("Deployment", "ReplicaSet", "StatefulSet"):
+    reasons = [_pod_reason(p) for p in objects.kind(POD) if not _is_settled(p)]
+    for kind in KINDS.of(SCALABLE):
         for o in objects.kind(kind):
-            if kind == "ReplicaSet" and o.metadata.get("ownerReferences"):
+            if o.metadata.get("ownerReferences"):
                 continue
             wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)
             total = int(o.status.get("replicas") or 0)
             if ready < wanted or total > wanted:
                 why = f": {message}" if (message := failure(o).get("message")) else ""
-                reasons.append(f"{kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
+                reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return reasons
 
 

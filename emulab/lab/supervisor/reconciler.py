@@ -19,6 +19,7 @@ from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Changes, Store
 from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
+from emulab.kinds.registry import EVENT, NODE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
@@ -104,7 +105,7 @@ class Reconciler:
     def _tell_nodes(self, unavailable: str, reason: str, message: str) -> None:
         """Says in every Node's status, and of what is wrong in an Event, whether what is planned is there."""
         store, now = self._around.store, time.time()
-        for node in store.objects().kind("Node"):
+        for node in store.objects().kind(NODE):
             store.put_status(
                 node.key, with_condition(node.status, now, "NetworkUnavailable", unavailable, reason, message)
             )
@@ -278,7 +279,7 @@ class Reconciler:
 
 def _planned_for(changes: Changes) -> Changes:
     """Without Events: a plan has nothing to do with what is told."""
-    changes.before = {key: o for key, o in changes.before.items() if key.kind != "Event"}
+    changes.before = {key: o for key, o in changes.before.items() if key.type != EVENT}
     return changes
 
 

@@ -6,29 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kinds.workloads import Container, PodSpec
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.kind import WORKLOAD, Kind
+from emulab.kinds.registry import KINDS, POD
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
-
-POD_KINDS = {"pod": "Pod", "pods": "Pod", "po": "Pod"}
-WORKLOADS = {
-    "deployment": "Deployment",
-    "deployments": "Deployment",
-    "deploy": "Deployment",
-    "statefulset": "StatefulSet",
-    "statefulsets": "StatefulSet",
-    "sts": "StatefulSet",
-    "daemonset": "DaemonSet",
-    "daemonsets": "DaemonSet",
-    "ds": "DaemonSet",
-    "replicaset": "ReplicaSet",
-    "replicasets": "ReplicaSet",
-    "rs": "ReplicaSet",
-}
 
 
 def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place, Object | None]:
@@ -55,13 +41,14 @@ def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place
 
 def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
     """The pod behind `pod/NAME`, `deploy/NAME` or a bare name, running or not. Raises UserError."""
-    kind, slash, name = target.partition("/")
+    word, slash, name = target.partition("/")
+    kind = KINDS.named(word)
     if not slash:
-        pod = around.store.get(Key("Pod", namespace, target))
-    elif kind.lower() in POD_KINDS:
-        pod = around.store.get(Key("Pod", namespace, name))
-    elif kind.lower() in WORKLOADS:
-        return _pod_of_workload(around, WORKLOADS[kind.lower()], namespace, name)
+        pod = around.store.get(POD.key(namespace, target))
+    elif kind == POD:
+        pod = around.store.get(POD.key(namespace, name))
+    elif kind is not None and WORKLOAD in kind.categories:
+        return _pod_of_workload(around, kind, namespace, name)
     else:
         raise UserError(f"{target}: a target is a place, pod/NAME or deploy/NAME")
     if pod is None:
@@ -74,29 +61,29 @@ def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
 
 def _pod_of(around: Surroundings, place: Place) -> Object | None:
     namespace, _, name = place.name.partition(".")
-    return around.store.get(Key("Pod", namespace, name)) if place.kind == "pod" else None
+    return around.store.get(POD.key(namespace, name)) if place.kind == "pod" else None
 
 
 def _names(places: Mapping[str, Place]) -> str:
     return ", ".join(p.name for p in places.values() if p.kind != "pod")
 
 
-def _pod_of_workload(around: Surroundings, kind: str, namespace: str, name: str) -> Object:
+def _pod_of_workload(around: Surroundings, kind: Kind, namespace: str, name: str) -> Object:
     """A pod of the workload, a ready one first."""
-    workload = around.store.get(Key(kind, namespace, name))
+    workload = around.store.get(kind.key(namespace, name))
     if workload is None:
-        raise UserError(f"{kind.lower()} {name!r} not found in namespace {namespace}")
+        raise UserError(f"{kind.singular} {name!r} not found in namespace {namespace}")
     selector = workload.spec.get("selector") or {}
     pods = [
         p
-        for p in around.store.objects().kind("Pod", namespace)
+        for p in around.store.objects().kind(POD, namespace)
         if matches_selector(selector, p.labels)
         and p.status.get("podIPs")
         and not p.metadata.get("deletionTimestamp")
     ]
     pods.sort(key=lambda p: (not is_ready(p), p.name))
     if not pods:
-        raise UserError(f"{kind.lower()} {name!r} has no running pod")
+        raise UserError(f"{kind.singular} {name!r} has no running pod")
     return pods[0]
 
 

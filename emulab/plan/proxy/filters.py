@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import collapse_addresses, ip_network
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.state import Collection
 

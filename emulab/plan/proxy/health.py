@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Candidates, Intent, local_ready

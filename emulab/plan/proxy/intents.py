@@ -18,7 +18,9 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
-from emulab.kinds.services import EndpointSlice, Service, ServicePort, ingress_ips, is_proxied
+from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_proxied
+from emulab.kinds.discovery.endpointsliceview import EndpointSlice
+from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -145,7 +147,7 @@ def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candi
     if slices is None:
         slices = slices_by_service(objects)
     found: list[Candidates] = []
-    for o in objects.kind("Service"):
+    for o in objects.kind(SERVICE):
         found += service_candidates(o, slices.get((o.namespace, o.name), ()))
     return _settled(found)
 

@@ -25,7 +25,7 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import NamedTuple
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.plan.draft import mac
 from emulab.plan.proxy import filters

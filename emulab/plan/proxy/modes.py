@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import iptables, ipvs, nftables, userspace
 from emulab.plan.proxy.intents import Intent

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.proxy import affinity, filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent

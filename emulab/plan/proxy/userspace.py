@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from emulab.errors import UserError
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, spread
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, TABLE, Chains, Elements, pods_set

@@ -13,7 +13,8 @@ from emulab.cli import main
 from emulab.cli.output import comparison
 from emulab.cluster.admission.loader import load
 from emulab.kernel import probe
-from emulab.kinds import schema_emulab
+from emulab.kinds import registry
+from emulab.kinds.emulab import cluster
 from emulab.model.sources import Source
 from emulab.twins import running
 from emulab.twins.asks import ask
@@ -190,10 +191,10 @@ def test_json() -> None:
 def test_a_lab_gets_a_cluster_of_the_mode() -> None:
     for text, nodes in ((POD, None), (f"{POD}---{CLUSTER}", 3)):
         objects = load([Source("text", manifest(load([Source("given", text)]).objects, "nftables"))]).objects
-        [cluster] = [o for o in objects if o.kind == "Cluster"]
+        [cluster] = [o for o in objects if o.type == registry.CLUSTER]
         assert cluster.spec["proxy"] == {"mode": "nftables"}
         assert cluster.spec.get("nodes") == nodes
-        assert [o.name for o in objects if o.kind == "Pod"] == ["web"]
+        assert [o.name for o in objects if o.type == registry.POD] == ["web"]
 
 
 # the command line
@@ -244,7 +245,7 @@ def test_a_mode_that_is_not_built_or_not_possible(
 ) -> None:
     monkeypatch.setattr(running, "run", never)
     built = {"nftables": True, "iptables": False, "ipvs": True, "userspace": True}
-    monkeypatch.setitem(schema_emulab.MODES, "proxy.mode", built)  # type: ignore[arg-type]
+    monkeypatch.setitem(cluster.MODES, "proxy.mode", built)  # type: ignore[arg-type]
     lacking = probe.Check("ipvs", "proxy mode ipvs", False, "modprobe ip_vs", "the kernel has no IPVS")
     monkeypatch.setattr(probe, "checks", lambda _: [lacking])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(built, True) | {"ipvs": False})
@@ -286,7 +287,7 @@ def test_the_exit_status(
     monkeypatch.setattr(running, "run", found)
     monkeypatch.setattr(probe, "checks", lambda _: [])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(MODES, True))
-    monkeypatch.setitem(schema_emulab.MODES, "proxy.mode", dict.fromkeys(MODES, True))  # type: ignore[arg-type]
+    monkeypatch.setitem(cluster.MODES, "proxy.mode", dict.fromkeys(MODES, True))  # type: ignore[arg-type]
     words = ["--proxy", ",".join(MODES), file, "-o", "json", "--wait", "1s", "--", "pod/web=http://x/"]
     assert status(*words) == code
     assert json.loads(capsys.readouterr().out)["modes"] == list(MODES)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from emulab.cli.kinds import Reference, find, not_found
-from emulab.cli.output.description import describe, endpoints, probe_text, render
+from emulab.cli.output.description import describe, render
 from emulab.cli.output.hints import RULES, hints
 from emulab.cli.verbs.get import as_list, document
 from emulab.cli.verbs.logs import tail_offset
-from emulab.kinds.schema_emulab import MODES
+from emulab.kinds.core.containers import probe_text
+from emulab.kinds.core.servicetext import endpoints
+from emulab.kinds.emulab.cluster import MODES
 
 
 def test_fields_align_and_nest() -> None:
@@ -45,7 +47,7 @@ def test_endpoints_are_the_ready_ones_of_the_port() -> None:
 
 def test_a_service_names_its_endpoints() -> None:
     spec = {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}
-    text = describe({"kind": "Service", "metadata": {"name": "web"}, "spec": spec}, [SLICE])
+    text = describe(find("Service"), {"kind": "Service", "metadata": {"name": "web"}, "spec": spec}, [SLICE])
     assert "TargetPort:               web/TCP" in text
     assert "Endpoints:                10.244.1.2:8080" in text
 
@@ -53,7 +55,9 @@ def test_a_service_names_its_endpoints() -> None:
 def test_an_ingress_names_its_backends() -> None:
     backend = {"service": {"name": "web", "port": {"number": 80}}}
     rules = [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
-    text = describe({"kind": "Ingress", "metadata": {"name": "x"}, "spec": {"rules": rules}}, [SLICE])
+    text = describe(
+        find("Ingress"), {"kind": "Ingress", "metadata": {"name": "x"}, "spec": {"rules": rules}}, [SLICE]
+    )
     assert "  a.b:  / (Prefix)  web:80 (10.244.1.2:8080,10.244.1.2:9090)" in text
 
 
@@ -67,11 +71,11 @@ def test_a_pod_shows_its_containers_but_a_secret_no_values() -> None:
         "spec": {"containers": [container]},
         "status": {"phase": "Running", "containerStatuses": statuses},
     }
-    text = describe(pod, [])
+    text = describe(find("pod"), pod, [])
     assert "Status:          CrashLoopBackOff" in text
     assert "A: b" in text
     secret = {"kind": "Secret", "metadata": {"name": "x"}, "stringData": {"key": "hidden"}}
-    assert "hidden" not in describe(secret, [])
+    assert "hidden" not in describe(find("secret"), secret, [])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_probes(probe: dict[str, Any], start: str) -> None:
     "kind", ["Pod", "Service", "Ingress", "EndpointSlice", "Deployment", "Node", "Zone", "ConfigMap"]
 )
 def test_a_bare_object_can_be_described(kind: str) -> None:
-    assert describe({"kind": kind, "metadata": {"name": "x"}, "spec": {}}, []).startswith("Name:")
+    assert describe(find(kind), {"kind": kind, "metadata": {"name": "x"}, "spec": {}}, []).startswith("Name:")
 
 
 PLACES = ["client", "worker-a", "kube-system.coredns-1", "default.web-1"]

@@ -15,11 +15,12 @@ from emulab.cluster.admission.merge import merge
 from emulab.cluster.nodes import node_objects
 from emulab.cluster.store import Store
 from emulab.errors import UserError
-from emulab.kinds.clusters import Cluster, NodeSpec
-from emulab.kinds.services import ingress_ips
+from emulab.kinds.core.serviceview import ingress_ips
+from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
+from emulab.kinds.registry import CLIENT, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import VPC, underlay_address
 from emulab.model.collection import Objects, Put
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 
 
 def given(*objects: Object, cluster: Cluster | None = None) -> Objects:
@@ -35,7 +36,7 @@ def given(*objects: Object, cluster: Cluster | None = None) -> Objects:
 
 
 def cluster_ips(objects: Objects) -> dict[str, str]:
-    return {o.name: o.spec["clusterIP"] for o in objects.kind("Service")}
+    return {o.name: o.spec["clusterIP"] for o in objects.kind(SERVICE)}
 
 
 def balancer(name: str, network: str = "vpc", **spec: Any) -> Object:
@@ -60,7 +61,7 @@ def pod(name: str, **fields: Any) -> Object:
 
 
 def pod_ips(objects: Objects) -> dict[str, str]:
-    return {o.name: o.status.get("podIP", "") for o in objects.kind("Pod")}
+    return {o.name: o.status.get("podIP", "") for o in objects.kind(POD)}
 
 
 # Services
@@ -90,7 +91,7 @@ def test_cluster_ips_are_kept_while_others_come_and_go() -> None:
         seen = now
     assert len(set(seen.values())) == 25
     for name in NAMES[:10]:
-        store.remove(Key("Service", "default", name))
+        store.remove(SERVICE.key("default", name))
     store.apply(at.allocate(store.objects(), cluster))
     assert cluster_ips(store.objects()) == {n: seen[n] for n in NAMES[10:25]}
 
@@ -132,32 +133,32 @@ def test_headless_and_external_name_services_get_none() -> None:
         raw_service("headless", clusterIP="None"),
         raw_service("elsewhere", type="ExternalName", externalName="example.com"),
     )
-    headless, elsewhere = found.kind("Service")
+    headless, elsewhere = found.kind(SERVICE)
     assert headless.spec["clusterIP"] == "None" and "clusterIP" not in elsewhere.spec
 
 
 def test_node_ports() -> None:
     ports = [{"port": 80}, {"port": 81, "nodePort": 30500}, {"port": 53, "protocol": "UDP"}]
-    alone = given(raw_service("a", type="NodePort", ports=ports)).kind("Service")[0]
+    alone = given(raw_service("a", type="NodePort", ports=ports)).kind(SERVICE)[0]
     crowd = given(
         *(raw_service(n, type="NodePort") for n in NAMES), raw_service("a", type="NodePort", ports=ports)
     )
     numbers = [p["nodePort"] for p in alone.spec["ports"]]
     assert numbers[1] == 30500 and all(30000 <= n <= 32767 for n in numbers) and len(set(numbers)) == 3
-    everyone = [p["nodePort"] for o in crowd.kind("Service") for p in o.spec["ports"]]
+    everyone = [p["nodePort"] for o in crowd.kind(SERVICE) for p in o.spec["ports"]]
     assert len(set(everyone)) == len(NAMES) + 3
-    assert [p["nodePort"] for p in crowd.get(Key("Service", "default", "a")).spec["ports"]] == numbers  # type: ignore[union-attr]
-    assert "nodePort" not in given(raw_service("c")).kind("Service")[0].spec["ports"][0]
+    assert [p["nodePort"] for p in crowd.get(SERVICE.key("default", "a")).spec["ports"]] == numbers  # type: ignore[union-attr]
+    assert "nodePort" not in given(raw_service("c")).kind(SERVICE)[0].spec["ports"][0]
 
 
 def test_node_ports_asked_for_come_first() -> None:
-    (free,) = given(raw_service("a", type="NodePort")).kind("Service")
+    (free,) = given(raw_service("a", type="NodePort")).kind(SERVICE)
     number = free.spec["ports"][0]["nodePort"]
     found = given(
         raw_service("a", type="NodePort"),
         raw_service("b", type="NodePort", ports=[{"port": 1, "nodePort": number}]),
     )
-    assert [o.spec["ports"][0]["nodePort"] == number for o in found.kind("Service")] == [False, True]
+    assert [o.spec["ports"][0]["nodePort"] == number for o in found.kind(SERVICE)] == [False, True]
 
 
 def test_no_node_port_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +174,13 @@ def test_no_node_port_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_load_balancer_services_get_an_address_in_the_vpc_and_a_public_one() -> None:
     found = given(*(raw_service(n, type="LoadBalancer") for n in NAMES[:3]))
-    states = [(o.status["address"], ingress_ips(o)) for o in found.kind("Service")]
+    states = [(o.status["address"], ingress_ips(o)) for o in found.kind(SERVICE)]
     assert states == [(f"10.0.0.{150 + i}", [f"203.0.113.{20 + i}"]) for i in range(3)]
 
 
 def test_a_load_balancer_ip_that_is_asked_for_is_given() -> None:
     asked = raw_service("asks", type="LoadBalancer", loadBalancerIP="203.0.113.77")
-    assert ingress_ips(given(asked).kind("Service")[0]) == ["203.0.113.77"]
+    assert ingress_ips(given(asked).kind(SERVICE)[0]) == ["203.0.113.77"]
 
 
 def test_a_load_balancer_ip_that_is_asked_for_is_not_given_to_another() -> None:
@@ -187,7 +188,7 @@ def test_a_load_balancer_ip_that_is_asked_for_is_not_given_to_another() -> None:
     any_one = raw_service("any", type="LoadBalancer")
     asked = raw_service("asks", type="LoadBalancer", loadBalancerIP="203.0.113.20")
     found = given(any_one, asked)
-    assert {o.name: ingress_ips(o) for o in found.kind("Service")} == {
+    assert {o.name: ingress_ips(o) for o in found.kind(SERVICE)} == {
         "any": ["203.0.113.21"],
         "asks": ["203.0.113.20"],
     }
@@ -195,7 +196,7 @@ def test_a_load_balancer_ip_that_is_asked_for_is_not_given_to_another() -> None:
 
 def test_the_ingress_controllers_service_gets_none_of_its_own() -> None:
     internal = raw_service("c", type="LoadBalancer", annotations={"emulab.dev/served-by": "load-balancers"})
-    (o,) = given(internal).kind("Service")
+    (o,) = given(internal).kind(SERVICE)
     assert "address" not in o.status and ingress_ips(o) == []
 
 
@@ -206,7 +207,7 @@ def test_balancers() -> None:
         balancer("any"),
         balancer("second", "internet"),
     )
-    assert {o.name: (o.status["address"], o.status["vip"]) for o in found.kind("LoadBalancer")} == {
+    assert {o.name: (o.status["address"], o.status["vip"]) for o in found.kind(LOAD_BALANCER)} == {
         "public-lb": ("10.0.0.10", "203.0.113.10"),
         "private-lb": ("10.0.0.100", "10.0.0.100"),
         "any": ("10.0.0.150", "10.0.0.150"),
@@ -236,7 +237,7 @@ def test_a_client_keeps_its_address_when_others_come() -> None:
     store.apply(at.allocate(store.objects(), Cluster()))
     place(store, client("a"))
     store.apply(at.allocate(store.objects(), Cluster()))
-    assert {o.name: o.status["address"] for o in store.objects().kind("Client")} == {
+    assert {o.name: o.status["address"] for o in store.objects().kind(CLIENT)} == {
         "b": "198.51.100.2",
         "a": "198.51.100.3",
     }
@@ -248,14 +249,14 @@ def test_no_room_in_the_vpc() -> None:
 
 
 def test_a_client_that_moves_to_the_other_network_gets_an_address_there() -> None:
-    (o,) = given(client("office")).kind("Client")
-    (moved,) = given(merge(o, client("office", "vpc"))).kind("Client")
+    (o,) = given(client("office")).kind(CLIENT)
+    (moved,) = given(merge(o, client("office", "vpc"))).kind(CLIENT)
     assert ip_address(moved.status["address"]) in VPC
 
 
 def test_a_balancer_whose_address_is_changed_gets_it() -> None:
-    (o,) = given(balancer("private-lb", address="10.0.0.100")).kind("LoadBalancer")
-    (moved,) = given(merge(o, balancer("private-lb", address="10.0.0.101"))).kind("LoadBalancer")
+    (o,) = given(balancer("private-lb", address="10.0.0.100")).kind(LOAD_BALANCER)
+    (moved,) = given(merge(o, balancer("private-lb", address="10.0.0.101"))).kind(LOAD_BALANCER)
     assert (moved.status["address"], moved.status["vip"]) == ("10.0.0.101", "10.0.0.101")
 
 
@@ -270,7 +271,7 @@ def nodes_of(store: Store, cluster: Cluster) -> dict[str, tuple[str, str]]:
     """Each node's pod range and address."""
     store.apply(node_objects(cluster, store.objects()))
     assert node_objects(cluster, store.objects()) == []
-    return {o.name: (o.spec["podCIDR"], o.status["address"]) for o in store.objects().kind("Node")}
+    return {o.name: (o.spec["podCIDR"], o.status["address"]) for o in store.objects().kind(NODE)}
 
 
 def test_nodes_get_a_range_and_an_address_each() -> None:
@@ -318,7 +319,7 @@ def test_a_node_that_goes_takes_its_pods_along() -> None:
     place(store, pod("here"))
     place(store, pod("there", spec={"nodeName": "node2"}))
     nodes_of(store, Cluster(nodes=names("node1")))
-    assert [p.name for p in store.objects().kind("Pod")] == ["here"]
+    assert [p.name for p in store.objects().kind(POD)] == ["here"]
 
 
 # Pods
@@ -327,7 +328,7 @@ def test_a_node_that_goes_takes_its_pods_along() -> None:
 def test_pods_take_the_next_address_of_their_node() -> None:
     found = given(node(), *(pod(f"p{i}") for i in range(3)))
     assert pod_ips(found) == {f"p{i}": f"10.244.1.{i + 2}" for i in range(3)}
-    first = found.kind("Pod")[0].status
+    first = found.kind(POD)[0].status
     assert first["podIPs"] == [{"ip": "10.244.1.2"}] and first["hostIP"] == "10.0.0.11"
 
 
@@ -336,7 +337,7 @@ def test_a_freed_address_is_not_the_next_one_given() -> None:
     for o in (node(), pod("p0"), pod("p1")):
         place(store, o)
     store.apply(at.allocate(store.objects(), Cluster()))
-    store.remove(Key("Pod", "default", "p1"))
+    store.remove(POD.key("default", "p1"))
     place(store, pod("p2"))
     store.apply(at.allocate(store.objects(), Cluster()))
     assert pod_ips(store.objects()) == {"p0": "10.244.1.2", "p2": "10.244.1.4"}
@@ -351,7 +352,7 @@ def test_the_range_is_used_round_and_round_to_its_last_address() -> None:
         place(store, pod(f"p{i}"))
         store.apply(at.allocate(store.objects(), Cluster()))
         seen.append(pod_ips(store.objects())[f"p{i}"][-1])
-        store.remove(Key("Pod", "default", f"p{i}"))
+        store.remove(POD.key("default", f"p{i}"))
     assert "".join(seen) == "234562345623"
 
 
@@ -361,15 +362,15 @@ def test_a_pod_without_room_says_so_and_is_given_an_address_later() -> None:
     for i in range(6):
         place(store, pod(f"p{i}"))
     store.apply(at.allocate(store.objects(), Cluster()))
-    left = store.get(Key("Pod", "default", "p5"))
+    left = store.get(POD.key("default", "p5"))
     assert left is not None and "podIP" not in left.status
     assert (
         left.status["message"] == "failed to set up pod network: no address is left in the pod range of node1"
     )
     assert at.allocate(store.objects(), Cluster()) == []
-    store.remove(Key("Pod", "default", "p2"))
+    store.remove(POD.key("default", "p2"))
     store.apply(at.allocate(store.objects(), Cluster()))
-    mended = store.get(Key("Pod", "default", "p5"))
+    mended = store.get(POD.key("default", "p5"))
     assert mended is not None and mended.status["podIP"] == "10.244.1.4"
     assert "no address is left" not in mended.status.get("message", ""), "it has one now"
 
@@ -397,7 +398,7 @@ def test_who_gets_no_address() -> None:
 def test_a_pod_gets_an_address_of_each_family() -> None:
     both = node()
     both = both.replace(spec={"podCIDRs": ["10.244.1.0/24", "fd00:1::/64"]})
-    (o,) = given(both, pod("p")).kind("Pod")
+    (o,) = given(both, pod("p")).kind(POD)
     assert o.status["podIPs"] == [{"ip": "10.244.1.2"}, {"ip": "fd00:1::2"}]
 
 

@@ -14,10 +14,11 @@ from manifest_texts import POD, SERVICE, WORKLOAD, accepted, described, manifest
 from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.newcomers import Newcomers
-from emulab.kinds.services import Service
+from emulab.kinds.core.serviceview import Service
 from emulab.model.checks import is_ipv4
 from emulab.model.collection import Objects
-from emulab.model.objects import Key, Object, Position
+from emulab.model.keys import Key
+from emulab.model.objects import Object, Position
 from emulab.model.sharing import Shared
 
 # New objects against those that are there

@@ -8,8 +8,9 @@ import pytest
 from controllers_store import Store, make, names, node, service, template, workload
 
 from emulab.cluster.controllers import reconcile
+from emulab.kinds.registry import POD
 from emulab.model.collection import Delete
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 
 NODES = (node("node1", "a"), node("node2", "b"))
 
@@ -133,8 +134,8 @@ def test_a_named_port_may_differ_from_pod_to_pod() -> None:
         for s in store.all("EndpointSlice")
     }
     assert found == {(8080,): ["p"], (9090,): ["q"], (): ["r"]}
-    store.delete(Key("Pod", "default", "q"))
-    store.delete(Key("Pod", "default", "r"))
+    store.delete(POD.key("default", "q"))
+    store.delete(POD.key("default", "r"))
     store.converge()
     assert len(store.all("EndpointSlice")) == 1
 

@@ -11,8 +11,9 @@ from lab_objects import obj, place, pod
 from emulab.cluster.events import BURST, INTERVAL, MAX_SIMILAR, REFILL, TTL, Recorder
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
+from emulab.kinds.registry import EVENT, POD, REPLICA_SET
 from emulab.model.collection import NORMAL, WARNING, Tell
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 
 NOW = 1_700_000_000.0
 
@@ -22,7 +23,7 @@ def told(about: Object, message: str = "it did", reason: str = "Did", host: str 
 
 
 def events(store: Store) -> list[dict[str, Any]]:
-    return [dict(o.raw) for o in store.objects().kind("Event")]
+    return [dict(o.raw) for o in store.objects().kind(EVENT)]
 
 
 def test_what_an_event_says() -> None:
@@ -129,7 +130,7 @@ def test_events_go_after_an_hour() -> None:
 def test_of_a_cluster_s_own_object_is_told_in_default() -> None:
     store = Store()
     Recorder(store).tell([told(store.put(obj("Node", "node1", "")))], NOW)
-    assert store.objects().kind("Event", "default")
+    assert store.objects().kind(EVENT, "default")
 
 
 # what controllers tell
@@ -142,8 +143,8 @@ def said(lab: Lab) -> list[tuple[str, str, str]]:
 def test_workloads_tell_what_they_make() -> None:
     lab = Lab(node("node1"), workload("Deployment", "web", 2))
     lab.settle()
-    rs = next(o for o in lab.objects.values() if o.kind == "ReplicaSet")
-    pods = [o.name for o in lab.objects.values() if o.kind == "Pod"]
+    rs = next(o for o in lab.objects.values() if o.type == REPLICA_SET)
+    pods = [o.name for o in lab.objects.values() if o.type == POD]
     assert said(lab)[:3] == [
         ("Deployment", "ScalingReplicaSet", f"Scaled up replica set {rs.name} from 0 to 2"),
         *(("ReplicaSet", "SuccessfulCreate", f"Created pod: {name}") for name in pods),
@@ -166,7 +167,7 @@ def test_workloads_tell_what_they_make() -> None:
 def test_sets_tell_it_in_their_own_words() -> None:
     lab = Lab(node("node1"), workload("StatefulSet", "db", 1), workload("DaemonSet", "agent"))
     lab.settle()
-    pod_ = next(o.name for o in lab.objects.values() if o.kind == "Pod" and o.name.startswith("agent"))
+    pod_ = next(o.name for o in lab.objects.values() if o.type == POD and o.name.startswith("agent"))
     assert ("StatefulSet", "SuccessfulCreate", "create Pod db-0 in StatefulSet db successful") in said(lab)
     assert ("DaemonSet", "SuccessfulCreate", f"Created pod: {pod_}") in said(lab)
     lab.kubelet()
@@ -198,6 +199,6 @@ def test_what_is_told_on_a_fork_is_told_once_it_is_adopted() -> None:
     assert store.adopt(fork, base)
     Recorder(store).tell(store.take_told(), NOW)
     scheduled = next(e for e in events(store) if e["reason"] == "Scheduled")
-    made = store.get(Key("Pod", "default", scheduled["involvedObject"]["name"]))
+    made = store.get(POD.key("default", scheduled["involvedObject"]["name"]))
     assert made is not None and scheduled["involvedObject"]["uid"] == made.metadata["uid"]
     assert {e["count"] for e in events(store)} == {1}

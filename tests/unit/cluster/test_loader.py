@@ -9,9 +9,10 @@ from manifest_texts import SERVICE, WORKLOAD, accepted, described, manifest, pro
 
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.errors import ManifestError, UserError
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.services import networks
-from emulab.model.objects import Key, Position
+from emulab.kinds import registry
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.addresses import networks
+from emulab.model.objects import Position
 from emulab.model.sources import Source, read_sources
 
 SHOP = """\
@@ -68,8 +69,8 @@ def test_unknown_kinds() -> None:
     assert problems("apiVersion: apps/v1\nkind: Deploymnt\nmetadata: {name: web}\n") == [
         'shop.yaml:2: Deploymnt/web kind: "Deploymnt" is not a kind that emulab knows; '
         "did you mean Deployment? known: Namespace, Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, "
-        "Service, EndpointSlice, Ingress, IngressClass, ConfigMap, Secret, NetworkPolicy, Cluster, "
-        "LoadBalancer, Client, Zone"
+        "Service, EndpointSlice, Ingress, IngressClass, ConfigMap, Secret, Event, NetworkPolicy, "
+        "Cluster, LoadBalancer, Client, Zone"
     ]
     (problem,) = problems("apiVersion: v1\nkind: service\nmetadata: {name: web}\n")
     assert "did you mean Service?" in problem
@@ -185,9 +186,9 @@ def test_the_same_name_in_another_namespace_or_kind_is_another_object() -> None:
     other = described("Service", SERVICE, metadata={"name": "web", "namespace": "other"})
     keys = {o.key for o in accepted(described("Service", SERVICE), other, described("ConfigMap"))}
     assert keys == {
-        Key("Service", "default", "web"),
-        Key("Service", "other", "web"),
-        Key("ConfigMap", "default", "web"),
+        registry.SERVICE.key("default", "web"),
+        registry.SERVICE.key("other", "web"),
+        registry.CONFIG_MAP.key("default", "web"),
     }
 
 

@@ -12,10 +12,16 @@ from manifest_texts import BACKEND, POD, SERVICE, WORKLOAD, described, patched
 
 from emulab.cluster.admission.loader import load
 from emulab.errors import EmulabError
-from emulab.kinds.clusters import Client, Cluster, LoadBalancer, Zone
-from emulab.kinds.ingresses import Ingress, tls_pair
-from emulab.kinds.services import EndpointSlice, Service
-from emulab.kinds.workloads import PodSpec, Workload
+from emulab.kinds.apps.workloadview import Workload
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.secret import tls_pair
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.discovery.endpointsliceview import EndpointSlice
+from emulab.kinds.emulab.client import Client
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.networking.ingressview import Ingress
 from emulab.model.sources import Source
 from emulab.model.yaml_nodes import Malformed, PythonParser, documents
 

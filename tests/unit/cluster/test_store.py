@@ -9,11 +9,12 @@ from lab_objects import obj, place, pod
 
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import HISTORY, Conflict, Event, Expired, Store
+from emulab.kinds.registry import CONFIG_MAP, NODE, POD
 from emulab.model.collection import Delete, Put
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 
-X = Key("ConfigMap", "default", "x")
-P = Key("Pod", "default", "p")
+X = CONFIG_MAP.key("default", "x")
+P = POD.key("default", "p")
 WITH_ADDRESS = {"phase": "Running", "podIPs": [{"ip": "10.244.1.2"}]}
 
 
@@ -89,8 +90,8 @@ def test_a_snapshot_does_not_change() -> None:
     before = store.objects()
     assert store.objects() is before
     store.put(obj("ConfigMap", "b"))
-    assert [o.name for o in before.kind("ConfigMap")] == ["a"]
-    assert [o.name for o in store.objects().kind("ConfigMap")] == ["a", "b"]
+    assert [o.name for o in before.kind(CONFIG_MAP)] == ["a"]
+    assert [o.name for o in store.objects().kind(CONFIG_MAP)] == ["a", "b"]
 
 
 def test_a_pod_that_runs_is_only_marked() -> None:
@@ -104,7 +105,7 @@ def test_a_pod_that_runs_is_only_marked() -> None:
     store.delete(P)
     assert store.version == version, "marked once"
     store.remove(P)
-    assert store.get(P) is None and store.objects().kind("Pod") == []
+    assert store.get(P) is None and store.objects().kind(POD) == []
 
 
 def test_the_grace_is_thirty_seconds_where_nothing_is_said() -> None:
@@ -153,10 +154,10 @@ def test_no_generated_name_comes_back() -> None:
     store.put(obj("DaemonSet", "agent", spec=spec))
     for _ in range(5):
         _, objects = resolve(store, 0.0)
-        names = {pod.name for pod in objects.kind("Pod")}
-        assert len(names) == 2 + len(objects.kind("Node")) and seen.isdisjoint(names)
+        names = {pod.name for pod in objects.kind(POD)}
+        assert len(names) == 2 + len(objects.kind(NODE)) and seen.isdisjoint(names)
         seen |= names
-        for pod_ in objects.kind("Pod"):
+        for pod_ in objects.kind(POD):
             store.remove(pod_.key)
 
 
@@ -166,7 +167,7 @@ def test_set_status_keeps_the_other_fields() -> None:
     store.set_status(P, phase="Running")
     changed = store.get(P)
     assert changed is not None and changed.status == {"podIP": "10.244.1.2", "phase": "Running"}
-    store.set_status(Key("Pod", "default", "gone"), phase="Running")
+    store.set_status(POD.key("default", "gone"), phase="Running")
     assert len(list(store.objects())) == 1
 
 
@@ -259,9 +260,9 @@ def test_what_did_not_change_is_not_copied_again() -> None:
     first = store.objects()
     store.set_status(P, phase="Running")
     second = store.objects()
-    assert first._kinds["ConfigMap"] is second._kinds["ConfigMap"]
-    assert [o.status for o in first.kind("Pod")] == [{}]
-    assert [o.status for o in second.kind("Pod")] == [{"phase": "Running"}]
+    assert first._kinds[CONFIG_MAP[:]] is second._kinds[CONFIG_MAP[:]]
+    assert [o.status for o in first.kind(POD)] == [{}]
+    assert [o.status for o in second.kind(POD)] == [{"phase": "Running"}]
 
 
 def test_what_is_undone_is_written_anew() -> None:
@@ -271,7 +272,7 @@ def test_what_is_undone_is_written_anew() -> None:
     saved = store.objects()
     before = {o.key: _but_version(o) for o in store.objects()}
     store.put(obj("ConfigMap", "a", data={"k": "2"}))
-    store.remove(Key("ConfigMap", "default", "b"))
+    store.remove(CONFIG_MAP.key("default", "b"))
     store.put(obj("Secret", "c", metadata={"finalizers": ["f"]}))
     events: list[tuple[str, str, int]] = []
     store.watch(lambda e: events.append((e.type, e.object.name, e.version)))
@@ -310,7 +311,7 @@ def test_a_fork_is_another_store() -> None:
     fork, base = store.fork(), store.objects()
     fork.put(obj("ConfigMap", "a", data={"k": "1"}))
     fork.put(pod())
-    fork.remove(Key("ConfigMap", "default", "nobody"))
+    fork.remove(CONFIG_MAP.key("default", "nobody"))
     assert events == [] and store.objects() is base and store.version == 1
     assert store.adopt(fork, base)
     assert [(e.type, e.object.name, e.version) for e in events] == [("MODIFIED", "a", 2), ("ADDED", "p", 3)]
@@ -319,8 +320,8 @@ def test_a_fork_is_another_store() -> None:
     }
     assert store.changes.before == {}, "whoever made the fork knows them"
     store.remove(P)
-    again = store.put(pod(metadata={"uid": fork.objects().kind("Pod")[0].metadata["uid"]}))
-    assert again.metadata["uid"] != fork.objects().kind("Pod")[0].metadata["uid"], (
+    again = store.put(pod(metadata={"uid": fork.objects().kind(POD)[0].metadata["uid"]}))
+    assert again.metadata["uid"] != fork.objects().kind(POD)[0].metadata["uid"], (
         "a pod of a freed name is another"
     )
 
@@ -363,7 +364,7 @@ def test_what_is_gone_meanwhile_stays_gone() -> None:
     fork, base = store.fork(), store.objects()
     fork.put(pod())
     store.put(pod())
-    assert not store.adopt(fork, base, partly=True) and len(store.objects().kind("Pod")) == 1
+    assert not store.adopt(fork, base, partly=True) and len(store.objects().kind(POD)) == 1
 
 
 def test_the_same_end_is_no_contradiction() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from manifest_texts import accepted, described, refused
 
-from emulab.kinds.schema_emulab import MAX_NODES, MODES
+from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"

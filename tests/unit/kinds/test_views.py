@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 from manifest_texts import BACKEND, POD, SERVICE, WORKLOAD, accepted, described, patched
 
-from emulab.kinds.clusters import BalancerTarget, Client, Cluster, LoadBalancer, NodeSpec, Record, Zone
-from emulab.kinds.ingresses import Backend, Ingress, IngressPath, IngressTLS, TLSPair, tls_pair
-from emulab.kinds.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
-from emulab.kinds.workloads import ContainerPort, HTTPGet, PodSpec, Probe, Workload
+from emulab.kinds.apps.workloadview import Workload
+from emulab.kinds.core.podspec import ContainerPort, HTTPGet, PodSpec, Probe
+from emulab.kinds.core.secret import TLSPair, tls_pair
+from emulab.kinds.core.serviceview import Service, ServicePort
+from emulab.kinds.discovery.endpointsliceview import Endpoint, EndpointPort, EndpointSlice
+from emulab.kinds.emulab.client import Client
+from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
+from emulab.kinds.emulab.loadbalancerview import BalancerTarget, LoadBalancer
+from emulab.kinds.emulab.zone import Record, Zone
+from emulab.kinds.networking.ingressview import Backend, Ingress, IngressPath, IngressTLS
 from emulab.model.objects import Object
 
 

@@ -36,7 +36,7 @@ MANIFEST = "kind: Pod\nmetadata: {name: ü}\n"
             [[], [["a.yaml", MANIFEST]]],
             [None, "", [["a"]], [["a", 1]], [["a", "\ud800"]], [["a", "b", "c"]], {}],
         ),
-        (KEYS, [[], [["Pod", "", "x"]]], [[["Pod", "x"]], ["Pod"], [["Pod", "", "x\ny"]]]),
+        (KEYS, [[], [["", "Pod", "", "x"]]], [[["Pod", "", "x"]], ["Pod"], [["", "Pod", "", "x\ny"]]]),
         (
             NAME,
             ["", "pod/x", "ü", "a" * 1000],

@@ -13,6 +13,7 @@ import pytest
 from emulab.cluster.store import Store
 from emulab.errors import ManifestError
 from emulab.kernel import probe
+from emulab.kinds.registry import SERVICE
 from emulab.lab.supervisor.operations import Operations
 
 
@@ -56,4 +57,4 @@ def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
     first, second = asyncio.run(run())
     assert first["applied"] == [["service/one", "created"]]
     assert isinstance(second, ManifestError) and "30777 is already that of Service/default/one" in str(second)
-    assert "two" not in [o.name for o in store.objects().kind("Service")]
+    assert "two" not in [o.name for o in store.objects().kind(SERVICE)]

@@ -10,11 +10,11 @@ import pytest
 from lab_objects import place, pod
 
 from emulab.cluster.store import Store
+from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.podworker import PodWorker
-from emulab.model.objects import Key
 
-P = Key("Pod", "default", "p")
+P = POD.key("default", "p")
 
 
 class Runner:

@@ -10,9 +10,9 @@ from lab_objects import obj
 
 from emulab.cluster.store import Store
 from emulab.kernel.network import Sync
+from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.lab.supervisor import proxysyncs
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
-from emulab.model.objects import Key
 from emulab.plan.state import Iptables, Ruleset, UdpBackends
 from emulab.servers.host import _MESSAGE
 
@@ -63,7 +63,7 @@ def test_changes_wait_for_their_rules() -> None:
     store.put(obj("Service", "web", spec={}))
     store.put(obj("EndpointSlice", "web-1", spec={"a": 1}))
     store.put(obj("EndpointSlice", "web-1", spec={"a": 2}))
-    store.remove(Key("EndpointSlice", "default", "gone"))
+    store.remove(ENDPOINT_SLICE.key("default", "gone"))
     now = NOW + 2.0
     writes = [table(0.25), Sync("node1", "udp-backends", FLOWS, FLOWS, 0.5, 3), table(0.125, "node2", None)]
     syncs.note(writes, now)

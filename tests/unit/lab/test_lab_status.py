@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_objects import conditions, obj, pod
 
-from emulab.kinds.workloads import Container, PodSpec
+from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.lab.kubelet.container import environment, expand
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status

@@ -6,9 +6,11 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.kinds.registry import POD
 from emulab.model.collection import Objects
 from emulab.model.facts import Facts
-from emulab.model.objects import Key, Object
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 
 asked: list[str] = []
 
@@ -20,7 +22,13 @@ def label(o: Object) -> str | None:
 
 def obj(name: str, value: str | None) -> Object:
     labels = {} if value is None else {"a": value}
-    return Object({"kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": labels}})
+    return Object(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", "labels": labels},
+        }
+    )
 
 
 names, values = st.sampled_from("abcde"), st.sampled_from(["1", "2", None])
@@ -31,17 +39,17 @@ changes = st.lists(st.tuples(names, st.one_of(st.none(), st.tuples(values))), ma
 @given(st.lists(changes, max_size=6))
 def test_facts_follow_the_objects(steps: list[list[tuple[str, tuple[str | None] | None]]]) -> None:
     facts, there = Facts(), dict[Key, Object]()
-    before = facts.of("Pod", {}, label)
+    before = facts.of(POD, {}, label)
     for step in steps:
         old, there = there, dict(there)
         for name, put in step:
-            key = Key("Pod", "default", name)
+            key = POD.key("default", name)
             if put is None:
                 there.pop(key, None)
             else:
                 there[key] = obj(name, put[0])
         asked.clear()
-        found = facts.of("Pod", there, label)
+        found = facts.of(POD, there, label)
         assert list(found.items()) == [
             (k, v) for k, o in there.items() if (v := o.labels.get("a")) is not None
         ]
@@ -53,9 +61,9 @@ def test_facts_follow_the_objects(steps: list[list[tuple[str, tuple[str | None] 
 
 def test_the_same_collection_is_not_looked_at_again() -> None:
     objects = Objects([obj("x", "1"), obj("y", None)])
-    first = objects.facts("Pod", label)
+    first = objects.facts(POD, label)
     asked.clear()
-    assert objects.facts("Pod", label) is first and asked == []
+    assert objects.facts(POD, label) is first and asked == []
     assert objects.facts("Nothing", label) == {}
 
 

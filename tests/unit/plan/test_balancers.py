@@ -9,8 +9,9 @@ from controllers_store import make
 from worlds import plan, raw_service, world
 
 from emulab.cluster.statuses import balancer_statuses
+from emulab.kinds.registry import SERVICE
 from emulab.model.collection import Objects, PutStatus
-from emulab.model.objects import Key, Object
+from emulab.model.objects import Object
 from emulab.plan.balancers import service_place
 from emulab.plan.state import World
 from emulab.servers.l4.frontend import parse
@@ -48,7 +49,7 @@ def targets(frontend: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def test_the_public_balancer_leads_to_the_ingress_of_every_node() -> None:
     objects, built = plan("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n")
-    service = objects.get(Key("Service", "ingress-nginx", "ingress-nginx-controller"))
+    service = objects.get(SERVICE.key("ingress-nginx", "ingress-nginx-controller"))
     assert service is not None
     ports = {p["port"]: p["nodePort"] for p in service.spec["ports"]}
     found = frontends(built, "public-lb")

@@ -9,7 +9,7 @@ import pytest
 from controllers_store import make
 from worlds import plan, raw_service, raw_slice, world
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names

@@ -14,8 +14,10 @@ from emulab.cluster.controllers.endpointslices import CONTROLLER, MANAGED_BY
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
-from emulab.kinds.clusters import cluster_of
-from emulab.model.objects import Key, Object
+from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.registry import ENDPOINT_SLICE
+from emulab.model.keys import Key
+from emulab.model.objects import Object
 from emulab.plan import narrow
 from emulab.plan.state import World
 from emulab.plan.world import Planner, plan_world
@@ -233,7 +235,7 @@ def test_what_is_more_than_endpoints_is_planned_anew() -> None:
         assert followed(store, planner) is None, "it is for the next plan to go on"
     store, planner = store_of(), Planner()
     planned(store, planner)
-    store.remove(Key("EndpointSlice", "default", "one-x"))
+    store.remove(ENDPOINT_SLICE.key("default", "one-x"))
     assert followed(store, planner) is None
     planned(store, planner)
     assert followed(store, planner) is None, "nothing changed: whoever asks means something else"
@@ -355,7 +357,7 @@ def test_rules_are_anticipated_as_they_are_planned_then(
 
 
 def slices(store: Store) -> dict[Key, Object]:
-    return {o.key: o for o in store.objects().kind("EndpointSlice")}
+    return {o.key: o for o in store.objects().kind(ENDPOINT_SLICE)}
 
 
 def test_pods_are_anticipated(monkeypatch: pytest.MonkeyPatch) -> None:

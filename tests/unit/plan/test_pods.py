@@ -8,8 +8,9 @@ import pytest
 from controllers_store import make
 from worlds import plan, world
 
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.workloads import PodSpec
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import POD
 from emulab.model.objects import Object
 from emulab.plan.pods import STANDINS, identity, place_name, pod_place, resolv_conf
 from emulab.plan.state import Server
@@ -140,7 +141,7 @@ spec:
 def standins(*texts: str) -> tuple[Server, dict[str, str]]:
     """The stand-ins' server, and each pod's address by name."""
     objects, built = plan("".join(texts))
-    ips = {o.name: o.status["podIP"] for o in objects.kind("Pod")}
+    ips = {o.name: o.status["podIP"] for o in objects.kind(POD)}
     return built.servers[STANDINS], ips
 
 

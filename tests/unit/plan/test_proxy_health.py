@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from worlds import Walker, plan
 
-from emulab.kinds.services import NODE_PORTS
-from emulab.model.objects import Key
+from emulab.kinds.core.serviceschema import NODE_PORTS
+from emulab.kinds.registry import SERVICE
 from emulab.plan.state import World
 
 WEB = """
@@ -33,7 +33,7 @@ LOCAL = "type: LoadBalancer, externalTrafficPolicy: Local"
 def made(spec: str) -> tuple[dict[str, Any], World]:
     text = WEB.replace("SPEC", spec).replace("[{port: 80,", "[{name: h, port: 80,")
     objects, world = plan(text)
-    service = objects.get(Key("Service", "default", "web"))
+    service = objects.get(SERVICE.key("default", "web"))
     assert service is not None
     return dict(service.spec), world
 
@@ -116,7 +116,7 @@ def test_a_node_port_asked_for_is_kept() -> None:
     objects, world = plan(
         WEB.replace("SPEC", text).replace("[{port: 80,", "[{name: h, nodePort: 30080, port: 80,")
     )
-    service = objects.get(Key("Service", "default", "web"))
+    service = objects.get(SERVICE.key("default", "web"))
     assert service is not None and [p.get("nodePort") for p in service.spec["ports"]] == [30080, None]
     first, second = world.servers["lb-default-web"].config["frontends"]
     assert [t["port"] for t in first["targets"]] == [30080, 30080]

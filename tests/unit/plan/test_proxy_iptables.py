@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulab.kinds.clusters import Cluster
-from emulab.kinds.services import ServicePort
+from emulab.kinds.core.serviceview import ServicePort
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.iptables import LARGE_CLUSTER, chain_name, probability, rules
 from emulab.plan.render import rules_lines

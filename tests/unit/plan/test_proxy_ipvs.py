@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from worlds import addresses, items, plan, raw_service, raw_slice, world
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.proxy import ipvs

@@ -142,7 +142,7 @@ def test_answers_are_counted_by_what_they_say() -> None:
         "client": "10.0.0.9:1",
         "headers": {},
     }
-    asker = Object({"kind": "Pod", "metadata": {"namespace": "d", "name": "a"}})
+    asker = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "d", "name": "a"}})
     places = {"client": ["10.0.0.9"], "d.a": ["10.244.1.2"]}
     observed, owners = Observation(), Owners(Objects([asker]), places)
     observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emulab.kinds.clusters import Cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import KINDS
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.twins import spread
@@ -209,7 +210,8 @@ def test_userspace_accepts_first_and_tries_the_next() -> None:
 
 def o(kind: str, name: str, **fields: Any) -> Object:
     metadata = {"name": name, **{f: fields.pop(f, d) for f, d in (("namespace", ""), ("labels", {}))}}
-    return Object({"kind": kind, "metadata": metadata, **fields})
+    version = KINDS.named(kind).api_version  # type: ignore[union-attr]
+    return Object({"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
 
 
 def test_whose_an_address_is() -> None:

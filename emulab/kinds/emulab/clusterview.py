@@ -1,19 +1,17 @@
-"""Typed views of emulab's own kinds: Cluster, LoadBalancer, Client, Zone."""
+"""The typed view of a Cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.kinds.services import networks
-from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.errors import UserError
+from emulab.kinds.registry import CLUSTER
+from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-
-DEFAULT_TTL = 60
-"""Seconds a Zone's record may be cached when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,81 +73,23 @@ def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
     return networks(given.split(",")) if given else ()
 
 
-@dataclass(frozen=True, slots=True)
-class BalancerTarget:
-    ingress: bool
-    namespace: str = ""
-    service: str = ""
-    port: int | str = 0
-
-    @staticmethod
-    def of(target: Mapping[str, Any]) -> BalancerTarget:
-        service = target.get("service")
-        if not service:
-            return BalancerTarget(ingress=True)
-        return BalancerTarget(False, service.get("namespace") or "default", service["name"], service["port"])
-
-
-@dataclass(frozen=True, slots=True)
-class LoadBalancer:
-    name: str
-    network: str  # internet | vpc
-    address: IPAddress | None  # None: to be allocated
-    ports: tuple[int, ...]
-    target: BalancerTarget
-    source_ranges: tuple[IPNetwork, ...]
-
-    @staticmethod
-    def of(o: Object) -> LoadBalancer:
-        spec, address = o.spec, o.spec.get("address")
-        return LoadBalancer(
-            name=o.name,
-            network=spec.get("network") or "vpc",
-            address=ip_address(address) if address else None,
-            ports=tuple(spec.get("ports") or (80, 443)),
-            target=BalancerTarget.of(spec.get("target") or {"ingress": True}),
-            source_ranges=networks(spec.get("sourceRanges")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    name: str
-    network: str  # internet | vpc
-
-    @staticmethod
-    def of(o: Object) -> Client:
-        return Client(o.name, o.spec.get("network") or "internet")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    name: str  # relative to the zone, "@" for the zone itself
-    type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR
-    value: str
-    ttl: int  # seconds
-
-    @staticmethod
-    def of(record: Mapping[str, Any]) -> Record:
-        ttl = record.get("ttl")
-        return Record(
-            record.get("name") or "@", record["type"], record["value"], DEFAULT_TTL if ttl is None else ttl
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    name: str
-    visibility: str  # public | private
-    records: tuple[Record, ...]
-
-    @staticmethod
-    def of(o: Object) -> Zone:
-        records = tuple(Record.of(record) for record in o.spec.get("records") or ())
-        return Zone(o.name, o.spec.get("visibility") or "public", records)
-
-
 def cluster_of(objects: Objects) -> Cluster:
     """The lab's Cluster, or the default one."""
-    found = objects.kind("Cluster")
+    found = objects.kind(CLUSTER)
     return Cluster.of(found[0]) if found else Cluster()
+
+
+_FIXED = {
+    "podCIDR": "pod_cidrs",
+    "serviceCIDR": "service_cidrs",
+    "clusterDomain": "cluster_domain",
+    "network.mtu": "mtu",
+}
+
+
+def check_cluster(before: Cluster, new: Object) -> None:
+    """Raises UserError when the Cluster object changes what a running lab can't change."""
+    after = Cluster.of(new)
+    for name, field in _FIXED.items():
+        if getattr(before, field) != getattr(after, field):
+            raise UserError(f"{new.position}: {new.key} spec.{name}: can't be changed in a running lab")

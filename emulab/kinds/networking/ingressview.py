@@ -1,8 +1,7 @@
-"""Typed views of Ingress, IngressClass and of the Secrets that carry certificates."""
+"""The typed view of Ingresses."""
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 """How Ingresses named their class before `spec.ingressClassName`; still read, as controllers do."""
 
 LOAD_BALANCER_ANNOTATION = "emulab.dev/load-balancer"
+
 PUBLIC_LOAD_BALANCER = "public-lb"
 """The balancer that an Ingress without the annotation is published on."""
 
@@ -84,23 +84,3 @@ class Ingress:
             load_balancer=o.annotations.get(LOAD_BALANCER_ANNOTATION) or PUBLIC_LOAD_BALANCER,
             annotations=o.annotations,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class TLSPair:
-    """A certificate chain and its key, PEM."""
-
-    certificate: str
-    key: str
-
-
-def tls_pair(secret: Object) -> TLSPair | None:
-    """The pair in a `kubernetes.io/tls` Secret (`data` base64, or `stringData`); None where it has none."""
-    text = secret.raw.get("stringData") or {}
-    data = secret.raw.get("data") or {}
-    # stringData wins over data, as on write to the API server
-    parts = [
-        text[name] if name in text else b64decode(data.get(name) or "").decode(errors="replace")
-        for name in ("tls.crt", "tls.key")
-    ]
-    return TLSPair(*parts) if all(parts) else None

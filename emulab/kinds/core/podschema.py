@@ -1,4 +1,4 @@
-"""The schema of Pods and of the workloads that make them, as core/v1 and apps/v1 validate them.
+"""What a Pod's `spec` may say, and a template's, as core/v1 validates them.
 
 One rule is stricter than Kubernetes': two containers of one pod may not claim the same port.
 """
@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulab.kinds.checks import label_selector, port_or_name, protocol
 from emulab.model.checks import (
     Check,
     Problems,
-    Rule,
-    annotation_map,
-    anything,
     boolean,
     count,
     dns_label,
     dns_subdomain,
-    either,
     exactly_one,
     integer,
     ip,
     label_key,
-    label_map,
     label_value,
     mapping,
     maybe_empty,
@@ -37,43 +33,12 @@ from emulab.model.checks import (
     unique,
     wrong,
 )
-from emulab.model.selectors import matches_selector
-from emulab.model.yaml_nodes import Path
-
-protocol = one_of("TCP", "UDP", "SCTP")
-port_or_name = either(int, port, port_name)
-_number_or_percent = either(
-    int, count, pattern(r"[0-9]{1,9}%", 'a number of 0 or more, or a percentage such as "25%"')
-)
-
-
-def _expression(value: dict[str, Any]) -> Problems:
-    needs = value["operator"] in ("In", "NotIn")
-    if needs == bool(value.get("values")):
-        return ()
-    return wrong(f"must {'' if needs else 'not '}be given with operator {value['operator']}", "values")
-
-
-label_selector = mapping(
-    {
-        "matchLabels": label_map,
-        "matchExpressions": sequence(
-            mapping(
-                {
-                    "key": label_key,
-                    "operator": one_of("In", "NotIn", "Exists", "DoesNotExist"),
-                    "values": sequence(label_value),
-                },
-                required=("key", "operator"),
-                rules=(_expression,),
-            )
-        ),
-    }
-)
+from emulab.model.paths import Path
 
 # Probes and hooks
 
 _exec = mapping({"command": sequence(string, least=1)}, required=("command",))
+
 _http_get = mapping(
     {
         "path": string,
@@ -84,6 +49,7 @@ _http_get = mapping(
     },
     required=("port",),
 )
+
 _tcp_socket = mapping({"port": port_or_name, "host": string}, required=("port",))
 
 
@@ -107,6 +73,7 @@ def _probe(success: Check) -> Check:
 
 
 _must_be_one = integer(0, 1, "1, which liveness and startup probes must have")
+
 _hook = mapping(
     {
         "exec": _exec,
@@ -124,6 +91,7 @@ _field_path = pattern(
     r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?)",
     "a field of the downward API, such as metadata.name, metadata.labels['app'] or status.podIP",
 )
+
 _key_ref = mapping({"name": string, "key": string, "optional": boolean}, required=("name", "key"))
 
 
@@ -249,85 +217,3 @@ pod_spec = mapping(
     required=("containers",),
     rules=(_one_port_one_container, _names_once, _own_name_servers),
 )
-
-# Workloads
-
-
-def _selects_its_pods(spec: dict[str, Any]) -> Problems:
-    selector = spec["selector"]
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        return wrong("must not be empty", "selector")
-    template = spec["template"].get("metadata", {}).get("labels", {})
-    if matches_selector(selector, template):
-        return ()
-    return wrong("`selector` does not match template `labels`", "template", "metadata", "labels")
-
-
-def _restarts_always(spec: dict[str, Any]) -> Problems:
-    policy = spec["template"].get("spec", {}).get("restartPolicy", "Always")
-    if policy == "Always":
-        return ()
-    return wrong(f"{show(policy)} must be Always in a workload", "template", "spec", "restartPolicy")
-
-
-def _rolling_is_for_rolling(strategy: dict[str, Any]) -> Problems:
-    if "rollingUpdate" in strategy and strategy.get("type", "RollingUpdate") != "RollingUpdate":
-        return wrong(f"may not be given when type is {strategy['type']}", "rollingUpdate")
-    return ()
-
-
-def _moves(default_surge: int | str, default_unavailable: int | str) -> Rule:
-    """A rolling update that may neither add nor remove a pod would never end."""
-
-    def rule(rolling: dict[str, Any]) -> Problems:
-        surge = rolling.get("maxSurge", default_surge)
-        unavailable = rolling.get("maxUnavailable", default_unavailable)
-        if all(str(share).rstrip("%").strip("0") == "" for share in (surge, unavailable)):
-            return wrong("may not be 0 when maxSurge is 0", "maxUnavailable")
-        return ()
-
-    return rule
-
-
-def _strategy(other: str, default_surge: int | str, default_unavailable: int | str) -> Check:
-    rolling = {"maxSurge": _number_or_percent, "maxUnavailable": _number_or_percent, "partition": count}
-    return mapping(
-        {
-            "type": one_of("RollingUpdate", other),
-            "rollingUpdate": mapping(rolling, rules=(_moves(default_surge, default_unavailable),)),
-        },
-        rules=(_rolling_is_for_rolling,),
-    )
-
-
-_template = mapping(
-    {"metadata": mapping({"labels": label_map, "annotations": annotation_map}), "spec": pod_spec},
-    required=("spec",),
-)
-
-
-def _workload(**fields: Check) -> Check:
-    common: dict[str, Check] = {
-        "replicas": count,
-        "minReadySeconds": count,
-        "revisionHistoryLimit": count,
-        "selector": label_selector,
-        "template": _template,
-    }
-    return mapping(
-        {**common, **fields}, required=("selector", "template"), rules=(_selects_its_pods, _restarts_always)
-    )
-
-
-deployment_spec = _workload(
-    strategy=_strategy("Recreate", "25%", "25%"), paused=boolean, progressDeadlineSeconds=count
-)
-replica_set_spec = _workload()
-stateful_set_spec = _workload(
-    serviceName=string,
-    podManagementPolicy=one_of("OrderedReady", "Parallel"),
-    ordinals=mapping({"start": count}),
-    updateStrategy=_strategy("OnDelete", 0, 1),
-    volumeClaimTemplates=sequence(anything),
-)
-daemon_set_spec = _workload(updateStrategy=_strategy("OnDelete", 0, 1))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from emulab.cli.output.ages import age
-
-Raw = Mapping[str, Any]
+from emulab.kinds.ages import age
+from emulab.kinds.cells import Cells, Raw
 
 
-def pod_cells(pod: Raw, now: float) -> tuple[list[str], list[str]]:
+def pod_cells(pod: Raw, now: float) -> Cells:
     """NAME READY STATUS RESTARTS AGE, and IP, NODE and the rest for wide."""
     status = pod.get("status") or {}
     sidecars = _sidecars(pod)
@@ -19,7 +17,7 @@ def pod_cells(pod: Raw, now: float) -> tuple[list[str], list[str]]:
     total = len((pod.get("spec") or {}).get("containers") or ()) + len(sidecars)
     ready = sum(bool(c.get("ready")) and "running" in _state(c) for c in containers)
     metadata = pod["metadata"]
-    cells = [
+    narrow = [
         metadata["name"],
         f"{ready}/{total}",
         pod_status(pod),
@@ -27,7 +25,7 @@ def pod_cells(pod: Raw, now: float) -> tuple[list[str], list[str]]:
         age(metadata.get("creationTimestamp"), now),
     ]
     node = (pod.get("spec") or {}).get("nodeName")
-    return cells, [str(status.get("podIP") or "<none>"), str(node or "<none>"), "<none>", "<none>"]
+    return narrow, [str(status.get("podIP") or "<none>"), str(node or "<none>"), "<none>", "<none>"]
 
 
 def pod_status(pod: Raw) -> str:

@@ -1,0 +1,38 @@
+"""DaemonSets."""
+
+from __future__ import annotations
+
+from emulab.kinds import cells
+from emulab.kinds.apps import workload
+from emulab.kinds.apps.workload import template_cells, workload_spec
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.registry import DAEMON_SET
+from emulab.model.checks import dns_subdomain
+
+_DAEMON_COUNTS = (
+    "desiredNumberScheduled",
+    "currentNumberScheduled",
+    "numberReady",
+    "updatedNumberScheduled",
+    "numberAvailable",
+)
+
+_DAEMONS = ("DESIRED", "CURRENT", "READY", "UP-TO-DATE", "AVAILABLE", "NODE SELECTOR")
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    counts = [str(cells.number(cells.status(o), field)) for field in _DAEMON_COUNTS]
+    template = (cells.spec(o).get("template") or {}).get("spec") or {}
+    wide = [*template_cells(o), cells.selector_text(cells.spec(o).get("selector"))]
+    return [cells.name(o), *counts, cells.labels(template.get("nodeSelector")), cells.age(o, now)], wide
+
+
+_spec = workload_spec(updateStrategy=workload.strategy("OnDelete", 0, 1))
+DEFINITION = Definition(
+    check=whole(DAEMON_SET, dns_subdomain, _spec),
+    warnings=workload.warnings,
+    columns=Columns(("NAME", *_DAEMONS, "AGE"), workload.WIDE, _cells),
+    describe=workload.describe,
+)

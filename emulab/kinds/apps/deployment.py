@@ -1,0 +1,35 @@
+"""Deployments."""
+
+from __future__ import annotations
+
+from emulab.kinds import cells
+from emulab.kinds.apps import workload
+from emulab.kinds.apps.workload import template_cells, workload_spec
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.registry import DEPLOYMENT
+from emulab.model.checks import boolean, count, dns_subdomain
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    status = cells.status(o)
+    ready = f"{cells.number(status, 'readyReplicas')}/{cells.number(cells.spec(o), 'replicas', 1)}"
+    counts = [str(cells.number(status, field)) for field in ("updatedReplicas", "availableReplicas")]
+    return [cells.name(o), ready, *counts, cells.age(o, now)], [
+        *template_cells(o),
+        cells.selector_text(cells.spec(o).get("selector")),
+    ]
+
+
+_spec = workload_spec(
+    strategy=workload.strategy("Recreate", "25%", "25%"), paused=boolean, progressDeadlineSeconds=count
+)
+DEFINITION = Definition(
+    check=whole(DEPLOYMENT, dns_subdomain, _spec),
+    merge=workload.keep_replicas,
+    annotations=("deployment.kubernetes.io/",),
+    warnings=workload.warnings,
+    columns=Columns(("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"), workload.WIDE, _cells),
+    describe=workload.describe,
+)

@@ -1,0 +1,165 @@
+"""What Deployments, ReplicaSets, StatefulSets and DaemonSets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from emulab.errors import UserError
+from emulab.kinds import cells
+from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.checks import label_selector
+from emulab.kinds.core.containers import container_fields
+from emulab.kinds.core.pododdities import oddities
+from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.fields import Fields, Slices, conditions, pairs
+from emulab.model.checks import (
+    Check,
+    Problems,
+    Rule,
+    annotation_map,
+    count,
+    either,
+    label_map,
+    mapping,
+    one_of,
+    pattern,
+    show,
+    wrong,
+)
+from emulab.model.findings import Finding
+from emulab.model.selectors import matches_selector
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.objects import Object
+
+# What they may say, as apps/v1 validates them
+
+_number_or_percent = either(
+    int, count, pattern(r"[0-9]{1,9}%", 'a number of 0 or more, or a percentage such as "25%"')
+)
+
+
+def _selects_its_pods(spec: dict[str, Any]) -> Problems:
+    selector = spec["selector"]
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return wrong("must not be empty", "selector")
+    template = spec["template"].get("metadata", {}).get("labels", {})
+    if matches_selector(selector, template):
+        return ()
+    return wrong("`selector` does not match template `labels`", "template", "metadata", "labels")
+
+
+def _restarts_always(spec: dict[str, Any]) -> Problems:
+    policy = spec["template"].get("spec", {}).get("restartPolicy", "Always")
+    if policy == "Always":
+        return ()
+    return wrong(f"{show(policy)} must be Always in a workload", "template", "spec", "restartPolicy")
+
+
+def _rolling_is_for_rolling(strategy: dict[str, Any]) -> Problems:
+    if "rollingUpdate" in strategy and strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return wrong(f"may not be given when type is {strategy['type']}", "rollingUpdate")
+    return ()
+
+
+def _moves(default_surge: int | str, default_unavailable: int | str) -> Rule:
+    """A rolling update that may neither add nor remove a pod would never end."""
+
+    def rule(rolling: dict[str, Any]) -> Problems:
+        surge = rolling.get("maxSurge", default_surge)
+        unavailable = rolling.get("maxUnavailable", default_unavailable)
+        if all(str(share).rstrip("%").strip("0") == "" for share in (surge, unavailable)):
+            return wrong("may not be 0 when maxSurge is 0", "maxUnavailable")
+        return ()
+
+    return rule
+
+
+def strategy(other: str, default_surge: int | str, default_unavailable: int | str) -> Check:
+    rolling = {"maxSurge": _number_or_percent, "maxUnavailable": _number_or_percent, "partition": count}
+    return mapping(
+        {
+            "type": one_of("RollingUpdate", other),
+            "rollingUpdate": mapping(rolling, rules=(_moves(default_surge, default_unavailable),)),
+        },
+        rules=(_rolling_is_for_rolling,),
+    )
+
+
+_template = mapping(
+    {"metadata": mapping({"labels": label_map, "annotations": annotation_map}), "spec": pod_spec},
+    required=("spec",),
+)
+
+
+def workload_spec(**fields: Check) -> Check:
+    common: dict[str, Check] = {
+        "replicas": count,
+        "minReadySeconds": count,
+        "revisionHistoryLimit": count,
+        "selector": label_selector,
+        "template": _template,
+    }
+    return mapping(
+        {**common, **fields}, required=("selector", "template"), rules=(_selects_its_pods, _restarts_always)
+    )
+
+
+def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    """The new spec. Raises UserError when it selects other Pods."""
+    if old.spec.get("selector") != new.spec.get("selector"):
+        raise UserError(
+            f"{new.position}: {new.key} spec.selector: can't be changed; delete the {new.kind} first"
+        )
+    return spec
+
+
+def keep_replicas(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    """The new spec, with as many replicas as were asked for last where it doesn't say. Raises as `keep_selector`."""
+    keep_selector(old, new, spec)
+    if "replicas" not in spec and "replicas" in old.spec:
+        spec["replicas"] = old.spec["replicas"]
+    return spec
+
+
+def warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    return oddities(o, ("spec", "template", "spec"), o.spec["template"]["spec"], world)
+
+
+# How they are printed
+
+WIDE = ("CONTAINERS", "IMAGES", "SELECTOR")
+
+
+def template_cells(o: Raw) -> list[str]:
+    """CONTAINERS and IMAGES of a workload's template."""
+    containers = ((cells.spec(o).get("template") or {}).get("spec") or {}).get("containers") or ()
+    return [
+        ",".join(c["name"] for c in containers),
+        ",".join(str(c.get("image") or NONE) for c in containers),
+    ]
+
+
+def describe(o: Raw, _: Slices) -> Fields:
+    spec, status = o.get("spec") or {}, o.get("status") or {}
+    fields: Fields = [("Selector", cells.selector_text(spec.get("selector")))]
+    counts = {
+        k: v
+        for k, v in status.items()
+        if isinstance(v, int) and k not in ("observedGeneration", "collisionCount")
+    }
+    wanted = spec.get("replicas", 1) if o["kind"] != "DaemonSet" else status.get("desiredNumberScheduled", 0)
+    fields.append(
+        ("Replicas", f"{wanted} desired; " + (", ".join(f"{k} {v}" for k, v in counts.items()) or "none yet"))
+    )
+    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
+    if o["kind"] != "ReplicaSet":
+        fields.append(("Strategy", str(strategy.get("type") or "RollingUpdate")))
+    template = spec.get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
+    inner: Fields = [("Labels", pairs((template.get("metadata") or {}).get("labels")))]
+    images: Fields = [(c["name"], container_fields(c, {})) for c in containers]
+    inner.append(("Containers", images or NONE))
+    return [*fields, ("Pod Template", inner), *conditions(o)]

@@ -1,0 +1,35 @@
+"""ConfigMaps."""
+
+from __future__ import annotations
+
+from emulab.kinds import cells
+from emulab.kinds.cells import NONE, Cells, Columns, Raw
+from emulab.kinds.checks import base64_map, texts, whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.registry import CONFIG_MAP
+from emulab.model.checks import boolean, dns_subdomain
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    return [
+        cells.name(o),
+        str(len(o.get("data") or {}) + len(o.get("binaryData") or {})),
+        cells.age(o, now),
+    ], []
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    data: Fields = [(str(k), str(v).splitlines() or [""]) for k, v in sorted((o.get("data") or {}).items())]
+    return [("Data", data or NONE)]
+
+
+DEFINITION = Definition(
+    check=whole(
+        CONFIG_MAP,
+        dns_subdomain,
+        fields={"data": texts, "binaryData": base64_map, "immutable": boolean},
+    ),
+    columns=Columns(("NAME", "DATA", "AGE"), (), _cells),
+    describe=_describe,
+)

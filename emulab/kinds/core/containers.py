@@ -1,0 +1,62 @@
+"""What descriptions say of containers. Pure."""
+
+from __future__ import annotations
+
+from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.fields import Fields
+
+
+def container_fields(c: Raw, status: Raw) -> Fields:
+    fields: Fields = [("Image", str(c.get("image") or NONE))]
+    ports = [f"{p['containerPort']}/{p.get('protocol') or 'TCP'}" + _named(p) for p in c.get("ports") or ()]
+    fields.append(("Ports", ports))
+    command = [str(word) for word in (*(c.get("command") or ()), *(c.get("args") or ()))]
+    fields.append(("Command", command or ["(emulab's stand-in)"]))
+    fields += _state("State", status.get("state") or {})
+    fields += _state("Last State", status.get("lastState") or {})
+    if status:
+        fields.append(("Ready", str(bool(status.get("ready")))))
+        fields.append(("Restart Count", str(status.get("restartCount", 0))))
+    for kind in ("liveness", "readiness", "startup"):
+        if c.get(f"{kind}Probe"):
+            fields.append((kind.title(), probe_text(c[f"{kind}Probe"])))
+    if c.get("env"):
+        fields.append(("Environment", [f"{e['name']}: {_environment(e)}" for e in c["env"]]))
+    return fields
+
+
+def _named(port: Raw) -> str:
+    return f" ({port['name']})" if port.get("name") else ""
+
+
+def _state(label: str, state: Raw) -> Fields:
+    for name, detail in state.items():
+        more = [f"{k}: {v}" for k, v in (detail or {}).items() if v not in ("", None)]
+        return [(label, [name.title(), *(f"  {text}" for text in more)])]
+    return []
+
+
+def _environment(entry: Raw) -> str:
+    source = entry.get("valueFrom")
+    if not source:
+        return str(entry.get("value") or "")
+    kind, reference = next(iter(source.items()))
+    path = reference.get("fieldPath") or f"{reference.get('name')}/{reference.get('key')}"
+    return f"<{kind} {path}>"
+
+
+def probe_text(probe: Raw) -> str:
+    """`http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3`"""
+    if probe.get("httpGet"):
+        get = probe["httpGet"]
+        host, port, path = get.get("host") or "", get.get("port"), get.get("path") or "/"
+        what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://{host}:{port}{path}"
+    elif probe.get("exec"):
+        what = f"exec {probe['exec'].get('command')}"
+    else:
+        what = f"tcp-socket :{(probe.get('tcpSocket') or probe.get('grpc') or {}).get('port')}"
+    return (
+        f"{what} delay={probe.get('initialDelaySeconds') or 0}s timeout={probe.get('timeoutSeconds') or 1}s"
+        f" period={probe.get('periodSeconds') or 10}s #success={probe.get('successThreshold') or 1}"
+        f" #failure={probe.get('failureThreshold') or 3}"
+    )

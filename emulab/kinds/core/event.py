@@ -1,0 +1,71 @@
+"""Events, which components write of what happened (`emulab.cluster.events`)."""
+
+from __future__ import annotations
+
+from emulab.kinds import ages, cells
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition, kept
+from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.registry import EVENT
+from emulab.model.checks import dns_subdomain, integer, mapping, one_of, string
+
+_reference = mapping(
+    {"kind": string, "namespace": string, "name": string, "uid": string, "fieldPath": string}
+)
+
+
+def _object(o: Raw) -> str:
+    about = o.get("involvedObject") or {}
+    kind, name = str(about.get("kind", "")).lower(), str(about.get("name", ""))
+    return f"{kind}/{name}" if name else kind
+
+
+def _source(o: Raw) -> str:
+    source = o.get("source") or {}
+    return ", ".join(str(source[part]) for part in ("component", "host") if source.get(part))
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    first = o.get("firstTimestamp")
+    seen = ages.age(o.get("lastTimestamp") or first, now)
+    words = (str(o.get(field, "")) for field in ("type", "reason"))
+    where = str((o.get("involvedObject") or {}).get("fieldPath", ""))
+    narrow = [seen, *words, _object(o), str(o.get("message", "")).strip()]
+    return narrow, [where, _source(o), ages.age(first, now), str(o.get("count") or 1), cells.name(o)]
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    return [
+        ("Involved Object", _object(o)),
+        ("Type", str(o.get("type", ""))),
+        ("Reason", str(o.get("reason", ""))),
+        ("Message", str(o.get("message", ""))),
+        ("Source", _source(o)),
+        ("First Seen", str(o.get("firstTimestamp", ""))),
+        ("Last Seen", str(o.get("lastTimestamp", ""))),
+        ("Count", str(o.get("count") or 1)),
+    ]
+
+
+DEFINITION = Definition(
+    check=whole(
+        EVENT,
+        dns_subdomain,
+        fields={
+            "involvedObject": _reference,
+            "type": one_of("Normal", "Warning"),
+            "reason": string,
+            "message": string,
+            "count": integer(0),
+        },
+        required=("involvedObject",),
+    ),
+    standing=kept("is kept, and nobody acts on it"),
+    columns=Columns(
+        ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"),
+        ("SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"),
+        _cells,
+    ),
+    describe=_describe,
+)

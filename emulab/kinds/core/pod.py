@@ -1,0 +1,76 @@
+"""Pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from emulab.errors import UserError
+from emulab.kinds.cells import NONE, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.core.containers import container_fields
+from emulab.kinds.core.podcells import pod_cells, pod_status
+from emulab.kinds.core.pododdities import oddities
+from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.definition import Definition
+from emulab.kinds.fields import Fields, Slices, conditions, pairs
+from emulab.kinds.registry import POD
+from emulab.model.checks import dns_subdomain
+from emulab.model.findings import Finding
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.objects import Object
+
+
+def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
+    if "nodeName" not in spec and "nodeName" in old.spec:
+        spec["nodeName"] = old.spec["nodeName"]
+    if spec != old.spec:
+        raise UserError(f"{new.position}: {new.key}: a pod's spec can't be changed; delete the pod first")
+    return spec
+
+
+def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    return oddities(o, ("spec",), o.spec, world)
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    spec, status = o["spec"], o.get("status") or {}
+    fields: Fields = [
+        ("Node", f"{spec.get('nodeName') or NONE}/{status.get('hostIP') or NONE}"),
+        ("Start Time", str(status.get("startTime") or NONE)),
+        ("Status", pod_status(o)),
+    ]
+    fields += [(k.title(), str(status[k])) for k in ("reason", "message") if status.get(k)]
+    fields.append(("IPs", [entry["ip"] for entry in status.get("podIPs") or ()]))
+    for label, containers, statuses in (
+        ("Init Containers", "initContainers", "initContainerStatuses"),
+        ("Containers", "containers", "containerStatuses"),
+    ):
+        known = {s["name"]: s for s in status.get(statuses) or ()}
+        found: Fields = [
+            (c["name"], container_fields(c, known.get(c["name"]) or {})) for c in spec.get(containers) or ()
+        ]
+        if found:
+            fields.append((label, found))
+    fields += conditions(o)
+    fields.append(("Restart Policy", str(spec.get("restartPolicy") or "Always")))
+    fields.append(("DNS Policy", str(spec.get("dnsPolicy") or "ClusterFirst")))
+    if spec.get("hostNetwork"):
+        fields.append(("Host Network", "true"))
+    fields.append(("Node-Selectors", pairs(spec.get("nodeSelector"))))
+    return fields
+
+
+DEFINITION = Definition(
+    check=whole(POD, dns_subdomain, pod_spec),
+    merge=_merge,
+    warnings=_warnings,
+    columns=Columns(
+        ("NAME", "READY", "STATUS", "RESTARTS", "AGE"),
+        ("IP", "NODE", "NOMINATED NODE", "READINESS GATES"),
+        pod_cells,
+    ),
+    describe=_describe,
+)

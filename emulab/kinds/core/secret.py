@@ -1,0 +1,72 @@
+"""Secrets, and the certificates that they carry."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from emulab.kinds import cells
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import base64_map, texts, whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.registry import SECRET
+from emulab.model.checks import Problems, boolean, dns_subdomain, string, wrong
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
+
+
+class TLSPair(NamedTuple):
+    """A certificate chain and its key, PEM."""
+
+    certificate: str
+    key: str
+
+
+def tls_pair(secret: Object) -> TLSPair | None:
+    """The pair in a `kubernetes.io/tls` Secret (`data` base64, or `stringData`); None where it has none."""
+    text = secret.raw.get("stringData") or {}
+    data = secret.raw.get("data") or {}
+    # stringData wins over data, as on write to the API server
+    parts = [
+        text[name] if name in text else b64decode(data.get(name) or "").decode(errors="replace")
+        for name in ("tls.crt", "tls.key")
+    ]
+    return TLSPair(*parts) if all(parts) else None
+
+
+def _has_pair(secret: dict[str, Any]) -> Problems:
+    if secret.get("type") != "kubernetes.io/tls":
+        return ()
+    given = {**secret.get("data", {}), **secret.get("stringData", {})}
+    return [
+        problem
+        for name in ("tls.crt", "tls.key")
+        if name not in given
+        for problem in wrong("is required when type is kubernetes.io/tls", "data", name)
+    ]
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    keys = {*(o.get("data") or {}), *(o.get("stringData") or {})}
+    return [cells.name(o), str(o.get("type") or "Opaque"), str(len(keys)), cells.age(o, now)], []
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    """As kubectl: sizes, not values."""
+    sizes = {**(o.get("data") or {}), **(o.get("stringData") or {})}
+    found = [f"{k}: {len(str(v))} characters" for k, v in sorted(sizes.items())]
+    return [("Type", str(o.get("type") or "Opaque")), ("Data", found)]
+
+
+DEFINITION = Definition(
+    check=whole(
+        SECRET,
+        dns_subdomain,
+        fields={"data": base64_map, "stringData": texts, "type": string, "immutable": boolean},
+        rules=(_has_pair,),
+    ),
+    columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),
+    describe=_describe,
+)

@@ -1,0 +1,86 @@
+"""Services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emulab.errors import UserError
+from emulab.kinds.checks import whole
+from emulab.kinds.core import servicetext
+from emulab.kinds.core.serviceschema import needs_health_check, service_spec
+from emulab.kinds.definition import Definition
+from emulab.kinds.registry import SERVICE
+from emulab.model.checks import dns_1035_label
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.findings import Finding
+    from emulab.model.objects import Object
+
+
+def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
+    kept = old.spec.get("clusterIP")
+    asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
+    if spec.get("type") != "ExternalName" and kept:
+        if asked and asked != kept:
+            raise UserError(
+                f"{new.position}: {new.key} spec.clusterIP: can't be changed; it is {kept};"
+                " delete the Service first"
+            )
+        if kept == "None" and spec.get("type") in ("NodePort", "LoadBalancer"):
+            raise UserError(
+                f"{new.position}: {new.key} spec.type: a headless Service stays headless and can't become a"
+                f" {spec['type']}; delete the Service first"
+            )
+        spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
+    if spec.get("type") in ("NodePort", "LoadBalancer"):
+        spec["ports"] = _node_ports(old.spec.get("ports") or (), spec.get("ports") or ())
+    if needs_health_check(old.spec) and needs_health_check(spec):
+        kept = old.spec.get("healthCheckNodePort")
+        if spec.get("healthCheckNodePort") not in (None, 0, kept):
+            raise UserError(f"{new.position}: {new.key} spec.healthCheckNodePort: is immutable; it is {kept}")
+        spec["healthCheckNodePort"] = kept
+    return spec
+
+
+def _node_ports(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The new ports, those without a node port with the old one.
+
+    kubectl finds it by number and protocol, and the API server what that doesn't find by the port's name
+    (`patchAllocatedValues` in pkg/registry/core/service).
+    """
+    ports = [dict(port) for port in new]
+    ways: tuple[Callable[[Mapping[str, Any]], object], ...] = (
+        lambda p: (p["port"], p.get("protocol", "TCP")),
+        lambda p: p.get("name", ""),
+    )
+    for same in ways:
+        taken = {p.get("nodePort") for p in ports}
+        known = {same(p): p["nodePort"] for p in old if p.get("nodePort") and p["nodePort"] not in taken}
+        for port in ports:
+            if not port.get("nodePort") and same(port) in known:
+                port["nodePort"] = known[same(port)]
+    return ports
+
+
+def _outdated(_old: Object, new: Object) -> tuple[str, ...]:
+    return () if new.spec.get("type") == "LoadBalancer" else ("address", "loadBalancer")
+
+
+def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
+    from emulab.kinds.core.serviceoddities import (
+        oddities,  # here: who lists Services needs no typed view of them
+    )
+
+    return oddities(o, world)
+
+
+DEFINITION = Definition(
+    check=whole(SERVICE, dns_1035_label, service_spec),
+    merge=_merge,
+    outdated=_outdated,
+    warnings=_warnings,
+    columns=servicetext.COLUMNS,
+    describe=servicetext.describe,
+)

@@ -1,0 +1,58 @@
+"""What looks odd in Services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.serviceview import Service, is_proxied
+from emulab.kinds.lookup import TOO_LONG
+from emulab.model.addresses import parse_address
+from emulab.model.checks import fits_dns, show
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+
+
+def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
+    yield from _claims(o, world)
+    yield from _selection(o, world)
+    for index, port in enumerate(o.spec.get("ports") or ()):
+        if not fits_dns(f"_{port.get('name', '')}"):
+            yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
+
+
+def _claims(o: Object, world: Lookup) -> Iterator[Finding]:
+    if not is_proxied(o):
+        return
+    for index, address in enumerate(o.spec.get("externalIPs") or ()):
+        for port in Service.of(o).ports:
+            owner = world.claims[parse_address(address), port.protocol, port.port]
+            if owner.key != o.key:
+                what = f"port {port.port}/{port.protocol} of {address} is {owner.kind} {owner.namespace}/{owner.name}'s"
+                yield Finding(o, ("spec", "externalIPs", index), what)
+
+
+def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
+    if not o.spec.get("selector"):
+        return
+    service = Service.of(o)
+    if service.selector is None or service.type == "ExternalName":
+        return
+    pods = world.selected(o.namespace, service.selector)
+    if not pods:
+        yield Finding(o, ("spec", "selector"), "matches no Pod and no workload's template")
+        return
+    named = {
+        (port.name, port.protocol)
+        for selected in pods
+        for container in PodSpec.of(selected.spec).lasting
+        for port in container.ports
+    }
+    for index, port in enumerate(service.ports):
+        if isinstance(port.target_port, str) and (port.target_port, port.protocol) not in named:
+            missing = f"no selected container has a {port.protocol} port named {show(port.target_port)}"
+            yield Finding(o, ("spec", "ports", index, "targetPort"), missing)

@@ -1,0 +1,68 @@
+"""What is true of a kind beside its names: what its module says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from emulab.kinds.cells import NAME_AND_AGE, Columns, Raw
+from emulab.kinds.fields import Fields, Slices, generic
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.checks import Check
+    from emulab.model.findings import Finding
+    from emulab.model.objects import Object
+
+
+class Standing(NamedTuple):
+    """What becomes of a user's object: it is followed, or kept although nothing follows it, or refused."""
+
+    name: str
+    why: str = ""  # what a warning or an error says
+
+
+FOLLOWED = Standing("followed")
+
+
+def kept(why: str) -> Standing:
+    return Standing("kept", why)
+
+
+def refused(why: str) -> Standing:
+    return Standing("refused", why)
+
+
+def as_given(_old: Object, _new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    return spec
+
+
+def no_fields(_old: Object, _new: Object) -> tuple[str, ...]:
+    return ()
+
+
+def no_findings(_o: Object, _world: Lookup) -> Iterable[Finding]:
+    return ()
+
+
+class Definition(NamedTuple):
+    """One kind. Its functions are pure.
+
+    `check`         what is wrong with a whole object by itself
+    `merge`         a user's spec, a copy, with what the lab added to the old object's and the user did not say; raises
+                    UserError for changes that Kubernetes refuses too
+    `outdated`      fields of the old object's status that don't hold for the new object: they are given anew
+    `annotations`   prefixes of annotations that controllers write, and that stay
+    `warnings`      what looks odd in an object among others
+    `columns`       its table, as `get` prints it
+    `describe`      the fields of a description beside metadata
+    """
+
+    check: Check
+    standing: Standing = FOLLOWED
+    merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given
+    outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
+    annotations: tuple[str, ...] = ()
+    warnings: Callable[[Object, Lookup], Iterable[Finding]] = no_findings
+    columns: Columns = NAME_AND_AGE
+    describe: Callable[[Raw, Slices], Fields] = generic

@@ -1,0 +1,44 @@
+"""Clients: users of the cluster, outside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from emulab.kinds import cells
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.networks import network
+from emulab.kinds.registry import CLIENT
+from emulab.model.checks import dns_label, mapping
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
+
+
+class Client(NamedTuple):
+    name: str
+    network: str  # internet | vpc
+
+    @staticmethod
+    def of(o: Object) -> Client:
+        return Client(o.name, o.spec.get("network") or "internet")
+
+
+client_spec = mapping({"network": network}, closed=True)
+
+
+def _outdated(old: Object, new: Object) -> tuple[str, ...]:
+    return ("address",) if old.spec.get("network") != new.spec.get("network") else ()
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    address = str(cells.status(o).get("address") or "<pending>")
+    return [cells.name(o), str(cells.spec(o).get("network") or "internet"), address, cells.age(o, now)], []
+
+
+DEFINITION = Definition(
+    check=whole(CLIENT, dns_label, client_spec, optional_spec=True),
+    outdated=_outdated,
+    columns=Columns(("NAME", "NETWORK", "ADDRESS", "AGE"), (), _cells),
+)

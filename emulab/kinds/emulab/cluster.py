@@ -1,0 +1,190 @@
+"""The Cluster, of which a lab has one at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Any
+
+from emulab.kinds import cells
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.networks import UNDERLAYS
+from emulab.kinds.registry import CLUSTER
+from emulab.model.checks import (
+    Check,
+    Problems,
+    boolean,
+    cidr,
+    count,
+    dns_label,
+    dns_subdomain,
+    dns_zone,
+    either,
+    integer,
+    label_map,
+    mapping,
+    one_of,
+    sequence,
+    show,
+    string,
+    unique,
+    wrong,
+)
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
+
+# What it may say
+
+MODES: Mapping[str, Mapping[str, bool]] = {
+    "network.mode": {"vxlan": True, "routed": True},
+    "proxy.mode": {"nftables": True, "iptables": True, "ipvs": True, "userspace": True},
+}
+"""Field → its values, and whether this version builds them."""
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
+"""How IPVS picks a server (ipvsadm(8))."""
+
+MAX_NODES = 200
+"""The vpc is a /24, which nodes share with the router and the balancers."""
+
+_NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
+
+_SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
+
+
+def _mode(field: str) -> Check:
+    values = MODES[field]
+    known = one_of(*values)
+    built = ", ".join(value for value, implemented in values.items() if implemented)
+
+    def check(value: Any) -> Problems:
+        problems = known(value)
+        if problems or values[value]:
+            return problems
+        return wrong(f"{show(value)} is not built yet: this version builds {built} only")
+
+    return check
+
+
+def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
+    """A CIDR, or one of each family with a comma between; none smaller than its family's prefix."""
+
+    def check(value: Any) -> Problems:
+        parts = value.split(",") if type(value) is str else [value]
+        for part in parts:
+            if cidr(part):
+                return cidr(part)
+        networks = _networks(value)
+        for net in networks:
+            if net.prefixlen > prefixes[net.version]:
+                return wrong(f"{net} is too small: it must be a /{prefixes[net.version]} or larger")
+            if any(_overlap(net, other) for other in UNDERLAYS):
+                return wrong(
+                    f"{net} overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
+                )
+        if len(networks) != len({net.version for net in networks}):
+            return wrong(f"{show(value)} may hold one CIDR of each IP family")
+        return ()
+
+    return check
+
+
+def _networks(value: str | None) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part.strip(), strict=False) for part in value.split(",")] if value else []
+
+
+def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
+    pods = _networks(spec.get("podCIDR", "10.244.0.0/16"))
+    services = _networks(spec.get("serviceCIDR", "10.96.0.0/12"))
+    for pod in pods:
+        for service in services:
+            if _overlap(pod, service):
+                field = "podCIDR" if "podCIDR" in spec else "serviceCIDR"
+                return wrong(f"the pods' {pod} and the services' {service} overlap", field)
+    return ()
+
+
+def _nodes_fit(spec: dict[str, Any]) -> Problems:
+    nodes = spec.get("nodes", 2)
+    number = nodes if isinstance(nodes, int) else len(nodes)
+    for pod in _networks(spec.get("podCIDR", "10.244.0.0/16")):
+        room = 1 << (_NODE_PREFIX[pod.version] - pod.prefixlen)
+        if number > room:
+            return wrong(f"{pod} has room for {room} nodes, not for {number}", "podCIDR")
+    return ()
+
+
+def _node_list(value: Any) -> Problems:
+    problems = _nodes(value)
+    if not problems and len(value) > MAX_NODES:
+        return wrong(f"{len(value)} nodes are too many: {MAX_NODES} at most")
+    return problems
+
+
+def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
+    """What only one mode heeds is a mistake in another."""
+    for field in ("scheduler", "strictARP"):
+        if field in proxy and proxy.get("mode") != "ipvs":
+            return wrong("goes with mode: ipvs alone", field)
+    return ()
+
+
+_nodes = sequence(
+    mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
+    rules=(unique("name"),),
+    least=1,
+)
+
+cluster_spec = mapping(
+    {
+        "nodes": either(list, _node_list, integer(1, MAX_NODES, "a number of nodes")),
+        "podCIDR": _cidrs_of(_NODE_PREFIX),
+        "serviceCIDR": _cidrs_of(_SERVICE_PREFIX),
+        "clusterDomain": dns_zone,
+        "network": mapping(
+            {"mode": _mode("network.mode"), "mtu": integer(576, 9216, "an MTU")},
+            closed=True,
+        ),
+        "proxy": mapping(
+            {"mode": _mode("proxy.mode"), "scheduler": one_of(*SCHEDULERS), "strictARP": boolean},
+            rules=(_ipvs_alone,),
+            closed=True,
+        ),
+        "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
+    },
+    rules=(_pods_and_services_apart, _nodes_fit),
+    closed=True,
+)
+
+
+def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    from emulab.kinds.emulab.clusterview import (  # here: who lists Clusters needs no view of them
+        Cluster,
+        check_cluster,
+    )
+
+    check_cluster(Cluster.of(old), new)
+    return spec
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    spec = cells.spec(o)
+    nodes = spec.get("nodes", 2)
+    count = nodes if isinstance(nodes, int) else len(nodes)
+    network = (spec.get("network") or {}).get("mode") or "vxlan"
+    proxy = (spec.get("proxy") or {}).get("mode") or "nftables"
+    return [cells.name(o), str(count), network, proxy, cells.age(o, now)], []
+
+
+DEFINITION = Definition(
+    check=whole(CLUSTER, dns_subdomain, cluster_spec, optional_spec=True),
+    merge=_merge,
+    columns=Columns(("NAME", "NODES", "NETWORK", "PROXY", "AGE"), (), _cells),
+)

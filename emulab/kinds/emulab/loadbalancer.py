@@ -1,0 +1,159 @@
+"""LoadBalancers: L4 balancers outside the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from emulab.kinds import cells
+from emulab.kinds.cells import NONE, Cells, Columns, Raw
+from emulab.kinds.checks import port_or_name, whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.networks import FIXED_ADDRESSES, NETWORKS, network
+from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.lookup import leads_nowhere
+from emulab.kinds.registry import LOAD_BALANCER
+from emulab.model.checks import (
+    Problems,
+    boolean,
+    cidr,
+    dns_1035_label,
+    dns_label,
+    exactly_one,
+    ip,
+    mapping,
+    port,
+    sequence,
+    show,
+    wrong,
+)
+from emulab.model.findings import Finding
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.objects import Object
+
+# What it may say
+
+
+def _address_is_on_network(spec: dict[str, Any]) -> Problems:
+    if "address" not in spec:
+        return ()
+    address, name = ip_address(spec["address"]), spec.get("network", "vpc")
+    there = NETWORKS[name]
+    if address not in there:
+        return wrong(f"{address} is not in {there}, the addresses of network {name}", "address")
+    if address in (there.network_address, there.broadcast_address):
+        return wrong(f"{address} is not an address of a host in {there}", "address")
+    owner = FIXED_ADDRESSES.get(address)
+    return wrong(f"{address} is {owner}", "address") if owner else ()
+
+
+def _distinct(values: list[Any]) -> Problems:
+    return [
+        problem
+        for index, value in enumerate(values)
+        if value in values[:index]
+        for problem in wrong(f"{show(value)} is given twice", index)
+    ]
+
+
+_service_target = mapping(
+    {"namespace": dns_label, "name": dns_1035_label, "port": port_or_name},
+    required=("name", "port"),
+    closed=True,
+)
+
+load_balancer_spec = mapping(
+    {
+        "network": network,
+        "address": ip,
+        "ports": sequence(port, rules=(_distinct,), least=1),
+        "target": mapping(
+            {
+                "ingress": lambda value: (
+                    boolean(value) or (() if value else wrong("must be true, or left out"))
+                ),
+                "service": _service_target,
+            },
+            rules=(exactly_one("ingress", "service"),),
+            closed=True,
+        ),
+        "sourceRanges": sequence(cidr),
+    },
+    rules=(_address_is_on_network,),
+    closed=True,
+)
+
+# A changed one, and what is odd
+
+
+def _outdated(old: Object, new: Object) -> tuple[str, ...]:
+    moves = any(old.spec.get(field) != new.spec.get(field) for field in ("network", "address"))
+    return ("address", "vip") if moves else ()
+
+
+def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    from emulab.kinds.emulab.loadbalancerview import (
+        LoadBalancer,  # here: who lists LoadBalancers needs no view of them
+    )
+
+    target = LoadBalancer.of(o).target
+    if target.ingress:
+        return
+    base = ("spec", "target", "service")
+    paths = ((*base, "name"), (*base, "port"))
+    for where, why in leads_nowhere(world, target.namespace, target.service, target.port, paths):
+        yield Finding(o, where, why)
+
+
+# How it is printed
+
+
+def balancer_target(o: Raw) -> str:
+    """`ingress`, or `service/NS/NAME:PORT`."""
+    service = (cells.spec(o).get("target") or {}).get("service")
+    if not service:
+        return "ingress"
+    return f"service/{service.get('namespace') or 'default'}/{service['name']}:{service['port']}"
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    spec, status = cells.spec(o), cells.status(o)
+    address = str(status.get("vip") or spec.get("address") or "<pending>")
+    ports = ",".join(str(p) for p in spec.get("ports") or (80, 443))
+    ranges = ",".join(spec.get("sourceRanges") or ()) or NONE
+    narrow = [
+        cells.name(o),
+        str(spec.get("network") or "vpc"),
+        address,
+        ports,
+        balancer_target(o),
+        cells.age(o, now),
+    ]
+    return narrow, [ranges, str(status.get("address") or NONE)]
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    spec, status = o.get("spec") or {}, o.get("status") or {}
+    return [
+        ("Network", str(spec.get("network") or "vpc")),
+        ("Address", str(status.get("vip") or spec.get("address") or "<pending>")),
+        ("Ports", ",".join(str(p) for p in spec.get("ports") or (80, 443))),
+        ("Target", balancer_target(o)),
+        ("Source Ranges", [str(r) for r in spec.get("sourceRanges") or ()] or ["everyone"]),
+    ]
+
+
+DEFINITION = Definition(
+    check=whole(LOAD_BALANCER, dns_label, load_balancer_spec, optional_spec=True),
+    outdated=_outdated,
+    warnings=_warnings,
+    columns=Columns(
+        ("NAME", "NETWORK", "ADDRESS", "PORTS", "TARGET", "AGE"),
+        ("SOURCE-RANGES", "VPC-ADDRESS"),
+        _cells,
+    ),
+    describe=_describe,
+)

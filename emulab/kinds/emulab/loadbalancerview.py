@@ -1,0 +1,48 @@
+"""The typed view of LoadBalancers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.model.addresses import IPAddress, IPNetwork, networks
+from emulab.model.objects import Object
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerTarget:
+    ingress: bool
+    namespace: str = ""
+    service: str = ""
+    port: int | str = 0
+
+    @staticmethod
+    def of(target: Mapping[str, Any]) -> BalancerTarget:
+        service = target.get("service")
+        if not service:
+            return BalancerTarget(ingress=True)
+        return BalancerTarget(False, service.get("namespace") or "default", service["name"], service["port"])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    name: str
+    network: str  # internet | vpc
+    address: IPAddress | None  # None: to be allocated
+    ports: tuple[int, ...]
+    target: BalancerTarget
+    source_ranges: tuple[IPNetwork, ...]
+
+    @staticmethod
+    def of(o: Object) -> LoadBalancer:
+        spec, address = o.spec, o.spec.get("address")
+        return LoadBalancer(
+            name=o.name,
+            network=spec.get("network") or "vpc",
+            address=ip_address(address) if address else None,
+            ports=tuple(spec.get("ports") or (80, 443)),
+            target=BalancerTarget.of(spec.get("target") or {"ingress": True}),
+            source_ranges=networks(spec.get("sourceRanges")),
+        )

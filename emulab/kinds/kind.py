@@ -1,0 +1,80 @@
+"""What a kind is called, and where all else that is true of it stands."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from emulab.model.keys import GroupKind
+
+if TYPE_CHECKING:
+    from emulab.kinds.definition import Definition
+
+ALL = "all"
+"""Kinds that `get all` lists."""
+WORKLOAD = "workload"
+"""Kinds whose `spec.template` and `spec.selector` are about Pods."""
+SCALABLE = "scalable"
+"""Kinds with `spec.replicas`: those that have the subresource `scale`."""
+PLACE = "place"
+"""Kinds of which each object is a place of the lab: a network namespace of the object's name."""
+ADDRESSED = "addressed"
+"""Kinds whose objects have an address outside the cluster in `status.address`."""
+
+
+class Kind(GroupKind):
+    """One kind by all its names: what an API server's discovery says of it (`metav1.APIResource`).
+
+    All else is the `DEFINITION` in the kind's module, which is loaded when it is first asked for: who lists Pods need
+    not know what an Ingress may say. The module is `emulab.kinds.GROUP.KIND`, where GROUP is the group's first word, or
+    "core" for the group without a name, unless `home` names another one.
+    """
+
+    version: str
+    plural: str
+    short: tuple[str, ...]
+    namespaced: bool
+    categories: frozenset[str]
+    home: str
+
+    def __new__(
+        cls,
+        api_version: str,
+        kind: str,
+        plural: str,
+        *short: str,
+        namespaced: bool = True,
+        categories: tuple[str, ...] = (),
+        home: str = "",
+    ) -> Kind:
+        """`plural` is kubectl's name of the resource, and `short` its short names."""
+        group, _, version = api_version.rpartition("/")
+        self = super().__new__(cls, group, kind)
+        self.version, self.plural, self.short = version, plural, short
+        self.namespaced, self.categories = namespaced, frozenset(categories)
+        self.home = home or f"emulab.kinds.{group.partition('.')[0] or 'core'}.{kind.lower()}"
+        return self
+
+    @cached_property
+    def definition(self) -> Definition:
+        found: Definition = import_module(self.home).DEFINITION
+        return found
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def resource(self) -> str:
+        """Singular and group, as `-o name` begins: `deployment.apps`."""
+        return f"{self.singular}.{self.group}" if self.group else self.singular
+
+    @property
+    def resources(self) -> str:
+        """Plural and group, as errors name them: `deployments.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural

@@ -1,0 +1,54 @@
+"""What warnings ask of all the objects that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from emulab.model.checks import show
+from emulab.model.keys import Key
+from emulab.model.paths import Path
+
+if TYPE_CHECKING:
+    from emulab.kinds.core.serviceview import Service
+    from emulab.model.addresses import IPAddress
+    from emulab.model.objects import Object
+
+TOO_LONG = "a label of a DNS name has at most 63 letters"
+
+
+class Pods(NamedTuple):
+    """A Pod, or the Pods of a workload."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    spec: Mapping[str, Any]
+
+
+class Lookup(Protocol):
+    """What there is, looked up as it is asked for: a few objects among thousands cost little."""
+
+    def has(self, key: Key) -> bool: ...
+
+    def service(self, namespace: str, name: str) -> Service | None: ...
+
+    def selected(self, namespace: str, selector: Mapping[str, str]) -> Sequence[Pods]:
+        """What of that namespace a selector finds: Pods that users ask for, and templates of workloads."""
+
+    @property
+    def nodes(self) -> frozenset[str]: ...
+
+    @property
+    def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:
+        """Who has an external address, protocol and port: the first Service that claims it."""
+
+
+def leads_nowhere(
+    world: Lookup, namespace: str, name: str, port: int | str, paths: tuple[Path, Path]
+) -> Iterator[tuple[Path, str]]:
+    """Whether a Service or its port isn't there; `paths` are those of the name and of the port."""
+    service = world.service(namespace, name)
+    if service is None:
+        yield paths[0], f"there is no Service {namespace}/{name}"
+    elif service.type != "ExternalName" and all(port not in (p.port, p.name) for p in service.ports):
+        yield paths[1], f"Service {namespace}/{name} has no port {show(port)}"

@@ -1,0 +1,175 @@
+"""Ingresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from emulab.kinds import cells
+from emulab.kinds.cells import NONE, Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.core.servicetext import endpoints
+from emulab.kinds.definition import Definition
+from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.registry import INGRESS
+from emulab.model.checks import (
+    Problems,
+    dns_1035_label,
+    dns_label,
+    dns_subdomain,
+    exactly_one,
+    ip,
+    mapping,
+    maybe_empty,
+    one_of,
+    port,
+    sequence,
+    show,
+    string,
+    wrong,
+)
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.findings import Finding
+    from emulab.model.objects import Object
+
+# What it may say, as networking.k8s.io/v1 validates it
+
+
+def _host(value: Any) -> Problems:
+    if type(value) is not str:
+        return string(value)
+    name = value.removeprefix("*.")
+    if dns_subdomain(name):
+        return wrong(f"{show(value)} is not a host: a DNS name in lower case, with or without a leading '*.'")
+    return () if ip(value) else wrong(f"{show(value)} is an IP address; a host must be a DNS name")
+
+
+_NOT_IN_PATHS = ("//", "/./", "/../", "%2f", "%2F")
+
+_NOT_AT_END = ("/..", "/.")
+
+
+def _path_is_absolute(entry: dict[str, Any]) -> Problems:
+    path, kind = entry.get("path", ""), entry["pathType"]
+    if kind == "ImplementationSpecific":
+        return wrong(f"{show(path)} must begin with '/'", "path") if path and path[0] != "/" else ()
+    if path[:1] != "/":
+        return wrong(f"{show(path)} must begin with '/' when pathType is {kind}", "path")
+    bad = [part for part in _NOT_IN_PATHS if part in path] + [e for e in _NOT_AT_END if path.endswith(e)]
+    return wrong(f"{show(path)} must not contain {show(bad[0])}", "path") if bad else ()
+
+
+_backend_check = mapping(
+    {
+        "service": mapping(
+            {
+                "name": dns_1035_label,
+                "port": mapping({"number": port, "name": dns_label}, rules=(exactly_one("number", "name"),)),
+            },
+            required=("name", "port"),
+        ),
+        "resource": lambda _: wrong("is not supported; name a service"),
+    },
+    rules=(exactly_one("service", "resource"),),
+)
+
+_path = mapping(
+    {
+        "path": string,
+        "pathType": one_of("Exact", "Prefix", "ImplementationSpecific"),
+        "backend": _backend_check,
+    },
+    required=("pathType", "backend"),
+    rules=(_path_is_absolute,),
+)
+
+
+def _leads_somewhere(spec: dict[str, Any]) -> Problems:
+    return () if spec.get("rules") or "defaultBackend" in spec else wrong("needs rules or defaultBackend")
+
+
+ingress_spec = mapping(
+    {
+        "ingressClassName": maybe_empty(dns_subdomain),
+        "defaultBackend": _backend_check,
+        "rules": sequence(
+            mapping(
+                {
+                    "host": maybe_empty(_host),
+                    "http": mapping({"paths": sequence(_path, least=1)}, required=("paths",)),
+                },
+            )
+        ),
+        "tls": sequence(mapping({"hosts": sequence(_host), "secretName": maybe_empty(dns_subdomain)})),
+    },
+    rules=(_leads_somewhere,),
+)
+
+# How it is printed
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    spec = cells.spec(o)
+    hosts = [str(rule["host"]) for rule in spec.get("rules") or () if rule.get("host")]
+    shown = ",".join(hosts[:3]) + (f" + {len(hosts) - 3} more..." if len(hosts) > 3 else "")
+    entries = (cells.status(o).get("loadBalancer") or {}).get("ingress") or ()
+    address = ",".join(str(e.get("ip") or e.get("hostname")) for e in entries)
+    ports = "80, 443" if spec.get("tls") else "80"
+    return [
+        cells.name(o),
+        str(spec.get("ingressClassName") or NONE),
+        shown or "*",
+        address,
+        ports,
+        cells.age(o, now),
+    ], []
+
+
+def _describe(o: Raw, slices: Slices) -> Fields:
+    spec = o.get("spec") or {}
+    entries = ((o.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    default = spec.get("defaultBackend")
+    fields: Fields = [
+        ("Address", ",".join(str(e.get("ip") or e.get("hostname")) for e in entries) or NONE),
+        ("Ingress Class", str(spec.get("ingressClassName") or NONE)),
+        ("Default backend", _backend(default, slices) if default else "<default>"),
+    ]
+    if spec.get("tls"):
+        texts = [
+            f"{t.get('secretName') or NONE} terminates {','.join(t.get('hosts') or ())}" for t in spec["tls"]
+        ]
+        fields.append(("TLS", texts))
+    rules: Fields = []
+    for rule in spec.get("rules") or ():
+        paths = (rule.get("http") or {}).get("paths") or ()
+        texts = [
+            f"{p.get('path') or '/'} ({p.get('pathType')})  {_backend(p['backend'], slices)}" for p in paths
+        ]
+        rules.append((str(rule.get("host") or "*"), texts))
+    if rules:
+        fields.append(("Rules", rules))
+    return fields
+
+
+def _backend(backend: Raw, slices: Slices) -> str:
+    service = backend.get("service") or {}
+    name, port = service.get("name") or "", service.get("port") or {}
+    return f"{name}:{port.get('number') or port.get('name')} ({endpoints(name, None, slices)})"
+
+
+def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
+    from emulab.kinds.networking.ingressoddities import (
+        oddities,  # here: who lists Ingresses needs no view of them
+    )
+
+    return oddities(o, world)
+
+
+DEFINITION = Definition(
+    check=whole(INGRESS, dns_subdomain, ingress_spec),
+    warnings=_warnings,
+    columns=Columns(("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"), (), _cells),
+    describe=_describe,
+)

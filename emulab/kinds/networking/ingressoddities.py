@@ -1,0 +1,44 @@
+"""What looks odd in Ingresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from emulab.kinds.lookup import TOO_LONG, leads_nowhere
+from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, PUBLIC_LOAD_BALANCER, Ingress
+from emulab.kinds.registry import LOAD_BALANCER, SECRET
+from emulab.model.checks import fits_dns
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
+from emulab.model.paths import Path
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+
+
+def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
+    ingress = Ingress.of(o)
+    backends: list[tuple[Path, Any]] = [
+        (("spec", "rules", i, "http", "paths", j, "backend", "service"), path.backend)
+        for i, rule in enumerate(ingress.rules)
+        for j, path in enumerate(rule.paths)
+    ]
+    if ingress.default_backend:
+        backends.append((("spec", "defaultBackend", "service"), ingress.default_backend))
+    for path, backend in backends:
+        paths = ((*path, "name"), (*path, "port"))
+        for where, why in leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
+            yield Finding(o, where, why)
+    for index, rule in enumerate(ingress.rules):
+        if not fits_dns(rule.host):
+            yield Finding(o, ("spec", "rules", index, "host"), f"has no DNS record: {TOO_LONG}")
+    for index, tls in enumerate(ingress.tls):
+        if tls.secret and not world.has(SECRET.key(o.namespace, tls.secret)):
+            yield Finding(
+                o, ("spec", "tls", index, "secretName"), f"there is no Secret {o.namespace}/{tls.secret}"
+            )
+    balancer = ingress.load_balancer
+    if balancer != PUBLIC_LOAD_BALANCER and not world.has(LOAD_BALANCER.key("", balancer)):
+        unknown = f"there is no LoadBalancer {balancer}"
+        yield Finding(o, ("metadata", "annotations", LOAD_BALANCER_ANNOTATION), unknown)
