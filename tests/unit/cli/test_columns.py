@@ -324,6 +324,9 @@ def test_a_table() -> None:
         ("deploy", "Deployment"),
         ("deployments.apps", "Deployment"),
         ("deployment.apps", "Deployment"),
+        ("Deployment", "Deployment"),
+        ("deploy.apps", "Deployment"),
+        ("deployments.v1.apps", "Deployment"),
         ("rs", "ReplicaSet"),
         ("sts", "StatefulSet"),
         ("ds", "DaemonSet"),
@@ -343,9 +346,16 @@ def test_names_of_kinds(name: str, kind: str) -> None:
     assert find(name).kind == kind
 
 
+@pytest.mark.parametrize("name", ["", ".apps", "deployments.batch", "pods.apps", "deployments.v2.apps"])
+def test_what_is_no_name_of_a_kind(name: str) -> None:
+    with pytest.raises(UsageError):
+        find(name)
+
+
 def test_lists_of_kinds() -> None:
     assert [k.kind for k in find_all("po,svc,pods")] == ["Pod", "Service"]
-    assert [k.kind for k in find_all("all")][:2] == ["Pod", "Service"]
+    everything = ["Pod", "Service", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]
+    assert [k.kind for k in find_all("all")] == everything
     with pytest.raises(UsageError):
         find_all("po,,svc")
 
