@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from emulab.cli.kinds import find, find_all, references
+from emulab.cli.kinds import find
 from emulab.cli.output.columns import rows
-from emulab.cli.output.table import table
-from emulab.cli.usage import UsageError
 from emulab.kinds.ages import age, human
-from emulab.kinds.cells import selector_text
+from emulab.kinds.cells import NAME_AND_AGE, selector_text
 from emulab.kinds.core.podcells import pod_status
 from emulab.kinds.registry import KINDS
 
@@ -262,7 +260,7 @@ def test_every_kind_has_columns_that_fit_even_a_bare_object() -> None:
         header, lines = rows(kind, [{"kind": kind.kind, "metadata": {"name": "x"}}], NOW, wide=True)
         assert len(header) == len(lines[0])
         assert (header[0], lines[0][0]) == ("NAME", "x")
-    assert len(list(KINDS)) >= 18
+        assert kind.definition.columns is not NAME_AND_AGE, "each has its own"
 
 
 def test_selectors() -> None:
@@ -305,65 +303,3 @@ def test_an_age_needs_a_time() -> None:
     assert age(None, NOW) == "<unknown>"
     assert age("yesterday", NOW) == "<unknown>"
     assert age(BORN, NOW - 60) == "0s"
-
-
-def test_a_table() -> None:
-    assert table(["A", "LONG"], [["wide cell", "b"], ["c", ""]]) == "A           LONG\nwide cell   b\nc"
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("po", "Pod"),
-        ("pod", "Pod"),
-        ("PODS", "Pod"),
-        ("svc", "Service"),
-        ("ing", "Ingress"),
-        ("ep", "EndpointSlice"),
-        ("endpointslices", "EndpointSlice"),
-        ("deploy", "Deployment"),
-        ("deployments.apps", "Deployment"),
-        ("deployment.apps", "Deployment"),
-        ("Deployment", "Deployment"),
-        ("deploy.apps", "Deployment"),
-        ("deployments.v1.apps", "Deployment"),
-        ("rs", "ReplicaSet"),
-        ("sts", "StatefulSet"),
-        ("ds", "DaemonSet"),
-        ("no", "Node"),
-        ("ns", "Namespace"),
-        ("cm", "ConfigMap"),
-        ("netpol", "NetworkPolicy"),
-        ("ingressclass", "IngressClass"),
-        ("secrets", "Secret"),
-        ("clusters", "Cluster"),
-        ("lb", "LoadBalancer"),
-        ("clients", "Client"),
-        ("zones", "Zone"),
-    ],
-)
-def test_names_of_kinds(name: str, kind: str) -> None:
-    assert find(name).kind == kind
-
-
-@pytest.mark.parametrize("name", ["", ".apps", "deployments.batch", "pods.apps", "deployments.v2.apps"])
-def test_what_is_no_name_of_a_kind(name: str) -> None:
-    with pytest.raises(UsageError):
-        find(name)
-
-
-def test_lists_of_kinds() -> None:
-    assert [k.kind for k in find_all("po,svc,pods")] == ["Pod", "Service"]
-    everything = ["Pod", "Service", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]
-    assert [k.kind for k in find_all("all")] == everything
-    with pytest.raises(UsageError):
-        find_all("po,,svc")
-
-
-def test_references() -> None:
-    def told(*words: str) -> list[tuple[str, str]]:
-        return [(r.kind.kind, r.name) for r in references(list(words))]
-
-    assert told("po") == [("Pod", "")]
-    assert told("po", "a", "b") == [("Pod", "a"), ("Pod", "b")]
-    assert told("po/a", "svc/b") == [("Pod", "a"), ("Service", "b")]
