@@ -21,6 +21,8 @@ from emulab.kinds.installed import (
     SERVED_BY,
     cluster_dns_address,
 )
+from emulab.kinds.kind import Kind
+from emulab.kinds.registry import CLIENT, DEPLOYMENT, INGRESS_CLASS, LOAD_BALANCER, NAMESPACE, SERVICE
 from emulab.kinds.underlay import PUBLIC_LB_VIP
 from emulab.model.objects import Object
 
@@ -28,12 +30,11 @@ from emulab.model.objects import Object
 def system_objects(cluster: Cluster) -> list[Object]:
     """Namespaces, cluster DNS, ingress controller, the default client and the public balancer."""
     return [
-        *(_object("v1", "Namespace", name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
-        _object("networking.k8s.io/v1", "IngressClass", INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
-        _object("emulab.dev/v1", "Client", "client", spec={"network": "internet"}),
+        *(_object(NAMESPACE, name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
+        _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
+        _object(CLIENT, "client", spec={"network": "internet"}),
         _object(
-            "emulab.dev/v1",
-            "LoadBalancer",
+            LOAD_BALANCER,
             "public-lb",
             spec={
                 "network": "internet",
@@ -48,14 +49,17 @@ def system_objects(cluster: Cluster) -> list[Object]:
 
 
 def _object(
-    version: str,
-    kind: str,
+    kind: Kind,
     name: str,
     namespace: str = "",
     spec: Mapping[str, Any] | None = None,
     **metadata: Any,
 ) -> Object:
-    raw: dict[str, Any] = {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
+    raw: dict[str, Any] = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": name, **metadata},
+    }
     if namespace:
         raw["metadata"]["namespace"] = namespace
     if spec is not None:
@@ -79,7 +83,7 @@ def _deployment(
             "spec": {"containers": [container], "dnsPolicy": dns_policy, "terminationGracePeriodSeconds": 30},
         },
     }
-    return _object("apps/v1", "Deployment", name, namespace, spec, labels=labels)
+    return _object(DEPLOYMENT, name, namespace, spec, labels=labels)
 
 
 def _cluster_dns(cluster: Cluster) -> list[Object]:
@@ -105,7 +109,7 @@ def _cluster_dns(cluster: Cluster) -> list[Object]:
     }
     return [
         _deployment("coredns", DNS_NAMESPACE, labels, 2, container, "Default"),
-        _object("v1", "Service", DNS_SERVICE, DNS_NAMESPACE, service, labels=labels),
+        _object(SERVICE, DNS_SERVICE, DNS_NAMESPACE, service, labels=labels),
     ]
 
 
@@ -128,7 +132,5 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
         _deployment(
             INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"
         ),
-        _object(
-            "v1", "Service", INGRESS_NAME, INGRESS_NAMESPACE, service, labels=labels, annotations=SERVED_BY
-        ),
+        _object(SERVICE, INGRESS_NAME, INGRESS_NAMESPACE, service, labels=labels, annotations=SERVED_BY),
     ]

@@ -119,7 +119,7 @@ class _Index:
     def service(self, protocol: str, address: str, port: int) -> Owner | None:
         """Which Service port an address and port are, or which port of a balancer."""
         balancer = self._balancers.get(address)
-        if balancer is not None and balancer.kind == "LoadBalancer":
+        if balancer is not None and balancer.type == LOAD_BALANCER:
             return self._balancer(balancer, protocol, port)
         entries = self._services.get(address, [])
         same = [c for c in entries if c.port.protocol.lower() == protocol]

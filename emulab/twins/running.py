@@ -62,7 +62,7 @@ def manifest(given: Sequence[Object], mode: str) -> str:
     items: list[Mapping[str, Any]] = [o.raw for o in given if o.type != CLUSTER]
     cluster: dict[str, Any] = next(
         (dict(o.raw) for o in given if o.type == CLUSTER),
-        {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "emulab"}},
+        {"apiVersion": CLUSTER.api_version, "kind": CLUSTER.kind, "metadata": {"name": "emulab"}},
     )
     spec = cluster.get("spec") or {}
     cluster["spec"] = {**spec, "proxy": {**(spec.get("proxy") or {}), "mode": mode}}

@@ -220,6 +220,15 @@ async def test_get_prints_json_and_yaml(lab: str) -> None:
     assert none.status == 1 and b"nobody" in none.stderr and none.stdout == b""
 
 
+@pytest.mark.parametrize(
+    "words", ["Deployment", "deploy.apps", "deployments.apps", "deployment.apps/product"]
+)
+async def test_kinds_go_by_all_of_kubectls_names(lab: str, words: str) -> None:
+    listed = (await emulab("-l", lab, "get", words)).text
+    assert listed.splitlines()[0].split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
+    assert re.search(r"(?m)^product +3/3 ", listed)
+
+
 async def test_describe_tells_what_matters(lab: str) -> None:
     done = await emulab("-l", lab, "describe", "service", "product-service")
     assert done.status == 0

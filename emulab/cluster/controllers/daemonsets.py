@@ -15,12 +15,14 @@ from emulab.cluster.controllers.pods import (
     new_pod,
     share,
 )
-from emulab.cluster.controllers.telling import delete_pod, make_pod
+from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import DAEMON_SET, NODE, POD
 from emulab.model.objects import Object
+
+WORDS = Words("daemonset-controller")
 
 REVISION_LABEL = "controller-revision-hash"
 
@@ -62,7 +64,7 @@ def place(world: World) -> None:
         reference = controller_reference(owner)
         for node, pods in it.pods.items():
             for pod in pods if node not in it.nodes else _redundant(pods):
-                delete_pod(world, owner, pod)
+                delete_pod(world, owner, pod, WORDS)
         for node in it.nodes:
             if node not in it.pods:  # an ending one still holds its node
                 it.pods[node] = [_make(it, node, reference)]
@@ -117,9 +119,9 @@ def _update(it: _Daemon) -> None:
             if serving:
                 candidates.append(pod)
             else:
-                delete_pod(it.world, it.owner, pod)
+                delete_pod(it.world, it.owner, pod, WORDS)
     for pod in candidates[: max(0, limit - unavailable)]:
-        delete_pod(it.world, it.owner, pod)
+        delete_pod(it.world, it.owner, pod, WORDS)
 
 
 def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
@@ -128,4 +130,4 @@ def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
     name, _ = generated_name(it.world, POD.key(namespace, it.owner.name), node, it.hash)
     labels = {**((template.get("metadata") or {}).get("labels") or {}), REVISION_LABEL: it.hash}
     spec = {**(template.get("spec") or {}), "nodeName": node}
-    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec))
+    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec), WORDS)

@@ -17,10 +17,12 @@ from emulab.cluster.controllers.pods import (
     replicas_asked,
 )
 from emulab.cluster.controllers.room import Room, importance, with_failure
-from emulab.cluster.controllers.telling import delete_pod, make_pod
+from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
 from emulab.cluster.controllers.world import World, owner_uid, uid, unix_time
 from emulab.kinds.registry import POD, REPLICA_SET
 from emulab.model.objects import Object
+
+WORDS = Words("replicaset-controller")
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"  # KEP-2255
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -36,7 +38,7 @@ def scale(world: World) -> None:
             _make(world, rs, -surplus)
         elif surplus > 0:
             for pod in _victims(world, rs)[:surplus]:
-                delete_pod(world, rs, pod)
+                delete_pod(world, rs, pod, WORDS)
 
 
 def report(world: World) -> None:
@@ -70,7 +72,7 @@ def _make(world: World, rs: Object, number: int) -> None:
     index = -1
     for _ in range(Room.of(world).grant(rs, number)):
         name, index = generated_name(world, POD.key(rs.namespace, rs.name), start=index + 1)
-        make_pod(world, rs, new_pod(rs.namespace, name, template, reference))
+        make_pod(world, rs, new_pod(rs.namespace, name, template, reference), WORDS)
 
 
 def _victims(world: World, rs: Object) -> list[Object]:

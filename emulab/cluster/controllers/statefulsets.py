@@ -21,12 +21,18 @@ from emulab.cluster.controllers.pods import (
     phase,
 )
 from emulab.cluster.controllers.room import Room, with_failure
-from emulab.cluster.controllers.telling import delete_pod, make_pod
+from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
 from emulab.cluster.controllers.world import World
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.model.objects import Object
+
+WORDS = Words(
+    "statefulset-controller",
+    "create Pod {pod} in StatefulSet {owner} successful",
+    "delete Pod {pod} in StatefulSet {owner} successful",
+)
 
 REVISION_LABEL = "controller-revision-hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
@@ -125,7 +131,7 @@ def _fill(it: _Set, ordered: bool) -> bool:
                 it.pods[ordinal] = made
             return True
         if has_ended(pod):
-            delete_pod(it.world, it.owner, pod)
+            delete_pod(it.world, it.owner, pod, WORDS)
             return True
         if not it.is_available(pod):
             return True
@@ -136,7 +142,7 @@ def _fill_at_once(it: _Set) -> None:
     """What Parallel makes and replaces: everything that the nodes have room for. Ordinals may be millions."""
     present = [pod for ordinal, pod in it.pods.items() if ordinal in it.ordinals]
     for pod in filter(has_ended, present):
-        delete_pod(it.world, it.owner, pod)
+        delete_pod(it.world, it.owner, pod, WORDS)
     missing = it.want.replicas - len(present)
     granted = Room.of(it.world).grant(it.owner, missing) if missing > 0 else 0
     for ordinal in it.ordinals:
@@ -159,7 +165,7 @@ def _shrink(it: _Set, ordered: bool) -> bool:
             continue
         # Of several that are not available the lowest has to mend first: the others may depend on it.
         if not ordered or it.is_available(pod) or ordinal == unavailable[-1]:
-            delete_pod(it.world, it.owner, pod)
+            delete_pod(it.world, it.owner, pod, WORDS)
         if ordered:
             return True
     return False
@@ -174,7 +180,7 @@ def _update(it: _Set) -> None:
         if pod is None:
             return
         if pod.labels.get(REVISION_LABEL) != it.update and not is_ending(pod):
-            delete_pod(it.world, it.owner, pod)
+            delete_pod(it.world, it.owner, pod, WORDS)
             return
         if not it.is_available(pod):
             return
@@ -196,7 +202,7 @@ def _make(it: _Set, ordinal: int) -> Object | None:
     if it.want.service_name:
         spec["subdomain"] = it.want.service_name
     reference = controller_reference(it.owner)
-    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec))
+    return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec), WORDS)
 
 
 def _template(it: _Set, ordinal: int) -> tuple[str, Mapping[str, Any]]:

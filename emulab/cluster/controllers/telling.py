@@ -11,38 +11,24 @@ from emulab.model.objects import Object
 SCHEDULER = "default-scheduler"
 
 
-class _Words(NamedTuple):
-    """Who makes the Pods of a kind, and what it says of each that it has made and deleted."""
+class Words(NamedTuple):
+    """How one that makes Pods calls itself, and what it says of each that it has made and deleted."""
 
     component: str
-    made: str
-    deleted: str
+    made: str = "Created pod: {pod}"
+    deleted: str = "Deleted pod: {pod}"
 
 
-_PODS = _Words("replicaset-controller", "Created pod: {pod}", "Deleted pod: {pod}")
-_WORDS = {
-    "ReplicaSet": _PODS,
-    "DaemonSet": _PODS._replace(component="daemonset-controller"),
-    "StatefulSet": _Words(
-        "statefulset-controller",
-        "create Pod {pod} in StatefulSet {owner} successful",
-        "delete Pod {pod} in StatefulSet {owner} successful",
-    ),
-}
-
-
-def make_pod(world: World, owner: Object, pod: Object) -> Object:
+def make_pod(world: World, owner: Object, pod: Object, words: Words) -> Object:
     """Creates a Pod of a workload, and tells so."""
-    words = _WORDS[owner.kind]
     message = words.made.format(pod=pod.name, owner=owner.name)
     world.tell(Tell(owner, NORMAL, "SuccessfulCreate", message, words.component))
     return world.put(pod)
 
 
-def delete_pod(world: World, owner: Object, pod: Object) -> None:
+def delete_pod(world: World, owner: Object, pod: Object, words: Words) -> None:
     """Deletes a Pod of a workload, and tells so, unless it is ending already."""
     if world.delete(pod):
-        words = _WORDS[owner.kind]
         message = words.deleted.format(pod=pod.name, owner=owner.name)
         world.tell(Tell(owner, NORMAL, "SuccessfulDelete", message, words.component))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from emulab.kinds import cells
 from emulab.kinds.apps import workload
+from emulab.kinds.apps.rollouts import OF_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
@@ -29,10 +32,14 @@ def _cells(o: Raw, now: float) -> Cells:
     return [cells.name(o), *counts, cells.labels(template.get("nodeSelector")), cells.age(o, now)], wide
 
 
-_spec = workload_spec(updateStrategy=workload.strategy("OnDelete", 0, 1))
+def _wanted(o: Raw) -> Any:
+    return cells.status(o).get("desiredNumberScheduled", 0)
+
+
+_spec = workload_spec(OF_SETS)
 DEFINITION = Definition(
     check=whole(DAEMON_SET, dns_subdomain, _spec),
     warnings=workload.warnings,
     columns=Columns(("NAME", *_DAEMONS, "AGE"), workload.WIDE, _cells),
-    describe=workload.describe,
+    describe=workload.description(OF_SETS, _wanted),
 )

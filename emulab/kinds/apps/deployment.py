@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emulab.kinds import cells
 from emulab.kinds.apps import workload
+from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
@@ -22,14 +23,12 @@ def _cells(o: Raw, now: float) -> Cells:
     ]
 
 
-_spec = workload_spec(
-    strategy=workload.strategy("Recreate", "25%", "25%"), paused=boolean, progressDeadlineSeconds=count
-)
+_spec = workload_spec(OF_DEPLOYMENTS, paused=boolean, progressDeadlineSeconds=count)
 DEFINITION = Definition(
     check=whole(DEPLOYMENT, dns_subdomain, _spec),
     merge=workload.keep_replicas,
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,
     columns=Columns(("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"), workload.WIDE, _cells),
-    describe=workload.describe,
+    describe=workload.description(OF_DEPLOYMENTS),
 )

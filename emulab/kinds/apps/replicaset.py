@@ -29,5 +29,5 @@ DEFINITION = Definition(
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,
     columns=Columns(("NAME", "DESIRED", "CURRENT", "READY", "AGE"), workload.WIDE, _cells),
-    describe=workload.describe,
+    describe=workload.description(),
 )

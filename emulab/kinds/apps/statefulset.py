@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emulab.kinds import cells
 from emulab.kinds.apps import workload
+from emulab.kinds.apps.rollouts import OF_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
@@ -18,10 +19,10 @@ def _cells(o: Raw, now: float) -> Cells:
 
 
 _spec = workload_spec(
+    OF_SETS,
     serviceName=string,
     podManagementPolicy=one_of("OrderedReady", "Parallel"),
     ordinals=mapping({"start": count}),
-    updateStrategy=workload.strategy("OnDelete", 0, 1),
     volumeClaimTemplates=sequence(anything),
 )
 DEFINITION = Definition(
@@ -29,5 +30,5 @@ DEFINITION = Definition(
     merge=workload.keep_replicas,
     warnings=workload.warnings,
     columns=Columns(("NAME", "READY", "AGE"), workload.WIDE[:2], _cells),
-    describe=workload.describe,
+    describe=workload.description(OF_SETS),
 )

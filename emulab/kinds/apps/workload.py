@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
 from emulab.kinds import cells
+from emulab.kinds.apps.rollouts import Rollout
 from emulab.kinds.cells import NONE, Raw
 from emulab.kinds.checks import label_selector
 from emulab.kinds.core.containers import container_fields
@@ -64,12 +65,12 @@ def _rolling_is_for_rolling(strategy: dict[str, Any]) -> Problems:
     return ()
 
 
-def _moves(default_surge: int | str, default_unavailable: int | str) -> Rule:
+def _moves(rollout: Rollout) -> Rule:
     """A rolling update that may neither add nor remove a pod would never end."""
 
     def rule(rolling: dict[str, Any]) -> Problems:
-        surge = rolling.get("maxSurge", default_surge)
-        unavailable = rolling.get("maxUnavailable", default_unavailable)
+        surge = rolling.get("maxSurge", rollout.max_surge)
+        unavailable = rolling.get("maxUnavailable", rollout.max_unavailable)
         if all(str(share).rstrip("%").strip("0") == "" for share in (surge, unavailable)):
             return wrong("may not be 0 when maxSurge is 0", "maxUnavailable")
         return ()
@@ -77,12 +78,12 @@ def _moves(default_surge: int | str, default_unavailable: int | str) -> Rule:
     return rule
 
 
-def strategy(other: str, default_surge: int | str, default_unavailable: int | str) -> Check:
+def _strategy(rollout: Rollout) -> Check:
     rolling = {"maxSurge": _number_or_percent, "maxUnavailable": _number_or_percent, "partition": count}
     return mapping(
         {
-            "type": one_of("RollingUpdate", other),
-            "rollingUpdate": mapping(rolling, rules=(_moves(default_surge, default_unavailable),)),
+            "type": one_of("RollingUpdate", rollout.instead),
+            "rollingUpdate": mapping(rolling, rules=(_moves(rollout),)),
         },
         rules=(_rolling_is_for_rolling,),
     )
@@ -94,7 +95,8 @@ _template = mapping(
 )
 
 
-def workload_spec(**fields: Check) -> Check:
+def workload_spec(rollout: Rollout | None = None, **fields: Check) -> Check:
+    """What a workload's spec may say: what all have, how it replaces its Pods, and `fields`."""
     common: dict[str, Check] = {
         "replicas": count,
         "minReadySeconds": count,
@@ -102,6 +104,8 @@ def workload_spec(**fields: Check) -> Check:
         "selector": label_selector,
         "template": _template,
     }
+    if rollout:
+        common[rollout.field] = _strategy(rollout)
     return mapping(
         {**common, **fields}, required=("selector", "template"), rules=(_selects_its_pods, _restarts_always)
     )
@@ -142,7 +146,22 @@ def template_cells(o: Raw) -> list[str]:
     ]
 
 
-def describe(o: Raw, _: Slices) -> Fields:
+def replicas(o: Raw) -> Any:
+    return cells.spec(o).get("replicas", 1)
+
+
+def description(
+    rollout: Rollout | None = None, wanted: Callable[[Raw], Any] = replicas
+) -> Callable[[Raw, Slices], Fields]:
+    """What describes a workload that replaces its Pods like that, and wants so many of them."""
+
+    def describe(o: Raw, _: Slices) -> Fields:
+        return _fields(o, rollout, wanted(o))
+
+    return describe
+
+
+def _fields(o: Raw, rollout: Rollout | None, wanted: Any) -> Fields:
     spec, status = o.get("spec") or {}, o.get("status") or {}
     fields: Fields = [("Selector", cells.selector_text(spec.get("selector")))]
     counts = {
@@ -150,12 +169,11 @@ def describe(o: Raw, _: Slices) -> Fields:
         for k, v in status.items()
         if isinstance(v, int) and k not in ("observedGeneration", "collisionCount")
     }
-    wanted = spec.get("replicas", 1) if o["kind"] != "DaemonSet" else status.get("desiredNumberScheduled", 0)
     fields.append(
         ("Replicas", f"{wanted} desired; " + (", ".join(f"{k} {v}" for k, v in counts.items()) or "none yet"))
     )
-    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
-    if o["kind"] != "ReplicaSet":
+    if rollout:
+        strategy = spec.get(rollout.field) or {}
         fields.append(("Strategy", str(strategy.get("type") or "RollingUpdate")))
     template = spec.get("template") or {}
     containers = (template.get("spec") or {}).get("containers") or ()

@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS, OF_SETS
+from emulab.kinds.registry import DEPLOYMENT
 from emulab.model.objects import Object
-
-_ROLLING_DEFAULTS: Mapping[str, tuple[int | str, int | str]] = {
-    "Deployment": ("25%", "25%"),
-    "StatefulSet": (0, 1),
-    "DaemonSet": (0, 1),
-    "ReplicaSet": (0, 0),
-}
-"""Kind → (maxSurge, maxUnavailable) of a rolling update, from the apps/v1 reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +30,9 @@ class Workload:
     @staticmethod
     def of(o: Object) -> Workload:
         spec = o.spec
-        strategy = spec.get("strategy" if o.kind == "Deployment" else "updateStrategy") or {}
+        rollout = OF_DEPLOYMENTS if o.type == DEPLOYMENT else OF_SETS
+        strategy = spec.get(rollout.field) or {}
         rolling = strategy.get("rollingUpdate") or {}
-        surge, unavailable = _ROLLING_DEFAULTS[o.kind]
         replicas = spec.get("replicas")
         return Workload(
             kind=o.kind,
@@ -50,8 +44,8 @@ class Workload:
             service_name=spec.get("serviceName") or "",
             pod_management=spec.get("podManagementPolicy") or "OrderedReady",
             strategy=strategy.get("type") or "RollingUpdate",
-            max_surge=_given(rolling.get("maxSurge"), surge),
-            max_unavailable=_given(rolling.get("maxUnavailable"), unavailable),
+            max_surge=_given(rolling.get("maxSurge"), rollout.max_surge),
+            max_unavailable=_given(rolling.get("maxUnavailable"), rollout.max_unavailable),
         )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from emulab.cluster.store import Event, Store
 from emulab.kernel.network import Sync
+from emulab.kinds.registry import ENDPOINT_SLICE, SERVICE
 from emulab.lab.hosts.serverhosts import ServerHosts
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.plan.proxy.health import NAME
 from emulab.plan.state import Iptables, Rules
 
@@ -26,18 +27,18 @@ class ProxySyncs:
     """Collects messages for the server `NAME`."""
 
     def __init__(self, store: Store) -> None:
-        self._changes = {"Service": 0, "EndpointSlice": 0}
+        self._changes: dict[GroupKind, int] = {SERVICE: 0, ENDPOINT_SLICE: 0}
         self._pending: dict[Key, float] = {}  # slices that changed, and when first since the last sync
         self._queued = 0.0
         self._messages: list[dict[str, Any]] = []
         store.watch(self._changed)
 
     def _changed(self, event: Event) -> None:
-        kind = event.object.kind
+        kind = event.object.type
         if kind in self._changes:
             self._changes[kind] += 1
             self._queued = time()
-            if kind == "EndpointSlice":
+            if kind == ENDPOINT_SLICE:
                 self._pending.setdefault(event.object.key, self._queued)
 
     def note(self, syncs: Iterable[Sync], now: float) -> None:
@@ -49,8 +50,8 @@ class ProxySyncs:
         self._messages.append(
             {
                 "at": now,
-                "services": self._changes["Service"],
-                "endpoints": self._changes["EndpointSlice"],
+                "services": self._changes[SERVICE],
+                "endpoints": self._changes[ENDPOINT_SLICE],
                 "queued": self._queued,
                 "programmed": {} if failed else _latencies(now - since for since in self._pending.values()),
                 "nodes": found,

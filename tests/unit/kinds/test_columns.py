@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from emulab.cli.kinds import find, find_all, references
+from emulab.cli.kinds import find
 from emulab.cli.output.columns import rows
-from emulab.cli.output.table import table
-from emulab.cli.usage import UsageError
 from emulab.kinds.ages import age, human
-from emulab.kinds.cells import selector_text
+from emulab.kinds.cells import NAME_AND_AGE, selector_text
 from emulab.kinds.core.podcells import pod_status
 from emulab.kinds.registry import EVENT, KINDS
 
@@ -263,7 +261,7 @@ def test_every_kind_has_columns_that_fit_even_a_bare_object() -> None:
         assert len(header) == len(lines[0])
         name = header.index("NAME")
         assert lines[0][name] == "x" and (name == 0 or kind == EVENT)
-    assert len(list(KINDS)) >= 18
+        assert kind.definition.columns is not NAME_AND_AGE, "each has its own"
 
 
 def test_selectors() -> None:
@@ -306,58 +304,6 @@ def test_an_age_needs_a_time() -> None:
     assert age(None, NOW) == "<unknown>"
     assert age("yesterday", NOW) == "<unknown>"
     assert age(BORN, NOW - 60) == "0s"
-
-
-def test_a_table() -> None:
-    assert table(["A", "LONG"], [["wide cell", "b"], ["c", ""]]) == "A           LONG\nwide cell   b\nc"
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("po", "Pod"),
-        ("pod", "Pod"),
-        ("PODS", "Pod"),
-        ("svc", "Service"),
-        ("ing", "Ingress"),
-        ("ep", "EndpointSlice"),
-        ("endpointslices", "EndpointSlice"),
-        ("deploy", "Deployment"),
-        ("deployments.apps", "Deployment"),
-        ("deployment.apps", "Deployment"),
-        ("rs", "ReplicaSet"),
-        ("sts", "StatefulSet"),
-        ("ds", "DaemonSet"),
-        ("no", "Node"),
-        ("ns", "Namespace"),
-        ("cm", "ConfigMap"),
-        ("netpol", "NetworkPolicy"),
-        ("ingressclass", "IngressClass"),
-        ("secrets", "Secret"),
-        ("clusters", "Cluster"),
-        ("lb", "LoadBalancer"),
-        ("clients", "Client"),
-        ("zones", "Zone"),
-    ],
-)
-def test_names_of_kinds(name: str, kind: str) -> None:
-    assert find(name).kind == kind
-
-
-def test_lists_of_kinds() -> None:
-    assert [k.kind for k in find_all("po,svc,pods")] == ["Pod", "Service"]
-    assert [k.kind for k in find_all("all")][:2] == ["Pod", "Service"]
-    with pytest.raises(UsageError):
-        find_all("po,,svc")
-
-
-def test_references() -> None:
-    def told(*words: str) -> list[tuple[str, str]]:
-        return [(r.kind.kind, r.name) for r in references(list(words))]
-
-    assert told("po") == [("Pod", "")]
-    assert told("po", "a", "b") == [("Pod", "a"), ("Pod", "b")]
-    assert told("po/a", "svc/b") == [("Pod", "a"), ("Service", "b")]
 
 
 def test_events() -> None:

@@ -1,0 +1,79 @@
+"""What `describe` says of each kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulab.cli.kinds import find
+from emulab.cli.output.description import describe
+from emulab.kinds.core.containers import probe_text
+from emulab.kinds.core.servicetext import endpoints
+
+SLICE = {
+    "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+    "ports": [{"name": "http", "port": 8080}, {"name": "admin", "port": 9090}],
+    "endpoints": [
+        {"addresses": ["10.244.1.2"], "conditions": {"ready": True}},
+        {"addresses": ["10.244.1.3"], "conditions": {"ready": False}},
+    ],
+}
+
+
+def test_endpoints_are_the_ready_ones_of_the_port() -> None:
+    assert endpoints("web", {"name": "http", "port": 80}, [SLICE]) == "10.244.1.2:8080"
+    assert endpoints("web", {"name": "other", "port": 80}, [SLICE]) == "<none>"
+    assert endpoints("other", None, [SLICE]) == "<none>"
+
+
+def test_a_service_names_its_endpoints() -> None:
+    spec = {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}
+    text = describe(find("Service"), {"kind": "Service", "metadata": {"name": "web"}, "spec": spec}, [SLICE])
+    assert "TargetPort:               web/TCP" in text
+    assert "Endpoints:                10.244.1.2:8080" in text
+
+
+def test_an_ingress_names_its_backends() -> None:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    rules = [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
+    text = describe(
+        find("Ingress"), {"kind": "Ingress", "metadata": {"name": "x"}, "spec": {"rules": rules}}, [SLICE]
+    )
+    assert "  a.b:  / (Prefix)  web:80 (10.244.1.2:8080,10.244.1.2:9090)" in text
+
+
+def test_a_pod_shows_its_containers_but_a_secret_no_values() -> None:
+    container = {"name": "c", "command": ["sleep", "9"], "env": [{"name": "A", "value": "b"}]}
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    statuses = [{"name": "c", "state": state, "restartCount": 3}]
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "x"},
+        "spec": {"containers": [container]},
+        "status": {"phase": "Running", "containerStatuses": statuses},
+    }
+    text = describe(find("pod"), pod, [])
+    assert "Status:          CrashLoopBackOff" in text
+    assert "A: b" in text
+    secret = {"kind": "Secret", "metadata": {"name": "x"}, "stringData": {"key": "hidden"}}
+    assert "hidden" not in describe(find("secret"), secret, [])
+
+
+@pytest.mark.parametrize(
+    ("probe", "start"),
+    [
+        ({"httpGet": {"path": "/h", "port": 80}}, "http-get http://:80/h delay=0s timeout=1s period=10s"),
+        ({"tcpSocket": {"port": "db"}, "periodSeconds": 3}, "tcp-socket :db delay=0s timeout=1s period=3s"),
+        ({"exec": {"command": ["true"]}}, "exec ['true']"),
+    ],
+)
+def test_probes(probe: dict[str, Any], start: str) -> None:
+    assert probe_text(probe).startswith(start)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Pod", "Service", "Ingress", "EndpointSlice", "Deployment", "Node", "Zone", "ConfigMap"]
+)
+def test_a_bare_object_can_be_described(kind: str) -> None:
+    assert describe(find(kind), {"kind": kind, "metadata": {"name": "x"}, "spec": {}}, []).startswith("Name:")
