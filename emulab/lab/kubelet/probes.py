@@ -90,27 +90,17 @@ async def _http_status(get: HTTPGet, aim: Aim) -> int:
 
     Certificates aren't checked, as the kubelet doesn't either.
     """
-    from emulab.servers.wire.client import ResponseReader, as_target, request  # few labs have such probes
+    from emulab.lab.exchange import exchange  # few labs have such probes
+    from emulab.servers.wire.client import ResponseReader, as_target, request
 
-    sock = await _connect(aim, get.port, get.host)
     context = None
     if get.scheme == "HTTPS":
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    reader, writer = await asyncio.open_connection(
-        sock=sock, ssl=context, server_hostname=(get.host or aim.address) if context else None
-    )
-    try:
-        headers = {
-            "host": f"{get.host or aim.address}:{aim.port_of(get.port)}",
-            "user-agent": "kube-probe/1.34",
-        }
-        headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
-        writer.write(request("GET", as_target(get.path or "/"), headers.items()))
-        response, size = ResponseReader(), 0
-        while not response.complete and size < _BODY:
-            size += len(response.feed(await reader.read(_BODY)))
-        return response.status
-    finally:
-        writer.close()
+    host = get.host or aim.address
+    headers = {"host": f"{host}:{aim.port_of(get.port)}", "user-agent": "kube-probe/1.34"}
+    headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
+    asked, response = request("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
+    await exchange(await _connect(aim, get.port, get.host), asked, response, context, host, _BODY)
+    return response.status
