@@ -4,7 +4,6 @@ One process stands in for hundreds of pods; every listening socket belongs to on
 identity goes into each answer. The JSON has the shape of the echo server of the Kubernetes ingress and
 Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, …) do what they say.
 
-* `request` bytes → requests (sans-I/O)
 * `answers` request → answer, pure
 * `websocket` frames → frames (sans-I/O, RFC 6455)
 * `connection` one TCP connection: order, flow control, ending

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import BadConfiguration, from_json
-from emulab.servers.echo.request import Request, RequestReader
 from emulab.servers.kubeproxy import pages
 from emulab.servers.kubeproxy.config import KubeProxyConfig, SiteConfig
 from emulab.servers.kubeproxy.pages import Page
 from emulab.servers.kubeproxy.proxy import Proxy
+from emulab.servers.wire.requests import Request, RequestReader
 
 _BACKLOG = 128
 NOTHING: Mapping[str, Any] = {

@@ -2,6 +2,8 @@
 
 * `head`     bytes of a head → request line or status line, and fields
 * `framing`  what a head says of its body → where the body ends, and how that is told to the next hop
+* `requests` bytes of a connection → requests, as Go's net/http takes them
+* `writing`  a head → its bytes
 * `client`   one request → its bytes, and the bytes of its response → status, fields, body
 
 Rules:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from emulab.errors import PeerError
 from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, parse_length
 from emulab.servers.wire.head import BadMessage, parse_status_line
+from emulab.servers.wire.writing import Field, head
 
 HEAD_MAX = 1 << 16  # http.client's bound of a line
 
@@ -30,8 +31,6 @@ _LINE_END = re.compile(rb"\r?\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
-
-Field = tuple[str, str]
 
 
 class Unanswered(PeerError):
@@ -56,12 +55,11 @@ def request(
     """The bytes of a request. Raises ValueError for what would be another request than it looks like."""
     if re.search(r"[\x00-\x20\x7f]", method + target):
         raise ValueError(f"a request can't be made of {method!r} and {target!r}")
-    lines = [f"{method} {target} HTTP/{version}"]
+    fields = list(fields)
     for name, value in fields:
         if not name or re.search(r"[\x00-\x20:\x7f]", name) or _CONTROL.search(value):
             raise ValueError(f"a header field can't be {name!r}: {value!r}")
-        lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return head(f"{method} {target} HTTP/{version}", fields) + body
 
 
 class ResponseReader:
@@ -116,8 +114,8 @@ class ResponseReader:
             raise CutShort(f"it ended {f'{left} bytes before its end' if left else 'before its last chunk'}")
         self.complete = True
 
-    def _take_head(self, head: bytes) -> None:
-        start, *lines = _LINE_END.split(head)
+    def _take_head(self, data: bytes) -> None:
+        start, *lines = _LINE_END.split(data)
         status, reason = _status(start)
         if status < 200 and status != 101:
             return
