@@ -16,11 +16,12 @@ import os
 import secrets
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
@@ -32,7 +33,13 @@ from emulab.lab.client.captured import run_captured
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
+from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.stub import ResolverConfig, resolve
+
+if TYPE_CHECKING:
+    import ssl
+
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,29 +190,31 @@ class Lab:
         timeout: float = 30.0,
         verify: bool = True,
     ) -> Answer:
-        """Sends one HTTP request from a place or pod (redirects aren't followed).
+        """Sends one HTTP request from a place or pod, its path as it is written; redirects aren't followed.
 
-        Raises UserError when the name doesn't resolve, OSError when the connection fails, TimeoutError.
+        Raises UserError when the URL is wrong or the name doesn't resolve, OSError when the connection fails or ends
+        before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
         """
-        import aiohttp
+        from emulab.lab.exchange import exchange
+        from emulab.servers.wire.client import ResponseReader, as_target
+        from emulab.servers.wire.client import request as written
 
         begun = time.perf_counter()
-        host = urlsplit(url).hostname
-        if not host:
-            raise UserError(f"{url}: not a URL with a host")
+        parts = urlsplit(url)
+        host, method = parts.hostname, method.upper()
+        if not host or parts.scheme not in DEFAULT_PORTS:
+            raise UserError(f"{url}: not a URL of http or https with a host")
         address = await self.resolve(host, source, namespace)
         sock = await self.socket(source, namespace=namespace)
-        connector = aiohttp.TCPConnector(
-            resolver=cast(Any, _Fixed(address)), socket_factory=lambda _: sock, force_close=True, ssl=verify
-        )
-        limit = aiohttp.ClientTimeout(total=timeout)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=limit) as session,
-            session.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
-        ):
-            content = await response.read()
-            lowered = {k.lower(): v for k, v in response.headers.items()}
-            return Answer(response.status, lowered, content, time.perf_counter() - begun)
+        target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        response = ResponseReader(to_head=method == "HEAD")
+        asked = written(method, target, _fields(parts, method, headers or {}, body), body or b"")
+        async with asyncio.timeout(timeout):
+            await _connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
+            secured = _secured(verify) if parts.scheme == "https" else None
+            content = await exchange(sock, asked, response, secured, host)
+        lowered = {name.lower(): value for name, value in response.fields}
+        return Answer(response.status, lowered, content, time.perf_counter() - begun)
 
     async def trace(
         self,
@@ -246,37 +255,54 @@ class Lab:
         return await asyncio.to_thread(ask)
 
 
-def _kind(name: str) -> Kind:
-    """The kind of that name. Raises UserError."""
-    kind = KINDS.named(name)
-    if kind is None:
-        raise UserError(f"there is no kind {name!r}")
-    return kind
+def _fields(
+    parts: SplitResult, method: str, given: Mapping[str, str], body: bytes | None
+) -> list[tuple[str, str]]:
+    """A request's fields: those that are given, and our own where these don't say otherwise."""
+    host, port = parts.netloc.rpartition("@")[2].lower(), f":{DEFAULT_PORTS[parts.scheme]}"
+    own = {"Accept": "*/*", "User-Agent": "emulab"}
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        own["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+    if body is not None or method not in _WITHOUT_BODY:
+        own |= {"Content-Length": str(len(body or b"")), "Content-Type": "application/octet-stream"}
+    own["Connection"] = "close"
+    names = {name.lower() for name in given}
+    first = [] if "host" in names else [("Host", host.removesuffix(port))]
+    return [
+        *first,
+        *given.items(),
+        *((name, value) for name, value in own.items() if name.lower() not in names),
+    ]
 
 
-class _Fixed:
-    """A resolver for aiohttp that knows the answer."""
+async def _connect(sock: socket.socket, address: str, port: int) -> None:
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
 
-    def __init__(self, address: str) -> None:
-        self._address = address
 
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict[str, Any]]:
-        return [
-            {
-                "hostname": host,
-                "host": self._address,
-                "port": port,
-                "family": socket.AF_INET,
-                "proto": socket.IPPROTO_TCP,
-                "flags": socket.AI_NUMERICHOST,
-            }
-        ]
+def _secured(verify: bool) -> ssl.SSLContext:
+    import ssl
 
-    async def close(self) -> None:
-        return None
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     from emulab.model.sources import read_sources
 
     return [(s.name, s.text) for s in read_sources([Path(p) for p in paths])]
+
+
+def _kind(name: str) -> Kind:
+    """The kind of that name. Raises UserError."""
+    kind = KINDS.named(name)
+    if kind is None:
+        raise UserError(f"there is no kind {name!r}")
+    return kind

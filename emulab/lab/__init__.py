@@ -4,5 +4,5 @@
 * `folders/`: where its files are, and how they are known to be its.
 * `supervisor/`: its process, and the loop that keeps the data plane equal to the objects.
 * `kubelet/`: pods and their containers. `hosts/`: processes of servers, and what all of them print.
-* `offline`: the plan of a lab that is only thought of.
+* `offline`: the plan of a lab that is only thought of. `exchange`: one request by HTTP over a socket of a place.
 """

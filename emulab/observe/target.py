@@ -29,6 +29,11 @@ class Target(NamedTuple):
     port: int
     path: str
 
+    @property
+    def authority(self) -> str:
+        """What a Host field says: the port only where it isn't one of HTTP's own."""
+        return self.host if self.port in DEFAULT_PORTS.values() else f"{self.host}:{self.port}"
+
 
 def parse(text: str) -> Target:
     """The target that a URL, a HOST:PORT[/udp] or a bare host means. Raises UserError."""

@@ -6,7 +6,6 @@ Blocking, in a thread of its own; whatever goes wrong is a result and not an exc
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, PeerError
 from emulab.observe.events import Sending
 from emulab.observe.target import Target
+from emulab.servers.wire import client as http
 from emulab.trace.certificates import describe, problem
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
@@ -123,8 +123,8 @@ def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, i
         outcome.reason = f"no answer within {request.timeout:g} s"
     except ssl.SSLError as error:
         outcome.error, outcome.reason = "tls", _words(error)
-    except (http.client.HTTPException, ValueError) as error:
-        outcome.error, outcome.reason = "protocol", f"no whole HTTP answer: {error or type(error).__name__}"
+    except (PeerError, ValueError) as error:
+        outcome.error, outcome.reason = "protocol", f"no whole HTTP answer: {error}"
     except OSError as error:
         outcome.error, outcome.errno = doing, error.errno or 0
         outcome.reason = os.strerror(error.errno) if error.errno else str(error)
@@ -156,27 +156,17 @@ def _connection(request: Request, outcome: _Outcome) -> None:
 
 def _http(request: Request, outcome: _Outcome) -> None:
     target = request.target
-    connection = http.client.HTTPConnection(target.host, target.port)
-    connection.sock = _secured(request, outcome) if target.protocol == "https" else request.sock
-    if outcome.error:
-        connection.sock.close()
-        return
-    host = target.host if target.port in (80, 443) else f"{target.host}:{target.port}"
-    given = {name.lower() for name in request.headers}
-    connection.putrequest(request.method, target.path, skip_host=True, skip_accept_encoding=True)
-    for name, value in (("Host", host), ("User-Agent", "emulab-trace"), ("Accept", "*/*")):
-        if name.lower() not in given:
-            connection.putheader(name, value)
-    for name, value in request.headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    response = connection.getresponse()
-    while piece := response.read(_PIECE):
-        outcome.size += len(piece)
-    if response.length:
-        raise ValueError(f"it ended {response.length} bytes before its end")
-    outcome.status = response.status
-    connection.close()
+    with _secured(request, outcome) if target.protocol == "https" else request.sock as sock:
+        if outcome.error:
+            return
+        given = {name.lower() for name in request.headers}
+        own = (("Host", target.authority), ("User-Agent", "emulab-trace"), ("Accept", "*/*"))
+        fields = [(name, value) for name, value in own if name.lower() not in given]
+        sock.sendall(http.request(request.method, target.path, [*fields, *request.headers.items()]))
+        response = http.ResponseReader(to_head=request.method == "HEAD")
+        while not response.complete:
+            outcome.size += len(response.feed(sock.recv(_PIECE)))
+        outcome.status = response.status
 
 
 def _secured(request: Request, outcome: _Outcome) -> ssl.SSLSocket:

@@ -8,7 +8,6 @@ Both a reset and an ICMP message make connect() fail with ECONNREFUSED; the sock
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import secrets
 import socket
@@ -17,7 +16,9 @@ import struct
 import time
 from typing import NamedTuple
 
+from emulab.errors import PeerError
 from emulab.observe.target import Target
+from emulab.servers.wire import client as http
 
 LATE = 0.9
 """Seconds: a datagram's refusal that takes longer is late."""
@@ -37,6 +38,7 @@ STALLED = "no answer after connecting"
 DNS_PROBE = "kube-dns.kube-system.svc.cluster.local."
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _BODY = 1 << 20  # bytes of an answer that are read
+_PIECE = 1 << 16
 _IP_RECVERR = 11  # linux/in.h
 _FROM_ICMP = 2  # SO_EE_ORIGIN_ICMP, linux/errqueue.h
 _TOTAL_RETRANS = 100  # where struct tcp_info has tcpi_total_retrans, linux/tcp.h
@@ -86,8 +88,8 @@ def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -
                 late = seconds > LATE
             elif outcome == RESET:
                 late = _sent_again(sock)
-        except http.client.HTTPException as error:
-            outcome = CLOSED if isinstance(error, http.client.IncompleteRead) else "no HTTP answer"
+        except PeerError as error:
+            outcome = CLOSED if isinstance(error, http.Unanswered | http.CutShort) else "no HTTP answer"
     if seconds is None:
         seconds = time.monotonic() - begun
     return Reply(outcome, answered, seconds, body, local, late)
@@ -105,8 +107,6 @@ def _sent_again(sock: socket.socket) -> bool:
 def _failure(sock: socket.socket, error: OSError, connected: bool) -> str:
     if isinstance(error, ssl.SSLError):
         return "TLS failure"
-    if isinstance(error, http.client.RemoteDisconnected):
-        return CLOSED
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return BROKEN
     if error.errno == errno.EPERM:  # a rule of the sender's own output hook
@@ -162,21 +162,18 @@ def _connection(sock: socket.socket, target: Target) -> tuple[str, bytes]:
 
 
 def _http(sock: socket.socket, target: Target) -> tuple[str, bytes]:
-    connection = http.client.HTTPConnection(target.host, target.port)
     if target.protocol == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # labs sign their certificates themselves
         sock = context.wrap_socket(sock, server_hostname=target.host)
-    connection.sock = sock
+    fields = [("Host", target.authority), ("User-Agent", "emulab-compare"), ("Connection", "close")]
     with sock:
-        host = target.host if target.port in (80, 443) else f"{target.host}:{target.port}"
-        connection.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in (("Host", host), ("User-Agent", "emulab-compare"), ("Connection", "close")):
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        return f"HTTP {response.status}", response.read(_BODY)
+        sock.sendall(http.request("GET", target.path, fields))
+        response, body = http.ResponseReader(), bytearray()
+        while not response.complete and len(body) < _BODY:
+            body += response.feed(sock.recv(_PIECE))
+        return f"HTTP {response.status}", bytes(body[:_BODY])
 
 
 _SPEAK = {"udp": _datagram, "tcp": _connection}

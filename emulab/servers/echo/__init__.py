@@ -4,7 +4,6 @@ One process stands in for hundreds of pods; every listening socket belongs to on
 identity goes into each answer. The JSON has the shape of the echo server of the Kubernetes ingress and
 Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, …) do what they say.
 
-* `request` bytes → requests (sans-I/O)
 * `answers` request → answer, pure
 * `websocket` frames → frames (sans-I/O, RFC 6455)
 * `connection` one TCP connection: order, flow control, ending
@@ -16,13 +15,3 @@ Records, both with namespace, pod, client and local:
     request   method, path, status, duration_us; told when the answer has been written
     datagram  size, in octets
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.echo.server import EchoServer
-
-
-def create(emit: Emit) -> Server:
-    """A new echo server, without any socket until it is configured."""
-    return EchoServer(emit)

@@ -7,11 +7,13 @@ has to be kept until its end. Control frames may stand between fragments and are
 from __future__ import annotations
 
 import base64
+import binascii
 import codecs
 import hashlib
 import struct
 
-from emulab.servers.echo.request import Request
+from emulab.servers.wire.requests import Request
+from emulab.servers.wire.writing import head
 
 FRAME_LIMIT = 16 * 2**20  # bytes of one frame's payload; more is refused with 1009
 
@@ -23,13 +25,13 @@ def handshake(request: Request) -> bytes:
     """The answer that opens the WebSocket a request asks for."""
     key = request.first("Sec-Websocket-Key").encode("ascii", "replace")
     accept = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()
-    lines = ["HTTP/1.1 101 Switching Protocols", "Server: emulab-echo", "Upgrade: websocket"]
-    lines += ["Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}"]
+    fields = [("Server", "emulab-echo"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    fields.append(("Sec-WebSocket-Accept", accept))
     # A browser that offers subprotocols hangs up when none is chosen, so the first is.
     offered = request.first("Sec-Websocket-Protocol").partition(",")[0].strip()
     if offered:
-        lines.append(f"Sec-WebSocket-Protocol: {offered}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+        fields.append(("Sec-WebSocket-Protocol", offered))
+    return head("HTTP/1.1 101 Switching Protocols", fields)
 
 
 def frame(opcode: int, payload: bytes, fin: bool = True) -> bytes:
@@ -52,6 +54,19 @@ def unmask(payload: bytes, mask: bytes) -> bytes:
 def goodbye(code: int) -> bytes:
     """A close frame with a status code of RFC 6455 §7.4.1."""
     return frame(_CLOSE, struct.pack("!H", code))
+
+
+def websocket_problem(request: Request) -> int:
+    """0 if the WebSocket handshake is right, else the status that refuses it."""
+    if request.method != "GET" or request.proto != "HTTP/1.1":
+        return 400
+    if request.first("Sec-Websocket-Version") != "13":
+        return 426
+    try:
+        key = base64.b64decode(request.first("Sec-Websocket-Key"), validate=True)
+    except (binascii.Error, ValueError):
+        return 400
+    return 0 if len(key) == 16 else 400
 
 
 class WebSocketEcho:

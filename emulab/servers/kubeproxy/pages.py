@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from emulab.servers.kubeproxy.proxy import Proxy
+from emulab.servers.wire.writing import head
 
 TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -74,16 +75,15 @@ def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float)
 def render(page: Page, now: float, method: str = "GET", close: bool = False) -> bytes:
     """The answer's bytes."""
     body = page.body.encode()
-    lines = [
-        f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
-        f"Content-Type: {page.kind}",
-        *(f"{name}: {value}" for name, value in page.headers),
-        f"Date: {formatdate(now, usegmt=True)}",
-        f"Content-Length: {len(body)}",
-        *(["Connection: close"] if close else []),
+    fields = [
+        ("Content-Type", page.kind),
+        *page.headers,
+        ("Date", formatdate(now, usegmt=True)),
+        ("Content-Length", str(len(body))),
+        *([("Connection", "close")] if close else []),
     ]
-    head = "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n"
-    return head if method == "HEAD" else head + body
+    written = head(f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}", fields)
+    return written if method == "HEAD" else written + body
 
 
 def _time(seconds: float) -> str:

@@ -8,9 +8,12 @@ import os
 import socket
 import struct
 
+from emulab.errors import PeerError
 from emulab.servers.base import Emit, vital
-from emulab.servers.l4.balance import HealthPolicy, Target
+from emulab.servers.l4.balance import Target
+from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
+from emulab.servers.wire.client import ResponseReader, request
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
 
@@ -20,7 +23,6 @@ async def probe(address: str, port: int, timeout: float, path: str = "") -> bool
 
     It is reset afterwards, as HAProxy does: no TIME_WAIT for thousands of checks.
     """
-    loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
@@ -28,12 +30,9 @@ async def probe(address: str, port: int, timeout: float, path: str = "") -> bool
         try:
             async with asyncio.timeout(timeout):
                 await _connect(sock, address, port)
-                if path:
-                    await loop.sock_sendall(sock, f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
-                    return _is_ok(await loop.sock_recv(sock, 4096))
-        except OSError:
+                return not path or await _status(sock, address, path) == 200
+        except (OSError, PeerError, ValueError):
             return False
-    return True
 
 
 async def _connect(sock: socket.socket, address: str, port: int) -> None:
@@ -52,9 +51,13 @@ async def _connect(sock: socket.socket, address: str, port: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _is_ok(answer: bytes) -> bool:
-    """Whether an HTTP response begins with a status line that says 200."""
-    return answer[:9] in (b"HTTP/1.0 ", b"HTTP/1.1 ") and answer[9:13] in (b"200 ", b"200\r")
+async def _status(sock: socket.socket, address: str, path: str) -> int:
+    """The status that is answered; nobody waits for a body."""
+    loop, response = asyncio.get_running_loop(), ResponseReader()
+    await loop.sock_sendall(sock, request("GET", path, [("Host", address)], version="1.0"))
+    while not response.status:
+        response.feed(await loop.sock_recv(sock, 4096))
+    return response.status
 
 
 class Checker:

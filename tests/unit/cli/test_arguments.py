@@ -14,7 +14,7 @@ from emulab.cli import VERBS, main
 from emulab.cli.usage import duration, natural
 from emulab.errors import KernelError, ManifestError, UserError
 
-HEAVY = ("yaml", "rich", "asyncio", "pyroute2", "aiohttp")
+HEAVY = ("yaml", "rich", "asyncio", "pyroute2")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 HEAVY = frozenset(
     {
-        "aiohttp",
         "asyncio",
         "ctypes",
         "dataclasses",

@@ -297,7 +297,7 @@ def test_help_does_not_load_what_traces() -> None:
     code = (
         "import sys\nfrom emulab.cli import main\n"
         "try:\n    main(['trace', '--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = ('asyncio', 'rich', 'aiohttp', 'emulab.trace.tracing')\n"
+        "heavy = ('asyncio', 'rich', 'emulab.trace.tracing')\n"
         "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

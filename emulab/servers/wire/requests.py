@@ -1,4 +1,4 @@
-"""Bytes of one HTTP/1.1 connection into requests: sans-I/O, over `servers.wire`.
+"""Bytes of one HTTP/1.1 connection into requests, for servers that answer by themselves as Go's net/http does.
 
 Rules:
 
@@ -11,8 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import deque
 from functools import lru_cache
@@ -87,19 +85,6 @@ def wants_websocket(request: Request) -> bool:
     """Whether the request's headers ask for a WebSocket (RFC 6455 §4.2.1)."""
     upgrade = ",".join(request.headers.get("Upgrade", ())).lower()
     return "websocket" in (token.strip() for token in upgrade.split(","))
-
-
-def websocket_problem(request: Request) -> int:
-    """0 if the WebSocket handshake is right, else the status that refuses it."""
-    if request.method != "GET" or request.proto != "HTTP/1.1":
-        return 400
-    if request.first("Sec-Websocket-Version") != "13":
-        return 426
-    try:
-        key = base64.b64decode(request.first("Sec-Websocket-Key"), validate=True)
-    except (binascii.Error, ValueError):
-        return 400
-    return 0 if len(key) == 16 else 400
 
 
 class RequestReader:
