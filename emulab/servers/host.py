@@ -44,7 +44,7 @@ from emulab.servers.records import Records
 SERVERS = {
     "dns": "emulab.servers.dns",
     "l4": "emulab.servers.l4",
-    "ingress": "emulab.servers.ingress",
+    "ingress": "emulab.servers.l7",
     "echo": "emulab.servers.echo",
     "kube-proxy": "emulab.servers.kubeproxy",
 }

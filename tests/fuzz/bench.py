@@ -68,7 +68,7 @@ class Strict:
 @asynccontextmanager
 async def proxied(backend: Strict) -> AsyncIterator[int]:
     """The port of an ingress before the backend."""
-    from emulab.servers.ingress import create
+    from emulab.servers.l7 import create
 
     sock = bound()
     listener = await asyncio.get_running_loop().create_server(backend.connection, sock=sock)

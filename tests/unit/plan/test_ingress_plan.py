@@ -15,7 +15,7 @@ from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
-from emulab.servers.ingress.config import parse
+from emulab.servers.l7.config import parse
 
 WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
 

@@ -14,7 +14,7 @@ from patience import soon, until
 from server_records import Told
 
 from emulab.servers.base import socket_key
-from emulab.servers.ingress import create
+from emulab.servers.l7 import create
 
 
 @dataclass

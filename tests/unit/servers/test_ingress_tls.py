@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from patience import soon
 from test_ingress_harness import World, listener, read_message
 
-from emulab.servers.ingress.config import Certificate
-from emulab.servers.ingress.tls import FAKE_NAME, CertificateStore
+from emulab.servers.l7.config import Certificate
+from emulab.servers.l7.tls import FAKE_NAME, CertificateStore
 
 world = harness.world
 

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from emulab.errors import EmulabError, PeerError
-from emulab.servers.ingress.config import Options, parse_address
-from emulab.servers.ingress.response import ResponseReader
+from emulab.servers.l7.config import Options, parse_address
+from emulab.servers.l7.response import ResponseReader
 from emulab.servers.stub import ResolverConfig, resolve
 
 

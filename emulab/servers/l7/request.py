@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.ingress import headers, pages
-from emulab.servers.ingress.headers import REQUEST_ACTIONS, tokens, without_listed
-from emulab.servers.ingress.routes import normalise_host
+from emulab.servers.l7 import headers, pages
+from emulab.servers.l7.headers import REQUEST_ACTIONS, tokens, without_listed
+from emulab.servers.l7.routes import normalise_host
 from emulab.servers.wire.framing import UNFRAMED, Body, body_of, request_framing
 from emulab.servers.wire.head import (
     END,

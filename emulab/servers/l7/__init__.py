@@ -39,7 +39,7 @@ default upstream's is `default backend`.
 from __future__ import annotations
 
 from emulab.servers.base import Emit, Server
-from emulab.servers.ingress.server import IngressServer
+from emulab.servers.l7.server import IngressServer
 
 
 def create(emit: Emit) -> Server:

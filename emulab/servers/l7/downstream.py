@@ -19,20 +19,20 @@ from math import inf
 from typing import Any
 
 from emulab.errors import PeerError
-from emulab.servers.ingress.client import KEEP_MAX, WAIT, ClientConnection
-from emulab.servers.ingress.compose import (
+from emulab.servers.l7.client import KEEP_MAX, WAIT, ClientConnection
+from emulab.servers.l7.compose import (
     CONTINUE,
     client_response,
     switching_response,
     trusted_forwarding,
     upstream_request,
 )
-from emulab.servers.ingress.config import Group
-from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.request import RequestHead
-from emulab.servers.ingress.routes import NO_RULE, without_port
-from emulab.servers.ingress.tunnel import Tunnel
-from emulab.servers.ingress.upstream import Upstream
+from emulab.servers.l7.config import Group
+from emulab.servers.l7.context import Context
+from emulab.servers.l7.request import RequestHead
+from emulab.servers.l7.routes import NO_RULE, without_port
+from emulab.servers.l7.tunnel import Tunnel
+from emulab.servers.l7.upstream import Upstream
 from emulab.servers.wire.framing import CHUNKED, LAST_CHUNK, chunk
 
 TRIES = 3

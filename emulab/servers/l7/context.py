@@ -11,10 +11,10 @@ from typing import Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
-from emulab.servers.ingress.config import Snapshot
-from emulab.servers.ingress.headers import DateLine
-from emulab.servers.ingress.tls import CertificateStore
-from emulab.servers.ingress.upstream import Pool
+from emulab.servers.l7.config import Snapshot
+from emulab.servers.l7.headers import DateLine
+from emulab.servers.l7.tls import CertificateStore
+from emulab.servers.l7.upstream import Pool
 
 
 @dataclass(slots=True)

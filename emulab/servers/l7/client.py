@@ -18,12 +18,12 @@ from time import perf_counter, time_ns
 from typing import Any, cast
 
 from emulab.errors import PeerError
-from emulab.servers.ingress import pages
-from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.headers import forwarding_lines
-from emulab.servers.ingress.request import RequestHead, RequestReader
-from emulab.servers.ingress.routes import NO_RULE, Rule
-from emulab.servers.ingress.upstream import Upstream, format_address
+from emulab.servers.l7 import pages
+from emulab.servers.l7.context import Context
+from emulab.servers.l7.headers import forwarding_lines
+from emulab.servers.l7.request import RequestHead, RequestReader
+from emulab.servers.l7.routes import NO_RULE, Rule
+from emulab.servers.l7.upstream import Upstream, format_address
 from emulab.servers.wire.framing import Body
 from emulab.servers.wire.head import BadMessage
 

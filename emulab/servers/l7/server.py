@@ -10,9 +10,9 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Config, Emit
-from emulab.servers.ingress.config import Options, Snapshot, parse
-from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.downstream import Downstream
+from emulab.servers.l7.config import Options, Snapshot, parse
+from emulab.servers.l7.context import Context
+from emulab.servers.l7.downstream import Downstream
 
 BACKLOG = 4096
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Config
-from emulab.servers.ingress.routes import RouteTable, Rule
+from emulab.servers.l7.routes import RouteTable, Rule
 from emulab.servers.stub import ResolverConfig
 
 

@@ -12,8 +12,8 @@ came over carries no other request (`excess`).
 from __future__ import annotations
 
 from emulab.errors import PeerError
-from emulab.servers.ingress import headers
-from emulab.servers.ingress.headers import RESPONSE_ACTIONS, tokens, without_listed
+from emulab.servers.l7 import headers
+from emulab.servers.l7.headers import RESPONSE_ACTIONS, tokens, without_listed
 from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, response_framing
 from emulab.servers.wire.head import END, Memo, check_begun_response, parse_field, parse_status_line
 
