@@ -11,8 +11,8 @@ healthCheckNodePort, which tells at once that a node has no endpoint (and is the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from emulab.kinds.clusters import Cluster, LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
@@ -26,15 +26,9 @@ from emulab.plan.nodes import Node
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Route, Server
 from emulab.plan.topology import plug_balancer
+from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
 
-HEALTH: dict[str, Any] = {
-    "interval": 1.0,
-    "down_interval": 0.1,
-    "timeout": 1.0,
-    "rise": 1,
-    "fall": 2,
-    "port": None,
-}
+HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
 
 
 def plan_balancers(
@@ -68,7 +62,7 @@ def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nod
         ranges = service.load_balancer_source_ranges
         frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
         if not p.node_port:
-            frontend |= {"targets": _pods(slices, service, p), "health": HEALTH}
+            frontend = replace(frontend, targets=_pods(slices, service, p), health=HEALTH)
         frontends.append(frontend)
     if not all(p.node_port for p in ports):
         draft.add(
@@ -77,14 +71,10 @@ def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nod
     _add_server(draft, place, frontends)
 
 
-def _pods(slices: Slices, service: Service, port: ServicePort) -> list[dict[str, Any]]:
+def _pods(slices: Slices, service: Service, port: ServicePort) -> tuple[TargetConfig, ...]:
     """The endpoints of a Service port as targets."""
     found = usable(backends(slices.of(service.namespace, service.name), port))
-    return [
-        {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
-        for t in found
-        if t.address.version == 4
-    ]
+    return tuple(TargetConfig.nameless(str(t.address), t.port) for t in found if t.address.version == 4)
 
 
 def service_place(service: Object) -> str:
@@ -114,8 +104,8 @@ def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[in
 
 def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
-    balancers = [s for s in servers.values() if s.kind == "l4"]
-    ports = {t["port"] for s in balancers for f in s.config["frontends"] for t in f["targets"]}
+    balancers = {name: s.config.frontends for name, s in servers.items() if isinstance(s.config, L4Config)}
+    ports = {t.port for frontends in balancers.values() for f in frontends for t in f.targets}
     few = [o for o in objects.kind("Service") if any(p.node_port in ports for p in Service.of(o).ports)]
     slices = slices_by_service(objects)
     served = {
@@ -125,11 +115,10 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
         if c.port.protocol == "TCP" and usable(c.backends)
     }
     found: dict[str, set[str]] = {}
-    for server in balancers:
-        frontends = server.config["frontends"]
-        expected = {f["socket"] for f in frontends if any(t["port"] in served for t in f["targets"])}
+    for name, frontends in balancers.items():
+        expected = {f.socket for f in frontends if any(t.port in served for t in f.targets)}
         if expected:
-            found[server.name] = expected
+            found[name] = expected
     return found
 
 
@@ -146,27 +135,23 @@ def _frontend(
     sources: tuple[IPNetwork, ...],
     nodes: list[Node],
     service: Service | None,
-) -> dict[str, Any]:
-    targets = (
-        [{"name": n.name, "address": str(n.address), "port": node_port} for n in nodes] if node_port else []
+) -> FrontendConfig:
+    return FrontendConfig(
+        socket=f"{protocol}/{vip}/{port}",
+        balance="roundrobin",
+        targets=tuple(TargetConfig(n.name, str(n.address), node_port) for n in nodes if node_port),
+        health=_health(service),
+        source_ranges=tuple(map(str, sources)),
     )
-    return {
-        "socket": f"{protocol}/{vip}/{port}",
-        "source_ranges": [str(r) for r in sources],
-        "balance": "roundrobin",
-        "targets": targets,
-        "health": _health(service),
-    }
 
 
-def _health(service: Service | None) -> dict[str, Any]:
+def _health(service: Service | None) -> HealthPolicy:
     if service is None or not service.health_check_node_port:
         return HEALTH
     # The node itself says so: once is enough.
-    return {**HEALTH, "port": service.health_check_node_port, "path": "/healthz", "fall": 1}
+    return replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
 
 
-def _add_server(draft: Draft, place: str, frontends: Sequence[Mapping[str, Any]]) -> None:
-    listen = [f["socket"] for f in frontends]
-    config = {"listen": listen, "frontends": list(frontends)}
-    draft.servers[place] = Server(place, "l4", place, config, dict.fromkeys(listen, place))
+def _add_server(draft: Draft, place: str, frontends: Iterable[FrontendConfig]) -> None:
+    config = L4Config.at(frontends)
+    draft.servers[place] = Server(place, "l4", place, config, dict.fromkeys(config.listen, place))

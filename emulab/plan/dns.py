@@ -7,6 +7,7 @@ headless ones, SRV for named ports, PTR, and CoreDNS' pod records.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -20,50 +21,41 @@ from emulab.model.collection import Objects
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, endpoints_of
 from emulab.plan.state import Place, Server
+from emulab.servers.dns.config import DnsConfig, Limits, Record, ZoneConfig
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
 HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
 
-Record = list[Any]  # name, type, data, ttl
 
-
-def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> list[str]:
-    return [f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp")]
+def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, ...]:
+    return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
 def plan_public_dns(draft: Draft, objects: Objects) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
-    private: list[dict[str, Any]] = []
+    private: list[ZoneConfig] = []
     for o in objects.kind("Zone"):
         zone = Zone.of(o)
         origin = zone.name.rstrip(".") + "."
-        records = [[_absolute(r.name, origin), r.type, r.value, r.ttl] for r in zone.records]
+        records = [Record(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
         if zone.visibility == "private":
-            private.append({"origin": origin, "clients": [str(at.VPC)], "records": records})
+            private.append(ZoneConfig(origin, tuple(records), clients=(str(at.VPC),)))
         else:
             zones.setdefault(origin, []).extend(records)
     for name, address in filter(_is_sayable, published_names(objects)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append([name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL])
-    config = {
-        "zones": [{"origin": o, "clients": None, "records": r} for o, r in zones.items()],
-        "forward": None,
-    }
-    _server(draft, "dns", [at.DNS_ADDRESS], {**config, "recursion": False})
-    _server(
-        draft,
-        "resolver",
-        [at.RESOLVER_INTERNET, at.RESOLVER_VPC],
-        {"zones": private, "forward": [f"{at.DNS_ADDRESS}:53"], "recursion": True},
-    )
+        zones[origin].append(Record(name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL))
+    public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
+    _server(draft, "dns", DnsConfig(_listen([at.DNS_ADDRESS]), public, recursion=False))
+    both, forward = _listen([at.RESOLVER_INTERNET, at.RESOLVER_VPC]), (f"{at.DNS_ADDRESS}:53",)
+    _server(draft, "resolver", DnsConfig(both, tuple(private), forward, recursion=True))
 
 
-def _server(draft: Draft, name: str, addresses: Iterable[IPAddress], config: dict[str, Any]) -> None:
-    listen = _listen(addresses)
-    draft.servers[name] = Server(name, "dns", name, {"listen": listen, **config}, dict.fromkeys(listen, name))
+def _server(draft: Draft, name: str, config: DnsConfig) -> None:
+    draft.servers[name] = Server(name, "dns", name, config, dict.fromkeys(config.listen, name))
 
 
 def _is_sayable(record: Sequence[Any]) -> bool:
@@ -106,7 +98,7 @@ def published_names(objects: Objects) -> list[tuple[str, str]]:
     return list(found)
 
 
-def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[str, Any]:
+def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> DnsConfig:
     """The configuration of the cluster DNS, without its listeners."""
     domain = cluster.cluster_domain.rstrip(".") + "."
     names = _ClusterNames(domain)
@@ -116,20 +108,15 @@ def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> di
         for entry in pod.status.get("podIPs") or ():
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
             names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])
-    names.forward.append([f"dns-version.{domain}", "TXT", "1.1.0", TTL])
-    reverse = [
-        {"origin": o, "clients": None, "records": [*filter(_is_sayable, r)]}
-        for o, r in names.reverse_zones().items()
-    ]
-    return {
-        "zones": [
-            {"origin": domain, "clients": None, "records": [*filter(_is_sayable, names.forward)]},
-            *reverse,
-        ],
-        "forward": [f"{at.RESOLVER_VPC}:53"],
-        "recursion": True,
-        "cache": {"max_ttl": 30},  # CoreDNS' `cache 30`
-    }
+    names.forward.append(Record(f"dns-version.{domain}", "TXT", "1.1.0", TTL))
+    zones = {domain: names.forward, **names.reverse_zones()}
+    return DnsConfig(
+        listen=(),
+        zones=tuple(ZoneConfig(origin, (*filter(_is_sayable, r),)) for origin, r in zones.items()),
+        forward=(f"{at.RESOLVER_VPC}:53",),
+        recursion=True,
+        cache=Limits(max_ttl=30),  # CoreDNS' `cache 30`
+    )
 
 
 class _ClusterNames:
@@ -143,20 +130,20 @@ class _ClusterNames:
     def service(self, service: Service, slices: Slices) -> None:
         name = f"{service.name}.{service.namespace}.svc.{self.domain}"
         if service.type == "ExternalName":
-            self.forward.append([name, "CNAME", service.external_name.rstrip(".") + ".", TTL])
+            self.forward.append(Record(name, "CNAME", service.external_name.rstrip(".") + ".", TTL))
         elif service.headless:
             self._headless(name, service, slices.of(service.namespace, service.name))
         else:
             for ip in service.cluster_ips:
                 self.address(name, str(ip))
-                self.reverse.append([_reverse_name(ip), "PTR", name, TTL])
+                self.reverse.append(Record(_reverse_name(ip), "PTR", name, TTL))
             for port in service.ports:
                 if port.name:
                     srv = f"_{port.name}._{port.protocol.lower()}.{name}"
-                    self.forward.append([srv, "SRV", f"0 100 {port.port} {name}", TTL])
+                    self.forward.append(Record(srv, "SRV", f"0 100 {port.port} {name}", TTL))
 
     def address(self, name: str, ip: str) -> None:
-        self.forward.append([name, "AAAA" if ":" in ip else "A", ip, TTL])
+        self.forward.append(Record(name, "AAAA" if ":" in ip else "A", ip, TTL))
 
     def _headless(self, name: str, service: Service, slices: Sequence[EndpointSlice]) -> None:
         """A record for each endpoint, named by its hostname or by its dashed address."""
@@ -173,7 +160,7 @@ class _ClusterNames:
                     self.address(name, ip)
                     self.address(own, ip)
                     if endpoint.hostname:
-                        self.reverse.append([_reverse_name(ip_address(ip)), "PTR", own, TTL])
+                        self.reverse.append(Record(_reverse_name(ip_address(ip)), "PTR", own, TTL))
         for port in service.ports:
             if not port.name:
                 continue
@@ -182,7 +169,7 @@ class _ClusterNames:
                 if endpoint.ready or service.publish_not_ready_addresses:
                     ip = endpoint.addresses[0]
                     own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
-                    self.forward.append([srv, "SRV", f"0 100 {number.port} {own}", TTL])
+                    self.forward.append(Record(srv, "SRV", f"0 100 {number.port} {own}", TTL))
 
     def reverse_zones(self) -> dict[str, list[Record]]:
         """The reverse records; the zones are the whole reverse trees, as in CoreDNS' stock configuration."""
@@ -196,7 +183,7 @@ def _reverse_name(ip: IPAddress) -> str:
     return ip.reverse_pointer + "."
 
 
-def cluster_dns_server(name: str, place: Place, config: dict[str, Any]) -> Server:
+def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> Server:
     """The server in one of the cluster DNS's pods."""
     listen, namespace = _listen([str(place.addresses[0])]), place.namespace
-    return Server(name, "dns", namespace, {"listen": listen, **config}, dict.fromkeys(listen, namespace))
+    return Server(name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace))

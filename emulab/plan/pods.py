@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from typing import Any
 
 from emulab.kinds.clusters import Cluster
 from emulab.kinds.ingresses import Ingress
@@ -19,6 +18,7 @@ from emulab.model.selectors import matches_labels
 from emulab.plan.draft import Draft
 from emulab.plan.nodes import Node, plan_pod_link, pod_mtu
 from emulab.plan.state import Place, Server
+from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
 
 STANDINS = "stand-ins"
 _HOSTNAME_MAX = 63  # sethostname(2): 64 with its end
@@ -138,7 +138,7 @@ class _Standins:
                 self._ingresses.setdefault((ingress.namespace, backend.service), ingress.name)
         self._listen: dict[str, str] = {}
         self._everywhere: set[str] = set()
-        self._identities: dict[str, dict[str, Any]] = {}
+        self._identities: dict[str, PodConfig] = {}
         self._draining: list[str] = []
 
     def add(self, pod: Object, spec: PodSpec, place: Place) -> None:
@@ -147,13 +147,13 @@ class _Standins:
             return
         ports = self._ports(pod, spec, containers)
         address = str(place.addresses[0])
-        identity = {
-            "namespace": pod.namespace,
-            "pod": pod.name,
-            "node": spec.node_name,
-            "podIP": address,
-            "ports": {str(port): who for (_, port), who in ports.items() if who},
-        }
+        identity = PodConfig(
+            namespace=pod.namespace,
+            pod=pod.name,
+            node=spec.node_name,
+            pod_ip=address,
+            ports={str(port): who for (_, port), who in ports.items() if who},
+        )
         keys = [
             f"{protocol.lower()}/{address}/{port}" for protocol, port in ports if protocol in ("TCP", "UDP")
         ]
@@ -170,15 +170,15 @@ class _Standins:
 
     def _ports(
         self, pod: Object, spec: PodSpec, containers: list[Container]
-    ) -> Mapping[tuple[str, int], dict[str, str]]:
+    ) -> Mapping[tuple[str, int], PortConfig | None]:
         """Protocol and port of each stand-in's socket, and the Service and Ingress that lead to it.
 
         A port that belongs to a container with a command is left to that program.
         """
         others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
         named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
-        ports: dict[tuple[str, int], dict[str, str]] = {
-            (p.protocol, p.port): {} for c in containers for p in c.ports
+        ports: dict[tuple[str, int], PortConfig | None] = {
+            (p.protocol, p.port): None for c in containers for p in c.ports
         }
         likely = (self._services.get((pod.namespace, *pair), ()) for pair in sorted(pod.labels.items()))
         for service in (s for services in likely for s in services):
@@ -190,20 +190,14 @@ class _Standins:
                 )
                 if number is None or (port.protocol, number) in others:
                     continue
-                who = {"service": service.name}
-                ingress = self._ingresses.get((service.namespace, service.name))
-                if ingress:
-                    who["ingress"] = ingress
+                ingress = self._ingresses.get((service.namespace, service.name), "")
                 if not ports.get((port.protocol, number)):
-                    ports[port.protocol, number] = who
+                    ports[port.protocol, number] = PortConfig(service.name, ingress)
         return ports
 
     def server(self) -> Server:
-        config = {
-            "listen": sorted(self._listen),
-            "identities": self._identities,
-            "draining": sorted(self._draining),
-        }
+        listen, draining = tuple(sorted(self._listen)), tuple(sorted(self._draining))
+        config = EchoConfig(listen, self._identities, draining)
         return Server(STANDINS, "echo", "", config, self._listen, frozenset(self._everywhere))
 
 

@@ -29,6 +29,7 @@ from emulab.plan.state import (
     Vxlan,
     World,
 )
+from emulab.servers.configuration import to_json
 
 _ORDER = (Bridge, Veth, Vxlan, Dummy, Address, Neighbour, ForwardingEntry, Route)
 _KINDS = {
@@ -111,7 +112,7 @@ def data(world: World) -> dict[str, Any]:
             server.name: {
                 "kind": server.kind,
                 "namespace": name(server.namespace),
-                "config": _plain(server.config),
+                "config": to_json(server.config),
                 "listen": {key: name(where) for key, where in sorted(server.listen.items())},
             }
             for server in sorted(world.servers.values(), key=lambda s: s.name)
@@ -236,8 +237,8 @@ def _server(server: Server, name: _Names) -> list[str]:
 
 def _config_lines(server: Server) -> list[str]:
     """A server's configuration without the sockets, which stand above it."""
-    config = {k: v for k, v in server.config.items() if k not in ("listen", "tls_listen")}
-    return _tree(_plain(config))
+    config = to_json(server.config)
+    return _tree({k: v for k, v in config.items() if k not in ("listen", "tls_listen")})
 
 
 def _tree(value: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
+from emulab.servers.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class Server:
     name: str
     kind: str  # dns | l4 | ingress | echo | kube-proxy
     namespace: str
-    config: Mapping[str, Any]
+    config: Configuration | Mapping[str, Any]
     listen: Mapping[str, str]
     everywhere: frozenset[str] = frozenset()
     ahead: bool = False

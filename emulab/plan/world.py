@@ -67,10 +67,10 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
     return Planner().plan(objects, cluster)
 
 
-ServerPlanner = Callable[[str, Place, dict[str, Any]], Server]
+ServerPlanner = Callable[[str, Place, Any], Server]
 
 # Which configuration a server image gets, and what makes a Server of it.
-_SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], dict[str, Any]], ServerPlanner]] = {
+_SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], Any], ServerPlanner]] = {
     "dns": (cluster_dns_config, cluster_dns_server),
     "ingress": (ingress_config, ingress_server),
 }
@@ -78,7 +78,7 @@ _SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], dict[str, Any
 
 def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: Cluster) -> None:
     """Pods whose image is a server of emulab: each runs one of its own."""
-    configs: dict[str, dict[str, Any]] = {}  # one for all pods of a kind
+    configs: dict[str, Any] = {}  # one for all pods of a kind
     for pod in objects.kind("Pod"):
         if not has_network(pod) or place_name(pod) not in draft.places:
             continue

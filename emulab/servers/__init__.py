@@ -2,10 +2,11 @@
 `logs`, which answers nobody and keeps what all of them print.
 
 Every server is a package here: a core that is sans-I/O (bytes or messages in, effects out, time as an
-argument) and a thin asyncio shell around it. Configuration arrives as plain data (`base.Config`) and
-listening sockets arrive open, made by somebody else in the right network namespace; a server knows
-nothing of Kubernetes, namespaces or the lab that runs it.
+argument) and a thin asyncio shell around it. Configuration arrives as plain data, which the dataclasses of its module
+`config` describe (the one module of a server that others know), and listening sockets arrive open, made by somebody
+else in the right network namespace; a server knows nothing of Kubernetes, namespaces or the lab that runs it.
 
-`base` holds the interface, `host` the process that serves, driven over one Unix socket; `wire` reads and writes heads
-of HTTP/1 messages for all who speak it; `stub` resolves names as a place's resolv.conf says.
+`base` holds the interface, `configuration` leads from those dataclasses to plain data and back, `host` is the process
+that serves, driven over one Unix socket; `wire` reads and writes heads of HTTP/1 messages for all who speak it; `stub`
+resolves names as a place's resolv.conf says.
 """

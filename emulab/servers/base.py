@@ -2,8 +2,9 @@
 
 Rules:
 
-* Configuration is one JSON-able mapping, always whole: `configure` compares it with what is there and
-  changes only what differs. Connections that a change doesn't concern survive it.
+* Configuration is always whole, and comes as plain data, of which `configuration.from_json` makes the value that the
+  server's `config` module describes: `configure` compares it with what is there and changes only what differs.
+  Connections that a change doesn't concern survive it.
 * `config["listen"]` lists the keys of the sockets that shall be open: `"tcp/10.0.0.10/80"`, and
   `"tcp/127.0.0.1/10249@node1"` where several places have the address. Sockets arrive open, bound,
   listening (TCP) and non-blocking in `sockets`, only those that are new; a server closes those that are no
@@ -23,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Config = Mapping[str, Any]
+"""A configuration as plain data."""
 
 
 def socket_key(protocol: str, address: str, port: int, place: str = "") -> str:
@@ -62,7 +64,7 @@ class Emit(Protocol):
 
 
 class Server(Protocol):
-    """A running server. Each server's package offers `create(emit: Emit) -> Server`."""
+    """A running server. Each kind has a module (`host.SERVERS`) that offers `create(emit: Emit) -> Server`."""
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Makes the running server equal to `config`, whole; `sockets` are the new listeners."""

@@ -42,11 +42,11 @@ from emulab.servers.base import Informed, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
-    "dns": "emulab.servers.dns",
-    "l4": "emulab.servers.l4",
+    "dns": "emulab.servers.dns.server",
+    "l4": "emulab.servers.l4.server",
     "ingress": "emulab.servers.l7",
-    "echo": "emulab.servers.echo",
-    "kube-proxy": "emulab.servers.kubeproxy",
+    "echo": "emulab.servers.echo.server",
+    "kube-proxy": "emulab.servers.kubeproxy.server",
 }
 
 LOGS = "emulab.servers.logs.keeper"

@@ -17,7 +17,7 @@ import dnslib
 import uvloop
 
 from emulab.servers.base import Server
-from emulab.servers.dns import create
+from emulab.servers.dns.server import create
 
 _UDP, _TCP = "udp/127.0.0.1/53", "tcp/127.0.0.1/53"
 _PATIENCE = 60.0  # seconds after which an answer is missing, also on a machine with little time

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from random import Random
 
-from emulab.servers.echo import create
+from emulab.servers.echo.server import create
 
 from . import bench
 from .corpus import mixture, numbered

@@ -15,6 +15,7 @@ from emulab.errors import KernelError
 from emulab.lab.hosts import pulse
 from emulab.lab.hosts.processes import Process
 from emulab.plan.state import Server
+from emulab.servers.configuration import encode
 
 ANSWER = 60.0
 """Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
@@ -75,7 +76,7 @@ class Hosted:
         for start in range(0, len(keys), _FDS):
             part = keys[start : start + _FDS]
             await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        fd = memory_file(json.dumps(server.config).encode())
+        fd = memory_file(encode(server.config))
         try:
             await self.ask("configure", (fd,))
         finally:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from emulab.kinds.clusters import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Candidates, Intent, local_ready
 from emulab.plan.state import Iptables, Server
+from emulab.servers.kubeproxy.config import KubeProxyConfig, NodeConfig, SiteConfig
 
 NAME = "kube-proxy"
 METRICS_PORT, HEALTHZ_PORT = 10249, 10256
@@ -30,25 +30,24 @@ def plan_health(
     """The server that speaks for the proxies of `nodes` (by name, with their addresses)."""
     checked = [c for c in services if c.service.health_check_node_port]
     ports = {f"{c.service.namespace}/{c.service.name}": c.service.health_check_node_port for c in checked}
-    sockets: dict[str, dict[str, str]] = {}
+    sockets: dict[str, SiteConfig] = {}
     listen: dict[str, str] = {}
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, NodeConfig] = {}
     known: dict[int, Mapping[str, int]] = {}  # nodes share their intents
     for node, address in nodes.items():
         own = {
-            f"tcp/127.0.0.1/{METRICS_PORT}@{node}": {"page": "metrics"},
-            f"tcp/{address}/{HEALTHZ_PORT}": {"page": "healthz"},
-            **{f"tcp/{address}/{port}": {"page": "service", "service": name} for name, port in ports.items()},
+            f"tcp/127.0.0.1/{METRICS_PORT}@{node}": SiteConfig(node, "metrics"),
+            f"tcp/{address}/{HEALTHZ_PORT}": SiteConfig(node, "healthz"),
+            **{f"tcp/{address}/{port}": SiteConfig(node, "service", name) for name, port in ports.items()},
         }
-        sockets |= {key: {"node": node, **page} for key, page in own.items()}
+        sockets |= own
         listen |= dict.fromkeys(own, node)
         wanted = intents[node]
         if id(wanted) not in known:
             known[id(wanted)] = _no_local(wanted)
         ready = {f"{ns}/{name}": n for (ns, name), n in local_ready(checked, node).items() if n}
-        facts = {"no_local": known[id(wanted)], "rules": _rules(draft, node), "endpoints": ready}
-        told[node] = {name: numbers for name, numbers in facts.items() if numbers}
-    config = {"listen": list(listen), "mode": cluster.proxy_mode, "sockets": sockets, "nodes": told}
+        told[node] = NodeConfig(known[id(wanted)], _rules(draft, node), ready)
+    config = KubeProxyConfig(tuple(listen), cluster.proxy_mode, sockets, told)
     everywhere = frozenset(key for key in listen if "@" not in key)
     draft.servers[NAME] = Server(NAME, "kube-proxy", "", config, listen, everywhere)
 

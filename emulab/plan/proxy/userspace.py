@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emulab.errors import UserError
 from emulab.kinds.clusters import Cluster
@@ -32,6 +32,7 @@ from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
+from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
 PORTS = range(61000, 65536)
 """The ports of the process: above those that the kernel gives to connections (ip_local_port_range, 32768 to 60999)."""
@@ -85,15 +86,13 @@ def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster
 
 def server(node: str, intents: Iterable[Intent], given: Portals, address: IPAddress) -> Server:
     """The process of a node."""
-    frontends = [
+    config = L4Config.at(
         _frontend(f"{one.protocol}/{address}/{given[_portal(one, use)]}", one, use)
         for one in _proxied(intents)
         for use in _uses(one)
-    ]
-    listen = [f["socket"] for f in frontends]
-    name = f"{node}/kube-proxy"
-    config = {"listen": listen, "frontends": frontends}
-    return Server(name, "l4", node, config, dict.fromkeys(listen, node), ahead=True)
+    )
+    listen = dict.fromkeys(config.listen, node)
+    return Server(f"{node}/kube-proxy", "l4", node, config, listen, ahead=True)
 
 
 def between(old: Server, new: Server) -> Server:
@@ -101,12 +100,13 @@ def between(old: Server, new: Server) -> Server:
 
     kube-proxy, too, opened a port before it wrote the rules, and closed it after they were gone.
     """
-    kept = [f for f in old.config["frontends"] if f["socket"] not in new.listen]
-    config = {
-        "listen": [*new.config["listen"], *(f["socket"] for f in kept)],
-        "frontends": [*new.config["frontends"], *kept],
-    }
+    kept = [f for f in _frontends(old) if f.socket not in new.listen]
+    config = L4Config.at([*_frontends(new), *kept])
     return replace(new, config=config, listen={**old.listen, **new.listen})
+
+
+def _frontends(process: Server) -> tuple[FrontendConfig, ...]:
+    return process.config.frontends if isinstance(process.config, L4Config) else ()
 
 
 def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> UdpBackends:
@@ -170,11 +170,10 @@ def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Eleme
             lead("nodeport-shortcuts" if prefix else "shortcuts", key, False)
 
 
-def _frontend(socket: str, one: Intent, use: str) -> dict[str, Any]:
+def _frontend(socket: str, one: Intent, use: str) -> FrontendConfig:
     backends: Sequence[Backend] = one.cluster if use == "cluster" else one.local
-    targets = [{"name": f"{b.address}:{b.port}", "address": str(b.address), "port": b.port} for b in backends]
-    found: dict[str, Any] = {"socket": socket, "balance": "roundrobin", "targets": targets}
-    return {**found, "affinity": one.affinity} if one.affinity else found
+    targets = tuple(TargetConfig.nameless(str(b.address), b.port) for b in backends)
+    return FrontendConfig(socket, "roundrobin", targets, affinity=one.affinity)
 
 
 def _key(name: str, protocol: str) -> str:

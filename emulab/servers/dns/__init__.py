@@ -13,15 +13,5 @@ them, `ports` and `server` own the sockets.
 The wire format is dnslib's; `wire`, `reader`, `rdata` and `names` alone know it. Names are tuples of labels
 everywhere inside (`names.Name`); text exists in the configuration and in reports only.
 
-The configuration: see `config.Settings`.
+The configuration: see `config.DnsConfig`.
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.dns.server import DnsServer
-
-
-def create(emit: Emit) -> Server:
-    """A DNS server without sockets and zones; `configure` gives it both."""
-    return DnsServer(emit)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.servers.dns import rdata
+from emulab.servers.dns.config import Limits
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.wire import NOERROR, NXDOMAIN, Record, Response
 from emulab.servers.dns.zone import Rotor, rotated
@@ -25,19 +26,6 @@ class Key(NamedTuple):
     name: Name
     rtype: int
     do: bool
-
-
-@dataclass(slots=True, frozen=True)
-class Limits:
-    """Bounds of the cache: TTLs in seconds, `size` in answers.
-
-    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that.
-    """
-
-    max_ttl: int = 3600
-    min_ttl: int = 0
-    negative_ttl: int = 30
-    size: int = 10000
 
 
 @dataclass(slots=True)

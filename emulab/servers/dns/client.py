@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
 from emulab.servers.dns.cache import Key
-from emulab.servers.dns.config import Address
 from emulab.servers.dns.reporter import Exchange, Reporter
+from emulab.servers.dns.settings import Address
 from emulab.servers.dns.wire import Response
 
 _LARGEST_DATAGRAM = (

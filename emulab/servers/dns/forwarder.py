@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from emulab.errors import PeerError
 from emulab.servers.dns import client, wire
 from emulab.servers.dns.cache import Entry, Key
-from emulab.servers.dns.config import Address, Upstream
+from emulab.servers.dns.settings import Address, Upstream
 from emulab.servers.dns.wire import Response
 
 Ask = Callable[[Address, Key, float, Sequence[str]], Awaitable[Response]]

@@ -13,11 +13,11 @@ from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
 from emulab.servers.dns import client, wire
 from emulab.servers.dns.cache import Cache
-from emulab.servers.dns.config import Settings
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
 from emulab.servers.dns.reporter import Host, Reporter, Told
+from emulab.servers.dns.settings import Settings
 from emulab.servers.dns.wire import Malformed, Query
 
 Respond = Callable[[bytes], None]

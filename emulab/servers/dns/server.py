@@ -7,12 +7,17 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.errors import UserError
-from emulab.servers.base import Config, Emit, parse_socket_key
-from emulab.servers.dns import config as configuration
-from emulab.servers.dns.config import Settings
+from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.configuration import BadConfiguration, from_json
+from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
+from emulab.servers.dns.settings import Settings
+
+
+def create(emit: Emit) -> Server:
+    """A DNS server without sockets and zones; `configure` gives it both."""
+    return DnsServer(emit)
 
 
 class DnsServer:
@@ -26,13 +31,13 @@ class DnsServer:
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
 
-        Raises UserError for a wrong configuration or a listed socket that isn't there; nothing has changed
+        Raises BadConfiguration for a wrong configuration or a listed socket that isn't there; nothing has changed
         then, and `sockets` stay the caller's.
         """
-        settings = configuration.parse(config, self._settings)
+        settings = self._settings.changed(from_json(DnsConfig, config))
         missing = [key for key in settings.listen if key not in sockets and key not in self._ports]
         if missing:
-            raise UserError(f"DNS configuration: no socket for {', '.join(missing)}")
+            raise BadConfiguration(f"DNS: no socket for {', '.join(missing)}")
         self._settings = settings
         self._responder.configure(settings)
         for key in [key for key in self._ports if key not in settings.listen or key in sockets]:

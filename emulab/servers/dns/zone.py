@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
+from emulab.servers.dns.config import Soa
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.wire import Record
 
@@ -20,7 +21,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _WILDCARD = b"*"
 _MAX_TTL = 0x7FFFFFFF
-_SOA_DEFAULTS = {"serial": 1, "refresh": 7200, "retry": 1800, "expire": 86400, "minimum": 5}
 
 
 class Rotor:
@@ -70,7 +70,7 @@ class Zone:
         records: Sequence[Sequence[Any]],
         *,
         clients: Sequence[str] | None = None,
-        soa: Mapping[str, Any] | None = None,
+        soa: Soa | None = None,
     ) -> None:
         """Builds the zone. Raises UserError, naming the zone and the record that is wrong."""
         self.nodes: dict[Name, dict[int, Rotor]] = {}
@@ -88,7 +88,7 @@ class Zone:
                 self._node(owner)[rtype] = Rotor(tuple(rrset.values()))
                 self.delegates |= rtype == rdata.NS and owner != self.origin
             fields = ("SOA",)
-            self.soa = self._start_of_authority(origin, soa or {})
+            self.soa = self._start_of_authority(origin, soa or Soa())
         except (ValueError, TypeError) as error:
             where = f"record {list(fields)}: " if fields else ""
             raise UserError(f"DNS zone {origin}: {where}{error}") from None
@@ -111,7 +111,7 @@ class Zone:
             self._node(name[1:])
         return node
 
-    def _start_of_authority(self, origin: str, settings: Mapping[str, Any]) -> Record:
+    def _start_of_authority(self, origin: str, settings: Soa) -> Record:
         """The SOA that negative answers carry: the zone's own, or one made from `settings`.
 
         Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum field.
@@ -119,10 +119,10 @@ class Zone:
         apex = self.nodes[self.origin]
         if rdata.SOA not in apex:
             dot = "." + origin.strip(".")
-            numbers = {key: int(settings.get(key, default)) for key, default in _SOA_DEFAULTS.items()}
-            hosts = settings.get("mname", "ns.dns" + dot), settings.get("rname", "hostmaster" + dot)
-            data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers.values()))))
-            ttl = int(settings.get("ttl", numbers["minimum"]))
+            hosts = settings.mname or "ns.dns" + dot, settings.rname or "hostmaster" + dot
+            numbers = settings.serial, settings.refresh, settings.retry, settings.expire, settings.minimum
+            data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers))))
+            ttl = settings.minimum if settings.ttl is None else settings.ttl
             apex[rdata.SOA] = Rotor((Record(self.origin, rdata.SOA, ttl, data),))
         own = apex[rdata.SOA].records[0]
         return own._replace(ttl=min(own.ttl, rdata.minimum(own.data)))

@@ -16,13 +16,3 @@ Records, both with namespace, pod, client and local:
     request   method, path, status, duration_us; told when the answer has been written
     datagram  size, in octets
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.echo.server import EchoServer
-
-
-def create(emit: Emit) -> Server:
-    """A new echo server, without any socket until it is configured."""
-    return EchoServer(emit)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from emulab.servers.echo.config import PodConfig, PortConfig
 from emulab.servers.echo.request import Request
 
 BYTES_LIMIT = 10 * 2**30  # bytes of one /bytes/N answer
@@ -45,19 +46,19 @@ class Answer(NamedTuple):
     interim: int = 0  # an informational status to send first
 
 
-def identity_of(address: str, port: int, known: Mapping[str, Any]) -> Identity:
-    """The identity of the socket at `address` and `port` from the configuration's entry of its address."""
-    names = known.get("ports", {}).get(str(port), {})
+def identity_of(address: str, port: int, pod: PodConfig) -> Identity:
+    """The identity of the socket at `address` and `port` which stands in for a pod."""
+    ways = pod.ports.get(str(port)) or PortConfig()
     facts = {
-        "namespace": known.get("namespace", ""),
-        "ingress": names.get("ingress", ""),
-        "service": names.get("service", ""),
-        "pod": known.get("pod", ""),
-        "node": known.get("node", ""),
-        "podIP": known.get("podIP", address),
+        "namespace": pod.namespace,
+        "ingress": ways.ingress,
+        "service": ways.service,
+        "pod": pod.pod,
+        "node": pod.node,
+        "podIP": pod.pod_ip or address,
         "port": port,
     }
-    return Identity(facts["namespace"], facts["pod"], _encode(facts)[1:-1])
+    return Identity(pod.namespace, pod.pod, _encode(facts)[1:-1])
 
 
 def answer(request: Request, identity: Identity, client: str) -> Answer:

@@ -7,12 +7,20 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.servers.base import Config, Emit, parse_socket_key
+from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.configuration import from_json
 from emulab.servers.echo.answers import Identity, identity_of
+from emulab.servers.echo.config import EchoConfig, PodConfig
 from emulab.servers.echo.connection import Connection, endpoint
 from emulab.servers.echo.datagrams import DatagramEcho
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
+_NOBODY = PodConfig()
+
+
+def create(emit: Emit) -> Server:
+    """A new echo server, without any socket until it is configured."""
+    return EchoServer(emit)
 
 
 class Hub:
@@ -82,14 +90,7 @@ class Listener:
 
 
 class EchoServer:
-    """The stand-in for many container images; see the package for what it answers.
-
-    Configuration:
-        listen: keys of the sockets, `tcp/10.244.1.5/8080` or `udp/…`.
-        identities: by address, or by a socket's key where pods share an address: `namespace`, `pod`, `node`,
-            `podIP` and `ports`, which names by port the `service` and `ingress` to tell.
-        draining: keys of TCP sockets whose connections are to go elsewhere; they go on accepting.
-    """
+    """The stand-in for many container images; see the package for what it answers, `config` for its configuration."""
 
     def __init__(self, emit: Emit) -> None:
         self._hub = Hub(emit)
@@ -100,12 +101,11 @@ class EchoServer:
         """Makes the server equal to `config`.
 
         Raises:
-            ValueError: a key of `listen` is malformed, or has neither an open socket nor one in `sockets`.
-                Nothing is changed then.
+            ValueError: the configuration is wrong, or a listed socket neither open nor among `sockets`. Nothing is
+                changed then.
         """
-        wanted: dict[str, tuple[str, str, int]] = {
-            key: parse_socket_key(key) for key in config.get("listen", ())
-        }
+        told = from_json(EchoConfig, config)
+        wanted = {key: parse_socket_key(key) for key in told.listen}
         for key, (protocol, _, _) in wanted.items():
             if protocol not in ("tcp", "udp"):
                 raise ValueError(f"not a socket's key: {key}")
@@ -117,11 +117,12 @@ class EchoServer:
         for key, sock in sockets.items():
             if key not in wanted:
                 sock.close()
-        draining = frozenset(config.get("draining", ()))
-        identities = config.get("identities", {})
+        draining = frozenset(told.draining)
         hub = self._hub
         for key, (protocol, address, port) in wanted.items():
-            identity = identity_of(address, port, identities.get(key) or identities.get(address, {}))
+            identity = identity_of(
+                address, port, told.identities.get(key) or told.identities.get(address, _NOBODY)
+            )
             if protocol == "udp":
                 if key in sockets:
                     self._udp[key] = DatagramEcho(sockets[key], endpoint((address, port)), identity, hub.emit)

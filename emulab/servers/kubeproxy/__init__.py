@@ -14,13 +14,3 @@ Its sockets are in the nodes' namespaces, and each has a page set:
 Names, texts and JSON are those of Kubernetes 1.33 and later (pkg/proxy/metrics, pkg/proxy/healthcheck). There are no
 records.
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.kubeproxy.server import KubeProxyServer
-
-
-def create(_emit: Emit) -> Server:
-    """A new server, without any socket until it is configured."""
-    return KubeProxyServer()

@@ -6,11 +6,13 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from emulab.servers.base import Config
+from emulab.servers.base import Config, Emit, Server
+from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.echo.request import Request, RequestReader
 from emulab.servers.kubeproxy import pages
+from emulab.servers.kubeproxy.config import KubeProxyConfig, SiteConfig
 from emulab.servers.kubeproxy.pages import Page
 from emulab.servers.kubeproxy.proxy import Proxy
 
@@ -26,23 +28,13 @@ NOTHING: Mapping[str, Any] = {
 """The sync of a change that asked for no other rule on a node."""
 
 
-class Site(NamedTuple):
-    """What a socket answers: a set of pages, of a node, and for `service` whose health."""
-
-    node: str
-    page: str  # metrics | healthz | service
-    service: str = ""  # NAMESPACE/NAME
+def create(_emit: Emit) -> Server:
+    """A new server, without any socket until it is configured."""
+    return KubeProxyServer()
 
 
 class KubeProxyServer:
-    """The server of all nodes' proxies.
-
-    Configuration:
-        listen: keys of the sockets.
-        mode: the proxies' mode.
-        sockets: by key: `node`, `page` (metrics, healthz or service) and for the last `service`, `NAMESPACE/NAME`.
-        nodes: by name, what isn't zero of: `no_local` (numbers of Service ports by policy), `rules` (numbers by table
-            of iptables) and `endpoints` (ready ones on the node by `NAMESPACE/NAME`).
+    """The server of all nodes' proxies; its configuration is described in `config`.
 
     Messages: what `emulab.lab.supervisor.proxysyncs` makes of a pass.
     """
@@ -50,7 +42,7 @@ class KubeProxyServer:
     def __init__(self) -> None:
         self._proxies: dict[str, Proxy] = {}
         self._endpoints: dict[str, Mapping[str, int]] = {}
-        self._sites: dict[str, Site] = {}
+        self._sites: dict[str, SiteConfig] = {}
         self._servers: dict[str, asyncio.Server] = {}
         self._connections: set[_Connection] = set()
         self.requests = 0
@@ -59,19 +51,20 @@ class KubeProxyServer:
         """Makes the server equal to `config`; proxies that stay in their mode keep their metrics.
 
         Raises:
-            ValueError, KeyError: the configuration is wrong, or a listed socket was not given. Nothing is
-                changed then.
+            ValueError: the configuration is wrong, or a listed socket was not given. Nothing is changed then.
         """
-        wanted = {key: Site(**config["sockets"][key]) for key in config["listen"]}
+        told = from_json(KubeProxyConfig, config)
+        if unsaid := [key for key in told.listen if key not in told.sockets]:
+            raise BadConfiguration(f"config.sockets: nothing says what is at {', '.join(unsaid)}")
+        wanted = {key: told.sockets[key] for key in told.listen}
         missing = [key for key in wanted if key not in sockets and key not in self._servers]
         if missing:
             raise ValueError(f"no socket was given for {', '.join(missing)}")
-        mode, nodes = config["mode"], config["nodes"]
-        known = {name: proxy for name, proxy in self._proxies.items() if proxy.mode == mode}
-        self._proxies = {name: known.get(name) or Proxy(mode) for name in nodes}
-        for name, data in nodes.items():
-            self._proxies[name].configure(data.get("no_local", {}), data.get("rules", {}))
-        self._endpoints = {name: data.get("endpoints", {}) for name, data in nodes.items()}
+        known = {name: proxy for name, proxy in self._proxies.items() if proxy.mode == told.mode}
+        self._proxies = {name: known.get(name) or Proxy(told.mode) for name in told.nodes}
+        for name, node in told.nodes.items():
+            self._proxies[name].configure(node.no_local, node.rules)
+        self._endpoints = {name: node.endpoints for name, node in told.nodes.items()}
         self._sites = wanted
         for key in [key for key in self._servers if key not in wanted or key in sockets]:
             self._servers.pop(key).close()

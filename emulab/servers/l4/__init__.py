@@ -19,13 +19,3 @@ listened on:
     drop            reason, and acl, the ranges, where these refused the client
     health          frontend, target, address, healthy
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.l4.server import L4Server
-
-
-def create(emit: Emit) -> Server:
-    """A new L4 balancer, without any socket until it is configured."""
-    return L4Server(emit)

@@ -7,25 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from emulab.dataclass import dataclass
-
-
-@dataclass(frozen=True)
-class HealthPolicy:
-    """How a target is checked: seconds between checks and for one, and how many flip its state.
-
-    `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`); of one that
-    hasn't been for long it is a tenth of how long, up to `interval`: who is back soon is noticed soon, and nobody is
-    asked ten times a second for good. With a `path` the target is asked by HTTP, and has to answer with status 200.
-    """
-
-    interval: float = 1.0
-    down_interval: float | None = None  # as `interval` if None
-    timeout: float = 1.0
-    rise: int = 1
-    fall: int = 2
-    port: int | None = None  # where to connect; the target's own port if None
-    path: str = ""
+from emulab.servers.l4.config import HealthPolicy
 
 
 class Health:
@@ -77,6 +59,11 @@ class Target:
         self.total = 0
         self.bytes_in = 0  # from clients to the target
         self.bytes_out = 0
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What tells a target from others: one that is configured otherwise is another."""
+        return self.name, self.address, self.port
 
     @property
     def endpoint(self) -> str:

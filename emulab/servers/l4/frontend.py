@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, HealthPolicy, Strategy, Target, endpoint
+from emulab.servers.l4.balance import STRATEGIES, Affinity, Strategy, Target, endpoint
+from emulab.servers.l4.config import FrontendConfig, HealthPolicy, TargetConfig
 
 NOT_ALLOWED = "source address not allowed"
 
@@ -20,31 +21,24 @@ class Spec:
     key: str
     acl: Acl
     balance: str = "roundrobin"
-    targets: tuple[tuple[str, str, int], ...] = ()  # name, address, port
+    targets: tuple[TargetConfig, ...] = ()
     policy: HealthPolicy | None = None
     idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
     affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
 
 
-def parse(data: Mapping[str, Any]) -> Spec:
-    """The frontend that one mapping of the configuration describes.
-
-    Raises:
-        ValueError: a value is wrong; KeyError: one is missing.
-    """
-    key = data["socket"]
+def check(given: FrontendConfig) -> Spec:
+    """The frontend that a part of the configuration asks for. Raises ValueError where a value is wrong."""
+    key, balance, policy = given.socket, given.balance, given.health
     protocol, _, _ = parse_socket_key(key)
-    balance = data.get("balance") or "roundrobin"
     if balance not in STRATEGIES:
         raise ValueError(f"{key}: unknown balance {balance!r}, known are {', '.join(sorted(STRATEGIES))}")
-    targets = tuple((t["name"], t["address"], int(t["port"])) for t in data.get("targets", ()))
-    if len({name for name, _, _ in targets}) < len(targets):
+    if len({target.name for target in given.targets}) < len(given.targets):
         raise ValueError(f"{key}: two targets of one name")
-    policy = HealthPolicy(**data["health"]) if data.get("health") else None
     if protocol == "udp" and policy is not None and policy.port is None:
         policy = None  # checks connect by TCP; a UDP port says nothing to them
-    acl = Acl(data.get("source_ranges") or ())
-    return Spec(key, acl, balance, targets, policy, data.get("idle_timeout"), data.get("affinity") or 0.0)
+    acl = Acl(given.source_ranges)
+    return Spec(key, acl, balance, given.targets, policy, given.idle_timeout, given.affinity)
 
 
 class Frontend:
@@ -67,8 +61,9 @@ class Frontend:
             self._strategy = STRATEGIES[spec.balance]()
         if spec.affinity != self.spec.affinity:
             self._affinity = Affinity(spec.affinity) if spec.affinity else None
-        known = {(target.name, target.address, target.port): target for target in self.targets}
-        self.targets = [known.get(target) or Target(*target) for target in spec.targets]
+        known = {target.identity: target for target in self.targets}
+        wanted = ((target.name, target.address, target.port) for target in spec.targets)
+        self.targets = [known.get(identity) or Target(*identity) for identity in wanted]
         if spec.policy is None:
             for target in self.targets:
                 target.health.healthy = True  # nobody checks it any more

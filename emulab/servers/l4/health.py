@@ -9,7 +9,8 @@ import socket
 import struct
 
 from emulab.servers.base import Emit, vital
-from emulab.servers.l4.balance import HealthPolicy, Target
+from emulab.servers.l4.balance import Target
+from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))

@@ -7,14 +7,21 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.servers.base import Config, Emit, parse_socket_key
+from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.configuration import from_json
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.frontend import Frontend, Spec, parse
+from emulab.servers.l4.config import L4Config
+from emulab.servers.l4.frontend import Frontend, Spec, check
 from emulab.servers.l4.health import Checker
 from emulab.servers.l4.tcp import Half, Session
 from emulab.servers.l4.udp import UdpProxy
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
+
+
+def create(emit: Emit) -> Server:
+    """A new L4 balancer, without any socket until it is configured."""
+    return L4Server(emit)
 
 
 class _Listener:
@@ -60,17 +67,7 @@ class _Listener:
 
 
 class L4Server:
-    """The L4 balancer.
-
-    Configuration:
-        listen: keys of the sockets, `tcp/203.0.113.10/80`.
-        frontends: a list; each with its `socket`'s key, `source_ranges` (CIDRs; none: everyone),
-            `balance` (see `balance.STRATEGIES`), `targets` (`name`, `address`, `port`), `health`
-            (`interval`, `down_interval`, `timeout`, `rise`, `fall`, `port`, `path`; none: no checks), `idle_timeout`
-            (seconds) and `affinity` (seconds; see `balance.Affinity`).
-
-    A socket that is listed without a frontend resets its clients.
-    """
+    """The L4 balancer; its configuration is described in `config`."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -81,10 +78,9 @@ class L4Server:
         """Makes the balancer equal to `config`. Established connections go on, also through removed targets.
 
         Raises:
-            ValueError, KeyError: the configuration is wrong, or a listed socket was not given. Nothing is
-                changed then.
+            ValueError: the configuration is wrong, or a listed socket was not given. Nothing is changed then.
         """
-        wanted = self._wanted(config, sockets)
+        wanted = self._wanted(from_json(L4Config, config), sockets)
         # All frontends change before the first await, so no connection sees half of a change.
         for key in [key for key in self._listeners if key not in wanted]:
             self._listeners.pop(key).close()
@@ -106,10 +102,10 @@ class L4Server:
         for listener in fresh:
             await listener.open(sockets[listener.frontend.key])
 
-    def _wanted(self, config: Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
-        specs = {spec.key: spec for spec in map(parse, config.get("frontends", ()))}
+    def _wanted(self, config: L4Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
+        specs = {spec.key: spec for spec in map(check, config.frontends)}
         wanted: dict[str, Spec] = {}
-        for key in config.get("listen", ()):
+        for key in config.listen:
             if parse_socket_key(key)[0] not in ("tcp", "udp"):
                 raise ValueError(f"not a socket's key: {key}")
             if key not in sockets and key not in self._listeners:

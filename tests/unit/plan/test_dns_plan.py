@@ -15,7 +15,9 @@ from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names
 from emulab.plan.endpoints import Slices, slices_by_service
 from emulab.plan.state import Place, World
-from emulab.servers.dns.config import Settings, parse
+from emulab.servers.configuration import from_json, to_json
+from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.settings import Settings
 
 
 def ingress(name: str, *hosts: str, balancer: str = "") -> str:
@@ -50,8 +52,13 @@ spec: {{visibility: {visibility}, records: {records}}}
 """
 
 
+def told(built: World, server: str) -> dict[str, Any]:
+    """A server's configuration as its process gets it."""
+    return dict(to_json(built.servers[server].config))
+
+
 def records(built: World, server: str, origin: str) -> list[list[Any]]:
-    (found,) = [z for z in built.servers[server].config["zones"] if z["origin"] == origin]
+    (found,) = [z for z in told(built, server)["zones"] if z["origin"] == origin]
     return list(found["records"])
 
 
@@ -105,7 +112,7 @@ def test_a_name_is_published_in_the_zone_that_holds_it() -> None:
 
 def test_private_zones_are_the_resolvers_and_the_vpcs_alone() -> None:
     built = world(zone("in.test", "[{name: a, type: A, value: 10.0.0.9}]", "private"))
-    assert built.servers["resolver"].config == {
+    assert told(built, "resolver") == {
         "listen": [
             "udp/198.51.100.53/53",
             "tcp/198.51.100.53/53",
@@ -122,8 +129,8 @@ def test_private_zones_are_the_resolvers_and_the_vpcs_alone() -> None:
         "forward": ["198.51.100.54:53"],
         "recursion": True,
     }
-    assert [z["origin"] for z in built.servers["dns"].config["zones"]] == [".", "lb.test."]
-    assert built.servers["dns"].config["recursion"] is False
+    assert [z["origin"] for z in told(built, "dns")["zones"]] == [".", "lb.test."]
+    assert told(built, "dns")["recursion"] is False
 
 
 def test_two_ingresses_of_one_host_are_one_record() -> None:
@@ -135,6 +142,10 @@ def test_two_ingresses_of_one_host_are_one_record() -> None:
 
 
 def config(*objects: Object, cluster: Cluster | None = None) -> dict[str, Any]:
+    return dict(to_json(planned(*objects, cluster=cluster)))
+
+
+def planned(*objects: Object, cluster: Cluster | None = None) -> DnsConfig:
     return cluster_dns_config(
         Objects(objects), Slices(slices_by_service(Objects(objects))), cluster or Cluster()
     )
@@ -223,18 +234,18 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
         zone("in.test", "[{name: a, type: A, value: 10.0.0.9}]", "private"),
         ingress("shop", "a.example.com", "*.wild.test"),
     )
-    settings = parse(dict(built.servers[name].config), Settings())
-    origins = [z["origin"] for z in built.servers[name].config["zones"]]
-    assert [str(source[0]) for source in settings.sources] == origins
+    settings = Settings().changed(from_json(DnsConfig, told(built, name)))
+    origins = [z["origin"] for z in told(built, name)["zones"]]
+    assert [source.origin for source in settings.sources] == origins
 
 
 def test_the_cluster_dns_understands_its_configuration() -> None:
     dual = raw_service("web", clusterIPs=["10.96.0.5", "fd00::5"])
     pod = Place("p", "n", "p", "", "", (ip_address("10.244.1.2"),), "pod")
-    server = cluster_dns_server("s", pod, config(dual, raw_service("h", clusterIP="None"),
+    server = cluster_dns_server("s", pod, planned(dual, raw_service("h", clusterIP="None"),
                                                                raw_slice("h", "10.244.1.3")))  # fmt: skip
     assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
-    assert parse(dict(server.config), Settings()).recursion is True
+    assert Settings().changed(from_json(DnsConfig, to_json(server.config))).recursion is True
 
 
 def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
@@ -256,6 +267,6 @@ def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> N
         [f"10-244-1-3.{db}", "A", "10.244.1.3", 5],
         [f"_p._tcp.{db}", "SRV", f"0 100 8080 10-244-1-3.{db}", 5],
     ]
-    assert parse({"listen": [], **found}, Settings()).zones.zones
+    assert Settings().changed(from_json(DnsConfig, found)).zones.zones
     _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
     assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]

@@ -13,6 +13,8 @@ from emulab.kinds.workloads import PodSpec
 from emulab.model.objects import Object
 from emulab.plan.pods import STANDINS, identity, place_name, pod_place, resolv_conf
 from emulab.plan.state import Server
+from emulab.servers.configuration import to_json
+from emulab.servers.echo.config import EchoConfig
 
 CLUSTER_FIRST = (
     "search app.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
@@ -144,9 +146,14 @@ def standins(*texts: str) -> tuple[Server, dict[str, str]]:
     return built.servers[STANDINS], ips
 
 
+def told(server: Server) -> dict[str, Any]:
+    """The configuration as the server's process gets it."""
+    return dict(to_json(server.config))
+
+
 def ports_of(server: Server, ip: str) -> set[str]:
     """PROTOCOL/PORT of the sockets of one pod."""
-    return {"/".join(k.split("/")[::2]) for k in server.config["listen"] if k.split("/")[1] == ip}
+    return {"/".join(k.split("/")[::2]) for k in told(server)["listen"] if k.split("/")[1] == ip}
 
 
 def test_a_stand_in_answers_on_container_ports_and_target_ports() -> None:
@@ -159,17 +166,17 @@ def test_a_stand_in_answers_on_container_ports_and_target_ports() -> None:
         INGRESS,
     )
     assert ports_of(server, ips["web"]) == {"tcp/8080", "udp/53", "tcp/81"}
-    assert server.config["identities"][ips["web"]] == {
+    assert told(server)["identities"][ips["web"]] == {
         "namespace": "default",
         "pod": "web",
         "node": "node1",
-        "podIP": ips["web"],
+        "pod_ip": ips["web"],
         "ports": {
             "8080": {"service": "web", "ingress": "shop"},
             "81": {"service": "web", "ingress": "shop"},
         },
     }
-    assert set(server.config["listen"]) == set(server.listen)
+    assert set(told(server)["listen"]) == set(server.listen)
     assert len(set(server.listen.values())) == 1 and next(iter(server.listen.values())).startswith(
         "default.web~"
     )
@@ -192,12 +199,12 @@ def test_a_pod_of_programs_alone_has_no_stand_in() -> None:
         manifest("web", "[{name: real, image: x, command: [sleep, '1'], ports: [{containerPort: 80}]}]"),
         service("web", "[{port: 80}]"),
     )
-    assert ports_of(server, ips["web"]) == set() and ips["web"] not in server.config["identities"]
+    assert ports_of(server, ips["web"]) == set() and ips["web"] not in told(server).get("identities", {})
 
 
 def test_the_systems_own_servers_are_no_stand_ins() -> None:
     built = world("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n")
-    assert built.servers[STANDINS].config == {"listen": [], "identities": {}, "draining": []}
+    assert built.servers[STANDINS].config == EchoConfig(())
     own = {n.split("/")[1]: s.kind for n, s in built.servers.items() if "/" in n}
     assert own == {"coredns": "dns", "controller": "ingress"}
 
@@ -211,5 +218,5 @@ def test_two_pods_on_one_nodes_network_are_told_apart() -> None:
     )
     assert ips["one"] == ips["two"] == "10.0.0.11"
     assert ports_of(server, ips["one"]) == {"tcp/7001", "tcp/7002"}
-    text = repr(server.config["identities"])
+    text = repr(told(server)["identities"])
     assert "'one'" in text and "'two'" in text

@@ -19,7 +19,8 @@ from emulab.plan.proxy import userspace
 from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
 from emulab.plan.proxy.userspace import PORTS, Portal, portals
 from emulab.plan.state import Ruleset, Server, UdpBackends
-from emulab.servers.l4.frontend import parse
+from emulab.servers.l4.config import FrontendConfig, L4Config
+from emulab.servers.l4.frontend import check
 
 NODE = ip_address("10.0.0.11")
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
@@ -52,11 +53,17 @@ def led(rules: Ruleset, name: str) -> dict[str, str]:
     return dict(rules.collections[name].elements)
 
 
+def frontends(server: Server) -> tuple[FrontendConfig, ...]:
+    assert isinstance(server.config, L4Config)
+    assert server.config == L4Config.at(server.config.frontends), "it listens for each of them"
+    return server.config.frontends
+
+
 def behind(server: Server, address: str) -> list[str]:
     """The targets of the frontend that an element leads to."""
     ip, _, port = address.partition(" . ")
-    (frontend,) = [f for f in server.config["frontends"] if f["socket"].endswith(f"/{ip}/{port}")]
-    return [f"{t['address']}:{t['port']}" for t in frontend["targets"]]
+    (frontend,) = [f for f in frontends(server) if f.socket.endswith(f"/{ip}/{port}")]
+    return [f"{t.address}:{t.port}" for t in frontend.targets]
 
 
 def test_every_address_of_a_service_leads_to_its_process() -> None:
@@ -77,8 +84,8 @@ def test_every_address_of_a_service_leads_to_its_process() -> None:
     assert not led(rules, "shortcuts-tcp") and not led(rules, "portals-udp")
     assert behind(server, to) == ["10.244.1.2:8080", "10.244.2.2:8080"]
     assert server.namespace == "node1" and list(server.listen) == [f"tcp/10.0.0.11/{portal}"]
-    (frontend,) = server.config["frontends"]
-    assert parse(frontend).policy is None, "an endpoint's readiness is the kubelet's business"
+    (frontend,) = frontends(server)
+    assert check(frontend).policy is None, "an endpoint's readiness is the kubelet's business"
 
 
 def test_a_local_policy_has_a_portal_of_its_own_and_pods_a_short_cut() -> None:
@@ -117,7 +124,7 @@ def test_without_endpoints_traffic_is_refused_and_the_process_listens_all_the_sa
     found = wanted(service())
     assert not led(table(found), "portals-tcp")
     assert led(table(found), "no-endpoint-services") == {"10.96.2.1 . tcp . 80": "goto refuse"}
-    assert [f["targets"] for f in process(found).config["frontends"]] == [[]]
+    assert [f.targets for f in frontends(process(found))] == [()]
     assert process(found).listen == process(wanted(service(), on("node1"))).listen
 
 
@@ -134,9 +141,9 @@ def test_affinity_and_protocols() -> None:
         ],
     )
     found = wanted(service(sessionAffinity="ClientIP", ports=ports), slices)
-    frontends = process(found).config["frontends"]
-    assert [f["socket"].split("/")[0] for f in frontends] == ["tcp", "udp"]
-    assert [parse(f).affinity for f in frontends] == [10800.0, 10800.0]
+    both = frontends(process(found))
+    assert [f.socket.split("/")[0] for f in both] == ["tcp", "udp"]
+    assert [check(f).affinity for f in both] == [10800.0, 10800.0]
     rules = table(found)
     assert set(led(rules, "portals-tcp")) == set(led(rules, "portals-udp")) == {"10.96.2.1 . 53"}
     assert all("sctp" not in rule for chain in rules.chains.values() for rule in chain)
@@ -223,5 +230,5 @@ def test_between_two_sets_of_rules_the_process_serves_both() -> None:
         "b": ["10.244.1.2:9090", "10.244.2.2:9090"],
         "c": ["10.244.1.2:9090", "10.244.2.2:9090"],
     }
-    assert set(both.listen) == set(both.config["listen"]) and len(both.config["listen"]) == 3
+    assert set(both.listen) == {f.socket for f in frontends(both)} and len(frontends(both)) == 3
     assert userspace.between(process(new), process(new)) == process(new)

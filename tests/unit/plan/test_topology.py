@@ -11,6 +11,7 @@ from worlds import Walker, addresses, items, links, world
 from emulab.errors import ManifestError
 from emulab.plan.difference import difference
 from emulab.plan.state import Address, Namespace, Neighbour, Network, Route, Veth, Vxlan, World
+from emulab.servers.configuration import to_json
 
 PODS = """
 apiVersion: apps/v1
@@ -134,7 +135,7 @@ def test_everything_is_in_a_namespace_that_is_made(built: World) -> None:
     assert {p.namespace for p in built.places.values()} <= known
     assert {s.namespace for s in built.servers.values()} - {""} <= known
     for server in built.servers.values():
-        assert set(server.config["listen"]) == set(server.listen), server.name
+        assert set(to_json(server.config)["listen"]) == set(server.listen), server.name
         for key, namespace in server.listen.items():
             address = key.split("/")[1]
             own = {"127.0.0.1", *(a.split("/")[0] for a in addresses(built.network, namespace))}

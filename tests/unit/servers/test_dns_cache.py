@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.cache import Cache, Key, Limits
+from emulab.servers.dns.cache import Cache, Key
+from emulab.servers.dns.config import Limits
 from emulab.servers.dns.wire import Record, Response
 
 NAME = names.from_text("shop.example.com.")

@@ -13,8 +13,8 @@ from patience import LONG
 from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, Key
-from emulab.servers.dns.config import Upstream, parse_address
 from emulab.servers.dns.forwarder import Forwarder
+from emulab.servers.dns.settings import Upstream, parse_address
 from emulab.servers.dns.wire import Record, Response
 
 NAME = names.from_text("www.example.org.")

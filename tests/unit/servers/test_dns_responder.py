@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from patience import until
 from server_records import Told
 
-from emulab.servers.dns import config, wire
+from emulab.servers.configuration import from_json
+from emulab.servers.dns import wire
+from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.responder import Responder
+from emulab.servers.dns.settings import Settings
 
 RECORDS = [
     ["shop.example.com.", "A", "203.0.113.10", 3],
@@ -42,7 +45,7 @@ class Upstream(asyncio.DatagramProtocol):
 def configured(clock=lambda: 0.0, **rest) -> Responder:
     responder = Responder(Told(), clock)
     given_ = {"listen": [], "events_per_second": 0, **rest}
-    responder.configure(config.parse(given_, config.Settings()))
+    responder.configure(Settings().changed(from_json(DnsConfig, given_)))
     return responder
 
 

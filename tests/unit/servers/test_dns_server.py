@@ -15,8 +15,9 @@ from patience import LONG, soon
 from server_records import Told
 
 from emulab.errors import UserError
-from emulab.servers.dns import client, create, names, rdata
+from emulab.servers.dns import client, names, rdata
 from emulab.servers.dns.cache import Key
+from emulab.servers.dns.server import create
 
 RECORDS = [
     ["shop.example.com.", "A", "203.0.113.10", 30],

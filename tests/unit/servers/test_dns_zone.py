@@ -6,6 +6,7 @@ import pytest
 
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
+from emulab.servers.dns.config import Soa
 from emulab.servers.dns.zone import Kind, Zone, Zones
 
 RECORDS = [
@@ -71,7 +72,7 @@ def test_any_gets_one_record_set(zone):
 
 
 def test_soa_is_made_up_and_its_ttl_is_the_lesser_of_two():
-    zone = Zone("example.com.", [], soa={"minimum": 7, "ttl": 60})
+    zone = Zone("example.com.", [], soa=Soa(minimum=7, ttl=60))
     assert look(zone, "example.com.", "SOA")[0] is Kind.ANSWER
     assert zone.soa.ttl == 7
     own = Zone("a.", [["a.", "SOA", "ns.a. root.a. 9 1 2 3 120", 60]])

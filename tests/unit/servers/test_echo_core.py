@@ -10,19 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.servers.echo.answers import BYTES_LIMIT, answer, identity_of, render
+from emulab.servers.echo.config import PodConfig, PortConfig
 from emulab.servers.echo.request import HEADER_LIMIT, Request, RequestReader, canonical
 from emulab.servers.echo.websocket import FRAME_LIMIT, WebSocketEcho, frame, handshake, unmask
 
 IDENTITY = identity_of(
     "10.244.1.5",
     8080,
-    {
-        "namespace": "default",
-        "pod": "product-7c9f-2",
-        "node": "node1",
-        "podIP": "10.244.1.5",
-        "ports": {"8080": {"service": "product-service", "ingress": "shop-ingress"}},
-    },
+    PodConfig(
+        namespace="default",
+        pod="product-7c9f-2",
+        node="node1",
+        pod_ip="10.244.1.5",
+        ports={"8080": PortConfig(service="product-service", ingress="shop-ingress")},
+    ),
 )
 CLIENT = "10.244.0.1:40000"
 
@@ -217,7 +218,7 @@ def test_an_absolute_target_names_the_host() -> None:
 
 
 def test_an_unknown_address_is_still_answered_for() -> None:
-    document = json.loads(answer(get("/"), identity_of("10.0.0.9", 80, {}), CLIENT).body)
+    document = json.loads(answer(get("/"), identity_of("10.0.0.9", 80, PodConfig()), CLIENT).body)
     assert (document["podIP"], document["port"], document["pod"]) == ("10.0.0.9", 80, "")
 
 

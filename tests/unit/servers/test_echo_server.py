@@ -21,10 +21,9 @@ from server_records import Told
 from serverloop import on_uvloop, run_on_uvloop
 
 from emulab.servers.echo import connection as connection_module
-from emulab.servers.echo import create
 from emulab.servers.echo.answers import Identity
 from emulab.servers.echo.connection import Connection
-from emulab.servers.echo.server import Hub, Listener
+from emulab.servers.echo.server import Hub, Listener, create
 from emulab.servers.echo.websocket import frame, unmask
 
 
@@ -57,7 +56,7 @@ class Bench:
         self.config["listen"] = [*self.config["listen"], key]
         port = int(key.rpartition("/")[2])
         entry = self.config["identities"].setdefault(address, {"namespace": "default", "ports": {}})
-        entry |= {"pod": f"pod-{address}", "node": "node1", "podIP": address}
+        entry |= {"pod": f"pod-{address}", "node": "node1", "pod_ip": address}
         entry["ports"][str(port)] = {"service": "product", "ingress": "shop"}
         await self.server.configure(self.config, {key: sock})
         return port

@@ -14,10 +14,10 @@ from patience import soon
 from server_records import Told
 
 from emulab.servers.base import Informed, parse_socket_key, socket_key
-from emulab.servers.kubeproxy import create, pages
+from emulab.servers.kubeproxy import pages
 from emulab.servers.kubeproxy.metrics import FAMILIES, PROGRAMMING_BUCKETS, Histogram, Metrics, text
 from emulab.servers.kubeproxy.proxy import HEALTH_TIMEOUT, Proxy
-from emulab.servers.kubeproxy.server import KubeProxyServer
+from emulab.servers.kubeproxy.server import KubeProxyServer, create
 
 SYNC = {
     "seconds": 0.003,

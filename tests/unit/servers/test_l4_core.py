@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.servers.configuration import from_json
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, Health, HealthPolicy, Target
-from emulab.servers.l4.frontend import Frontend, parse
+from emulab.servers.l4.balance import STRATEGIES, Affinity, Health, Target
+from emulab.servers.l4.config import FrontendConfig, HealthPolicy
+from emulab.servers.l4.frontend import Frontend, Spec, check
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,7 @@ def test_affinity_forgets_who_stays_away() -> None:
 
 
 def test_affinity_of_a_frontend() -> None:
-    frontend = Frontend(parse({**SPEC, "affinity": 60}))
+    frontend = Frontend(spec({**SPEC, "affinity": 60}))
 
     def take(client: str, now: float) -> str:
         target = frontend.order(client, now)[0]
@@ -130,15 +133,15 @@ def test_affinity_of_a_frontend() -> None:
     assert {take(f"y{n}", 118.0) for n in range(4)} == {"node1", "node2"}
     first = take("x", 118.0)
     frontend.update(
-        parse({**SPEC, "affinity": 60, "targets": [t for t in SPEC["targets"] if t["name"] != first]})
+        spec({**SPEC, "affinity": 60, "targets": [t for t in SPEC["targets"] if t["name"] != first]})
     )
     assert take("x", 119.0) != first
-    frontend.update(parse(SPEC))
+    frontend.update(spec(SPEC))
     assert len({take("x", 119.0) for _ in range(2)}) == 2
 
 
 def test_health_flips_by_rise_and_fall() -> None:
-    policy, health = HealthPolicy(rise=2, fall=3), Health()
+    policy, health = HealthPolicy(1.0, 1.0, rise=2, fall=3), Health()
     seen = [
         (health.record(policy, passed), health.healthy)
         for passed in (False, False, True, False, False, False)
@@ -149,14 +152,14 @@ def test_health_flips_by_rise_and_fall() -> None:
 
 
 def test_the_next_check_is_due_from_the_beginning_of_the_last() -> None:
-    policy, health = HealthPolicy(interval=2.0), Health(now=100.0)
+    policy, health = HealthPolicy(interval=2.0, timeout=1.0, rise=1, fall=2), Health(now=100.0)
     assert health.due == 100.0
     health.begin(policy, 100.5)
     assert health.due == 102.5
 
 
 def test_who_is_down_is_asked_less_often_the_longer_it_is() -> None:
-    policy, health = HealthPolicy(interval=1.0, down_interval=0.1, fall=1), Health()
+    policy, health = HealthPolicy(interval=1.0, timeout=1.0, rise=1, fall=1, down_interval=0.1), Health()
     due: list[float] = []
     for now, passed in ((5.0, False), (5.1, False), (5.5, False), (9.0, False), (65.0, False), (66.0, True)):
         health.begin(policy, now)
@@ -183,36 +186,40 @@ SPEC = {
 }
 
 
+def spec(config: dict[str, Any]) -> Spec:
+    return check(from_json(FrontendConfig, config))
+
+
 def test_an_update_keeps_what_stays() -> None:
-    frontend = Frontend(parse(SPEC))
+    frontend = Frontend(spec(SPEC))
     first, second = frontend.targets
     first.health.healthy, second.total = False, 7
     changed = {
         **SPEC,
         "targets": [*SPEC["targets"][1:], {"name": "node3", "address": "10.0.0.13", "port": 1}],
     }  # type: ignore[index]
-    frontend.update(parse(changed))
+    frontend.update(spec(changed))
     assert frontend.targets[0] is second
     assert [target.name for target in frontend.targets] == ["node2", "node3"]
-    frontend.update(parse(SPEC))
+    frontend.update(spec(SPEC))
     assert frontend.targets[0] is not first
     assert frontend.targets[0].health.healthy
 
 
 def test_a_target_without_checks_is_healthy_again() -> None:
-    frontend = Frontend(parse(SPEC))
+    frontend = Frontend(spec(SPEC))
     frontend.targets[0].health.healthy = False
     assert names(frontend.order("c", 0.0)) == "2"
-    frontend.update(parse({**SPEC, "health": None}))
+    frontend.update(spec({**SPEC, "health": None}))
     assert sorted(names(frontend.order("c", 0.0))) == ["1", "2"]
 
 
 def test_the_strategy_changes_by_name() -> None:
-    frontend = Frontend(parse(SPEC))
+    frontend = Frontend(spec(SPEC))
     assert [names(frontend.order("c", 0.0))[0] for _ in range(2)] == ["1", "2"]
-    frontend.update(parse(SPEC))
+    frontend.update(spec(SPEC))
     assert names(frontend.order("c", 0.0))[0] == "1"  # the turn goes on after an update
-    frontend.update(parse({**SPEC, "balance": "source"}))
+    frontend.update(spec({**SPEC, "balance": "source"}))
     assert len({names(frontend.order("c", 0.0)) for _ in range(5)}) == 1
 
 
@@ -226,12 +233,12 @@ def test_the_strategy_changes_by_name() -> None:
 )
 def test_a_wrong_frontend_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse({**SPEC, **change})
+        spec({**SPEC, **change})
 
 
 def test_udp_is_not_checked_by_tcp_unless_a_port_is_named() -> None:
     udp = {**SPEC, "socket": "udp/203.0.113.10/53"}
-    assert parse(udp).policy is None
-    policy = parse({**udp, "health": {"port": 80}}).policy
+    assert spec(udp).policy is None
+    policy = spec({**udp, "health": {**SPEC["health"], "port": 80}}).policy
     assert policy is not None
     assert policy.port == 80

@@ -19,7 +19,8 @@ from patience import LONG, TooLate, patiently, soon, standstill, until, within
 from server_records import Told
 from serverloop import on_uvloop, run_on_uvloop
 
-from emulab.servers.l4 import create, tcp, udp
+from emulab.servers.l4 import tcp, udp
+from emulab.servers.l4.server import create
 
 HEALTH = {"interval": 0.02, "timeout": LONG, "rise": 1, "fall": 2, "port": None}
 
@@ -92,8 +93,8 @@ class Bench:
             self.upstreams.append(await Upstream(f"node{number}").open())
         sock = bound(kind=kind)
         self.port = sock.getsockname()[1]
-        self.frontend = {"socket": f"{kind}/127.0.0.1/{self.port}", "targets": self.targets(*self.upstreams)}
-        self.frontend |= frontend
+        key, targets = f"{kind}/127.0.0.1/{self.port}", self.targets(*self.upstreams)
+        self.frontend = {"socket": key, "balance": "roundrobin", "targets": targets, **frontend}
         await self.server.configure(self.config, {self.frontend["socket"]: sock})
 
     @property

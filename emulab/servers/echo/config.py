@@ -1,0 +1,39 @@
+"""What the stand-in is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.dataclass import dataclass, field
+from emulab.servers.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """The Service that leads to a port, and the Ingress that leads to that, as answers tell them."""
+
+    service: str = ""
+    ingress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodConfig:
+    """The pod that a socket stands in for, as answers tell it; `ports` by their numbers."""
+
+    namespace: str = ""
+    pod: str = ""
+    node: str = ""
+    pod_ip: str = ""  # the socket's address where it isn't said
+    ports: Mapping[str, PortConfig] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EchoConfig(Configuration):
+    """The configuration of the one server for all pods.
+
+    `identities` are by address, or by a socket's key where pods share an address. `draining` are the keys of TCP
+    sockets whose connections are to go elsewhere; they go on accepting.
+    """
+
+    identities: Mapping[str, PodConfig] = field(default_factory=dict)
+    draining: tuple[str, ...] = ()
