@@ -11,14 +11,17 @@ Configuration, all of it data:
   are asked anew for each connection.
 * `options`: see `config.Options`.
 
-Bytes take this way, and every step but the shells is sans-I/O:
+Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the sockets:
 
-    client → downstream (shell) → request, framing → routes → compose → upstream (shell) → server
-    client ← downstream (shell) ← compose ← response                ← upstream (shell) ← server
+    client → shell.client → engine.connection → engine.exchange → shell.upstream → server
+    client ← shell.client ←               engine.exchange       ← shell.upstream ← server
 
-`routes` decides who gets a request, `headers` what becomes of its fields, `pages` holds the answers of
-our own, `tunnel` takes over after a 101, `tls` finds certificates, `context` is what connections share,
-`server` listens and reconfigures.
+* `engine`: `connection` reads a client's requests in order, `exchange` is one request and its answer: both take events
+  with the time and append `commands`; `routes` decides who gets a request.
+* `messages`: reads and writes heads, and knows what becomes of their fields.
+* `pages` holds the answers of our own.
+* `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
+  `context` is what connections share, `server` listens and reconfigures.
 
 Records; all but `error` have client and local, the two ends of the client's connection:
 
@@ -39,7 +42,7 @@ default upstream's is `default backend`.
 from __future__ import annotations
 
 from emulab.servers.base import Emit, Server
-from emulab.servers.l7.server import IngressServer
+from emulab.servers.l7.shell.server import IngressServer
 
 
 def create(emit: Emit) -> Server:

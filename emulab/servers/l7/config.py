@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Config
-from emulab.servers.l7.routes import RouteTable, Rule
+from emulab.servers.l7.engine.routes import RouteTable, Rule
 from emulab.servers.stub import ResolverConfig
 
 
@@ -42,6 +42,8 @@ class Group:
 
     def pick(self) -> str:
         """The next server, round robin. There must be one."""
+        if len(self.servers) == 1:
+            return self.servers[0]
         index = self._next
         if index >= len(self.servers):
             index = 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.l7.routes import RouteTable, Rule, normalise_host, normalise_path
+from emulab.servers.l7.engine.routes import RouteTable, Rule, normalise_host, normalise_path
 
 
 def table(*rules: tuple[str, str, str], default: str | None = None) -> RouteTable:

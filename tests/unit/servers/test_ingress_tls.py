@@ -21,7 +21,7 @@ from patience import soon
 from test_ingress_harness import World, listener, read_message
 
 from emulab.servers.l7.config import Certificate
-from emulab.servers.l7.tls import FAKE_NAME, CertificateStore
+from emulab.servers.l7.shell.tls import FAKE_NAME, CertificateStore
 
 world = harness.world
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from emulab.errors import PeerError
 from emulab.servers.l7 import pages
-from emulab.servers.l7.request import RequestReader
-from emulab.servers.l7.response import ResponseReader
+from emulab.servers.l7.messages.request import RequestReader
+from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.wire.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.head import BadMessage
 

@@ -11,8 +11,8 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.servers.base import Config, Emit
 from emulab.servers.l7.config import Options, Snapshot, parse
-from emulab.servers.l7.context import Context
-from emulab.servers.l7.downstream import Downstream
+from emulab.servers.l7.shell.client import Client
+from emulab.servers.l7.shell.context import Context
 
 BACKLOG = 4096
 
@@ -36,12 +36,12 @@ class IngressServer:
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        snapshot = parse(config, self._context.snapshot.groups)
+        snapshot = parse(config, self._context.surroundings.snapshot.groups)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
         self._context.certificates.configure(snapshot.certificates)
-        self._context.snapshot = snapshot
+        self._context.surroundings.snapshot = snapshot
         self._context.pool.configure(snapshot.options, snapshot.addresses, snapshot.resolver)
         await self._listen(snapshot, sockets)
         self._schedule()
@@ -64,7 +64,7 @@ class IngressServer:
     async def _start(self, sock: socket.socket, tls: bool) -> Listener:
         context = self._context
         server = await asyncio.get_running_loop().create_server(
-            lambda: Downstream(context, tls),
+            lambda: Client(context, tls),
             sock=sock.dup(),
             ssl=context.certificates.base if tls else None,
             backlog=BACKLOG,
@@ -80,7 +80,7 @@ class IngressServer:
         if self._sweep is not None:
             self._sweep.cancel()
         self._sweep = asyncio.get_running_loop().call_later(
-            _sweep_interval(self._context.snapshot.options), self._tick
+            _sweep_interval(self._context.surroundings.snapshot.options), self._tick
         )
 
     def _tick(self) -> None:
@@ -90,7 +90,7 @@ class IngressServer:
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""
         context = self._context
-        context.closing = True
+        context.surroundings.closing = True
         for key in list(self._listeners):
             self._stop(key)
         for client in list(context.clients):
@@ -110,7 +110,7 @@ class IngressServer:
         """Counters, who is connected, and the sizes of the upstream pools."""
         context = self._context
         return {
-            **context.counters.as_dict(),
+            **context.surroundings.counters.as_dict(),
             "opened": context.pool.opened,
             "clients": len(context.clients),
             "tunnels": len(context.tunnels),

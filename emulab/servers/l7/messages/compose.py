@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from emulab.servers.l7.headers import forwarding_lines
-from emulab.servers.l7.request import RequestHead
-from emulab.servers.l7.response import ResponseReader
+from emulab.servers.l7.messages.headers import forwarding_lines
+from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, framing_line
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
