@@ -1,15 +1,6 @@
-"""The HTTP ingress: a reverse proxy that behaves like ingress-nginx with its default settings.
+"""The L7 proxy: a reverse proxy for HTTP that behaves like one of its personalities, of which ingress-nginx is one.
 
-Configuration, all of it data:
-
-* `listen`, `tls_listen`: socket keys; `tls_listen` names those of `listen` that speak TLS.
-* `rules`: mappings with `host`, `path`, `path_type`, `upstream`, `origin` (for records), `ssl_redirect`.
-* `default_upstream`: takes what no rule takes; without one that is a 404.
-* `upstreams`: by name, `{"servers": ["10.96.12.7:80", …], "balance": "roundrobin"}`; no servers is a 503.
-* `certificates`: `{"hosts": […], "certificate": PEM, "key": PEM}`; SNI picks.
-* `resolv_conf`, `hosts`: texts as of resolv.conf(5) and hosts(5), by which servers that are names are resolved; they
-  are asked anew for each connection.
-* `options`: see `config.Options`.
+What it is told is in `config`, the one module of it that others may know.
 
 Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the sockets:
 
@@ -17,9 +8,9 @@ Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the socke
     client ← shell.client ←               engine.exchange       ← shell.upstream ← server
 
 * `engine`: `connection` reads a client's requests in order, `exchange` is one request and its answer: both take events
-  with the time and append `commands`; `routes` decides who gets a request.
+  with the time and append `commands`; `routes` decides who gets a request; `snapshot` is a configuration, checked.
 * `messages`: reads and writes heads, and knows what becomes of their fields.
-* `pages` holds the answers of our own.
+* `personalities`: what a make of proxy has of its own: pages, path rules, what upstreams are told.
 * `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
   `context` is what connections share, `server` listens and reconfigures.
 
@@ -38,13 +29,3 @@ Records; all but `error` have client and local, the two ends of the client's con
 The rule is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty when none matched. The
 default upstream's is `default backend`.
 """
-
-from __future__ import annotations
-
-from emulab.servers.base import Emit, Server
-from emulab.servers.l7.shell.server import IngressServer
-
-
-def create(emit: Emit) -> Server:
-    """A proxy that serves nothing until it is configured; it reports through `emit`."""
-    return IngressServer(emit)

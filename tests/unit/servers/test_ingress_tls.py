@@ -69,7 +69,7 @@ async def listen_tls(world: World, *certificates: dict[str, Any], **changes: Any
     key, sock = listener()
     config = {**world.config, **changes, "certificates": list(certificates), "tls_listen": [key]}
     world.config = {**config, "listen": [*world.config["listen"], key]}
-    await world.server.configure(world.config, {key: sock})
+    await world.tell(world.config, {key: sock})
     return int(sock.getsockname()[1])
 
 

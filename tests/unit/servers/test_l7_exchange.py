@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 from scripted import SOURCE, Script, contains, has, page, starts
+from test_ingress_harness import routed
 
-from emulab.servers.l7.config import parse
+from emulab.servers.configuration import from_json
+from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.engine.snapshot import take
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -19,8 +22,8 @@ def script(*servers: str, told: bool = False, scheme: str = "http", **options: A
     """A proxy that sends everything to these servers."""
     rule = {"path": "/", "path_type": "Prefix", "upstream": "up", "origin": "Ingress d/i"}
     upstreams = {"up": {"servers": list(servers)}}
-    config = {"rules": [rule], "upstreams": upstreams, "options": options}
-    return Script(parse(config, {}), told=told, scheme=scheme)
+    config = from_json(L7Config, routed([rule], options, listen=[], upstreams=upstreams))
+    return Script(take(config, {}), told=told, scheme=scheme)
 
 
 def post(size: int, body: bytes = b"", *fields: str) -> bytes:
@@ -57,7 +60,7 @@ def test_a_connection_is_opened_when_none_is_kept() -> None:
     play = script(A)
     play.client(GET)
     play.vacant()
-    play.expect(("select", A), ("open", A))
+    play.expect(("select", A), ("open", (A, 5.0)))
     assert play.deadline == inf, "the shell watches the time that connecting takes"
     play.connected()
     play.expect(("forward", starts(b"GET / ")))
@@ -122,7 +125,7 @@ def test_a_stale_connection_costs_no_try() -> None:
     play.expect(
         ("tell", has(event="upstream-error", reason=why, next="a new connection", upstream_source=SOURCE)),
         ("tell", has(event="proxy-try", attempt=2)),
-        ("open", A),
+        ("open", (A, 5.0)),
     )
     play.connected()
     play.expect(("forward", starts(b"GET")), ("tell", has(event="proxy-connect", attempt=2, reused=False)))

@@ -21,7 +21,6 @@ from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.surroundings import Surroundings
-from emulab.servers.l7.messages.headers import forwarding_lines
 from emulab.servers.l7.messages.request import RequestHead, RequestReader
 from emulab.servers.wire.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.head import BadMessage
@@ -57,6 +56,7 @@ class Connection:
         "local",
         "name",
         "options",
+        "policy",
         "port",
         "reading",
         "scheme",
@@ -68,16 +68,16 @@ class Connection:
     ) -> None:
         """`client` and `local` are the connection's ends: the IP address or port, and both as records have them."""
         self.around = around
-        self.options = around.snapshot.options
+        snapshot = around.snapshot
+        personality = snapshot.personality
+        self.options = snapshot.options
+        self.policy = snapshot.policy  # that of the present request's route, once it has one
         self.scheme = scheme
         self.address, self.name = client
         port, self.local = local
-        # ingress-nginx tells 443 for TLS whatever port it listens on inside its pod.
-        self.port = "443" if scheme == "https" else port
-        self.forwarding = forwarding_lines(self.address, self.port, scheme)
-        self.extra = b""  # more header lines of every answer
-        if scheme == "https" and self.options.hsts:
-            self.extra = f"Strict-Transport-Security: {self.options.hsts}\r\n".encode("latin-1")
+        self.port = personality.told_port(scheme, port)
+        self.forwarding = personality.forwarding(self.address, self.port, scheme)
+        self.extra = personality.answer_lines(scheme, self.options.hsts)  # more field lines of every answer
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -125,14 +125,14 @@ class Connection:
     def filled(self, now: float) -> None:
         """The client takes no more bytes."""
         self.stalled = True
-        self.deadline = now + self.options.send_timeout
+        self.deadline = now + self.policy.send_timeout
         if self.exchange is not None:
             self.exchange.drain(False)
 
     def drained(self, now: float) -> None:
         """The client takes bytes again."""
         self.stalled = False
-        self.deadline = now + self.options.read_timeout
+        self.deadline = now + self.policy.read_timeout
         if self.exchange is not None and self.exchange.linked:
             self.exchange.drain(True)
         elif self._state == HEAD:
@@ -187,7 +187,9 @@ class Connection:
     def _begin(self, head: RequestHead, now: float) -> Exchange:
         around = self.around
         around.counters.requests += 1
-        options = self.options = around.snapshot.options
+        snapshot = around.snapshot
+        options = self.options = snapshot.options
+        self.policy = snapshot.policy
         if head.framing == UNFRAMED:
             self.body, self._state = None, WAIT
         else:
@@ -200,7 +202,7 @@ class Connection:
     def _read_body(self, data: bytes, now: float) -> None:
         body, exchange = self.body, self.exchange
         assert body is not None and exchange is not None
-        self.deadline = now + self.options.body_timeout
+        self.deadline = now + self.policy.body_timeout
         try:
             piece, rest = body.feed(data)
         except PeerError as error:
@@ -213,7 +215,7 @@ class Connection:
         if last:
             self.body = None
             self._state = WAIT
-            self.deadline = now + self.options.read_timeout
+            self.deadline = now + self.policy.read_timeout
         if not exchange.answered:
             exchange.body(piece, last, now)
         elif last:
@@ -245,7 +247,7 @@ class Connection:
         elif self._state == BODY and exchange is not None and not exchange.answered:
             reading = exchange.takes_body
             if not reading:
-                self.deadline = now + self.options.send_timeout
+                self.deadline = now + self.policy.send_timeout
         else:
             reading = True
         if reading != self.reading and not self.closed:
@@ -254,7 +256,7 @@ class Connection:
 
     def await_body(self, now: float) -> None:
         """What is left of the body has no taker, and the connection goes on after it."""
-        self.deadline = now + self.options.body_timeout
+        self.deadline = now + self.policy.body_timeout
         self.flow(now)
 
     def linger(self, now: float) -> None:

@@ -7,9 +7,8 @@ Rules:
 * Body bytes go on as they come. What has gone upstream is also kept while it is at most `KEEP_MAX`, so
   that the request can be sent again; beyond that it can't.
 * A try that fails before a byte of the response came is made again as nginx does it
-  (`proxy_next_upstream error timeout`, 3 tries, which is ingress-nginx's default): on the next server,
-  unless the method isn't idempotent and the request had been sent. A kept connection that turns out to
-  be closed costs no try.
+  (`proxy_next_upstream error timeout`) while the policy has tries left: on the next server, unless the method
+  isn't idempotent and the request had been sent. A kept connection that turns out to be closed costs no try.
 * Once the response's head is out, a failure can only end the connection.
 * Who can't take more bytes stops the one who sends them: both sides pause the other's reading.
 """
@@ -20,8 +19,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import PeerError
-from emulab.servers.l7 import pages
-from emulab.servers.l7.config import Group
+from emulab.servers.l7.config import Policy
+from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import (
     DRAIN,
     DROP,
@@ -33,29 +32,19 @@ from emulab.servers.l7.engine.commands import (
     SEND,
     TUNNEL,
 )
-from emulab.servers.l7.engine.routes import NO_RULE, Rule, without_port
-from emulab.servers.l7.messages.compose import (
-    CONTINUE,
-    client_response,
-    switching_response,
-    trusted_forwarding,
-    upstream_request,
-)
+from emulab.servers.l7.engine.routes import NO_RULE, Rule
+from emulab.servers.l7.messages.compose import CONTINUE, client_response, switching_response
+from emulab.servers.l7.messages.headers import changed
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.wire.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.connection import Connection
 
-TRIES = 3
 KEEP_MAX = 65536
 """Bytes of a request that are kept for another try."""
-CLIENT_CLOSED = 499
-"""nginx's status, in records alone, for a client that left."""
-
-_NOT_IDEMPOTENT = frozenset({b"POST", b"LOCK", b"PATCH"})  # as nginx counts
-_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
 class Exchange:
@@ -75,7 +64,8 @@ class Exchange:
         "_kept",
         "_kept_size",
         "_linking",
-        "_options",
+        "_personality",
+        "_policy",
         "_reader",
         "_received",
         "_reused",
@@ -106,7 +96,8 @@ class Exchange:
         self._client = client
         self._commands = client.commands
         self._around = client.around
-        self._options = client.options
+        self._policy: Policy = client.policy
+        self._personality = client.around.snapshot.personality
         self._head = head
         self._started = now
         self._rule: Rule | None = None
@@ -120,44 +111,47 @@ class Exchange:
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
-        head, client, options = self._head, self._client, self._options
-        snapshot = self._around.snapshot
-        if head.method in _REFUSED_METHODS:
+        head, client, personality = self._head, self._client, self._personality
+        if head.method in personality.refused_methods:
             return self.fail(405, "method not allowed", now)
         try:
-            # nginx's name for its default server stands in for a Host that HTTP/1.0 needn't send.
-            host = head.host if head.host is not None else b"_"
-            rule = self._rule = snapshot.routes.match(host, head.target)
+            host = head.host if head.host is not None else personality.host
+            rule = self._rule = self._around.snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
+        if rule is not None:
+            self._policy = client.policy = rule.policy
+        policy = self._policy
         forwarding, scheme = client.forwarding, client.scheme
-        if options.trust_forwarded:
-            host = head.forwarded_host.split(b",")[0].strip() or host
-            forwarding, scheme = trusted_forwarding(head, client.address, client.port, client.scheme)
-        if options.client_max_body and head.framing > options.client_max_body:
+        if client.options.trust_forwarded:
+            named, forwarding, scheme = personality.trusted(head, client.address, client.port, scheme)
+            host = named or host
+        if policy.body_max and head.framing > policy.body_max:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if rule.ssl_redirect and scheme == "http":
+        if policy.ssl_redirect and scheme == "http":
             location = b"https://%b%b" % (without_port(host), head.target)
             return self.fail(308, "the rule redirects to https", now, location)
-        group = snapshot.groups.get(rule.upstream)
+        group = rule.pick()
         if group is None or not group.servers:
             return self.fail(503, "no endpoints", now)
         if head.expect:  # whether there is a body or not, as nginx does
             self._commands.append((SEND, CONTINUE))
             head.expect = False
-        self._kept = [upstream_request(head, host, forwarding, self._around.request_id())]
+        if (changes := rule.route.request) is not None:
+            head.lines = changed(head.lines, changes)
+        self._kept = [personality.request(head, host, forwarding, self._around.request_id())]
         self._kept_size = 0
         self._group = group
-        self._tries, self._attempt, self._freshened = TRIES, 1, False
+        self._tries, self._attempt, self._freshened = policy.tries, 1, False
         self._select()
         return None
 
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._options.client_max_body
+        limit = self._policy.body_max
         return not limit or self._received + remaining <= limit
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
@@ -186,17 +180,17 @@ class Exchange:
     def client_left(self, now: float) -> None:
         """The client has closed the connection."""
         if not self.answered:
-            self._record(CLIENT_CLOSED, now, "", "client closed the connection")
+            self._record(self._personality.client_closed, now, "", "client closed the connection")
         self._let_go()
 
     def expired(self, now: float) -> None:
         """Nothing has come for too long from the one whose turn it is."""
         if self._client.body is not None and not (self.linked and self._full):
-            why = f"client sent no more of the body for {self._options.body_timeout:g} s"
+            why = f"client sent no more of the body for {self._policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:
             self._let_go()
-            why = f"upstream timed out: no answer within {self._options.read_timeout:g} s"
+            why = f"upstream timed out: no answer within {self._policy.read_timeout:g} s"
             self._try_failed(504, why, now, untouched=not self._touched)
 
     # --- the way to an upstream -------------------------------------------------------------------------------------
@@ -216,7 +210,7 @@ class Exchange:
         self._linking, self._source, self._reused = True, "", False
         if self._around.audience.wanted:
             self._tell_try("proxy-try")
-        self._commands.append((OPEN, self._server))
+        self._commands.append((OPEN, (self._server, self._policy.connect_timeout)))
         if client.waits:
             client.deadline = inf  # the shell watches the time that connecting takes
         elif not client.reading:
@@ -240,7 +234,7 @@ class Exchange:
         if self._kept_size > KEEP_MAX:
             self._kept = None
         client.deadline = now + (
-            self._options.read_timeout if client.body is None else self._options.body_timeout
+            self._policy.read_timeout if client.body is None else self._policy.body_timeout
         )
         if not client.reading:
             client.flow(now)
@@ -277,7 +271,7 @@ class Exchange:
             self._end_short(why, now)
             return
         repeatable = self._kept is not None and untouched
-        if sent and self._head.method in _NOT_IDEMPOTENT:
+        if sent and self._head.method in self._personality.not_idempotent:
             repeatable = False
         if repeatable and status == 502 and self._reused and not self._freshened:
             self._tell_error(why, "a new connection")
@@ -313,7 +307,7 @@ class Exchange:
         self._touched = True
         reader = self._reader
         try:
-            reader.feed(data, self._options.response_head_max)
+            reader.feed(data, self._policy.response_head_max)
         except PeerError as error:
             self._let_go()
             why = f"upstream's answer is malformed: {error}"
@@ -332,6 +326,8 @@ class Exchange:
             if self._chunked:
                 out = [chunk(piece) for piece in out]
         else:
+            if self._rule is not None and (changes := self._rule.route.response) is not None:
+                reader.lines = changed(reader.lines, changes)
             line, self._chunked, client.keep = client_response(
                 reader, date=self._around.date(), extra=client.extra, old=self._head.old, keep=client.keep
             )
@@ -343,7 +339,7 @@ class Exchange:
             self._commands.append((SEND, out[0] if len(out) == 1 else b"".join(out)))
             self._complete(now)
         elif out:
-            client.deadline = now + self._options.read_timeout
+            client.deadline = now + self._policy.read_timeout
             self._commands.append((SEND, out[0] if len(out) == 1 else b"".join(out)))
 
     def _complete(self, now: float) -> None:
@@ -376,7 +372,7 @@ class Exchange:
         self._commands.append((SEND, switching_response(reader, self._around.date()) + reader.tunnel))
         if held := client.change_protocol():
             self._commands.append((FORWARD, held))
-        self._commands.append((TUNNEL, self._options.read_timeout))
+        self._commands.append((TUNNEL, self._policy.read_timeout))
         if not client.reading:
             self._commands.append((READ, True))
         if client.stalled:
@@ -399,8 +395,8 @@ class Exchange:
             self._end_short(why, now)
             return
         pending = client.body is not None
-        close = not client.keep or status in pages.CLOSING or (pending and head.expect)
-        page = pages.answer(
+        close = not client.keep or status in self._personality.closing or (pending and head.expect)
+        page = self._personality.answer(
             status,
             date=self._around.date() + client.extra,
             close=close,
@@ -410,7 +406,7 @@ class Exchange:
         self._commands.append((SEND, page))
         self._around.counters.errors += 1
         self._record(status, now, "ingress", why)
-        if close and (pending or status in pages.CLOSING):
+        if close and (pending or status in self._personality.closing):
             client.linger(now)
         elif close:
             client.close()
@@ -422,7 +418,7 @@ class Exchange:
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
-        self.fail(413, f"request body is larger than {self._options.client_max_body} bytes", now)
+        self.fail(413, f"request body is larger than {self._policy.body_max} bytes", now)
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -437,13 +433,13 @@ class Exchange:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
-            status=pages.wire_status(status),
+            status=self._personality.wire_status(status),
             upstream=self._server,
             upstream_name=rule.upstream,
             duration_us=(now - self._started) * 1e6,
             answered_by=answered_by,
             reason=reason,
-            **rule.told(),
+            **rule.told,
         )
 
     def _tell_try(self, event: str, **fields: Any) -> None:
@@ -454,7 +450,7 @@ class Exchange:
             upstream_name=self._group.name,
             attempt=self._attempt,
             **fields,
-            **(self._rule or NO_RULE).told(),
+            **(self._rule or NO_RULE).told,
         )
 
     def _tell_error(self, why: str, then: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
-from emulab.servers.l7.config import Snapshot
+from emulab.servers.l7.engine.snapshot import Snapshot
 
 
 @dataclass(slots=True)

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.l7 import pages
-from emulab.servers.l7.engine.routes import normalise_host
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, tokens, without_listed
+from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.framing import UNFRAMED, request_framing
 from emulab.servers.wire.head import (
     END,
@@ -28,6 +27,8 @@ from emulab.servers.wire.head import (
 
 LINE_MAX = 8192
 FIRST_BUFFER, BUFFERS = 1024, 4
+HEADER_TOO_LARGE = 494
+"""nginx's own number for a 400 with a reason of its own; only the page sees it."""
 
 _METHOD = re.compile(rb"[A-Z_-]+")
 _ABSOLUTE = re.compile(
@@ -82,12 +83,12 @@ def head_excess(head: bytes) -> int:
     for number, line in enumerate(head.split(b"\r\n")):
         size = len(line) + 2
         if size > LINE_MAX:
-            return pages.HEADER_TOO_LARGE if number else 414
+            return HEADER_TOO_LARGE if number else 414
         if size > room:
             room = LINE_MAX
             buffers += 1
         if buffers > BUFFERS:
-            return pages.HEADER_TOO_LARGE
+            return HEADER_TOO_LARGE
         room -= size
     return 0
 

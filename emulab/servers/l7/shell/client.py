@@ -207,8 +207,8 @@ class Client(asyncio.Protocol):
             upstream.owner = self
             exchange.connected(upstream.reader, upstream.source, True, self._clock())
 
-    def _open(self, address: str) -> None:
-        self._connecting = self._context.pool.open(address, self)
+    def _open(self, wanted: tuple[str, float]) -> None:
+        self._connecting = self._context.pool.open(*wanted, self)
 
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:

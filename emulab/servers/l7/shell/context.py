@@ -9,7 +9,7 @@ from random import Random
 from typing import Protocol
 
 from emulab.servers.base import Emit
-from emulab.servers.l7.config import Snapshot
+from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import Surroundings
 from emulab.servers.l7.messages.headers import DateLine
 from emulab.servers.l7.shell.tls import CertificateStore

@@ -9,12 +9,19 @@ from contextlib import suppress
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import Config, Emit
-from emulab.servers.l7.config import Options, Snapshot, parse
+from emulab.servers.base import Config, Emit, Server
+from emulab.servers.configuration import from_json
+from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.shell.client import Client
 from emulab.servers.l7.shell.context import Context
 
 BACKLOG = 4096
+
+
+def create(emit: Emit) -> Server:
+    """A proxy that serves nothing until it is configured; it reports through `emit`."""
+    return L7Server(emit)
 
 
 @dataclass(slots=True)
@@ -26,17 +33,17 @@ class Listener:
     server: asyncio.Server
 
 
-class IngressServer:
+class L7Server:
     """An HTTP reverse proxy; see the package's docstring for its configuration."""
 
     def __init__(self, emit: Emit) -> None:
-        self._context = Context(emit, parse({}, {}))
+        self._context = Context(emit, take(L7Config(()), {}))
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        snapshot = parse(config, self._context.surroundings.snapshot.groups)
+        snapshot = take(from_json(L7Config, config), self._context.surroundings.snapshot.groups)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
@@ -80,7 +87,7 @@ class IngressServer:
         if self._sweep is not None:
             self._sweep.cancel()
         self._sweep = asyncio.get_running_loop().call_later(
-            _sweep_interval(self._context.surroundings.snapshot.options), self._tick
+            _sweep_interval(self._context.surroundings.snapshot), self._tick
         )
 
     def _tick(self) -> None:
@@ -119,14 +126,6 @@ class IngressServer:
         }
 
 
-def _sweep_interval(options: Options) -> float:
+def _sweep_interval(snapshot: Snapshot) -> float:
     """Seconds between sweeps: a tenth of the shortest time that is watched, at most half a second."""
-    shortest = min(
-        options.read_timeout,
-        options.send_timeout,
-        options.keepalive_timeout or 60.0,
-        options.header_timeout,
-        options.body_timeout,
-        options.upstream_keepalive_timeout,
-    )
-    return max(0.01, min(0.5, shortest / 10))
+    return max(0.01, min(0.5, snapshot.shortest / 10))

@@ -20,7 +20,8 @@ import socket
 from typing import Any, Protocol, cast
 
 from emulab.errors import EmulabError
-from emulab.servers.l7.config import Options, parse_address
+from emulab.servers.l7.config import Options
+from emulab.servers.l7.engine.snapshot import parse_address
 from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.stub import ResolverConfig, resolve
 
@@ -129,22 +130,21 @@ class Pool:
             upstream.transport.abort()
         return None
 
-    def open(self, address: str, owner: Owner) -> asyncio.Task[None]:
-        """Starts a fresh connection; `owner` hears how it went, unless the task is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._open(address, owner))
+    def open(self, address: str, seconds: float, owner: Owner) -> asyncio.Task[None]:
+        """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
+        task = asyncio.get_running_loop().create_task(self._open(address, seconds, owner))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _open(self, address: str, owner: Owner) -> None:
+    async def _open(self, address: str, seconds: float, owner: Owner) -> None:
         host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.options.connect_timeout):
+            async with asyncio.timeout(seconds):
                 found = await resolve(host, self._resolver, _open_socket)
                 _, upstream = await loop.create_connection(lambda: Upstream(self, address), found, port)
         except TimeoutError:
-            seconds = self.options.connect_timeout
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
             owner.connect_failed("upstream refused the connection", False)
