@@ -103,7 +103,8 @@ class Script:
         self._exchange.vacant(self.now)
 
     def connected(self, reused: bool = False) -> None:
-        self._exchange.connected(ResponseReader(), SOURCE, reused, self.now)
+        before = len(self.machine.commands)
+        self._note(before, "forward", self._exchange.connected(ResponseReader(), SOURCE, reused, self.now))
 
     def refused(self, why: str = "upstream refused the connection", timed_out: bool = False) -> None:
         self._exchange.refused(why, timed_out, self.now)
@@ -111,7 +112,8 @@ class Script:
     def upstream(self, *pieces: bytes) -> None:
         """The upstream sends bytes."""
         for piece in pieces:
-            self._exchange.answer(piece, self.now)
+            before = len(self.machine.commands)
+            self._note(before, "send", self._exchange.answer(piece, self.now))
 
     def upstream_ended(self, reset: bool = False) -> None:
         self._exchange.upstream_ended(reset, self.now)
@@ -125,11 +127,20 @@ class Script:
         if self.machine.deadline <= self.now:
             self.machine.expired(self.now)
 
-    def expect(self, *commands: tuple[str, Any]) -> None:
+    def _note(self, before: int, word: str, data: bytes) -> None:
+        """Bytes that an event returned go out before its commands, as a shell does it."""
+        if data:
+            self.machine.commands.insert(before, (word, data))
+
+    def taken(self) -> list[tuple[str, Any]]:
+        """All commands since the last time."""
         found = list(self.machine.commands)
         self.machine.commands.clear()
-        assert found == list(commands)
+        return found
+
+    def expect(self, *commands: tuple[str, Any]) -> None:
+        assert self.taken() == list(commands)
 
     def skip(self) -> None:
         """Whatever the commands are, they aren't this test's subject."""
-        self.machine.commands.clear()
+        self.taken()

@@ -294,8 +294,8 @@ def test_a_changed_protocol_is_a_tunnel() -> None:
     asked(play, b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nearly")
     play.upstream(b"HTTP/1.1 101 Go\r\nUpgrade: chat\r\nConnection: upgrade\r\n\r\nhello")
     play.expect(
-        ("tell", has(event="request", status=101)),
         ("send", contains(b"HTTP/1.1 101 Go\r\n", b"Upgrade: chat\r\n\r\nhello")),
+        ("tell", has(event="request", status=101)),
         ("forward", b"early"),
         ("tunnel", 60.0),
         ("read", True),

@@ -1,6 +1,7 @@
 """What a machine asks of its shell, as values: pairs of a word and what belongs to the word. Pure.
 
-A machine appends to its list of commands, and the shell carries them out in this order. What happens while it does
+What every request needs, and is nothing but bytes, a machine returns from the event: `Exchange.connected` and `answer`.
+All else it appends to its list of commands, and the shell carries them out in this order. What happens while it does
 (a transport that is full, say) is an event like any other: its commands come after those that are there.
 """
 

@@ -56,6 +56,7 @@ class Connection:
         "local",
         "name",
         "options",
+        "personality",
         "policy",
         "port",
         "reading",
@@ -69,7 +70,7 @@ class Connection:
         """`client` and `local` are the connection's ends: the IP address or port, and both as records have them."""
         self.around = around
         snapshot = around.snapshot
-        personality = snapshot.personality
+        self.personality = personality = snapshot.personality
         self.options = snapshot.options
         self.policy = snapshot.policy  # that of the present request's route, once it has one
         self.scheme = scheme

@@ -19,7 +19,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import PeerError
-from emulab.servers.l7.config import Policy
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import (
     DRAIN,
@@ -64,8 +63,6 @@ class Exchange:
         "_kept",
         "_kept_size",
         "_linking",
-        "_personality",
-        "_policy",
         "_reader",
         "_received",
         "_reused",
@@ -96,8 +93,6 @@ class Exchange:
         self._client = client
         self._commands = client.commands
         self._around = client.around
-        self._policy: Policy = client.policy
-        self._personality = client.around.snapshot.personality
         self._head = head
         self._started = now
         self._rule: Rule | None = None
@@ -111,7 +106,8 @@ class Exchange:
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
-        head, client, personality = self._head, self._client, self._personality
+        head, client = self._head, self._client
+        personality = client.personality
         if head.method in personality.refused_methods:
             return self.fail(405, "method not allowed", now)
         try:
@@ -120,13 +116,13 @@ class Exchange:
         except PeerError as error:
             return self.fail(400, str(error), now)
         if rule is not None:
-            self._policy = client.policy = rule.policy
-        policy = self._policy
+            client.policy = rule.policy
+        policy = client.policy
         forwarding, scheme = client.forwarding, client.scheme
         if client.options.trust_forwarded:
             named, forwarding, scheme = personality.trusted(head, client.address, client.port, scheme)
             host = named or host
-        if policy.body_max and head.framing > policy.body_max:
+        if head.framing > policy.body_max and policy.body_max:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
@@ -151,7 +147,7 @@ class Exchange:
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._policy.body_max
+        limit = self._client.policy.body_max
         return not limit or self._received + remaining <= limit
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
@@ -180,17 +176,17 @@ class Exchange:
     def client_left(self, now: float) -> None:
         """The client has closed the connection."""
         if not self.answered:
-            self._record(self._personality.client_closed, now, "", "client closed the connection")
+            self._record(self._client.personality.client_closed, now, "", "client closed the connection")
         self._let_go()
 
     def expired(self, now: float) -> None:
         """Nothing has come for too long from the one whose turn it is."""
         if self._client.body is not None and not (self.linked and self._full):
-            why = f"client sent no more of the body for {self._policy.body_timeout:g} s"
+            why = f"client sent no more of the body for {self._client.policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:
             self._let_go()
-            why = f"upstream timed out: no answer within {self._policy.read_timeout:g} s"
+            why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
             self._try_failed(504, why, now, untouched=not self._touched)
 
     # --- the way to an upstream -------------------------------------------------------------------------------------
@@ -210,17 +206,20 @@ class Exchange:
         self._linking, self._source, self._reused = True, "", False
         if self._around.audience.wanted:
             self._tell_try("proxy-try")
-        self._commands.append((OPEN, (self._server, self._policy.connect_timeout)))
+        self._commands.append((OPEN, (self._server, self._client.policy.connect_timeout)))
         if client.waits:
             client.deadline = inf  # the shell watches the time that connecting takes
         elif not client.reading:
             client.flow(now)
 
-    def connected(self, reader: ResponseReader, source: str, reused: bool, now: float) -> None:
-        """An upstream's connection is there, whose responses `reader` reads; `source` is our end of it."""
+    def connected(self, reader: ResponseReader, source: str, reused: bool, now: float) -> bytes:
+        """An upstream's connection is there, whose responses `reader` reads; `source` is our end of it.
+
+        What is returned goes to the upstream, before any command is carried out.
+        """
         client, kept = self._client, self._kept
         if not self._linking or kept is None:
-            return  # let go of meanwhile, and the command for that is on its way
+            return b""  # let go of meanwhile, and the command for that is on its way
         self._linking, self.linked = False, True
         self._source, self._reused = source, reused
         self._touched = self._full = False
@@ -230,16 +229,16 @@ class Exchange:
             counters.reused += 1
         self._reader = reader
         reader.begin(self._head.method == b"HEAD")
-        self._commands.append((FORWARD, kept[0] if len(kept) == 1 else b"".join(kept)))
         if self._kept_size > KEEP_MAX:
             self._kept = None
         client.deadline = now + (
-            self._policy.read_timeout if client.body is None else self._policy.body_timeout
+            self._client.policy.read_timeout if client.body is None else self._client.policy.body_timeout
         )
         if not client.reading:
             client.flow(now)
         if self._around.audience.wanted:
             self._tell_try("proxy-connect", reused=reused)
+        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def refused(self, why: str, timed_out: bool, now: float) -> None:
         """There is no connection to be had."""
@@ -256,7 +255,7 @@ class Exchange:
         """The upstream's connection has ended, in good order or not."""
         self.linked = False
         if not reset and self._reader.eof():
-            self._pass_on(now)
+            self._commands.append((SEND, self._pass_on(now)))
             return
         how = "reset" if reset else "ended"
         when = "in its answer" if self._touched else "before it answered"
@@ -271,7 +270,7 @@ class Exchange:
             self._end_short(why, now)
             return
         repeatable = self._kept is not None and untouched
-        if sent and self._head.method in self._personality.not_idempotent:
+        if sent and self._head.method in self._client.personality.not_idempotent:
             repeatable = False
         if repeatable and status == 502 and self._reused and not self._freshened:
             self._tell_error(why, "a new connection")
@@ -302,24 +301,23 @@ class Exchange:
 
     # --- the response -----------------------------------------------------------------------------------------------
 
-    def answer(self, data: bytes, now: float) -> None:
-        """The upstream sent something."""
+    def answer(self, data: bytes, now: float) -> bytes:
+        """The upstream sent something. What is returned goes to the client, before any command is carried out."""
         self._touched = True
         reader = self._reader
         try:
-            reader.feed(data, self._policy.response_head_max)
+            reader.feed(data, self._client.policy.response_head_max)
         except PeerError as error:
             self._let_go()
             why = f"upstream's answer is malformed: {error}"
             self._try_failed(502, why, now, untouched=False)
-            return
-        if reader.tunnel is not None:
-            self._switch(now)
-        elif reader.head_done:
-            self._pass_on(now)
+            return b""
+        if not reader.head_done:
+            return b""
+        return self._switch(now) if reader.tunnel is not None else self._pass_on(now)
 
-    def _pass_on(self, now: float) -> None:
-        """What has come of the response goes to the client."""
+    def _pass_on(self, now: float) -> bytes:
+        """What has come of the response, as it goes to the client."""
         reader, client = self._reader, self._client
         out, reader.pieces = reader.pieces, []
         if self._head_sent:
@@ -336,16 +334,17 @@ class Exchange:
         if reader.complete:
             if self._chunked:
                 out.append(LAST_CHUNK)
-            self._commands.append((SEND, out[0] if len(out) == 1 else b"".join(out)))
             self._complete(now)
         elif out:
-            client.deadline = now + self._policy.read_timeout
-            self._commands.append((SEND, out[0] if len(out) == 1 else b"".join(out)))
+            client.deadline = now + client.policy.read_timeout
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def _complete(self, now: float) -> None:
         """The response is whole and out."""
         client, reader = self._client, self._reader
-        self._record(reader.status, now)
+        self.answered = True
+        if self._around.audience.wanted:
+            self._record(reader.status, now)
         if self.linked and reader.reusable and client.body is None and not self._full:
             self.linked = False
             if client.stalled:
@@ -358,7 +357,7 @@ class Exchange:
         else:
             client.finish(now)
 
-    def _switch(self, now: float) -> None:
+    def _switch(self, now: float) -> bytes:
         """The upstream agreed to another protocol."""
         client, reader = self._client, self._reader
         assert reader.tunnel is not None
@@ -366,17 +365,17 @@ class Exchange:
             self._let_go()
             why = "upstream changed the protocol, which was not asked for"
             self._try_failed(502, why, now, untouched=False)
-            return
+            return b""
         self._record(101, now)
         self._around.counters.upgrades += 1
-        self._commands.append((SEND, switching_response(reader, self._around.date()) + reader.tunnel))
         if held := client.change_protocol():
             self._commands.append((FORWARD, held))
-        self._commands.append((TUNNEL, self._policy.read_timeout))
+        self._commands.append((TUNNEL, self._client.policy.read_timeout))
         if not client.reading:
             self._commands.append((READ, True))
         if client.stalled:
             self._commands.append((DRAIN, True))
+        return switching_response(reader, self._around.date()) + reader.tunnel
 
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
@@ -395,8 +394,8 @@ class Exchange:
             self._end_short(why, now)
             return
         pending = client.body is not None
-        close = not client.keep or status in self._personality.closing or (pending and head.expect)
-        page = self._personality.answer(
+        close = not client.keep or status in self._client.personality.closing or (pending and head.expect)
+        page = self._client.personality.answer(
             status,
             date=self._around.date() + client.extra,
             close=close,
@@ -406,7 +405,7 @@ class Exchange:
         self._commands.append((SEND, page))
         self._around.counters.errors += 1
         self._record(status, now, "ingress", why)
-        if close and (pending or status in self._personality.closing):
+        if close and (pending or status in self._client.personality.closing):
             client.linger(now)
         elif close:
             client.close()
@@ -418,7 +417,7 @@ class Exchange:
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
-        self.fail(413, f"request body is larger than {self._policy.body_max} bytes", now)
+        self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -433,7 +432,7 @@ class Exchange:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
-            status=self._personality.wire_status(status),
+            status=self._client.personality.wire_status(status),
             upstream=self._server,
             upstream_name=rule.upstream,
             duration_us=(now - self._started) * 1e6,

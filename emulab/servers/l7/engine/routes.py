@@ -110,6 +110,7 @@ class RouteTable:
             hosts.setdefault(rule.route.match.host.lower(), []).append(rule)
         self._hosts = {host: locations(rules) for host, rules in hosts.items()}
         self._default = default
+        self._certain: dict[tuple[bytes, bytes], Rule] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[Rule | None, ...]] = {}
 
     def match(self, host: bytes, head: RequestHead) -> Rule | None:
@@ -117,17 +118,28 @@ class RouteTable:
 
         Raises `PeerError` when the host or the request's target are malformed.
         """
-        key = (host, head.target)
-        candidates = self._memo.get(key)
+        try:
+            return self._certain[host, head.target]
+        except KeyError:
+            pass
+        candidates = self._memo.get((host, head.target))
         if candidates is None:
             candidates = self._lookup(normalise_host(host), normalise_path(head.target))
-            if len(self._memo) >= MEMO_MAX:
-                self._memo.clear()
-            self._memo[key] = candidates
+            self._remember((host, head.target), candidates)
         for rule in candidates:
             if rule is None or rule.conditions is None or rule.conditions.hold(head):
                 return rule
         return None
+
+    def _remember(self, asked: tuple[bytes, bytes], candidates: tuple[Rule | None, ...]) -> None:
+        if len(self._memo) + len(self._certain) >= MEMO_MAX:
+            self._memo.clear()
+            self._certain.clear()
+        first = candidates[0]
+        if first is not None and first.conditions is None:
+            self._certain[asked] = first
+        else:
+            self._memo[asked] = candidates
 
     def _lookup(self, host: str, path: bytes) -> tuple[Rule | None, ...]:
         """The rules that are to be asked, one after the other, for a host and a path that are normalised."""

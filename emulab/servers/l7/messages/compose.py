@@ -8,6 +8,9 @@ from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, framing_line
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+_KEPT, _CLOSED = b"Connection: keep-alive\r\n", b"Connection: close\r\n"
+
+
 def client_response(
     reader: ResponseReader, *, date: bytes, extra: bytes, old: bool, keep: bool
 ) -> tuple[bytes, bool, bool]:
@@ -24,17 +27,16 @@ def client_response(
         framing, chunked, keep = UNTIL_CLOSE, False, keep and bodiless
     else:
         framing, chunked = CHUNKED, True
-    parts = [
-        b"HTTP/1.1 %d %b\r\n" % (reader.status, reader.reason),
+    head = [
+        reader.start,
         date,
         *reader.lines,
         framing_line(framing),
+        _KEPT if keep else _CLOSED,
+        extra,
+        b"\r\n",
     ]
-    parts.append(b"Connection: keep-alive\r\n" if keep else b"Connection: close\r\n")
-    if extra:
-        parts.append(extra)
-    parts.append(b"\r\n")
-    return b"".join(parts), chunked, keep
+    return b"".join(head), chunked, keep
 
 
 def switching_response(reader: ResponseReader, date: bytes) -> bytes:

@@ -24,7 +24,13 @@ def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:
     return RESPONSE_ACTIONS[name], value, b"%b: %b\r\n" % (name, value)
 
 
-_STARTS, _LINES = Memo(parse_status_line), Memo(_parse_line)
+def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
+    """Status, reason, whether it is HTTP/1.0, and the line that is passed on."""
+    status, reason, old = parse_status_line(line)
+    return status, reason, old, b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
 
 
 class ResponseReader:
@@ -46,6 +52,7 @@ class ResponseReader:
         "old",
         "pieces",
         "reason",
+        "start",
         "status",
         "tunnel",
         "upgrade",
@@ -57,6 +64,7 @@ class ResponseReader:
     lines: list[bytes]
     old: bool
     reason: bytes
+    start: bytes  # the status line, as it goes to the client
     status: int
     _faulty: bool
 
@@ -146,7 +154,7 @@ class ResponseReader:
 
     def _take_head(self, head: bytes) -> None:
         start, *fields = head.split(b"\r\n")
-        status, self.reason, self.old = _STARTS[start]
+        status, self.reason, self.old, self.start = _STARTS[start]
         self.status = status
         lines: list[bytes] = []
         length = coding = None
@@ -174,7 +182,7 @@ class ResponseReader:
         self._faulty = self.old and framing == CHUNKED  # RFC 9112, section 6.1: and is closed after it
         self.lines = without_listed(lines, self.connection) if self.connection else lines
         self.head_done = True
-        bodiless = self.bodiless = is_bodiless(status, self._to_head)
+        bodiless = self.bodiless = self._to_head or (status != 200 and is_bodiless(status, False))
         if status == 204:
             framing = UNTIL_CLOSE  # such an answer tells of no length (RFC 9110, section 8.6)
         self.complete = bodiless or not framing

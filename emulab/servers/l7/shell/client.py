@@ -126,7 +126,8 @@ class Client(asyncio.Protocol):
         self._connecting = None
         self.upstream, upstream.owner = upstream, self
         if (exchange := self.machine.exchange) is not None:
-            exchange.connected(upstream.reader, upstream.source, False, self._clock())
+            if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
+                upstream.transport.write(data)
             self._carry_out()
 
     def connect_failed(self, why: str, timed_out: bool) -> None:
@@ -137,7 +138,8 @@ class Client(asyncio.Protocol):
 
     def upstream_received(self, data: bytes) -> None:
         if (exchange := self.machine.exchange) is not None:
-            exchange.answer(data, self._clock())
+            if out := exchange.answer(data, self._clock()):
+                self.transport.write(out)
             self._carry_out()
 
     def upstream_ended(self, reset: bool) -> None:
@@ -160,12 +162,7 @@ class Client(asyncio.Protocol):
         self._busy = True
         try:
             for word, argument in wanted:
-                if word is SEND:  # every request has this one and the next
-                    self.transport.write(argument)
-                elif word is FORWARD and self.upstream is not None:
-                    self.upstream.transport.write(argument)
-                else:
-                    _CARRY_OUT[word](self, argument)
+                _CARRY_OUT[word](self, argument)
         except BaseException:
             self.transport.abort()  # one connection's end, and nobody else's
             raise
@@ -205,7 +202,8 @@ class Client(asyncio.Protocol):
             exchange.vacant(self._clock())
         else:
             upstream.owner = self
-            exchange.connected(upstream.reader, upstream.source, True, self._clock())
+            if data := exchange.connected(upstream.reader, upstream.source, True, self._clock()):
+                upstream.transport.write(data)
 
     def _open(self, wanted: tuple[str, float]) -> None:
         self._connecting = self._context.pool.open(*wanted, self)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
-from random import Random
 from typing import Protocol
 
 from emulab.servers.base import Emit
@@ -14,6 +14,9 @@ from emulab.servers.l7.engine.surroundings import Surroundings
 from emulab.servers.l7.messages.headers import DateLine
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
+
+IDS = 64
+"""Request ids that are drawn at once."""
 
 
 class Client(Protocol):
@@ -48,14 +51,17 @@ class Context:
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()
         self._date = DateLine()
-        self._bits = Random().getrandbits
+        self._ids: list[bytes] = []
 
     def _date_line(self) -> bytes:
         return self._date.at(time.time())
 
     def _request_id(self) -> bytes:
-        """32 random hexadecimal digits, as nginx's `$request_id`."""
-        return b"%032x" % self._bits(128)
+        """32 random hexadecimal digits, as nginx's `$request_id`; many are drawn at once, which is much quicker."""
+        if not self._ids:
+            digits = os.urandom(16 * IDS).hex().encode()
+            self._ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
+        return self._ids.pop()
 
     def left(self) -> None:
         """A client or a tunnel is gone."""

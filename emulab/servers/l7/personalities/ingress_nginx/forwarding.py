@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.wire.framing import framing_line
+from emulab.servers.wire.framing import UNFRAMED, framing_line
 
 
 def told_port(scheme: str, port: str) -> str:
@@ -57,8 +57,9 @@ def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_
     ]
     if head.forwarded_for:
         parts.append(b"X-Original-Forwarded-For: %b\r\n" % head.forwarded_for)
-    parts.append(framing_line(head.framing))
-    if head.upgrades:
+    if head.framing != UNFRAMED:
+        parts.append(framing_line(head.framing))
+    if head.upgrade and head.upgrades:
         parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     parts.append(b"\r\n")
     return b"".join(parts)
