@@ -18,7 +18,7 @@ from math import inf
 from typing import Any
 
 from emulab.errors import PeerError
-from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
+from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.surroundings import Surroundings
 from emulab.servers.l7.messages.request import RequestHead, RequestReader
@@ -255,10 +255,36 @@ class Connection:
             self.reading = reading
             self.commands.append((READ, reading))
 
-    def await_body(self, now: float) -> None:
-        """What is left of the body has no taker, and the connection goes on after it."""
-        self.deadline = now + self.policy.body_timeout
-        self.flow(now)
+    def send_page(self, status: int, head: RequestHead, location: bytes) -> bool:
+        """Answers with a page of our own. Whether the connection ends after it."""
+        personality = self.personality
+        refused = (
+            self.body is not None and head.expect
+        )  # the client waits for a word before it sends the body
+        close = not self.keep or refused or status in personality.closing
+        page = personality.answer(
+            status,
+            date=self.around.date() + self.extra,
+            close=close,
+            head_only=head.method == b"HEAD",
+            location=location,
+        )
+        self.commands.append((SEND, page))
+        return close
+
+    def go_on(self, status: int, close: bool, now: float) -> None:
+        """What comes after a page: the end, the rest of a body that has no taker, or the next request."""
+        pending = self.body is not None
+        if close and (pending or status in self.personality.closing):
+            self.linger(now)
+        elif close:
+            self.close()
+        elif pending:
+            self.deadline = now + self.policy.body_timeout
+            self.flow(now)
+        else:
+            self.keep = True
+            self.finish(now)
 
     def linger(self, now: float) -> None:
         """Closes our side and drops what still comes, so that no reset overtakes the answer."""

@@ -20,18 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.balance import Group
-from emulab.servers.l7.engine.commands import (
-    DRAIN,
-    DROP,
-    FORWARD,
-    OPEN,
-    READ,
-    RELEASE,
-    SELECT,
-    SEND,
-    TUNNEL,
-)
-from emulab.servers.l7.engine.routes import NO_RULE, Rule
+from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, OPEN, READ, RELEASE, SELECT, SEND, TUNNEL
+from emulab.servers.l7.engine.routes import NO_RULE, Rule, request_fields
 from emulab.servers.l7.messages.compose import CONTINUE, client_response, switching_response
 from emulab.servers.l7.messages.headers import changed
 from emulab.servers.l7.messages.request import RequestHead
@@ -50,31 +40,10 @@ class Exchange:
     """One request of a connection."""
 
     __slots__ = (
-        "_around",
-        "_attempt",
-        "_chunked",
-        "_client",
-        "_commands",
-        "_freshened",
-        "_full",
-        "_group",
-        "_head",
-        "_head_sent",
-        "_kept",
-        "_kept_size",
-        "_linking",
-        "_reader",
-        "_received",
-        "_reused",
-        "_rule",
-        "_server",
-        "_source",
-        "_started",
-        "_touched",
-        "_tries",
-        "answered",
-        "linked",
-    )
+        "_around", "_attempt", "_chunked", "_client", "_commands", "_freshened", "_full", "_group", "_head",
+        "_head_sent", "_kept", "_kept_size", "_linking", "_name", "_reader", "_received", "_reused", "_rule",
+        "_server", "_source", "_started", "_touched", "_tries", "answered", "linked",
+    )  # fmt: skip
 
     # Set once there is an upstream, or a response, to speak of.
     _attempt: int  # number of the present try, stale connections included
@@ -96,7 +65,7 @@ class Exchange:
         self._head = head
         self._started = now
         self._rule: Rule | None = None
-        self._server = ""
+        self._name = self._server = ""  # the upstream's, and its server's address
         self._received = 0  # bytes of the request's body
         self._kept: list[bytes] | None = None  # what was or will be sent upstream, for another try
         self._linking = self.linked = False  # whether an upstream will have, or has, the request
@@ -130,6 +99,7 @@ class Exchange:
             location = b"https://%b%b" % (without_port(host), head.target)
             return self.fail(308, "the rule redirects to https", now, location)
         group = rule.pick()
+        self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
             return self.fail(503, "no endpoints", now)
         if head.expect:  # whether there is a body or not, as nginx does
@@ -231,9 +201,8 @@ class Exchange:
         reader.begin(self._head.method == b"HEAD")
         if self._kept_size > KEEP_MAX:
             self._kept = None
-        client.deadline = now + (
-            self._client.policy.read_timeout if client.body is None else self._client.policy.body_timeout
-        )
+        policy = client.policy
+        client.deadline = now + (policy.read_timeout if client.body is None else policy.body_timeout)
         if not client.reading:
             client.flow(now)
         if self._around.audience.wanted:
@@ -393,27 +362,10 @@ class Exchange:
         if self._head_sent:
             self._end_short(why, now)
             return
-        pending = client.body is not None
-        close = not client.keep or status in self._client.personality.closing or (pending and head.expect)
-        page = self._client.personality.answer(
-            status,
-            date=self._around.date() + client.extra,
-            close=close,
-            head_only=head.method == b"HEAD",
-            location=location,
-        )
-        self._commands.append((SEND, page))
+        close = client.send_page(status, head, location)
         self._around.counters.errors += 1
         self._record(status, now, "ingress", why)
-        if close and (pending or status in self._client.personality.closing):
-            client.linger(now)
-        elif close:
-            client.close()
-        elif pending:
-            client.await_body(now)
-        else:
-            client.keep = True
-            client.finish(now)
+        client.go_on(status, close, now)
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
@@ -424,33 +376,16 @@ class Exchange:
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
-        if not self._around.audience.wanted:
-            return
-        head, rule = self._head, self._rule or NO_RULE
-        self._client.tell(
-            "request",
-            method=head.method.decode("latin-1"),
-            host=(head.host or b"").decode("latin-1"),
-            path=head.target.decode("latin-1"),
-            status=self._client.personality.wire_status(status),
-            upstream=self._server,
-            upstream_name=rule.upstream,
-            duration_us=(now - self._started) * 1e6,
-            answered_by=answered_by,
-            reason=reason,
-            **rule.told,
-        )
+        if self._around.audience.wanted:
+            client, rule = self._client, self._rule or NO_RULE
+            status = client.personality.wire_status(status)
+            told = request_fields(self._head, rule, status, (now - self._started) * 1e6)
+            told |= {"upstream": self._server, "upstream_name": self._name or rule.upstream}
+            client.tell("request", **told, answered_by=answered_by, reason=reason)
 
     def _tell_try(self, event: str, **fields: Any) -> None:
-        self._client.tell(
-            event,
-            upstream_source=self._source,
-            upstream=self._server,
-            upstream_name=self._group.name,
-            attempt=self._attempt,
-            **fields,
-            **(self._rule or NO_RULE).told,
-        )
+        told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
+        self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_RULE).told)
 
     def _tell_error(self, why: str, then: str) -> None:
         """Tells of a try that failed; without a connection when it never came to one."""

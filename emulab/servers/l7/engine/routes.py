@@ -94,6 +94,19 @@ def default_rule(upstream: str, groups: Mapping[str, Group], policy: Policy) -> 
 NO_RULE = Rule(Route(Match(path="", path_type=""), ()), {})
 """Stands in records for the rule of what no rule took."""
 
+
+def request_fields(head: RequestHead, rule: Rule, status: int, microseconds: float) -> dict[str, Any]:
+    """What a record tells of a request that is over, and of its rule."""
+    return {
+        "method": head.method.decode("latin-1"),
+        "host": (head.host or b"").decode("latin-1"),
+        "path": head.target.decode("latin-1"),
+        "status": status,
+        "duration_us": microseconds,
+        **rule.told,
+    }
+
+
 Paths = Callable[[bytes], list[Rule]]
 """The rules of one host that take a path, the most specific first."""
 Locations = Callable[[Sequence[Rule]], Paths]

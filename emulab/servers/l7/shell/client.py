@@ -164,7 +164,9 @@ class Client(asyncio.Protocol):
             for word, argument in wanted:
                 _CARRY_OUT[word](self, argument)
         except BaseException:
-            self.transport.abort()  # one connection's end, and nobody else's
+            wanted.clear()
+            self._busy = False
+            self.transport.abort()  # the end of one connection, and of nobody else's
             raise
         wanted.clear()
         self._busy = False
