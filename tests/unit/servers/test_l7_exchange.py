@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import inf
 from typing import Any
 
@@ -348,3 +350,9 @@ def test_what_is_told_of_one_request() -> None:
     assert [record["event"] for record in told] == ["proxy-try", "proxy-connect", "request"]
     assert told == [has(client="192.0.2.7:4000", upstream=A, upstream_name="up", **rule)] * 3
     assert told[2] == has(method="GET", host="h", path="/", status=200, duration_us=250_000.0, reason="")
+
+
+def test_the_machines_load_no_event_loop() -> None:
+    script = "import sys, emulab.servers.l7.engine.connection; print({'asyncio', 'ssl'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -9,7 +9,6 @@ from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, Ups
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
 from emulab.servers.l7.personalities import Personality, find
-from emulab.servers.stub import ResolverConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,6 @@ class Snapshot:
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
-    resolver: ResolverConfig  # of the servers that are names (ExternalName)
     shortest: float  # of all times that are watched
 
     @property
@@ -63,7 +61,6 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
-        resolver=ResolverConfig.parse(config.resolv_conf, config.hosts),
         shortest=min(_times(config)),
     )
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Protocol
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import Emit
 from emulab.servers.l7.engine.snapshot import Snapshot
 
 
@@ -30,13 +30,21 @@ class Counters:
         return asdict(self)
 
 
+class Audience(Protocol):
+    """Who hears what is told."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone listens."""
+
+
 class Surroundings:
     """One for all connections. `snapshot` is replaced whole when the configuration changes."""
 
     def __init__(
         self,
         snapshot: Snapshot,
-        audience: Emit,
+        audience: Audience,
         date: Callable[[], bytes],
         request_id: Callable[[], bytes],
     ) -> None:

@@ -15,6 +15,7 @@ from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.shell.client import Client
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
 
@@ -43,13 +44,16 @@ class L7Server:
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        snapshot = take(from_json(L7Config, config), self._context.surroundings.snapshot.groups)
+        told = from_json(L7Config, config)
+        snapshot = take(told, self._context.surroundings.snapshot.groups)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
+        # By which servers that are names (ExternalName) are resolved.
+        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
         self._context.surroundings.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses, snapshot.resolver)
+        self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
         await self._listen(snapshot, sockets)
         self._schedule()
 
