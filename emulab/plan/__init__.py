@@ -4,7 +4,7 @@
 * `difference`: what to remove and what to add to come from one network state to another; `rules/`: the same for rules.
 * `topology`, `nodes`, `pods`: links, addresses and routes of places, and the pods' stand-ins (`draft` collects).
 * `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
-* `dns`, `balancers`, `ingress`: the configuration of the servers.
+* `dns`, `balancers`, `l7/`: the configuration of the servers.
 * `owners`: whose an address is, in words.
 * `world`: puts it all together; `narrow`: what a change of endpoints alone changes there (`persistent`: mappings of
   which only little changes); `render` prints a world for people.

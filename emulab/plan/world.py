@@ -16,7 +16,7 @@ from emulab.plan.balancers import plan_balancers
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
-from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.narrow import Narrow
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import has_network, place_name, plan_pods

@@ -45,7 +45,7 @@ from emulab.servers.records import Records
 SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
-    "ingress": "emulab.servers.ingress",
+    "ingress": "emulab.servers.l7.shell.server",
     "echo": "emulab.servers.echo.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }

@@ -68,15 +68,15 @@ class Strict:
 @asynccontextmanager
 async def proxied(backend: Strict) -> AsyncIterator[int]:
     """The port of an ingress before the backend."""
-    from emulab.servers.ingress import create
+    from emulab.servers.l7.shell.server import create
 
     sock = bound()
     listener = await asyncio.get_running_loop().create_server(backend.connection, sock=sock)
     address = f"127.0.0.1:{sock.getsockname()[1]}"
     server = create(silent())
-    rule = {"path": "/", "path_type": "Prefix", "upstream": "up"}
+    route = {"match": {"path_type": "Prefix"}, "backends": [{"upstream": "up"}]}
     try:
-        yield await configured(server, {"rules": [rule], "upstreams": {"up": {"servers": [address]}}})
+        yield await configured(server, {"routes": [route], "upstreams": {"up": {"servers": [address]}}})
     finally:
         await server.close()
         listener.close()

@@ -34,6 +34,8 @@ _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*
 
 def parse_length(value: bytes) -> int:
     """The value of a Content-Length field: digits alone."""
+    if len(value) < 19 and value.isdigit():  # as nearly all are
+        return int(value)
     if (
         value.isdigit()
         and len(digits := value.lstrip(b"0")) < 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import fields
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,9 +14,12 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices, slices_by_service
-from emulab.plan.ingress import ingress_config, ingress_server
+from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation, policy
+from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
-from emulab.servers.ingress.config import parse
+from emulab.servers.configuration import from_json, to_json
+from emulab.servers.l7.config import Backend, Certificate, L7Config, Match, Policy, Route
+from emulab.servers.l7.engine.snapshot import take
 
 WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
 
@@ -42,38 +46,38 @@ def ingress(name: str = "shop", *rules: dict[str, Any], annotations: Any = (), *
     )
 
 
-def planned(*objects: Object, upstream: str = "service") -> dict[str, Any]:
+def planned(*objects: Object, upstream: str = "service") -> L7Config:
     everything = Objects(objects)
     slices = Slices(slices_by_service(everything))
     return ingress_config(everything, slices, Cluster(ingress_upstream=upstream))
 
 
-def config(*objects: Object, upstream: str = "service") -> dict[str, Any]:
+def config(*objects: Object, upstream: str = "service") -> L7Config:
     found = planned(*objects, upstream=upstream)
-    used = {r["upstream"] for r in found["rules"]} | ({found["default_upstream"]} - {None})
-    assert used == found["upstreams"].keys(), "every upstream is used, and every used one is there"
-    parse({"listen": [], **found}, {})  # the server takes it
+    used = {backend.upstream for route in found.routes for backend in route.backends}
+    used |= {found.default_upstream} - {None}
+    assert used == found.upstreams.keys(), "every upstream is used, and every used one is there"
+    assert from_json(L7Config, to_json(found)) == found
+    take(found, {})  # the server takes it
     return found
 
 
-def servers(found: dict[str, Any], name: str = "default/web/80") -> list[str]:
-    return list(found["upstreams"][name]["servers"])
+def servers(found: L7Config, name: str = "default/web/80") -> list[str]:
+    return list(found.upstreams[name].servers)
 
 
 def test_a_rule() -> None:
     found = config(*WEB, ingress("shop", rule("a.test", "/x", "/y", kind="Exact")))
-    assert found["rules"] == [
-        {
-            "host": "a.test",
-            "path": path,
-            "path_type": "Exact",
-            "upstream": "default/web/80",
-            "origin": "Ingress default/shop",
-            "ssl_redirect": False,
-        }
+    assert found.routes == tuple(
+        Route(
+            Match(host="a.test", path=path, path_type="Exact"),
+            (Backend("default/web/80"),),
+            origin="Ingress default/shop",
+            policy=Policy(ssl_redirect=False),
+        )
         for path in ("/x", "/y")
-    ]
-    assert servers(found) == ["10.96.0.5:80"] and found["default_upstream"] is None
+    )
+    assert servers(found) == ["10.96.0.5:80"] and found.default_upstream is None
 
 
 def test_upstreams_are_the_service_or_its_endpoints() -> None:
@@ -116,14 +120,18 @@ def test_default_backends() -> None:
     bare = ingress("bare", defaultBackend=backend())
     second = ingress("second", defaultBackend=backend("other"))
     found = config(*WEB, bare)
-    assert found["default_upstream"] == "default/web/80" and found["rules"] == []
+    assert found.default_upstream == "default/web/80" and found.routes == ()
     both = planned(*WEB, bare, second)
-    assert both["default_upstream"] == "default/web/80", "the first one"
+    assert both.default_upstream == "default/web/80", "the first one"
     with_rules = config(
         *WEB, ingress("shop", rule("a.test", "/x"), rule("b.test"), defaultBackend=backend("other"))
     )
-    catch_all = [(r["host"], r["path"]) for r in with_rules["rules"] if r["upstream"] == "default/other/80"]
-    assert catch_all == [("a.test", "/"), ("b.test", "/")] and with_rules["default_upstream"] is None
+    catch_all = [
+        (r.match.host, r.match.path)
+        for r in with_rules.routes
+        if r.backends[0].upstream == "default/other/80"
+    ]
+    assert catch_all == [("a.test", "/"), ("b.test", "/")] and with_rules.default_upstream is None
 
 
 IN_CLASS = {"kubernetes.io/ingress.class": "nginx"}
@@ -140,7 +148,7 @@ IN_CLASS = {"kubernetes.io/ingress.class": "nginx"}
     ],
 )
 def test_classes(fields: dict[str, Any], served: bool) -> None:
-    assert bool(config(*WEB, ingress("shop", rule("a.test"), **fields))["rules"]) is served
+    assert bool(config(*WEB, ingress("shop", rule("a.test"), **fields)).routes) is served
 
 
 def test_an_ingress_class_of_this_controller_by_another_name() -> None:
@@ -158,7 +166,7 @@ def test_an_ingress_class_of_this_controller_by_another_name() -> None:
     )
     shop = ingress("a", rule("a.test"), ingressClassName="edge")
     gate = ingress("b", rule("b.test"), ingressClassName="gateway")
-    assert [r["host"] for r in config(*WEB, mine, other, shop, gate)["rules"]] == ["a.test"]
+    assert [r.match.host for r in config(*WEB, mine, other, shop, gate).routes] == ["a.test"]
 
 
 def secret(name: str, **texts: str) -> Object:
@@ -174,8 +182,8 @@ def test_certificates_and_redirects() -> None:
     found = config(
         *WEB, secret("pair", tls_crt="CRT", tls_key="KEY"), secret("half", tls_crt="CRT"), one, two
     )
-    assert found["certificates"] == [{"hosts": ["a.test", "d.test"], "certificate": "CRT", "key": "KEY"}]
-    assert {r["host"]: r["ssl_redirect"] for r in found["rules"]} == {
+    assert found.certificates == (Certificate(("a.test", "d.test"), "CRT", "KEY"),)
+    assert {r.match.host: r.policy.ssl_redirect for r in found.routes} == {
         "a.test": True,
         "b.test": False,
         "c.test": True,
@@ -187,7 +195,7 @@ def test_no_redirect_where_it_is_not_wanted() -> None:
     off = {"nginx.ingress.kubernetes.io/ssl-redirect": "false"}
     tls = [{"hosts": ["a.test"], "secretName": "pair"}]
     found = config(*WEB, ingress("one", rule("a.test"), tls=tls, annotations=off))
-    assert [r["ssl_redirect"] for r in found["rules"]] == [False]
+    assert [r.policy.ssl_redirect for r in found.routes] == [False]
 
 
 def test_the_server_of_a_pod() -> None:
@@ -196,8 +204,25 @@ def test_the_server_of_a_pod() -> None:
     )
     server = ingress_server("s", pod, config(*WEB, ingress("shop", rule("a.test"))))
     assert server.listen == {"tcp/10.244.1.9/80": "ns", "tcp/10.244.1.9/443": "ns"}
-    assert server.config["listen"] == list(server.listen) and server.config["tls_listen"] == [
-        "tcp/10.244.1.9/443"
-    ]
-    assert server.config["upstreams"].keys() == {"default/web/80"}
-    assert (server.config["resolv_conf"], server.config["hosts"]) == (pod.resolv_conf, pod.hosts)
+    told = server.config
+    assert isinstance(told, L7Config)
+    assert told.listen == tuple(server.listen) and told.tls_listen == ("tcp/10.244.1.9/443",)
+    assert told.upstreams.keys() == {"default/web/80"}
+    assert (told.resolv_conf, told.hosts) == (pod.resolv_conf, pod.hosts)
+
+
+def test_an_annotation_is_one_line_of_the_table() -> None:
+    """Its name, its parser, the field and its meaning; a text that says nothing leaves the default."""
+    table = (
+        *ANNOTATIONS,
+        Annotation("proxy-read-timeout", float, "read_timeout", "seconds between two reads"),
+    )
+    assert policy({f"{PREFIX}proxy-read-timeout": "7"}, table).read_timeout == 7.0
+    assert policy({f"{PREFIX}proxy-read-timeout": "soon"}, table) == DEFAULTS
+    assert policy({f"{PREFIX}ssl-redirect": "false"}, table).ssl_redirect is False
+    assert policy({}) == DEFAULTS == Policy(ssl_redirect=True)
+
+
+def test_every_annotation_sets_a_field_that_there_is() -> None:
+    assert {one.field for one in ANNOTATIONS} <= {one.name for one in fields(Policy)}
+    assert len({one.name for one in ANNOTATIONS}) == len(ANNOTATIONS) and all(one.doc for one in ANNOTATIONS)

@@ -14,7 +14,7 @@ from patience import soon, until
 from server_records import Told
 
 from emulab.servers.base import socket_key
-from emulab.servers.ingress import create
+from emulab.servers.l7.shell.server import create
 
 
 @dataclass
@@ -121,6 +121,38 @@ def free_address() -> str:
     return f"127.0.0.1:{closed_port()}"
 
 
+POLICY = {
+    "client_max_body": "body_max",
+    **{
+        n: n
+        for n in (
+            "body_timeout",
+            "connect_timeout",
+            "read_timeout",
+            "send_timeout",
+            "response_head_max",
+            "tries",
+        )
+    },
+}
+
+
+def routed(rules: list[dict[str, Any]], options: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The configuration of a proxy by rules, and options of which some are each rule's policy, in one line each."""
+    policy = {POLICY[name]: value for name, value in options.items() if name in POLICY}
+    routes = [
+        {
+            "match": {name: rule[name] for name in ("host", "path", "path_type") if name in rule},
+            "backends": [{"upstream": rule["upstream"]}],
+            "origin": rule.get("origin", ""),
+            "policy": {**policy, "ssl_redirect": rule.get("ssl_redirect", False)},
+        }
+        for rule in rules
+    ]
+    rest = {name: value for name, value in options.items() if name not in POLICY}
+    return {**others, "routes": routes, "policy": policy, "options": rest}
+
+
 @dataclass
 class World:
     """One proxy with what belongs to it."""
@@ -143,11 +175,14 @@ class World:
             "certificates": [],
             "options": {},
         }
-        await self.server.configure(self.config, {key: sock})
+        await self.tell(self.config, {key: sock})
+
+    async def tell(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
+        await self.server.configure(routed(**config), sockets)
 
     async def configure(self, **changes: Any) -> None:
         self.config = {**self.config, **changes}
-        await self.server.configure(self.config, {})
+        await self.tell(self.config, {})
 
     async def serve(self, *servers: str, host: str = "", path: str = "/", **options: Any) -> None:
         """One rule, one upstream."""

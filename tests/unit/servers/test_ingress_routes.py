@@ -7,16 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.ingress.routes import RouteTable, Rule, normalise_host, normalise_path
+from emulab.servers.l7.config import Backend, Field, Match, Policy, Route
+from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
+from emulab.servers.l7.messages.request import RequestHead, parse_head
+from emulab.servers.l7.messages.targets import normalise_host, normalise_path
+from emulab.servers.l7.personalities.ingress_nginx.paths import locations
+
+
+def routed(*routes: Route, default: str | None = None) -> RouteTable:
+    rules = [Rule(route, {}) for route in routes]
+    return RouteTable(rules, default_rule(default, {}, Policy()) if default else None, locations)
 
 
 def table(*rules: tuple[str, str, str], default: str | None = None) -> RouteTable:
     """Rules as (host, path type, path); the upstream's name is `type path`, after the host, if any."""
-    return RouteTable([Rule(h, p, t, f"{h} {t} {p}".strip()) for h, t, p in rules], default)
+    routes = [Route(Match(h, p, t), (Backend(f"{h} {t} {p}".strip()),)) for h, t, p in rules]
+    return routed(*routes, default=default)
+
+
+def to(target: bytes) -> RequestHead:
+    head = RequestHead()
+    head.target = target
+    return head
 
 
 def upstream(routes: RouteTable, target: str, host: str = "any.example") -> str | None:
-    rule = routes.match(host.encode(), target.encode())
+    rule = routes.match(host.encode(), to(target.encode()))
     return rule.upstream if rule else None
 
 
@@ -81,8 +97,45 @@ def test_implementation_specific_is_a_character_prefix() -> None:
 
 
 def test_the_first_of_two_equal_rules_stays() -> None:
-    routes = RouteTable([Rule("h", "/x", "Prefix", "one"), Rule("h", "/x", "Prefix", "two")])
+    match = Match("h", "/x", "Prefix")
+    routes = routed(Route(match, (Backend("one"),)), Route(match, (Backend("two"),)))
     assert upstream(routes, "/x/y", "h") == "one"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields", "expected"),
+    [
+        ("GET /x", "", "plain"),
+        ("POST /x", "", "post"),
+        ("GET /x", "X-Canary: always", "canary"),
+        ("GET /x", "x-canary: never", "plain"),
+        ("GET /x", "X-Canary: always\r\nX-Beta: 1", "both"),
+        ("GET /x?v=2", "", "query"),
+        ("GET /x?v=1&v=2", "", "plain"),
+        ("POST /x/y?v=2", "X-Canary: always", "canary"),
+        ("GET /x/only", "", "plain"),
+        ("GET /x/only", "X-Beta: 1", "below"),
+    ],
+)
+def test_conditions_of_one_place_and_of_vaguer_ones(request_line: str, fields: str, expected: str) -> None:
+    """Most conditions first, whatever the order; where none holds the next place is asked."""
+    canary, beta = Field("X-Canary", "always"), Field("X-Beta", "1")
+    routes = routed(
+        *(
+            Route(Match("", path, "Prefix", **conditions), (Backend(name),))
+            for name, path, conditions in (
+                ("plain", "/x", {}),
+                ("post", "/x", {"methods": ("POST", "PUT")}),
+                ("query", "/x", {"query": (Field("v", "2"),)}),
+                ("canary", "/x", {"headers": (canary,)}),
+                ("both", "/x", {"headers": (canary, beta)}),
+                ("below", "/x/only", {"headers": (beta,)}),
+            )
+        )
+    )
+    lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
+    rule = routes.match(b"h", parse_head(lines.encode()))
+    assert rule is not None and rule.upstream == expected
 
 
 @pytest.mark.parametrize(
@@ -141,8 +194,8 @@ def test_prefix_compares_whole_elements(rule: list[str], path: list[str], slash:
 def test_arbitrary_hosts_and_targets_match_or_are_refused(host: bytes, target: bytes) -> None:
     routes = table(("*.a", "Prefix", "/"), ("", "Exact", "/"))
     try:
-        first = routes.match(host, b"/" + target)
+        first = routes.match(host, to(b"/" + target))
     except PeerError:
         return
-    assert routes.match(host, b"/" + target) is first
+    assert routes.match(host, to(b"/" + target)) is first
     assert normalise_path(b"/" + target).startswith(b"/")

@@ -465,7 +465,7 @@ async def test_listeners_come_and_go(world: World) -> None:
     key, sock = listener()
     port = sock.getsockname()[1]
     (old,) = world.config["listen"]
-    await world.server.configure({**world.config, "listen": [key]}, {key: sock})
+    await world.tell({**world.config, "listen": [key]}, {key: sock})
     with pytest.raises(ConnectionError):
         await world.connect()
     writer.write(GET)
@@ -473,7 +473,7 @@ async def test_listeners_come_and_go(world: World) -> None:
     world.port = port
     assert (await world.get()).status == 404
     with pytest.raises(ValueError, match="no socket"):
-        await world.server.configure({**world.config, "listen": [old, key]}, {})
+        await world.tell({**world.config, "listen": [old, key]}, {})
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ async def test_a_wrong_configuration_changes_nothing(world: World, wrong: dict[s
     _, address = await world.backend()
     await world.serve(address)
     with pytest.raises(ValueError):
-        await world.server.configure({**world.config, **wrong}, {})
+        await world.tell({**world.config, **wrong}, {})
     assert (await world.get()).status == 200
 
 

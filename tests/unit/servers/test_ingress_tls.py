@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from patience import soon
 from test_ingress_harness import World, listener, read_message
 
-from emulab.servers.ingress.config import Certificate
-from emulab.servers.ingress.tls import FAKE_NAME, CertificateStore
+from emulab.servers.l7.config import Certificate
+from emulab.servers.l7.shell.tls import FAKE_NAME, CertificateStore
 
 world = harness.world
 
@@ -69,7 +69,7 @@ async def listen_tls(world: World, *certificates: dict[str, Any], **changes: Any
     key, sock = listener()
     config = {**world.config, **changes, "certificates": list(certificates), "tls_listen": [key]}
     world.config = {**config, "listen": [*world.config["listen"], key]}
-    await world.server.configure(world.config, {key: sock})
+    await world.tell(world.config, {key: sock})
     return int(sock.getsockname()[1])
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.ingress import pages
-from emulab.servers.ingress.request import RequestReader
-from emulab.servers.ingress.response import ResponseReader
+from emulab.servers.l7.messages.request import RequestReader
+from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.personalities.ingress_nginx import pages
 from emulab.servers.wire.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.head import BadMessage
 

@@ -9,12 +9,20 @@ from contextlib import suppress
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import Config, Emit
-from emulab.servers.ingress.config import Options, Snapshot, parse
-from emulab.servers.ingress.context import Context
-from emulab.servers.ingress.downstream import Downstream
+from emulab.servers.base import Config, Emit, Server
+from emulab.servers.configuration import from_json
+from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.engine.snapshot import Snapshot, take
+from emulab.servers.l7.shell.client import Client
+from emulab.servers.l7.shell.context import Context
+from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
+
+
+def create(emit: Emit) -> Server:
+    """A proxy that serves nothing until it is configured; it reports through `emit`."""
+    return L7Server(emit)
 
 
 @dataclass(slots=True)
@@ -26,23 +34,26 @@ class Listener:
     server: asyncio.Server
 
 
-class IngressServer:
+class L7Server:
     """An HTTP reverse proxy; see the package's docstring for its configuration."""
 
     def __init__(self, emit: Emit) -> None:
-        self._context = Context(emit, parse({}, {}))
+        self._context = Context(emit, take(L7Config(()), {}))
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        snapshot = parse(config, self._context.snapshot.groups)
+        told = from_json(L7Config, config)
+        snapshot = take(told, self._context.surroundings.snapshot.groups)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
+        # By which servers that are names (ExternalName) are resolved.
+        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
-        self._context.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses, snapshot.resolver)
+        self._context.surroundings.snapshot = snapshot
+        self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
         await self._listen(snapshot, sockets)
         self._schedule()
 
@@ -64,7 +75,7 @@ class IngressServer:
     async def _start(self, sock: socket.socket, tls: bool) -> Listener:
         context = self._context
         server = await asyncio.get_running_loop().create_server(
-            lambda: Downstream(context, tls),
+            lambda: Client(context, tls),
             sock=sock.dup(),
             ssl=context.certificates.base if tls else None,
             backlog=BACKLOG,
@@ -80,7 +91,7 @@ class IngressServer:
         if self._sweep is not None:
             self._sweep.cancel()
         self._sweep = asyncio.get_running_loop().call_later(
-            _sweep_interval(self._context.snapshot.options), self._tick
+            _sweep_interval(self._context.surroundings.snapshot), self._tick
         )
 
     def _tick(self) -> None:
@@ -90,7 +101,7 @@ class IngressServer:
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""
         context = self._context
-        context.closing = True
+        context.surroundings.closing = True
         for key in list(self._listeners):
             self._stop(key)
         for client in list(context.clients):
@@ -110,7 +121,7 @@ class IngressServer:
         """Counters, who is connected, and the sizes of the upstream pools."""
         context = self._context
         return {
-            **context.counters.as_dict(),
+            **context.surroundings.counters.as_dict(),
             "opened": context.pool.opened,
             "clients": len(context.clients),
             "tunnels": len(context.tunnels),
@@ -119,14 +130,6 @@ class IngressServer:
         }
 
 
-def _sweep_interval(options: Options) -> float:
+def _sweep_interval(snapshot: Snapshot) -> float:
     """Seconds between sweeps: a tenth of the shortest time that is watched, at most half a second."""
-    shortest = min(
-        options.read_timeout,
-        options.send_timeout,
-        options.keepalive_timeout or 60.0,
-        options.header_timeout,
-        options.body_timeout,
-        options.upstream_keepalive_timeout,
-    )
-    return max(0.01, min(0.5, shortest / 10))
+    return max(0.01, min(0.5, snapshot.shortest / 10))

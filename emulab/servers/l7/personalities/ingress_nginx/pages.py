@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from http import HTTPStatus
 
-# nginx's own numbers for a 400 with a reason of its own; only the page and the records see them.
-HEADER_TOO_LARGE = 494
+from emulab.servers.l7.messages.request import HEADER_TOO_LARGE
 
 CLOSING = frozenset({400, 405, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
 """Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is
@@ -52,6 +51,11 @@ def page(status: int) -> bytes:
         lines.append(f"<center>{note}</center>")
     lines += ["<hr><center>nginx</center>", "</body>", "</html>", ""]
     return "\r\n".join(lines).encode()
+
+
+def answer_lines(scheme: str, hsts: str) -> bytes:
+    """The field lines of every answer to a client: Strict-Transport-Security over TLS."""
+    return f"Strict-Transport-Security: {hsts}\r\n".encode("latin-1") if scheme == "https" and hsts else b""
 
 
 def answer(status: int, *, date: bytes, close: bool, head_only: bool = False, location: bytes = b"") -> bytes:

@@ -1,44 +1,29 @@
-"""What the connections of one proxy share: configuration, pool, counters, clock, and who is there."""
+"""What the shells of one proxy share: the machines' surroundings, the pool, the clock, and who is there."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from random import Random
 from typing import Protocol
 
-from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
-from emulab.servers.ingress.config import Snapshot
-from emulab.servers.ingress.headers import DateLine
-from emulab.servers.ingress.tls import CertificateStore
-from emulab.servers.ingress.upstream import Pool
+from emulab.servers.l7.engine.snapshot import Snapshot
+from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.messages.headers import DateLine
+from emulab.servers.l7.shell.tls import CertificateStore
+from emulab.servers.l7.shell.upstream import Pool
 
-
-@dataclass(slots=True)
-class Counters:
-    """Totals since the start."""
-
-    accepted: int = 0
-    requests: int = 0
-    connects: int = 0
-    reused: int = 0
-    retries: int = 0
-    errors: int = 0
-    upgrades: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The totals by name."""
-        return asdict(self)
+IDS = 64
+"""Request ids that are drawn at once."""
 
 
 class Client(Protocol):
     """A connection from a client, as the server sees it."""
 
-    deadline: float
-
+    @property
+    def deadline(self) -> float: ...
     def expire(self, now: float) -> None: ...
     def shutdown(self) -> None: ...
     def abort(self) -> None: ...
@@ -47,40 +32,40 @@ class Client(Protocol):
 class Tunnelled(Protocol):
     """A tunnel, as the server sees it."""
 
-    deadline: float
-
+    @property
+    def deadline(self) -> float: ...
     def expire(self, now: float) -> None: ...
     def abort(self) -> None: ...
 
 
 class Context:
-    """Shared by all connections; the server replaces `snapshot` when the configuration changes."""
+    """Shared by all connections."""
 
     def __init__(self, emit: Emit, snapshot: Snapshot) -> None:
         self.emit = emit
-        self.snapshot = snapshot
+        self.surroundings = Surroundings(snapshot, emit, self._date_line, self._request_id)
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.counters = Counters()
-        self.pool = Pool(self.clock)
+        self.pool = Pool()
         self.clients: set[Client] = set()
         self.tunnels: set[Tunnelled] = set()
-        self.closing = False
         self.empty = asyncio.Event()
         self._date = DateLine()
-        self._bits = Random().getrandbits
+        self._ids: list[bytes] = []
 
-    def date(self) -> bytes:
-        """The Date line for now."""
+    def _date_line(self) -> bytes:
         return self._date.at(time.time())
 
-    def request_id(self) -> bytes:
-        """32 random hexadecimal digits, as nginx's `$request_id`."""
-        return b"%032x" % self._bits(128)
+    def _request_id(self) -> bytes:
+        """32 random hexadecimal digits, as nginx's `$request_id`; many are drawn at once, which is much quicker."""
+        if not self._ids:
+            digits = os.urandom(16 * IDS).hex().encode()
+            self._ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
+        return self._ids.pop()
 
     def left(self) -> None:
         """A client or a tunnel is gone."""
-        if self.closing and not self.clients and not self.tunnels:
+        if self.surroundings.closing and not self.clients and not self.tunnels:
             self.empty.set()
 
     def sweep(self) -> None:

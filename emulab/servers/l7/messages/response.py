@@ -12,8 +12,8 @@ came over carries no other request (`excess`).
 from __future__ import annotations
 
 from emulab.errors import PeerError
-from emulab.servers.ingress import headers
-from emulab.servers.ingress.headers import RESPONSE_ACTIONS, tokens, without_listed
+from emulab.servers.l7.messages import headers
+from emulab.servers.l7.messages.headers import LENGTH, RESPONSE_ACTIONS, tokens, without_listed
 from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, response_framing
 from emulab.servers.wire.head import END, Memo, check_begun_response, parse_field, parse_status_line
 
@@ -24,7 +24,13 @@ def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:
     return RESPONSE_ACTIONS[name], value, b"%b: %b\r\n" % (name, value)
 
 
-_STARTS, _LINES = Memo(parse_status_line), Memo(_parse_line)
+def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
+    """Status, reason, whether it is HTTP/1.0, and the line that is passed on."""
+    status, reason, old = parse_status_line(line)
+    return status, reason, old, b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
 
 
 class ResponseReader:
@@ -46,10 +52,21 @@ class ResponseReader:
         "old",
         "pieces",
         "reason",
+        "start",
         "status",
         "tunnel",
         "upgrade",
     )
+
+    # Set by the head.
+    bodiless: bool
+    framing: int
+    lines: list[bytes]
+    old: bool
+    reason: bytes
+    start: bytes  # the status line, as it goes to the client
+    status: int
+    _faulty: bool
 
     def __init__(self) -> None:
         self.begin(False)
@@ -60,14 +77,11 @@ class ResponseReader:
         self._partial = b""
         self._checked = 0
         self._body: Body | None = None
-        self._faulty = False
-        self.complete = self.excess = self.head_done = self.bodiless = self.old = False
-        self.status = 0
-        self.reason = self.upgrade = b""
-        self.framing = UNTIL_CLOSE
-        self.lines: list[bytes] = []
-        self.connection: list[bytes] | None = None
+        self.complete = self.head_done = False
+        self.excess = False  # whether bytes came after the end
         self.tunnel: bytes | None = None
+        self.connection: list[bytes] | None = None
+        self.upgrade = b""
         self.pieces: list[bytes] = []
 
     @property
@@ -95,31 +109,34 @@ class ResponseReader:
     def feed(self, data: bytes, head_max: int) -> None:
         """Takes bytes. Raises `PeerError` for an invalid response or a head above `head_max` bytes."""
         while not self.head_done:
-            known = 0
             if self._partial:
                 known = max(0, len(self._partial) - 3)
                 data = self._partial + data
-            end = data.find(END, known)
-            if (len(data) if end < 0 else end + 4) > head_max:
+                self._partial = b""
+                end = data.find(END, known)
+            else:
+                end = data.find(END)
+            if (end + 4 if end >= 0 else len(data)) > head_max:
                 raise PeerError("the response's head is too large")
             if end < 0:
                 self._partial = data
                 if data:
                     self._checked = check_begun_response(data, self._checked)
                 return
-            self._partial = b""
-            self._checked = 0
             self._take_head(data[:end])
             data = data[end + 4 :]
-            if self.status == 101:
-                self.tunnel = data
-                return
-            if self.head_done and not self.complete:
+            if self.head_done:
+                if self.status == 101:
+                    self.tunnel = data
+                    return
+                if self.complete:
+                    break
                 if len(data) == self.framing:  # as most answers come
                     self.pieces.append(data)
                     self.complete = True
                     return
                 self._body = body_of(self.framing)
+            self._checked = 0
         if data:
             self._take_body(data)
 
@@ -137,14 +154,15 @@ class ResponseReader:
 
     def _take_head(self, head: bytes) -> None:
         start, *fields = head.split(b"\r\n")
-        self.status, self.reason, self.old = _STARTS[start]
+        status, self.reason, self.old, self.start = _STARTS[start]
+        self.status = status
         lines: list[bytes] = []
         length = coding = None
         for field in fields:
             action, value, line = _LINES[field]
             if not action:  # PASS
                 lines.append(line)
-            elif action == headers.LENGTH:
+            elif action == LENGTH:
                 if length is not None:
                     raise PeerError("two Content-Length fields")
                 length = value
@@ -157,20 +175,17 @@ class ResponseReader:
                 self.connection = self.connection + found if self.connection else found
             elif action == headers.UPGRADE:
                 self.upgrade = value
-        if self.status < 200 and self.status != 101:
+        if status < 200 and status != 101:
             self.connection, self.upgrade = None, b""
             return
         framing = response_framing(length, coding)
-        if self.old and framing == CHUNKED:
-            self._faulty = True  # RFC 9112, section 6.1: and is closed after it
+        self._faulty = self.old and framing == CHUNKED  # RFC 9112, section 6.1: and is closed after it
         self.lines = without_listed(lines, self.connection) if self.connection else lines
         self.head_done = True
-        if is_bodiless(self.status, self._to_head):
-            self.bodiless = self.complete = True
-            if self.status == 204:
-                framing = UNTIL_CLOSE  # such an answer tells of no length (RFC 9110, section 8.6)
-        elif framing == 0:
-            self.complete = True
+        bodiless = self.bodiless = self._to_head or (status != 200 and is_bodiless(status, False))
+        if status == 204:
+            framing = UNTIL_CLOSE  # such an answer tells of no length (RFC 9110, section 8.6)
+        self.complete = bodiless or not framing
         self.framing = framing
 
     def eof(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from emulab.servers.ingress.context import Context
+from emulab.servers.l7.shell.context import Context
 
 
 class TunnelEnd(asyncio.Protocol):

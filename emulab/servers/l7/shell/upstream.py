@@ -17,23 +17,23 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from emulab.errors import EmulabError, PeerError
-from emulab.servers.ingress.config import Options, parse_address
-from emulab.servers.ingress.response import ResponseReader
+from emulab.errors import EmulabError
+from emulab.servers.l7.config import Options
+from emulab.servers.l7.engine.snapshot import parse_address
+from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.stub import ResolverConfig, resolve
 
 
 class Owner(Protocol):
-    """What a request's side of the proxy hears from its upstream."""
+    """The side of a client that an upstream's connection serves."""
 
     def connected(self, upstream: Upstream) -> None: ...
     def connect_failed(self, why: str, timed_out: bool) -> None: ...
-    def response_progress(self, upstream: Upstream) -> None: ...
-    def upstream_lost(self, upstream: Upstream, why: str, retry: bool) -> None: ...
-    def upstream_flow(self) -> None: ...
+    def upstream_received(self, data: bytes) -> None: ...
+    def upstream_ended(self, reset: bool) -> None: ...
+    def upstream_filled(self, full: bool) -> None: ...
 
 
 class Upstream(asyncio.Protocol):
@@ -46,11 +46,8 @@ class Upstream(asyncio.Protocol):
         "owner",
         "pool",
         "reader",
-        "reused",
         "source",
-        "touched",
         "transport",
-        "write_paused",
     )
 
     transport: asyncio.Transport
@@ -60,9 +57,6 @@ class Upstream(asyncio.Protocol):
         self.address = address
         self.owner: Owner | None = None
         self.reader = ResponseReader()
-        self.reused = False
-        self.touched = False  # whether a byte of the response has come
-        self.write_paused = False
         self.idle_until = 0.0
         self.source = ""
 
@@ -71,19 +65,12 @@ class Upstream(asyncio.Protocol):
         self.source = format_address(transport.get_extra_info("sockname"))
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self.pool.active.add(self)
+        self.pool.connections.add(self)
 
     @property
     def silent(self) -> bool:
         """Whether the server has sent nothing that isn't read, and hasn't closed."""
         return not self.transport.is_closing() and not self._poll.poll(0)
-
-    def send(self, owner: Owner, data: bytes, head_only: bool) -> None:
-        """Starts a request with its first bytes."""
-        self.owner = owner
-        self.touched = False
-        self.reader.begin(head_only)
-        self.transport.write(data)
 
     def drop(self) -> None:
         """Ends the connection at once; its owner hears no more of it."""
@@ -95,46 +82,30 @@ class Upstream(asyncio.Protocol):
         if owner is None:
             self.transport.abort()
             return
-        self.touched = True
-        try:
-            self.reader.feed(data, self.pool.options.response_head_max)
-        except PeerError as error:
-            self.drop()
-            owner.upstream_lost(self, f"upstream's answer is malformed: {error}", False)
-            return
-        owner.response_progress(self)
+        owner.upstream_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
         owner, self.owner = self.owner, None
-        if owner is None:
-            return
-        if exc is None and self.reader.eof():
-            owner.response_progress(self)
-        else:
-            how = "ended" if exc is None else "reset"
-            when = "in its answer" if self.touched else "before it answered"
-            owner.upstream_lost(self, f"upstream {how} the connection {when}", not self.touched)
+        if owner is not None:
+            owner.upstream_ended(exc is not None)
 
     def pause_writing(self) -> None:
-        self.write_paused = True
         if self.owner is not None:
-            self.owner.upstream_flow()
+            self.owner.upstream_filled(True)
 
     def resume_writing(self) -> None:
-        self.write_paused = False
         if self.owner is not None:
-            self.owner.upstream_flow()
+            self.owner.upstream_filled(False)
 
 
 class Pool:
     """The upstream connections of one proxy, idle ones by server address."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self.options = Options()
-        self.active: set[Upstream] = set()
+        self.connections: set[Upstream] = set()  # idle ones and busy ones
         self.opened = 0
-        self._clock = clock
         self._addresses: frozenset[str] = frozenset()
         self._resolver = ResolverConfig((), (), 1, {})
         self._idle: dict[str, list[Upstream]] = {}
@@ -155,28 +126,25 @@ class Pool:
         while idle:
             upstream = idle.pop()
             if upstream.silent:
-                self.active.add(upstream)
-                upstream.reused = True
                 return upstream
             upstream.transport.abort()
         return None
 
-    def open(self, address: str, owner: Owner) -> asyncio.Task[None]:
-        """Starts a fresh connection; `owner` hears how it went, unless the task is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._open(address, owner))
+    def open(self, address: str, seconds: float, owner: Owner) -> asyncio.Task[None]:
+        """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
+        task = asyncio.get_running_loop().create_task(self._open(address, seconds, owner))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _open(self, address: str, owner: Owner) -> None:
+    async def _open(self, address: str, seconds: float, owner: Owner) -> None:
         host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.options.connect_timeout):
+            async with asyncio.timeout(seconds):
                 found = await resolve(host, self._resolver, _open_socket)
                 _, upstream = await loop.create_connection(lambda: Upstream(self, address), found, port)
         except TimeoutError:
-            seconds = self.options.connect_timeout
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
             owner.connect_failed("upstream refused the connection", False)
@@ -189,21 +157,26 @@ class Pool:
             self.opened += 1
             owner.connected(upstream)
 
-    def release(self, upstream: Upstream) -> None:
+    def release(self, upstream: Upstream, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
-        self.active.discard(upstream)
-        idle = self._idle.setdefault(upstream.address, [])
-        full = len(idle) >= self.options.upstream_keepalive
-        if full or upstream.address not in self._addresses or upstream.transport.is_closing():
+        address, options = upstream.address, self.options
+        idle = self._idle.get(address)
+        if idle is None:
+            idle = self._idle[address] = []
+        if (
+            len(idle) >= options.upstream_keepalive
+            or address not in self._addresses
+            or upstream.transport.is_closing()
+        ):
             upstream.transport.close()
             return
-        upstream.idle_until = self._clock() + self.options.upstream_keepalive_timeout
+        upstream.idle_until = now + options.upstream_keepalive_timeout
         idle.append(upstream)
 
     def forget(self, upstream: Upstream) -> None:
         """A connection that ended, or became something else."""
-        self.active.discard(upstream)
+        self.connections.discard(upstream)
         idle = self._idle.get(upstream.address)
         if idle and upstream in idle:
             idle.remove(upstream)
@@ -218,15 +191,16 @@ class Pool:
         """Ends every connection."""
         for task in self._connecting:
             task.cancel()
-        for upstream in [*self.active, *(one for idle in self._idle.values() for one in idle)]:
+        for upstream in list(self.connections):
             upstream.transport.abort()
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Idle and busy connections by server address."""
-        sizes = {address: {"idle": len(idle), "active": 0} for address, idle in self._idle.items()}
-        for upstream in self.active:
-            sizes.setdefault(upstream.address, {"idle": 0, "active": 0})["active"] += 1
-        return {address: size for address, size in sizes.items() if size["idle"] or size["active"]}
+        there = [one for one in self.connections if not one.transport.is_closing()]
+        sizes = {one.address: {"idle": 0, "active": 0} for one in there}
+        for one in there:
+            sizes[one.address]["idle" if one in self._idle.get(one.address, ()) else "active"] += 1
+        return sizes
 
 
 async def _open_socket(family: int, kind: int) -> socket.socket:

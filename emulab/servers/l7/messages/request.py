@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.ingress import headers, pages
-from emulab.servers.ingress.headers import REQUEST_ACTIONS, tokens, without_listed
-from emulab.servers.ingress.routes import normalise_host
-from emulab.servers.wire.framing import UNFRAMED, Body, body_of, request_framing
+from emulab.servers.l7.messages import headers
+from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, tokens, without_listed
+from emulab.servers.l7.messages.targets import normalise_host
+from emulab.servers.wire.framing import UNFRAMED, request_framing
 from emulab.servers.wire.head import (
     END,
     BadMessage,
@@ -27,6 +27,8 @@ from emulab.servers.wire.head import (
 
 LINE_MAX = 8192
 FIRST_BUFFER, BUFFERS = 1024, 4
+HEADER_TOO_LARGE = 494
+"""nginx's own number for a 400 with a reason of its own; only the page sees it."""
 
 _METHOD = re.compile(rb"[A-Z_-]+")
 _ABSOLUTE = re.compile(
@@ -69,10 +71,6 @@ class RequestHead:
         """Whether the client asks to change the protocol (RFC 9110, section 7.8)."""
         return bool(self.upgrade) and b"upgrade" in (self.connection or ()) and not self.old
 
-    def body(self) -> Body | None:
-        """The reader of this request's body, None if there is none."""
-        return body_of(self.framing)
-
 
 def head_excess(head: bytes) -> int:
     """The status for a head, whole or partial, that nginx has no room for; 0 if it has.
@@ -85,12 +83,12 @@ def head_excess(head: bytes) -> int:
     for number, line in enumerate(head.split(b"\r\n")):
         size = len(line) + 2
         if size > LINE_MAX:
-            return pages.HEADER_TOO_LARGE if number else 414
+            return HEADER_TOO_LARGE if number else 414
         if size > room:
             room = LINE_MAX
             buffers += 1
         if buffers > BUFFERS:
-            return pages.HEADER_TOO_LARGE
+            return HEADER_TOO_LARGE
         room -= size
     return 0
 
@@ -98,31 +96,26 @@ def head_excess(head: bytes) -> int:
 class RequestReader:
     """Turns bytes into heads, one at a time; `rest` holds what follows the head."""
 
-    __slots__ = ("_checked", "_partial", "rest")
+    __slots__ = ("_checked", "partial", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
-        self._partial = b""
+        self.partial = b""  # what has come of a head
         self._checked = 0
-
-    @property
-    def idle(self) -> bool:
-        """Whether no byte of a head has come yet."""
-        return not self._partial
 
     @property
     def refused(self) -> RequestHead:
         """What is known of a head that `feed` refused: whether it was a HEAD's, whose answer has no body."""
         head = RequestHead()
-        if self._partial.startswith(b"HEAD "):
+        if self.partial.startswith(b"HEAD "):
             head.method = b"HEAD"
         return head
 
     def feed(self, data: bytes) -> RequestHead | None:
         """The head that `data` completes, or None. Raises `BadMessage`."""
-        if self._partial:
-            known = len(self._partial)
-            data = self._partial + data
+        if self.partial:
+            known = len(self.partial)
+            data = self.partial + data
             end = data.find(END, max(0, known - 3))
         else:
             if data[:1] in (b"\r", b"\n"):
@@ -135,13 +128,13 @@ class RequestReader:
         ):
             check_begun_request(data[:FIRST_BUFFER], 0)  # what is malformed from the start is so at any size
             raise BadMessage(status, "the request's head is too large")
-        self._partial = data
+        self.partial = data
         if end < 0:
             if data:
                 self._checked = check_begun_request(data, self._checked)
             return None
         head = parse_head(data[:end])
-        self._partial = b""
+        self.partial = b""
         self._checked = 0
         self.rest = data[end + 4 :]
         return head
@@ -176,23 +169,28 @@ def parse_head(data: bytes) -> RequestHead:
     start, *fields = data.split(b"\r\n")
     head.method, head.target, head.old, authority = _STARTS[start]
     lines = head.lines = []
+    host: bytes | None = None
     single: dict[bytes, bytes] = {}
     for field in fields:
         action, name, value, line = _LINES[field]
         if not action:  # PASS
             lines.append(line)
-        elif action <= headers.SINGLE:
+        elif action == HOST:
+            if host is not None:
+                raise BadMessage(400, "two host fields")
+            host = value
+        elif action <= SINGLE:
             if name in single:
                 raise BadMessage(400, f"two {name.decode()} fields")
             single[name] = value
-            if action == headers.SINGLE:
+            if action == SINGLE:
                 lines.append(line)
-        elif action != headers.DROP:
+        elif action != DROP:
             _take(head, action, value)
-    host = head.host = single.get(b"host")
+    head.host = host
     if host is None and not head.old:
         raise BadMessage(400, "no Host")
-    if len(single) > 1 or host is None:
+    if single:
         head.framing = request_framing(
             single.get(b"content-length"), single.get(b"transfer-encoding"), head.old
         )

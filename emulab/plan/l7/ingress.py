@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
@@ -13,13 +13,14 @@ from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices
+from emulab.plan.l7.annotations import policy
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, Server
+from emulab.servers.l7.config import Backend as To
+from emulab.servers.l7.config import Certificate, L7Config, Match, Route, Upstream
 
-SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 
-
-def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[str, Any]:
+def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> L7Config:
     """The configuration of every ingress pod, without its listeners."""
     builder = _Builder(objects, slices, cluster)
     found = [o.name for o in objects.kind(INGRESS_CLASS) if o.spec.get("controller") == CONTROLLER]
@@ -29,26 +30,22 @@ def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[s
         ingress = Ingress.of(o)
         if ingress.class_name in classes:
             builder.add(ingress)
-    return {
-        "rules": builder.rules,
-        "default_upstream": builder.default,
-        "upstreams": builder.upstreams,
-        "certificates": list(builder.certificates.values()),
-        "options": {},
-    }
+    return L7Config(
+        listen=(),
+        routes=tuple(builder.routes),
+        default_upstream=builder.default,
+        upstreams=builder.upstreams,
+        certificates=tuple(builder.certificates.values()),
+    )
 
 
-def ingress_server(name: str, place: Place, config: dict[str, Any]) -> Server:
+def ingress_server(name: str, place: Place, config: L7Config) -> Server:
     """The server in one of the ingress controller's pods, which resolves names as its pod does."""
     plain, tls = (f"tcp/{place.addresses[0]}/{port}" for port in (80, 443))
-    own = {
-        "listen": [plain, tls],
-        "tls_listen": [tls],
-        "resolv_conf": place.resolv_conf,
-        "hosts": place.hosts,
-    }
-    sockets = dict.fromkeys([plain, tls], place.namespace)
-    return Server(name, "ingress", place.namespace, {**own, **config}, sockets)
+    config = replace(
+        config, listen=(plain, tls), tls_listen=(tls,), resolv_conf=place.resolv_conf, hosts=place.hosts
+    )
+    return Server(name, "ingress", place.namespace, config, dict.fromkeys([plain, tls], place.namespace))
 
 
 class _Builder:
@@ -56,35 +53,30 @@ class _Builder:
         self._objects = objects
         self._cluster = cluster
         self._slices = slices
-        self.rules: list[dict[str, Any]] = []
-        self.upstreams: dict[str, dict[str, Any]] = {}
-        self.certificates: dict[str, dict[str, Any]] = {}
+        self.routes: list[Route] = []
+        self.upstreams: dict[str, Upstream] = {}
+        self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
 
     def add(self, ingress: Ingress) -> None:
         origin = f"Ingress {ingress.namespace}/{ingress.name}"
         secured = {host for tls in ingress.tls for host in tls.hosts}
-        redirect = ingress.annotations.get(SSL_REDIRECT, "true") != "false"
+        wished = policy(ingress.annotations)
+        plain = replace(wished, ssl_redirect=False)
+
+        def route(host: str, path: str, path_type: str, upstream: str) -> None:
+            match = Match(host, path, path_type)
+            how = wished if host in secured else plain
+            self.routes.append(Route(match, (To(upstream),), origin, policy=how))
+
         for rule in ingress.rules:
             for path in rule.paths:
-                self.rules.append(
-                    {
-                        "host": rule.host,
-                        "path": path.path,
-                        "path_type": path.path_type,
-                        "upstream": self._upstream(ingress.namespace, path.backend),
-                        "origin": origin,
-                        "ssl_redirect": redirect and rule.host in secured,
-                    }
-                )
+                route(rule.host, path.path, path.path_type, self._upstream(ingress.namespace, path.backend))
         if ingress.default_backend:
             upstream = self._upstream(ingress.namespace, ingress.default_backend)
             if ingress.rules:  # its hosts' other paths go there
                 for host in dict.fromkeys(r.host for r in ingress.rules):
-                    self.rules.append(
-                        {"host": host, "path": "/", "path_type": "Prefix", "upstream": upstream, "origin": origin,
-                         "ssl_redirect": redirect and host in secured}
-                    )  # fmt: skip
+                    route(host, "/", "Prefix", upstream)
             elif self.default is None:
                 self.default = upstream
         for tls in ingress.tls:
@@ -98,17 +90,14 @@ class _Builder:
         if pair is None:
             return
         key = f"{ingress.namespace}/{secret}"
-        known = self.certificates.setdefault(
-            key, {"hosts": [], "certificate": pair.certificate, "key": pair.key}
-        )
-        known["hosts"] += [h for h in hosts if h not in known["hosts"]]
+        known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
+        self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
 
     def _upstream(self, namespace: str, backend: Backend) -> str:
         name = f"{namespace}/{backend.service}/{backend.port}"
         if name not in self.upstreams:
             o = self._objects.get(SERVICE.key(namespace, backend.service))
-            servers = self._servers(o, backend) if o else []
-            self.upstreams[name] = {"servers": servers, "balance": "roundrobin"}
+            self.upstreams[name] = Upstream(tuple(self._servers(o, backend)) if o else ())
         return name
 
     def _servers(self, o: Object, backend: Backend) -> list[str]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from emulab.servers.ingress.config import Certificate
+from emulab.servers.l7.config import Certificate
 
 FAKE_NAME = "Kubernetes Ingress Controller Fake Certificate"
 

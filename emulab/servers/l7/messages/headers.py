@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 
+from emulab.servers.l7.config import FieldChanges
+
 NAMES_MAX = 4096
 """Distinct spellings of field names that a table remembers."""
 
@@ -140,15 +142,13 @@ def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 
-def forwarding_lines(address: str, port: str, scheme: str) -> bytes:
-    """The fields that tell the upstream who asked and how: the same for a whole connection.
-
-    `address` is the client's, `port` the one that it connected to.
-    """
-    return (
-        f"X-Real-IP: {address}\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Port: {port}\r\n"
-        f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
-    ).encode("latin-1")
+def changed(lines: list[bytes], changes: FieldChanges) -> list[bytes]:
+    """Field lines, with those removed, set and added that shall be. A new list."""
+    gone = {name.lower().encode() for name in changes.remove} | {
+        one.name.lower().encode() for one in changes.set
+    }
+    kept = [line for line in lines if line.partition(b":")[0].lower() not in gone]
+    return kept + [f"{one.name}: {one.value}\r\n".encode("latin-1") for one in (*changes.set, *changes.add)]
 
 
 class DateLine:

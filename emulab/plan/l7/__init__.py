@@ -1,0 +1,5 @@
+"""What L7 proxies are told: the routes, upstreams and certificates of `emulab.servers.l7.config`.
+
+* `ingress`: the ingress controller's, from Ingress objects.
+* `annotations`: what an Ingress' annotations ask of its routes, one line an annotation.
+"""

@@ -1,0 +1,55 @@
+"""What an Ingress' annotations ask of its routes. Pure.
+
+An annotation that is to be followed is one line of the table: its name, how its text is read, the field of a route's
+policy that it sets, and what it is for. The table is here and not with the proxy's personality, because the proxy knows
+nothing of Kubernetes: it is told policies, whoever wishes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.servers.l7.config import Policy
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+
+DEFAULTS = Policy(ssl_redirect=True)
+"""The policy without an annotation: the engine's defaults are ingress-nginx', whose `ssl-redirect` is true besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One annotation. `parse` raises `ValueError` for a text that says nothing; then the default holds."""
+
+    name: str
+    parse: Callable[[str], Any]
+    field: str
+    doc: str
+
+
+def _unless_false(text: str) -> bool:
+    return text != "false"
+
+
+ANNOTATIONS = (
+    Annotation(
+        "ssl-redirect", _unless_false, "ssl_redirect", "a host with a certificate sends plain HTTP to HTTPS"
+    ),
+)
+
+
+def policy(annotations: Mapping[str, str], table: tuple[Annotation, ...] = ANNOTATIONS) -> Policy:
+    """The policy of an Ingress' routes."""
+    values = {}
+    for one in table:
+        text = annotations.get(PREFIX + one.name)
+        if text is None:
+            continue
+        try:
+            values[one.field] = one.parse(text)
+        except ValueError:
+            continue  # as ingress-nginx does, which logs it
+    return replace(DEFAULTS, **values)

@@ -1,0 +1,31 @@
+"""The L7 proxy: a reverse proxy for HTTP that behaves like one of its personalities, of which ingress-nginx is one.
+
+What it is told is in `config`, the one module of it that others may know.
+
+Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the sockets:
+
+    client → shell.client → engine.connection → engine.exchange → shell.upstream → server
+    client ← shell.client ←               engine.exchange       ← shell.upstream ← server
+
+* `engine`: `connection` reads a client's requests in order, `exchange` is one request and its answer: both take events
+  with the time and append `commands`; `routes` decides who gets a request; `snapshot` is a configuration, checked.
+* `messages`: reads and writes heads, and knows what becomes of their fields.
+* `personalities`: what a make of proxy has of its own: pages, path rules, what upstreams are told.
+* `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
+  `context` is what connections share, `server` listens and reconfigures.
+
+Records; all but `error` have client and local, the two ends of the client's connection:
+
+    proxy-accept    tls; at the time of the accept, though told after the TLS handshake
+    tls             version, cipher, server_name (SNI), certificate: the names it is for, or `fake`
+    proxy-try       what proxy-connect has, without source and reused: a connection is being opened
+    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, the rule
+    upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
+    request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
+                    `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
+                    the rule
+    error           message: a certificate that can't be used
+
+The rule is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty when none matched. The
+default upstream's is `default backend`.
+"""

@@ -1,0 +1,125 @@
+"""What an L7 proxy is told. Times are in seconds, sizes in bytes; the defaults are ingress-nginx's.
+
+A `Route` says which requests it takes, who gets them, what is changed on their way, and by what policy they are served.
+The words of `path_type` and what they mean are the personality's (see `personalities`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.dataclass import dataclass, field
+from emulab.servers.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A header field, or a parameter of a query, by its name and its exact value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests a route takes: those for which all of it holds. No host, methods, fields or parameters: any."""
+
+    host: str = ""  # `*.foo.com` for exactly one label
+    path: str = "/"
+    path_type: str = "ImplementationSpecific"
+    methods: tuple[str, ...] = ()
+    headers: tuple[Field, ...] = ()
+    query: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An upstream by its name, and its share of a route's requests."""
+
+    upstream: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChanges:
+    """What becomes of header fields: some go, some take the place of those of their name, some come beside them."""
+
+    remove: tuple[str, ...] = ()
+    set: tuple[Field, ...] = ()
+    add: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a request is served."""
+
+    ssl_redirect: bool = False  # plain HTTP is told to come back over TLS
+    body_max: int = 1 << 20  # of the request; 0: unlimited
+    body_timeout: float = 60.0  # between two pieces of the request's body
+    connect_timeout: float = 5.0
+    read_timeout: float = 60.0  # between two pieces of the response
+    send_timeout: float = 60.0  # for which either side may take nothing
+    tries: int = 3  # with servers, not with connections that were kept and are closed
+    response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule: requests that match go to one of the backends."""
+
+    match: Match
+    backends: tuple[Backend, ...]
+    origin: str = ""  # what the rule comes from, in records
+    request: FieldChanges | None = None
+    response: FieldChanges | None = None
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Servers that do the same: `10.96.12.7:80`, `[fd00::7]:80`, or a name with a port. None of them: a 503."""
+
+    servers: tuple[str, ...] = ()
+    balance: str = "roundrobin"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate chain with its key, both PEM, for the names in `hosts`; SNI picks."""
+
+    hosts: tuple[str, ...]
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is decided before a request has a route."""
+
+    keepalive_timeout: float = 75.0
+    header_timeout: float = 60.0
+    upstream_keepalive: int = 320  # idle connections kept to one server
+    upstream_keepalive_timeout: float = 60.0
+    trust_forwarded: bool = False
+    hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class L7Config(Configuration):
+    """The configuration of a proxy.
+
+    `tls_listen` names those of `listen` that speak TLS. `default_upstream` takes what no route takes; without one that
+    is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
+    resolved; they are asked anew for each connection. `policy` is that of requests without a route.
+    """
+
+    tls_listen: tuple[str, ...] = ()
+    personality: str = "ingress-nginx"
+    routes: tuple[Route, ...] = ()
+    default_upstream: str | None = None
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    certificates: tuple[Certificate, ...] = ()
+    options: Options = field(default_factory=Options)
+    policy: Policy = field(default_factory=Policy)
+    resolv_conf: str = ""
+    hosts: str = ""

@@ -1,0 +1,322 @@
+"""The client's side of a connection over HTTP/1: reading requests in order, and the end.
+
+A machine: events are its methods, with the time as an argument; what it wants done is in `commands` (see there).
+
+Rules:
+
+* One request at a time. What a client pipelines waits in `_held`, with reading paused, until the answer
+  before it is out; so answers are in order and a client that doesn't read can't make us grow.
+* A client that closes its side is gone, as for nginx: what was under way for it is dropped.
+* No timer for each request: `deadline` is what the shell looks at now and then, and `expired` the event.
+
+What becomes of a request between its head and its answer is `exchange.Exchange`'s; an idle connection has none.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from emulab.errors import PeerError
+from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
+from emulab.servers.l7.engine.exchange import Exchange
+from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.messages.request import RequestHead, RequestReader
+from emulab.servers.wire.framing import UNFRAMED, Body, body_of
+from emulab.servers.wire.head import BadMessage
+
+LINGER = 5.0
+"""Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""
+
+# Where a connection is in its request. Plain numbers, because they are looked at several times a request.
+HEAD = 0  # between requests, or inside a head
+BODY = 1  # the request's body is coming in
+WAIT = 2  # the request is whole, its answer isn't
+LINGERING = 3  # the last answer is out; what comes in is dropped
+TUNNELLED = 4  # no longer HTTP
+
+
+class Connection:
+    """One client's connection."""
+
+    __slots__ = (
+        "_held",
+        "_reader",
+        "_state",
+        "address",
+        "around",
+        "body",
+        "closed",
+        "commands",
+        "deadline",
+        "exchange",
+        "extra",
+        "forwarding",
+        "keep",
+        "local",
+        "name",
+        "options",
+        "personality",
+        "policy",
+        "port",
+        "reading",
+        "scheme",
+        "stalled",
+    )
+
+    def __init__(
+        self, around: Surroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
+    ) -> None:
+        """`client` and `local` are the connection's ends: the IP address or port, and both as records have them."""
+        self.around = around
+        snapshot = around.snapshot
+        self.personality = personality = snapshot.personality
+        self.options = snapshot.options
+        self.policy = snapshot.policy  # that of the present request's route, once it has one
+        self.scheme = scheme
+        self.address, self.name = client
+        port, self.local = local
+        self.port = personality.told_port(scheme, port)
+        self.forwarding = personality.forwarding(self.address, self.port, scheme)
+        self.extra = personality.answer_lines(scheme, self.options.hsts)  # more field lines of every answer
+        self.commands: list[Command] = []
+        self.deadline = inf
+        self.exchange: Exchange | None = None
+        self._reader = RequestReader()
+        self._state = HEAD
+        self.body: Body | None = None  # what of the request's body hasn't come
+        self._held = b""
+        self.reading = True
+        self.stalled = False  # whether the client takes no more bytes
+        self.keep = True
+        self.closed = False
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def opened(self, now: float, accepted: int, handshake: dict[str, Any] | None) -> None:
+        """The connection is there: over TLS after a `handshake`, told if anybody listens; `accepted` is when, or 0."""
+        around = self.around
+        around.counters.accepted += 1
+        self.deadline = now + self.options.header_timeout
+        if around.audience.wanted:
+            time = {"time": accepted} if accepted else {}
+            self.tell("proxy-accept", tls=handshake is not None, **time)
+            if handshake is not None:
+                self.tell("tls", **handshake)
+        if around.closing:
+            self.close()
+
+    def received(self, data: bytes, now: float) -> None:
+        """The client sent something."""
+        if self._held:
+            self._held += data
+        elif self._state == HEAD:
+            self._read_head(data, now)
+        elif self._state == BODY:
+            self._read_body(data, now)
+        else:
+            self._hold(data, now)
+
+    def gone(self, now: float) -> None:
+        """The connection has ended."""
+        self.closed = True
+        if self.exchange is not None:
+            self.exchange.client_left(now)
+
+    def filled(self, now: float) -> None:
+        """The client takes no more bytes."""
+        self.stalled = True
+        self.deadline = now + self.policy.send_timeout
+        if self.exchange is not None:
+            self.exchange.drain(False)
+
+    def drained(self, now: float) -> None:
+        """The client takes bytes again."""
+        self.stalled = False
+        self.deadline = now + self.policy.read_timeout
+        if self.exchange is not None and self.exchange.linked:
+            self.exchange.drain(True)
+        elif self._state == HEAD:
+            self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """Goes on with what was held back. A client that doesn't read its answers gets no more of them."""
+        if self._state != HEAD or self.stalled or not self._held or self.closed:
+            return
+        data, self._held = self._held, b""
+        self._read_head(data, now)
+        self.flow(now)
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+        self.deadline = now + LINGER
+        exchange = self.exchange
+        if self._state == LINGERING or self.stalled:
+            self.commands.append((ABORT, None))
+        elif self._state == HEAD or exchange is None or exchange.answered:
+            self.close()
+        else:
+            exchange.expired(now)
+
+    def shut_down(self) -> None:
+        """The server ends: the request under way may end, and the connection with it."""
+        self.keep = False
+        if self._state == HEAD and not self._reader.partial and not self._held:
+            self.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes, now: float) -> None:
+        reader = self._reader
+        if not reader.partial:
+            self.deadline = now + self.options.header_timeout
+        try:
+            head = reader.feed(data)
+        except PeerError as error:
+            # Nobody knows where the next request starts.
+            status = error.status if isinstance(error, BadMessage) else 400
+            self._begin(reader.refused, now).fail(status, str(error), now)
+            return
+        if head is not None:
+            self._begin(head, now).admit(now)
+            if rest := reader.rest:
+                if self._state == BODY:
+                    self._read_body(rest, now)
+                else:
+                    self._hold(rest, now)
+
+    def _begin(self, head: RequestHead, now: float) -> Exchange:
+        around = self.around
+        around.counters.requests += 1
+        snapshot = around.snapshot
+        options = self.options = snapshot.options
+        self.policy = snapshot.policy
+        if head.framing == UNFRAMED:
+            self.body, self._state = None, WAIT
+        else:
+            self.body = body_of(head.framing)
+            self._state = WAIT if self.body is None else BODY
+        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0
+        self.exchange = exchange = Exchange(self, head, now)
+        return exchange
+
+    def _read_body(self, data: bytes, now: float) -> None:
+        body, exchange = self.body, self.exchange
+        assert body is not None and exchange is not None
+        self.deadline = now + self.policy.body_timeout
+        try:
+            piece, rest = body.feed(data)
+        except PeerError as error:
+            exchange.fail(400, str(error), now)
+            return
+        last = body.done
+        if not exchange.answered and not exchange.has_room(len(piece), body.remaining):
+            exchange.fail_too_large(now)  # what is left of the body is not a request
+            return
+        if last:
+            self.body = None
+            self._state = WAIT
+            self.deadline = now + self.policy.read_timeout
+        if not exchange.answered:
+            exchange.body(piece, last, now)
+        elif last:
+            self.finish(now)
+        if rest:
+            self._hold(rest, now)
+
+    def _hold(self, data: bytes, now: float) -> None:
+        """Puts aside what belongs to the next request."""
+        if self._state == LINGERING:
+            return
+        self._held += data
+        self.flow(now)
+        if self._state == HEAD:  # answered already; not from here, a deep pipeline would nest as deep
+            self.commands.append((SETTLE, None))
+
+    # --- what an exchange asks for ------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether the request is whole and its answer isn't."""
+        return self._state == WAIT
+
+    def flow(self, now: float) -> None:
+        """Reads from the client if, and only if, there is a place for what it sends."""
+        exchange = self.exchange
+        if self._held:
+            reading = False
+        elif self._state == BODY and exchange is not None and not exchange.answered:
+            reading = exchange.takes_body
+            if not reading:
+                self.deadline = now + self.policy.send_timeout
+        else:
+            reading = True
+        if reading != self.reading and not self.closed:
+            self.reading = reading
+            self.commands.append((READ, reading))
+
+    def send_page(self, status: int, head: RequestHead, location: bytes) -> bool:
+        """Answers with a page of our own. Whether the connection ends after it."""
+        personality = self.personality
+        refused = (
+            self.body is not None and head.expect
+        )  # the client waits for a word before it sends the body
+        close = not self.keep or refused or status in personality.closing
+        page = personality.answer(
+            status,
+            date=self.around.date() + self.extra,
+            close=close,
+            head_only=head.method == b"HEAD",
+            location=location,
+        )
+        self.commands.append((SEND, page))
+        return close
+
+    def go_on(self, status: int, close: bool, now: float) -> None:
+        """What comes after a page: the end, the rest of a body that has no taker, or the next request."""
+        pending = self.body is not None
+        if close and (pending or status in self.personality.closing):
+            self.linger(now)
+        elif close:
+            self.close()
+        elif pending:
+            self.deadline = now + self.policy.body_timeout
+            self.flow(now)
+        else:
+            self.keep = True
+            self.finish(now)
+
+    def linger(self, now: float) -> None:
+        """Closes our side and drops what still comes, so that no reset overtakes the answer."""
+        self._state = LINGERING
+        self._held = b""
+        self.flow(now)
+        self.deadline = now + LINGER
+        self.commands.append((END, None))
+
+    def finish(self, now: float) -> None:
+        """The request is through: on to the next, or the end."""
+        self.exchange = None
+        if not self.keep or self.around.closing:
+            self.close()
+            return
+        self._state = HEAD
+        self.deadline = now + self.options.keepalive_timeout
+        if self._held:
+            self.commands.append((SETTLE, None))
+
+    def change_protocol(self) -> bytes:
+        """The connection isn't HTTP any more. What has come of the new protocol."""
+        self._state = TUNNELLED
+        self.exchange = None
+        held, self._held = self._held, b""
+        return held
+
+    def close(self) -> None:
+        """Ends the connection once all that was sent is out."""
+        self.closed = True
+        self.commands.append((CLOSE, None))
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tells of this connection. Who calls this for every request asks `audience.wanted` first."""
+        self.commands.append((TELL, {"event": event, "client": self.name, "local": self.local, **fields}))

@@ -1,0 +1,171 @@
+"""Which route a request belongs to. Pure.
+
+Rules:
+
+* The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then
+  the routes without a host. Once a host is found its paths alone are looked at; a request that none of
+  them takes goes to the default backend, never to a less specific host.
+* In which order the paths of a host are looked at is the personality's matter (`Locations`).
+* Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
+  first without any takes the rest.
+* What is passed on is never rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from emulab.servers.l7.config import Backend, Match, Policy, Route
+from emulab.servers.l7.engine.balance import Group, Shares
+from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import normalise_host, normalise_path
+
+MEMO_MAX = 2048
+"""Answers that a table remembers; then it forgets all of them, which is simple and rare."""
+
+
+class Conditions:
+    """What a route asks of a request besides host and path."""
+
+    __slots__ = ("_headers", "_methods", "_query", "number")
+
+    def __init__(self, match: Match) -> None:
+        self._methods = frozenset(method.encode() for method in match.methods)
+        self._headers = [(one.name.lower().encode(), one.value.encode()) for one in match.headers]
+        self._query = [(one.name, one.value) for one in match.query]
+        self.number = len(match.headers), len(match.query)  # of two routes the one with more goes first
+
+    def __bool__(self) -> bool:
+        return bool(self._methods or self._headers or self._query)
+
+    def hold(self, head: RequestHead) -> bool:
+        """Whether they do for this request."""
+        if self._methods and head.method not in self._methods:
+            return False
+        if self._headers:
+            fields: dict[bytes, bytes] = {}
+            for line in head.lines:
+                name, _, value = line.partition(b":")
+                fields.setdefault(name.lower(), value.strip())
+            if any(fields.get(name) != value for name, value in self._headers):
+                return False
+        if self._query:
+            query = head.target.partition(b"?")[2].decode("latin-1")
+            found = dict(reversed(parse_qsl(query, keep_blank_values=True)))  # the first of a name counts
+            return all(found.get(name) == value for name, value in self._query)
+        return True
+
+
+class Rule:
+    """A route, ready to be followed."""
+
+    __slots__ = ("_group", "_shares", "conditions", "policy", "route", "told", "upstream")
+
+    def __init__(self, route: Route, groups: Mapping[str, Group]) -> None:
+        self.route = route
+        self.policy = route.policy
+        self.conditions = Conditions(route.match) or None
+        first = route.backends[0].upstream if route.backends else ""
+        self.upstream = first  # in records of requests that came to none
+        single = len(route.backends) == 1 and route.backends[0].weight > 0
+        self._group = groups.get(first) if single else None
+        self._shares = None if single else Shares(route.backends, groups)
+        match = route.match
+        self.told: dict[str, Any] = {
+            "rule": route.origin,
+            "rule_host": match.host,
+            "rule_path": match.path,
+            "rule_type": match.path_type,
+        }
+
+    def pick(self) -> Group | None:
+        """The upstream that the next request goes to, if there is one."""
+        return self._group if self._shares is None else self._shares.pick()
+
+
+def default_rule(upstream: str, groups: Mapping[str, Group], policy: Policy) -> Rule:
+    """The rule of what no route takes."""
+    match = Match(path="", path_type="")
+    return Rule(Route(match, (Backend(upstream),), "default backend", policy=policy), groups)
+
+
+NO_RULE = Rule(Route(Match(path="", path_type=""), ()), {})
+"""Stands in records for the rule of what no rule took."""
+
+
+def request_fields(head: RequestHead, rule: Rule, status: int, microseconds: float) -> dict[str, Any]:
+    """What a record tells of a request that is over, and of its rule."""
+    return {
+        "method": head.method.decode("latin-1"),
+        "host": (head.host or b"").decode("latin-1"),
+        "path": head.target.decode("latin-1"),
+        "status": status,
+        "duration_us": microseconds,
+        **rule.told,
+    }
+
+
+Paths = Callable[[bytes], list[Rule]]
+"""The rules of one host that take a path, the most specific first."""
+Locations = Callable[[Sequence[Rule]], Paths]
+"""How a personality reads the rules of one host. Raises `ValueError` for an unknown path type."""
+
+
+class RouteTable:
+    """All rules, ready to be asked. Answers are remembered by host and target, so asking again is cheap."""
+
+    def __init__(self, rules: Iterable[Rule], default: Rule | None, locations: Locations) -> None:
+        """Raises `ValueError` for an unknown path type."""
+        hosts: dict[str, list[Rule]] = {}
+        for rule in rules:
+            hosts.setdefault(rule.route.match.host.lower(), []).append(rule)
+        self._hosts = {host: locations(rules) for host, rules in hosts.items()}
+        self._default = default
+        self._certain: dict[tuple[bytes, bytes], Rule] = {}  # what depends on nothing but these
+        self._memo: dict[tuple[bytes, bytes], tuple[Rule | None, ...]] = {}
+
+    def match(self, host: bytes, head: RequestHead) -> Rule | None:
+        """The rule for a request to this host, None if nothing takes it.
+
+        Raises `PeerError` when the host or the request's target are malformed.
+        """
+        try:
+            return self._certain[host, head.target]
+        except KeyError:
+            pass
+        candidates = self._memo.get((host, head.target))
+        if candidates is None:
+            candidates = self._lookup(normalise_host(host), normalise_path(head.target))
+            self._remember((host, head.target), candidates)
+        for rule in candidates:
+            if rule is None or rule.conditions is None or rule.conditions.hold(head):
+                return rule
+        return None
+
+    def _remember(self, asked: tuple[bytes, bytes], candidates: tuple[Rule | None, ...]) -> None:
+        if len(self._memo) + len(self._certain) >= MEMO_MAX:
+            self._memo.clear()
+            self._certain.clear()
+        first = candidates[0]
+        if first is not None and first.conditions is None:
+            self._certain[asked] = first
+        else:
+            self._memo[asked] = candidates
+
+    def _lookup(self, host: str, path: bytes) -> tuple[Rule | None, ...]:
+        """The rules that are to be asked, one after the other, for a host and a path that are normalised."""
+        paths = self._hosts.get(host)
+        if paths is None:
+            label, dot, parent = host.partition(".")
+            if label and dot:
+                paths = self._hosts.get("*." + parent)
+        if paths is None:
+            paths = self._hosts.get("")
+        candidates: list[Rule | None] = []
+        for rule in paths(path) if paths is not None else ():
+            candidates.append(rule)
+            if rule.conditions is None:
+                return tuple(candidates)
+        return (*candidates, self._default)

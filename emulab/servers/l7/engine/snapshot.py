@@ -1,0 +1,86 @@
+"""A configuration, checked whole and ready to be followed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.dataclass import dataclass
+from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, Upstream
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
+from emulab.servers.l7.personalities import Personality, find
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole configuration. Requests take the current one when their head is complete and keep it."""
+
+    listen: frozenset[str]
+    tls_listen: frozenset[str]
+    personality: Personality
+    options: Options
+    policy: Policy
+    routes: RouteTable
+    groups: dict[str, Group]
+    certificates: tuple[Certificate, ...]
+    shortest: float  # of all times that are watched
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every server of every upstream."""
+        return frozenset(server for group in self.groups.values() for server in group.servers)
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of `10.96.12.7:80` or `[fd00::7]:80`. Raises `ValueError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise ValueError(f"not an address with a port: {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
+    """Raises `ValueError` for a configuration that can't be followed.
+
+    Upstreams that are as they were in `old` keep their turn.
+    """
+    listen, tls_listen = frozenset(config.listen), frozenset(config.tls_listen)
+    if missing := tls_listen - listen:
+        raise ValueError(f"tls_listen names what listen doesn't: {', '.join(sorted(missing))}")
+    groups = _groups(config.upstreams, old)
+    rules = [Rule(route, groups) for route in config.routes]
+    upstream = config.default_upstream
+    default = default_rule(upstream, groups, config.policy) if upstream is not None else None
+    personality = find(config.personality)
+    return Snapshot(
+        listen=listen,
+        tls_listen=tls_listen,
+        personality=personality,
+        options=config.options,
+        policy=config.policy,
+        routes=RouteTable(rules, default, personality.locations),
+        groups=groups,
+        certificates=config.certificates,
+        shortest=min(_times(config)),
+    )
+
+
+def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group]) -> dict[str, Group]:
+    groups = {}
+    for name, upstream in given.items():
+        if upstream.balance != "roundrobin":
+            raise ValueError(f"unknown balance {upstream.balance!r} of upstream {name}")
+        for server in upstream.servers:
+            parse_address(server)
+        known = old.get(name)
+        unchanged = known is not None and known.servers == upstream.servers
+        groups[name] = known if known is not None and unchanged else Group(name, upstream.servers)
+    return groups
+
+
+def _times(config: L7Config) -> list[float]:
+    options = config.options
+    times = [options.keepalive_timeout or 60.0, options.header_timeout, options.upstream_keepalive_timeout]
+    for policy in {config.policy, *(route.policy for route in config.routes)}:
+        times += [policy.read_timeout, policy.send_timeout, policy.body_timeout]
+    return times

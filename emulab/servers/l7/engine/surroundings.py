@@ -1,0 +1,60 @@
+"""What the machines of one proxy share and their shell gives them: the configuration, counters, and outside knowledge.
+
+Pure but for the three sources, which a test replaces: the Date line, request ids, and whether anybody listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Protocol
+
+from emulab.dataclass import dataclass
+from emulab.servers.l7.engine.snapshot import Snapshot
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start."""
+
+    accepted: int = 0
+    requests: int = 0
+    connects: int = 0
+    reused: int = 0
+    retries: int = 0
+    errors: int = 0
+    upgrades: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The totals by name."""
+        return asdict(self)
+
+
+class Audience(Protocol):
+    """Who hears what is told."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone listens."""
+
+
+class Surroundings:
+    """One for all connections. `snapshot` is replaced whole when the configuration changes."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        audience: Audience,
+        date: Callable[[], bytes],
+        request_id: Callable[[], bytes],
+    ) -> None:
+        """`audience` is asked for `wanted` alone: what there is to tell is a command.
+
+        `date` makes the Date line for now, `request_id` 32 random hexadecimal digits.
+        """
+        self.snapshot = snapshot
+        self.audience = audience
+        self.date = date
+        self.request_id = request_id
+        self.counters = Counters()
+        self.closing = False  # whether no connection is to outlive its request

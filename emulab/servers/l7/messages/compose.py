@@ -1,0 +1,45 @@
+"""Writes the heads of responses as they go to clients. Pure."""
+
+from __future__ import annotations
+
+from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, framing_line
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+_KEPT, _CLOSED = b"Connection: keep-alive\r\n", b"Connection: close\r\n"
+
+
+def client_response(
+    reader: ResponseReader, *, date: bytes, extra: bytes, old: bool, keep: bool
+) -> tuple[bytes, bool, bool]:
+    """The head of the response as it goes to the client: `(head, chunked, keep)`.
+
+    `chunked` says how body bytes are to be framed, the returned `keep` whether the connection outlives
+    the response: a client of HTTP/1.0 (`old`) learns the end of an unmeasured body from the end of the
+    connection alone. `extra` are more header lines.
+    """
+    framing, bodiless = reader.framing, reader.bodiless
+    if framing >= 0:
+        chunked = False
+    elif bodiless or old:
+        framing, chunked, keep = UNTIL_CLOSE, False, keep and bodiless
+    else:
+        framing, chunked = CHUNKED, True
+    head = [
+        reader.start,
+        date,
+        *reader.lines,
+        framing_line(framing),
+        _KEPT if keep else _CLOSED,
+        extra,
+        b"\r\n",
+    ]
+    return b"".join(head), chunked, keep
+
+
+def switching_response(reader: ResponseReader, date: bytes) -> bytes:
+    """The head of a 101, after which the connection is a tunnel."""
+    upgrade = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % reader.upgrade
+    return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.reason, date, *reader.lines, upgrade])

@@ -1,0 +1,65 @@
+"""Hosts and targets of requests, as nginx compares them. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from emulab.errors import PeerError
+
+_ESCAPE = re.compile(rb"%(.{0,2})", re.DOTALL)
+_HEX = re.compile(rb"[0-9A-Fa-f]{2}")
+# As `ngx_http_validate_host` reads it: what follows the name or the brackets is no matter.
+_HOST = re.compile(rb"(\[[^\x00-\x20/\x7f\]]*\]?|[^\x00-\x20/:\x7f\[][^\x00-\x20/:\x7f]*)[^\x00-\x20/\x7f]*")
+
+
+def normalise_host(raw: bytes) -> str:
+    """The name in a Host header: lower case, without port and trailing dot.
+
+    Raises `PeerError` for what nginx answers with 400: empty, with spaces, slashes or two dots in a row.
+    """
+    match = _HOST.fullmatch(raw)
+    if match is None or b".." in raw:
+        raise PeerError("invalid host")
+    name = match[1].decode("latin-1").lower().removesuffix(".")
+    if not name:
+        raise PeerError("invalid host")
+    return name
+
+
+def without_port(raw: bytes) -> bytes:
+    """A Host header without its port, otherwise as it came."""
+    match = _HOST.fullmatch(raw)
+    return match[1] if match is not None else raw
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    digits = match[1]
+    if _HEX.fullmatch(digits) is None or digits == b"00":
+        raise PeerError("invalid percent-encoding in the path")
+    return bytes.fromhex(digits.decode())
+
+
+def normalise_path(target: bytes) -> bytes:
+    """A request target as nginx compares it with locations (`$uri`).
+
+    Query and fragment cut, percent-encoding decoded once, `//` merged, `.` and `..` resolved; `%2F`
+    counts as a slash. Raises `PeerError` for what nginx answers with 400: a broken or zero escape and
+    a `..` above the root.
+    """
+    path = target.partition(b"?")[0].partition(b"#")[0]
+    if b"%" in path:
+        path = _ESCAPE.sub(_unescape, path)
+    if b"//" not in path and b"/." not in path:
+        return path
+    elements: list[bytes] = []
+    parts = path.split(b"/")[1:]
+    for part in parts:
+        if part == b"..":
+            if not elements:
+                raise PeerError("the path leaves the root")
+            elements.pop()
+        elif part not in (b"", b"."):
+            elements.append(part)
+    if elements and parts[-1] in (b"", b".", b".."):
+        elements.append(b"")
+    return b"/" + b"/".join(elements)

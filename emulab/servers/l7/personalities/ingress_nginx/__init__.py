@@ -1,0 +1,30 @@
+"""ingress-nginx with its default settings.
+
+* `pages`: the answers of its own.
+* `paths`: what Kubernetes' path types mean to it.
+* `forwarding`: what upstreams are told of clients.
+
+How annotations become a route's policy is planned, in `emulab.plan.l7.annotations`.
+"""
+
+from __future__ import annotations
+
+from emulab.servers.l7.personalities.ingress_nginx import forwarding, pages, paths
+from emulab.servers.l7.personalities.personality import Personality
+
+PERSONALITY = Personality(
+    name="ingress-nginx",
+    host=b"_",  # the name of its default server
+    refused_methods=frozenset({b"CONNECT", b"TRACE"}),
+    not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),
+    closing=pages.CLOSING,
+    client_closed=499,
+    answer=pages.answer,
+    wire_status=pages.wire_status,
+    locations=paths.locations,
+    told_port=forwarding.told_port,
+    answer_lines=pages.answer_lines,
+    forwarding=forwarding.forwarding_lines,
+    trusted=forwarding.trusted,
+    request=forwarding.upstream_request,
+)

@@ -1,0 +1,65 @@
+"""What upstreams are told of the client and its request, as ingress-nginx tells it. Pure."""
+
+from __future__ import annotations
+
+from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.wire.framing import UNFRAMED, framing_line
+
+
+def told_port(scheme: str, port: str) -> str:
+    """ingress-nginx tells 443 for TLS whatever port it listens on inside its pod."""
+    return "443" if scheme == "https" else port
+
+
+def forwarding_lines(address: str, port: str, scheme: str) -> bytes:
+    """The fields that tell the upstream who asked and how: the same for a whole connection.
+
+    `address` is the client's, `port` the one that it connected to.
+    """
+    return (
+        f"X-Real-IP: {address}\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Port: {port}\r\n"
+        f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
+    ).encode("latin-1")
+
+
+def trusted(head: RequestHead, address: str, port: str, scheme: str) -> tuple[bytes, bytes, str]:
+    """Host (empty: the request's own), forwarding lines and scheme when the one in front is trusted.
+
+    That is `use-forwarded-headers: true`; with the default of trusting every address, the client is the first of
+    X-Forwarded-For.
+    """
+    first = head.forwarded_for.split(b",")[0].strip()
+    scheme = head.forwarded_proto.decode("latin-1") or scheme
+    port = head.forwarded_port.decode("latin-1") or port
+    lines = forwarding_lines(first.decode("latin-1") or address, port, scheme)
+    return head.forwarded_host.split(b",")[0].strip(), lines, scheme
+
+
+def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_id: bytes) -> bytes:
+    """The head of the request as it goes to the upstream, always HTTP/1.1 and persistent.
+
+    `host` is what the client asked for, port included; `forwarding` comes from `forwarding_lines`;
+    `request_id` is used when the client brought none (ingress-nginx: `generate-request-id`).
+    """
+    parts = [
+        head.method,
+        b" ",
+        head.target,
+        b" HTTP/1.1\r\nHost: ",
+        host,
+        b"\r\nX-Request-ID: ",
+        head.request_id or request_id,
+        b"\r\nX-Forwarded-Host: ",
+        host,
+        b"\r\n",
+        forwarding,
+        *head.lines,
+    ]
+    if head.forwarded_for:
+        parts.append(b"X-Original-Forwarded-For: %b\r\n" % head.forwarded_for)
+    if head.framing != UNFRAMED:
+        parts.append(framing_line(head.framing))
+    if head.upgrade and head.upgrades:
+        parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    parts.append(b"\r\n")
+    return b"".join(parts)

@@ -1,0 +1,42 @@
+"""What a make of proxy has of its own, as one record of values and pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from emulab.dataclass import dataclass
+from emulab.servers.l7.messages.request import RequestHead
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.engine.routes import Locations
+
+
+class Answer(Protocol):
+    """Makes a whole response of the proxy's own."""
+
+    def __call__(
+        self, status: int, *, date: bytes, close: bool, head_only: bool, location: bytes
+    ) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Personality:
+    """How a proxy of one make behaves where the engine doesn't decide."""
+
+    name: str
+    host: bytes  # stands in for a Host that HTTP/1.0 needn't send
+    refused_methods: frozenset[bytes]  # are answered with 405
+    not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
+    closing: frozenset[int]  # statuses of our own after which the connection ends
+    client_closed: int  # the status, in records alone, for a client that left
+    answer: Answer
+    wire_status: Callable[[int], int]  # the status that goes over the wire for one of our own
+    locations: Locations  # in which order the paths of a host are looked at
+    told_port: Callable[[str, str], str]  # scheme and port → the port that upstreams are told
+    answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
+    forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
+    trusted: Callable[[RequestHead, str, str, str], tuple[bytes, bytes, str]]  # … whose front is believed
+    request: Callable[
+        [RequestHead, bytes, bytes, bytes], bytes
+    ]  # head, host, forwarding, id → what goes upstream

@@ -1,0 +1,105 @@
+"""What a route says besides whom it matches: shares, changes of fields, its policy; and what is wrong to say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from scripted import Script, contains, has, page
+
+from emulab.servers.configuration import BadConfiguration, from_json, to_json
+from emulab.servers.l7.config import Backend, Field, FieldChanges, L7Config, Match, Policy, Route, Upstream
+from emulab.servers.l7.engine.snapshot import take
+
+A, B = "10.0.0.1:80", "10.0.0.2:80"
+GET = b"GET / HTTP/1.1\r\nHost: h\r\nX-Mine: 1\r\nX-Gone: 1\r\n\r\n"
+UPSTREAMS = {"a": Upstream((A,)), "b": Upstream((B,)), "none": Upstream()}
+
+
+def script(*routes: Route, told: bool = False, **others: Any) -> Script:
+    config = L7Config((), routes=routes, upstreams=UPSTREAMS, **others)
+    assert from_json(L7Config, to_json(config)) == config
+    return Script(take(config, {}), told=told)
+
+
+def selected(play: Script) -> str:
+    play.client(GET)
+    address: str = next(argument for word, argument in play.machine.commands if word == "select")
+    play.connected()
+    play.upstream(b"HTTP/1.1 204 No Content\r\n\r\n")
+    play.skip()
+    return address
+
+
+def test_shares_are_kept_and_spread() -> None:
+    play = script(Route(Match(), (Backend("a", 3), Backend("b", 1), Backend("none", 0))))
+    found = [selected(play) for _ in range(8)]
+    assert Counter(found) == {A: 6, B: 2}
+    assert found[:4] == found[4:] == [A, A, B, A], "not three and then one"
+
+
+def test_the_share_of_an_upstream_without_servers_is_a_503() -> None:
+    play = script(Route(Match(), (Backend("none"), Backend("a"))), told=True)
+    play.skip()
+    play.client(GET)
+    play.expect(("send", page(503)), ("tell", has(upstream_name="none", upstream="")))
+    play.client(GET)
+    play.connected()
+    play.upstream(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert play.taken()[-2] == ("tell", has(event="request", upstream_name="a", upstream=A))
+
+
+def test_fields_are_changed_both_ways() -> None:
+    changes = FieldChanges(remove=("x-gone",), set=(Field("X-Mine", "2"),), add=(Field("X-More", "3"),))
+    play = script(Route(Match(), (Backend("a"),), request=changes, response=changes))
+    play.client(GET)
+    play.connected()
+    changed = contains(b"X-Mine: 2\r\nX-More: 3\r\n")
+    (_, (_, request)) = play.machine.commands
+    assert request == changed and b"X-Gone" not in request and b"X-Mine: 1" not in request
+    play.skip()
+    play.upstream(b"HTTP/1.1 200 OK\r\nX-Gone: 1\r\nX-Mine: 1\r\nContent-Length: 0\r\n\r\n")
+    (_, response), _ = play.machine.commands
+    assert response == changed and b"X-Gone" not in response and b"X-Mine: 1" not in response
+
+
+def test_each_route_has_its_policy() -> None:
+    slow = Route(Match(path="/slow"), (Backend("a"),), policy=Policy(read_timeout=600.0, tries=1))
+    play = script(slow, Route(Match(), (Backend("a"),)), policy=Policy(body_max=5))
+    play.client(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+    play.connected()
+    assert play.deadline == 600
+    play.skip()
+    play.upstream_ended()
+    play.expect(("send", page(502)))
+    selected(play)
+    assert play.deadline == 75
+    play.client(GET)
+    play.connected()
+    assert play.deadline == 60
+
+
+def test_the_policy_of_what_no_route_takes() -> None:
+    play = script(policy=Policy(body_max=5), told=True)
+    play.skip()
+    play.client(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n")
+    play.expect(("send", page(413)), ("tell", has(status=413, rule="", upstream_name="")), ("end", None))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"personality": "apache"}, "config.personality: 'apache' is not one of ingress-nginx"),
+        ({"rules": []}, 'config: unknown field "rules"'),
+        ({"routes": [{"match": {}}]}, 'config.routes[0]: missing field "backends"'),
+        (
+            {"routes": [{"match": {"paht": "/"}, "backends": []}]},
+            'config.routes[0].match: unknown field "paht"',
+        ),
+    ],
+)
+def test_wrong_configurations_name_the_place(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        take(from_json(L7Config, {"listen": [], **wrong}), {})
+    assert words in str(caught.value)
