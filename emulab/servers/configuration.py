@@ -267,10 +267,11 @@ def _row(kind: Any) -> Reader:
     names = kind._fields
     readers = [_reader(hints[name]) for name in names]
     usual = [hints[name] for name in names]
+    new = tuple.__new__  # what `_make` does, which looks at the length once more
 
     def read(data: Plain) -> Any:
         if type(data) is list and [*map(type, data)] == usual:
-            return kind._make(data)
+            return new(kind, data)
         if len(_of(list, "a list", data)) != len(names):
             raise _Wrong(f"{len(names)} values are expected ({', '.join(names)}), not {len(data)}")
         values = []
@@ -279,7 +280,7 @@ def _row(kind: Any) -> Reader:
                 values.append(item(one))
             except _Wrong as wrong:
                 raise wrong.at(f".{name}") from None
-        return kind._make(values)
+        return new(kind, values)
 
     return read
 
