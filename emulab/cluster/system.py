@@ -21,7 +21,6 @@ from emulab.kinds.installed import (
     SERVED_BY,
     cluster_dns_address,
 )
-from emulab.kinds.underlay import PUBLIC_LB_VIP
 from emulab.model.objects import Object
 
 
@@ -37,7 +36,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
             "public-lb",
             spec={
                 "network": "internet",
-                "address": str(PUBLIC_LB_VIP),
+                "address": str(cluster.underlays[0].public_lb),
                 "ports": [80, 443],
                 "target": {"ingress": True},
             },
@@ -116,8 +115,10 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
         "image": INGRESS_IMAGE,
         "ports": [{"name": "http", "containerPort": 80}, {"name": "https", "containerPort": 443}],
     }
+    dual = {"ipFamilyPolicy": "PreferDualStack"} if len(cluster.families) > 1 else {}
     service = {
         "type": "LoadBalancer",
+        **dual,
         "selector": labels,
         "ports": [
             {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"},

@@ -211,7 +211,7 @@ class KernelNetwork:
                     self._write_table(sync, steps)
                 case Iptables():
                     fd = self.handles[key[0]].fd
-                    iptables.write(key[0], fd, _iptables(before), _iptables(after))
+                    iptables.write(key[0], fd, _iptables(before), _iptables(after), key[1])
                 case Ipvs():
                     self.ipvs(key[0]).write(_ipvs(after))
                 case UdpBackends() as backends:

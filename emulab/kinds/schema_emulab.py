@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from emulab.kinds import clusters
+from emulab.kinds.clusters import Cluster
 from emulab.kinds.schema_pods import port_or_name
+from emulab.kinds.underlay import DEFAULT_VPC, PUBLIC_NETWORKS, SMALLEST_VPC, underlay_of
 from emulab.model.checks import (
     Check,
     Problems,
@@ -35,6 +38,7 @@ from emulab.model.checks import (
     wrong,
 )
 from emulab.model.checks import port as port_number
+from emulab.model.families import IPV4
 
 MODES: Mapping[str, Mapping[str, bool]] = {
     "network.mode": {"vxlan": True, "routed": True},
@@ -45,23 +49,15 @@ MODES: Mapping[str, Mapping[str, bool]] = {
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
 """How IPVS picks a server (ipvsadm(8))."""
 
-MAX_NODES = 200
-"""The vpc is a /24, which nodes share with the router and the balancers."""
+MAX_NODES = 2000
+"""Every node has a route and, in an overlay, two more entries for each other one: four million of each then."""
 
-NETWORKS = {"vpc": ip_network("10.0.0.0/24"), "internet": ip_network("203.0.113.0/24")}
-"""Where the virtual addresses of a LoadBalancer come from, by its network."""
+NETWORKS = ("vpc", "internet")
 
-FIXED_ADDRESSES = {
-    ip_address("203.0.113.1"): "the NAT gateway's",
-    ip_address("10.0.0.1"): "the router's",
-    ip_address("10.0.0.2"): "the resolver's",
-    ip_address("10.0.0.10"): "that of public-lb in the vpc",
-}
-"""Addresses of these networks that every lab gives to places of its own."""
-
-_UNDERLAYS = (*NETWORKS.values(), ip_network("198.51.100.0/24"))
 _NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
 _SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
+_LARGEST_UNDERLAY = 8
+_PODS, _SERVICES = (",".join(map(str, c)) for c in (Cluster().pod_cidrs, Cluster().service_cidrs))
 
 _spec_network = one_of(*NETWORKS)
 
@@ -95,10 +91,6 @@ def _cidrs(prefixes: Mapping[int, int]) -> Check:
         for net in networks:
             if net.prefixlen > prefixes[net.version]:
                 return wrong(f"{net} is too small: it must be a /{prefixes[net.version]} or larger")
-            if any(_overlap(net, other) for other in _UNDERLAYS):
-                return wrong(
-                    f"{net} overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
-                )
         if len(networks) != len({net.version for net in networks}):
             return wrong(f"{show(value)} may hold one CIDR of each IP family")
         return ()
@@ -115,8 +107,8 @@ def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -
 
 
 def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
-    pods = _networks(spec.get("podCIDR", "10.244.0.0/16"))
-    services = _networks(spec.get("serviceCIDR", "10.96.0.0/12"))
+    pods = _networks(spec.get("podCIDR", _PODS))
+    services = _networks(spec.get("serviceCIDR", _SERVICES))
     for pod in pods:
         for service in services:
             if _overlap(pod, service):
@@ -125,10 +117,63 @@ def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
     return ()
 
 
+def _family_in_common(spec: dict[str, Any]) -> Problems:
+    if clusters.families(
+        _networks(spec.get("podCIDR", _PODS)), _networks(spec.get("serviceCIDR", _SERVICES))
+    ):
+        return ()
+    known = ", ".join(family.name for family in clusters.PLANNED)
+    what = f"there is no family of addresses that podCIDR and serviceCIDR both have and labs know ({known})"
+    return wrong(what, "podCIDR" if "podCIDR" in spec else "serviceCIDR")
+
+
+def _apart_from_outside(spec: dict[str, Any]) -> Problems:
+    vpc = _vpc(spec)
+    outside = (vpc, *PUBLIC_NETWORKS)
+    for field in ("podCIDR", "serviceCIDR"):
+        for net in _networks(spec.get(field)):
+            if any(_overlap(net, other) for other in outside):
+                return wrong(
+                    f"{net} overlaps with a network outside the cluster ({vpc} and the public ones)", field
+                )
+    if "underlay" not in (spec.get("network") or {}):
+        return ()
+    given = {
+        "the pods'": spec.get("podCIDR", _PODS),
+        "the services'": spec.get("serviceCIDR", _SERVICES),
+    }
+    others = [(f"{whose} {net}", net) for whose, cidr in given.items() for net in _networks(cidr)]
+    others += [(f"the public {net}", net) for net in PUBLIC_NETWORKS]
+    for text, net in others:
+        if _overlap(vpc, net):
+            return wrong(f"{vpc} overlaps with {text}", "network", "underlay")
+    return ()
+
+
+def _vpc(spec: dict[str, Any]) -> IPv4Network | IPv6Network:
+    given = (spec.get("network") or {}).get("underlay")
+    return _networks(given)[0] if given else DEFAULT_VPC
+
+
+def _underlay(value: Any) -> Problems:
+    if cidr(value):
+        return cidr(value)
+    net = ip_network(value, strict=False)
+    if net.version != 4:
+        return wrong(f"{net} is not a network of IPv4")
+    if not _LARGEST_UNDERLAY <= net.prefixlen <= SMALLEST_VPC:
+        return wrong(f"{net} must be a /{SMALLEST_VPC} or larger, and a /{_LARGEST_UNDERLAY} at most")
+    return ()
+
+
 def _nodes_fit(spec: dict[str, Any]) -> Problems:
     nodes = spec.get("nodes", 2)
     number = nodes if isinstance(nodes, int) else len(nodes)
-    for pod in _networks(spec.get("podCIDR", "10.244.0.0/16")):
+    vpc = _vpc(spec)
+    if number > (room := underlay_of(IPV4, vpc).room_for_nodes):
+        what = f"{vpc} has room for {room} nodes, not for {number}; network.underlay takes a larger one"
+        return wrong(what, "nodes")
+    for pod in _networks(spec.get("podCIDR", _PODS)):
         room = 1 << (_NODE_PREFIX[pod.version] - pod.prefixlen)
         if number > room:
             return wrong(f"{pod} has room for {room} nodes, not for {number}", "podCIDR")
@@ -163,7 +208,11 @@ cluster_spec = mapping(
         "serviceCIDR": _cidrs(_SERVICE_PREFIX),
         "clusterDomain": dns_zone,
         "network": mapping(
-            {"mode": _mode("network.mode"), "mtu": integer(576, 9216, "an MTU")},
+            {
+                "mode": _mode("network.mode"),
+                "mtu": integer(576, 9216, "an MTU"),
+                "underlay": _underlay,
+            },
             closed=True,
         ),
         "proxy": mapping(
@@ -173,24 +222,11 @@ cluster_spec = mapping(
         ),
         "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
     },
-    rules=(_pods_and_services_apart, _nodes_fit),
+    rules=(_family_in_common, _apart_from_outside, _pods_and_services_apart, _nodes_fit),
     closed=True,
 )
 
 # LoadBalancer and Client
-
-
-def _address_is_on_network(spec: dict[str, Any]) -> Problems:
-    if "address" not in spec:
-        return ()
-    address, name = ip_address(spec["address"]), spec.get("network", "vpc")
-    network = NETWORKS[name]
-    if address not in network:
-        return wrong(f"{address} is not in {network}, the addresses of network {name}", "address")
-    if address in (network.network_address, network.broadcast_address):
-        return wrong(f"{address} is not an address of a host in {network}", "address")
-    owner = FIXED_ADDRESSES.get(address)
-    return wrong(f"{address} is {owner}", "address") if owner else ()
 
 
 def _distinct(values: list[Any]) -> Problems:
@@ -224,7 +260,6 @@ load_balancer_spec = mapping(
         ),
         "sourceRanges": sequence(cidr),
     },
-    rules=(_address_is_on_network,),
     closed=True,
 )
 

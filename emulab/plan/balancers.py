@@ -17,12 +17,14 @@ from typing import Any
 from emulab.kinds.clusters import Cluster, LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
-from emulab.model.addresses import IPNetwork
+from emulab.kinds.underlay import underlay_addresses, virtual_addresses
+from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
+from emulab.model.families import FAMILIES, Family, families_of, family_of, socket_name
 from emulab.model.objects import Key, Object
+from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
-from emulab.plan.nodes import Node
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Route, Server
 from emulab.plan.topology import plug_balancer
@@ -43,13 +45,15 @@ def plan_balancers(
     """Places and configurations of all balancers."""
     nodes = list(nodes)
     for o in objects.kind("LoadBalancer"):
-        if not o.status.get("address"):
+        addresses, vips = underlay_addresses(o), virtual_addresses(o)
+        if not addresses:
             continue
         balancer = LoadBalancer.of(o)
-        plug_balancer(draft, o.name, o.status["address"], o.status["vip"], cluster)
+        plug_balancer(draft, o.name, addresses, vips, cluster)
         service = _target(objects, balancer)
         frontends = [
-            _frontend("tcp", o.status["vip"], port, node_port, balancer.source_ranges, nodes, service)
+            _frontend("tcp", vip, port, node_port, balancer.source_ranges, nodes, service)
+            for vip in vips
             for port, node_port in _forwarded(balancer, service)
         ]
         _add_server(draft, o.name, frontends)
@@ -60,30 +64,33 @@ def plan_balancers(
 
 def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
     """The balancer of a Service of type LoadBalancer."""
-    service, place, vip = Service.of(o), service_place(o), ingress_ips(o)[0]
-    plug_balancer(draft, place, o.status["address"], vip, cluster)
+    service, place = Service.of(o), service_place(o)
+    addresses = underlay_addresses(o)
+    vips = [parse_address(ip) for ip in ingress_ips(o)[: len(addresses)]]
+    plug_balancer(draft, place, addresses, vips, cluster)
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
     frontends = []
-    for p in ports:
-        ranges = service.load_balancer_source_ranges
-        frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
-        if not p.node_port:
-            frontend |= {"targets": _pods(slices, service, p), "health": HEALTH}
-        frontends.append(frontend)
+    for vip in vips:
+        for p in ports:
+            ranges = service.load_balancer_source_ranges
+            frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
+            if not p.node_port:
+                targets = _pods(slices, service, p, family_of(vip))
+                frontend |= {"targets": targets, "health": HEALTH}
+            frontends.append(frontend)
     if not all(p.node_port for p in ports):
-        draft.add(
-            *(Route(place, r, "eth0", n.address) for n in nodes for r in n.pod_ranges if r.version == 4)
-        )
+        families = families_of(addresses)
+        draft.add(*(Route(place, n.pod_range(f), "eth0", n.address(f)) for f in families for n in nodes))
     _add_server(draft, place, frontends)
 
 
-def _pods(slices: Slices, service: Service, port: ServicePort) -> list[dict[str, Any]]:
+def _pods(slices: Slices, service: Service, port: ServicePort, family: Family) -> list[dict[str, Any]]:
     """The endpoints of a Service port as targets."""
     found = usable(backends(slices.of(service.namespace, service.name), port))
     return [
-        {"name": f"{t.address}:{t.port}", "address": str(t.address), "port": t.port}
+        {"name": socket_name(*t.target), "address": str(t.address), "port": t.port}
         for t in found
-        if t.address.version == 4
+        if family_of(t.address) is family
     ]
 
 
@@ -121,7 +128,8 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
     served = {
         c.port.node_port
         for o in few
-        for c in service_candidates(o, slices.get((o.namespace, o.name), ()))
+        for family in FAMILIES
+        for c in service_candidates(o, slices.get((o.namespace, o.name), ()), family)
         if c.port.protocol == "TCP" and usable(c.backends)
     }
     found: dict[str, set[str]] = {}
@@ -140,16 +148,15 @@ def _service(objects: Objects, namespace: str, name: str) -> Service | None:
 
 def _frontend(
     protocol: str,
-    vip: str,
+    vip: IPAddress,
     port: int,
     node_port: int,
     sources: tuple[IPNetwork, ...],
     nodes: list[Node],
     service: Service | None,
 ) -> dict[str, Any]:
-    targets = (
-        [{"name": n.name, "address": str(n.address), "port": node_port} for n in nodes] if node_port else []
-    )
+    own = [(n.name, str(n.address(family_of(vip)))) for n in nodes] if node_port else []
+    targets = [{"name": name, "address": address, "port": node_port} for name, address in own]
     return {
         "socket": f"{protocol}/{vip}/{port}",
         "source_ranges": [str(r) for r in sources],

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from emulab.kinds import underlay as at
 from emulab.kinds.clusters import Cluster, Zone
 from emulab.kinds.ingresses import Ingress
 from emulab.kinds.services import EndpointSlice, Service, ingress_ips, is_internal
-from emulab.model.addresses import IPAddress
+from emulab.kinds.underlay import virtual_addresses
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.checks import fits_dns
 from emulab.model.collection import Objects
+from emulab.model.families import family_of, socket_name
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, endpoints_of
 from emulab.plan.state import Place, Server
@@ -33,8 +34,9 @@ def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> list[str]:
     return [f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp")]
 
 
-def plan_public_dns(draft: Draft, objects: Objects) -> None:
+def plan_public_dns(draft: Draft, objects: Objects, cluster: Cluster) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
+    underlays = cluster.underlays
     zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
     private: list[dict[str, Any]] = []
     for o in objects.kind("Zone"):
@@ -42,22 +44,22 @@ def plan_public_dns(draft: Draft, objects: Objects) -> None:
         origin = zone.name.rstrip(".") + "."
         records = [[_absolute(r.name, origin), r.type, r.value, r.ttl] for r in zone.records]
         if zone.visibility == "private":
-            private.append({"origin": origin, "clients": [str(at.VPC)], "records": records})
+            private.append({"origin": origin, "clients": [str(u.vpc) for u in underlays], "records": records})
         else:
             zones.setdefault(origin, []).extend(records)
     for name, address in filter(_is_sayable, published_names(objects)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append([name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL])
+        zones[origin].append([name, _record(address), address, PUBLISHED_TTL])
     config = {
         "zones": [{"origin": o, "clients": None, "records": r} for o, r in zones.items()],
         "forward": None,
     }
-    _server(draft, "dns", [at.DNS_ADDRESS], {**config, "recursion": False})
+    _server(draft, "dns", [u.dns for u in underlays], {**config, "recursion": False})
     _server(
         draft,
         "resolver",
-        [at.RESOLVER_INTERNET, at.RESOLVER_VPC],
-        {"zones": private, "forward": [f"{at.DNS_ADDRESS}:53"], "recursion": True},
+        [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)],
+        {"zones": private, "forward": [socket_name(underlays[0].dns, 53)], "recursion": True},
     )
 
 
@@ -72,6 +74,11 @@ def _is_sayable(record: Sequence[Any]) -> bool:
     return fits_dns(record[0]) and fits_dns(leads)
 
 
+def _record(address: str) -> str:
+    """The type of the record that holds an address."""
+    return family_of(parse_address(address)).record
+
+
 def _inside(name: str, origin: str) -> bool:
     return origin == "." or name == origin or name.endswith("." + origin)
 
@@ -84,14 +91,13 @@ def _absolute(name: str, origin: str) -> str:
 
 def published_names(objects: Objects) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
-    vips = {o.name: str(o.status.get("vip", "")) for o in objects.kind("LoadBalancer")}
+    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in objects.kind("LoadBalancer")}
     found: dict[tuple[str, str], None] = {}
     for o in objects.kind("Ingress"):
         ingress = Ingress.of(o)
-        vip = vips.get(ingress.load_balancer)
         hosts = {r.host for r in ingress.rules if r.host}
-        for host in sorted(hosts) if vip else ():
-            found[f"{host}.".lower(), vip or ""] = None
+        for host in sorted(hosts):
+            found |= {(f"{host}.".lower(), vip): None for vip in vips.get(ingress.load_balancer, ())}
     for o in objects.kind("Service"):
         if o.spec.get("type") != "LoadBalancer" or is_internal(o):
             continue
@@ -126,7 +132,7 @@ def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> di
             {"origin": domain, "clients": None, "records": [*filter(_is_sayable, names.forward)]},
             *reverse,
         ],
-        "forward": [f"{at.RESOLVER_VPC}:53"],
+        "forward": [socket_name(cluster.underlays[0].resolver_vpc, 53)],
         "recursion": True,
         "cache": {"max_ttl": 30},  # CoreDNS' `cache 30`
     }
@@ -156,7 +162,7 @@ class _ClusterNames:
                     self.forward.append([srv, "SRV", f"0 100 {port.port} {name}", TTL])
 
     def address(self, name: str, ip: str) -> None:
-        self.forward.append([name, "AAAA" if ":" in ip else "A", ip, TTL])
+        self.forward.append([name, _record(ip), ip, TTL])
 
     def _headless(self, name: str, service: Service, slices: Sequence[EndpointSlice]) -> None:
         """A record for each endpoint, named by its hostname or by its dashed address."""
@@ -198,5 +204,5 @@ def _reverse_name(ip: IPAddress) -> str:
 
 def cluster_dns_server(name: str, place: Place, config: dict[str, Any]) -> Server:
     """The server in one of the cluster DNS's pods."""
-    listen, namespace = _listen([str(place.addresses[0])]), place.namespace
+    listen, namespace = _listen(place.addresses), place.namespace
     return Server(name, "dns", namespace, {"listen": listen, **config}, dict.fromkeys(listen, namespace))

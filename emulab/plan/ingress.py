@@ -9,6 +9,7 @@ from emulab.kinds.ingresses import Backend, Ingress, tls_pair
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS
 from emulab.kinds.services import Service
 from emulab.model.collection import Objects
+from emulab.model.families import socket_name
 from emulab.model.objects import Key, Object
 from emulab.plan.endpoints import Slices
 from emulab.plan.proxy.intents import backends, usable
@@ -38,14 +39,14 @@ def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> dict[s
 
 def ingress_server(name: str, place: Place, config: dict[str, Any]) -> Server:
     """The server in one of the ingress controller's pods, which resolves names as its pod does."""
-    plain, tls = (f"tcp/{place.addresses[0]}/{port}" for port in (80, 443))
+    plain, tls = ([f"tcp/{address}/{port}" for address in place.addresses] for port in (80, 443))
     own = {
-        "listen": [plain, tls],
-        "tls_listen": [tls],
+        "listen": [*plain, *tls],
+        "tls_listen": tls,
         "resolv_conf": place.resolv_conf,
         "hosts": place.hosts,
     }
-    sockets = dict.fromkeys([plain, tls], place.namespace)
+    sockets = dict.fromkeys([*plain, *tls], place.namespace)
     return Server(name, "ingress", place.namespace, {**own, **config}, sockets)
 
 
@@ -121,9 +122,5 @@ class _Builder:
         if not targets:
             return []
         if self._cluster.ingress_upstream == "service" and not service.headless:
-            return [_join(str(service.cluster_ips[0]), port.port)] if service.cluster_ips else []
-        return [_join(str(t.address), t.port) for t in targets]
-
-
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            return [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
+        return [socket_name(*t.target) for t in targets]

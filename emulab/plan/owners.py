@@ -12,10 +12,11 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.kinds.clusters import LoadBalancer
+from emulab.kinds.clusters import LoadBalancer, cluster_of
 from emulab.kinds.ingresses import Ingress, tls_pair
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.services import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
@@ -83,18 +84,17 @@ class _Index:
         self._services: dict[str, list[Candidates]] = {}  # by address
         self._node_ports: dict[tuple[str, int], Candidates] = {}
         self._balancers: dict[str, Object] = {}
-        self._ports = candidates(objects)
+        self._ports = candidates(objects, cluster_of(objects).families)
         for c in self._ports:
             protocol = c.port.protocol.lower()
-            for ip in (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips):
+            for ip in (*c.cluster_ips, *c.external_ips, *c.balancer_ips):
                 self._services.setdefault(str(ip), []).append(c)
             if c.port.node_port:
                 self._node_ports[protocol, c.port.node_port] = c
         nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
         self._processes = {socket: s.namespace for s in nodes for socket in s.listen}
         for o in objects.kind("LoadBalancer"):
-            if o.status.get("vip"):
-                self._balancers[str(o.status["vip"])] = o
+            self._balancers |= dict.fromkeys(map(str, virtual_addresses(o)), o)
         for o in objects.kind("Service"):
             if o.spec.get("type") == "LoadBalancer" and not is_internal(o):
                 self._balancers |= dict.fromkeys(ingress_ips(o), o)

@@ -81,7 +81,7 @@ class Walker:
                 best = (r.destination.prefixlen, r.link, r.gateway or target)
         for a in items(self._network, Address, namespace):
             net = ip_interface(a.address).network
-            if net.prefixlen < 32 and target in net and (best is None or net.prefixlen > best[0]):
+            if net.num_addresses > 1 and target in net and (best is None or net.prefixlen > best[0]):
                 best = (net.prefixlen, a.link, target)
         assert best is not None, f"{namespace} has no route to {target}"
         return best[1], best[2]

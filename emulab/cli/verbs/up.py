@@ -67,5 +67,6 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
     )
     print("\nTry:")
     ingresses, nodes = client.request("get", kind="Ingress"), client.request("get", kind="Node")
-    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"]), summary["proxy_mode"]):
+    places, shown_by = list(summary["places"]), summary["rules_shown_by"]
+    for hint in hints.hints(options.lab, ingresses, nodes, places, shown_by):
         print(f"  {hint}")

@@ -16,6 +16,7 @@ _FIXED_CLUSTER = {
     "serviceCIDR": "service_cidrs",
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
+    "network.underlay": "vpc",
 }
 _KEPT_METADATA = (
     *("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences"),
@@ -76,11 +77,11 @@ def _status(old: Object, new: Object) -> dict[str, Any]:
     """The old status without addresses that the new spec doesn't ask for any more; they are given anew."""
     forgotten: tuple[str, ...] = ()
     if new.kind == "Service" and new.spec.get("type") != "LoadBalancer":
-        forgotten = ("address", "loadBalancer")
+        forgotten = ("address", "addresses", "loadBalancer")
     elif new.kind in ("Client", "LoadBalancer") and any(
         old.spec.get(f) != new.spec.get(f) for f in ("network", "address")
     ):
-        forgotten = ("address", "vip")
+        forgotten = ("address", "addresses", "vip", "vips")
     return {k: v for k, v in old.status.items() if k not in forgotten}
 
 

@@ -46,6 +46,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import NOWHERE, Key, Object
 from emulab.model.sources import Source
 from emulab.plan.balancers import expected_frontends
+from emulab.plan.proxy.modes import rules_shown_by
 from emulab.plan.state import World
 
 if TYPE_CHECKING:
@@ -340,7 +341,7 @@ class Operations:
             "nodes": len(objects.kind("Node")),
             "pods": len(objects.kind("Pod")),
             "state": "Ready" if world and not not_ready(objects) else "NotReady",
-            "proxy_mode": cluster_of(objects).proxy_mode,
+            "rules_shown_by": rules_shown_by(cluster_of(objects)),
             "failure": self._reconciler.failure,
             "spent": self._reconciler.spent,
             "programmed": self._reconciler.programmed,

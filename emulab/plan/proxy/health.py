@@ -12,6 +12,7 @@ from typing import Any
 
 from emulab.kinds.clusters import Cluster
 from emulab.model.addresses import IPAddress
+from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Candidates, Intent, local_ready
 from emulab.plan.state import Iptables, Server
@@ -23,9 +24,9 @@ METRICS_PORT, HEALTHZ_PORT = 10249, 10256
 def plan_health(
     draft: Draft,
     cluster: Cluster,
-    nodes: Mapping[str, IPAddress],
+    nodes: Mapping[str, Sequence[IPAddress]],
     services: Iterable[Candidates],
-    intents: Mapping[str, Sequence[Intent]],
+    intents: Mapping[Family, Mapping[str, Sequence[Intent]]],
 ) -> None:
     """The server that speaks for the proxies of `nodes` (by name, with their addresses)."""
     checked = [c for c in services if c.service.health_check_node_port]
@@ -34,19 +35,20 @@ def plan_health(
     listen: dict[str, str] = {}
     told: dict[str, dict[str, Any]] = {}
     known: dict[int, Mapping[str, int]] = {}  # nodes share their intents
-    for node, address in nodes.items():
-        own = {
-            f"tcp/127.0.0.1/{METRICS_PORT}@{node}": {"page": "metrics"},
-            f"tcp/{address}/{HEALTHZ_PORT}": {"page": "healthz"},
-            **{f"tcp/{address}/{port}": {"page": "service", "service": name} for name, port in ports.items()},
-        }
+    # kubeadm has all of kube-proxy's servers in the primary family (--bind-address), those on all addresses but one.
+    loopback = cluster.families[0].loopback
+    for node, addresses in nodes.items():
+        own = {f"tcp/{loopback}/{METRICS_PORT}@{node}": {"page": "metrics"}}
+        for address in addresses:
+            own[f"tcp/{address}/{HEALTHZ_PORT}"] = {"page": "healthz"}
+            own |= {f"tcp/{address}/{p}": {"page": "service", "service": name} for name, p in ports.items()}
         sockets |= {key: {"node": node, **page} for key, page in own.items()}
         listen |= dict.fromkeys(own, node)
-        wanted = intents[node]
+        wanted = intents[cluster.families[0]][node]  # the metrics are of one proxier: the first one's
         if id(wanted) not in known:
             known[id(wanted)] = _no_local(wanted)
         ready = {f"{ns}/{name}": n for (ns, name), n in local_ready(checked, node).items() if n}
-        facts = {"no_local": known[id(wanted)], "rules": _rules(draft, node), "endpoints": ready}
+        facts = {"no_local": known[id(wanted)], "rules": _rules(draft, node, cluster), "endpoints": ready}
         told[node] = {name: numbers for name, numbers in facts.items() if numbers}
     config = {"listen": list(listen), "mode": cluster.proxy_mode, "sockets": sockets, "nodes": told}
     everywhere = frozenset(key for key in listen if "@" not in key)
@@ -64,9 +66,9 @@ def _no_local(intents: Iterable[Intent]) -> dict[str, int]:
     return dict(found)
 
 
-def _rules(draft: Draft, node: str) -> dict[str, int]:
+def _rules(draft: Draft, node: str, cluster: Cluster) -> dict[str, int]:
     """How many rules each table of iptables has."""
-    rules = draft.rulesets.get((node, "iptables"))
+    rules = draft.rulesets.get((node, cluster.families[0].iptables))
     if not isinstance(rules, Iptables):
         return {}
     return {table: sum(map(len, chains.values())) for table, chains in rules.tables.items()}
