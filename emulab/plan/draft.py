@@ -13,6 +13,7 @@ from emulab.plan.state import (
     Iptables,
     Ipvs,
     Item,
+    Mesh,
     Namespace,
     Network,
     Place,
@@ -62,6 +63,8 @@ def rules_key(rules: Rules, family: Family) -> str:
             return "ipvs"
         case UdpBackends():
             return "udp-backends"
+        case Mesh():
+            return f"mesh-{family.nft}"
 
 
 class Draft:
@@ -81,7 +84,7 @@ class Draft:
         self.items += items
 
     def rules(self, namespace: str, rules: Rules, family: Family = IPV4) -> None:
-        """Adds what nftables, iptables (of a family) or IPVS of a namespace shall have."""
+        """Adds what a namespace shall have of nftables, iptables, IPVS or ways to other nodes."""
         self.rulesets[namespace, rules_key(rules, family)] = rules
 
     def namespace(self, name: str, settings: Callable[[Families], Settings] = host) -> None:

@@ -29,9 +29,9 @@ def plan_nodes(
     for node in nodes:
         plug_vpc(draft, node.name, node.addresses, cluster, forwarder)
         draft.place(node.name, "node", node.addresses, resolv_conf)
-        others = [n for n in nodes if n is not node]
-        for family in cluster.families:
-            plugin.plan_node(draft, node, others, cluster, family)
+    for family in cluster.families:
+        plugin.plan_nodes(draft, nodes, cluster, family)
+    for node in nodes:
         plan_proxy(proxies, node.name, {f: by_node[node.name] for f, by_node in wanted.items()}, flows)
         for rules in masquerade:
             draft.rules(node.name, rules)

@@ -20,6 +20,7 @@ from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.mesh import expanded
 from emulab.plan.proxy.intents import Candidates, candidates, usable
 from emulab.plan.state import Address, Neighbour, Route, World
 
@@ -291,9 +292,7 @@ def planned(world: World, name: str) -> Owner | None:
         return None
     restore: dict[str, list[str]] = {}
     routes: list[tuple[str, str]] = []
-    own = [
-        i for i in world.network.items if isinstance(i, Route | Neighbour) and i.namespace == place.namespace
-    ]
+    own = [i for i in expanded(world.network, place.namespace) if isinstance(i, Route | Neighbour)]
     for item in sorted(own, key=str):
         if isinstance(item, Neighbour):
             command = f"ip neigh replace {item.address} lladdr {item.mac} dev {item.link} nud permanent"

@@ -43,8 +43,8 @@ class Plugin:
     """One network of pods. What other rooms do about it is named here."""
 
     name: str
-    plan_node: Callable[[Draft, Node, Sequence[Node], Cluster, Family], None]
-    """Adds what a node needs to reach the pods of the others, in one family."""
+    plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
+    """Adds what each node needs to reach the pods of the others, in one family."""
     plan_pod: Callable[[Draft, Place, Node, str, Cluster, int], None]
     """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU."""
     masquerade: Callable[[Cluster, Family], Ruleset]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from emulab.kinds.clusters import Cluster
 from emulab.model.families import IPV4, IPV6, Family
 from emulab.plan.cni.plugin import Node, Plugin
 from emulab.plan.cni.podlinks import MASQUERADE_TABLE, masquerade, routed_link
 from emulab.plan.draft import Draft, mac
-from emulab.plan.state import ForwardingEntry, Neighbour, Route, Vxlan
+from emulab.plan.state import Mesh, Vxlan, Way
 
 PORT = 8472  # Linux's and flannel's; IANA's is 4789
 DEVICES = {IPV4: "flannel.1", IPV6: "flannel-v6.1"}
@@ -22,26 +23,26 @@ def overhead(family: Family) -> int:
     return _AROUND + family.header
 
 
-def plan_node(draft: Draft, node: Node, others: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """The device of a family, and the way to the others' ranges."""
-    device = DEVICES[family]
+def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """The device of a family on every node, and the ways to the others' ranges."""
+    device, ways = DEVICES[family], _ways(tuple(nodes), family)
     mtu = cluster.mtu - max(map(overhead, cluster.families))
-    own = mac(node.name, device)
-    draft.add(Vxlan(node.name, device, own, mtu, VNI, node.address(family), PORT, "eth0"))
-    draft.address(node.name, device, node.pod_range(family).network_address)
-    for other in others:
-        vtep, network = mac(other.name, device), other.pod_range(family)
-        gateway = network.network_address
-        draft.add(
-            Neighbour(node.name, device, gateway, vtep),
-            ForwardingEntry(node.name, device, vtep, other.address(family)),
-            Route(node.name, network, device, gateway, onlink=True),
-        )
+    for node in nodes:
+        own = ways[node.name]
+        draft.add(Vxlan(node.name, device, own.vtep, mtu, VNI, own.node, PORT, "eth0"))
+        draft.address(node.name, device, own.network.network_address)
+        draft.rules(node.name, Mesh(node.name, device, ways), family)
+
+
+@lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
+def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
+    device = DEVICES[family]
+    return {n.name: Way(n.pod_range(family), n.address(family), mac(n.name, device)) for n in nodes}
 
 
 PLUGIN = Plugin(
     name="vxlan",
-    plan_node=plan_node,
+    plan_nodes=plan_nodes,
     plan_pod=routed_link,
     masquerade=masquerade,
     overhead=overhead,
