@@ -6,7 +6,7 @@ else is in a lab changes nothing for them. The same manifests give the same addr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -16,45 +16,32 @@ from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.kind import ADDRESSED
+from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
 from emulab.kinds.registry import CLIENT, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import (
-    DNS_ADDRESS,
-    INTERNET,
-    NAT_ADDRESS,
-    PUBLIC_LB_VIP,
-    PUBLIC_LB_VPC,
-    PUBLIC_VIPS,
-    RESOLVER_INTERNET,
-    RESOLVER_VPC,
-    ROUTER_INTERNET,
-    ROUTER_VPC,
-    VPC,
+    Underlay,
     underlay_address,
+    underlay_addresses,
+    virtual_addresses,
+    with_addresses,
+    with_virtual,
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
 from emulab.model.collection import WARNING, Change, Objects, Put, PutStatus, Tell
+from emulab.model.families import Family, family_of
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
-_FIRST_NODE, _FIRST_BALANCER, _FIRST_VPC_CLIENT, _FIRST_CLIENT, _FIRST_VIP = 11, 150, 200, 2, 20
-
-FIXED = {
-    ROUTER_INTERNET,
-    ROUTER_VPC,
-    NAT_ADDRESS,
-    RESOLVER_INTERNET,
-    RESOLVER_VPC,
-    DNS_ADDRESS,
-    PUBLIC_LB_VPC,
-}
+_MOST = 1 << 16  # addresses of a network that are given out of
 _NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
 
 
-def _first_free(network: IPNetwork, start: int, used: set[IPAddress], who: str) -> IPAddress:
-    for index in range(start, network.num_addresses - 1):
-        if network[index] not in used:
-            return network[index]
+def _first_free(network: IPNetwork, start: int, used: Collection[IPAddress], who: str) -> IPAddress:
+    for index in range(start, min(network.num_addresses, _MOST) - 1):
+        address = network[index]
+        if address not in used:
+            return address
     raise UserError(f"{who}: no address is left in {network}")
 
 
@@ -71,44 +58,47 @@ def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -
         size = cidr.max_prefixlen - prefix
         base, length = int(cidr.network_address), max(prefix, cidr.prefixlen)
         slots = (slot, *range(min(count, len(taken) + 1)))
-        found = [
-            net for s in slots if s < count and (net := ip_network((base + (s << size), length))) not in taken
-        ]
-        if not found:
+        networks = (ip_network((base + (s << size), length)) for s in slots if s < count)
+        found = next((network for network in networks if network not in taken), None)
+        if found is None:
             raise UserError(
                 f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no /{prefix} for each of"
                 f" {len(cluster.nodes)} nodes; take a larger one"
             )
-        ranges.append(found[0])
+        ranges.append(found)
     return tuple(ranges)
 
 
 def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
     """The addresses that are missing, written into the objects that lack them. Raises UserError."""
     return [
-        *_clients(objects),
-        *_balancers(objects),
+        *_clients(objects, cluster),
+        *_balancers(objects, cluster),
         *_services(objects, cluster),
         *_pods(objects),
     ]
 
 
-def node_addresses(nodes: Iterable[str], taken: Iterable[IPAddress]) -> dict[str, IPAddress]:
-    """Underlay addresses for nodes, in order, around those that are taken. Raises UserError."""
-    used = {*FIXED, *taken}
-    given: dict[str, IPAddress] = {}
-    for name in nodes:
-        address = _first_free(VPC, _FIRST_NODE, used, f"node {name}")
-        used.add(address)
-        given[name] = address
+def node_addresses(
+    nodes: Sequence[str], cluster: Cluster, taken: Iterable[IPAddress]
+) -> dict[str, tuple[IPAddress, ...]]:
+    """Underlay addresses of each family for nodes, in order, around those that are taken. Raises UserError."""
+    used = set(taken)
+    given: dict[str, tuple[IPAddress, ...]] = dict.fromkeys(nodes, ())
+    for underlay in cluster.underlays:
+        start = underlay.first_node
+        for name in nodes:
+            address = _first_free(underlay.vpc, start, used, f"node {name}")
+            start = int(address) - int(underlay.vpc.network_address) + 1
+            given[name] += (address,)
     return given
 
 
-def underlay_taken(objects: Objects) -> set[IPAddress]:
+def underlay_taken(objects: Objects, cluster: Cluster) -> set[IPAddress]:
     """Every underlay address that somebody has or asks for."""
-    used: set[IPAddress] = set(FIXED)
+    used = {address for underlay in cluster.underlays for address in underlay.fixed}
     for kind in KINDS.of(ADDRESSED):
-        used.update(a for o in objects.kind(kind) if (a := underlay_address(o)))
+        used.update(a for o in objects.kind(kind) for a in underlay_addresses(o))
     for o in objects.kind(LOAD_BALANCER):
         asked = LoadBalancer.of(o).address
         if asked is not None:
@@ -116,80 +106,105 @@ def underlay_taken(objects: Objects) -> set[IPAddress]:
     return used
 
 
-def _clients(objects: Objects) -> list[Change]:
-    if not objects.facts(CLIENT, _unplaced):
+def _clients(objects: Objects, cluster: Cluster) -> list[Change]:
+    missing = objects.facts(CLIENT, _unplaced)
+    if not missing:
         return []
-    used = underlay_taken(objects)
+    used = underlay_taken(objects, cluster)
     changes: list[Change] = []
-    for o in objects.kind(CLIENT):
-        if underlay_address(o) is None:
-            network, start = (
-                (VPC, _FIRST_VPC_CLIENT) if o.spec.get("network") == "vpc" else (INTERNET, _FIRST_CLIENT)
-            )
-            address = _first_free(network, start, used, str(o.key))
-            used.add(address)
-            changes.append(PutStatus(o.key, {**o.status, "address": str(address)}))
+    for o in missing.values():
+        given: list[IPAddress] = []
+        for u in cluster.underlays:
+            inside = o.spec.get("network") == "vpc"
+            network, start = (u.vpc, u.first_vpc_client) if inside else (u.internet, u.first_client)
+            given.append(_first_free(network, start, used, str(o.key)))
+        used.update(given)
+        changes.append(PutStatus(o.key, {**o.status, **with_addresses(given)}))
     return changes
 
 
-def _vips(objects: Objects) -> set[IPAddress]:
-    used: set[IPAddress] = {NAT_ADDRESS, PUBLIC_LB_VIP}
+def _vips(objects: Objects, cluster: Cluster) -> set[IPAddress]:
+    used = {address for u in cluster.underlays for address in (u.nat, u.public_lb)}
     for o in objects.kind(LOAD_BALANCER):
         asked = LoadBalancer.of(o).address
         if asked is not None:
             used.add(asked)
-    for o in (*objects.kind(LOAD_BALANCER), *objects.kind(SERVICE)):
-        used.update(ip_address(v) for v in (o.status.get("vip"), *ingress_ips(o)) if v)
+        used.update(virtual_addresses(o))
+    for o in objects.kind(SERVICE):
+        used.update(map(ip_address, ingress_ips(o)))
     return used
 
 
-def _balancers(objects: Objects) -> list[Change]:
+def _balancers(objects: Objects, cluster: Cluster) -> list[Change]:
     """Underlay addresses and virtual ones of the balancers outside, and of Services of type LoadBalancer."""
-    if not (objects.facts(LOAD_BALANCER, _unplaced) or objects.facts(SERVICE, _unbalanced)):
+    balancers, services = objects.facts(LOAD_BALANCER, _unplaced), objects.facts(SERVICE, _unbalanced)
+    if not balancers and not services:
         return []
-    used, vips = underlay_taken(objects), _vips(objects)
+    used, vips = underlay_taken(objects, cluster), _vips(objects, cluster)
     changes: list[Change] = []
-    for o in objects.kind(LOAD_BALANCER):
-        if underlay_address(o) is not None:
-            continue
-        balancer = LoadBalancer.of(o)
-        if balancer.network == "vpc":
-            address = balancer.address or _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
-            vip = address
-        else:
-            public = o.name == "public-lb" and PUBLIC_LB_VPC not in {
-                underlay_address(b) for b in objects.kind(LOAD_BALANCER)
-            }
-            address = PUBLIC_LB_VPC if public else _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
-            fallback = (
-                PUBLIC_LB_VIP
-                if o.name == "public-lb"
-                else _first_free(PUBLIC_VIPS, _FIRST_VIP, vips, str(o.key))
-            )
-            vip = balancer.address or fallback
-        used.add(address)
-        vips.add(vip)
-        changes.append(PutStatus(o.key, {**o.status, "address": str(address), "vip": str(vip)}))
-    services = objects.kind(SERVICE)
-    wanted = {ip_address(o.spec["loadBalancerIP"]) for o in services if o.spec.get("loadBalancerIP")}
-    for o in services:
-        if _unbalanced(o):
-            address = _first_free(VPC, _FIRST_BALANCER, used, str(o.key))
-            asked_text = o.spec.get("loadBalancerIP")
-            asked = ip_address(asked_text) if asked_text else None
-            if asked is not None and asked not in vips:
-                vip = asked
-            else:
-                vip = _first_free(PUBLIC_VIPS, _FIRST_VIP, vips | wanted, str(o.key))
-            used.add(address)
-            vips.add(vip)
-            status = {
-                **o.status,
-                "address": str(address),
-                "loadBalancer": {"ingress": [{"ip": str(vip), "ipMode": "VIP"}]},
-            }
-            changes.append(PutStatus(o.key, status))
+    for o in balancers.values():
+        taken = {a for b in objects.kind(LOAD_BALANCER) for a in underlay_addresses(b)}
+        pairs = [_balancer(o, u, used, vips, taken) for u in cluster.underlays]
+        own, virtual = zip(*pairs, strict=True)
+        status = {**o.status, **with_addresses(own), **with_virtual(virtual)}
+        changes.append(PutStatus(o.key, status))
+    wanted = {
+        ip_address(o.spec["loadBalancerIP"]) for o in objects.kind(SERVICE) if o.spec.get("loadBalancerIP")
+    }
+    for o in services.values():
+        families = service_families(o.spec, cluster)
+        underlays = [u for u in cluster.underlays if u.family in families]
+        pairs = [_service_balancer(o, u, used, vips, wanted) for u in underlays]
+        own, virtual = zip(*pairs, strict=True)
+        entries = [{"ip": str(vip), "ipMode": "VIP"} for vip in virtual]
+        status = {**o.status, **with_addresses(own), "loadBalancer": {"ingress": entries}}
+        changes.append(PutStatus(o.key, status))
     return changes
+
+
+def _balancer(
+    o: Object, u: Underlay, used: set[IPAddress], vips: set[IPAddress], taken: Collection[IPAddress]
+) -> tuple[IPAddress, IPAddress]:
+    """A LoadBalancer's own address and its virtual one, of one family. Notes them in `used` and `vips`."""
+    balancer, is_public = LoadBalancer.of(o), o.name == PUBLIC_LOAD_BALANCER
+    asked = balancer.address if balancer.address and family_of(balancer.address) is u.family else None
+    if balancer.network == "vpc":
+        address = vip = asked or _first_free(u.vpc, u.first_balancer, used, str(o.key))
+    else:
+        fixed = is_public and u.public_lb_vpc not in taken
+        address = u.public_lb_vpc if fixed else _first_free(u.vpc, u.first_balancer, used, str(o.key))
+        fallback = u.public_lb if is_public else _first_free(u.public, u.first_vip, vips, str(o.key))
+        vip = asked or fallback
+    used.add(address)
+    vips.add(vip)
+    return address, vip
+
+
+def _service_balancer(
+    o: Object, u: Underlay, used: set[IPAddress], vips: set[IPAddress], wanted: Collection[IPAddress]
+) -> tuple[IPAddress, IPAddress]:
+    """The same of a Service's balancer; `wanted` are the virtual addresses that Services ask for."""
+    address = _first_free(u.vpc, u.first_balancer, used, str(o.key))
+    text = o.spec.get("loadBalancerIP")
+    asked = ip_address(text) if text else None
+    if asked is not None and family_of(asked) is u.family and asked not in vips:
+        vip = asked
+    else:
+        vip = _first_free(u.public, u.first_vip, vips | {*wanted}, str(o.key))
+    used.add(address)
+    vips.add(vip)
+    return address, vip
+
+
+def service_families(spec: Mapping[str, Any], cluster: Cluster) -> tuple[Family, ...]:
+    """The families of a Service: those asked for, then the cluster's, as many as its `ipFamilyPolicy` says (KEP-563).
+
+    One that the cluster hasn't is left out; admission tells of it.
+    """
+    asked = [f for name in spec.get("ipFamilies") or () for f in cluster.families if f.name == name]
+    both = tuple(dict.fromkeys((*asked, *cluster.families)))
+    dual = len(asked) > 1 or spec.get("ipFamilyPolicy") in ("PreferDualStack", "RequireDualStack")
+    return both if dual else both[:1]
 
 
 def _unplaced(o: Object) -> Object | None:
@@ -228,7 +243,8 @@ def _services(objects: Objects, cluster: Cluster) -> list[Change]:
     for o in lacking.values():
         spec = dict(o.spec)
         if not spec.get("clusterIP"):
-            spec["clusterIP"] = _cluster_ip(o.key, cluster, used)
+            given = [_cluster_ip(o.key, cluster, f, used) for f in service_families(spec, cluster)]
+            spec["clusterIP"], spec["clusterIPs"] = given[0], given
         if not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
         if needs_node_ports(spec):
@@ -240,8 +256,8 @@ def _services(objects: Objects, cluster: Cluster) -> list[Change]:
     return changes
 
 
-def _cluster_ip(key: Key, cluster: Cluster, used: set[str]) -> str:
-    network = cluster.service_cidrs[0]
+def _cluster_ip(key: Key, cluster: Cluster, family: Family, used: set[str]) -> str:
+    network = next(iter(cluster.services_of(family)), cluster.service_cidrs[0])
     # The lowest 16th (at most 256) is left for addresses that are asked for by number, as Kubernetes does (KEP-3070).
     low = min(max(16, network.num_addresses // 16), 256) if network.num_addresses > 64 else 1
     size = network.num_addresses - low - 1
@@ -295,13 +311,14 @@ def _pods(objects: Objects) -> list[Change]:
     for name, pods in waiting.items():
         node = nodes[name]
         networks = [ip_network(c) for c in node.spec.get("podCIDRs") or ()]
+        hosts = [str(a) for a in underlay_addresses(node)]
         used = taken.get(name, set())
         last = node.annotations.get(LAST_POD, "")
         for pod in pods:
             own = [] if pod.spec.get("hostNetwork") else networks
             found = [a for network in own if (a := _next_address(network, last, used))]
             if pod.spec.get("hostNetwork"):
-                found = [str(node.status["address"])]
+                found = hosts
             elif len(found) < len(networks) or not found:
                 changes += _without_address(pod, name)
                 continue
@@ -309,13 +326,12 @@ def _pods(objects: Objects) -> list[Change]:
             if own:
                 last = ips[0]["ip"]
             used.update(e["ip"] for e in ips)
-            host = node.status.get("address", "")
             status = {
                 **({} if pod.status.get("reason") == _NO_SANDBOX else pod.status),
                 "podIP": ips[0]["ip"],
                 "podIPs": ips,
-                "hostIP": host,
-                "hostIPs": [{"ip": host}],
+                "hostIP": hosts[0] if hosts else "",
+                "hostIPs": [{"ip": host} for host in hosts] or [{"ip": ""}],
             }
             changes.append(PutStatus(pod.key, status))
         if last != node.annotations.get(LAST_POD, ""):

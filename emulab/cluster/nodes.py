@@ -20,7 +20,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     new = [n.name for n in cluster.nodes if n.name not in there]
     if not new and len(there) == len(cluster.nodes):
         return []
-    addresses = at.node_addresses(new, at.underlay_taken(objects))
+    addresses = at.node_addresses(new, cluster, at.underlay_taken(objects, cluster))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
     taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
@@ -45,7 +45,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
 
 
 def _node_object(
-    name: str, labels: dict[str, str], ranges: tuple[IPNetwork, ...], address: IPAddress
+    name: str, labels: dict[str, str], ranges: tuple[IPNetwork, ...], addresses: tuple[IPAddress, ...]
 ) -> Object:
     cidrs = [str(r) for r in ranges]
     pods = str(min(MAX_PODS, ranges[0].num_addresses - 3))
@@ -56,9 +56,9 @@ def _node_object(
             "metadata": {"name": name, "labels": labels},
             "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs},
             "status": {
-                "address": str(address),
+                "address": str(addresses[0]),
                 "addresses": [
-                    {"type": "InternalIP", "address": str(address)},
+                    *({"type": "InternalIP", "address": str(address)} for address in addresses),
                     {"type": "Hostname", "address": name},
                 ],
                 "allocatable": {"pods": pods},

@@ -6,22 +6,19 @@ from emulab.kinds.core.serviceview import is_internal
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, SERVICE
+from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Change, Objects, PutStatus
 from emulab.model.objects import Object
 
 
 def balancer_statuses(objects: Objects) -> list[Change]:
     """What Ingresses, and the Service of their controller, say of the balancers in front of them."""
-    vips = {o.name: str(o.status["vip"]) for o in objects.kind(LOAD_BALANCER) if o.status.get("vip")}
-    front = [
-        vips[o.name]
-        for o in objects.kind(LOAD_BALANCER)
-        if o.name in vips and LoadBalancer.of(o).target.ingress
-    ]
+    balancers = objects.kind(LOAD_BALANCER)
+    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in balancers}
+    front = [vip for o in balancers if LoadBalancer.of(o).target.ingress for vip in vips[o.name]]
     wanted: list[tuple[Object, list[dict[str, str]]]] = []
     for o in objects.kind(INGRESS):
-        vip = vips.get(Ingress.of(o).load_balancer)
-        wanted.append((o, [{"ip": vip}] if vip else []))
+        wanted.append((o, [{"ip": vip} for vip in vips.get(Ingress.of(o).load_balancer, ())]))
     for o in objects.facts(SERVICE, _internal).values():
         # ipMode Proxy (KEP-1860): nodes leave these addresses to the balancers
         wanted.append((o, [{"ip": vip, "ipMode": "Proxy"} for vip in front]))

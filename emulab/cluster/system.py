@@ -23,7 +23,6 @@ from emulab.kinds.installed import (
 )
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CLIENT, DEPLOYMENT, INGRESS_CLASS, LOAD_BALANCER, NAMESPACE, SERVICE
-from emulab.kinds.underlay import PUBLIC_LB_VIP
 from emulab.model.objects import Object
 
 
@@ -38,7 +37,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
             "public-lb",
             spec={
                 "network": "internet",
-                "address": str(PUBLIC_LB_VIP),
+                "address": str(cluster.underlays[0].public_lb),
                 "ports": [80, 443],
                 "target": {"ingress": True},
             },
@@ -120,8 +119,10 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
         "image": INGRESS_IMAGE,
         "ports": [{"name": "http", "containerPort": 80}, {"name": "https", "containerPort": 443}],
     }
+    dual = {"ipFamilyPolicy": "PreferDualStack"} if len(cluster.families) > 1 else {}
     service = {
         "type": "LoadBalancer",
+        **dual,
         "selector": labels,
         "ports": [
             {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"},

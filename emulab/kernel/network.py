@@ -15,6 +15,7 @@ from emulab.dataclass import dataclass
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.links import messages
+from emulab.kernel.links.mesh import Meshes
 from emulab.kernel.netlink import codec as netlink
 from emulab.kernel.netlink.codec import Message
 from emulab.kernel.netns import Handle
@@ -27,6 +28,7 @@ from emulab.plan.state import (
     Iptables,
     Ipvs,
     Item,
+    Mesh,
     Namespace,
     Network,
     Rules,
@@ -120,11 +122,13 @@ class KernelNetwork:
     def _perform(self, change: NetworkChange) -> None:
         self._known = None
         self._remove(change.make_room)
-        self._note_gone(set(), dead_links(change.make_room))
+        dead = dead_links(change.make_room)
+        self._note_gone(set(), dead)
         # Rules of a changed ruleset come before the removal of links, so that no new packet is sent to a
         # pod that is about to lose its link, and after the adding, so that none is sent too early.
         self._create(change.add_namespaces)
         self._add(change.add)
+        self._write_rules(self._lost(dead))
         # Another mode's rules are there before the former's go, so no connection begins with neither. What leads
         # stale UDP flows anew comes last: the former's rules would make them stale again.
         self._write_rules(c for c in change.rulesets if not isinstance(c[2], UdpBackends))
@@ -139,6 +143,20 @@ class KernelNetwork:
                 self._ipvs.pop(name).close()
             del self._namespaces[name]
         self._rulesets = {k: r for k, r in self._rulesets.items() if k[0] in self._namespaces}
+
+    def _lost(self, dead: set[tuple[str, str]]) -> list[RulesChange]:
+        """The meshes on links that are made anew."""
+        return (
+            [
+                (key, None, mesh)
+                for key, mesh in self._rulesets.items()
+                if isinstance(mesh, Mesh)
+                and (key[0], mesh.link) in dead
+                and mesh.link in self.handles[key[0]].indexes
+            ]
+            if dead
+            else []
+        )
 
     def _note_gone(self, namespaces: set[str], links: set[tuple[str, str]]) -> None:
         """Notes what went with its namespace or its link."""
@@ -202,7 +220,7 @@ class KernelNetwork:
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""
-        steps = tables.Steps()
+        steps, meshes = tables.Steps(), Meshes(self.handles)
         for key, before, after in changes:
             sync, begun = Sync(*key, before, after), time.perf_counter()
             self._syncs.append(sync)
@@ -211,9 +229,11 @@ class KernelNetwork:
                     self._write_table(sync, steps)
                 case Iptables():
                     fd = self.handles[key[0]].fd
-                    iptables.write(key[0], fd, _iptables(before), _iptables(after))
+                    iptables.write(key[0], fd, _iptables(before), _iptables(after), key[1])
                 case Ipvs():
                     self.ipvs(key[0]).write(_ipvs(after))
+                case Mesh():
+                    meshes.write(key[0], _mesh(before), _mesh(after))
                 case UdpBackends() as backends:
                     if isinstance(before, UdpBackends) and after is not None:
                         fd = self.handles[key[0]].fd
@@ -269,6 +289,11 @@ def _ruleset(rules: Rules | None) -> Ruleset | None:
 
 def _iptables(rules: Rules | None) -> Iptables | None:
     assert rules is None or isinstance(rules, Iptables), rules
+    return rules
+
+
+def _mesh(rules: Rules | None) -> Mesh | None:
+    assert rules is None or isinstance(rules, Mesh), rules
     return rules
 
 

@@ -11,12 +11,12 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
@@ -24,6 +24,7 @@ from emulab.kernel import libc
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.processes import cgroups, isolate
 from emulab.kernel.rules import iptables, ipvs, nft
+from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import (
     Address,
     Bridge,
@@ -64,14 +65,11 @@ def checks(run_dir: Path) -> list[Check]:
 
 
 def proxy_modes(found: list[Check]) -> dict[str, bool]:
-    """Which of the four modes of kube-proxy this machine could do."""
-    states = {check.name: check.state == "ok" for check in found}
-    rules = all(states.get(name, False) for name in ("nftables", *_RULES))
+    """Which of the modes of kube-proxy this machine could do."""
+    there = {check.name for check in found if check.state == "ok"}
     return {
-        "nftables": rules,
-        "iptables": states.get("iptables", False),
-        "ipvs": states.get("ipvs", False) and states.get("dummy", False) and rules,
-        "userspace": rules,
+        name: all(there.issuperset(_NEEDS[need].checks) for need in mode.needs)
+        for name, mode in MODES.items()
     }
 
 
@@ -80,23 +78,28 @@ def missing_for(mode: str, scheduler: str = "rr") -> str:
 
     For a process that may make namespaces: a supervisor. `scheduler`: IPVS'. It takes a few milliseconds.
     """
-    failed = [found for check, work in _for_mode(mode, scheduler) if (found := _try(check, work)).problem]
+    attempts = [attempt for need in MODES[mode].needs for attempt in _NEEDS[need].attempts(scheduler)]
+    failed = [found for check, work in attempts if (found := _try(check, work)).problem]
     problems = " and ".join(check.problem for check in failed)
     remedies = dict.fromkeys(check.remedy for check in failed if check.remedy not in problems)
     return "; ".join([problems, *remedies])
 
 
-def _for_mode(mode: str, scheduler: str) -> Iterator[tuple[Check, Callable[[], object]]]:
-    if mode == "iptables":
-        yield replace(_IPTABLES, remedy=""), iptables.check  # its errors bring their own
-        return
+Attempt = tuple[Check, Callable[[], object]]
+
+
+class _Need(NamedTuple):
+    """Something that proxy modes need: the checks that say whether it is there, and what tries it."""
+
+    checks: tuple[str, ...]
+    attempts: Callable[[str], Iterable[Attempt]]  # IPVS' scheduler is given
+
+
+def _nftables_attempts(_: str) -> Iterator[Attempt]:
     try:  # all rules at once
         _apply(_ruled(*((hook, rule) for _, hook, rule in _RULES.values())))
     except EmulabError:
         yield from ((check, partial(_apply, network)) for check, network in _rule_checks())
-    if mode == "ipvs":
-        yield _IPVS, partial(_ipvs, scheduler)
-        yield _DUMMY, _dummy
 
 
 # in a throwaway process
@@ -204,6 +207,15 @@ _RULES = {
     ),
 }
 """nftables expressions: check → what it is for, a hook and a rule there that needs it."""
+
+_NEEDS: Mapping[str, _Need] = {
+    "nftables": _Need(("nftables", *_RULES), _nftables_attempts),
+    # Its errors bring their own remedies.
+    "iptables": _Need(("iptables",), lambda _: [(replace(_IPTABLES, remedy=""), iptables.check)]),
+    "ipvs": _Need(("ipvs",), lambda scheduler: [(_IPVS, partial(_ipvs, scheduler))]),
+    "dummy": _Need(("dummy",), lambda _: [(_DUMMY, _dummy)]),
+}
+"""By the names that the proxy modes give them (`emulab.plan.proxy.modes`)."""
 
 
 def _networks() -> Iterator[tuple[Check, Network]]:

@@ -8,7 +8,7 @@
     checks, addresses              what schemas have in common
     cells, fields, ages            what the tables of `get`, and descriptions, are made of
     lookup                         what warnings ask of all the objects that there are
-    underlay                       the addresses that are outside every cluster
+    underlay                       the networks that are outside every cluster, by family
     installed                      what every lab has without being asked for, by name
 
 Whoever adds a kind writes its module and its line. A kind that says much has modules beside its own, by what they

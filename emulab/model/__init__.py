@@ -3,6 +3,7 @@
 objects, collection         an object as it was given, and a set of them
 facts                       what is true of single objects, worked out once for each
 selectors, addresses        what labels select, and IP addresses
+families                    everything that is one way in IPv4 and another in IPv6
 sources                     files → texts
 yaml_scalars, yaml_nodes    text → plain data with line numbers, as kubectl reads YAML
 checks                      the words that the schemas of kinds are written in

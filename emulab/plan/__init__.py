@@ -2,8 +2,12 @@
 
 * `state`: the value types: kernel items, nftables rulesets, servers, places; a `World` is all of them.
 * `difference`: what to remove and what to add to come from one network state to another; `rules/`: the same for rules.
-* `topology`, `nodes`, `pods`: links, addresses and routes of places, and the pods' stand-ins (`draft` collects).
-* `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
+* `topology`, `nodes`, `pods`: links, addresses and routes of places, and the pods' stand-ins (`draft` collects);
+  `sysctls`: what their namespaces are set to; `mesh`: the ways between nodes, n² entries from a value a node.
+* `cni/`: the pods' networks, a module each; `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
+
+Addresses are of the cluster's families (`model/families`): nothing here says `ip` or `127.0.0.1`.
+
 * `dns`, `balancers`, `l7/`: the configuration of the servers.
 * `owners`: whose an address is, in words.
 * `world`: puts it all together; `narrow`: what a change of endpoints alone changes there (`persistent`: mappings of

@@ -19,12 +19,14 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
-from emulab.model.addresses import IPNetwork
+from emulab.kinds.underlay import underlay_addresses, virtual_addresses
+from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
+from emulab.model.families import FAMILIES, Family, families_of, family_of
 from emulab.model.objects import Object
+from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
-from emulab.plan.nodes import Node
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Route, Server
 from emulab.plan.topology import plug_balancer
@@ -39,13 +41,15 @@ def plan_balancers(
     """Places and configurations of all balancers."""
     nodes = list(nodes)
     for o in objects.kind(LOAD_BALANCER):
-        if not o.status.get("address"):
+        addresses, vips = underlay_addresses(o), virtual_addresses(o)
+        if not addresses:
             continue
         balancer = LoadBalancer.of(o)
-        plug_balancer(draft, o.name, o.status["address"], o.status["vip"], cluster)
+        plug_balancer(draft, o.name, addresses, vips, cluster)
         service = _target(objects, balancer)
         frontends = [
-            _frontend("tcp", o.status["vip"], port, node_port, balancer.source_ranges, nodes, service)
+            _frontend("tcp", vip, port, node_port, balancer.source_ranges, nodes, service)
+            for vip in vips
             for port, node_port in _forwarded(balancer, service)
         ]
         _add_server(draft, o.name, frontends)
@@ -56,27 +60,32 @@ def plan_balancers(
 
 def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
     """The balancer of a Service of type LoadBalancer."""
-    service, place, vip = Service.of(o), service_place(o), ingress_ips(o)[0]
-    plug_balancer(draft, place, o.status["address"], vip, cluster)
+    service, place = Service.of(o), service_place(o)
+    addresses = underlay_addresses(o)
+    vips = [parse_address(ip) for ip in ingress_ips(o)[: len(addresses)]]
+    plug_balancer(draft, place, addresses, vips, cluster)
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
     frontends = []
-    for p in ports:
-        ranges = service.load_balancer_source_ranges
-        frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
-        if not p.node_port:
-            frontend = replace(frontend, targets=_pods(slices, service, p), health=HEALTH)
-        frontends.append(frontend)
+    for vip in vips:
+        for p in ports:
+            ranges = service.load_balancer_source_ranges
+            frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
+            if not p.node_port:
+                targets = _pods(slices, service, p, family_of(vip))
+                frontend = replace(frontend, targets=targets, health=HEALTH)
+            frontends.append(frontend)
     if not all(p.node_port for p in ports):
-        draft.add(
-            *(Route(place, r, "eth0", n.address) for n in nodes for r in n.pod_ranges if r.version == 4)
-        )
+        families = families_of(addresses)
+        draft.add(*(Route(place, n.pod_range(f), "eth0", n.address(f)) for f in families for n in nodes))
     _add_server(draft, place, frontends)
 
 
-def _pods(slices: Slices, service: Service, port: ServicePort) -> tuple[TargetConfig, ...]:
+def _pods(slices: Slices, service: Service, port: ServicePort, family: Family) -> tuple[TargetConfig, ...]:
     """The endpoints of a Service port as targets."""
     found = usable(backends(slices.of(service.namespace, service.name), port))
-    return tuple(TargetConfig.nameless(str(t.address), t.port) for t in found if t.address.version == 4)
+    return tuple(
+        TargetConfig.nameless(str(t.address), t.port) for t in found if family_of(t.address) is family
+    )
 
 
 def service_place(service: Object) -> str:
@@ -113,7 +122,8 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
     served = {
         c.port.node_port
         for o in few
-        for c in service_candidates(o, slices.get((o.namespace, o.name), ()))
+        for family in FAMILIES
+        for c in service_candidates(o, slices.get((o.namespace, o.name), ()), family)
         if c.port.protocol == "TCP" and usable(c.backends)
     }
     found: dict[str, set[str]] = {}
@@ -131,17 +141,18 @@ def _service(objects: Objects, namespace: str, name: str) -> Service | None:
 
 def _frontend(
     protocol: str,
-    vip: str,
+    vip: IPAddress,
     port: int,
     node_port: int,
     sources: tuple[IPNetwork, ...],
     nodes: list[Node],
     service: Service | None,
 ) -> FrontendConfig:
+    own = [(n.name, str(n.address(family_of(vip)))) for n in nodes] if node_port else []
     return FrontendConfig(
         socket=f"{protocol}/{vip}/{port}",
         balance="roundrobin",
-        targets=tuple(TargetConfig(n.name, str(n.address), node_port) for n in nodes if node_port),
+        targets=tuple(TargetConfig(name, address, node_port) for name, address in own),
         health=_health(service),
         source_ranges=tuple(map(str, sources)),
     )

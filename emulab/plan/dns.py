@@ -11,16 +11,17 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from emulab.kinds import underlay as at
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.zone import Zone
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, POD, SERVICE, ZONE
-from emulab.model.addresses import IPAddress
+from emulab.kinds.underlay import virtual_addresses
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.checks import fits_dns
 from emulab.model.collection import Objects
+from emulab.model.families import family_of, socket_name
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, endpoints_of
 from emulab.plan.state import Place, Server
@@ -36,8 +37,9 @@ def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, 
     return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
-def plan_public_dns(draft: Draft, objects: Objects) -> None:
+def plan_public_dns(draft: Draft, objects: Objects, cluster: Cluster) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
+    underlays = cluster.underlays
     zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
     private: list[ZoneConfig] = []
     for o in objects.kind(ZONE):
@@ -45,15 +47,16 @@ def plan_public_dns(draft: Draft, objects: Objects) -> None:
         origin = zone.name.rstrip(".") + "."
         records = [Record(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
         if zone.visibility == "private":
-            private.append(ZoneConfig(origin, tuple(records), clients=(str(at.VPC),)))
+            private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
     for name, address in filter(_is_sayable, published_names(objects)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append(Record(name, "A" if ":" not in address else "AAAA", address, PUBLISHED_TTL))
+        zones[origin].append(Record(name, _record(address), address, PUBLISHED_TTL))
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
-    _server(draft, "dns", DnsConfig(_listen([at.DNS_ADDRESS]), public, recursion=False))
-    both, forward = _listen([at.RESOLVER_INTERNET, at.RESOLVER_VPC]), (f"{at.DNS_ADDRESS}:53",)
+    _server(draft, "dns", DnsConfig(_listen(u.dns for u in underlays), public, recursion=False))
+    both = _listen([*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)])
+    forward = (socket_name(underlays[0].dns, 53),)
     _server(draft, "resolver", DnsConfig(both, tuple(private), forward, recursion=True))
 
 
@@ -65,6 +68,11 @@ def _is_sayable(record: Sequence[Any]) -> bool:
     """Whether a record's name, and the name that it leads to, can be asked for: objects may have longer ones."""
     leads = str(record[2]).rpartition(" ")[2] if len(record) > 2 and record[1] != "TXT" else ""
     return fits_dns(record[0]) and fits_dns(leads)
+
+
+def _record(address: str) -> str:
+    """The type of the record that holds an address."""
+    return family_of(parse_address(address)).record
 
 
 def _inside(name: str, origin: str) -> bool:
@@ -79,14 +87,13 @@ def _absolute(name: str, origin: str) -> str:
 
 def published_names(objects: Objects) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
-    vips = {o.name: str(o.status.get("vip", "")) for o in objects.kind(LOAD_BALANCER)}
+    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in objects.kind(LOAD_BALANCER)}
     found: dict[tuple[str, str], None] = {}
     for o in objects.kind(INGRESS):
         ingress = Ingress.of(o)
-        vip = vips.get(ingress.load_balancer)
         hosts = {r.host for r in ingress.rules if r.host}
-        for host in sorted(hosts) if vip else ():
-            found[f"{host}.".lower(), vip or ""] = None
+        for host in sorted(hosts):
+            found |= {(f"{host}.".lower(), vip): None for vip in vips.get(ingress.load_balancer, ())}
     for o in objects.kind(SERVICE):
         if o.spec.get("type") != "LoadBalancer" or is_internal(o):
             continue
@@ -116,7 +123,7 @@ def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> Dn
     return DnsConfig(
         listen=(),
         zones=tuple(ZoneConfig(origin, (*filter(_is_sayable, r),)) for origin, r in zones.items()),
-        forward=(f"{at.RESOLVER_VPC}:53",),
+        forward=(socket_name(cluster.underlays[0].resolver_vpc, 53),),
         recursion=True,
         cache=Limits(max_ttl=30),  # CoreDNS' `cache 30`
     )
@@ -146,7 +153,7 @@ class _ClusterNames:
                     self.forward.append(Record(srv, "SRV", f"0 100 {port.port} {name}", TTL))
 
     def address(self, name: str, ip: str) -> None:
-        self.forward.append(Record(name, "AAAA" if ":" in ip else "A", ip, TTL))
+        self.forward.append(Record(name, _record(ip), ip, TTL))
 
     def _headless(self, name: str, service: Service, slices: Sequence[EndpointSlice]) -> None:
         """A record for each endpoint, named by its hostname or by its dashed address."""
@@ -188,5 +195,5 @@ def _reverse_name(ip: IPAddress) -> str:
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> Server:
     """The server in one of the cluster DNS's pods."""
-    listen, namespace = _listen([str(place.addresses[0])]), place.namespace
+    listen, namespace = _listen(place.addresses), place.namespace
     return Server(name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace))

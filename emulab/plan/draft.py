@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_interface
 
 from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.state import (
     Address,
     Iptables,
     Ipvs,
     Item,
+    Mesh,
     Namespace,
     Network,
     Place,
@@ -23,6 +25,7 @@ from emulab.plan.state import (
     Veth,
     World,
 )
+from emulab.plan.sysctls import Families, Settings, host
 
 FABRIC = "fabric"
 """The namespace of the wire: a bridge for each underlay network, no address, no route."""
@@ -30,29 +33,10 @@ FABRIC = "fabric"
 RESERVED_PORTS = frozenset({"internet", "vpc", "router-vpc", "resolver-vpc", "lo", "all", "default"})
 """Names that links of the fabric have already, and two that no link can have (/proc/sys/net/ipv4/conf/all, default)."""
 
-_COMMON = (
-    # Without this every link would send router solicitations and multicast reports of its own accord.
-    ("net/ipv6/conf/default/disable_ipv6", "1"),
-)
-HOST = (*_COMMON, ("net/ipv4/ip_unprivileged_port_start", "0"))  # containerd's default for pods
-SWITCH = (
-    *_COMMON,
-    ("net/bridge/bridge-nf-call-iptables", "0"),
-    ("net/bridge/bridge-nf-call-ip6tables", "0"),
-    ("net/bridge/bridge-nf-call-arptables", "0"),
-)
-FORWARDER = (
-    *_COMMON,
-    ("net/ipv4/ip_forward", "1"),
-    # Replies may come another way than requests went (a VIP answered by its balancer), which is right here.
-    ("net/ipv4/conf/all/rp_filter", "0"),
-    ("net/ipv4/conf/default/rp_filter", "0"),
-    ("net/ipv4/conf/all/send_redirects", "0"),
-    ("net/ipv4/conf/default/send_redirects", "0"),
-)
 
-
-_RULE_KEYS: dict[type, str] = {Iptables: "iptables", Ipvs: "ipvs", UdpBackends: "udp-backends"}
+LOCALHOST = (f"{IPV4.loopback}\tlocalhost", f"{IPV6.loopback}\tlocalhost ip6-localhost ip6-loopback")
+"""How an /etc/hosts begins, whatever the families: so the kubelet writes it (managedHostsFileContent in
+pkg/kubelet/kubelet_pods.go) and Debian's installer, as loopback has both addresses in every network namespace."""
 
 
 def mac(*parts: str) -> str:
@@ -68,10 +52,27 @@ def interface_name(prefix: str, identity: str, name: str = "") -> str:
     return prefix + hashlib.sha256(identity.encode()).hexdigest()[: 15 - len(prefix)][:11]
 
 
+def rules_key(rules: Rules, family: Family) -> str:
+    """What rules are in their namespace."""
+    match rules:
+        case Ruleset():
+            return f"{rules.family} {rules.table}"
+        case Iptables():
+            return family.iptables
+        case Ipvs():
+            return "ipvs"
+        case UdpBackends():
+            return "udp-backends"
+        case Mesh():
+            return f"mesh-{family.nft}"
+
+
 class Draft:
     """Collects namespaces, items, rulesets, servers and places; `world()` is the result."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: Families = (IPV4,)) -> None:
+        """`families`: those that namespaces speak."""
+        self._families = families
         self.namespaces: dict[str, Namespace] = {}
         self.items: list[Item] = []
         self.addresses: dict[str, list[IPAddress]] = {}  # by namespace, those given by `address`
@@ -82,13 +83,12 @@ class Draft:
     def add(self, *items: Item) -> None:
         self.items += items
 
-    def rules(self, namespace: str, rules: Rules) -> None:
-        """Adds what nftables, iptables or IPVS of a namespace shall have."""
-        key = f"{rules.family} {rules.table}" if isinstance(rules, Ruleset) else _RULE_KEYS[type(rules)]
-        self.rulesets[namespace, key] = rules
+    def rules(self, namespace: str, rules: Rules, family: Family = IPV4) -> None:
+        """Adds what a namespace shall have of nftables, iptables, IPVS or ways to other nodes."""
+        self.rulesets[namespace, rules_key(rules, family)] = rules
 
-    def namespace(self, name: str, sysctls: tuple[tuple[str, str], ...] = HOST) -> None:
-        self.namespaces[name] = Namespace(name, sysctls)
+    def namespace(self, name: str, settings: Callable[[Families], Settings] = host) -> None:
+        self.namespaces[name] = Namespace(name, settings(self._families))
 
     def plug(self, namespace: str, interface: str, bridge: str, mtu: int, port: str = "") -> None:
         """A veth pair from `namespace` to a bridge of the fabric."""
@@ -109,7 +109,7 @@ class Draft:
         self.add(Address(namespace, link, ip_interface(f"{address}/{length}")))
 
     def default_route(self, namespace: str, link: str, gateway: IPAddress) -> None:
-        self.add(Route(namespace, default_network(gateway), link, gateway))
+        self.add(Route(namespace, family_of(gateway).everything, link, gateway))
 
     def place(
         self,
@@ -130,13 +130,6 @@ class Draft:
         )
 
 
-def default_network(address: IPAddress) -> IPNetwork:
-    """0.0.0.0/0 or ::/0, whichever is of the address's family."""
-    return ip_interface(f"{address}/0").network
-
-
 def hosts_file(hostname: str, addresses: Iterable[IPAddress]) -> str:
     """An /etc/hosts with localhost and the host's own name."""
-    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{a}\t{hostname}" for a in addresses]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*LOCALHOST, *(f"{a}\t{hostname}" for a in addresses)]) + "\n"

@@ -3,7 +3,8 @@
 To plan a world takes as long as it has objects. What most often changes, though, are endpoints, and those of most
 Services concern nobody but the nodes' proxies: then one Service's part of their tables is exchanged, however many
 others there are. Where that isn't all that would change, `follow` says so and the world is planned anew; both
-ways end in equal worlds. As it stands that holds for nftables mode, and EndpointSlices that no controller minds.
+ways end in equal worlds. As it stands that holds for nftables mode with one family of addresses, and EndpointSlices
+that no controller minds.
 
 What Pods do means more than rules, so everything is planned anew, in the end. Where that takes long, the rules don't
 wait for it: `anticipate` gives the world with them alone.
@@ -23,7 +24,7 @@ from emulab.model.collection import Objects
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.persistent import Persistent
-from emulab.plan.proxy.filters import TABLE, pods_set
+from emulab.plan.proxy.filters import TABLE, Words
 from emulab.plan.proxy.intents import (
     Candidates,
     intents,
@@ -33,11 +34,10 @@ from emulab.plan.proxy.intents import (
     uses_local,
     viewer,
 )
-from emulab.plan.proxy.modes import Proxies
-from emulab.plan.proxy.nftables import part
+from emulab.plan.proxy.modes.mode import Proxies
+from emulab.plan.proxy.modes.nftables import part
 from emulab.plan.state import Rules, Ruleset, UdpBackends, World
 
-KUBE_PROXY = f"ip {TABLE}"
 _MANY = 200  # Services: a world of fewer is planned in some hundredths of a second
 _AT_ONCE = 10  # Pods
 Name = tuple[str, str]
@@ -59,8 +59,11 @@ class Narrow:
     ) -> None:
         """`asked`: the Services whose endpoints others than proxies have looked at."""
         self._world = world
-        self._tables = proxies.tables
-        self._pods = pods_set(cluster)
+        self._family = cluster.families[0]
+        self._words = Words(cluster, self._family)
+        self._key = f"{self._family.nft} {TABLE}"
+        one = len(cluster.families) == 1
+        self._tables = {node: table for (node, _), table in proxies.tables.items()} if one else {}
         self._asked = asked
         frontends = Counter(f for c in services for f in udp_frontends(c))
         self._contested = {f for f, count in frontends.items() if count > 1}  # several Services have it
@@ -91,7 +94,7 @@ class Narrow:
             touched.setdefault(name, dict(self._slices.get(name, {})))[key] = new
         if not touched or not self._tables or not self._asked.isdisjoint(touched):
             return None
-        if any(_is_told(get(SERVICE.key(*name)), slices) for name, slices in touched.items()):
+        if any(self._is_told(get(SERVICE.key(*name)), slices) for name, slices in touched.items()):
             return None
         return self._world if self._exchange_all(touched, get) else None
 
@@ -141,21 +144,21 @@ class Narrow:
 
     def _exchange(self, o: Object, before: Mapping[Key, Object], after: Mapping[Key, Object]) -> bool:
         """Puts a Service's new endpoints in the place of the old ones; False where that changes more than rules."""
-        old, new = _candidates(o, before), _candidates(o, after)
+        old, new = self._candidates(o, before), self._candidates(o, after)
         rulesets = dict(self._world.network.rulesets)
         was, will = intents(old, self._viewers), intents(new, self._viewers)
         done: dict[int, tuple[str, Ruleset]] = {}
         for node, table in self._tables.items():
             first, ruleset = done.get(id(table), ("", None))
             if ruleset is None:
-                gone, come = ([part(one, self._pods) for one in given[node]] for given in (was, will))
+                gone, come = ([part(one, self._words) for one in given[node]] for given in (was, will))
                 ruleset = table.exchange(gone, come)
                 if ruleset is None:
                     return False
                 done[id(table)] = (node, ruleset)
             elif (was[node], will[node]) != (was[first], will[first]):
                 return False  # these nodes have had the same table up to now
-            rulesets[node, KUBE_PROXY] = ruleset
+            rulesets[node, self._key] = ruleset
         was_flows, flows = udp_backends(old).frontends, udp_backends(new).frontends
         if was_flows != flows:
             if not self._contested.isdisjoint(flows):
@@ -164,11 +167,13 @@ class Narrow:
         self._world = replace(self._world, network=replace(self._world.network, rulesets=rulesets))
         return True
 
+    def _is_told(self, service: Object | None, slices: Mapping[Key, Object]) -> bool:
+        """Whether nodes tell others how many endpoints of a Service they have."""
+        found = self._candidates(service, slices) if service else ()
+        return any(c.service.health_check_node_port or uses_local(c) for c in found)
 
-def _is_told(service: Object | None, slices: Mapping[Key, Object]) -> bool:
-    """Whether nodes tell others how many endpoints of a Service they have."""
-    found = _candidates(service, slices) if service else ()
-    return any(c.service.health_check_node_port or uses_local(c) for c in found)
+    def _candidates(self, o: Object, slices: Mapping[Key, Object]) -> Sequence[Candidates]:
+        return service_candidates(o, [EndpointSlice.of(s) for s in slices.values()], self._family)
 
 
 def _service(o: Object) -> Name:
@@ -191,10 +196,6 @@ def _minds_nobody(old: Object, new: Object) -> bool:
     """Whether a change is one of endpoints in a slice that no controller has to do with."""
     slices = old.type == ENDPOINT_SLICE and is_foreign(old) and is_foreign(new)
     return slices and _service(old) == _service(new)
-
-
-def _candidates(o: Object, slices: Mapping[Key, Object]) -> Sequence[Candidates]:
-    return service_candidates(o, [EndpointSlice.of(s) for s in slices.values()])
 
 
 def _exchange_flows(rulesets: dict[tuple[str, str], Rules], new: Mapping[Frontend, frozenset[str]]) -> None:

@@ -14,13 +14,16 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
+from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.mesh import expanded
 from emulab.plan.proxy.intents import Candidates, candidates, usable
 from emulab.plan.state import Address, Neighbour, Route, World
 
@@ -85,18 +88,17 @@ class _Index:
         self._services: dict[str, list[Candidates]] = {}  # by address
         self._node_ports: dict[tuple[str, int], Candidates] = {}
         self._balancers: dict[str, Object] = {}
-        self._ports = candidates(objects)
+        self._ports = candidates(objects, cluster_of(objects).families)
         for c in self._ports:
             protocol = c.port.protocol.lower()
-            for ip in (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips):
+            for ip in (*c.cluster_ips, *c.external_ips, *c.balancer_ips):
                 self._services.setdefault(str(ip), []).append(c)
             if c.port.node_port:
                 self._node_ports[protocol, c.port.node_port] = c
         nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
         self._processes = {socket: s.namespace for s in nodes for socket in s.listen}
         for o in objects.kind(LOAD_BALANCER):
-            if o.status.get("vip"):
-                self._balancers[str(o.status["vip"])] = o
+            self._balancers |= dict.fromkeys(map(str, virtual_addresses(o)), o)
         for o in objects.kind(SERVICE):
             if o.spec.get("type") == "LoadBalancer" and not is_internal(o):
                 self._balancers |= dict.fromkeys(ingress_ips(o), o)
@@ -293,9 +295,7 @@ def planned(world: World, name: str) -> Owner | None:
         return None
     restore: dict[str, list[str]] = {}
     routes: list[tuple[str, str]] = []
-    own = [
-        i for i in world.network.items if isinstance(i, Route | Neighbour) and i.namespace == place.namespace
-    ]
+    own = [i for i in expanded(world.network, place.namespace) if isinstance(i, Route | Neighbour)]
     for item in sorted(own, key=str):
         if isinstance(item, Neighbour):
             command = f"ip neigh replace {item.address} lladdr {item.mac} dev {item.link} nud permanent"

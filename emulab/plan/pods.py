@@ -11,14 +11,16 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import SERVER_IMAGES, cluster_dns_address
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, POD, SERVICE
-from emulab.kinds.underlay import RESOLVER_VPC
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
+from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
-from emulab.plan.draft import Draft
-from emulab.plan.nodes import Node, plan_pod_link, pod_mtu
+from emulab.plan.cni import plugin_of, pod_mtu
+from emulab.plan.cni.plugin import Node
+from emulab.plan.draft import LOCALHOST, Draft
 from emulab.plan.state import Place, Server
+from emulab.plan.sysctls import Families
 from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
 
 STANDINS = "stand-ins"
@@ -68,7 +70,7 @@ def resolv_conf(namespace: str, spec: PodSpec, cluster: Cluster) -> str:
     search: list[str] = []
     options: list[str] = []
     if policy == "Default" or (policy == "ClusterFirst" and spec.host_network):
-        servers = [str(RESOLVER_VPC)]
+        servers = [str(cluster.underlays[0].resolver_vpc)]
     elif policy != "None":
         domain = cluster.cluster_domain
         servers = [cluster_dns_address(cluster)]
@@ -92,11 +94,7 @@ def _hosts(
     names = hostname
     if spec.subdomain:
         names = f"{hostname}.{spec.subdomain}.{pod.namespace}.svc.{cluster.cluster_domain}\t{hostname}"
-    lines = [
-        "# Kubernetes-managed hosts file.",
-        "127.0.0.1\tlocalhost",
-        "::1\tlocalhost ip6-localhost ip6-loopback",
-    ]
+    lines = ["# Kubernetes-managed hosts file.", *LOCALHOST]
     lines += [f"{a}\t{names}" for a in addresses]
     for alias in spec.host_aliases:
         lines.append(f"{alias['ip']}\t" + "\t".join(alias.get("hostnames") or ()))
@@ -106,8 +104,8 @@ def _hosts(
 def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
     """Places and links of all pods, and the configuration of their stand-ins."""
     by_name = {n.name: n for n in nodes}
-    mtu = pod_mtu(cluster)
-    standins = _Standins(objects)
+    plugin, mtu = plugin_of(cluster), pod_mtu(cluster)
+    standins = _Standins(objects, cluster.families)
     for pod in objects.kind(POD):
         if not has_network(pod) or pod.spec.get("nodeName") not in by_name:
             continue
@@ -115,7 +113,7 @@ def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[
         place = pod_place(pod, spec, cluster)
         draft.places[place.name] = place
         if not spec.host_network:
-            plan_pod_link(draft, place, by_name[spec.node_name], identity(pod), mtu)
+            plugin.plan_pod(draft, place, by_name[spec.node_name], identity(pod), cluster, mtu)
         standins.add(pod, spec, place)
     draft.servers[STANDINS] = standins.server()
 
@@ -123,7 +121,8 @@ def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[
 class _Standins:
     """The one server that answers for all containers without a command."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, families: Families) -> None:
+        self._families = families
         # By namespace and one pair of the selector, so that a pod looks at the few Services that may select it.
         self._services: dict[tuple[str, str, str], list[Service]] = {}
         for o in objects.kind(SERVICE):
@@ -147,24 +146,23 @@ class _Standins:
         if not containers:
             return
         ports = self._ports(pod, spec, containers)
-        address = str(place.addresses[0])
+        addresses = [str(a) for a in place.addresses if family_of(a) in self._families]
         identity = PodConfig(
             namespace=pod.namespace,
             pod=pod.name,
             node=spec.node_name,
-            pod_ip=address,
+            pod_ip=addresses[0],
             ports={str(port): who for (_, port), who in ports.items() if who},
         )
-        keys = [
-            f"{protocol.lower()}/{address}/{port}" for protocol, port in ports if protocol in ("TCP", "UDP")
-        ]
+        spoken = [(protocol.lower(), port) for protocol, port in ports if protocol in ("TCP", "UDP")]
+        keys = [f"{protocol}/{address}/{port}" for address in addresses for protocol, port in spoken]
         self._listen.update(dict.fromkeys(keys, place.namespace))
         if (
             spec.host_network
         ):  # pods share the node's address: each of their sockets has an identity of its own
             self._identities.update(dict.fromkeys(keys, identity))
         else:  # neighbours in the pod reach a container's program at localhost too
-            self._identities[address] = identity
+            self._identities.update(dict.fromkeys(addresses, identity))
             self._everywhere.update(keys)
         if pod.metadata.get("deletionTimestamp"):
             self._draining += keys

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from emulab.plan.mesh import expanded
 from emulab.plan.state import (
     Address,
     Bridge,
@@ -19,6 +20,7 @@ from emulab.plan.state import (
     Iptables,
     Ipvs,
     Item,
+    Mesh,
     Neighbour,
     Route,
     Rules,
@@ -59,7 +61,7 @@ class _Names:
 def render(world: World) -> str:
     """The whole plan, a paragraph for each namespace, then the servers. What repeats is written out once."""
     name = _Names(world)
-    items = _by_namespace(world.network.items)
+    items = _by_namespace(expanded(world.network))
     tables = _Once()
     configs = _Once()
     paragraphs = []
@@ -69,7 +71,7 @@ def render(world: World) -> str:
         lines += [f"  sysctl {key} = {value}" for key, value in settings]
         lines += [f"  {_item(item, name)}" for item in items.get(namespace, ())]
         for (owner, table), rules in sorted(world.network.rulesets.items()):
-            if owner == namespace:
+            if owner == namespace and not isinstance(rules, Mesh):
                 text = tables(name(namespace), f"{_title(table)}: the same as in", rules_lines(rules))
                 lines += [f"  {line}" for line in text]
         paragraphs.append("\n".join(lines))
@@ -94,7 +96,7 @@ class _Once:
 def data(world: World) -> dict[str, Any]:
     """The same as JSON-able data."""
     name = _Names(world)
-    items = _by_namespace(world.network.items)
+    items = _by_namespace(expanded(world.network))
     namespaces = {}
     for namespace in sorted(world.network.namespaces, key=name):
         namespaces[name(namespace)] = {
@@ -103,7 +105,7 @@ def data(world: World) -> dict[str, Any]:
             "rulesets": {
                 table: _plain(rules)
                 for (owner, table), rules in sorted(world.network.rulesets.items())
-                if owner == namespace
+                if owner == namespace and not isinstance(rules, Mesh)
             },
         }
     return {
@@ -189,6 +191,8 @@ def rules_lines(rules: Rules) -> list[str]:
             return _ipvs_lines(rules)
         case UdpBackends():
             return _udp_lines(rules)
+        case Mesh():
+            return [f"mesh on {rules.link}, {len(rules.ways)} nodes"]
 
 
 def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -177,15 +177,37 @@ class UdpBackends:
     frontends: Mapping[tuple[str, int], frozenset[str]]
 
 
-Rules = Ruleset | Iptables | Ipvs | UdpBackends
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the others reach the pods of one node."""
+
+    network: IPNetwork
+    node: IPAddress
+    vtep: str = ""  # the MAC address of its end of the overlay; "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The ways of a node to the pods of all others, on a link of its own (`emulab.plan.mesh`).
+
+    `ways` are by node, and the same for all of them, so `node` is the one that needs none to itself.
+    """
+
+    node: str
+    link: str
+    ways: Mapping[str, Way]
+
+
+Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh
+"""What is large and changes in part, so that it is one value and not an item each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """The wanted state of the kernel.
 
-    `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`
-    `ipvs` or `udp-backends`.
+    `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`,
+    `ip6tables`, `ipvs`, `udp-backends`, or `mesh-ip` and `mesh-ip6`.
     """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

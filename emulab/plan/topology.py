@@ -1,93 +1,120 @@
 """The world outside the cluster: the two underlay networks and the places on them.
 
 The fabric is a namespace with one bridge for each underlay network, so that what two nodes send each
-other doesn't pass through the router.
+other doesn't pass through the router. Every place has an address of each of the cluster's families.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Iterable
 
-from emulab.kinds import underlay as at
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CLIENT
+from emulab.kinds.underlay import Underlay, underlay_addresses
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
-from emulab.plan.draft import FABRIC, FORWARDER, HOST, SWITCH, Draft, mac
+from emulab.model.families import family_of
+from emulab.plan.draft import FABRIC, Draft, mac
 from emulab.plan.state import Bridge, Route, Ruleset
-
-INTERNET_RESOLV = f"nameserver {at.RESOLVER_INTERNET}\n"
-VPC_RESOLV = f"nameserver {at.RESOLVER_VPC}\n"
+from emulab.plan.sysctls import Families, Settings, forwarder, host, switch
 
 
 def plan_outside(draft: Draft, objects: Objects, cluster: Cluster) -> None:
     """Fabric, router, resolver, dns and clients."""
-    draft.namespace(FABRIC, SWITCH)
+    draft.namespace(FABRIC, switch)
     for bridge in ("internet", "vpc"):
         draft.add(Bridge(FABRIC, bridge, mac(FABRIC, bridge), cluster.mtu))
     _router(draft, cluster)
-    _on_internet(draft, "dns", at.DNS_ADDRESS, cluster, f"nameserver {at.DNS_ADDRESS}\n", "dns")
-    _on_internet(draft, "resolver", at.RESOLVER_INTERNET, cluster, INTERNET_RESOLV, "resolver")
+    underlays, resolv_conf = cluster.underlays, internet_resolv_conf(cluster)
+    own = f"nameserver {underlays[0].dns}\n"
+    _on_internet(draft, "dns", [u.dns for u in underlays], cluster, own, "dns")
+    _on_internet(
+        draft, "resolver", [u.resolver_internet for u in underlays], cluster, resolv_conf, "resolver"
+    )
     # The resolver has a leg in the vpc too, as a cloud's own resolver has: private zones are answered there alone.
     draft.plug("resolver", "eth1", "vpc", cluster.mtu, "resolver-vpc")
-    draft.address("resolver", "eth1", at.RESOLVER_VPC, at.VPC)
+    for u in underlays:
+        draft.address("resolver", "eth1", u.resolver_vpc, u.vpc)
     for o in objects.kind(CLIENT):
-        address = at.underlay_address(o)
-        if address is None:
+        addresses = underlay_addresses(o)
+        if not addresses:
             continue
         if o.spec.get("network") == "vpc":
-            plug_vpc(draft, o.name, address, cluster)
-            draft.place(o.name, "client", [address], VPC_RESOLV)
+            plug_vpc(draft, o.name, addresses, cluster)
+            draft.place(o.name, "client", addresses, vpc_resolv_conf(cluster))
         else:
-            _on_internet(draft, o.name, address, cluster, INTERNET_RESOLV, "client")
+            _on_internet(draft, o.name, addresses, cluster, resolv_conf, "client")
+
+
+def internet_resolv_conf(cluster: Cluster) -> str:
+    """The /etc/resolv.conf of places in the internet: the resolver, by its address of the primary family."""
+    return f"nameserver {cluster.underlays[0].resolver_internet}\n"
+
+
+def vpc_resolv_conf(cluster: Cluster) -> str:
+    """The /etc/resolv.conf of places in the vpc."""
+    return f"nameserver {cluster.underlays[0].resolver_vpc}\n"
 
 
 def _router(draft: Draft, cluster: Cluster) -> None:
-    name = "router"
-    draft.namespace(name, FORWARDER)
+    name, addresses = "router", list[IPAddress]()
+    draft.namespace(name, forwarder)
     draft.plug(name, "internet", "internet", cluster.mtu, "router")
     draft.plug(name, "vpc", "vpc", cluster.mtu, "router-vpc")
-    draft.address(name, "internet", at.ROUTER_INTERNET, at.INTERNET)
-    draft.address(name, "internet", at.NAT_ADDRESS)
-    draft.address(name, "vpc", at.ROUTER_VPC, at.VPC)
-    draft.place(name, "router", [at.ROUTER_INTERNET, at.ROUTER_VPC, at.NAT_ADDRESS], VPC_RESOLV)
-    draft.rules(name, _nat_gateway())
+    for u in cluster.underlays:
+        draft.address(name, "internet", u.router_internet, u.internet)
+        draft.address(name, "internet", u.nat)
+        draft.address(name, "vpc", u.router_vpc, u.vpc)
+        draft.rules(name, _nat_gateway(u))
+        addresses += [u.router_internet, u.router_vpc, u.nat]
+    draft.place(name, "router", addresses, vpc_resolv_conf(cluster))
 
 
-def _nat_gateway() -> Ruleset:
+def _nat_gateway(u: Underlay) -> Ruleset:
     """What the vpc sends to the internet of its own accord leaves with the NAT gateway's address."""
-    rule = f'oifname "internet" ip saddr {at.VPC} snat to {at.NAT_ADDRESS}'
+    rule = f'oifname "internet" {u.family.nft} saddr {u.vpc} snat to {u.nat}'
     chain = "{ type nat hook postrouting priority 100 ; policy accept ; }"
-    return Ruleset("ip", "nat-gateway", {"postrouting": (chain, rule)})
+    return Ruleset(u.family.nft, "nat-gateway", {"postrouting": (chain, rule)})
 
 
 def _on_internet(
-    draft: Draft, name: str, address: IPAddress, cluster: Cluster, resolv_conf: str, kind: str
+    draft: Draft, name: str, addresses: Iterable[IPAddress], cluster: Cluster, resolv_conf: str, kind: str
 ) -> None:
+    addresses = tuple(addresses)
     draft.namespace(name)
     draft.plug(name, "eth0", "internet", cluster.mtu)
-    draft.address(name, "eth0", address, at.INTERNET)
-    draft.default_route(name, "eth0", at.ROUTER_INTERNET)
-    draft.place(name, kind, [address], resolv_conf)
+    for address in addresses:
+        u = cluster.underlay(family_of(address))
+        draft.address(name, "eth0", address, u.internet)
+        draft.default_route(name, "eth0", u.router_internet)
+    draft.place(name, kind, addresses, resolv_conf)
 
 
 def plug_vpc(
-    draft: Draft, name: str, address: IPAddress, cluster: Cluster, sysctls: tuple[tuple[str, str], ...] = HOST
+    draft: Draft,
+    name: str,
+    addresses: Iterable[IPAddress],
+    cluster: Cluster,
+    settings: Callable[[Families], Settings] = host,
 ) -> None:
     """A namespace with one leg in the vpc and the router as its way out."""
-    draft.namespace(name, sysctls)
+    draft.namespace(name, settings)
     draft.plug(name, "eth0", "vpc", cluster.mtu)
-    draft.address(name, "eth0", address, at.VPC)
-    draft.default_route(name, "eth0", at.ROUTER_VPC)
+    for address in addresses:
+        u = cluster.underlay(family_of(address))
+        draft.address(name, "eth0", address, u.vpc)
+        draft.default_route(name, "eth0", u.router_vpc)
 
 
-def plug_balancer(draft: Draft, name: str, address: str, vip: str, cluster: Cluster) -> None:
-    """A balancer's place: in the vpc, with its virtual address on top where that is another one."""
-    own, virtual = ip_address(address), ip_address(vip)
-    plug_vpc(draft, name, own, cluster)
-    addresses = [own]
-    if virtual != own:
-        draft.address(name, "eth0", virtual)
-        draft.add(Route("router", ip_network(virtual), "vpc", own))
-        addresses = [virtual, own]
-    draft.place(name, "balancer", addresses, VPC_RESOLV)
+def plug_balancer(
+    draft: Draft, name: str, addresses: Iterable[IPAddress], vips: Iterable[IPAddress], cluster: Cluster
+) -> None:
+    """A balancer's place: in the vpc, with a virtual address for each own one on top where that is another one."""
+    pairs = list(zip(addresses, vips, strict=True))
+    plug_vpc(draft, name, [own for own, _ in pairs], cluster)
+    for own, vip in pairs:
+        if vip != own:
+            draft.address(name, "eth0", vip)
+            draft.add(Route("router", family_of(vip).host(vip), "vpc", own))
+    both = dict.fromkeys([*(vip for _, vip in pairs), *(own for own, _ in pairs)])
+    draft.place(name, "balancer", both, vpc_resolv_conf(cluster))

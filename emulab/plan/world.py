@@ -20,8 +20,8 @@ from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.narrow import Narrow
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import has_network, place_name, plan_pods
-from emulab.plan.proxy.intents import candidates, udp_backends
-from emulab.plan.proxy.modes import Proxies
+from emulab.plan.proxy.intents import candidates
+from emulab.plan.proxy.modes.mode import Proxies
 from emulab.plan.state import Place, Server, World
 from emulab.plan.topology import plan_outside
 
@@ -34,14 +34,14 @@ class Planner:
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
-        draft, views = Draft(), slices_by_service(objects)
-        slices, services = Slices(views), candidates(objects, views)
-        proxies = Proxies(draft, cluster, udp_backends(services))
+        draft, views = Draft(cluster.families), slices_by_service(objects)
+        slices, services = Slices(views), candidates(objects, cluster.families, views)
+        proxies = Proxies(draft, cluster)
         plan_outside(draft, objects, cluster)
         nodes = plan_nodes(draft, objects, cluster, services, proxies)
         plan_balancers(draft, objects, slices, cluster, nodes)
         plan_pods(draft, objects, cluster, nodes)
-        plan_public_dns(draft, objects)
+        plan_public_dns(draft, objects, cluster)
         _plan_server_pods(draft, objects, slices, cluster)
         world = draft.world()
         self._narrow = Narrow(world, objects, cluster, services, proxies, slices.asked)

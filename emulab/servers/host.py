@@ -12,6 +12,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
         one descriptor: an empty memory file, in which the recorder's records are when the answer comes, a line
         of JSON each; the result is {"count", "lost", "began"}, the latter in ns of CLOCK_REALTIME
     ← {"id", "result": ...} | {"id", "error": text}
+    ← {"in": "file"}                           one descriptor: a memory file holding an answer that is too long
     ← {"record": {...}}                        what the server tells of its own accord, `records.ALWAYS` alone
 
 A server that can't go on ends itself, and whoever started it starts it again: when memory has run out, and when an
@@ -201,8 +202,15 @@ class _Host:
         }
 
     def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode()
         try:
-            self._control.send(json.dumps(message).encode())
+            if len(data) <= _MESSAGE:
+                self._control.send(data)
+            else:
+                with open(os.memfd_create("answer", os.MFD_CLOEXEC), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    socket.send_fds(self._control, [b'{"in": "file"}'], [file.fileno()])
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             return  # a supervisor that is busy misses a record rather than stopping the traffic
 

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from emulab.plan.cni import TABLES
 from emulab.python import Lab
-
-NOT_OF_PROXIES = frozenset({"pod-masquerade"})
-"""Tables that a node has whatever the mode."""
 
 _LIST = ("sh", "-c", "nft -j list ruleset && cat /proc/net/ip_vs 2>/dev/null || true")
 
@@ -29,7 +27,7 @@ def counts(listing: Mapping[str, Any], virtual: str) -> dict[str, int]:
     foreign: set[tuple[str, str]] = set()
     for entry in listing["nftables"]:
         [(kind, body)] = entry.items()
-        if body.get("table") in NOT_OF_PROXIES:
+        if body.get("table") in TABLES:
             continue
         if kind == "rule":
             table = body["family"], body["table"]

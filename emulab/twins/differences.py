@@ -1,7 +1,8 @@
 """The known differences of the proxy modes: what is expected when modes are compared, and why.
 
-Each says in which modes something is seen that the others haven't, and what is seen there; a difference that
-isn't in this list, or shows something else, is news. All are differences of the real modes, unless it is said.
+Each says what is seen in modes that the others haven't; the record of a mode (`emulab.plan.proxy.modes`) names those
+that are its own. A difference that isn't in this list, or shows something else, is news. All are differences of the
+real modes, unless it is said.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from emulab.plan.proxy.modes import MODES
 from emulab.twins import asking
 from emulab.twins.owners import ITSELF, OUTSIDE, UNUSED_ADDRESS, UNUSED_PORT, Situation
 
@@ -28,10 +30,9 @@ _ANSWERED = re.compile(r"HTTP \d+|DNS \w+|connected|echo|datagram")
 
 
 class Known(NamedTuple):
-    """One known difference. `shows` gets what is seen in one of `modes`, and in another mode."""
+    """One known difference. `shows` gets what is seen in a mode that has it, and in another mode."""
 
-    name: str
-    modes: frozenset[str]
+    name: str  # as the records of the modes say it
     aspect: str
     applies: Callable[[Situation], bool]
     shows: Callable[[Seen, Seen], bool]
@@ -60,7 +61,6 @@ def _accepted(own: Seen, other: Seen) -> bool:
 KNOWN = (
     Known(
         "a process in between",
-        frozenset({"userspace"}),
         SOURCE,
         _always,
         _nodes_only,
@@ -69,7 +69,6 @@ KNOWN = (
     ),
     Known(
         "takes turns",
-        frozenset({"ipvs", "userspace"}),
         FAIRNESS,
         _always,
         lambda own, other: own == {EVENLY} and other == {AT_RANDOM},
@@ -78,7 +77,6 @@ KNOWN = (
     ),
     Known(
         "ports that no Service has",
-        frozenset({"nftables"}),
         STATUS,
         lambda s: s.reaches == UNUSED_PORT,
         lambda own, _: own <= _REFUSED,
@@ -88,7 +86,6 @@ KNOWN = (
     ),
     Known(
         "addresses that no Service has",
-        frozenset({"nftables"}),
         STATUS,
         lambda s: s.reaches == UNUSED_ADDRESS,
         lambda own, _: own == {asking.SILENCE},
@@ -97,7 +94,6 @@ KNOWN = (
     ),
     Known(
         "cluster IPs are the node's own",
-        frozenset({"ipvs"}),
         STATUS,
         lambda s: s.reaches == UNUSED_PORT,
         lambda own, _: own <= _REFUSED,
@@ -106,7 +102,6 @@ KNOWN = (
     ),
     Known(
         "Local is for everybody",
-        frozenset({"ipvs"}),
         ENDPOINTS,
         lambda s: s.local,
         lambda own, other: own < other,
@@ -116,7 +111,6 @@ KNOWN = (
     ),
     Known(
         "nobody is on this node",
-        frozenset({"ipvs"}),
         STATUS,
         lambda s: s.inside,
         lambda own, other: own <= _REFUSED and other == {asking.SILENCE},
@@ -126,7 +120,6 @@ KNOWN = (
     ),
     Known(
         "what a node sends outside",
-        frozenset({"iptables"}),
         STATUS,
         lambda s: s.reaches == OUTSIDE and s.of_node,
         lambda own, other: other <= _REFUSED and not own <= _REFUSED,
@@ -136,7 +129,6 @@ KNOWN = (
     ),
     Known(
         "how TCP is refused",
-        frozenset({"iptables"}),
         STATUS,
         _always,
         lambda own, other: own == {PORT_UNREACHABLE} and other == {asking.RESET},
@@ -146,7 +138,6 @@ KNOWN = (
     ),
     Known(
         "another endpoint is tried",
-        frozenset({"userspace"}),
         STATUS,
         _always,
         _retried,
@@ -155,7 +146,6 @@ KNOWN = (
     ),
     Known(
         "accepted before anybody serves",
-        frozenset({"userspace"}),
         STATUS,
         _always,
         _accepted,
@@ -168,9 +158,10 @@ KNOWN = (
 def known(aspect: str, situation: Situation, seen: dict[str, Seen], one: str, other: str) -> Known | None:
     """The entry that explains that modes `one` and `other` differ in what was seen."""
     for entry in KNOWN:
-        if entry.aspect != aspect or (one in entry.modes) == (other in entry.modes):
+        has, other_has = (entry.name in MODES[mode].differences for mode in (one, other))
+        if entry.aspect != aspect or has == other_has:
             continue
-        own, rest = (one, other) if one in entry.modes else (other, one)
+        own, rest = (one, other) if has else (other, one)
         if entry.applies(situation) and entry.shows(seen[own], seen[rest]):
             return entry
     return None

@@ -19,9 +19,10 @@ from typing import Any
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.core.serviceview import ServicePort
-from emulab.plan.draft import FORWARDER
+from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Rules, Veth
+from emulab.plan.sysctls import forwarder
 
 NODE = "10.0.0.10"
 OUTSIDE = [f"10.0.0.{n}" for n in range(100, 120)]
@@ -65,7 +66,7 @@ def intent(*pods: str, name: str = "web", protocol: str = "TCP", node_port: int 
 PATIENCE = 20.0  # seconds for an answer, which comes from a thread that a busy machine may keep waiting
 
 # Else the kernel sends six ICMP errors to an address, then one a second.
-NODE_SETTINGS = (*FORWARDER, ("net/ipv4/icmp_ratelimit", "0"))
+NODE_SETTINGS = (*forwarder((IPV4,)), ("net/ipv4/icmp_ratelimit", "0"))
 
 
 class ServiceWorld:
@@ -82,7 +83,7 @@ class ServiceWorld:
         for name in PODS:
             self._answer(name)
 
-    def serve(self, rules: Rules | None, key: str = "rules") -> None:
+    def serve(self, rules: Rules | None, key: str = "iptables") -> None:
         """Gives the node these rules, and no others."""
         rulesets = {("node", key): rules} if rules is not None else {}
         self.kernel.apply(Network(self._namespaces, self._items, rulesets))

@@ -15,9 +15,10 @@ from emulab.kernel.rules import elements
 from emulab.kernel.rules.tables import ElementSocket
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import candidates, intents
+from emulab.plan.proxy.modes import nftables
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 
@@ -35,8 +36,8 @@ def table(*endpoints: int, shift: int = 0) -> Ruleset:
         ]
         address = f"10.96.{1 + i // 250}.{1 + i % 250}"
         objects += [service(f"s{i}", address, 30000 + i % 2000, "", protocol), Object(raw)]
-    wanted = intents(candidates(Objects(objects)), [NODE])
-    return nftables.rules(wanted["node1"], Cluster())
+    wanted = intents(candidates(Objects(objects), [IPV4]), [NODE])
+    return nftables.rules(wanted["node1"], Cluster(), IPV4)
 
 
 def namespaces() -> tuple[Listing, Listing, int]:

@@ -30,8 +30,9 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.rules import iptables
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent
-from emulab.plan.proxy.iptables import chain_name, rules
+from emulab.plan.proxy.modes.iptables import chain_name, rules
 from emulab.plan.rules.iptables_script import Chains, stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
@@ -40,7 +41,7 @@ OUT = OUTSIDE[0]
 
 
 def of(*intents: Intent) -> Iptables:
-    return rules(intents, Cluster())
+    return rules(intents, Cluster(), IPV4)
 
 
 def world(*intents: Intent) -> ServiceWorld:

@@ -16,16 +16,18 @@ from emulab.kernel import netns
 from emulab.kernel.rules.nft import Nft
 from emulab.kernel.rules.tables import Steps, Tables
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.underlay import underlay_of
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.nodes import _pod_masquerade
-from emulab.plan.proxy import nftables
+from emulab.plan.cni.podlinks import masquerade
 from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.proxy.modes import nftables
 from emulab.plan.rules.rulesets import MOST, ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway
 
-NODE = Viewer("node1", "", ip_address("10.0.0.11"))
+NODE = Viewer("node1", "", (ip_address("10.0.0.11"),))
 
 
 class Listing(Nft):
@@ -219,8 +221,8 @@ def of(*counts: int) -> Ruleset:
             service(f"s{i}", f"10.96.1.{i}", 30000 + i, vip, protocol, more),
             slice_of(f"s{i}", n, protocol),
         ]
-    wanted = intents(candidates(Objects(objects)), [NODE])
-    return nftables.rules(wanted["node1"], Cluster())
+    wanted = intents(candidates(Objects(objects), [IPV4]), [NODE])
+    return nftables.rules(wanted["node1"], Cluster(), IPV4)
 
 
 @isolated
@@ -274,12 +276,14 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
         kept = {"sessionAffinity": "ClientIP"}
         objects += [service(f"s{i}", f"10.96.1.{i % 250}", 30000 + i, "", "TCP", kept), slice_of(f"s{i}", 3)]
     many = nftables.rules(
-        intents(candidates(Objects(objects)), [NODE])["node1"],
+        intents(candidates(Objects(objects), [IPV4]), [NODE])["node1"],
         Cluster(),
+        IPV4,
     )
     few = nftables.rules(
-        intents(candidates(Objects(objects[:4])), [NODE])["node1"],
+        intents(candidates(Objects(objects[:4]), [IPV4]), [NODE])["node1"],
         Cluster(),
+        IPV4,
     )
     assert len(many.chains) > 1500
     assert writer.change(None, many, MOST) > 10
@@ -293,7 +297,7 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
 @isolated
 def test_the_other_tables_load() -> None:
     nft, _ = pair()
-    for rules in (_nat_gateway(), _pod_masquerade(Cluster())):
+    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade(Cluster(), IPV4)):
         nft.run(ruleset_script(None, rules))
     found = nft.run("list ruleset")
     assert "snat to 203.0.113.1" in found and "masquerade fully-random" in found

@@ -9,6 +9,7 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
+from emulab.plan.mesh import expanded
 from emulab.plan.state import (
     Address,
     Bridge,
@@ -34,7 +35,7 @@ def world(*texts: str) -> World:
 
 
 def items(network: Network, kind: type[T], namespace: str = "") -> list[T]:
-    found = [i for i in network.items if isinstance(i, kind) and namespace in ("", i.namespace)]
+    found = [i for i in expanded(network, namespace) if isinstance(i, kind)]
     return sorted(found, key=repr)
 
 
@@ -81,7 +82,7 @@ class Walker:
                 best = (r.destination.prefixlen, r.link, r.gateway or target)
         for a in items(self._network, Address, namespace):
             net = ip_interface(a.address).network
-            if net.prefixlen < 32 and target in net and (best is None or net.prefixlen > best[0]):
+            if net.num_addresses > 1 and target in net and (best is None or net.prefixlen > best[0]):
                 best = (net.prefixlen, a.link, target)
         assert best is not None, f"{namespace} has no route to {target}"
         return best[1], best[2]

@@ -19,8 +19,9 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kinds.emulab.cluster import SCHEDULERS
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.proxy import ipvs
+from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent
+from emulab.plan.proxy.modes import ipvs
 from emulab.plan.state import Ipvs, Network, Ruleset, VirtualServer
 
 pytestmark = pytest.mark.vm
@@ -45,8 +46,8 @@ class World(ServiceWorld):
     def put(self, *intents: Intent, cluster: Cluster | None = None) -> None:
         mode, addresses = cluster or Cluster(proxy_mode="ipvs"), [ip_address(NODE)]
         self.apply(
-            ipvs.rules(intents, mode),
-            ipvs.table(intents, mode, addresses),
+            ipvs.rules(intents, mode, IPV4),
+            ipvs.table({IPV4: intents}, mode, addresses),
             frozenset(ipvs.items("node", intents, addresses)),
         )
 
@@ -264,7 +265,7 @@ def test_a_table_that_fails_leaves_what_was_there() -> None:
     w = World(intent("pod1"), intent("pod2", protocol="UDP"))
     before, applied = w.listing(), w.kernel.applied
     wanted = [intent("pod2", "pod3"), intent("pod3", name="new", cluster_ips=(ip_address("10.96.0.9"),))]
-    table = ipvs.table(wanted, Cluster(), [])
+    table = ipvs.table({IPV4: wanted}, Cluster(), [])
     bad = VirtualServer("tcp", ip_address("10.96.0.10"), 80, "nonsense")
     rules = w.kernel.applied.rulesets["node", "ip kube-proxy"]
     assert isinstance(rules, Ruleset)

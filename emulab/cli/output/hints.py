@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-RULES: Mapping[str, str] = {
-    "nftables": "nft list table ip kube-proxy",
-    "iptables": "iptables-save -t nat",
-    "ipvs": "ipvsadm -Ln",
-    "userspace": "nft list table ip kube-proxy",
-}
-"""What shows in a node where Services lead, by the proxy mode."""
-
 
 def hints(
     lab: str,
     ingresses: Sequence[Mapping[str, Any]],
     nodes: Sequence[Mapping[str, Any]],
     places: Iterable[str],
-    proxy_mode: str,
+    rules_shown_by: str,
 ) -> list[str]:
-    """Commands that work in this lab, the most telling first."""
+    """Commands that work in this lab, the most telling first.
+
+    `rules_shown_by`: the command that shows on a node where Services lead.
+    """
     emulab = "emulab" if lab == "default" else f"emulab -l {lab}"
     node = next((str(o["metadata"]["name"]) for o in nodes), "")
     pod = next(
@@ -38,7 +33,7 @@ def hints(
         where = "" if namespace == "default" else f"-n {namespace} "
         found.append(f"{emulab} exec {where}pod/{name} -- cat /etc/resolv.conf")
     if node:
-        found.append(f"{emulab} exec {node} -- {RULES[proxy_mode]}")
+        found.append(f"{emulab} exec {node} -- {rules_shown_by}")
     found.append(f"{emulab} down")
     return found
 

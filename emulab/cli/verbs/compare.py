@@ -39,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "emulab compare [-l LAB] --proxy MODE,MODE[,…] [-n NS] [--connections N] [--wait TIME] [--timeout TIME]\n"
         "                      [-o json] FILE… [-- [SOURCE=]URL | [SOURCE=]HOST:PORT[/udp] …]"
     )
+    from emulab.kinds.emulab.cluster import MODES
+
     parser.epilog = EPILOG
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
@@ -47,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         *("--proxy",),
         required=True,
         metavar="MODES",
-        help="the modes, with commas: nftables, iptables, ipvs, userspace",
+        help=f"the modes, with commas: {', '.join(MODES['proxy.mode'])}",
     )
     add_namespace(parser)
     parser.add_argument(

@@ -68,5 +68,6 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
     print("\nTry:")
     ingresses = client.request("get", group="networking.k8s.io", kind="Ingress")
     nodes = client.request("get", group="", kind="Node")
-    for hint in hints.hints(options.lab, ingresses, nodes, list(summary["places"]), summary["proxy_mode"]):
+    places, shown_by = list(summary["places"]), summary["rules_shown_by"]
+    for hint in hints.hints(options.lab, ingresses, nodes, places, shown_by):
         print(f"  {hint}")

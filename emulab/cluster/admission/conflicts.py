@@ -7,7 +7,6 @@ before anything changes; the loader calls it on one set of files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
 
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
@@ -30,9 +29,6 @@ PLACES: dict[str, Kind | None] = {
     "fabric": None,  # no place, but a namespace of the lab (emulab.plan.draft)
 }
 """The places that every lab has → the kind whose objects may redefine them."""
-
-PUBLIC_ADDRESS = ip_address("203.0.113.10")
-"""The address of `public-lb`."""
 
 _SERVICE_OF_API = SERVICE.key("default", "kubernetes")
 _SERVICE_OF_DNS = SERVICE.key("kube-system", "kube-dns")
@@ -57,7 +53,7 @@ def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list
         *_families(services, world),
         *_cluster_ips(services, world),
         *_node_ports(services),
-        *_addresses(balancers),
+        *_addresses(balancers, world),
         *_places(by_kind, world),
     ]
 
@@ -138,19 +134,33 @@ def _node_ports(services: Sequence[tuple[Object, Service]]) -> Iterator[Finding]
             mine[number] = path
 
 
-def _addresses(balancers: Sequence[tuple[Object, LoadBalancer]]) -> Iterator[Finding]:
+def _addresses(balancers: Sequence[tuple[Object, LoadBalancer]], cluster: Cluster) -> Iterator[Finding]:
     owner: dict[IPAddress, Object | None] = {}
     if not any(o.name == PUBLIC_LOAD_BALANCER for o, _ in balancers):
-        owner[PUBLIC_ADDRESS] = None
+        owner |= dict.fromkeys(underlay.public_lb for underlay in cluster.underlays)
     for o, balancer in balancers:
         if balancer.address is None:
             continue
-        other = owner.setdefault(balancer.address, o)
         path = ("spec", "address")
+        if problem := _out_of_place(balancer.address, balancer.network, cluster):
+            yield Finding(o, path, f"{balancer.address} is {problem}")
+            continue
+        other = owner.setdefault(balancer.address, o)
         if other is None:
             yield Finding(o, path, f"{balancer.address} is already that of {PUBLIC_LOAD_BALANCER}")
         elif other.key != o.key:
             yield Finding(o, path, f"{balancer.address} is already that of {other.key} at {other.position}")
+
+
+def _out_of_place(address: IPAddress, name: str, cluster: Cluster) -> str:
+    """Why a balancer in the network of this name can't have an address; "" where it can."""
+    networks = [underlay.balancers(name) for underlay in cluster.underlays]
+    network = next((net for net in networks if address in net), None)
+    if network is None:
+        return f"not in {' or '.join(map(str, networks))}, the addresses of network {name}"
+    if address in (network.network_address, network.broadcast_address):
+        return f"not an address of a host in {network}"
+    return next((u.fixed[address] for u in cluster.underlays if address in u.fixed), "")
 
 
 def _places(by_kind: dict[GroupKind, list[Object]], cluster: Cluster) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from emulab.kernel import netns
 from emulab.plan.rules.iptables_script import BUILT_IN, Chains, stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
-_RESTORE, _LIST = "iptables-nft-restore", "iptables-nft"
+TOOL = "iptables"  # of IPv4; that of IPv6 is ip6tables
 _INSTALL = "apt install iptables"
 _SBIN = ("/usr/sbin", "/sbin")  # not in everybody's PATH
 _KERNEL = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-; containers use their host's)"
@@ -85,7 +85,7 @@ _FEATURES = (
 )
 
 
-def program(name: str = _RESTORE) -> str:
+def program(name: str = f"{TOOL}-nft-restore") -> str:
     """The path of one of iptables' programs. Raises KernelError when it isn't installed."""
     places = pathsep.join((environ.get("PATH", ""), *_SBIN))
     found = shutil.which(name, path=places)
@@ -94,7 +94,7 @@ def program(name: str = _RESTORE) -> str:
     return found
 
 
-def write(namespace: str, fd: int, before: Iptables | None, after: Iptables | None) -> None:
+def write(namespace: str, fd: int, before: Iptables | None, after: Iptables | None, tool: str = TOOL) -> None:
     """Turns chains into others in the namespace of `fd`: all of them or none. None: nothing is or shall be there.
 
     What is refused may follow from what somebody else did to the chains. So they are all written anew then, as
@@ -102,52 +102,52 @@ def write(namespace: str, fd: int, before: Iptables | None, after: Iptables | No
     """
     old, new = (value.tables if value is not None else {} for value in (before, after))
     try:
-        _write(namespace, fd, old, new)
+        _write(namespace, fd, old, new, tool)
     except KernelError as error:
         for table in {**new, **old}:
-            there = _left(fd, table, old.get(table, {}), new.get(table, {}))
-            _change(namespace, fd, table, there, {})
+            there = _left(fd, tool, table, old.get(table, {}), new.get(table, {}))
+            _change(namespace, fd, tool, table, there, {})
         try:
-            _write(namespace, fd, {}, new)
+            _write(namespace, fd, {}, new, tool)
         except KernelError:
-            _write(namespace, fd, {}, old)
+            _write(namespace, fd, {}, old, tool)
             raise error from None
 
 
-def _left(fd: int, table: str, *planned: Chains) -> Chains:
+def _left(fd: int, tool: str, table: str, *planned: Chains) -> Chains:
     """What is there of these chains, whatever is in those that aren't built in."""
-    listed = _run(fd, program(_LIST), "-t", table, "-S").stdout.splitlines()
+    listed = _run(fd, program(f"{tool}-nft"), "-t", table, "-S").stdout.splitlines()
     names = {line.removeprefix("-N ") for line in listed if line.startswith("-N ")}
     found: dict[str, tuple[str, ...]] = {name: () for chains in planned for name in chains if name in names}
     for hook in BUILT_IN:
         rules = dict.fromkeys(rule for chains in planned for rule in chains.get(hook, ()))
-        found[hook] = tuple(rule for rule in rules if _has(fd, table, hook, rule))
+        found[hook] = tuple(rule for rule in rules if _has(fd, tool, table, hook, rule))
     return found
 
 
-def _has(fd: int, table: str, chain: str, rule: str) -> bool:
-    done = _run(fd, program(_LIST), "-t", table, "-C", chain, *shlex.split(rule))
+def _has(fd: int, tool: str, table: str, chain: str, rule: str) -> bool:
+    done = _run(fd, program(f"{tool}-nft"), "-t", table, "-C", chain, *shlex.split(rule))
     return done.stdout.endswith("status 0\n")
 
 
-def _write(namespace: str, fd: int, old: Mapping[str, Chains], new: Mapping[str, Chains]) -> None:
+def _write(namespace: str, fd: int, old: Mapping[str, Chains], new: Mapping[str, Chains], tool: str) -> None:
     """The same for chains that are there as it is known."""
     done: list[str] = []
     try:
         for table in {**new, **old}:
-            _change(namespace, fd, table, old.get(table, {}), new.get(table, {}))
+            _change(namespace, fd, tool, table, old.get(table, {}), new.get(table, {}))
             done.append(table)
     except KernelError:
         for table in done:
-            _change(namespace, fd, table, new.get(table, {}), old.get(table, {}))
+            _change(namespace, fd, tool, table, new.get(table, {}), old.get(table, {}))
         raise
 
 
-def _change(namespace: str, fd: int, table: str, before: Chains, after: Chains) -> None:
+def _change(namespace: str, fd: int, tool: str, table: str, before: Chains, after: Chains) -> None:
     """Changes a table in one transaction, or in several if the kernel takes none of that size from us."""
     try:
         if script := table_script(table, before, after):
-            restore(namespace, fd, script)
+            restore(namespace, fd, script, tool)
         return
     except KernelError as error:
         if error.errno != errno.EMSGSIZE:
@@ -156,11 +156,11 @@ def _change(namespace: str, fd: int, table: str, before: Chains, after: Chains) 
     state = before
     try:
         for script, following in stages(table, before, after, limit):
-            restore(namespace, fd, script)
+            restore(namespace, fd, script, tool)
             state = following
     except KernelError:
         for script, _ in stages(table, state, before, limit):
-            restore(namespace, fd, script)
+            restore(namespace, fd, script, tool)
         raise
 
 
@@ -174,25 +174,25 @@ def _buffer(fd: int) -> int:
     return netns.inside(fd, ask)
 
 
-def restore(namespace: str, fd: int, script: str) -> None:
+def restore(namespace: str, fd: int, script: str, tool: str = TOOL) -> None:
     """Runs one table's script in the namespace of `fd`. Blocks. Raises KernelError, having changed nothing."""
-    done = _run(fd, program(), "--noflush", script=script)
+    done = _run(fd, program(f"{tool}-nft-restore"), "--noflush", script=script)
     if done.stdout.endswith("status 0\n"):
         return
     problem, remedy = explain(done.stderr, script)
     number = errno.EMSGSIZE if "Message too long" in done.stderr else 0
-    raise KernelError(f"iptables-restore: {problem}", namespace, number, remedy)
+    raise KernelError(f"{tool}-restore: {problem}", namespace, number, remedy)
 
 
-def listed(namespace: str, fd: int, table: str, chain: str) -> list[str]:
+def listed(namespace: str, fd: int, table: str, chain: str, tool: str = TOOL) -> list[str]:
     """The rules of a chain in their order, as iptables-save writes them behind `-A CHAIN`. Blocks.
 
     Raises KernelError. A rule that nft alone could write is shown without what iptables has no words for.
     """
-    done = _run(fd, program(_LIST), "-t", table, "-S", chain)
+    done = _run(fd, program(f"{tool}-nft"), "-t", table, "-S", chain)
     if not done.stdout.endswith("status 0\n"):
         problem, remedy = explain(done.stderr, "")
-        raise KernelError(f"iptables -S {chain}: {problem}", namespace, 0, remedy)
+        raise KernelError(f"{tool} -S {chain}: {problem}", namespace, 0, remedy)
     begin = f"-A {chain} "
     return [line.removeprefix(begin) for line in done.stdout.splitlines() if line.startswith(begin)]
 

@@ -65,7 +65,7 @@ def _node_ports(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any
 
 
 def _outdated(_old: Object, new: Object) -> tuple[str, ...]:
-    return () if new.spec.get("type") == "LoadBalancer" else ("address", "loadBalancer")
+    return () if new.spec.get("type") == "LoadBalancer" else ("address", "addresses", "loadBalancer")
 
 
 def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:

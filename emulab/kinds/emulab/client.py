@@ -29,7 +29,7 @@ client_spec = mapping({"network": network}, closed=True)
 
 
 def _outdated(old: Object, new: Object) -> tuple[str, ...]:
-    return ("address",) if old.spec.get("network") != new.spec.get("network") else ()
+    return ("address", "addresses") if old.spec.get("network") != new.spec.get("network") else ()
 
 
 def _cells(o: Raw, now: float) -> Cells:

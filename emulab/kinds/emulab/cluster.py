@@ -10,7 +10,6 @@ from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
-from emulab.kinds.emulab.networks import UNDERLAYS
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -47,12 +46,15 @@ MODES: Mapping[str, Mapping[str, bool]] = {
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
 """How IPVS picks a server (ipvsadm(8))."""
 
-MAX_NODES = 200
-"""The vpc is a /24, which nodes share with the router and the balancers."""
+MAX_NODES = 2000
+"""Every node has a route and, in an overlay, two more entries for each other one: four million of each then."""
 
 _NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
 
 _SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
+_LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
+_PODS, _SERVICES, _VPC = "10.244.0.0/16", "10.96.0.0/12", "10.0.0.0/24"
+"""What `Cluster()` has; the view of a Cluster isn't loaded for a default."""
 
 
 def _mode(field: str) -> Check:
@@ -81,10 +83,6 @@ def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
         for net in networks:
             if net.prefixlen > prefixes[net.version]:
                 return wrong(f"{net} is too small: it must be a /{prefixes[net.version]} or larger")
-            if any(_overlap(net, other) for other in UNDERLAYS):
-                return wrong(
-                    f"{net} overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
-                )
         if len(networks) != len({net.version for net in networks}):
             return wrong(f"{show(value)} may hold one CIDR of each IP family")
         return ()
@@ -101,8 +99,8 @@ def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -
 
 
 def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
-    pods = _networks(spec.get("podCIDR", "10.244.0.0/16"))
-    services = _networks(spec.get("serviceCIDR", "10.96.0.0/12"))
+    pods = _networks(spec.get("podCIDR", _PODS))
+    services = _networks(spec.get("serviceCIDR", _SERVICES))
     for pod in pods:
         for service in services:
             if _overlap(pod, service):
@@ -111,10 +109,71 @@ def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
     return ()
 
 
+def _family_in_common(spec: dict[str, Any]) -> Problems:
+    from emulab.kinds.emulab.clusterview import (  # here: who lists Clusters needs no view of them
+        PLANNED,
+        families,
+    )
+
+    if families(_networks(spec.get("podCIDR", _PODS)), _networks(spec.get("serviceCIDR", _SERVICES))):
+        return ()
+    known = ", ".join(family.name for family in PLANNED)
+    what = f"there is no family of addresses that podCIDR and serviceCIDR both have and labs know ({known})"
+    return wrong(what, "podCIDR" if "podCIDR" in spec else "serviceCIDR")
+
+
+def _apart_from_outside(spec: dict[str, Any]) -> Problems:
+    from emulab.kinds.underlay import PUBLIC_NETWORKS  # here: as above
+
+    vpc = _vpc(spec)
+    outside = (vpc, *PUBLIC_NETWORKS)
+    for field in ("podCIDR", "serviceCIDR"):
+        for net in _networks(spec.get(field)):
+            if any(_overlap(net, other) for other in outside):
+                return wrong(
+                    f"{net} overlaps with a network outside the cluster ({vpc} and the public ones)", field
+                )
+    if "underlay" not in (spec.get("network") or {}):
+        return ()
+    given = {
+        "the pods'": spec.get("podCIDR", _PODS),
+        "the services'": spec.get("serviceCIDR", _SERVICES),
+    }
+    others = [(f"{whose} {net}", net) for whose, cidr in given.items() for net in _networks(cidr)]
+    others += [(f"the public {net}", net) for net in PUBLIC_NETWORKS]
+    for text, net in others:
+        if _overlap(vpc, net):
+            return wrong(f"{vpc} overlaps with {text}", "network", "underlay")
+    return ()
+
+
+def _vpc(spec: dict[str, Any]) -> IPv4Network | IPv6Network:
+    given = (spec.get("network") or {}).get("underlay")
+    return _networks(given or _VPC)[0]
+
+
+def _underlay(value: Any) -> Problems:
+    if cidr(value):
+        return cidr(value)
+    net = ip_network(value, strict=False)
+    if net.version != 4:
+        return wrong(f"{net} is not a network of IPv4")
+    if not _LARGEST_UNDERLAY <= net.prefixlen <= _SMALLEST_UNDERLAY:
+        return wrong(f"{net} must be a /{_SMALLEST_UNDERLAY} or larger, and a /{_LARGEST_UNDERLAY} at most")
+    return ()
+
+
 def _nodes_fit(spec: dict[str, Any]) -> Problems:
+    from emulab.kinds.underlay import underlay_of  # here: as above
+    from emulab.model.families import IPV4
+
     nodes = spec.get("nodes", 2)
     number = nodes if isinstance(nodes, int) else len(nodes)
-    for pod in _networks(spec.get("podCIDR", "10.244.0.0/16")):
+    vpc = _vpc(spec)
+    if number > (room := underlay_of(IPV4, vpc).room_for_nodes):
+        what = f"{vpc} has room for {room} nodes, not for {number}; network.underlay takes a larger one"
+        return wrong(what, "nodes")
+    for pod in _networks(spec.get("podCIDR", _PODS)):
         room = 1 << (_NODE_PREFIX[pod.version] - pod.prefixlen)
         if number > room:
             return wrong(f"{pod} has room for {room} nodes, not for {number}", "podCIDR")
@@ -149,7 +208,11 @@ cluster_spec = mapping(
         "serviceCIDR": _cidrs_of(_SERVICE_PREFIX),
         "clusterDomain": dns_zone,
         "network": mapping(
-            {"mode": _mode("network.mode"), "mtu": integer(576, 9216, "an MTU")},
+            {
+                "mode": _mode("network.mode"),
+                "mtu": integer(576, 9216, "an MTU"),
+                "underlay": _underlay,
+            },
             closed=True,
         ),
         "proxy": mapping(
@@ -159,7 +222,7 @@ cluster_spec = mapping(
         ),
         "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
     },
-    rules=(_pods_and_services_apart, _nodes_fit),
+    rules=(_family_in_common, _apart_from_outside, _pods_and_services_apart, _nodes_fit),
     closed=True,
 )
 

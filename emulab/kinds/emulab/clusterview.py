@@ -9,9 +9,14 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
 from emulab.kinds.registry import CLUSTER
+from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4, Family, families_of, of_family
 from emulab.model.objects import Object
+
+PLANNED = (IPV4,)
+"""The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,9 @@ class Cluster:
     nodes: tuple[NodeSpec, ...] = (NodeSpec("node1", {}, ""), NodeSpec("node2", {}, ""))
     pod_cidrs: tuple[IPNetwork, ...] = (ip_network("10.244.0.0/16"),)
     service_cidrs: tuple[IPNetwork, ...] = (ip_network("10.96.0.0/12"),)
+    families: tuple[Family, ...] = (IPV4,)  # the primary one first
     cluster_domain: str = "cluster.local"
+    vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
     network_mode: str = "vxlan"  # vxlan | routed
     mtu: int = 1500  # of the underlay, bytes
     proxy_mode: str = "nftables"
@@ -42,12 +49,16 @@ class Cluster:
     def of(o: Object) -> Cluster:
         spec, default = o.spec, Cluster()
         network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
-        replicas = ingress.get("replicas")
+        replicas, vpc = ingress.get("replicas"), network.get("underlay")
+        pods = _cidrs(spec.get("podCIDR")) or default.pod_cidrs
+        services = _cidrs(spec.get("serviceCIDR")) or default.service_cidrs
         return Cluster(
             name=o.name,
             nodes=_nodes(spec.get("nodes")) or default.nodes,
-            pod_cidrs=_cidrs(spec.get("podCIDR")) or default.pod_cidrs,
-            service_cidrs=_cidrs(spec.get("serviceCIDR")) or default.service_cidrs,
+            pod_cidrs=pods,
+            service_cidrs=services,
+            families=families(pods, services) or default.families,
+            vpc=networks([vpc])[0] if vpc else default.vpc,
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
             mtu=network.get("mtu") or default.mtu,
@@ -57,6 +68,23 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
         )
+
+    @property
+    def underlays(self) -> tuple[Underlay, ...]:
+        """The networks outside the cluster, of each of its families."""
+        return tuple(map(self.underlay, self.families))
+
+    def underlay(self, family: Family) -> Underlay:
+        """The networks outside the cluster, of one family."""
+        return underlay_of(family, self.vpc)
+
+    def pods_of(self, family: Family) -> tuple[IPNetwork, ...]:
+        """The pods' networks of a family."""
+        return of_family(self.pod_cidrs, family)
+
+    def services_of(self, family: Family) -> tuple[IPNetwork, ...]:
+        """The Services' networks of a family."""
+        return of_family(self.service_cidrs, family)
 
 
 def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, ...]:
@@ -73,6 +101,12 @@ def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
     return networks(given.split(",")) if given else ()
 
 
+def families(pods: Sequence[IPNetwork], services: Sequence[IPNetwork]) -> tuple[Family, ...]:
+    """The families of a lab: those that pods and Services both have, the pods' first one first."""
+    both = set(PLANNED) & set(families_of(services))
+    return tuple(family for family in families_of(pods) if family in both)
+
+
 def cluster_of(objects: Objects) -> Cluster:
     """The lab's Cluster, or the default one."""
     found = objects.kind(CLUSTER)
@@ -84,6 +118,7 @@ _FIXED = {
     "serviceCIDR": "service_cidrs",
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
+    "network.underlay": "vpc",
 }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import port_or_name, whole
 from emulab.kinds.definition import Definition
-from emulab.kinds.emulab.networks import FIXED_ADDRESSES, NETWORKS, network
+from emulab.kinds.emulab.networks import network
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.lookup import leads_nowhere
 from emulab.kinds.registry import LOAD_BALANCER
@@ -35,19 +34,6 @@ if TYPE_CHECKING:
     from emulab.model.objects import Object
 
 # What it may say
-
-
-def _address_is_on_network(spec: dict[str, Any]) -> Problems:
-    if "address" not in spec:
-        return ()
-    address, name = ip_address(spec["address"]), spec.get("network", "vpc")
-    there = NETWORKS[name]
-    if address not in there:
-        return wrong(f"{address} is not in {there}, the addresses of network {name}", "address")
-    if address in (there.network_address, there.broadcast_address):
-        return wrong(f"{address} is not an address of a host in {there}", "address")
-    owner = FIXED_ADDRESSES.get(address)
-    return wrong(f"{address} is {owner}", "address") if owner else ()
 
 
 def _distinct(values: list[Any]) -> Problems:
@@ -82,7 +68,6 @@ load_balancer_spec = mapping(
         ),
         "sourceRanges": sequence(cidr),
     },
-    rules=(_address_is_on_network,),
     closed=True,
 )
 
@@ -91,7 +76,7 @@ load_balancer_spec = mapping(
 
 def _outdated(old: Object, new: Object) -> tuple[str, ...]:
     moves = any(old.spec.get(field) != new.spec.get(field) for field in ("network", "address"))
-    return ("address", "vip") if moves else ()
+    return ("address", "addresses", "vip", "vips") if moves else ()
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:

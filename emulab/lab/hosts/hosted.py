@@ -121,15 +121,15 @@ class Hosted:
     def _readable(self) -> None:
         while True:
             try:
-                data = self.control.recv(1 << 16)
+                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                data = b""
+                data, fds = b"", []
             if not data:
                 self.close()
                 return
-            message = json.loads(data)
+            message = json.loads(_content(fds[0]) if fds else data)
             if "record" in message:
                 self._record(self.name, message["record"])
                 continue
@@ -140,6 +140,13 @@ class Hosted:
                 answer.set_exception(KernelError(f"server {self.name}: {message['error']}"))
             else:
                 answer.set_result(message["result"])
+
+
+def _content(fd: int) -> bytes:
+    """What a memory file holds, which is closed."""
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def memory_file(content: bytes) -> int:

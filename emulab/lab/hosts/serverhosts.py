@@ -25,7 +25,7 @@ from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, Record, memory_file
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
-from emulab.plan.proxy.userspace import between
+from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import Server
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row

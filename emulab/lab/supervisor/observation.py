@@ -22,6 +22,7 @@ from emulab.kernel import netns, sockets
 from emulab.kernel.netns import Handle
 from emulab.kernel.rules import iptables
 from emulab.kernel.rules.nft import Nft
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.hosts.serverhosts import Recording
 from emulab.lab.supervisor.arguments import (
     CHAINS,
@@ -38,6 +39,7 @@ from emulab.lab.supervisor.arguments import (
 )
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
+from emulab.model.families import FAMILIES, Family
 from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.owners import owners
@@ -208,8 +210,11 @@ class Observation:
     ) -> list[socket.socket]:
         """Marks the request's packets where there are rules, and listens to what these do with them. Blocks."""
         assert self._world is not None
-        rules = trace_rules(self._number, protocol, ports, source, proxy_addresses(self._world))
-        script = ruleset_script(None, rules)
+        proxies = proxy_addresses(self._world)
+        script = "".join(
+            ruleset_script(None, trace_rules(self._number, protocol, ports, source, proxies, family))
+            for family in self._families()
+        )
         listening: list[socket.socket] = []
         try:
             for w in marked:
@@ -270,11 +275,12 @@ class Observation:
         ours = planned.get((namespace, f"{family} {table}"))
         if isinstance(ours, Ruleset) and chain in ours.chains:
             return {"texts": list(ours.chains[chain][1:])}
-        chains = planned.get((namespace, "iptables"))
+        tool = next((f.iptables for f in FAMILIES if f.nft == family), "")
+        chains = planned.get((namespace, tool))
         wanted = chains.tables.get(table, {}).get(chain, ()) if isinstance(chains, Iptables) else ()
-        if wanted and family == "ip" and chain not in BUILT_IN:
+        if wanted and chain not in BUILT_IN:
             with suppress(KernelError):
-                texts = iptables.listed(namespace, self._watched[namespace].fd, table, chain)
+                texts = iptables.listed(namespace, self._watched[namespace].fd, table, chain, tool)
                 if len(texts) == len(wanted):  # else somebody has put in his own, with nft maybe
                     return {"texts": texts}
         with suppress(KernelError, KeyError):  # it is gone, or in a form that this nft can't read
@@ -291,11 +297,15 @@ class Observation:
             while self._watched:
                 os.close(self._watched.popitem()[1].fd)
 
+    def _families(self) -> tuple[Family, ...]:
+        return cluster_of(self._around.store.objects()).families
+
     def _unmark(self) -> None:
         marked, self._marked = self._marked, {}
+        script = "".join(f"delete table {f.nft} {TRACE_TABLE}{self._number}\n" for f in self._families())
         for nft in marked.values():
             with suppress(EmulabError):  # the table was never made, or its namespace has gone
-                nft.run(f"delete table ip {TRACE_TABLE}{self._number}\n")
+                nft.run(script)
 
 
 def _has_tables() -> bool:

@@ -49,6 +49,7 @@ from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.plan.balancers import expected_frontends
+from emulab.plan.proxy.modes import rules_shown_by
 from emulab.plan.state import World
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class Operations:
             "nodes": len(objects.kind(NODE)),
             "pods": len(objects.kind(POD)),
             "state": "Ready" if world and not not_ready(objects) else "NotReady",
-            "proxy_mode": cluster_of(objects).proxy_mode,
+            "rules_shown_by": rules_shown_by(cluster_of(objects)),
             "failure": self._reconciler.failure,
             "spent": self._reconciler.spent,
             "programmed": self._reconciler.programmed,

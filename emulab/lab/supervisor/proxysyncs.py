@@ -17,10 +17,8 @@ from emulab.kinds.registry import ENDPOINT_SLICE, SERVICE
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.model.keys import GroupKind, Key
 from emulab.plan.proxy.health import NAME
+from emulab.plan.proxy.modes import is_of_proxies
 from emulab.plan.state import Iptables, Rules
-
-RULES = frozenset({"ip kube-proxy", "iptables", "ipvs"})
-"""The kinds of rules that proxies write; their pod-masquerade is the CNI plugin's."""
 
 
 class ProxySyncs:
@@ -72,7 +70,7 @@ class ProxySyncs:
 def _by_node(syncs: Iterable[Sync]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for sync in syncs:
-        if sync.kind not in RULES and sync.kind != "udp-backends":
+        if not is_of_proxies(sync.kind) and sync.kind != "udp-backends":
             continue
         one = found.setdefault(
             sync.namespace,

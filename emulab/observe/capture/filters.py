@@ -10,9 +10,10 @@ from __future__ import annotations
 import array
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from emulab.errors import KernelError
+from emulab.model.families import IPV4, IPV6, Family
 
 # linux/bpf_common.h
 _LD_HALF, _LD_BYTE = 0x28, 0x30  # A = frame[k], big endian
@@ -24,8 +25,9 @@ _INSTRUCTION = struct.Struct("=HBBI")
 _MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 _GROUP = 200  # ports whose comparisons share one `return`: conditional jumps reach 255 instructions
 
-_ETHERTYPE, _IP_HEADER, _FRAGMENT, _PROTOCOL = 12, 14, 20, 23  # offsets in an Ethernet frame
-_ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806
+_ETHERTYPE, _IP_HEADER = 12, 14  # offsets in an Ethernet frame
+_FRAGMENT, _PROTOCOL = {IPV4: _IP_HEADER + 6}, {IPV4: _IP_HEADER + 9, IPV6: _IP_HEADER + 6}
+_ETH_P_ARP = 0x0806
 _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the ports
 _DNS = 53
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
@@ -33,38 +35,49 @@ _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
-def program(ports: Collection[int] | None, snap: int) -> bytes:
-    """Keeps the first `snap` bytes of ARP and of IPv4 with ICMP, TCP or UDP in it.
+def program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
+    """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP for IPv4.
 
     With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
-    the outer packets of an overlay are then kept only if its port is among them. Raises ValueError for more ports
-    than a program has room for, some 1,900.
+    the outer packets of an overlay are then kept only if its port is among them. What has extension headers in IPv6
+    (RFC 8200 section 4), fragments among it, isn't kept. Raises ValueError for more ports than a program has room
+    for, some 1,900 in one family.
     """
+    wanted = None if ports is None else sorted({*ports, _DNS})
+    code: list[Instruction] = [(_LD_HALF, 0, 0, _ETHERTYPE)]
+    if IPV4 in families:
+        code += _return_if(_ETH_P_ARP, snap)
+    *others, last = families
+    for family in others:
+        block = _packets(family, wanted, snap)
+        code += [(_JUMP_EQUAL, 1, 0, family.ethertype), (_JUMP, 0, 0, len(block)), *block]
+    return _assemble([*code, *_return_unless(last.ethertype), *_packets(last, wanted, snap)])
+
+
+def _packets(family: Family, ports: list[int] | None, snap: int) -> list[Instruction]:
+    """The part for packets of a family, which ends in any case."""
     code: list[Instruction] = [
-        (_LD_HALF, 0, 0, _ETHERTYPE),
-        *_return_if(_ETH_P_ARP, snap),
-        *_return_unless(_ETH_P_IP),
-        (_LD_BYTE, 0, 0, _PROTOCOL),
-        *_return_if(socket.IPPROTO_ICMP, snap),
+        (_LD_BYTE, 0, 0, _PROTOCOL[family]),
+        *_return_if(family.icmp_number, snap),
         (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),
         (_JUMP_EQUAL, 1, 0, socket.IPPROTO_UDP),
         (_RETURN, 0, 0, 0),
     ]
     if ports is None:
-        code.append((_RETURN, 0, 0, snap))
-        return _assemble(code)
-    wanted = sorted({*ports, _DNS})
-    code += [
-        (_LD_HALF, 0, 0, _FRAGMENT),
-        (_JUMP_SET, 0, 1, _FRAGMENT_OFFSET),
-        (_RETURN, 0, 0, 0),
-        (_LDX_IP_LENGTH, 0, 0, _IP_HEADER),
-    ]
+        return [*code, (_RETURN, 0, 0, snap)]
+    load, start = _LD_HALF, _IP_HEADER + family.header
+    if family in _FRAGMENT:
+        code += [
+            (_LD_HALF, 0, 0, _FRAGMENT[family]),
+            (_JUMP_SET, 0, 1, _FRAGMENT_OFFSET),
+            (_RETURN, 0, 0, 0),
+            (_LDX_IP_LENGTH, 0, 0, _IP_HEADER),
+        ]
+        load, start = _LD_HALF_X, _IP_HEADER
     for port_offset in (0, 2):  # source, destination
-        code.append((_LD_HALF_X, 0, 0, _IP_HEADER + port_offset))
-        code += _return_if_any(wanted, snap)
-    code.append((_RETURN, 0, 0, 0))
-    return _assemble(code)
+        code.append((load, 0, 0, start + port_offset))
+        code += _return_if_any(ports, snap)
+    return [*code, (_RETURN, 0, 0, 0)]
 
 
 def nothing() -> bytes:

@@ -1,8 +1,11 @@
-"""From frames to packets: Ethernet, ARP, IPv4, TCP, UDP, ICMP, and what VXLAN carries.
+"""From frames to packets: Ethernet, ARP, IPv4, IPv6, TCP, UDP, ICMP, and what VXLAN carries.
 
 A packet keeps what a trace joins and shows, and nothing else. `identity` is what survives address translation and
 encapsulation: the IP identification, which tells what is sent again from what is seen again (a connected socket
-counts it up, net/ipv4/ip_output.c), and TCP's numbers (RFC 9293), the beginning of UDP's payload, ICMP's type.
+counts it up, net/ipv4/ip_output.c), and TCP's numbers (RFC 9293), the beginning of UDP's payload, ICMP's type. IPv6
+has no identification, so there only the place tells: what is seen again where it was is sent again.
+
+ICMPv6 is told in the types and codes of ICMP, as a translator tells it (RFC 7915, section 5.2).
 
 Most frames are somebody else's. `glance` tells the flow of a frame at a tenth of the price of `decode`.
 """
@@ -10,24 +13,41 @@ Most frames are somebody else's. `glance` tells the flow of a frame at a tenth o
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache
-from socket import inet_aton, inet_ntoa
+from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop, inet_pton
 from typing import NamedTuple
 
+from emulab.model.families import IPV4, IPV6
 from emulab.observe.events import Flow, Frame
 from emulab.observe.path import Encapsulation
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 VXLAN_PORTS = frozenset({8472, 4789})
-_IPV4, _ARP = b"\x08\x00", b"\x08\x06"
-_TCP, _UDP, _ICMP = 6, 17, 1
+_IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
+_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, IPV4.icmp_number, IPV6.icmp_number
 _NUMBERS = {"icmp": b"\x01", "tcp": b"\x06", "udp": b"\x11"}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 _PLAIN_IPV4 = _IPV4 + b"\x45"  # a header without options
 _VXLAN = frozenset(port.to_bytes(2, "big") for port in VXLAN_PORTS)
 _WHOLE = frozenset({b"\x00\x00", b"\x40\x00"})  # no fragment
+_KEY = 13  # bytes of a flow key of IPv4
 _LEAST = {b"\x06": 34, b"\x11": 28}  # bytes, with the IP header, that are looked at
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
+_IN_ICMP = {
+    (1, 0): (3, 1),
+    (1, 1): (3, 10),
+    (1, 2): (3, 1),
+    (1, 3): (3, 1),
+    (1, 4): (3, 3),
+    (2, 0): (3, 4),
+    (3, 0): (11, 0),
+    (3, 1): (11, 1),
+    (4, 1): (3, 2),
+    (128, 0): (8, 0),
+    (129, 0): (0, 0),
+}
+"""Type and code of ICMPv6 (RFC 4443) → those of ICMP."""
 
 _IDENTIFYING = 512  # bytes of a UDP payload: what is captured of one in an overlay ends earlier
 _MARK = 16
@@ -36,6 +56,11 @@ _UDP_HEADER = struct.Struct("!HHHH")
 _TCP_HEADER = struct.Struct("!HHIIBB")
 
 _text = lru_cache(4096)(inet_ntoa)
+
+
+@lru_cache(4096)
+def _text6(packed: bytes) -> str:
+    return inet_ntop(AF_INET6, packed)
 
 
 class Packet(NamedTuple):
@@ -57,7 +82,7 @@ class Packet(NamedTuple):
     acknowledged: int = 0
     size: int = 0
     payload: bytes = b""
-    icmp: tuple[int, int] | None = None  # type and code
+    icmp: tuple[int, int] | None = None  # type and code, those of ICMP in IPv6, too
     about: Flow | None = None  # the flow of the packet that an ICMP error is about
     next_mtu: int = 0  # of ICMP "fragmentation needed"
 
@@ -85,11 +110,11 @@ def decode(number: int, frame: Frame) -> Packet | Arp | None:
     data = frame.data
     kind = data[12:14]
     try:
-        if kind == _IPV4:
-            return _ipv4(number, frame, data, 14, None)
+        if kind in _HEADERS:
+            return _packet(number, frame, data, 14, _HEADERS[kind], None)
         if kind == _ARP and len(data) >= 42:
             return _arp(number, frame)
-    except (struct.error, IndexError, OSError):
+    except (struct.error, IndexError, OSError, ValueError):
         pass
     return None
 
@@ -120,15 +145,30 @@ def glance(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 def flow_key(flow: Flow) -> bytes:
-    """A flow as `glance` tells it."""
+    """A flow as `glance` tells it: protocol, addresses, ports. Raises OSError for what is no address."""
     ports = struct.pack("!HH", flow.source_port, flow.destination_port)
-    return _NUMBERS[flow.protocol] + inet_aton(flow.source) + inet_aton(flow.destination) + ports
+    return _NUMBERS[flow.protocol] + _packed(flow.source) + _packed(flow.destination) + ports
 
 
 def key_flow(key: bytes) -> Flow:
     """The flow of a `flow_key`."""
-    ports = struct.unpack_from("!HH", key, 9)
-    return Flow(_NAMES[key[:1]], _text(key[1:5]), ports[0], _text(key[5:9]), ports[1])
+    ports = struct.unpack_from("!HH", key, len(key) - 4)
+    half, text = (5, _text) if len(key) == _KEY else (17, _text6)
+    return Flow(_NAMES[key[:1]], text(key[1:half]), ports[0], text(key[half:-4]), ports[1])
+
+
+def key_source(key: bytes) -> bytes:
+    """What the keys of all flows of a protocol from a port have in common."""
+    return key[:1] + key[-4:-2]
+
+
+def key_destination(key: bytes) -> bytes:
+    """What the keys of all flows of a protocol to an address and port have in common."""
+    return key[:1] + key[(5 if len(key) == _KEY else 17) : -4] + key[-2:]
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6, address) if ":" in address else inet_aton(address)
 
 
 def mark(packet: Packet) -> bytes:
@@ -150,24 +190,54 @@ def _arp(number: int, frame: Frame) -> Arp:
     )
 
 
-def _ipv4(number: int, frame: Frame, data: bytes, at: int, outer: Encapsulation | None) -> Packet | None:
-    header = (data[at] & 0xF) * 4
-    length = data[at + 2] << 8 | data[at + 3]
-    if length == 0:  # larger than 64 KiB (IPv4 BIG TCP): the link's length tells
-        length = frame.length - at
-    fragment = (data[at + 6] & 0x1F) << 8 | data[at + 7]
-    protocol = data[at + 9]
-    source, destination = _text(data[at + 12 : at + 16]), _text(data[at + 16 : at + 20])
-    if fragment or protocol not in (_TCP, _UDP, _ICMP):
+_Header = tuple[str, str, int, int, int, int, bool, int]
+"""Source, destination, protocol, where what is carried begins, length of the whole packet, TTL, whether it may be
+fragmented, identification (0 where there is none)."""
+
+
+def _ipv4(frame: Frame, data: bytes, at: int) -> _Header | None:
+    """The header; None of a later fragment."""
+    if (data[at + 6] & 0x1F) << 8 | data[at + 7]:
         return None
-    body = at + header
+    # A length of 0 is larger than 64 KiB (IPv4 BIG TCP): the link's length tells.
+    length = data[at + 2] << 8 | data[at + 3] or frame.length - at
+    source, destination = _text(data[at + 12 : at + 16]), _text(data[at + 16 : at + 20])
+    body, identification = at + (data[at] & 0xF) * 4, data[at + 4] << 8 | data[at + 5]
+    fragmentable = not data[at + 6] & 0x40
+    return source, destination, data[at + 9], body, length, data[at + 8], fragmentable, identification
+
+
+def _ipv6(frame: Frame, data: bytes, at: int) -> _Header | None:
+    """The header (RFC 8200, section 3). What has extension headers isn't looked into."""
+    length = data[at + 4] << 8 | data[at + 5]
+    source, destination = _text6(data[at + 8 : at + 24]), _text6(data[at + 24 : at + 40])
+    whole = length + 40 if length else frame.length - at
+    return source, destination, data[at + 6], at + 40, whole, data[at + 7], False, 0
+
+
+_HEADERS = {_IPV4: _ipv4, _IPV6: _ipv6}
+"""By the ethertype."""
+
+
+def _packet(
+    number: int,
+    frame: Frame,
+    data: bytes,
+    at: int,
+    read: Callable[[Frame, bytes, int], _Header | None],
+    outer: Encapsulation | None,
+) -> Packet | None:
+    header = read(frame, data, at)
+    if header is None:
+        return None
+    source, destination, protocol, body, length, ttl, fragmentable, identification = header
     where = (number, frame.time, frame.place, frame.interface, frame.outgoing)
-    network = (length, data[at + 8], not data[at + 6] & 0x40)
-    identification = data[at + 4] << 8 | data[at + 5]
+    network = (length, ttl, fragmentable)
+    left = length - (body - at)
     if protocol == _TCP:
         sport, dport, seq, ack, offset, flags = _TCP_HEADER.unpack_from(data, body)
         start = body + (offset >> 4) * 4
-        size = max(0, length - header - (offset >> 4) * 4)
+        size = max(0, left - (offset >> 4) * 4)
         flow = Flow("tcp", source, sport, destination, dport)
         identity: tuple[object, ...] = ("tcp", identification, seq, ack, flags & 0x17, size)
         payload = data[start : start + size]
@@ -177,44 +247,42 @@ def _ipv4(number: int, frame: Frame, data: bytes, at: int, outer: Encapsulation 
         start = body + 8
         if outer is None and dport in VXLAN_PORTS and data[start] & 0x08:
             inner = start + 8
-            if data[inner + 12 : inner + 14] == _IPV4:
+            if (carried := _HEADERS.get(data[inner + 12 : inner + 14])) is not None:
                 vni = int.from_bytes(data[start + 4 : start + 7], "big")
                 around = Encapsulation("vxlan", vni, source, destination)
-                return _ipv4(number, frame, data, inner + 14, around)
-        size = max(0, (udp_length or length - header) - 8)
+                return _packet(number, frame, data, inner + 14, carried, around)
+        size = max(0, (udp_length or left) - 8)
         payload = data[start : start + size]
         flow = Flow("udp", source, sport, destination, dport)
         identity = ("udp", identification, size, payload[:_IDENTIFYING])
         return Packet(*where, flow, identity, outer, *network, size=size, payload=payload)
-    return _icmp(where, Flow("icmp", source, 0, destination, 0), data, at, body, outer, network)
-
-
-def _icmp(
-    where: tuple[int, int, str, str, bool],
-    flow: Flow,
-    data: bytes,
-    at: int,
-    body: int,
-    outer: Encapsulation | None,
-    network: tuple[int, int, bool],
-) -> Packet:
-    kind, code = data[body], data[body + 1]
-    mark = data[at + 4 : at + 6]
-    about = None
-    if kind in _ICMP_ERRORS:
-        inner = body + 8
-        ports = struct.unpack_from("!HH", data, inner + (data[inner] & 0xF) * 4)
-        name = {_TCP: "tcp", _UDP: "udp"}.get(data[inner + 9])
-        if name:
-            source, destination = _text(data[inner + 12 : inner + 16]), _text(data[inner + 16 : inner + 20])
-            about = Flow(name, source, ports[0], destination, ports[1])
-    (mtu,) = struct.unpack_from("!H", data, body + 6)
-    identity = ("icmp", kind, code, mark, network[0])
-    icmp = (kind, code)
+    if protocol not in (_ICMP, _ICMPV6):
+        return None
+    kind = data[body], data[body + 1]
+    if protocol == _ICMPV6:
+        kind = _IN_ICMP.get(kind, kind)
+    identity = ("icmp", *kind, identification, length)
+    about = _about(frame, data, body + 8, read) if kind[0] in _ICMP_ERRORS else None
+    mtu = struct.unpack_from("!I", data, body + 4)[0] & 0xFFFF  # ICMP's is in the second half
     return Packet(
-        *(*where, flow, identity, outer, *network),
-        icmp=icmp,
+        *(*where, Flow("icmp", source, 0, destination, 0), identity, outer, *network),
+        icmp=kind,
         about=about,
-        next_mtu=mtu if icmp == (3, 4) else 0,
+        next_mtu=mtu if kind == (3, 4) else 0,
         payload=data[body + 8 : body + 8 + 64],
     )
+
+
+def _about(
+    frame: Frame, data: bytes, at: int, read: Callable[[Frame, bytes, int], _Header | None]
+) -> Flow | None:
+    """The flow of the packet that an ICMP error has in it, be it the beginning alone."""
+    header = read(frame, data, at)
+    if header is None:
+        return None
+    source, destination, protocol, body, *_ = header
+    name = {_TCP: "tcp", _UDP: "udp"}.get(protocol)
+    if name is None:
+        return None
+    ports = struct.unpack_from("!HH", data, body)
+    return Flow(name, source, ports[0], destination, ports[1])

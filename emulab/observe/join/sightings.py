@@ -10,7 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from emulab.observe.events import Flow, Frame
-from emulab.observe.join.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.join.packets import (
+    Arp,
+    Packet,
+    decode,
+    flow_key,
+    glance,
+    key_destination,
+    key_flow,
+    key_source,
+    mark,
+)
 
 
 class Sightings:
@@ -35,7 +45,7 @@ class Sightings:
                 self._numbers[key].append(number)
             else:
                 self._numbers[key] = [number]
-                self._keys[key[:1] + key[9:11]].append(key)
+                self._keys[key_source(key)].append(key)
             self._marked.setdefault(its_mark, []).append(number)
 
     def of(self, flow: Flow) -> Sequence[Packet]:
@@ -43,7 +53,7 @@ class Sightings:
         if flow not in self._flows:
             try:
                 numbers = self._numbers.get(flow_key(flow), [])
-            except OSError:  # no IPv4 address
+            except OSError:  # no address
                 numbers = []
             self._flows[flow] = [p for p in self._packets(numbers) if p.flow == flow]
         return self._flows[flow]
@@ -58,16 +68,14 @@ class Sightings:
 
     def from_port(self, protocol: str, port: int) -> list[Flow]:
         """The flows from a source port, whatever the addresses, in the order in which they were first seen."""
-        prefix = flow_key(Flow(protocol, "0.0.0.0", port, "0.0.0.0", 0))
-        flows = map(key_flow, self._keys.get(prefix[:1] + prefix[9:11], ()))
+        wanted = flow_key(Flow(protocol, "::", port, "::", 0))
+        flows = map(key_flow, self._keys.get(key_source(wanted), ()))
         return [flow for flow in flows if self.of(flow)]
 
     def towards(self, protocol: str, address: str, port: int) -> list[Flow]:
         """The flows to an address and port."""
-        wanted = flow_key(Flow(protocol, "0.0.0.0", 0, address, port))
-        flows = (
-            k for k in self._numbers if (k[:1], k[5:9], k[11:]) == (wanted[:1], wanted[5:9], wanted[11:])
-        )
+        wanted = key_destination(flow_key(Flow(protocol, address, 0, address, port)))
+        flows = (key for key in self._numbers if key_destination(key) == wanted)
         return [flow for flow in map(key_flow, flows) if self.of(flow)]
 
     def errors_about(self, flow: Flow) -> Sequence[Packet]:

@@ -11,6 +11,7 @@ from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
 from emulab.model.collection import Objects
+from emulab.model.families import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import Slices
 from emulab.plan.l7.annotations import policy
@@ -41,11 +42,11 @@ def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> L7Conf
 
 def ingress_server(name: str, place: Place, config: L7Config) -> Server:
     """The server in one of the ingress controller's pods, which resolves names as its pod does."""
-    plain, tls = (f"tcp/{place.addresses[0]}/{port}" for port in (80, 443))
+    plain, tls = (tuple(f"tcp/{address}/{port}" for address in place.addresses) for port in (80, 443))
     config = replace(
-        config, listen=(plain, tls), tls_listen=(tls,), resolv_conf=place.resolv_conf, hosts=place.hosts
+        config, listen=(*plain, *tls), tls_listen=tls, resolv_conf=place.resolv_conf, hosts=place.hosts
     )
-    return Server(name, "ingress", place.namespace, config, dict.fromkeys([plain, tls], place.namespace))
+    return Server(name, "ingress", place.namespace, config, dict.fromkeys([*plain, *tls], place.namespace))
 
 
 class _Builder:
@@ -112,9 +113,5 @@ class _Builder:
         if not targets:
             return []
         if self._cluster.ingress_upstream == "service" and not service.headless:
-            return [_join(str(service.cluster_ips[0]), port.port)] if service.cluster_ips else []
-        return [_join(str(t.address), t.port) for t in targets]
-
-
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            return [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
+        return [socket_name(*t.target) for t in targets]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emulab.model.families import socket_name
+from emulab.plan.proxy.filters import Words
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.state import Collection
 
@@ -20,38 +22,38 @@ def entry(kind: str, one: Intent) -> str:
     return f"{kind}/{_title(one)}"
 
 
-def chains(one: Intent, pods: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
-    """The chains and the sets of clients of one Service port. `pods`: their networks as an anonymous set."""
+def chains(one: Intent, words: Words) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
+    """The chains and the sets of clients of one Service port."""
     title = _title(one)
     found: dict[str, tuple[str, ...]] = {}
     lists = {"balance": one.cluster, "balance-local": one.local}
     for kind, backends in lists.items():
         if backends:
-            found[f"{kind}/{title}"] = ("", *_balance(title, backends))
+            found[f"{kind}/{title}"] = ("", *_balance(title, backends, words))
     if one.internal:
         kind = "balance-local" if one.internal_local else "balance"
-        found[entry("cluster", one)] = ("", f"ip saddr != {pods} {_MARK}", f"goto {kind}/{title}")
+        found[entry("cluster", one)] = ("", f"{words.source} != {words.pods} {_MARK}", f"goto {kind}/{title}")
     if one.externally_accessible and not one.external_local and one.cluster:
         found[entry("external", one)] = ("", _MARK, f"goto balance/{title}")
     if one.externally_accessible and one.external_local:
-        found[entry("local", one)] = ("", *_local(one, pods))
+        found[entry("local", one)] = ("", *_local(one, words))
     sets = {}
     for backend in one.reachable:
         clients = f"clients/{title}/{_where(backend)}"
-        timeout = f"type ipv4_addr ; flags dynamic,timeout ; timeout {one.affinity}s ;"
+        timeout = f"type {words.family.nft_address} ; flags dynamic,timeout ; timeout {one.affinity}s ;"
         sets[clients] = Collection("set", timeout, {})
-        renew = f"update @{clients} {{ ip saddr }}"
-        translate = f"meta l4proto {one.protocol} dnat ip to {backend.address}:{backend.port}"
+        renew = f"update @{clients} {{ {words.source} }}"
+        translate = f"meta l4proto {one.protocol} dnat {words.ip} to {socket_name(*backend.target)}"
         found[f"endpoint/{title}/{_where(backend)}"] = ("", renew, translate)
     return found, sets
 
 
-def _local(one: Intent, pods: str) -> list[str]:
+def _local(one: Intent, words: Words) -> list[str]:
     title = _title(one)
     lines = []
     if one.cluster:
         lines += [
-            f"ip saddr {pods} goto balance/{title}",
+            f"{words.source} {words.pods} goto balance/{title}",
             f"fib saddr type local {_MARK}",
             f"fib saddr type local goto balance/{title}",
         ]
@@ -60,9 +62,9 @@ def _local(one: Intent, pods: str) -> list[str]:
     return lines
 
 
-def _balance(title: str, backends: Sequence[Backend]) -> list[str]:
+def _balance(title: str, backends: Sequence[Backend], words: Words) -> list[str]:
     targets = [_where(b) for b in backends]
-    lines = [f"ip saddr @clients/{title}/{t} goto endpoint/{title}/{t}" for t in targets]
+    lines = [f"{words.source} @clients/{title}/{t} goto endpoint/{title}/{t}" for t in targets]
     if len(targets) == 1:
         return [*lines, f"goto endpoint/{title}/{targets[0]}"]
     choices = ", ".join(f"{i} : goto endpoint/{title}/{t}" for i, t in enumerate(targets))
@@ -75,4 +77,5 @@ def _title(one: Intent) -> str:
 
 
 def _where(backend: Backend) -> str:
-    return f"{backend.address}/{backend.port}"
+    """An endpoint in the letters that nftables takes in a name: there is no colon among them."""
+    return f"{str(backend.address).replace(':', '-')}/{backend.port}"

@@ -9,33 +9,54 @@ right after: its traffic to a Local Service's external address finds an endpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import collapse_addresses, ip_network
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.addresses import IPNetwork
+from emulab.model.families import Family
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.state import Collection
 
 TABLE = "kube-proxy"
-LOCAL_DESTINATION = "fib daddr type local ip daddr != 127.0.0.0/8"
-"""Node ports are open on the node's addresses, but not on loopback (--nodeport-addresses in this mode)."""
-SERVICE = "ip daddr . meta l4proto . th dport"
 PORT = "meta l4proto . th dport"
-_FIREWALL = f"{SERVICE} . ip saddr"
 
 Chains = dict[str, tuple[str, ...]]
 Elements = dict[str, str]
 
 
-def pods_set(cluster: Cluster) -> str:
-    """The pods' networks as an anonymous set."""
-    return "{ " + ", ".join(str(c) for c in cluster.pod_cidrs if c.version == 4) + " }"
+class Words:
+    """What is said differently in rules of another family and of another cluster."""
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self.family = family
+        self.ip = family.nft
+        self.source, self.destination = f"{self.ip} saddr", f"{self.ip} daddr"
+        self.pods = as_set(cluster.pods_of(family))
+        """The pods' networks as an anonymous set."""
+        self.service = f"{self.destination} . {PORT}"
+        self.client = f"{self.service} . {self.source}"
+        self.local_destination = (
+            f"fib daddr type local {self.destination} != {_plain(family.loopback_network)}"
+        )
+        """Node ports are open on the node's addresses, but not on loopback (--nodeport-addresses in this mode)."""
+
+
+def as_set(networks: Iterable[IPNetwork]) -> str:
+    """Networks as an anonymous set."""
+    return "{ " + ", ".join(map(str, networks)) + " }"
+
+
+def _plain(network: IPNetwork) -> str:
+    """A network as nft lists it: without the length where it is one address."""
+    return str(network[0]) if network.num_addresses == 1 else str(network)
 
 
 class Filters:
     """The sets and maps of the checks, under construction."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: Words) -> None:
+        self._words = words
         self._services: Elements = {}
         self._node_ports: Elements = {}
         self._firewalled: Elements = {}
@@ -45,46 +66,49 @@ class Filters:
         """Everything for one Service port."""
         service = f"{one.protocol} . {one.port.port}"
         if one.internal_verdict:
-            keys = [f"{a} . {service}" for a in one.cluster_ips if a.version == 4]
+            keys = [f"{a} . {service}" for a in one.cluster_ips]
             self._services.update(dict.fromkeys(keys, _verdict(one.internal_verdict)))
         if one.external_verdict:
-            keys = [f"{a} . {service}" for a in one.outside_ips if a.version == 4]
+            keys = [f"{a} . {service}" for a in one.outside_ips]
             self._services.update(dict.fromkeys(keys, _verdict(one.external_verdict)))
             if one.node_port:
                 self._node_ports[f"{one.protocol} . {one.node_port}"] = _verdict(one.external_verdict)
         for address in one.balancer_ips:
-            if address.version == 4 and one.source_ranges:
+            if one.source_ranges:
                 self._firewall(one, f"{address} . {service}")
 
     def _firewall(self, one: Intent, key: str) -> None:
         self._firewalled[key] = ""
         for network in one.source_ranges:
-            if network.version == 4:
-                self._allowed[f"{key} . {network}"] = ""
+            self._allowed[f"{key} . {network}"] = ""
 
     def collections(self) -> dict[str, Collection]:
         """All of them, filled."""
-        interval = f"typeof {_FIREWALL} ; flags interval ;"
+        service = self._words.service
+        interval = f"typeof {self._words.client} ; flags interval ;"
         return {
-            "no-endpoint-services": Collection("map", f"typeof {SERVICE} : verdict ;", self._services),
+            "no-endpoint-services": Collection("map", f"typeof {service} : verdict ;", self._services),
             "no-endpoint-nodeports": Collection("map", f"typeof {PORT} : verdict ;", self._node_ports),
-            "firewalled": Collection("set", f"typeof {SERVICE} ;", self._firewalled),
+            "firewalled": Collection("set", f"typeof {service} ;", self._firewalled),
             "firewall-allowed": Collection("set", interval, merged(self._allowed)),
         }
 
 
-def chains(after: Sequence[str] = ()) -> Chains:
+def chains(words: Words, after: Sequence[str] = ()) -> Chains:
     """The chains of the checks; `after` are a mode's own rules for what is forwarded or sent, behind these."""
     # kube-proxy's priorities: checks right before the destination is translated, or right after.
     early, late = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"
     check, firewall = "ct state new jump no-endpoint-check", "ct state new jump firewall-check"
     return {
         "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
-        "firewall-check": ("", f"{SERVICE} @firewalled {_FIREWALL} != @firewall-allowed drop"),
+        "firewall-check": (
+            "",
+            f"{words.service} @firewalled {words.client} != @firewall-allowed drop",
+        ),
         "no-endpoint-check": (
             "",
-            f"{SERVICE} vmap @no-endpoint-services",
-            f"{LOCAL_DESTINATION} {PORT} vmap @no-endpoint-nodeports",
+            f"{words.service} vmap @no-endpoint-services",
+            f"{words.local_destination} {PORT} vmap @no-endpoint-nodeports",
         ),
         "filter-prerouting": (f"{{ type filter hook prerouting {early} }}", firewall),
         "filter-input": (f"{{ type filter hook input {early} }}", check),

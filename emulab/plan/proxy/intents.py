@@ -1,7 +1,9 @@
 """What kube-proxy of a node has to bring about for each Service port, whatever the mode. Pure.
 
 An intent says where a Service port is reached, which endpoints serve each kind of traffic from this node, and
-what becomes of traffic that none serves. The rules are those of kube-proxy's CategorizeEndpoints
+what becomes of traffic that none serves. It is of one family of addresses: like kube-proxy, which has a proxier for
+each (pkg/proxy/metaproxier), whoever plans for two has two lists of intents, a Service being in those that it has a
+cluster IP of. The rules are those of kube-proxy's CategorizeEndpoints
 (pkg/proxy/topology.go) and of its proxiers' common part:
 
 * Traffic to cluster IPs is *internal*, all other *external*; each has a policy. Cluster: any ready endpoint,
@@ -14,15 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_proxied
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.registry import SERVICE
+from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
+from emulab.model.families import Family, of_family, socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import SliceViews, slices_by_service
 from emulab.plan.persistent import Persistent
@@ -53,7 +56,7 @@ class Viewer(NamedTuple):
 
     name: str
     zone: str
-    address: IPAddress
+    addresses: tuple[IPAddress, ...]
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,12 @@ class Intent:
 
 
 class Candidates(NamedTuple):
-    """A Service port with all its endpoints, before anybody's point of view is taken."""
+    """A Service port with all its addresses and endpoints of a family, before anybody's point of view is taken."""
 
     service: Service
     port: ServicePort
+    family: Family
+    cluster_ips: tuple[IPAddress, ...]
     external_ips: tuple[IPAddress, ...]
     balancer_ips: tuple[IPAddress, ...]
     backends: tuple[Backend, ...]
@@ -132,23 +137,31 @@ class Candidates(NamedTuple):
     @property
     def same_everywhere(self) -> bool:
         """Whether all nodes have the same intent."""
-        guarded = self.balancer_ips and self.service.load_balancer_source_ranges
+        guarded = self.balancer_ips and self.source_ranges
         hinted = any(b.zone_hints or b.node_hints for b in self.backends)
         return not (uses_local(self) or guarded or hinted)
+
+    @property
+    def source_ranges(self) -> tuple[IPNetwork, ...]:
+        """Who may use the balancer's addresses. As in kube-proxy, ranges of the other family alone close nothing."""
+        return of_family(self.service.load_balancer_source_ranges, self.family)
 
 
 def viewer(node: Object) -> Viewer:
     """A Node object's point of view."""
-    return Viewer(node.name, node.labels.get(ZONE_LABEL, ""), ip_address(node.status["address"]))
+    return Viewer(node.name, node.labels.get(ZONE_LABEL, ""), underlay_addresses(node))
 
 
-def candidates(objects: Objects, slices: SliceViews | None = None) -> list[Candidates]:
-    """Every Service port that proxies care for. `slices`: the Services' ones, where known."""
+def candidates(
+    objects: Objects, families: Iterable[Family], slices: SliceViews | None = None
+) -> list[Candidates]:
+    """Every Service port that proxies care for, of each family. `slices`: the Services' ones, where known."""
     if slices is None:
         slices = slices_by_service(objects)
     found: list[Candidates] = []
-    for o in objects.kind(SERVICE):
-        found += service_candidates(o, slices.get((o.namespace, o.name), ()))
+    for family in families:
+        for o in objects.kind(SERVICE):
+            found += service_candidates(o, slices.get((o.namespace, o.name), ()), family)
     return _settled(found)
 
 
@@ -174,17 +187,22 @@ def _curtailed(c: Candidates, owners: dict[tuple[IPAddress, str, int], Service])
     return c._replace(external_ips=external, balancer_ips=balancer, curtailed=True)
 
 
-def service_candidates(o: Object, slices: Sequence[EndpointSlice]) -> list[Candidates]:
-    """The ports of one Service, with all that it claims, and their endpoints: those of IPv4, as labs' proxies are, and
-    kube-proxy has one for each family. None of a Service that isn't proxied."""
+def service_candidates(o: Object, slices: Sequence[EndpointSlice], family: Family) -> list[Candidates]:
+    """The ports of one Service, with all that it claims and its endpoints, of a family.
+
+    None of a Service that isn't proxied, or has no cluster IP of the family: no proxier of that family knows it then
+    (pkg/proxy/servicechangetracker.go).
+    """
     service = Service.of(o)
-    if not is_proxied(o) or not service.cluster_ips:
+    cluster_ips = of_family(service.cluster_ips, family)
+    if not is_proxied(o) or not cluster_ips:
         return []
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
-    balancer_ips = tuple(map(parse_address, balanced))
-    own = [view for view in slices if view.address_type == "IPv4"]
+    balancer_ips = of_family(map(parse_address, balanced), family)
+    external_ips = of_family(service.external_ips, family)
+    own = [view for view in slices if view.address_type == family.name]
     return [
-        Candidates(service, port, service.external_ips, balancer_ips, backends(own, port))
+        Candidates(service, port, family, cluster_ips, external_ips, balancer_ips, backends(own, port))
         for port in service.ports
     ]
 
@@ -259,7 +277,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         namespace=service.namespace,
         name=service.name,
         port=port,
-        cluster_ips=service.cluster_ips,
+        cluster_ips=c.cluster_ips,
         external_ips=c.external_ips,
         balancer_ips=c.balancer_ips,
         source_ranges=_source_ranges(c, node),
@@ -275,14 +293,14 @@ def intent(c: Candidates, node: Viewer) -> Intent:
 
 
 def _source_ranges(c: Candidates, node: Viewer) -> tuple[IPNetwork, ...]:
-    """Who may use the balancer's addresses. As in kube-proxy, ranges of the other family alone close nothing.
+    """Who may use the balancer's addresses on a node.
 
     Where the node may, so may the addresses themselves: one that is local to the node is the source of what the node
     sends there.
     """
-    ranges: tuple[IPNetwork, ...] = tuple(r for r in c.service.load_balancer_source_ranges if r.version == 4)
-    if any(node.address in r for r in ranges):
-        ranges += tuple(ip_network(a) for a in c.balancer_ips if a.version == 4)
+    ranges = c.source_ranges
+    if any(address in r for r in ranges for address in of_family(node.addresses, c.family)):
+        ranges += tuple(map(c.family.host, c.balancer_ips))
     return ranges
 
 
@@ -330,7 +348,7 @@ def udp_frontends(c: Candidates) -> list[tuple[str, int]]:
     """Where a Service port is reached if it is one of UDP: address and port, with address "" for a node port."""
     if c.port.protocol != "UDP":
         return []
-    addresses = (*c.service.cluster_ips, *c.external_ips, *c.balancer_ips)
+    addresses = (*c.cluster_ips, *c.external_ips, *c.balancer_ips)
     node_ports = [("", c.port.node_port)] if c.port.node_port else []
     return [*((str(address), c.port.port) for address in addresses), *node_ports]
 
@@ -344,15 +362,20 @@ def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
     frontends: dict[tuple[str, int], frozenset[str]] = {}
     for c in all_candidates:
         if reached := udp_frontends(c):
-            serving = frozenset(f"{b.address}:{b.port}" for b in c.backends if b.serving)
-            frontends |= dict.fromkeys(reached, serving)
+            serving = frozenset(socket_name(b.address, b.port) for b in c.backends if b.serving)
+            for frontend in reached:  # a node port is one for all families
+                known = frontends.get(frontend) if not frontend[0] else None
+                frontends[frontend] = known | serving if known else serving
     return UdpBackends(Persistent(frontends))
 
 
 def local_ready(all_candidates: Iterable[Candidates], node: str) -> Mapping[tuple[str, str], int]:
-    """How many endpoints of each Service are ready on a node: what its health check node port answers."""
-    counts: dict[tuple[str, str], set[IPAddress]] = {}
+    """How many endpoints of each Service are ready on a node: what its health check node port answers.
+
+    One that has an address of each family is one.
+    """
+    members: dict[tuple[str, str], dict[Family, set[IPAddress]]] = {}
     for c in all_candidates:
-        members = counts.setdefault((c.service.namespace, c.service.name), set())
-        members.update(b.address for b in c.backends if b.ready and b.node == node)
-    return {key: len(members) for key, members in counts.items()}
+        own = members.setdefault((c.service.namespace, c.service.name), {}).setdefault(c.family, set())
+        own.update(b.address for b in c.backends if b.ready and b.node == node)
+    return {key: max(map(len, by_family.values())) for key, by_family in members.items()}

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from emulab.model.addresses import IPAddress
+from emulab.model.families import IPV4, Family, of_family
+from emulab.plan.cni import OVERLAY_PORTS
 from emulab.plan.state import Address, Place, Ruleset, World
+
+_TRACE = "meta nftrace set 1"
 
 _BEFORE_ALL = "priority -301 ; policy accept ;"  # before the raw chains: NF_IP_PRI_RAW is -300
 _AFTER_CONNTRACK = "priority -150 ; policy accept ;"  # NF_IP_PRI_MANGLE
@@ -21,51 +26,65 @@ TRACED_KINDS = ("router", "node")
 
 
 def trace_rules(
-    number: int, protocol: str, ports: Iterable[int], source: Place, proxies: Sequence[str]
+    number: int,
+    protocol: str,
+    ports: Iterable[int],
+    source: Place,
+    proxies: Sequence[IPAddress],
+    family: Family = IPV4,
 ) -> Ruleset:
-    """The table of one trace, for a place with rules. `ports` are the sender's own, `proxies` addresses of others."""
-    own = ", ".join(str(p) for p in sorted(ports))
-    names = ", ".join(str(a) for a in source.addresses if a.version == 4)
-    early = [f"meta l4proto {protocol} th sport {{ {own} }} meta nftrace set 1"] if own else []
-    late = ["meta l4proto udp th dport 8472 return"]  # the overlay's outer packets carry everybody's
-    if names:
+    """The table of one trace, for a place with rules, of one family.
+
+    `ports` are the sender's own, `proxies` addresses of others.
+    """
+    own = _set(sorted(ports))
+    names = _set(of_family(source.addresses, family))
+    others = _set(of_family(proxies, family))
+    new, address = "ct state new", f"{family.nft} saddr"
+    early = [f"meta l4proto {protocol} th sport {own} {_TRACE}"] if own else []
+    late = []
+    if OVERLAY_PORTS:  # the overlay's outer packets carry everybody's
+        carriers = sorted(OVERLAY_PORTS)
         late.append(
-            f"ct state new ip saddr {{ {names} }} meta l4proto {{ tcp, udp }} th dport 53 meta nftrace set 1"
+            f"meta l4proto udp th dport {carriers[0] if len(carriers) == 1 else _set(carriers)} return"
         )
-    if proxies:
-        others = ", ".join(proxies)
-        late.append(f"ct state new ip saddr {{ {others} }} meta l4proto {{ tcp, udp }} meta nftrace set 1")
+    if names:
+        late.append(f"{new} {address} {names} meta l4proto {{ tcp, udp }} th dport 53 {_TRACE}")
+    if others:
+        late.append(f"{new} {address} {others} meta l4proto {{ tcp, udp }} {_TRACE}")
     # Of the answers the first one alone: rules that let it through let the others through.
     first = {"tcp": "tcp flags & (syn | ack) == syn | ack ", "udp": ""}[protocol]
     if own:
+        late.append(f"meta l4proto {protocol} ct direction reply ct original proto-src {own} {first}{_TRACE}")
+    if others:
         late.append(
-            f"meta l4proto {protocol} ct direction reply ct original proto-src {{ {own} }} {first}meta nftrace set 1"
-        )
-    if proxies:
-        addresses = ", ".join(proxies)
-        late.append(
-            f"ct direction reply ct original ip saddr {{ {addresses} }} tcp flags & (syn | ack) == syn | ack"
-            " meta nftrace set 1"
+            f"ct direction reply ct original {address} {others} tcp flags & (syn | ack) == syn | ack {_TRACE}"
         )
     chains = {}
     for hook in ("prerouting", "output"):
         chains[f"{hook}-own"] = (f"{{ type filter hook {hook} {_BEFORE_ALL} }}", *early)
         chains[f"{hook}-new"] = (f"{{ type filter hook {hook} {_AFTER_CONNTRACK} }}", *late)
-    return Ruleset("ip", f"{TRACE_TABLE}{number}", chains)
+    return Ruleset(family.nft, f"{TRACE_TABLE}{number}", chains)
 
 
-def proxy_addresses(world: World) -> list[str]:
+def _set(members: Iterable[object]) -> str:
+    """An anonymous set; "" for none, which nftables has no words for."""
+    text = ", ".join(map(str, members))
+    return f"{{ {text} }}" if text else ""
+
+
+def proxy_addresses(world: World) -> list[IPAddress]:
     """The addresses that connections which a server of emulab starts for somebody else may come from.
 
     Those of nodes are among them, as nodes put their own in place of others'.
     """
     namespaces = {s.namespace for s in world.servers.values() if s.kind in ("dns", "l4", "ingress")}
     places = [p for p in world.places.values() if p.namespace in namespaces or p.kind == "node"]
-    found = {str(a) for p in places for a in p.addresses if a.version == 4}
+    found = {a for p in places for a in p.addresses}
     nodes = {p.namespace for p in world.places.values() if p.kind == "node"}
     given = (i for i in world.network.items if isinstance(i, Address) and i.namespace in nodes)
-    found |= {str(i.address.ip) for i in given if i.address.version == 4}
-    return sorted(found)
+    found |= {i.address.ip for i in given}
+    return sorted(found, key=lambda address: (address.version, str(address)))
 
 
 def namespace_places(world: World) -> dict[str, str]:

@@ -19,7 +19,7 @@ class TargetConfig:
     @classmethod
     def nameless(cls, address: str, port: int) -> TargetConfig:
         """One that goes by its address and port."""
-        return cls(f"{address}:{port}", address, port)
+        return cls(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", address, port)
 
 
 @dataclass(frozen=True, slots=True)

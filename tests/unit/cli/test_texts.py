@@ -8,10 +8,12 @@ import pytest
 
 from emulab.cli.kinds import Reference, find, not_found
 from emulab.cli.output.description import render
-from emulab.cli.output.hints import RULES, hints
+from emulab.cli.output.hints import hints
 from emulab.cli.verbs.get import as_list, document
 from emulab.cli.verbs.logs import tail_offset
 from emulab.kinds.emulab.cluster import MODES
+from emulab.model.families import IPV4
+from emulab.plan.proxy import modes
 
 
 def test_fields_align_and_nest() -> None:
@@ -28,23 +30,26 @@ def test_fields_align_and_nest() -> None:
 
 PLACES = ["client", "worker-a", "kube-system.coredns-1", "default.web-1"]
 NODES = [{"metadata": {"name": "worker-a"}}]
+RULES = {name: mode.shown_by(IPV4) for name, mode in modes.MODES.items()}
 
 
 def test_hints_are_commands_for_this_very_lab() -> None:
     rule = {"host": "*.a.b", "http": {"paths": [{"path": "/x(.*)"}, {"path": "/y"}]}}
-    found = hints("default", [{"metadata": {}, "spec": {"rules": [rule]}}], NODES, PLACES, "nftables")
+    found = hints("default", [{"metadata": {}, "spec": {"rules": [rule]}}], NODES, PLACES, RULES["nftables"])
     assert found[0] == "emulab exec client -- curl -s http://www.a.b/y"
     assert "emulab exec pod/web-1 -- cat /etc/resolv.conf" in found
     assert "emulab exec worker-a -- nft list table ip kube-proxy" in found
     assert 3 <= len(found) <= 5
-    assert "emulab exec worker-a -- iptables-save -t nat" in hints("default", [], NODES, PLACES, "iptables")
+    assert "emulab exec worker-a -- iptables-save -t nat" in hints(
+        "default", [], NODES, PLACES, RULES["iptables"]
+    )
     assert RULES.keys() == MODES["proxy.mode"].keys()
-    assert all(h.startswith("emulab -l other ") for h in hints("other", [], NODES, PLACES, "nftables"))
+    assert all(h.startswith("emulab -l other ") for h in hints("other", [], NODES, PLACES, RULES["nftables"]))
 
 
 def test_hints_speak_tls_where_the_ingress_does() -> None:
     spec = {"rules": [{"host": "a.b"}], "tls": [{"hosts": ["a.b"]}]}
-    assert hints("default", [{"metadata": {}, "spec": spec}], NODES, PLACES, "nftables")[0].endswith(
+    assert hints("default", [{"metadata": {}, "spec": spec}], NODES, PLACES, RULES["nftables"])[0].endswith(
         "curl -s -k https://a.b/"
     )
 

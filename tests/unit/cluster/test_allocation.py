@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -18,8 +19,9 @@ from emulab.errors import UserError
 from emulab.kinds.core.serviceview import ingress_ips
 from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.registry import CLIENT, LOAD_BALANCER, NODE, POD, SERVICE
-from emulab.kinds.underlay import VPC, underlay_address
+from emulab.kinds.underlay import underlay_address, underlay_of
 from emulab.model.collection import Objects, Put
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
 
 
@@ -227,7 +229,7 @@ def test_everybody_has_an_address_to_himself() -> None:
     everybody = [o for k in kinds for o in found.kind(k)]
     own = [underlay_address(o) for o in everybody]
     vips = [v for o in everybody for v in (o.status.get("vip"), *ingress_ips(o)) if v]
-    assert None not in own and len(set(own)) == len(own) and not {*own} & at.FIXED
+    assert None not in own and len(set(own)) == len(own) and not {*own} & underlay_of(IPV4).fixed.keys()
     assert len(set(vips)) == len(vips)
 
 
@@ -251,13 +253,27 @@ def test_no_room_in_the_vpc() -> None:
 def test_a_client_that_moves_to_the_other_network_gets_an_address_there() -> None:
     (o,) = given(client("office")).kind(CLIENT)
     (moved,) = given(merge(o, client("office", "vpc"))).kind(CLIENT)
-    assert ip_address(moved.status["address"]) in VPC
+    assert ip_address(moved.status["address"]) in underlay_of(IPV4).vpc
 
 
 def test_a_balancer_whose_address_is_changed_gets_it() -> None:
     (o,) = given(balancer("private-lb", address="10.0.0.100")).kind(LOAD_BALANCER)
     (moved,) = given(merge(o, balancer("private-lb", address="10.0.0.101"))).kind(LOAD_BALANCER)
     assert (moved.status["address"], moved.status["vip"]) == ("10.0.0.101", "10.0.0.101")
+
+
+def test_a_larger_underlay_gives_everybody_his_part_of_it() -> None:
+    cluster = Cluster(vpc=ip_network("172.16.0.0/16"), nodes=names(*(f"n{i}" for i in range(300))))
+    store = Store()
+    nodes = nodes_of(store, replace(cluster, pod_cidrs=(ip_network("10.0.0.0/14"),)))
+    assert [nodes[n][1] for n in ("n0", "n244", "n245", "n299")] == [
+        *("172.16.0.11", "172.16.0.255", "172.16.1.0", "172.16.1.54"),
+    ]
+    store.put(balancer("b", "internet"))
+    store.put(client("office", "vpc"))
+    store.apply(at.allocate(store.objects(), cluster))
+    found = {o.name: o.status["address"] for k in (LOAD_BALANCER, CLIENT) for o in store.objects().kind(k)}
+    assert found == {"b": "172.16.150.0", "office": "172.16.200.0"}
 
 
 # Nodes

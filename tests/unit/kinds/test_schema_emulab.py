@@ -8,6 +8,7 @@ import pytest
 from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
+from emulab.kinds.emulab.clusterview import Cluster
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
@@ -69,7 +70,44 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed'),
         ({"network": {"mtu": 575}}, "network.mtu: 575 is not an MTU (576-9216)"),
         ({"network": {"mtu": 9217}}, "network.mtu: 9217 is not an MTU (576-9216)"),
-        ({"network": {"MTU": 1500}}, "network.MTU: is not a field here; did you mean mtu? known: mode, mtu"),
+        (
+            {"network": {"MTU": 1500}},
+            "network.MTU: is not a field here; did you mean mtu? known: mode, mtu, underlay",
+        ),
+        ({"network": {"underlay": "10.0.0"}}, 'network.underlay: "10.0.0" is not a CIDR such as 10.0.0.0/24'),
+        (
+            {"network": {"underlay": "10.0.0.0/25"}},
+            "network.underlay: 10.0.0.0/25 must be a /24 or larger, and a /8 at most",
+        ),
+        (
+            {"network": {"underlay": "0.0.0.0/7"}},
+            "network.underlay: 0.0.0.0/7 must be a /24 or larger, and a /8 at most",
+        ),
+        ({"network": {"underlay": "fd00::/64"}}, "network.underlay: fd00::/64 is not a network of IPv4"),
+        (
+            {"network": {"underlay": "10.244.8.0/24"}},
+            "network.underlay: 10.244.8.0/24 overlaps with the pods' 10.244.0.0/16",
+        ),
+        (
+            {"network": {"underlay": "10.0.0.0/8"}, "podCIDR": "172.16.0.0/16"},
+            "network.underlay: 10.0.0.0/8 overlaps with the services' 10.96.0.0/12",
+        ),
+        (
+            {"network": {"underlay": "203.0.0.0/16"}},
+            "network.underlay: 203.0.0.0/16 overlaps with the public 203.0.113.0/24",
+        ),
+        (
+            {"nodes": 201},
+            "nodes: 10.0.0.0/24 has room for 200 nodes, not for 201; network.underlay takes a larger one",
+        ),
+        (
+            {"nodes": 300, "network": {"underlay": "172.16.0.0/16"}},
+            "podCIDR: 10.244.0.0/16 has room for 256 nodes, not for 300",
+        ),
+        (
+            {"podCIDR": "fd00:244::/56"},
+            "podCIDR: there is no family of addresses that podCIDR and serviceCIDR both have and labs know (IPv4)",
+        ),
         ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
         ({"ingress": {"upstream": "pods"}}, 'ingress.upstream: "pods" is not one of service, endpoints'),
         ({"ingress": {"replicas": -1}}, "ingress.replicas: -1 is not a number of 0 or more"),
@@ -100,7 +138,27 @@ def test_this_version_builds_modes_that_every_kernel_can_do() -> None:
 
 @pytest.mark.parametrize("mtu", [576, 1500, 9216])
 def test_sound_clusters(mtu: int) -> None:
-    assert accepted(described("Cluster", {"nodes": MAX_NODES, "network": {"mtu": mtu}}))
+    assert accepted(described("Cluster", {"nodes": 200, "network": {"mtu": mtu}}))
+
+
+def test_a_large_cluster() -> None:
+    spec = {"nodes": MAX_NODES, "podCIDR": "10.240.0.0/12", "network": {"underlay": "172.16.0.0/16"}}
+    (o,) = accepted(described("Cluster", spec))
+    assert str(Cluster.of(o).vpc) == "172.16.0.0/16"
+
+
+def test_an_underlay_makes_room_for_others_where_it_is_not() -> None:
+    spec = {"podCIDR": "10.0.0.0/16", "network": {"underlay": "172.16.0.0/24"}}
+    assert accepted(described("Cluster", spec))
+
+
+def test_balancers_are_where_the_underlay_is() -> None:
+    cluster = described("Cluster", {"network": {"underlay": "172.16.0.0/16"}})
+    balancer = {"address": "172.16.1.0", "ports": [80], "target": {"ingress": True}}
+    assert accepted(cluster, described("LoadBalancer", balancer))
+    assert refused(cluster, described("LoadBalancer", {**balancer, "address": "10.0.0.100"})) == [
+        "spec.address: 10.0.0.100 is not in 172.16.0.0/16, the addresses of network vpc"
+    ]
 
 
 @pytest.mark.parametrize(

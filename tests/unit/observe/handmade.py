@@ -37,6 +37,12 @@ def ipv4(
     return header + socket.inet_aton(source) + socket.inet_aton(destination) + options + payload
 
 
+def ipv6(source: str, destination: str, protocol: int, payload: bytes, *, ttl: int = 64) -> bytes:
+    header = struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl)
+    addresses = (socket.inet_pton(socket.AF_INET6, a) for a in (source, destination))
+    return header + b"".join(addresses) + payload
+
+
 def tcp(sport: int, dport: int, seq: int, flags: int, payload: bytes = b"", ack: int = 0) -> bytes:
     return struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 64240, 0, 0) + payload
 
@@ -50,8 +56,10 @@ def icmp(kind: int, code: int, about: bytes = b"", rest: int = 0) -> bytes:
 
 
 def vxlan(inner: bytes, source: str, destination: str, vni: int = 1) -> bytes:
-    header = struct.pack("!II", 0x08 << 24, vni << 8)
-    return ethernet(ipv4(source, destination, 17, udp(50000, 8472, header + inner), fragment=0))
+    body = udp(50000, 8472, struct.pack("!II", 0x08 << 24, vni << 8) + inner)
+    if ":" in source:
+        return ethernet(ipv6(source, destination, 17, body), 0x86DD)
+    return ethernet(ipv4(source, destination, 17, body, fragment=0))
 
 
 def arp(sender: str, target: str, is_reply: bool = False) -> bytes:

@@ -7,10 +7,11 @@ import struct
 
 import pytest
 
+from emulab.model.families import IPV4, IPV6
 from emulab.observe.capture import filters
 
 SNAP = 128
-TCP, UDP, ICMP, SCTP = 6, 17, 1, 132
+TCP, UDP, ICMP, SCTP, ICMP6, FRAGMENT = 6, 17, 1, 132, 58, 44
 
 
 def run(program: bytes, frame: bytes) -> int:
@@ -58,14 +59,14 @@ def ports(source: int, destination: int) -> bytes:
 
 
 ARP = b"\2" * 12 + b"\x08\x06" + bytes(28)
-IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
+OF_IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
 
 
 @pytest.mark.parametrize(
     ("frame", "all_ports", "some_ports"),
     [
         (ARP, True, True),
-        (IPV6, False, False),
+        (OF_IPV6, False, False),
         (ipv4(ICMP, bytes(8)), True, True),
         (ipv4(SCTP, ports(40000, 80)), False, False),
         (ipv4(TCP, ports(40000, 80)), True, True),
@@ -99,6 +100,52 @@ IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
 def test_what_is_kept(frame: bytes, all_ports: bool, some_ports: bool) -> None:
     assert run(filters.program(None, SNAP), frame) == SNAP * all_ports
     assert run(filters.program([80, 443, 8080], SNAP), frame) == SNAP * some_ports
+
+
+def ipv6(protocol: int, payload: bytes) -> bytes:
+    return (
+        b"\2" * 12
+        + b"\x86\xdd\x60"
+        + bytes(3)
+        + struct.pack("!HBB", len(payload), protocol, 64)
+        + bytes(32)
+        + payload
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "all_ports", "some_ports"),
+    [
+        (ipv6(ICMP6, bytes(8)), True, True),
+        (ipv6(TCP, ports(40000, 80)), True, True),
+        (ipv6(UDP, ports(53, 40000)), True, True),
+        (ipv6(TCP, ports(40000, 8081)), True, False),
+        (ipv6(SCTP, ports(40000, 80)), False, False),
+        (ipv6(FRAGMENT, ports(40000, 80)), False, False),
+        (ipv6(ICMP, bytes(8)), False, False),
+        (ipv6(TCP, b"\x9c\x40"), True, False),
+    ],
+    ids=["icmp", "to", "question", "other", "sctp", "fragment", "icmp of ipv4", "cut off"],
+)
+def test_what_is_kept_of_ipv6(frame: bytes, all_ports: bool, some_ports: bool) -> None:
+    for families in ((IPV6,), (IPV4, IPV6), (IPV6, IPV4)):
+        assert run(filters.program(None, SNAP, families), frame) == SNAP * all_ports
+        assert run(filters.program([80, 443, 8080], SNAP, families), frame) == SNAP * some_ports
+    assert run(filters.program(None, SNAP), frame) == 0
+
+
+@pytest.mark.parametrize("ports_given", [None, [80], list(range(1000, 1600))])
+def test_a_family_is_kept_beside_another_as_it_is_alone(ports_given: list[int] | None) -> None:
+    frames = [
+        ARP,
+        *(make(p, ports(40000, n)) for make in (ipv4, ipv6) for p in (TCP, UDP, 0) for n in (80, 1599, 7)),
+    ]
+    alone = [filters.program(ports_given, SNAP, (f,)) for f in (IPV4, IPV6)]
+    for families in ((IPV4, IPV6), (IPV6, IPV4)):
+        both = filters.program(ports_given, SNAP, families)
+        for frame in frames:
+            assert run(both, frame) == max(run(one, frame) for one in alone)
+    assert run(alone[1], ARP) == 0, "neighbours are asked for in ICMP there"
 
 
 @pytest.mark.parametrize("count", [1, 199, 200, 201, 1800])

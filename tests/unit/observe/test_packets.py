@@ -6,15 +6,18 @@ import socket
 import struct
 
 import pytest
-from handmade import ACK, PSH, START, SYN, arp, ethernet, icmp, ipv4, tcp, udp, vxlan
+from handmade import ACK, PSH, START, SYN, arp, ethernet, icmp, ipv4, ipv6, tcp, udp, vxlan
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.observe.events import Flow, Frame
 from emulab.observe.join.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Encapsulation
 
 A, B = "10.0.0.1", "10.0.0.2"
+A6, B6, C6 = "fd00::1", "fd00::2", "2001:db8::9"
+SIX = 0x86DD
 
 
 def seen(data: bytes, length: int = 0) -> Packet | Arp | None:
@@ -101,6 +104,53 @@ def test_vxlan() -> None:
     assert (found.flow, found.identity) == (bare.flow, bare.identity)
 
 
+def test_tcp_and_udp_of_ipv6() -> None:
+    found = packet(
+        ethernet(ipv6(A6, B6, 6, tcp(40000, 80, 1000, PSH | ACK, b"GET /"), ttl=61), SIX) + bytes(6)
+    )
+    assert found.flow == Flow("tcp", A6, 40000, B6, 80)
+    assert (found.sequence, found.size, found.payload, found.ttl) == (1000, 5, b"GET /", 61)
+    assert (found.length, found.fragmentable) == (40 + 25, False)
+    found = packet(ethernet(ipv6(A6, B6, 17, udp(5000, 6000, b"hello")), SIX))
+    assert (found.flow, found.size, found.payload) == (Flow("udp", A6, 5000, B6, 6000), 5, b"hello")
+
+
+def test_translated_and_encapsulated_it_is_the_same_packet_in_ipv6_too() -> None:
+    body = tcp(40000, 80, 1000, ACK, b"data")
+    bare = packet(ethernet(ipv6(A6, B6, 6, body), SIX))
+    translated = ipv6(C6, B6, 6, tcp(2222, 8080, 1000, ACK, b"data"), ttl=60)
+    assert packet(ethernet(translated, SIX)).identity == bare.identity
+    for outer in ((A, B), (A6, B6)):
+        found = packet(vxlan(ethernet(ipv6(A6, B6, 6, body), SIX), *outer))
+        assert found.encapsulation == Encapsulation("vxlan", 1, *outer)
+        assert (found.flow, found.identity) == (bare.flow, bare.identity)
+    found = packet(vxlan(ethernet(ipv4(A, B, 6, body)), A6, B6))
+    assert found.encapsulation == Encapsulation("vxlan", 1, A6, B6) and found.flow.source == A
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "mtu"),
+    [
+        ((1, 0), (3, 1), 0),
+        ((1, 4), (3, 3), 0),
+        ((1, 1), (3, 10), 0),
+        ((2, 0), (3, 4), 1430),
+        ((3, 0), (11, 0), 0),
+    ],
+)
+def test_icmpv6_errors_are_told_as_those_of_icmp(
+    told: tuple[int, int], known: tuple[int, int], mtu: int
+) -> None:
+    original = ipv6(A6, B6, 17, udp(5000, 6000, b"x"))
+    found = packet(ethernet(ipv6(C6, A6, 58, icmp(*told, original, rest=mtu)), SIX))
+    assert found.flow == Flow("icmp", C6, 0, A6, 0)
+    assert (found.icmp, found.next_mtu, found.about) == (known, mtu, Flow("udp", A6, 5000, B6, 6000))
+
+
+def test_extension_headers_are_left_out() -> None:
+    assert seen(ethernet(ipv6(A6, B6, 44, bytes(8) + udp(1, 2, b"x")), SIX)) is None
+
+
 def test_vxlan_that_carries_something_else() -> None:
     found = packet(vxlan(arp(A, B), A, B))
     assert found.flow == Flow("udp", A, 50000, B, 8472) and found.encapsulation is None
@@ -140,6 +190,9 @@ def test_every_cut_of_every_frame() -> None:
         ethernet(ipv4(A, B, 1, icmp(3, 1, original))),
         vxlan(ethernet(original), A, B),
         arp(A, B),
+        ethernet(ipv6(A6, B6, 6, tcp(1, 2, 3, ACK, b"x" * 8)), SIX),
+        ethernet(ipv6(A6, B6, 58, icmp(1, 4, ipv6(A6, B6, 17, udp(1, 2, b"x")))), SIX),
+        vxlan(ethernet(ipv6(A6, B6, 17, udp(1, 2, b"x")), SIX), A6, B6),
     ]
     for data in frames:
         for end in range(len(data)):
@@ -151,7 +204,7 @@ def test_every_cut_of_every_frame() -> None:
 def test_random_bytes_never_raise(data: bytes) -> None:
     seen(data)
     glance(data)
-    for prefix in (ethernet(b""), ethernet(b"\x45"), ethernet(ipv4(A, B, 17, b""))[:34]):
+    for prefix in (ethernet(b""), ethernet(b"\x45"), ethernet(ipv4(A, B, 17, b""))[:34], ethernet(b"", SIX)):
         seen(prefix + data)
         glance(prefix + data)
 
@@ -187,6 +240,23 @@ def test_a_glance_tells_what_decoding_does(
 def test_a_key_has_room_for_icmp() -> None:
     flow = Flow("icmp", A, 0, B, 0)
     assert key_flow(flow_key(flow)) == flow
+    six = Flow("tcp", A6, 4000, B6, 80)
+    assert key_flow(flow_key(six)) == six
     with pytest.raises(OSError):
         flow_key(Flow("tcp", "no address", 1, B, 2))
     assert socket.inet_ntoa(flow_key(flow)[1:5]) == A
+
+
+def test_flows_of_both_families_are_found_by_port_and_destination() -> None:
+    body = tcp(4000, 80, 9, SYN)
+    data = [
+        ethernet(ipv4(A, B, 6, body)),
+        ethernet(ipv6(A6, B6, 6, body), SIX),
+        ethernet(ipv6(C6, B6, 6, body), SIX),
+    ]
+    found = Sightings([Frame(START + n, "node1", "eth0", True, len(d), d) for n, d in enumerate(data)])
+    four, *six = (Flow("tcp", a, 4000, b, 80) for a, b in ((A, B), (A6, B6), (C6, B6)))
+    assert found.from_port("tcp", 4000) == [four, *six]
+    assert found.towards("tcp", B, 80) == [four] and found.towards("tcp", B6, 80) == six
+    assert [p.frame for p in found.of(six[0])] == [1] and found.of(Flow("tcp", "web", 1, B6, 80)) == []
+    assert {p.frame for p in found.same(packet(data[1]))} == {1, 2}, "translated"

@@ -10,8 +10,9 @@ import pytest
 
 from emulab.kinds.core.serviceview import ServicePort
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.proxy.iptables import LARGE_CLUSTER, chain_name, probability, rules
+from emulab.plan.proxy.modes.iptables import LARGE_CLUSTER, chain_name, probability, rules
 from emulab.plan.render import rules_lines
 from emulab.plan.rules.iptables_script import table_script
 
@@ -56,7 +57,7 @@ EXPOSED: dict[str, Any] = {
 
 def chains(*intents: Intent, table: str = "nat") -> dict[str, list[str]]:
     """The rules of each chain of a table."""
-    found = rules(intents, Cluster()).tables[table]
+    found = rules(intents, Cluster(), IPV4).tables[table]
     return {name: list(lines) for name, lines in found.items()}
 
 
@@ -111,7 +112,7 @@ def test_probabilities_are_written_with_ten_digits() -> None:
 
 
 def test_a_lab_without_services_has_the_fixed_chains() -> None:
-    assert rules_lines(rules([], Cluster())) == [
+    assert rules_lines(rules([], Cluster(), IPV4)) == [
         line if line.startswith("*") else f"  {line}" for line in FIXED.strip().splitlines()
     ]
 
@@ -278,17 +279,9 @@ def test_large_clusters_have_no_comments_in_the_chains_of_endpoints() -> None:
     assert '--comment "shop/s0:http cluster IP"' in lines[0]
 
 
-def test_other_address_families_are_left_out() -> None:
-    six = backend("fd00::2")
-    both = intent(ONE, six, cluster_ips=(ip_address("fd00:96::7"), ip_address("10.96.0.7")))
-    assert chains(both) == chains(intent(ONE))
-    assert chains(intent(six), table="filter") == chains(intent(), table="filter")
-    assert chains(intent(ONE, cluster_ips=(ip_address("fd00:96::7"),))) == chains()
-
-
 def test_only_what_changed_is_written() -> None:
-    before = rules([intent(ONE, TWO), intent(ONE, name="other")], Cluster())
-    after = rules([intent(TWO), intent(ONE, name="other")], Cluster())
+    before = rules([intent(ONE, TWO), intent(ONE, name="other")], Cluster(), IPV4)
+    after = rules([intent(TWO), intent(ONE, name="other")], Cluster(), IPV4)
     assert table_script("filter", before.tables["filter"], after.tables["filter"]) == ""
     assert table_script("nat", before.tables["nat"], after.tables["nat"]).splitlines() == expand("""
 *nat

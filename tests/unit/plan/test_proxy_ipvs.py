@@ -11,9 +11,10 @@ from worlds import addresses, items, plan, raw_service, raw_slice, world
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy import ipvs
 from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
+from emulab.plan.proxy.modes import ipvs
 from emulab.plan.render import render, rules_lines
 from emulab.plan.state import Address, Dummy, Ipvs, Ruleset
 
@@ -23,17 +24,17 @@ PORTS = [{"name": "p", "port": 80, "protocol": "TCP", "nodePort": 30080}]
 
 
 def seen(*objects: Object) -> tuple[Intent, ...]:
-    return intents(candidates(Objects(objects)), [Viewer("node1", "", NODE[0])])["node1"]
+    return intents(candidates(Objects(objects), [IPV4]), [Viewer("node1", "", (NODE[0],))])["node1"]
 
 
 def table(*objects: Object, **cluster: Any) -> list[str]:
     """The lines of the table, without its settings."""
-    found = ipvs.table(seen(*objects), Cluster(proxy_mode="ipvs", **cluster), NODE)
+    found = ipvs.table({IPV4: seen(*objects)}, Cluster(proxy_mode="ipvs", **cluster), NODE)
     return [line.strip() for line in rules_lines(found) if "sysctl" not in line][1:]
 
 
 def rules(*objects: Object) -> Ruleset:
-    return ipvs.rules(seen(*objects), Cluster(proxy_mode="ipvs"))
+    return ipvs.rules(seen(*objects), Cluster(proxy_mode="ipvs"), IPV4)
 
 
 def elements(of: Ruleset, name: str) -> dict[str, str]:
@@ -102,7 +103,7 @@ def test_policies_say_which_servers(
     internal: tuple[tuple[str, str], ...],
     external: tuple[tuple[str, str], ...],
 ) -> None:
-    found = ipvs.table(seen(exposed(**policies), endpoints(*given)), Cluster(), NODE)
+    found = ipvs.table({IPV4: seen(exposed(**policies), endpoints(*given))}, Cluster(), NODE)
     for server, members in found.servers.items():
         wanted = internal if str(server.address) == "10.96.1.7" else external
         assert [str(a) for a, _ in members] == [a for a, _ in wanted], server

@@ -14,10 +14,11 @@ from worlds import raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy import nftables
 from emulab.plan.proxy.intents import Viewer, candidates, intents
-from emulab.plan.proxy.nftables import MARK
+from emulab.plan.proxy.modes import nftables
+from emulab.plan.proxy.modes.nftables import MARK
 from emulab.plan.rules.rulesets import stages
 from emulab.plan.state import Ruleset
 
@@ -28,8 +29,8 @@ VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
 
 def rules(*objects: Object, cluster: Cluster | None = None, node: str = "node1", zone: str = "") -> Ruleset:
     """The table of one node."""
-    wanted = intents(candidates(Objects(objects)), [Viewer(node, zone, NODE)])
-    return nftables.rules(wanted[node], cluster or Cluster())
+    wanted = intents(candidates(Objects(objects), [IPV4]), [Viewer(node, zone, (NODE,))])
+    return nftables.rules(wanted[node], cluster or Cluster(), IPV4)
 
 
 def references(table: Ruleset) -> tuple[set[str], set[str]]:

@@ -14,10 +14,11 @@ from worlds import raw_service, raw_slice, world
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy import userspace
 from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
-from emulab.plan.proxy.userspace import PORTS, Portal, portals
+from emulab.plan.proxy.modes import userspace
+from emulab.plan.proxy.modes.userspace import PORTS, Portal, portals
 from emulab.plan.state import Ruleset, Server, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import check
@@ -28,7 +29,7 @@ EPHEMERAL, NODE_PORTS = range(32768, 61000), range(30000, 32768)
 
 
 def wanted(*objects: Object, node: str = "node1") -> tuple[Intent, ...]:
-    return intents(candidates(Objects(objects)), [Viewer(node, "", NODE)])[node]
+    return intents(candidates(Objects(objects), [IPV4]), [Viewer(node, "", (NODE,))])[node]
 
 
 def table(found: tuple[Intent, ...]) -> Ruleset:
@@ -36,7 +37,7 @@ def table(found: tuple[Intent, ...]) -> Ruleset:
 
 
 def process(found: tuple[Intent, ...]) -> Server:
-    return userspace.server("node1", found, portals(found), NODE)
+    return userspace.server("node1", [(found, portals(found), NODE)])
 
 
 def service(name: str = "s", **spec: Any) -> Object:

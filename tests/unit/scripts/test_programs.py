@@ -16,6 +16,7 @@ PACKAGES = {
     "apt-get": "",
     "bash": "",
     "brctl": "bridge-utils",
+    "bridge": "iproute2",
     "cat": "",
     "chmod": "",
     "conntrack": "conntrack",

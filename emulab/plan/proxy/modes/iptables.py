@@ -11,18 +11,19 @@ A packet's way in the table nat (pkg/proxy/iptables/proxier.go):
 
 The table filter refuses what nobody serves (KUBE-SERVICES for cluster IPs, KUBE-EXTERNAL-SERVICES) and what
 the source ranges leave over (KUBE-PROXY-FIREWALL). kube-proxy runs as with `--cluster-cidr` (pods are
-known by their address) and `--iptables-localhost-nodeports=false`. IPv4 alone.
+known by their address) and `--iptables-localhost-nodeports=false`.
 """
 
 from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import Family, socket_name
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.state import Iptables
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
@@ -80,15 +81,14 @@ _POSTROUTING = (
 )
 _NODE_PORTS = (
     '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
-    " -m addrtype --dst-type LOCAL ! -d 127.0.0.0/8 -j KUBE-NODEPORTS"
+    " -m addrtype --dst-type LOCAL ! -d {loopback} -j KUBE-NODEPORTS"
 )
 
 
-def rules(intents: Sequence[Intent], cluster: Cluster) -> Iptables:
-    """The chains of a node."""
-    served = [view for view in map(_ipv4, intents) if view is not None]
-    terse = sum(len(i.reachable) for i in served) > LARGE_CLUSTER
-    pods = next((str(c) for c in cluster.pod_cidrs if c.version == 4), "")
+def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptables:
+    """The chains of a family on a node."""
+    terse = sum(len(i.reachable) for i in intents) > LARGE_CLUSTER
+    pods = next(map(str, cluster.pods_of(family)), "")
     filtered: Chains = {name: [] for name in _FILTER_CHAINS}
     filtered["KUBE-FORWARD"] += _FORWARD
     nat: Chains = {
@@ -97,13 +97,13 @@ def rules(intents: Sequence[Intent], cluster: Cluster) -> Iptables:
         "KUBE-POSTROUTING": [*_POSTROUTING],
         "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
     }
-    for i in served:
+    for i in intents:
         port = _Port(i, pods, terse)
         port.refuse(filtered)
         if i.has_any:
             port.lead(nat)
             nat |= port.chains()
-    nat["KUBE-SERVICES"].append(_NODE_PORTS)
+    nat["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=family.loopback_network))
     return Iptables({"filter": _table("filter", filtered), "nat": _table("nat", nat)})
 
 
@@ -125,32 +125,6 @@ def chain_name(kind: str, title: str, protocol: str, endpoint: str = "") -> str:
 def probability(number: int) -> str:
     """One in `number`, as kube-proxy writes it; iptables-save shows the nearest part of 2^31."""
     return f"{1 / number:.10f}"
-
-
-def _ipv4(i: Intent) -> Intent | None:
-    """What an IPv4 proxier sees of a Service port; None if nothing."""
-    if not any(a.version == 4 for a in i.cluster_ips):
-        return None
-    groups = (
-        i.cluster_ips,
-        i.external_ips,
-        i.balancer_ips,
-        i.source_ranges,
-        (b.address for b in i.reachable),
-    )
-    if all(a.version == 4 for group in groups for a in group):
-        return i
-    cluster, local = (tuple(b for b in part if b.address.version == 4) for part in (i.cluster, i.local))
-    return replace(
-        i,
-        cluster_ips=tuple(a for a in i.cluster_ips if a.version == 4),
-        external_ips=tuple(a for a in i.external_ips if a.version == 4),
-        balancer_ips=tuple(a for a in i.balancer_ips if a.version == 4),
-        source_ranges=tuple(r for r in i.source_ranges if r.version == 4),
-        cluster=cluster,
-        local=local,
-        has_any=i.has_any and bool(cluster or local or not i.reachable),
-    )
 
 
 class _Port:
@@ -293,4 +267,18 @@ class _Port:
 
 
 def _target(backend: Backend) -> str:
-    return f"{backend.address}:{backend.port}"
+    return socket_name(*backend.target)
+
+
+def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
+    for family, own in intents.items():
+        proxies.draft.rules(node, proxies.shared(own, family, rules), family)
+
+
+MODE = Mode(
+    name="iptables",
+    plan=_plan,
+    shows="{iptables}-save -t nat",
+    needs=("iptables",),
+    differences=frozenset({"what a node sends outside", "how TCP is refused"}),
+)

@@ -33,44 +33,50 @@ from functools import cache
 from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import Family
 from emulab.plan.proxy import affinity, filters
-from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
+from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words, as_set
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ruleset
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 SET_MARK = f"meta mark set meta mark or {MARK}"
-MASQUERADE = (
-    "{ type nat hook postrouting priority 100 ; policy accept ; }",
-    f"meta mark & {MARK} != {MARK} ip saddr . ip daddr != @hairpin-connections return",
-    "meta mark set meta mark & 0xffffbfff",
-    "masquerade fully-random",
-)
-"""The chain that does what is marked, and hairpins."""
 COUNTED = frozenset({"cluster-ips", "hairpin-connections"})
 """Sets whose elements several Service ports may need; what is elsewhere is one's own."""
 ENTRANCES = {"services": 1, "nodeports": 1}
 """Chains that lead to others, and behind how many of their rules those of the Service ports stand."""
 
 
-def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
-    """The table `ip kube-proxy` of a node with these intents."""
-    return table(intents, cluster).ruleset()
+def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Ruleset:
+    """The table `kube-proxy` of a family on a node with these intents."""
+    return table(intents, cluster, family).ruleset()
 
 
-def table(intents: Iterable[Intent], cluster: Cluster) -> Table:
+def table(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Table:
     """The same, to be changed later."""
-    made = Table("ip", TABLE, _base_chains(cluster), _base_collections(), COUNTED, ENTRANCES)
-    pods = pods_set(cluster)
+    words = Words(cluster, family)
+    chains, collections = _base_chains(cluster, words), _base_collections(words)
+    made = Table(family.nft, TABLE, chains, collections, COUNTED, ENTRANCES)
     for one in intents:
-        made.add(part(one, pods))
+        made.add(part(one, words))
     return made
 
 
-def part(one: Intent, pods: str) -> Part:
-    """What one Service port needs. `pods`: their networks as an anonymous set."""
-    return _Part(pods).of(one)
+def part(one: Intent, words: Words) -> Part:
+    """What one Service port needs."""
+    return _Part(words).of(one)
+
+
+def masquerade(words: Words) -> tuple[str, ...]:
+    """The chain that does what is marked, and hairpins."""
+    return (
+        "{ type nat hook postrouting priority 100 ; policy accept ; }",
+        f"meta mark & {MARK} != {MARK} {words.source} . {words.destination} != @hairpin-connections return",
+        "meta mark set meta mark & 0xffffbfff",
+        "masquerade fully-random",
+    )
 
 
 class Group(NamedTuple):
@@ -90,8 +96,8 @@ class Group(NamedTuple):
 class _Part:
     """One Service port's part of a table under construction."""
 
-    def __init__(self, pods: str) -> None:
-        self._pods = pods
+    def __init__(self, words: Words) -> None:
+        self._words = words
         self._chains: Chains = {}
         self._elements: dict[str, Elements] = {}
         self._declared: dict[str, Collection] = {}
@@ -100,22 +106,20 @@ class _Part:
     def of(self, one: Intent) -> Part:
         """Everything for it."""
         if one.internal_verdict or one.external_verdict or one.source_ranges:
-            checks = filters.Filters()
+            checks = filters.Filters(self._words)
             checks.add(one)
             self._elements |= {n: dict(c.elements) for n, c in checks.collections().items() if c.elements}
         if one.affinity and one.reachable:
-            chains, sets = affinity.chains(one, self._pods)
+            chains, sets = affinity.chains(one, self._words)
             self._chains |= chains
             self._declared |= sets
         for backend in one.reachable:
             self._put("hairpin-connections", f"{backend.address} . {backend.address}", "")
         for address in one.cluster_ips:
-            if address.version == 4:
-                self._put("cluster-ips", str(address), "")
-                self._internal(one, str(address))
+            self._put("cluster-ips", str(address), "")
+            self._internal(one, str(address))
         for address in one.outside_ips:
-            if address.version == 4:
-                self._external(one, str(address))
+            self._external(one, str(address))
         if one.node_port:
             self._external(one, "")
         return Part(self._chains, self._elements, self._declared, self._entries)
@@ -131,13 +135,18 @@ class _Part:
             return
         group = self._endpoints("endpoints", f"{address} . {one.port.port}", one.protocol, one.internal)
         self._enter(one, address, f"cluster-{group}")
-        outside = f"ip saddr != {self._pods} {SET_MARK}"
-        self._chains[f"cluster-{group}"] = ("", outside, _pick("endpoints", group))
+        outside = f"{self._words.source} != {self._words.pods} {SET_MARK}"
+        self._chains[f"cluster-{group}"] = ("", outside, self._pick("endpoints", group))
 
     def _enter(self, one: Intent, address: str, chain: str) -> None:
         """What goes to an address, or with "" to a node port, goes to a chain that has others, too."""
         protocol = one.protocol
-        entrance, key, element = "services", f"ip daddr . {protocol} dport", f"{address} . {one.port.port}"
+        destination = self._words.destination
+        entrance, key, element = (
+            "services",
+            f"{destination} . {protocol} dport",
+            f"{address} . {one.port.port}",
+        )
         if not address:
             entrance, key, element = "nodeports", f"{protocol} dport", str(one.node_port)
         self._declared[chain] = Collection("set", f"typeof {key} ;", {})
@@ -167,7 +176,7 @@ class _Part:
         use, prefix, name = _names(one, address)
         group = self._endpoints(f"{prefix}endpoints", name, one.protocol, one.external)
         chain = f"{use or 'external'}-{group}"
-        self._chains[chain] = ("", SET_MARK, _pick(f"{prefix}endpoints", group))
+        self._chains[chain] = ("", SET_MARK, self._pick(f"{prefix}endpoints", group))
         return chain
 
     def _local(self, one: Intent, address: str) -> str:
@@ -181,15 +190,15 @@ class _Part:
         lines: list[str] = []
         if one.cluster:
             cut = f"{prefix}shortcut-{shortcut}"
-            self._chains[cut] = ("", _pick(f"{prefix}shortcut", shortcut))
+            self._chains[cut] = ("", self._pick(f"{prefix}shortcut", shortcut))
             lines += [
-                f"ip saddr {self._pods} goto {cut}",
+                f"{self._words.source} {self._words.pods} goto {cut}",
                 f"fib saddr type local {SET_MARK}",
                 f"fib saddr type local goto {cut}",
             ]
         group = self._endpoints(f"{prefix}endpoints", name, one.protocol, one.local)
         if one.local:
-            lines.append(_pick(f"{prefix}endpoints", group))
+            lines.append(self._pick(f"{prefix}endpoints", group))
         chain = f"{f'{use}-' if use else ''}local-{group}-{shortcut.size}"
         self._chains[chain] = ("", *lines)
         return chain
@@ -200,28 +209,32 @@ class _Part:
         if not backends:
             return group
         name = f"{kind}-{group}"
-        self._declared[name] = _map(name, group)
+        self._declared[name] = _map(name, group, self._words.ip)
         if len(backends) == 1:
             self._put(name, key, f"{backends[0].address} . {backends[0].port}")
         for i, b in enumerate(backends if len(backends) > 1 else ()):
             self._put(name, f"{key} . {i}", f"{b.address} . {b.port}")
         return group
 
+    def _pick(self, kind: str, group: Group) -> str:
+        name, ip = f"{kind}-{group}", self._words.ip
+        return f"dnat {ip} to {_map_key(name, group, ip)}{_choice(group)} map @{name}"
+
 
 @cache
-def _map(name: str, group: Group) -> Collection:
+def _map(name: str, group: Group, ip: str) -> Collection:
     """The declaration of a map of endpoints."""
-    target = f"ip daddr . {group.protocol} dport"
-    return Collection("map", f"typeof {_map_key(name, group)}{_choice(group)} : {target} ;", {})
+    target = f"{ip} daddr . {group.protocol} dport"
+    return Collection("map", f"typeof {_map_key(name, group, ip)}{_choice(group)} : {target} ;", {})
 
 
-def _base_collections() -> dict[str, Collection]:
+def _base_collections(words: Words) -> dict[str, Collection]:
     """The maps and sets that are there whatever the Services."""
-    found = filters.Filters().collections()
-    for name, key in (("affinity-services", SERVICE), ("affinity-nodeports", PORT)):
+    found = filters.Filters(words).collections()
+    for name, key in (("affinity-services", words.service), ("affinity-nodeports", PORT)):
         found[name] = Collection("map", f"typeof {key} : verdict ;", {})
-    found["cluster-ips"] = Collection("set", "typeof ip daddr ;", {})
-    found["hairpin-connections"] = Collection("set", "typeof ip saddr . ip daddr ;", {})
+    found["cluster-ips"] = Collection("set", f"typeof {words.destination} ;", {})
+    found["hairpin-connections"] = Collection("set", f"typeof {words.source} . {words.destination} ;", {})
     return found
 
 
@@ -236,29 +249,23 @@ def _choice(group: Group) -> str:
     return f" . numgen random mod {group.size}" if group.size > 1 else ""  # there is no choice by mod 1
 
 
-def _map_key(name: str, group: Group) -> str:
-    address = "" if name.startswith("nodeport-") else "ip daddr . "
+def _map_key(name: str, group: Group, ip: str) -> str:
+    address = "" if name.startswith("nodeport-") else f"{ip} daddr . "
     return f"{address}{group.protocol} dport"
 
 
-def _pick(kind: str, group: Group) -> str:
-    name = f"{kind}-{group}"
-    return f"dnat ip to {_map_key(name, group)}{_choice(group)} map @{name}"
-
-
-def _base_chains(cluster: Cluster) -> Chains:
-    services = ", ".join(str(c) for c in cluster.service_cidrs if c.version == 4)
+def _base_chains(cluster: Cluster, words: Words) -> Chains:
     return {
-        **filters.chains(["ct state new jump cluster-ips-check"]),
+        **filters.chains(words, ["ct state new jump cluster-ips-check"]),
         "cluster-ips-check": (
             "",
-            "ip daddr @cluster-ips goto refuse",
-            f"ip daddr {{ {services} }} drop",
+            f"{words.destination} @cluster-ips goto refuse",
+            f"{words.destination} {as_set(cluster.services_of(words.family))} drop",
         ),
         "services": (
             "",
-            f"{SERVICE} vmap @affinity-services",
-            f"{LOCAL_DESTINATION} goto nodeports",
+            f"{words.service} vmap @affinity-services",
+            f"{words.local_destination} goto nodeports",
         ),
         "nodeports": ("", f"{PORT} vmap @affinity-nodeports"),
         # Twice: a change may come between two look-ups of one packet, which then finds its Service in neither set.
@@ -267,5 +274,21 @@ def _base_chains(cluster: Cluster) -> Chains:
             *["jump services"] * 2,
         ),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", *["jump services"] * 2),
-        "nat-postrouting": MASQUERADE,
+        "nat-postrouting": masquerade(words),
     }
+
+
+def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
+    for family, own in intents.items():
+        made = proxies.shared(own, family, table)
+        proxies.tables[node, family] = made
+        proxies.draft.rules(node, made.ruleset())
+
+
+MODE = Mode(
+    name="nftables",
+    plan=_plan,
+    shows="nft list table {ip} kube-proxy",
+    needs=("nftables",),
+    differences=frozenset({"ports that no Service has", "addresses that no Service has"}),
+)

@@ -27,11 +27,13 @@ from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
+from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.draft import mac
 from emulab.plan.proxy import filters
-from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
+from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.proxy.nftables import MASQUERADE, SET_MARK
+from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade
 from emulab.plan.state import Address, Collection, Dummy, Ipvs, Item, Ruleset, VirtualServer
 
 DEVICE = "kube-ipvs0"
@@ -44,7 +46,7 @@ SYSCTLS = (
 """conn_reuse_mode is left alone, as kube-proxy does it since Linux 5.9."""
 
 STRICT_ARP = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2"))
-"""ARP is not answered for addresses of the device."""
+"""ARP is not answered for addresses of the device. IPv6 has no such setting, and strictARP no meaning there."""
 
 
 class Frontend(NamedTuple):
@@ -56,14 +58,15 @@ class Frontend(NamedTuple):
     backends: tuple[Backend, ...]
 
 
-def table(intents: Iterable[Intent], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
-    """IPVS of the node with these addresses."""
+def table(intents: ByFamily, cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
+    """IPVS of the node with these addresses, which has one table for all families."""
     servers: dict[VirtualServer, dict[tuple[IPAddress, int], int]] = {}
-    for one in map(_for_everybody, intents):
-        for f in _frontends(one, addresses):
-            server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
-            servers[server] = {b.target: 1 for b in f.backends}
-    return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp else ()))
+    for family, wanted in intents.items():
+        for one in map(_for_everybody, wanted):
+            for f in _frontends(one, of_family(addresses, family)):
+                server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
+                servers[server] = {b.target: 1 for b in f.backends}
+    return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in intents else ()))
 
 
 def items(node: str, intents: Iterable[Intent], addresses: Sequence[IPAddress]) -> Iterator[Item]:
@@ -73,18 +76,19 @@ def items(node: str, intents: Iterable[Intent], addresses: Sequence[IPAddress]) 
     yield from (Address(node, DEVICE, ip_interface(a)) for a in found if a not in addresses)
 
 
-def rules(intents: Iterable[Intent], cluster: Cluster) -> Ruleset:
-    """The table `ip kube-proxy` of a node."""
-    checks = filters.Filters()
-    found: dict[str, Elements] = {name: {} for name in _KEYS}
+def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Ruleset:
+    """The table `kube-proxy` of a family on a node."""
+    words = Words(cluster, family)
+    checks, keys = filters.Filters(words), _keys(words)
+    found: dict[str, Elements] = {name: {} for name in keys}
     for one in map(_for_everybody, intents):
         checks.add(one)
         _add(found, one)
     collections = checks.collections()
     for name, elements in found.items():
         kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
-        collections[name] = Collection(kind, f"typeof {_KEYS[name]}{value} ;", elements)
-    return Ruleset("ip", TABLE, _chains(pods_set(cluster)), collections)
+        collections[name] = Collection(kind, f"typeof {keys[name]}{value} ;", elements)
+    return Ruleset(family.nft, TABLE, _chains(words), collections)
 
 
 def _add(found: dict[str, Elements], one: Intent) -> None:
@@ -105,15 +109,17 @@ def _add(found: dict[str, Elements], one: Intent) -> None:
             found["shortcut-nodeports"][key] = ""
 
 
-_KEYS = {
-    "service-ips": SERVICE,
-    "service-nodeports": PORT,
-    "virtual-ips": "ip daddr",
-    "virtual-servers": SERVICE,
-    "shortcuts": SERVICE,
-    "shortcut-nodeports": PORT,
-    "hairpin-connections": "ip saddr . ip daddr",
-}
+def _keys(words: Words) -> dict[str, str]:
+    """What the elements of each set and map are of."""
+    return {
+        "service-ips": words.service,
+        "service-nodeports": PORT,
+        "virtual-ips": words.destination,
+        "virtual-servers": words.service,
+        "shortcuts": words.service,
+        "shortcut-nodeports": PORT,
+        "hairpin-connections": f"{words.source} . {words.destination}",
+    }
 
 
 def _service_frontends(one: Intent) -> Iterator[Frontend]:
@@ -122,11 +128,9 @@ def _service_frontends(one: Intent) -> Iterator[Frontend]:
         ("local", one.external or one.cluster) if one.external_local else ("external", one.external)
     )
     for address in one.cluster_ips:
-        if address.version == 4:
-            yield Frontend(address, one.port.port, "cluster", one.internal)
+        yield Frontend(address, one.port.port, "cluster", one.internal)
     for address in one.outside_ips:
-        if address.version == 4:
-            yield Frontend(address, one.port.port, use, outside)
+        yield Frontend(address, one.port.port, use, outside)
 
 
 def _frontends(one: Intent, addresses: Sequence[IPAddress]) -> Iterator[Frontend]:
@@ -135,8 +139,7 @@ def _frontends(one: Intent, addresses: Sequence[IPAddress]) -> Iterator[Frontend
     if one.node_port:
         outside = one.external or (one.cluster if one.external_local else ())
         for address in addresses:
-            if address.version == 4:
-                yield Frontend(address, one.node_port, "", outside)
+            yield Frontend(address, one.node_port, "", outside)
 
 
 def _for_everybody(one: Intent) -> Intent:
@@ -146,8 +149,8 @@ def _for_everybody(one: Intent) -> Intent:
     return replace(one, internal_local=False, has_any=one.has_any and bool(one.cluster))
 
 
-def _chains(pods: str) -> Chains:
-    found = filters.chains()
+def _chains(words: Words) -> Chains:
+    found = filters.chains(words)
     # IPVS takes what the node sends before anything could look at it translated.
     del found["filter-output-after-dnat"]
     found["filter-output"] += ("ct state new jump no-endpoint-check",)
@@ -155,8 +158,8 @@ def _chains(pods: str) -> Chains:
     declaration, *verdicts = found["no-endpoint-check"]
     inside = [
         f"{source} {target} return"
-        for source in (f"ip saddr {pods}", "fib saddr type local")
-        for target in (f"{SERVICE} @shortcuts", f"{LOCAL_DESTINATION} {PORT} @shortcut-nodeports")
+        for source in (f"{words.source} {words.pods}", "fib saddr type local")
+        for target in (f"{words.service} @shortcuts", f"{words.local_destination} {PORT} @shortcut-nodeports")
     ]
     dstnat = "priority -100 ; policy accept ;"
     return {
@@ -164,18 +167,37 @@ def _chains(pods: str) -> Chains:
         "no-endpoint-check": (declaration, *inside, *verdicts),
         "virtual-servers-check": (
             "",
-            f"{SERVICE} @virtual-servers return",
-            "ip daddr @virtual-ips goto refuse",
+            f"{words.service} @virtual-servers return",
+            f"{words.destination} @virtual-ips goto refuse",
         ),
-        "mark-cluster": ("", f"ip saddr != {pods} {SET_MARK}"),
+        "mark-cluster": ("", f"{words.source} != {words.pods} {SET_MARK}"),
         "mark-external": ("", SET_MARK),
         "mark-local": ("", f"fib saddr type local {SET_MARK}"),
         "services": (
             "",
-            f"{SERVICE} vmap @service-ips",
-            f"{LOCAL_DESTINATION} {PORT} vmap @service-nodeports",
+            f"{words.service} vmap @service-ips",
+            f"{words.local_destination} {PORT} vmap @service-nodeports",
         ),
         "nat-prerouting": (f"{{ type nat hook prerouting {dstnat} }}", "jump services"),
         "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
-        "nat-postrouting": MASQUERADE,
+        "nat-postrouting": masquerade(words),
     }
+
+
+def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
+    draft, addresses = proxies.draft, proxies.draft.addresses[node]
+    draft.add(*items(node, [one for own in intents.values() for one in own], addresses))
+    for family, own in intents.items():
+        draft.rules(node, proxies.shared(own, family, rules))
+    draft.rules(node, table(intents, proxies.cluster, addresses))
+
+
+MODE = Mode(
+    name="ipvs",
+    plan=_plan,
+    shows="ipvsadm -Ln",
+    needs=("nftables", "ipvs", "dummy"),
+    differences=frozenset(
+        {"takes turns", "cluster IPs are the node's own", "Local is for everybody", "nobody is on this node"}
+    ),
+)

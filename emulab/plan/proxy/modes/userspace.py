@@ -28,9 +28,11 @@ from typing import NamedTuple
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, spread
+from emulab.model.families import Family, family_of, first, socket_name
 from emulab.plan.proxy import filters
-from emulab.plan.proxy.filters import LOCAL_DESTINATION, TABLE, Chains, Elements, pods_set
+from emulab.plan.proxy.filters import TABLE, Chains, Elements, Words
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
@@ -73,21 +75,23 @@ def portals(intents: Iterable[Intent]) -> Portals:
 
 
 def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster: Cluster) -> Ruleset:
-    """The table `ip kube-proxy` of the node with this address."""
-    checks = filters.Filters()
+    """The table `kube-proxy` of the family of this address on the node that has it."""
+    words = Words(cluster, family_of(address))
+    checks = filters.Filters(words)
     maps: dict[str, Elements] = {f"{kind}-{protocol}": {} for kind in _KINDS for protocol in _PROTOCOLS}
     for one in intents:
         checks.add(one)
     for one in _proxied(intents):
         _lead(one, given, address, maps)
-    declared = {name: Collection("map", _declaration(name), elements) for name, elements in maps.items()}
-    return Ruleset("ip", TABLE, _chains(cluster), {**checks.collections(), **declared})
+    declared = {name: Collection("map", _declaration(name, words), e) for name, e in maps.items()}
+    return Ruleset(words.ip, TABLE, _chains(words), {**checks.collections(), **declared})
 
 
-def server(node: str, intents: Iterable[Intent], given: Portals, address: IPAddress) -> Server:
-    """The process of a node."""
+def server(node: str, families: Iterable[tuple[Iterable[Intent], Portals, IPAddress]]) -> Server:
+    """The process of a node; of each family the intents, their portals and the node's address."""
     config = L4Config.at(
         _frontend(f"{one.protocol}/{address}/{given[_portal(one, use)]}", one, use)
+        for intents, given, address in families
         for one in _proxied(intents)
         for use in _uses(one)
     )
@@ -117,7 +121,7 @@ def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> 
         if one.protocol != "udp":
             continue
         serving = [use for use in _uses(one) if (one.cluster if use == "cluster" else one.local)]
-        ends = {use: f"{address}:{given[_portal(one, use)]}" for use in serving}
+        ends = {use: socket_name(address, given[_portal(one, use)]) for use in serving}
         internal = _some(ends, "local" if one.internal_local else "cluster")
         outside = _some(ends, "cluster", *(["local"] if one.external_local else []))
         found |= {(str(a), one.port.port): internal for a in one.cluster_ips}
@@ -158,9 +162,8 @@ def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Eleme
     service = f" . {one.port.port}"
     if one.internal:
         for address in one.cluster_ips:
-            if address.version == 4:
-                lead("portals", f"{address}{service}", one.internal_local)
-    outside = [("", f"{a}{service}") for a in one.outside_ips if a.version == 4]
+            lead("portals", f"{address}{service}", one.internal_local)
+    outside = [("", f"{a}{service}") for a in one.outside_ips]
     if one.node_port:
         outside.append(("nodeport", str(one.node_port)))
     for prefix, key in outside:
@@ -176,34 +179,70 @@ def _frontend(socket: str, one: Intent, use: str) -> FrontendConfig:
     return FrontendConfig(socket, "roundrobin", targets, affinity=one.affinity)
 
 
-def _key(name: str, protocol: str) -> str:
-    return f"{protocol} dport" if name.startswith("nodeport") else f"ip daddr . {protocol} dport"
+def _key(name: str, protocol: str, words: Words) -> str:
+    return f"{protocol} dport" if name.startswith("nodeport") else f"{words.destination} . {protocol} dport"
 
 
-def _declaration(name: str) -> str:
+def _declaration(name: str, words: Words) -> str:
     protocol = name.rpartition("-")[2]
-    return f"typeof {_key(name, protocol)} : ip daddr . {protocol} dport ;"
+    return f"typeof {_key(name, protocol, words)} : {words.destination} . {protocol} dport ;"
 
 
-def _chains(cluster: Cluster) -> Chains:
+def _chains(words: Words) -> Chains:
     def translate(services: str, node_ports: str) -> list[str]:
         rules = []
-        for kind, condition in ((services, ""), (node_ports, f"{LOCAL_DESTINATION} ")):
+        for kind, condition in ((services, ""), (node_ports, f"{words.local_destination} ")):
             for protocol in _PROTOCOLS:
                 name = f"{kind}-{protocol}"
-                to = f"dnat ip to {_key(name, protocol)} map @{name}"
+                to = f"dnat {words.ip} to {_key(name, protocol, words)} map @{name}"
                 rules.append(f"{condition}meta l4proto {protocol} {to}")
         return rules
 
     return {
-        **filters.chains(),
+        **filters.chains(words),
         "shortcuts": ("", *translate("shortcuts", "nodeport-shortcuts")),
         "services": (
             "",
-            f"ip saddr {pods_set(cluster)} jump shortcuts",
+            f"{words.source} {words.pods} jump shortcuts",
             "fib saddr type local jump shortcuts",
             *translate("portals", "nodeports"),
         ),
         "nat-prerouting": (f"{{ type nat hook prerouting {_DSTNAT} }}", "jump services"),
         "nat-output": (f"{{ type nat hook output {_DSTNAT} }}", "jump services"),
     }
+
+
+def _portals(intents: Iterable[Intent], _cluster: Cluster, _family: Family) -> Portals:
+    return portals(intents)
+
+
+def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
+    parts: list[tuple[Sequence[Intent], Portals, IPAddress]] = []
+    flows: dict[tuple[str, int], frozenset[str]] = {}
+    for family, own in intents.items():
+        address = first(proxies.draft.places[node].addresses, family)
+        assert address is not None, f"{node} has no address of {family}"
+        given = proxies.shared(own, family, _portals)
+        proxies.draft.rules(node, rules(own, given, address, proxies.cluster))
+        parts.append((own, given, address))
+        for frontend, ends in udp_flows(own, given, address).frontends.items():
+            flows[frontend] = flows.get(frontend, frozenset()) | ends  # a node port is one for all families
+    process = server(node, parts)
+    proxies.draft.servers[process.name] = process
+    proxies.own_flows[node] = UdpBackends(flows)
+
+
+MODE = Mode(
+    name="userspace",
+    plan=_plan,
+    shows="nft list table {ip} kube-proxy",
+    needs=("nftables",),
+    differences=frozenset(
+        {
+            "a process in between",
+            "takes turns",
+            "another endpoint is tried",
+            "accepted before anybody serves",
+        }
+    ),
+)

@@ -1,0 +1,57 @@
+"""What is to be said of a network of pods, and what is known of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+
+from emulab.dataclass import dataclass
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.underlay import underlay_addresses
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.families import Family, first
+from emulab.model.objects import Object
+from emulab.plan.draft import Draft
+from emulab.plan.state import Place, Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the planners need to know of a Node object; of each family one address and one range."""
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+    pod_ranges: tuple[IPNetwork, ...]
+
+    @staticmethod
+    def of(o: Object) -> Node:
+        return Node(o.name, underlay_addresses(o), tuple(ip_network(c) for c in o.spec["podCIDRs"]))
+
+    def address(self, family: Family) -> IPAddress:
+        found = first(self.addresses, family)
+        assert found is not None, f"{self.name} has no address of {family}"
+        return found
+
+    def pod_range(self, family: Family) -> IPNetwork:
+        found = first(self.pod_ranges, family)
+        assert found is not None, f"{self.name} has no pod range of {family}"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One network of pods. What other rooms do about it is named here."""
+
+    name: str
+    plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
+    """Adds what each node needs to reach the pods of the others, in one family."""
+    plan_pod: Callable[[Draft, Place, Node, str, Cluster, int], None]
+    """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU."""
+    masquerade: Callable[[Cluster, Family], Ruleset]
+    """What becomes on a node of what pods send out of the cluster."""
+    overhead: Callable[[Family], int]
+    """Bytes that are put around a packet between nodes whose addresses are of this family."""
+    ports: frozenset[int]
+    """UDP ports whose packets carry others."""
+    tables: frozenset[str]
+    """The names of its tables of nftables."""

@@ -1,0 +1,36 @@
+"""The ways from each node to the pods of all others: n² entries of the kernel, from one value a node. Pure.
+
+A thousand nodes have a million routes, and in an overlay two million entries more. As items they would take a gigabyte
+and a minute whenever a world is planned; as a value that all nodes share they take nothing, and what differs between
+two of them is found once. `entries` says what one way is in the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulab.plan.state import ForwardingEntry, Item, Mesh, Neighbour, Network, Route, Way
+
+
+def entries(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
+    """What a way is in the kernel of a node that has it."""
+    if not way.vtep:
+        return (Route(namespace, way.network, link, way.node),)
+    gateway = (
+        way.network.network_address
+    )  # flannel's: the other end of the overlay has the first address of its range
+    return (
+        Neighbour(namespace, link, gateway, way.vtep),
+        ForwardingEntry(namespace, link, way.vtep, way.node),
+        Route(namespace, way.network, link, gateway, onlink=True),
+    )
+
+
+def expanded(network: Network, namespace: str = "") -> Iterator[Item]:
+    """Every item of a network (or of one namespace), and what its meshes are in the kernel."""
+    yield from (i for i in network.items if namespace in ("", i.namespace))
+    for (owner, _), mesh in network.rulesets.items():
+        if isinstance(mesh, Mesh) and namespace in ("", owner):
+            for name, way in mesh.ways.items():
+                if name != mesh.node:
+                    yield from entries(owner, mesh.link, way)

@@ -1,0 +1,44 @@
+"""The modes of kube-proxy: a module each, which has all that is to be said of it in the record `MODE`.
+
+* `nftables`     flat maps (`affinity`: chains of Services with session affinity; `tables`: their sum)
+* `iptables`     kube-proxy's chains
+* `ipvs`         the kernel's IPVS, a device with all addresses, and rules for the rest
+* `userspace`    a process a node, and rules that lead to it
+
+Whoever adds one writes its module and a line here, and gives the Cluster's schema its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import FAMILIES
+from emulab.plan.proxy.filters import TABLE
+from emulab.plan.proxy.modes import iptables, ipvs, nftables, userspace
+from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.state import UdpBackends
+
+MODES: Mapping[str, Mode] = {
+    module.MODE.name: module.MODE for module in (nftables, iptables, ipvs, userspace)
+}
+
+
+def plan_proxy(proxies: Proxies, node: str, intents: ByFamily, flows: UdpBackends) -> None:
+    """What the cluster's mode needs on a node. `flows`: who may go on to have UDP flows, if the mode doesn't say so."""
+    MODES[proxies.cluster.proxy_mode].plan(proxies, node, intents)
+    # After the rules: what is forgotten is looked up in the new ones.
+    proxies.draft.rules(node, proxies.own_flows.get(node, flows))
+
+
+def rules_shown_by(cluster: Cluster) -> str:
+    """The command that shows on a node of the cluster where Services lead."""
+    return MODES[cluster.proxy_mode].shown_by(cluster.families[0])
+
+
+def is_of_proxies(kind: str) -> bool:
+    """Whether rules of this kind (as `Network.rulesets` calls them) are a proxy's, in some mode."""
+    return kind in _RULES
+
+
+_RULES = {"ipvs", *(f.iptables for f in FAMILIES), *(f"{f.nft} {TABLE}" for f in FAMILIES)}

@@ -1,0 +1,110 @@
+"""Manifests that use what planners know of families, and their worlds in IPv6, in IPv4, and in both.
+
+Labs have IPv4 alone as yet (`emulab.kinds.clusters.PLANNED`); whoever asks for another family changes that first.
+"""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+from typing import Any
+
+from emulab.kinds import clusters
+from emulab.lab.offline import offline_world
+from emulab.model.collection import Objects
+from emulab.model.families import FAMILIES, IPV4, IPV6, Family, family_of
+from emulab.model.sources import Source
+from emulab.plan.state import World
+
+CIDRS = {
+    IPV4: {"podCIDR": "10.244.0.0/16", "serviceCIDR": "10.96.0.0/12"},
+    IPV6: {"podCIDR": "fd00:244::/56", "serviceCIDR": "fd00:96::/112"},
+}
+WORKLOADS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: web, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: shop}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec: {hostNetwork: true, containers: [{name: c, image: agent, ports: [{containerPort: 9100}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: shop.example.com
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: plain, port: {number: 80}}}}]}
+---
+apiVersion: emulab.dev/v1
+kind: Client
+metadata: {name: office}
+spec: {network: vpc}
+---
+apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {name: private-lb}
+spec: {network: vpc, ports: [80], target: {ingress: true}}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: corp.example.com}
+spec: {visibility: private, records: [{name: www, type: CNAME, value: shop.example.com}]}
+"""
+SERVICES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "sticky": {"sessionAffinity": "ClientIP"},
+    "inside": {"internalTrafficPolicy": "Local"},
+    "exposed": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+    "direct": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False},
+    "nobody": {"type": "NodePort", "selector": {"app": "nobody"}},
+    "guarded": {
+        "type": "LoadBalancer",
+        "loadBalancerSourceRanges": ["198.51.100.0/24", "2001:db8:1::/64"],
+    },
+    "datagrams": {"type": "NodePort", "ports": [{"port": 53, "targetPort": 8080, "protocol": "UDP"}]},
+    "headless": {"clusterIP": "None"},
+}
+
+
+def service(name: str, more: dict[str, Any], policy: str, families: tuple[Family, ...]) -> str:
+    base = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}], "ipFamilyPolicy": policy}
+    spec = {**base, **more}
+    if ranges := spec.get("loadBalancerSourceRanges"):
+        spec["loadBalancerSourceRanges"] = [r for r in ranges if family_of(ip_network(r)) in families]
+    metadata = {"name": name, "namespace": "shop"}
+    return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+def cluster(families: tuple[Family, ...], mode: str, network: str) -> str:
+    cidrs = ", ".join(f"{k}: '{','.join(CIDRS[f][k] for f in families)}'" for k in ("podCIDR", "serviceCIDR"))
+    spec = f"{{nodes: 3, {cidrs}, network: {{mode: {network}, mtu: 1500}}, proxy: {{mode: {mode}}}}}"
+    return f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
+
+
+def built(
+    families: tuple[Family, ...], mode: str = "nftables", network: str = "vxlan"
+) -> tuple[Objects, World]:
+    policy = "RequireDualStack" if len(families) > 1 else "SingleStack"
+    services = [service(name, more, policy, families) for name, more in SERVICES.items()]
+    texts = [cluster(families, mode, network), WORKLOADS, *services]
+    return offline_world([Source(f"text{i}", text) for i, text in enumerate(texts)])
+
+
+def planned(*families: Family, mode: str = "nftables", network: str = "vxlan") -> World:
+    """The world where labs have whatever families there are. Not for a process that goes on to do something else."""
+    clusters.PLANNED = FAMILIES
+    return built(families, mode, network)[1]

@@ -1,0 +1,139 @@
+"""Worlds of IPv6 and of both families in the kernel: it takes all that is planned, and packets find their way."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from familyworlds import planned
+from namespaces import isolated
+
+from emulab.kernel import netns
+from emulab.kernel.network import KernelNetwork
+from emulab.kernel.rules.nft import Nft
+from emulab.model.addresses import IPAddress
+from emulab.model.families import IPV4, IPV6, Family, first
+from emulab.plan.cni import PLUGINS
+from emulab.plan.proxy.modes import MODES
+from emulab.plan.rules.rulesets import ruleset_script
+from emulab.plan.rules.tracing import proxy_addresses, trace_rules
+from emulab.plan.state import Address, Dummy, Iptables, Ipvs, Network, Ruleset, World
+
+BOTH = [(IPV6,), (IPV4, IPV6)]
+IDS = ["6", "4-6"]
+
+
+def without_ipvs(network: Network) -> Network:
+    """What every kernel can do of it: not IPVS, nor dummy devices."""
+    dummies = {(i.namespace, i.name) for i in network.items if isinstance(i, Dummy)}
+    items = (i for i in network.items if not isinstance(i, Dummy))
+    there = frozenset(i for i in items if not (isinstance(i, Address) and (i.namespace, i.link) in dummies))
+    rulesets = {key: rules for key, rules in network.rulesets.items() if not isinstance(rules, Ipvs)}
+    return replace(network, items=there, rulesets=rulesets)
+
+
+def exchange(kernel: KernelNetwork, asker: str, server: str, to: tuple[IPAddress, int], port: int) -> str:
+    """What a server's namespace sees of a connection from another one to an address: where it comes from."""
+    family = socket.AF_INET6 if to[0].version == 6 else socket.AF_INET
+
+    def open_socket() -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.settimeout(5)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return sock
+
+    with netns.inside(kernel.handles[server].fd, open_socket) as listening:
+        listening.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+        listening.listen()
+        with netns.inside(kernel.handles[asker].fd, open_socket) as client:
+            client.connect((str(to[0]), to[1]))
+            accepted, peer = listening.accept()
+            accepted.close()
+    return str(peer[0])
+
+
+def pods(world: World, prefix: str) -> list[str]:
+    return sorted(name for name in world.places if name.startswith(prefix))
+
+
+def own(world: World, place: str, family: Family) -> IPAddress:
+    found = first(world.places[place].addresses, family)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("families", BOTH, ids=IDS)
+@pytest.mark.parametrize("mode", MODES)
+@isolated
+def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) -> None:
+    world = planned(*families, mode=mode)
+    wanted = without_ipvs(world.network)
+    kinds = {
+        (type(rules), key[1])
+        for key, rules in wanted.rulesets.items()
+        if isinstance(rules, Ruleset | Iptables)
+    }
+    assert {kind for _, kind in kinds} >= {f"{f.nft} pod-masquerade" for f in families}
+    kernel = KernelNetwork()
+    try:
+        assert kernel.apply(wanted)
+        assert not kernel.apply(wanted)
+        for family in families:
+            rules = trace_rules(1, "tcp", [4000], world.places["client"], proxy_addresses(world), family)
+            for place in ("node1", "router"):
+                Nft(place, kernel.handles[place].fd).run(ruleset_script(None, rules))
+    finally:
+        kernel.close()
+
+
+@pytest.mark.parametrize("families", BOTH, ids=IDS)
+@pytest.mark.parametrize("network", PLUGINS)
+@isolated
+def test_pods_reach_each_other_in_every_family(network: str, families: tuple[Family, ...]) -> None:
+    world = planned(*families, network=network)
+    kernel = KernelNetwork()
+    try:
+        kernel.apply(world.network)
+        one, other = pods(world, "shop.web-")[:2]
+        namespaces = [world.places[p].namespace for p in (one, other)]
+        for family in families:
+            to = own(world, other, family)
+            assert exchange(kernel, *namespaces, (to, 8080), 8080) == str(own(world, one, family))
+            outside = own(world, "dns", family)
+            nat = "2001:db8:2::1" if family is IPV6 else "203.0.113.1"
+            assert exchange(kernel, namespaces[0], "dns", (outside, 7000), 7000) == nat
+    finally:
+        kernel.close()
+
+
+@pytest.mark.parametrize("families", BOTH, ids=IDS)
+@pytest.mark.parametrize("mode", ["nftables", "iptables"])
+@isolated
+def test_a_cluster_ip_leads_to_a_pod_in_every_family(mode: str, families: tuple[Family, ...]) -> None:
+    world = planned(*families, mode=mode)
+    kernel = KernelNetwork()
+    try:
+        kernel.apply(world.network)
+        (server,) = (world.places[n].namespace for n in pods(world, "ingress-nginx."))
+        asker = world.places[pods(world, "shop.web-")[0]]
+        for family in families:
+            for address in cluster_ips(world, family):
+                source = exchange(kernel, asker.namespace, server, (address, 80), 80)
+                assert source == str(first(asker.addresses, family))
+    finally:
+        kernel.close()
+
+
+def cluster_ips(world: World, family: Family) -> Iterable[IPAddress]:
+    """The cluster IP of the ingress controller, as an ingress' records of the cluster DNS tell it."""
+    servers = [s for s in world.servers.values() if s.kind == "dns" and s.name.startswith("kube-system.")]
+    name = "ingress-nginx-controller.ingress-nginx.svc.cluster.local."
+    records = [r for z in servers[0].config["zones"] for r in z["records"] if r[0] == name]
+    found = [ip_address(r[2]) for r in records if r[1] == family.record]
+    assert found
+    return found

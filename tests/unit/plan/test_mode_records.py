@@ -1,0 +1,47 @@
+"""What the records of proxy modes and of pods' networks name is there, and each is known wherever it must be."""
+
+from __future__ import annotations
+
+from emulab.kernel import probe
+from emulab.kinds.emulab import cluster
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import FAMILIES
+from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES
+from emulab.plan.proxy.modes import MODES, is_of_proxies
+from emulab.twins.differences import KNOWN
+
+
+def test_the_schema_knows_every_mode_and_network() -> None:
+    assert cluster.MODES["proxy.mode"].keys() == MODES.keys()
+    assert cluster.MODES["network.mode"].keys() == PLUGINS.keys()
+    assert Cluster().proxy_mode in MODES and Cluster().network_mode in PLUGINS
+    assert all(name == record.name for table in (MODES, PLUGINS) for name, record in table.items())
+
+
+def test_the_kernel_can_be_asked_for_all_that_modes_need() -> None:
+    checks = {check.name for check, _ in probe._networks()} | {"iptables", "ipvs", "dummy"}
+    for mode in MODES.values():
+        assert mode.needs and all(set(probe._NEEDS[need].checks) <= checks for need in mode.needs)
+    assert {need for mode in MODES.values() for need in mode.needs} == probe._NEEDS.keys()
+
+
+def test_every_known_difference_is_of_a_mode_and_the_other_way_round() -> None:
+    named = {name for mode in MODES.values() for name in mode.differences}
+    assert named == {known.name for known in KNOWN}
+
+
+def test_every_mode_says_how_its_rules_are_looked_at() -> None:
+    for family in FAMILIES:
+        shown = {name: mode.shown_by(family) for name, mode in MODES.items()}
+        assert shown["nftables"] == f"nft list table {family.nft} kube-proxy"
+        assert shown["iptables"] == f"{family.iptables}-save -t nat"
+        assert is_of_proxies(family.iptables) and is_of_proxies(f"{family.nft} kube-proxy")
+    assert not any(is_of_proxies(f"ip {table}") for table in TABLES)
+
+
+def test_overlays_say_what_is_theirs() -> None:
+    assert frozenset({8472}) == OVERLAY_PORTS
+    assert {name: [p.overhead(f) for f in FAMILIES] for name, p in PLUGINS.items()} == {
+        "vxlan": [50, 70],
+        "routed": [0, 0],
+    }
