@@ -230,15 +230,27 @@ def _object(kind: Any) -> Reader:
         (missing, *_) = (name for name in needed if name not in data)
         raise _Wrong(f"missing field {json.dumps(missing)}")
 
-    return _compiled(kind, readers, explain)
+    scalars = {name: _SCALARS[hint][1] for name, hint in hints.items() if hint in _SCALARS}
+    return _compiled(kind, readers, scalars, explain)
 
 
-def _compiled(kind: Any, readers: Mapping[str, Reader], explain: Callable[[Plain], NoReturn]) -> Reader:
+def _compiled(
+    kind: Any,
+    readers: Mapping[str, Reader],
+    scalars: Mapping[str, frozenset[type]],
+    explain: Callable[[Plain], NoReturn],
+) -> Reader:
     """A function that makes a value of plain data, which `explain` looks at where it isn't in order."""
     names: dict[str, Any] = {"make": kind, "explain": explain, "Wrong": _Wrong}
-    body, count = [], 0
+    body, checks, count = [], ["count == len(data)"], 0
     for number, one in enumerate(fields(kind)):
         names[f"read{number}"] = readers[one.name]
+        if one.name in scalars and not _has_default(one):  # looked at here, without a call
+            names[f"types{number}"] = scalars[one.name]
+            body.append(f"value{number} = data[{one.name!r}]")
+            checks.append(f"type(value{number}) in types{number}")
+            count += 1
+            continue
         if _has_default(one):
             names[f"default{number}"] = _default(one)
             body.append(f"value{number} = default{number}")
@@ -255,7 +267,7 @@ def _compiled(kind: Any, readers: Mapping[str, Reader], explain: Callable[[Plain
         "try:",
         f" count = {count}",
         *(f" {line}" for line in body),
-        f" if count == len(data): return make({values})",
+        f" if {' and '.join(checks)}: return make({values})",
         "except (KeyError, Wrong): pass",
         "explain(data)",
         names=names,
