@@ -3,7 +3,7 @@
 Data flows one way, manifests → objects → plan → kernel, and the servers' configuration beside it:
 
     model/     what an object is: keys, labels, addresses, YAML with positions     knows nobody
-    kinds/     what is true of one kind: names, schema, merge, view, table, text        knows model
+    kinds/     what is true of one kind: names, schema, merge, view, columns        knows model
     cluster/   the control plane: admission, store, controllers, allocation         knows model and kinds
     plan/      what must exist: pure functions, values, differences                 knows model and kinds
     kernel/    the only writer to Linux                                             knows plan's value types
