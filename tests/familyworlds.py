@@ -1,6 +1,6 @@
 """Manifests that use what planners know of families, and their worlds in IPv6, in IPv4, and in both.
 
-Labs have IPv4 alone as yet (`emulab.kinds.clusters.PLANNED`); whoever asks for another family changes that first.
+Labs have IPv4 alone as yet (`emulab.kinds.clusterview.PLANNED`); whoever asks for another family changes that first.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.kinds import clusters
+from emulab.kinds.emulab import clusterview
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, family_of
@@ -106,5 +106,5 @@ def built(
 
 def planned(*families: Family, mode: str = "nftables", network: str = "vxlan") -> World:
     """The world where labs have whatever families there are. Not for a process that goes on to do something else."""
-    clusters.PLANNED = FAMILIES
+    clusterview.PLANNED = FAMILIES
     return built(families, mode, network)[1]
