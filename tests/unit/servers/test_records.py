@@ -187,7 +187,7 @@ def test_what_is_always_told_is_told_at_once_and_kept() -> None:
     host = Hosted("ingress")
     host.ask("record", recorders=[1])
     broken = {"hosts": ["a.example"], "certificate": "none", "key": "none"}
-    host.configure({"certificates": [broken]}, {})
+    host.configure({"listen": [], "certificates": [broken]}, {})
     assert [record["event"] for record in host.told] == ["error"] and "time" not in host.told[0]
     (kept,) = host.records(1)
     assert kept.pop("time") and kept == host.told[0]
