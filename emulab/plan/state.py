@@ -7,7 +7,6 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
@@ -228,7 +227,7 @@ class Server:
     name: str
     kind: str  # dns | l4 | ingress | echo | kube-proxy
     namespace: str
-    config: Configuration | Mapping[str, Any]
+    config: Configuration
     listen: Mapping[str, str]
     everywhere: frozenset[str] = frozenset()
     ahead: bool = False

@@ -8,14 +8,13 @@ Rules:
 * In which order the paths of a host are looked at is the personality's matter (`Locations`).
 * Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
   first without any takes the rest.
-* What is passed on is never rewritten.
+* The target that is passed on is never rewritten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from emulab.servers.l7.config import Backend, Match, Policy, Route
 from emulab.servers.l7.engine.balance import Group, Shares
@@ -27,7 +26,7 @@ MEMO_MAX = 2048
 
 
 class Conditions:
-    """What a route asks of a request besides host and path."""
+    """What a route asks of a request besides host and path; of header fields those that are passed on can be asked."""
 
     __slots__ = ("_headers", "_methods", "_query", "number")
 
@@ -52,6 +51,8 @@ class Conditions:
             if any(fields.get(name) != value for name, value in self._headers):
                 return False
         if self._query:
+            from urllib.parse import parse_qsl  # takes a while to load, and few routes have a use for it
+
             query = head.target.partition(b"?")[2].decode("latin-1")
             found = dict(reversed(parse_qsl(query, keep_blank_values=True)))  # the first of a name counts
             return all(found.get(name) == value for name, value in self._query)

@@ -124,8 +124,10 @@ class Client(asyncio.Protocol):
 
     def connected(self, upstream: Upstream) -> None:
         self._connecting = None
-        self.upstream, upstream.owner = upstream, self
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self.machine.exchange) is None:
+            upstream.drop()  # nobody has a use for it any more
+        else:
+            self.upstream, upstream.owner = upstream, self
             if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
                 upstream.transport.write(data)
             self._carry_out()
