@@ -22,9 +22,10 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Key, Object
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
+from emulab.plan.links import Route
 from emulab.plan.nodes import Node
 from emulab.plan.proxy.intents import backends, service_candidates, usable
-from emulab.plan.state import Route, Server
+from emulab.plan.state import Server
 from emulab.plan.topology import plug_balancer
 
 HEALTH: dict[str, Any] = {

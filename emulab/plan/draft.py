@@ -7,20 +7,17 @@ from collections.abc import Iterable
 from ipaddress import ip_interface
 
 from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.plan.links import Address, Item, Route, Veth
 from emulab.plan.state import (
-    Address,
     Iptables,
     Ipvs,
-    Item,
     Namespace,
     Network,
     Place,
-    Route,
     Rules,
     Ruleset,
     Server,
     UdpBackends,
-    Veth,
     World,
 )
 

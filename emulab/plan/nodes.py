@@ -11,10 +11,11 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.draft import FORWARDER, Draft, default_network, interface_name, mac
+from emulab.plan.links import Address, ForwardingEntry, Neighbour, Route, Veth, Vxlan
 from emulab.plan.proxy.health import plan_health
 from emulab.plan.proxy.intents import Candidates, intents, viewer
 from emulab.plan.proxy.modes import Proxies
-from emulab.plan.state import Address, ForwardingEntry, Neighbour, Place, Route, Ruleset, Veth, Vxlan
+from emulab.plan.state import Place, Ruleset
 from emulab.plan.topology import VPC_RESOLV, plug_vpc
 
 VXLAN_OVERHEAD = 50  # bytes: outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)

@@ -13,7 +13,8 @@ from emulab.kinds.clusters import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
 from emulab.plan.draft import FABRIC, FORWARDER, HOST, SWITCH, Draft, mac
-from emulab.plan.state import Bridge, Route, Ruleset
+from emulab.plan.links import Bridge, Route
+from emulab.plan.state import Ruleset
 
 INTERNET_RESOLV = f"nameserver {at.RESOLVER_INTERNET}\n"
 VPC_RESOLV = f"nameserver {at.RESOLVER_VPC}\n"

@@ -20,8 +20,9 @@ from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.services import ServicePort
 from emulab.plan.draft import FORWARDER
+from emulab.plan.links import Address, Item, Neighbour, Route, Veth
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Rules, Veth
+from emulab.plan.state import Namespace, Network, Rules
 
 NODE = "10.0.0.10"
 OUTSIDE = [f"10.0.0.{n}" for n in range(100, 120)]

@@ -9,18 +9,8 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    ForwardingEntry,
-    Item,
-    Neighbour,
-    Network,
-    Route,
-    Veth,
-    Vxlan,
-    World,
-)
+from emulab.plan.links import Address, Bridge, ForwardingEntry, Item, Neighbour, Route, Veth, Vxlan
+from emulab.plan.state import Network, World
 
 T = TypeVar("T", bound=Item)
 

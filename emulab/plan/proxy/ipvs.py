@@ -28,11 +28,12 @@ from typing import NamedTuple
 from emulab.kinds.clusters import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.plan.draft import mac
+from emulab.plan.links import Address, Dummy, Item
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import LOCAL_DESTINATION, PORT, SERVICE, TABLE, Chains, Elements, pods_set
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.nftables import MASQUERADE, SET_MARK
-from emulab.plan.state import Address, Collection, Dummy, Ipvs, Item, Ruleset, VirtualServer
+from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
 
 DEVICE = "kube-ipvs0"
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from emulab.plan.state import Address, Place, Ruleset, World
+from emulab.plan.links import Address
+from emulab.plan.state import Place, Ruleset, World
 
 _BEFORE_ALL = "priority -301 ; policy accept ;"  # before the raw chains: NF_IP_PRI_RAW is -300
 _AFTER_CONNTRACK = "priority -150 ; policy accept ;"  # NF_IP_PRI_MANGLE
