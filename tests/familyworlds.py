@@ -1,6 +1,7 @@
 """Manifests that use what planners know of families, and their worlds in IPv6, in IPv4, and in both.
 
-Labs have IPv4 alone as yet (`emulab.kinds.emulab.clusterview.PLANNED`); whoever asks for another family changes that first.
+Labs have IPv4 alone as yet (`emulab.kinds.emulab.clusterview.PLANNED`); whoever asks for another family changes that
+first.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 * `network`: brings a whole network state about, or back.
 * `netns`: network namespaces that are held by file descriptors alone, and work done inside them; `names`: their names
   under /run/netns; `sockets`: listening and client sockets in one.
-* `netlink/`: its bytes; `links/`: links, addresses and routes; `rules/`: nftables, iptables, IPVS, conntrack.
+* `netlink/`: its messages, as tables of attributes; `links/`: what the kernel is told of each kind of item;
+  `rules/`: nftables, iptables, IPVS, conntrack.
 * `processes/`: the supervisor's own namespaces, and programs in those of a lab.
 * `taps`: what Python lacks for packet sockets; `perf`, `bpf`: tracepoints, and programs at them.
 * `folders`: those that nobody else can exchange, and removing what is in one; `inotify`: being told that one goes.

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
 from emulab.plan.state import Namespace
 
 T = TypeVar("T")
 
-NETLINK_ROUTE = 0
 _FD_SETSIZE = 1024
 _FORWARDING = "net/ipv4/ip_forward"
 
@@ -131,7 +131,7 @@ def open_rtnl(handle: Handle) -> socket.socket:
 
 
 def _rtnl() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+    sock = open_socket(NETLINK_ROUTE)
     sock.bind((0, 0))
     return socket.socket(fileno=_lift(sock.detach()))
 

@@ -14,31 +14,21 @@ from itertools import groupby
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kernel.links import messages
+from emulab.kernel.links import kinds
+from emulab.kernel.links.encoding import Handles
+from emulab.kernel.links.link import link_forwarding, link_up
 from emulab.kernel.links.mesh import Meshes
-from emulab.kernel.netlink import codec as netlink
-from emulab.kernel.netlink.codec import Message
+from emulab.kernel.netlink.messages import Message
+from emulab.kernel.netlink.requests import send_batch
 from emulab.kernel.netns import Handle
 from emulab.kernel.rules import conntrack, iptables, tables
 from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
-from emulab.plan.difference import RANKS, NetworkChange, dead_links, depends_on, difference
-from emulab.plan.state import (
-    Bridge,
-    Iptables,
-    Ipvs,
-    Item,
-    Mesh,
-    Namespace,
-    Network,
-    Rules,
-    Ruleset,
-    UdpBackends,
-    Veth,
-    Vxlan,
-)
+from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
+from emulab.plan.links import Item, rank
+from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, UdpBackends
 
-Encode = Callable[[Item, messages.Handles], Message]
+Encode = Callable[[Item, Handles], Message]
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
 
@@ -163,8 +153,8 @@ class KernelNetwork:
         if not namespaces and not links:
             return
         gone = {i for i in self._items if i.namespace in namespaces}
-        gone |= {i for i in self._items if isinstance(i, Veth) and i.peer_namespace in namespaces}
-        gone |= {i for i in self._items if depends_on(i, links)}
+        gone |= {i for i in self._items if any(namespace in namespaces for namespace, _ in i.ends())}
+        gone |= {i for i in self._items if vanishes_with(i, links)}
         self._items -= gone
 
     def _create(self, namespaces: Iterable[Namespace]) -> None:
@@ -174,49 +164,44 @@ class KernelNetwork:
         for namespace, handle in zip(wanted, netns.create(wanted), strict=True):
             self.handles[namespace.name] = handle
             self._namespaces[namespace.name] = namespace
-            self._checked(handle, [messages.link_up(handle, "lo")])
+            self._checked(handle, link_up(handle, "lo"))
 
     def _add(self, items: Iterable[Item]) -> None:
-        for _, group in groupby(items, key=lambda i: RANKS[type(i)]):
-            rank = list(group)
-            self._send(rank, messages.add, self._items.add)
-            for item in rank:
-                if isinstance(item, Veth):  # the far end can't be born up
-                    peer = self.handles[item.peer_namespace]
-                    self._checked(peer, [messages.link_up(peer, item.peer)])
-                    self._let_forward(peer, item.peer)
-                if isinstance(item, Bridge | Veth | Vxlan):
-                    self._let_forward(self.handles[item.namespace], item.name)
-
-    def _let_forward(self, handle: Handle, link: str) -> None:
-        if handle.forward_by_link:
-            self._checked(handle, [messages.link_forwarding(handle, link)])
+        for _, group in groupby(items, key=rank):
+            members = list(group)
+            self._send(members, "add", kinds.add, self._items.add)
+            for item in members:
+                for handle, message in kinds.finish(item, self.handles):
+                    self._checked(handle, message)
+                for namespace, link in item.ends():
+                    handle = self.handles[namespace]
+                    if handle.forward_by_link:
+                        self._checked(handle, link_forwarding(handle, link))
 
     def _remove(self, items: Iterable[Item]) -> None:
-        for _, rank in groupby(items, key=lambda i: RANKS[type(i)]):
-            self._send(rank, messages.remove, self._items.discard)
+        for _, members in groupby(items, key=rank):
+            self._send(members, "remove", kinds.remove, self._items.discard)
 
-    def _send(self, rank: Iterable[Item], encode: Encode, note: Callable[[Item], None]) -> None:
-        """Sends items of one rank, all of a namespace in one batch, and notes each that succeeded."""
+    def _send(self, items: Iterable[Item], verb: str, encode: Encode, note: Callable[[Item], None]) -> None:
+        """Sends items of one kind, all of a namespace in one batch, and notes each that succeeded."""
         by_namespace: dict[str, list[Item]] = {}
-        for item in rank:
+        for item in items:
             by_namespace.setdefault(item.namespace, []).append(item)
         for name, members in by_namespace.items():
             batch = [encode(item, self.handles) for item in members]
-            failed = {f.index: f for f in netlink.send_batch(netns.open_rtnl(self.handles[name]), batch)}
+            failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
+            failed = {f.index for f in failures}
             for index, item in enumerate(members):
                 if index not in failed:
                     note(item)
-            self._raise(name, batch, failed)
-
-    def _checked(self, handle: Handle, batch: list[Message]) -> None:
-        failed = {f.index: f for f in netlink.send_batch(netns.open_rtnl(handle), batch)}
-        self._raise(handle.name, batch, failed)
+            for failure in failures:
+                what = f"{verb} {members[failure.index].title()}: {failure.text}"
+                raise KernelError(what, name, failure.errno)
 
     @staticmethod
-    def _raise(namespace: str, batch: list[Message], failed: dict[int, netlink.Failure]) -> None:
-        for index, failure in sorted(failed.items()):
-            raise KernelError(f"{batch[index].what}: {failure.text}", namespace, failure.errno)
+    def _checked(handle: Handle, message: Message) -> None:
+        for failure in send_batch(netns.open_rtnl(handle), [message]):
+            raise KernelError(f"{message.what}: {failure.text}", handle.name, failure.errno)
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""

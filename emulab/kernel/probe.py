@@ -24,20 +24,9 @@ from emulab.kernel import libc
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.processes import cgroups, isolate
 from emulab.kernel.rules import iptables, ipvs, nft
+from emulab.plan.links import Address, Bridge, Dummy, Item, Veth, Vxlan
 from emulab.plan.proxy.modes import MODES
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    Dummy,
-    Ipvs,
-    Item,
-    Namespace,
-    Network,
-    Ruleset,
-    Veth,
-    VirtualServer,
-    Vxlan,
-)
+from emulab.plan.state import Ipvs, Namespace, Network, Ruleset, VirtualServer
 
 NOBODY = 65534
 FILES_WANTED = 4096  # descriptors: a few hundred pods

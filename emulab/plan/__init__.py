@@ -1,6 +1,7 @@
 """What must exist: pure functions from objects to the wanted state of every namespace.
 
-* `state`: the value types: kernel items, nftables rulesets, servers, places; a `World` is all of them.
+* `links/`: kernel items, a kind a module: links, addresses, neighbours, routes and rules of policy routing.
+* `state`: the other value types: namespaces, nftables rulesets, servers, places; a `World` is all of them.
 * `difference`: what to remove and what to add to come from one network state to another; `rules/`: the same for rules.
 * `topology`, `nodes`, `pods`: links, addresses and routes of places, and the pods' stand-ins (`draft` collects);
   `sysctls`: what their namespaces are set to; `mesh`: the ways between nodes, n² entries from a value a node.

@@ -27,8 +27,9 @@ from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import Slices, slices_by_service
+from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
-from emulab.plan.state import Route, Server
+from emulab.plan.state import Server
 from emulab.plan.topology import plug_balancer
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
 

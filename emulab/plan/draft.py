@@ -8,21 +8,18 @@ from ipaddress import ip_interface
 
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import IPV4, IPV6, Family, family_of
+from emulab.plan.links import Address, Item, Route, Veth
 from emulab.plan.state import (
-    Address,
     Iptables,
     Ipvs,
-    Item,
     Mesh,
     Namespace,
     Network,
     Place,
-    Route,
     Rules,
     Ruleset,
     Server,
     UdpBackends,
-    Veth,
     World,
 )
 from emulab.plan.sysctls import Families, Settings, host

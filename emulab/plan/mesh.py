@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.plan.state import ForwardingEntry, Item, Mesh, Neighbour, Network, Route, Way
+from emulab.plan.links import ForwardingEntry, Item, Neighbour, Route
+from emulab.plan.state import Mesh, Network, Way
 
 
 def entries(namespace: str, link: str, way: Way) -> tuple[Item, ...]:

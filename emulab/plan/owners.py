@@ -23,9 +23,10 @@ from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
 from emulab.plan.proxy.intents import Candidates, candidates, usable
-from emulab.plan.state import Address, Neighbour, Route, World
+from emulab.plan.state import World
 
 Question = tuple[str, str, int]
 """Protocol, address and port. With protocol "" and port 0: whose the address is.
@@ -300,17 +301,8 @@ def planned(world: World, name: str) -> Owner | None:
         if isinstance(item, Neighbour):
             command = f"ip neigh replace {item.address} lladdr {item.mac} dev {item.link} nud permanent"
         else:
-            command = f"ip route replace {_route(item)}"
+            command = f"ip route replace {item.words()}"
             routes.append((str(item.destination), command))
-        restore.setdefault(item.link, []).append(command)
+        for _, link in item.on():
+            restore.setdefault(link, []).append(command)
     return Owner("place", "", name, name, {"restore": restore, "routes": routes})
-
-
-def _route(route: Route) -> str:
-    words = [str(route.destination)]
-    if route.gateway:
-        words += ["via", str(route.gateway)]
-    words += ["dev", route.link]
-    if route.source:
-        words += ["src", str(route.source)]
-    return " ".join([*words, "onlink"] if route.onlink else words)

@@ -11,39 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    Dummy,
-    ForwardingEntry,
-    Iptables,
-    Ipvs,
-    Item,
-    Mesh,
-    Neighbour,
-    Route,
-    Rules,
-    Ruleset,
-    Server,
-    UdpBackends,
-    Veth,
-    Vxlan,
-    World,
-)
+from emulab.plan.state import Iptables, Ipvs, Mesh, Rules, Ruleset, Server, UdpBackends, World
 from emulab.servers.configuration import to_json
-
-_ORDER = (Bridge, Veth, Vxlan, Dummy, Address, Neighbour, ForwardingEntry, Route)
-_KINDS = {
-    Bridge: "bridge",
-    Veth: "veth",
-    Vxlan: "vxlan",
-    Dummy: "dummy",
-    Address: "address",
-    Neighbour: "neighbour",
-    ForwardingEntry: "forwarding",
-    Route: "route",
-}
 
 
 class _Names:
@@ -69,7 +40,7 @@ def render(world: World) -> str:
         settings = world.network.namespaces[namespace].sysctls
         lines = [f"namespace {name(namespace)}"]
         lines += [f"  sysctl {key} = {value}" for key, value in settings]
-        lines += [f"  {_item(item, name)}" for item in items.get(namespace, ())]
+        lines += [f"  {item.line(name)}" for item in items.get(namespace, ())]
         for (owner, table), rules in sorted(world.network.rulesets.items()):
             if owner == namespace and not isinstance(rules, Mesh):
                 text = tables(name(namespace), f"{_title(table)}: the same as in", rules_lines(rules))
@@ -101,7 +72,7 @@ def data(world: World) -> dict[str, Any]:
     for namespace in sorted(world.network.namespaces, key=name):
         namespaces[name(namespace)] = {
             "sysctls": dict(world.network.namespaces[namespace].sysctls),
-            "items": [{"kind": _KINDS[type(i)], **_fields(i, name)} for i in items.get(namespace, ())],
+            "items": [{"kind": i.word, **_fields(i, name)} for i in items.get(namespace, ())],
             "rulesets": {
                 table: _plain(rules)
                 for (owner, table), rules in sorted(world.network.rulesets.items())
@@ -141,43 +112,7 @@ def _by_namespace(items: Iterable[Item]) -> dict[str, list[Item]]:
 
 def _sort_key(item: Item) -> tuple[Any, ...]:
     """Kind by kind; within a kind by name, and addresses in the order of numbers."""
-    rank = _ORDER.index(type(item))
-    match item:
-        case Bridge() | Veth() | Vxlan() | Dummy():
-            return (rank, item.name)
-        case Route():
-            net = item.destination
-            return (rank, net.version, int(net.network_address), net.prefixlen, item.link, str(item.gateway))
-        case ForwardingEntry():
-            return (rank, item.link, item.mac, str(item.destination))
-        case _:
-            return (rank, item.link, item.address.version, int(item.address), str(item.address))
-
-
-def _item(item: Item, name: _Names) -> str:
-    """One item in the words of iproute2, where it has some."""
-    match item:
-        case Bridge():
-            return f"bridge {item.name} mac {item.mac} mtu {item.mtu}"
-        case Veth():
-            master = f" master {item.master}" if item.master else ""
-            peer = f"{name(item.peer_namespace)}/{item.peer} mac {item.peer_mac}"
-            return f"veth {item.name} mac {item.mac} mtu {item.mtu}{master} peer {peer}"
-        case Vxlan():
-            ends = f"local {item.local} port {item.port} dev {item.device}"
-            return f"vxlan {item.name} mac {item.mac} mtu {item.mtu} vni {item.vni} {ends}"
-        case Dummy():
-            return f"dummy {item.name} mac {item.mac}"
-        case Address():
-            return f"address {item.address} dev {item.link}"
-        case Neighbour():
-            return f"neighbour {item.address} dev {item.link} mac {item.mac}"
-        case ForwardingEntry():
-            return f"forwarding {item.mac} dev {item.link} to {item.destination}"
-        case Route():
-            via = f" via {item.gateway}" if item.gateway else ""
-            source = f" source {item.source}" if item.source else ""
-            return f"route {item.destination}{via} dev {item.link}{source}{' onlink' if item.onlink else ''}"
+    return (rank(item), *item.reading_order())
 
 
 def rules_lines(rules: Rules) -> list[str]:

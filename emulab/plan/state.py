@@ -1,4 +1,4 @@
-"""The value types of a plan: what must exist in the kernel and which servers must run.
+"""The value types of a plan: what must exist in the kernel and which servers must run. `links/` has the items.
 
 Every kernel object is one frozen value, so a wanted and an applied state compare as sets, and the undo
 of adding an item is removing the same item. Nothing here says how; `emulab.kernel` knows that.
@@ -9,98 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.dataclass import dataclass, field
-from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.plan.links import Item
 from emulab.servers.configuration import Configuration
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """A Linux bridge without spanning tree. `mac` is fixed, else it would change with its ports."""
-
-    namespace: str
-    name: str
-    mac: str
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True)
-class Veth:
-    """A veth pair, born with both ends named, addressed (MAC) and up. `master` is a bridge of `namespace`."""
-
-    namespace: str
-    name: str
-    mac: str
-    peer_namespace: str
-    peer: str
-    peer_mac: str
-    mtu: int
-    master: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Vxlan:
-    """A VXLAN device (RFC 7348) without learning: peers are known from `ForwardingEntry` items alone."""
-
-    namespace: str
-    name: str
-    mac: str
-    mtu: int
-    vni: int
-    local: IPAddress
-    port: int
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dummy:
-    """A device that is never brought up: it only holds addresses, which are local to the namespace all the same."""
-
-    namespace: str
-    name: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    namespace: str
-    link: str
-    address: IPInterface
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A permanent neighbour entry: no ARP is asked for it."""
-
-    namespace: str
-    link: str
-    address: IPAddress
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardingEntry:
-    """A VXLAN forwarding entry: frames for `mac` go to the VTEP at `destination`."""
-
-    namespace: str
-    link: str
-    mac: str
-    destination: IPAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route of the main table. `onlink`: the gateway is on the link though no address says so."""
-
-    namespace: str
-    destination: IPNetwork
-    link: str
-    gateway: IPAddress | None = None
-    source: IPAddress | None = None
-    onlink: bool = False
-
-
-Link = Bridge | Veth | Vxlan | Dummy
-Item = Link | Address | Neighbour | ForwardingEntry | Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from emulab.model.addresses import IPAddress
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.plan.draft import FABRIC, Draft, mac
-from emulab.plan.state import Bridge, Route, Ruleset
+from emulab.plan.links import Bridge, Route
+from emulab.plan.state import Ruleset
 from emulab.plan.sysctls import Families, Settings, forwarder, host, switch
 
 

@@ -15,8 +15,8 @@ from operator import attrgetter
 from typing import Any
 
 from emulab.errors import EmulabError
+from emulab.kernel.netlink.messages import NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE
 from emulab.kernel.rules import ipvs as kernel_ipvs
-from emulab.kernel.rules.conntrack import NETLINK_NETFILTER
 from emulab.lab.client.client import LabClient
 from emulab.observe.capture import drops, netfilter, rings, routes
 from emulab.observe.events import (
@@ -255,12 +255,12 @@ def _virtual_server(windows: Windows, translation: Translation) -> VirtualServer
     if not windows.has_ipvs(place) or flow[3:] == to[3:]:
         return None
     named = flow.protocol, flow.destination, flow.destination_port
-    text = kernel_ipvs.describe(windows.query(place, kernel_ipvs.NETLINK_GENERIC), *named)
+    text = kernel_ipvs.describe(windows.query(place, NETLINK_GENERIC), *named)
     return VirtualServer(place, *named, text) if text else None
 
 
 def _links(windows: Windows, place: str) -> list[Link]:
-    return routes.links(windows.query(place, socket.NETLINK_ROUTE), place)
+    return routes.links(windows.query(place, NETLINK_ROUTE), place)
 
 
 def _routes(windows: Windows, wanted: Needs) -> list[Route]:
@@ -268,7 +268,7 @@ def _routes(windows: Windows, wanted: Needs) -> list[Route]:
     for place, destination, source, interface in sorted(wanted.routes):
         names = windows.interfaces(place)
         index = next((i for i, name in names.items() if name == interface), 0)
-        sock = windows.query(place, socket.NETLINK_ROUTE)
+        sock = windows.query(place, NETLINK_ROUTE)
         found.append(routes.route(sock, place, destination, source, index, names))
     return found
 

@@ -20,8 +20,9 @@ from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.core.serviceview import ServicePort
 from emulab.model.families import IPV4
+from emulab.plan.links import Address, Item, Neighbour, Route, Veth
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Rules, Veth
+from emulab.plan.state import Namespace, Network, Rules
 from emulab.plan.sysctls import forwarder
 
 NODE = "10.0.0.10"

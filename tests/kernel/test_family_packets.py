@@ -17,10 +17,11 @@ from emulab.kernel.rules.nft import Nft
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, first
 from emulab.plan.cni import PLUGINS
+from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
-from emulab.plan.state import Address, Dummy, Iptables, Ipvs, Network, Ruleset, World
+from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, World
 
 BOTH = [(IPV6,), (IPV4, IPV6)]
 IDS = ["6", "4-6"]

@@ -13,7 +13,8 @@ from namespaces import ip, isolated
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.state import Address, Bridge, Item, Mesh, Namespace, Network, Veth, Vxlan, Way
+from emulab.plan.links import Address, Bridge, Item, Veth, Vxlan
+from emulab.plan.state import Mesh, Namespace, Network, Way
 
 NODE = "n1"
 ITEMS: tuple[Item, ...] = (

@@ -12,22 +12,9 @@ from namespaces import ip, isolated, open_descriptors
 
 from emulab.errors import KernelError
 from emulab.kernel.network import KernelNetwork
+from emulab.plan.links import Address, Bridge, ForwardingEntry, Item, Neighbour, Route, Veth, Vxlan
 from emulab.plan.rules.rulesets import MOST
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    Collection,
-    ForwardingEntry,
-    Item,
-    Namespace,
-    Neighbour,
-    Network,
-    Route,
-    Ruleset,
-    UdpBackends,
-    Veth,
-    Vxlan,
-)
+from emulab.plan.state import Collection, Namespace, Network, Ruleset, UdpBackends
 
 QUIET = (("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1"))
 BRIDGE = Bridge("wire", "vpc", "02:00:00:00:00:01", 1500)
@@ -330,18 +317,18 @@ def test_many_items_go_through_in_several_batches() -> None:
 @isolated
 def test_every_failure_of_a_batch_is_told_and_only_it_is_missing() -> None:
     from emulab.kernel import netns
-    from emulab.kernel.links import messages
-    from emulab.kernel.netlink import codec as netlink
+    from emulab.kernel.links import kinds
+    from emulab.kernel.netlink.requests import send_batch
 
     world = KernelNetwork()
     world.apply(network(frozenset({BRIDGE, PLUG, UNDERLAY})))
     wanted = [Route("node", ip_network(f"10.9.{i % 250}.{i // 250}/32"), "eth0") for i in range(410)]
     bad = {0, 199, 200, 409}
     batch = [
-        messages.add(replace(r, gateway=ip_address("172.16.0.1")) if i in bad else r, world.handles)
+        kinds.add(replace(r, gateway=ip_address("172.16.0.1")) if i in bad else r, world.handles)
         for i, r in enumerate(wanted)
     ]
-    failed = netlink.send_batch(netns.open_rtnl(world.handles["node"]), batch)
+    failed = send_batch(netns.open_rtnl(world.handles["node"]), batch)
     assert [(f.index, f.errno) for f in failed] == [(i, 101) for i in sorted(bad)]
     assert "invalid gateway" in failed[0].text
     assert len(routes(world, "node")) == 410 - len(bad)

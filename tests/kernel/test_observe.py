@@ -25,7 +25,8 @@ from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.observe.capture import drops, filters, netfilter, rings, routes
 from emulab.observe.events import Flow, Link, RuleTrace
-from emulab.plan.state import Address, Item, Namespace, Neighbour, Network, Route, Ruleset, Veth
+from emulab.plan.links import Address, Item, Neighbour, Route, Veth
+from emulab.plan.state import Namespace, Network, Ruleset
 
 pytestmark = pytest.mark.privilege
 

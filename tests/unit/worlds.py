@@ -9,19 +9,9 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
+from emulab.plan.links import Address, Bridge, ForwardingEntry, Item, Neighbour, Route, Veth, Vxlan
 from emulab.plan.mesh import expanded
-from emulab.plan.state import (
-    Address,
-    Bridge,
-    ForwardingEntry,
-    Item,
-    Neighbour,
-    Network,
-    Route,
-    Veth,
-    Vxlan,
-    World,
-)
+from emulab.plan.state import Network, World
 
 T = TypeVar("T", bound=Item)
 

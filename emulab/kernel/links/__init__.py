@@ -1,4 +1,5 @@
-"""Links, addresses, neighbours and routes: `messages` encodes each item of a plan for rtnetlink.
+"""What the kernel is told of each kind of item: a module each, of the same name as in `plan/links/`, and a line in
+`kinds.ENCODINGS`.
 
 `mesh` writes the ways between nodes, of which there are many and few change.
 """

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kernel.links import messages
-from emulab.kernel.netlink import codec as netlink
-from emulab.kernel.netlink.codec import Message
+from emulab.kernel.links import kinds
+from emulab.kernel.netlink.messages import Message
+from emulab.kernel.netlink.requests import send_batch
 from emulab.kernel.netns import Handle
 from emulab.plan.mesh import entries
 from emulab.plan.state import Mesh, Way
@@ -45,7 +45,7 @@ class Meshes:
         if index is None and not add:
             return
         batch = [m for way in ways for m in self._messages(namespace, link, index or 0, way, add)]
-        for failure in netlink.send_batch(netns.open_rtnl(handle), batch):
+        for failure in send_batch(netns.open_rtnl(handle), batch):
             if add:
                 raise KernelError(f"{batch[failure.index].what}: {failure.text}", namespace, failure.errno)
 
@@ -53,7 +53,7 @@ class Meshes:
         key = add, index, way
         if key not in self._made:
             items = entries(namespace, link, way)
-            make = messages.add if add else messages.remove
+            make = kinds.add if add else kinds.remove
             self._made[key] = tuple(make(item, self._handles) for item in (items if add else reversed(items)))
         return self._made[key]
 

@@ -1,39 +1,39 @@
-"""conntrack over nfnetlink: the entries of a namespace, and forgetting those that must go.
+"""conntrack: the entries of a namespace, and forgetting those that must go.
 
-Numbers in attributes are big endian (linux/netfilter/nfnetlink_conntrack.h). A socket asks about the namespace
-that it was opened in.
+A socket asks about the namespace that it was opened in.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
+from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kernel.netlink.codec import attribute, nested
-from emulab.kernel.netlink.queries import Attributes, Refused, ask, attributes, command, dump
+from emulab.kernel.netlink import messages
+from emulab.kernel.netlink.conntrack import CONNECTION, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
+from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_NETFILTER
+from emulab.kernel.netlink.requests import Refused, ask, command, dump
 from emulab.plan.state import UdpBackends
 
-NETLINK_NETFILTER = 12
-_SUBSYS_CTNETLINK = 1
-_IPCTNL_MSG_CT_GET, _IPCTNL_MSG_CT_DELETE = _SUBSYS_CTNETLINK << 8 | 1, _SUBSYS_CTNETLINK << 8 | 2
-_NFGENMSG = 4  # its size
-_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY = 1, 2
-_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
-_CTA_IP_V4_SRC, _CTA_IP_V4_DST = 1, 2
-_CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
-_PROTOCOLS = {"icmp": socket.IPPROTO_ICMP, "tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+_PROTOCOLS = {
+    "icmp": socket.IPPROTO_ICMP,
+    "tcp": socket.IPPROTO_TCP,
+    "udp": socket.IPPROTO_UDP,
+    "icmpv6": socket.IPPROTO_ICMPV6,
+}
 _PROTOCOL_NAMES = {int(number): name for name, number in _PROTOCOLS.items()}
+_ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_DST")}
+"""The attributes of both addresses, by their version."""
 
 
 class Tuple(NamedTuple):
     """One direction of an entry."""
 
-    protocol: str  # tcp | udp | icmp
+    protocol: str  # tcp | udp | icmp | icmpv6
     source: str
     source_port: int
     destination: str
@@ -47,7 +47,7 @@ Entry = tuple[Tuple, Tuple]
 def open_socket() -> socket.socket:
     """A socket for the calling thread's namespace. Raises KernelError."""
     try:
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        return messages.open_socket(NETLINK_NETFILTER)
     except OSError as error:
         remedy = "use a kernel with CONFIG_NF_CT_NETLINK"
         raise KernelError("open a netfilter socket", errno=error.errno or 0, remedy=remedy) from None
@@ -57,7 +57,7 @@ def find(sock: socket.socket, namespace: str, wanted: tuple[str, str, int, str, 
     """The entry that has this direction, first or second. Raises KernelError."""
     what = f"look up the connection {wanted[1]} → {wanted[3]}"
     try:
-        answer = ask(sock, _IPCTNL_MSG_CT_GET, _header() + _encode(Tuple(*wanted)))
+        answer = ask(sock, IPCTNL_MSG_CT_GET, _encode(Tuple(*wanted)))
     except Refused as error:
         if error.errno == errno.ENOENT:
             return None
@@ -68,8 +68,9 @@ def find(sock: socket.socket, namespace: str, wanted: tuple[str, str, int, str, 
 
 
 def entries(sock: socket.socket, namespace: str) -> list[Entry]:
-    """Every IPv4 entry. Raises KernelError."""
-    bodies = dump(sock, _IPCTNL_MSG_CT_GET, _header(), f"list the connections of {namespace}")
+    """Every entry, of any family. Raises KernelError."""
+    everything = CONNECTION.encode({"nfgen_family": AF_UNSPEC})
+    bodies = dump(sock, IPCTNL_MSG_CT_GET, everything, f"list the connections of {namespace}")
     return [entry for body in bodies if (entry := _decode(body)) is not None]
 
 
@@ -102,7 +103,7 @@ class Stale:
         if first.protocol != "udp":
             return False
         port = first.destination_port
-        answerer = f"{second.source}:{second.source_port}"
+        answerer = _socket(second.source, second.source_port)
         for frontend in ((first.destination, port), ("", port)):
             serving = self._wanted.get(frontend)
             if serving is not None:
@@ -128,56 +129,48 @@ def _leaves_no_trace(first: Tuple, second: Tuple) -> bool:
 
 def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:
     try:
-        command(sock, _IPCTNL_MSG_CT_DELETE, _header() + _encode(direction))
+        command(sock, IPCTNL_MSG_CT_DELETE, _encode(direction))
     except OSError as error:
         if error.errno != errno.ENOENT:  # it ended by itself meanwhile
             what = f"forget the flow {direction.source} → {direction.destination}"
             raise KernelError(what, namespace, error.errno or 0) from None
 
 
-def _header() -> bytes:
-    return struct.pack("=BBH", socket.AF_INET, 0, 0)
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _encode(direction: Tuple) -> bytes:
-    return nested(
-        _CTA_TUPLE_ORIG,
-        nested(
-            _CTA_TUPLE_IP,
-            attribute(_CTA_IP_V4_SRC, socket.inet_aton(direction.source)),
-            attribute(_CTA_IP_V4_DST, socket.inet_aton(direction.destination)),
-        ),
-        nested(
-            _CTA_TUPLE_PROTO,
-            attribute(_CTA_PROTO_NUM, struct.pack("=B", _PROTOCOLS[direction.protocol])),
-            attribute(_CTA_PROTO_SRC_PORT, struct.pack("!H", direction.source_port)),
-            attribute(_CTA_PROTO_DST_PORT, struct.pack("!H", direction.destination_port)),
-        ),
+    version = 6 if ":" in direction.source else 4
+    source, destination = _ENDS[version]
+    return CONNECTION.encode(
+        {
+            "nfgen_family": FAMILIES[version],
+            "CTA_TUPLE_ORIG": {
+                "CTA_TUPLE_IP": {source: direction.source, destination: direction.destination},
+                "CTA_TUPLE_PROTO": {
+                    "CTA_PROTO_NUM": _PROTOCOLS[direction.protocol],
+                    "CTA_PROTO_SRC_PORT": direction.source_port,
+                    "CTA_PROTO_DST_PORT": direction.destination_port,
+                },
+            },
+        }
     )
 
 
 def _decode(body: bytes) -> Entry | None:
-    found = attributes(body, _NFGENMSG)
-    first, second = (
-        _direction(attributes(found.get(kind, b""))) for kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY)
-    )
+    found = CONNECTION.decode(body)
+    first, second = (_direction(found.get(name, {})) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY"))
     return (first, second) if first and second else None
 
 
-def _direction(found: Attributes) -> Tuple | None:
-    addresses = attributes(found.get(_CTA_TUPLE_IP, b""))
-    protocol = attributes(found.get(_CTA_TUPLE_PROTO, b""))
-    name = _PROTOCOL_NAMES.get(_number(protocol, _CTA_PROTO_NUM))
-    if name is None or _CTA_IP_V4_SRC not in addresses or _CTA_IP_V4_DST not in addresses:
+def _direction(found: Mapping[str, Any]) -> Tuple | None:
+    addresses, protocol = found.get("CTA_TUPLE_IP", {}), found.get("CTA_TUPLE_PROTO", {})
+    name = _PROTOCOL_NAMES.get(protocol.get("CTA_PROTO_NUM"))
+    if name is None:
         return None
-    return Tuple(
-        name,
-        socket.inet_ntoa(addresses[_CTA_IP_V4_SRC]),
-        _number(protocol, _CTA_PROTO_SRC_PORT),
-        socket.inet_ntoa(addresses[_CTA_IP_V4_DST]),
-        _number(protocol, _CTA_PROTO_DST_PORT),
-    )
-
-
-def _number(found: Attributes, kind: int) -> int:
-    return int.from_bytes(found.get(kind, b""), "big")
+    for source, destination in _ENDS.values():
+        if source in addresses and destination in addresses:
+            ports = protocol.get("CTA_PROTO_SRC_PORT", 0), protocol.get("CTA_PROTO_DST_PORT", 0)
+            return Tuple(name, addresses[source], ports[0], addresses[destination], ports[1])
+    return None

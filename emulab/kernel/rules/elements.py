@@ -12,19 +12,15 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
-from emulab.kernel.netlink.codec import NLM_F_CREATE, attribute, nested, string
+from emulab.kernel.netlink import nftables
+from emulab.kernel.netlink.messages import NLM_F_CREATE, Message
 from emulab.plan.persistent import Persistent
 from emulab.plan.state import Collection, Ruleset
 
-_SUBSYS_NFTABLES = 10
-_NEWSETELEM, _DELSETELEM = _SUBSYS_NFTABLES << 8 | 12, _SUBSYS_NFTABLES << 8 | 14
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEM = 1, 2, 3, 1
-_ELEM_KEY, _ELEM_DATA = 1, 2
-_DATA_VALUE, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 1, 2, 1, 2
-_FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
-_VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
+_VERDICTS = {**nftables.VERDICTS, **nftables.CONTROL}
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 _MOST = 400  # elements of a message
 _ROOM = 60_000  # bytes of them: an attribute's length has 16 bits, and verdicts name chains of any length
@@ -57,7 +53,7 @@ def element_changes(before: Ruleset, after: Ruleset) -> list[ElementChange] | No
         change = _change(name, old, new)
         if not change.removed and not change.added:
             continue
-        if _fields(new) is None:
+        if _encoders(new.declaration) is None:
             return None
         found.append(change)
     return found
@@ -71,27 +67,32 @@ def _change(name: str, old: Collection, new: Collection) -> ElementChange:
     return ElementChange(name, new, removed, added)
 
 
-def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[tuple[int, int, bytes]]:
-    """Type, flags and payload of each message. Pure.
+def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[Message]:
+    """The messages that make the changes, for one transaction. Pure.
 
     Everything that goes goes first: a key may come back with another value.
     """
     todo = list(changes)
-    found: list[tuple[int, int, bytes]] = []
+    element = nftables.ELEMENTS.item
+    found: list[Message] = []
     for change in todo:
-        key, _ = _fields(change.collection) or ([], None)
-        gone = (nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k))) for k in change.removed)
-        for elements in _messages(gone):
-            found.append((_DELSETELEM, 0, _list(table, change.name, elements)))
+        key, _ = _known_encoders(change.collection)
+        gone = (element({"NFTA_SET_ELEM_KEY": key(k)}) for k in change.removed)
+        found += _messages(table, change.name, nftables.NFT_MSG_DELSETELEM, 0, gone)
     for change in todo:
-        key, value = _fields(change.collection) or ([], None)
+        key, value = _known_encoders(change.collection)
         come = (
-            nested(_LIST_ELEM, _value(_ELEM_KEY, _concatenated(key, k)), _data(value, v))
+            element({"NFTA_SET_ELEM_KEY": key(k), "NFTA_SET_ELEM_DATA": value(v) if v else None})
             for k, v in change.added.items()
         )
-        for elements in _messages(come):
-            found.append((_NEWSETELEM, NLM_F_CREATE, _list(table, change.name, elements)))
+        found += _messages(table, change.name, nftables.NFT_MSG_NEWSETELEM, NLM_F_CREATE, come)
     return found
+
+
+def _known_encoders(collection: Collection) -> tuple[Encode, Encode]:
+    encoders = _encoders(collection.declaration)
+    assert encoders is not None, collection.declaration  # `element_changes` gives none of others
+    return encoders
 
 
 def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
@@ -112,7 +113,22 @@ def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
             yield [change._replace(removed=keys, added={})]
 
 
-def _messages(elements: Iterable[bytes]) -> Iterable[list[bytes]]:
+def _messages(
+    table: Ruleset, name: str, kind: int, flags: int, elements: Iterable[bytes]
+) -> Iterable[Message]:
+    for part in _loads(elements):
+        payload = nftables.SET_ELEMENTS.encode(
+            {
+                "nfgen_family": nftables.FAMILIES[table.family],
+                "NFTA_SET_ELEM_LIST_TABLE": table.table,
+                "NFTA_SET_ELEM_LIST_SET": name,
+                "NFTA_SET_ELEM_LIST_ELEMENTS": b"".join(part),
+            }
+        )
+        yield Message(kind, flags, payload)
+
+
+def _loads(elements: Iterable[bytes]) -> Iterable[list[bytes]]:
     """As many of them together as a message holds."""
     part: list[bytes] = []
     size = 0
@@ -130,79 +146,86 @@ def _parts(keys: list[str]) -> Iterable[list[str]]:
     return (keys[start : start + _MOST] for start in range(0, len(keys), _MOST))
 
 
-def _list(table: Ruleset, name: str, elements: Sequence[bytes]) -> bytes:
-    header = struct.pack("=BBH", _FAMILIES[table.family], 0, 0)
-    return b"".join(
-        (
-            header,
-            string(_LIST_TABLE, table.table),
-            string(_LIST_SET, name),
-            nested(_LIST_ELEMENTS, *elements),
-        )
-    )
+class _Field(NamedTuple):
+    """How a field is encoded alone, and as one of several."""
+
+    alone: Encode
+    joined: Encode
 
 
-def _value(kind: int, data: bytes) -> bytes:
-    return nested(kind, attribute(_DATA_VALUE, data))
+def _field(encode: Encode, size: int) -> _Field:
+    padding = b"\0" * (-size % 4)
+    return _Field(encode, (lambda text: encode(text) + padding) if padding else encode)
 
 
-def _data(fields: list[Encode] | None, text: str) -> bytes:
-    """An element's value: nothing in a set, a verdict, or fields."""
-    if not text:
-        return b""
-    if fields is None:
-        word, _, chain = text.partition(" ")
-        code = attribute(_VERDICT_CODE, struct.pack("!i", _VERDICTS[word]))
-        verdict = nested(_DATA_VERDICT, code, string(_VERDICT_CHAIN, chain) if chain else b"")
-        return nested(_ELEM_DATA, verdict)
-    return _value(_ELEM_DATA, _concatenated(fields, text))
-
-
-def _concatenated(fields: list[Encode], text: str) -> bytes:
-    parts = text.split(" . ")
-    if len(fields) == 1:
-        return fields[0](parts[0])
-    encoded = (encode_(part) for encode_, part in zip(fields, parts, strict=True))
-    return b"".join(part + b"\0" * (-len(part) % 4) for part in encoded)
+def _protocol(text: str) -> bytes:
+    return bytes([_PROTOCOLS[text]])
 
 
 def _port(text: str) -> bytes:
-    return struct.pack("!H", int(text))
+    return _PORT.pack(int(text))
 
 
-_TYPES: dict[str, Encode] = {
-    "ip daddr": socket.inet_aton,
-    "ip saddr": socket.inet_aton,
-    "meta l4proto": lambda text: bytes([_PROTOCOLS[text]]),
-    "th dport": _port,
-    "tcp dport": _port,
-    "udp dport": _port,
-    "sctp dport": _port,
+def _number(text: str) -> bytes:
+    return _NUMBER.pack(int(text))
+
+
+_PORT, _NUMBER = struct.Struct("!H"), struct.Struct("=I")  # numgen's is in the kernel's own order
+_TYPES = {
+    "ip daddr": _field(partial(socket.inet_pton, socket.AF_INET), 4),
+    "ip saddr": _field(partial(socket.inet_pton, socket.AF_INET), 4),
+    "ip6 daddr": _field(partial(socket.inet_pton, socket.AF_INET6), 16),
+    "ip6 saddr": _field(partial(socket.inet_pton, socket.AF_INET6), 16),
+    "meta l4proto": _field(_protocol, 1),
+    "th dport": _field(_port, 2),
+    "tcp dport": _field(_port, 2),
+    "udp dport": _field(_port, 2),
+    "sctp dport": _field(_port, 2),
 }
+_NUMGEN = "numgen random mod "
 
 
-def _fields(collection: Collection) -> tuple[list[Encode], list[Encode] | None] | None:
-    """How the fields of a collection's keys and values are encoded (None: verdicts).
+@cache
+def _encoders(declaration: str) -> tuple[Encode, Encode] | None:
+    """How a collection's keys and values become what an element's attributes hold; there are few declarations.
 
-    None for a collection whose declaration says something that isn't known here.
+    None for a declaration that says something which isn't known here.
     """
-    if not collection.declaration.startswith("typeof ") or "flags" in collection.declaration:
+    if not declaration.startswith("typeof ") or "flags" in declaration:
         return None
-    text = collection.declaration.removeprefix("typeof ").rstrip("; ")
+    text = declaration.removeprefix("typeof ").rstrip("; ")
     key, _, value = text.partition(" : ")
-    keys, values = _encoders(key), _encoders(value) if value not in ("", "verdict") else []
+    is_plain = value not in ("", "verdict")
+    keys, values = _known(key), _known(value) if is_plain else []
     if keys is None or values is None:
         return None
-    return keys, values if value not in ("", "verdict") else None
+    return _concatenation(keys), _concatenation(values) if is_plain else _verdict
 
 
-def _encoders(text: str) -> list[Encode] | None:
-    found: list[Encode] = []
+def _known(text: str) -> list[_Field] | None:
+    found: list[_Field] = []
     for part in text.split(" . "):
-        if part.startswith("numgen random mod "):
-            found.append(lambda number: struct.pack("=I", int(number)))  # the kernel's own order
+        if part.startswith(_NUMGEN):
+            found.append(_field(_number, 4))
         elif part in _TYPES:
             found.append(_TYPES[part])
         else:
             return None
     return found
+
+
+def _concatenation(fields: list[_Field]) -> Encode:
+    value = nftables.DATA.encoders["NFTA_DATA_VALUE"]
+    if len(fields) == 1:
+        (alone, _), *_ = fields
+        return lambda text: value(alone(text))
+    each = [field.joined for field in fields]
+    return lambda text: value(
+        b"".join([encode(part) for encode, part in zip(each, text.split(" . "), strict=True)])
+    )
+
+
+def _verdict(text: str) -> bytes:
+    word, _, chain = text.partition(" ")
+    verdict = {"NFTA_VERDICT_CODE": _VERDICTS[word], "NFTA_VERDICT_CHAIN": chain or None}
+    return nftables.DATA.encode({"NFTA_DATA_VERDICT": verdict})

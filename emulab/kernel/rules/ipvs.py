@@ -1,7 +1,6 @@
-"""IPVS over generic netlink (linux/ip_vs.h): the virtual servers of a namespace and their real servers.
+"""IPVS: the virtual servers of a namespace and their real servers.
 
-Encoded with `struct` as the rest of our netlink is: a command takes a few microseconds, and labs of other modes need
-not import a library for it. Rules, which are those of kube-proxy's graceful termination (pkg/proxy/ipvs):
+Rules, which are those of kube-proxy's graceful termination (pkg/proxy/ipvs):
 
 * What is added comes before what goes, so that a service is never without a server meanwhile.
 * A TCP server that is to go stays with weight 0 while it has connections: they live on, new ones go elsewhere. `sweep`
@@ -11,30 +10,37 @@ not import a library for it. Rules, which are those of kube-proxy's graceful ter
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kernel.netlink import codec as netlink
-from emulab.kernel.netlink.codec import Message, attribute, nested, string, u32
-from emulab.kernel.netlink.queries import ask, attributes, dump, text
+from emulab.kernel.netlink import messages
+from emulab.kernel.netlink.ipvs import (
+    CONTROL,
+    CTRL_CMD_GETFAMILY,
+    DEL_DEST,
+    DEL_SERVICE,
+    GENL_ID_CTRL,
+    GET_DEST,
+    GET_SERVICE,
+    IP_VS_CONN_F_MASQ,
+    IP_VS_SVC_F_PERSISTENT,
+    IPVS,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_DEST,
+    SET_SERVICE,
+)
+from emulab.kernel.netlink.messages import FAMILIES, NETLINK_GENERIC, Message
+from emulab.kernel.netlink.requests import ask, dump, send_batch
 from emulab.model.addresses import IPAddress
 from emulab.plan.state import Ipvs, VirtualServer
 
-NETLINK_GENERIC = 16
 REMEDY = "modprobe ip_vs, or use a kernel with CONFIG_IP_VS (Debian: linux-image-amd64; containers use their host's)"
 
-_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
-NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
-_ATTR_SERVICE, _ATTR_DEST = 1, 2
-_SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_SCHED_NAME = 1, 2, 3, 4, 6
-_SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_F_PERSISTENT = 7, 8, 9, 0x1
-_DEST_ADDR, _DEST_PORT, _DEST_FWD_METHOD, _DEST_WEIGHT, _DEST_U_THRESH, _DEST_L_THRESH = 1, 2, 3, 4, 5, 6
-_DEST_ACTIVE_CONNS, _DEST_INACT_CONNS, _DEST_ADDR_FAMILY = 7, 8, 11
-_CONN_F_MASQ = 0
+_VERSION = 1  # of generic netlink's interface to it
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 _VERBS = {
     NEW_SERVICE: "add virtual server",
@@ -175,7 +181,7 @@ class IpvsTable:
         """Sends all, and returns the first failure."""
         todo = list(commands)
         batch = [message(command, self._family) for command in todo]
-        for failure in netlink.send_batch(self._socket, batch)[:1]:
+        for failure in send_batch(self._socket, batch)[:1]:
             what = f"{batch[failure.index].what}: {failure.text}"
             return KernelError(what, self.namespace, failure.errno)
         return None
@@ -183,7 +189,7 @@ class IpvsTable:
     def _there(self, servers: Iterable[VirtualServer]) -> dict[Name, dict[Target, RealServer]]:
         found = {}
         for server in servers:
-            payload = _header(GET_DEST) + nested(_ATTR_SERVICE, _identity(server))
+            payload = _encode(GET_DEST, _identity(server))
             bodies = dump(self._socket, self._family, payload, f"list IPVS of {self.namespace}")
             found[name_of(server)] = dict(real_server(body, server.address.version) for body in bodies)
         return found
@@ -194,83 +200,85 @@ def message(command: Command, family: int) -> Message:
     server = command.server
     service = _identity(server)
     if command.verb in (NEW_SERVICE, SET_SERVICE):
-        flags = _SVC_F_PERSISTENT if server.persistence else 0
-        netmask = 0xFFFFFFFF if server.address.version == 4 else server.address.max_prefixlen
-        service += string(_SVC_SCHED_NAME, server.scheduler)
-        service += attribute(_SVC_FLAGS, struct.pack("=II", flags, 0xFFFFFFFF))
-        service += u32(_SVC_TIMEOUT, server.persistence) + u32(_SVC_NETMASK, netmask)
-    payload = _header(command.verb) + nested(_ATTR_SERVICE, service)
-    if command.target is not None:
-        payload += nested(_ATTR_DEST, _real(command.target, command.weight))
-    return Message(family, 0, payload, command.what)
+        service |= {
+            "IPVS_SVC_ATTR_SCHED_NAME": server.scheduler,
+            "IPVS_SVC_ATTR_FLAGS": IP_VS_SVC_F_PERSISTENT if server.persistence else 0,
+            "IPVS_SVC_ATTR_TIMEOUT": server.persistence,
+            # The mask of IPv4, but the prefix's length of IPv6.
+            "IPVS_SVC_ATTR_NETMASK": {4: 0xFFFFFFFF, 6: 128}[server.address.version],
+        }
+    target = _real(command.target, command.weight) if command.target is not None else None
+    return Message(family, 0, _encode(command.verb, service, target), command.what)
 
 
 def real_server(body: bytes, version: int = 4) -> tuple[Target, RealServer]:
     """An answer to GET_DEST."""
-    found = attributes(attributes(body, 4)[_ATTR_DEST])
-    weight, active, inactive = (
-        struct.unpack("=I", found[kind])[0] for kind in (_DEST_WEIGHT, _DEST_ACTIVE_CONNS, _DEST_INACT_CONNS)
-    )
-    address = ip_address(found[_DEST_ADDR][: 4 if version == 4 else 16])
-    port = int.from_bytes(found[_DEST_PORT], "big")
-    return (address, port), RealServer(weight, active + inactive)
+    found = IPVS.decode(body)["IPVS_CMD_ATTR_DEST"]
+    connections = found["IPVS_DEST_ATTR_ACTIVE_CONNS"] + found["IPVS_DEST_ATTR_INACT_CONNS"]
+    address = ip_address(found["IPVS_DEST_ATTR_ADDR"][: 4 if version == 4 else 16])
+    target = (address, found["IPVS_DEST_ATTR_PORT"])
+    return target, RealServer(found["IPVS_DEST_ATTR_WEIGHT"], connections)
 
 
 def describe(sock: socket.socket, protocol: str, address: str, port: int) -> str:
     """A virtual server of the namespace that `sock` asks about, as ipvsadm writes it; "" where there is none."""
     server = VirtualServer(protocol, ip_address(address), port)
     try:
-        payload = _header(GET_SERVICE) + nested(_ATTR_SERVICE, _identity(server))
-        found = attributes(attributes(ask(sock, _family(sock), payload), 4)[_ATTR_SERVICE])
+        answer = ask(sock, _family(sock), _encode(GET_SERVICE, _identity(server)))
     except OSError:
         return ""
-    flags, timeout = (struct.unpack_from("=I", found[kind])[0] for kind in (_SVC_FLAGS, _SVC_TIMEOUT))
-    persistent = f" persistent {timeout}" if flags & _SVC_F_PERSISTENT else ""
-    return f"{protocol.upper()} {address}:{port} {text(found[_SVC_SCHED_NAME])}{persistent}"
+    found = IPVS.decode(answer)["IPVS_CMD_ATTR_SERVICE"]
+    kept = found["IPVS_SVC_ATTR_FLAGS"] & IP_VS_SVC_F_PERSISTENT
+    persistent = f" persistent {found['IPVS_SVC_ATTR_TIMEOUT']}" if kept else ""
+    return f"{protocol.upper()} {address}:{port} {found['IPVS_SVC_ATTR_SCHED_NAME']}{persistent}"
 
 
 def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_GENERIC)
+    sock = messages.open_socket(NETLINK_GENERIC)
     sock.bind((0, 0))
     return sock
 
 
 def _family(sock: socket.socket) -> int:
     """The number that the kernel has given IPVS; the question loads its module. Raises OSError."""
-    payload = _header(_CTRL_CMD_GETFAMILY) + string(_CTRL_ATTR_FAMILY_NAME, "IPVS")
-    answer = attributes(ask(sock, _GENL_ID_CTRL, payload), 4)
-    return int(struct.unpack("=H", answer[_CTRL_ATTR_FAMILY_ID])[0])
+    question = {"cmd": CTRL_CMD_GETFAMILY, "version": _VERSION, "CTRL_ATTR_FAMILY_NAME": "IPVS"}
+    answer = CONTROL.decode(ask(sock, GENL_ID_CTRL, CONTROL.encode(question)))
+    return int(answer["CTRL_ATTR_FAMILY_ID"])
 
 
-def _header(command: int) -> bytes:
-    return struct.pack("=BBH", command, 1, 0)
-
-
-def _address_family(address: IPAddress) -> bytes:
-    return struct.pack("=H", socket.AF_INET if address.version == 4 else socket.AF_INET6)
-
-
-def _identity(server: VirtualServer) -> bytes:
-    return b"".join(
-        (
-            attribute(_SVC_AF, _address_family(server.address)),
-            attribute(_SVC_PROTOCOL, struct.pack("=H", _PROTOCOLS[server.protocol])),
-            attribute(_SVC_ADDR, server.address.packed.ljust(16, b"\0")),
-            attribute(_SVC_PORT, struct.pack("!H", server.port)),
-        )
+def _encode(verb: int, service: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> bytes:
+    return IPVS.encode(
+        {
+            "cmd": verb,
+            "version": _VERSION,
+            "IPVS_CMD_ATTR_SERVICE": service,
+            "IPVS_CMD_ATTR_DEST": target,
+        }
     )
 
 
-def _real(target: Target, weight: int) -> bytes:
+def _packed(address: IPAddress) -> bytes:
+    """As union nf_inet_addr."""
+    return address.packed.ljust(16, b"\0")
+
+
+def _identity(server: VirtualServer) -> dict[str, Any]:
+    return {
+        "IPVS_SVC_ATTR_AF": FAMILIES[server.address.version],
+        "IPVS_SVC_ATTR_PROTOCOL": _PROTOCOLS[server.protocol],
+        "IPVS_SVC_ATTR_ADDR": _packed(server.address),
+        "IPVS_SVC_ATTR_PORT": server.port,
+    }
+
+
+def _real(target: Target, weight: int) -> dict[str, Any]:
     address, port = target
-    return b"".join(
-        (
-            attribute(_DEST_ADDR_FAMILY, _address_family(address)),
-            attribute(_DEST_ADDR, address.packed.ljust(16, b"\0")),
-            attribute(_DEST_PORT, struct.pack("!H", port)),
-            u32(_DEST_FWD_METHOD, _CONN_F_MASQ),
-            u32(_DEST_WEIGHT, weight),
-            u32(_DEST_U_THRESH, 0),
-            u32(_DEST_L_THRESH, 0),
-        )
-    )
+    return {
+        "IPVS_DEST_ATTR_ADDR_FAMILY": FAMILIES[address.version],
+        "IPVS_DEST_ATTR_ADDR": _packed(address),
+        "IPVS_DEST_ATTR_PORT": port,
+        "IPVS_DEST_ATTR_FWD_METHOD": IP_VS_CONN_F_MASQ,
+        "IPVS_DEST_ATTR_WEIGHT": weight,
+        "IPVS_DEST_ATTR_U_THRESH": 0,
+        "IPVS_DEST_ATTR_L_THRESH": 0,
+    }

@@ -1,21 +1,26 @@
 """Writes nftables tables: structure through libnftables, elements as netlink.
 
-A change of several collections' elements is one transaction (NFNL_MSG_BATCH_BEGIN … END, linux/netfilter/nfnetlink.h).
+A change of several collections' elements is one transaction.
 """
 
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import socket
-import struct
 from collections.abc import Iterable, Sequence
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.kernel.netlink.codec import NETLINK_CAP_ACK, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, SOL_NETLINK
-from emulab.kernel.netlink.queries import messages
+from emulab.kernel.netlink import nftables
+from emulab.kernel.netlink.messages import (
+    NETLINK_CAP_ACK,
+    NETLINK_NETFILTER,
+    SOL_NETLINK,
+    Message,
+    open_socket,
+)
+from emulab.kernel.netlink.requests import transact
 from emulab.kernel.netns import Handle
 from emulab.kernel.rules import elements
 from emulab.kernel.rules.elements import ElementChange
@@ -23,11 +28,6 @@ from emulab.kernel.rules.nft import Nft
 from emulab.plan.rules.rulesets import MOST, ruleset_script, stages
 from emulab.plan.state import Ruleset
 
-_NETLINK_NETFILTER = 12
-_SO_SNDBUFFORCE = 32
-_SUBSYS_NFTABLES = 10
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_HEADER = struct.Struct("=IHHII")
 _WHAT = "change elements of nftables"
 
 Step = str | Sequence[ElementChange]
@@ -123,7 +123,6 @@ class ElementSocket:
     def __init__(self, namespace: str, fd: int) -> None:
         self._namespace = namespace
         self._socket = netns.inside(fd, _open)
-        self._numbers = itertools.count(1)
 
     def close(self) -> None:
         self._socket.close()
@@ -143,62 +142,18 @@ class ElementSocket:
             for part in elements.small(todo):
                 self._send(elements.encode(table, part))
 
-    def _send(self, batch: Sequence[tuple[int, int, bytes]]) -> None:
+    def _send(self, batch: Sequence[Message]) -> None:
         if not batch:
             return
-        # An error is told of any message; that all went well is told of the last one alone, else the answers to a
-        # large batch could be more than the socket holds.
-        *others, (kind, flags, body) = batch
-        edge = struct.pack("!BBH", 0, 0, _SUBSYS_NFTABLES)
-        whole = [(_BATCH_BEGIN, 0, edge), *others, (kind, flags | NLM_F_ACK, body), (_BATCH_END, 0, edge)]
-        data = bytearray()
-        first = last = next(self._numbers)
-        for kind, flags, body in whole:
-            data += _HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST, last, 0) + body
-            data += b"\0" * (-len(body) % 4)
-            last = next(self._numbers)
-        _make_room(self._socket, len(data))
         try:
-            self._socket.send(data)
-            code = self._answer(first, last - 2)
+            code = transact(self._socket, nftables.SUBSYSTEM, batch)
         except OSError as error:
             raise KernelError(_WHAT, self._namespace, error.errno or 0) from None
         if code:
             raise KernelError(f"{_WHAT}: {os.strerror(code)}", self._namespace, code)
 
-    def _answer(self, first: int, last: int) -> int:
-        """The first error of the messages with these numbers, once the last one has been answered."""
-        found = flags = 0
-        while True:
-            try:
-                data = self._socket.recv(1 << 16, flags)
-            except BlockingIOError:
-                return found
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                flags = socket.MSG_DONTWAIT  # more refusals than the socket holds: no others will come
-                continue
-            for kind, _, body, number in messages(data):
-                if kind != NLMSG_ERROR or not first <= number <= last:
-                    continue
-                (code,) = struct.unpack_from("=i", body)
-                found = found or -code
-                if number == last or (number == first and code):  # the batch as a whole was refused
-                    return found
-
 
 def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    sock = open_socket(NETLINK_NETFILTER)
     sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error doesn't repeat the message that it is about
     return sock
-
-
-def _make_room(sock: socket.socket, size: int) -> None:
-    """Lets so much be sent at once, as far as this user may."""
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= size + 4096:
-        return
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 4096)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 4096)

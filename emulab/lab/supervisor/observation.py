@@ -42,6 +42,7 @@ from emulab.lab.supervisor.targets import find_place
 from emulab.model.families import FAMILIES, Family
 from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
+from emulab.plan.links import Address
 from emulab.plan.owners import owners
 from emulab.plan.rules.iptables_script import BUILT_IN
 from emulab.plan.rules.rulesets import ruleset_script
@@ -52,7 +53,7 @@ from emulab.plan.rules.tracing import (
     proxy_addresses,
     trace_rules,
 )
-from emulab.plan.state import Address, Iptables, Place, Ruleset, World
+from emulab.plan.state import Iptables, Place, Ruleset, World
 
 SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
 PLACE_RING, POD_RINGS = 4 << 20, 64 << 20  # bytes: each place's, all pods' together

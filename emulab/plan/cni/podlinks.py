@@ -8,7 +8,8 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft, interface_name, mac
-from emulab.plan.state import Address, Neighbour, Place, Route, Ruleset, Veth
+from emulab.plan.links import Address, Neighbour, Route, Veth
+from emulab.plan.state import Place, Ruleset
 
 GATEWAYS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::1")}
 """What pods take for their router. No link has these addresses: a neighbour entry says that the node's end is it."""

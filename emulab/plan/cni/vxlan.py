@@ -10,7 +10,8 @@ from emulab.model.families import IPV4, IPV6, Family
 from emulab.plan.cni.plugin import Node, Plugin
 from emulab.plan.cni.podlinks import MASQUERADE_TABLE, masquerade, routed_link
 from emulab.plan.draft import Draft, mac
-from emulab.plan.state import Mesh, Vxlan, Way
+from emulab.plan.links import Vxlan
+from emulab.plan.state import Mesh, Way
 
 PORT = 8472  # Linux's and flannel's; IANA's is 4789
 DEVICES = {IPV4: "flannel.1", IPV6: "flannel-v6.1"}

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.cni import OVERLAY_PORTS
-from emulab.plan.state import Address, Place, Ruleset, World
+from emulab.plan.links import Address
+from emulab.plan.state import Place, Ruleset, World
 
 _TRACE = "meta nftrace set 1"
 

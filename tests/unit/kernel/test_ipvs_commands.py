@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from pyroute2.netlink.generic.ipvs import ipvsmsg
 
+from emulab.kernel.netlink.ipvs import IPVS
 from emulab.kernel.rules import ipvs
 from emulab.kernel.rules.ipvs import Command, RealServer, changed, changes, message, name_of, real_server
 from emulab.plan.state import Ipvs, VirtualServer
@@ -122,8 +123,6 @@ def test_the_bytes_of_a_real_server() -> None:
 
 
 def test_an_answer_is_read() -> None:
-    body = message(Command(ipvs.NEW_DEST, server(), ONE, 3), 0x20).payload
-    head, dest = body[:4], ipvs._real(ONE, 3)
-    dest += b"".join(struct.pack("=HHI", 8, kind, value) for kind, value in ((7, 2), (8, 5)))
-    answer = head + struct.pack("=HH", len(dest) + 4, 2) + dest
+    connections = {"IPVS_DEST_ATTR_ACTIVE_CONNS": 2, "IPVS_DEST_ATTR_INACT_CONNS": 5}
+    answer = IPVS.encode({"IPVS_CMD_ATTR_DEST": ipvs._real(ONE, 3) | connections})
     assert real_server(answer) == (ONE, RealServer(3, 7))

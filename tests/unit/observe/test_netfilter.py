@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Any
 
 import pytest
 
-from emulab.kernel.netlink.codec import attribute, nested, string
+from emulab.kernel.netlink.nftables import TRACE
 from emulab.observe.capture.netfilter import Packet, decode_trace
 from emulab.observe.events import Flow
 
@@ -16,24 +17,36 @@ RULE, RETURN, POLICY = 3, 2, 1
 ACCEPT, DROP, CONTINUE, JUMP, GOTO, LEAVE = 1, 0, -1, -3, -4, -5
 
 
-def number(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("!i", value))
-
-
-def step(trace_id: int, kind: int, *more: bytes, family: int = 2) -> bytes:
+def step(trace_id: int, kind: int, *more: dict[str, Any], family: int = 2) -> bytes:
     """An NFT_MSG_TRACE of table `nat`, chain `services`, from its nfgenmsg on."""
-    common = number(6, trace_id) + number(4, kind) + string(1, "nat") + string(2, "services")
-    return struct.pack("=BBH", family, 0, 0) + common + b"".join(more)
+    values = {
+        "nfgen_family": family,
+        "NFTA_TRACE_ID": trace_id,
+        "NFTA_TRACE_TYPE": kind,
+        "NFTA_TRACE_TABLE": "nat",
+        "NFTA_TRACE_CHAIN": "services",
+    }
+    for part in more:
+        values |= part
+    return TRACE.encode(values)
 
 
-def verdict(code: int, chain: str = "") -> bytes:
-    return nested(5, number(1, code), string(2, chain) if chain else b"")
+def interfaces(input: int, output: int | None = None) -> dict[str, Any]:
+    return {"NFTA_TRACE_IIF": input, "NFTA_TRACE_OIF": output}
 
 
-def headers(protocol: int, transport: bytes, source: str = "10.0.0.1") -> bytes:
+def verdict(code: int, chain: str = "") -> dict[str, Any]:
+    return {"NFTA_TRACE_VERDICT": {"NFTA_VERDICT_CODE": code, "NFTA_VERDICT_CHAIN": chain or None}}
+
+
+def policy(code: int) -> dict[str, Any]:
+    return {"NFTA_TRACE_POLICY": code}
+
+
+def headers(protocol: int, transport: bytes, source: str = "10.0.0.1") -> dict[str, Any]:
     addresses = socket.inet_aton(source) + socket.inet_aton("10.96.0.10")
     network = struct.pack("!BBHHHBBH", 0x45, 0, 40, 1, 0, 64, protocol, 0) + addresses
-    return attribute(8, network + bytes(20)) + attribute(9, transport)
+    return {"NFTA_TRACE_NETWORK_HEADER": network + bytes(20), "NFTA_TRACE_TRANSPORT_HEADER": transport}
 
 
 TCP = struct.pack("!HHII", 40000, 80, 4_000_000_000, 0) + bytes(8)
@@ -42,9 +55,9 @@ WEB = Flow("tcp", "10.0.0.1", 40000, "10.96.0.10", 80)
 
 def test_a_packet_is_known_from_its_first_step_on() -> None:
     known: dict[int, Packet] = {}
-    handle = attribute(3, struct.pack("!Q", 7))
+    handle = {"NFTA_TRACE_RULE_HANDLE": 7}
     first = decode_trace(
-        step(99, RULE, headers(6, TCP), number(10, 10), number(12, 11), handle, verdict(JUMP, "svc-1")),
+        step(99, RULE, headers(6, TCP), interfaces(10, 11), handle, verdict(JUMP, "svc-1")),
         "node1",
         NAMES,
         known,
@@ -53,17 +66,17 @@ def test_a_packet_is_known_from_its_first_step_on() -> None:
     assert (first.handle, first.verdict) == (7, "jump svc-1")
     assert (first.flow, first.sequence, first.input, first.output) == (WEB, 4_000_000_000, "eth0", "veth1")
 
-    second = decode_trace(step(99, POLICY, number(16, ACCEPT)), "node1", NAMES, known)
+    second = decode_trace(step(99, POLICY, policy(ACCEPT)), "node1", NAMES, known)
     assert (second.kind, second.verdict, second.handle) == ("policy", "accept", 0)
     assert (second.flow, second.sequence, second.input) == (WEB, 4_000_000_000, "eth0")
 
-    stranger = decode_trace(step(98, POLICY, number(16, DROP)), "node1", NAMES, known)
+    stranger = decode_trace(step(98, POLICY, policy(DROP)), "node1", NAMES, known)
     assert (stranger.flow, stranger.verdict) == (None, "drop")
 
 
 def test_an_id_that_is_used_again_is_another_packet() -> None:
     known: dict[int, Packet] = {}
-    decode_trace(step(99, RULE, headers(6, TCP), number(10, 10), verdict(CONTINUE)), "node1", NAMES, known)
+    decode_trace(step(99, RULE, headers(6, TCP), interfaces(10), verdict(CONTINUE)), "node1", NAMES, known)
     decode_trace(step(99, RULE, headers(1, bytes(8), "10.0.0.9"), verdict(CONTINUE)), "node1", NAMES, known)
     later = decode_trace(step(99, RETURN, verdict(CONTINUE)), "node1", NAMES, known)
     assert (later.flow, later.sequence) == (Flow("icmp", "10.0.0.9", 0, "10.96.0.10", 0), 0)
@@ -102,7 +115,7 @@ def test_flows(protocol: int, transport: bytes, flow: Flow | None) -> None:
 
 
 def test_families_and_unknown_interfaces() -> None:
-    event = step(1, RULE, headers(6, TCP), number(10, 77), verdict(ACCEPT), family=1)
+    event = step(1, RULE, headers(6, TCP), interfaces(77), verdict(ACCEPT), family=1)
     trace = decode_trace(event, "node1", NAMES, {})
     assert (trace.family, trace.input, trace.output) == ("inet", "if77", "")
 
@@ -110,3 +123,18 @@ def test_families_and_unknown_interfaces() -> None:
 def test_an_empty_event() -> None:
     trace = decode_trace(struct.pack("=BBH", 2, 0, 0), "node1", NAMES, {})
     assert (trace.trace_id, trace.verdict, trace.flow) == (0, "", None)
+
+
+def test_ipv6() -> None:
+    ends = (socket.inet_pton(socket.AF_INET6, a) for a in ("fd00::1", "fd00::2"))
+    network = struct.pack("!IHBB", 6 << 28, 20, socket.IPPROTO_TCP, 64) + b"".join(ends)
+    event = {"NFTA_TRACE_NETWORK_HEADER": network, "NFTA_TRACE_TRANSPORT_HEADER": TCP}
+    trace = decode_trace(step(1, RULE, event, verdict(ACCEPT), family=10), "node1", NAMES, {})
+    assert (trace.family, trace.flow) == ("ip6", Flow("tcp", "fd00::1", 40000, "fd00::2", 80))
+    assert trace.sequence == 4_000_000_000
+
+
+@pytest.mark.parametrize("network", [b"", b"\x45" + bytes(10), b"\x60" + bytes(30), b"\x50" + bytes(60)])
+def test_headers_that_are_cut_off_or_of_no_ip(network: bytes) -> None:
+    event = {"NFTA_TRACE_NETWORK_HEADER": network}
+    assert decode_trace(step(1, RULE, event), "node1", NAMES, {}).flow is None

@@ -11,21 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.plan.difference import difference
-from emulab.plan.rules.rulesets import ruleset_script
-from emulab.plan.state import (
+from emulab.plan.links import (
     Address,
     Bridge,
-    Collection,
     ForwardingEntry,
     Item,
-    Namespace,
     Neighbour,
-    Network,
+    NextHop,
     Route,
-    Ruleset,
+    Rule,
     Veth,
     Vxlan,
 )
+from emulab.plan.rules.rulesets import ruleset_script
+from emulab.plan.state import Collection, Namespace, Network, Ruleset
 
 NAMES = ("a", "b", "c")
 LINKS: tuple[Item, ...] = tuple(
@@ -58,8 +57,28 @@ REST: tuple[Item, ...] = tuple(
         Route(namespace, ip_network("10.7.0.0/16"), link, ip_address("10.0.0.9")),
         Route(namespace, ip_network("0.0.0.0/0"), link, ip_address("10.0.0.9")),
         Route(namespace, ip_network("0.0.0.0/0"), link, ip_address("10.9.0.9"), None, onlink=True),
+        Route(namespace, ip_network("10.7.0.0/16"), link, metric=5),
+        Route(namespace, ip_network("10.7.0.0/16"), link, table=7),
     )
 )
+REST += tuple(
+    item
+    for namespace, *links in (
+        ("b", "eth0", "v1"),
+        ("c", "eth0", "eth1"),
+        ("b", "vx", "eth0"),
+        ("b", "vx", "vx"),
+    )
+    for item in (
+        Route(namespace, ip_network("10.7.0.0/16"), hops=tuple(NextHop(link) for link in links)),
+        Route(namespace, ip_network("10.8.0.0/16"), hops=tuple(NextHop(link, weight=2) for link in links)),
+        Route(namespace, ip_network("10.8.0.0/16"), type="blackhole"),
+        Rule(namespace, 100, 4, table=7),
+        Rule(namespace, 100, 4, mark=1, table=7),
+        Rule(namespace, 100, 6, input=links[0], table=7),
+    )
+)
+REST = tuple(dict.fromkeys(REST))
 TABLES = (
     Ruleset("ip", "t", {"c": ("", "accept")}),
     Ruleset("ip", "t", {"c": ("", "drop")}),
@@ -85,8 +104,10 @@ def needs(item: Item) -> list[tuple[str, str]]:
             return [(item.namespace, item.master)] if item.master else []
         case Vxlan():
             return [(item.namespace, item.device)]
-        case Bridge():
+        case Bridge() | Rule():
             return []
+        case Route():
+            return [(item.namespace, way.link) for way in item.ways]
         case _:
             return [(item.namespace, item.link)]
 
@@ -102,7 +123,9 @@ def slot(item: Item) -> set[object]:
         case ForwardingEntry():
             return {("fdb", item.namespace, item.link, item.mac)}
         case Route():
-            return {("route", item.namespace, item.destination)}
+            return {("route", item.namespace, item.table, item.destination, item.metric)}
+        case Rule():
+            return {("rule", item.namespace, item.version, item.priority)}
 
 
 class Model:
@@ -112,6 +135,7 @@ class Model:
         self.namespaces: dict[str, Namespace] = {}
         self.items: set[Item] = set()
         self.rulesets: dict[tuple[str, str], Ruleset] = {}
+        self.leaving: set[str] = set()  # namespaces
 
     def add(self, item: Item) -> None:
         assert item.namespace in self.namespaces, f"no namespace for {item}"
@@ -140,6 +164,10 @@ class Model:
             self.items -= gone
             lost = {end for i in gone for end in ends(i)}
             gone = {i for i in self.items if set(needs(i)) & lost}
+            for item in gone:
+                # IPv4 would remove the whole route, IPv6 the next hop alone: no plan may leave it to them.
+                whole = item.namespace in self.leaving or set(needs(item)) <= lost
+                assert whole or isinstance(item, Veth), f"{item} has lost a part of its ways"
             ports = {i for i in gone if isinstance(i, Veth)}
             self.items -= ports
             self.items |= {replace(p, master="") for p in ports if isinstance(p, Veth)}
@@ -154,6 +182,7 @@ class Model:
 
     def perform(self, before: Network, after: Network) -> None:
         change = difference(before, after)
+        self.leaving = set(change.remove_namespaces)
         for key in change.remove_rulesets:
             del self.rulesets[key]
         for item in change.make_room:

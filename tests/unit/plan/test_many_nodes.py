@@ -11,8 +11,9 @@ from worlds import items, plan
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import NODE
 from emulab.plan.difference import difference
+from emulab.plan.links import ForwardingEntry, Route
 from emulab.plan.mesh import expanded
-from emulab.plan.state import ForwardingEntry, Mesh, Network, Route
+from emulab.plan.state import Mesh, Network
 from emulab.plan.world import plan_world
 
 NODES = 1000

@@ -13,10 +13,11 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
+from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
 from emulab.plan.proxy.modes import ipvs
 from emulab.plan.render import render, rules_lines
-from emulab.plan.state import Address, Dummy, Ipvs, Ruleset
+from emulab.plan.state import Ipvs, Ruleset
 
 NODE = [ip_address("10.0.0.11"), ip_address("10.244.1.0")]
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}

@@ -10,7 +10,8 @@ from worlds import Walker, addresses, items, links, world
 
 from emulab.errors import ManifestError
 from emulab.plan.difference import difference
-from emulab.plan.state import Address, Namespace, Neighbour, Network, Route, Veth, Vxlan, World
+from emulab.plan.links import Address, Neighbour, Route, Veth, Vxlan
+from emulab.plan.state import Namespace, Network, World
 from emulab.servers.configuration import to_json
 
 PODS = """

@@ -29,12 +29,13 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.draft import mac
+from emulab.plan.links import Address, Dummy, Item
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade
-from emulab.plan.state import Address, Collection, Dummy, Ipvs, Item, Ruleset, VirtualServer
+from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
 
 DEVICE = "kube-ipvs0"
 

@@ -1,0 +1,36 @@
+"""How a kind of item is told to the kernel: the message that makes one, the one that undoes it, and what comes after.
+
+Interface indexes come from the handles of namespaces, and are noted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from emulab.dataclass import dataclass
+from emulab.kernel.netlink.messages import NLM_F_CREATE, NLM_F_EXCL, Message
+from emulab.kernel.netns import Handle
+
+Handles = Mapping[str, Handle]
+Encode = Callable[[Any, Handles], Message]
+
+CREATE = NLM_F_CREATE | NLM_F_EXCL
+
+
+def _nothing(_: Any, __: Handles) -> Iterable[tuple[Handle, Message]]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One kind. `finish`: what is left to do once an item is there, each with the namespace that is told it."""
+
+    add: Encode
+    remove: Encode
+    finish: Callable[[Any, Handles], Iterable[tuple[Handle, Message]]] = _nothing
+
+
+def index(item: Any, handles: Handles) -> int:
+    """The interface index of the link that an item is on."""
+    return handles[item.namespace].indexes[item.link]

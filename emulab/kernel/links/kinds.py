@@ -1,0 +1,49 @@
+"""Every kind of item with its encoding; whoever carries out a difference knows no kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emulab.kernel.links import address, bridge, dummy, forwarding, neighbour, route, rule, veth, vxlan
+from emulab.kernel.links.encoding import Encoding, Handles
+from emulab.kernel.netlink.messages import Message
+from emulab.kernel.netns import Handle
+from emulab.plan.links import (
+    Address,
+    Bridge,
+    Dummy,
+    ForwardingEntry,
+    Item,
+    Neighbour,
+    Route,
+    Rule,
+    Veth,
+    Vxlan,
+)
+
+ENCODINGS: dict[type[Item], Encoding] = {
+    Bridge: bridge.ENCODING,
+    Veth: veth.ENCODING,
+    Vxlan: vxlan.ENCODING,
+    Dummy: dummy.ENCODING,
+    Address: address.ENCODING,
+    Neighbour: neighbour.ENCODING,
+    ForwardingEntry: forwarding.ENCODING,
+    Route: route.ENCODING,
+    Rule: rule.ENCODING,
+}
+
+
+def add(item: Item, handles: Handles) -> Message:
+    """The message that makes `item`; interface indexes come from, and are noted in, `handles`."""
+    return ENCODINGS[type(item)].add(item, handles)
+
+
+def finish(item: Item, handles: Handles) -> Iterable[tuple[Handle, Message]]:
+    """What is left to do once `item` is there, each with the namespace that is told it."""
+    return ENCODINGS[type(item)].finish(item, handles)
+
+
+def remove(item: Item, handles: Handles) -> Message:
+    """The message that undoes `add`."""
+    return ENCODINGS[type(item)].remove(item, handles)

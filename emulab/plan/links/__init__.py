@@ -1,0 +1,52 @@
+"""The kinds of items that make a network: links, and what is on them. A module each, and a line in `KINDS`.
+
+A kind's module has its value, what of it the kernel lets exist once, what it is built on and goes with, and how a plan
+prints it; `kernel/links/` has a module of the same name with what the kernel is told.
+"""
+
+from __future__ import annotations
+
+from emulab.plan.links.address import Address
+from emulab.plan.links.bridge import Bridge
+from emulab.plan.links.dummy import Dummy
+from emulab.plan.links.forwarding import ForwardingEntry
+from emulab.plan.links.item import Item
+from emulab.plan.links.neighbour import Neighbour
+from emulab.plan.links.route import NextHop, Route
+from emulab.plan.links.rule import Rule
+from emulab.plan.links.veth import Veth
+from emulab.plan.links.vxlan import Vxlan
+
+__all__ = [
+    "KINDS",
+    "Address",
+    "Bridge",
+    "Dummy",
+    "ForwardingEntry",
+    "Item",
+    "Neighbour",
+    "NextHop",
+    "Route",
+    "Rule",
+    "Veth",
+    "Vxlan",
+    "rank",
+]
+
+KINDS: list[type[Item]] = [
+    Bridge,  # a veth names its bridge when it is born
+    Veth,
+    Vxlan,  # names its underlay device
+    Dummy,
+    Address,
+    Neighbour,
+    ForwardingEntry,
+    Route,  # needs the link up and, with a gateway, an address in the gateway's network
+    Rule,  # leads to a table, which has its routes by then
+]
+"""In the order of making: an item may need those of kinds before it. Adding goes down the list, removing goes up."""
+
+
+def rank(item: Item) -> int:
+    """Where an item's kind stands in the order of making."""
+    return KINDS.index(type(item))

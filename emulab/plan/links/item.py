@@ -1,0 +1,74 @@
+"""What every item of a network knows of itself, whatever its kind.
+
+Whoever compares networks, carries a difference out or prints a plan asks the items, and so knows no kind of them. An
+item's undo is the removal of the same item. Each kind is a frozen value in a module of its own here, beside
+`kernel/links/` with what the kernel is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+End = tuple[str, str]
+"""Namespace and name of a link, or of one end of it."""
+
+
+class Item:
+    """Something that rtnetlink makes and removes. `word` is what a plan calls its kind."""
+
+    __slots__ = ()
+
+    namespace: str
+    word = ""
+
+    def ends(self) -> tuple[End, ...]:
+        """The link ends that are there with it."""
+        return ()
+
+    def on(self) -> tuple[End, ...]:
+        """The links that carry it, with which the kernel removes it."""
+        return ()
+
+    def joins(self) -> tuple[End, ...]:
+        """Links that it names and outlives, and must name again when they are made anew."""
+        return ()
+
+    def slots(self) -> tuple[tuple[object, ...], ...]:
+        """What the kernel lets exist once: two items with a slot in common can't be there together."""
+        raise NotImplementedError
+
+    def order(self) -> tuple[object, ...]:
+        """Where it is added among those of its kind."""
+        return (self.namespace, *self.reading_order())
+
+    def reading_order(self) -> tuple[object, ...]:
+        """Where it stands among those of its kind in a plan."""
+        raise NotImplementedError
+
+    def title(self) -> str:
+        """What it is called in errors: its kind and what tells it from others."""
+        raise NotImplementedError
+
+    def line(self, name: Callable[[str], str]) -> str:
+        """As a plan writes it, in the words of iproute2 where it has some; `name` calls namespaces by their places."""
+        raise NotImplementedError
+
+
+class Link(Item):
+    """A network device."""
+
+    __slots__ = ()
+
+    name: str
+
+    def ends(self) -> tuple[End, ...]:
+        return ((self.namespace, self.name),)
+
+    def slots(self) -> tuple[tuple[object, ...], ...]:
+        return tuple([("link", *end) for end in self.ends()])
+
+    def reading_order(self) -> tuple[object, ...]:
+        return (self.name,)
+
+    def title(self) -> str:
+        return f"{self.word} {self.name}"
