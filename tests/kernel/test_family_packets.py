@@ -22,6 +22,7 @@ from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
 from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, World
+from emulab.servers.dns.config import DnsConfig
 
 BOTH = [(IPV6,), (IPV4, IPV6)]
 IDS = ["6", "4-6"]
@@ -134,7 +135,9 @@ def cluster_ips(world: World, family: Family) -> Iterable[IPAddress]:
     """The cluster IP of the ingress controller, as an ingress' records of the cluster DNS tell it."""
     servers = [s for s in world.servers.values() if s.kind == "dns" and s.name.startswith("kube-system.")]
     name = "ingress-nginx-controller.ingress-nginx.svc.cluster.local."
-    records = [r for z in servers[0].config["zones"] for r in z["records"] if r[0] == name]
-    found = [ip_address(r[2]) for r in records if r[1] == family.record]
+    config = servers[0].config
+    assert isinstance(config, DnsConfig)
+    records = [r for zone in config.zones for r in zone.records if r.name == name]
+    found = [ip_address(r.data) for r in records if r.type == family.record]
     assert found
     return found

@@ -10,6 +10,7 @@ from emulab.kernel.links import kinds
 from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netlink.requests import send_batch
 from emulab.kernel.netns import Handle
+from emulab.plan.links import Item
 from emulab.plan.mesh import entries
 from emulab.plan.state import Mesh, Way
 
@@ -21,7 +22,7 @@ class Meshes:
 
     def __init__(self, handles: Mapping[str, Handle]) -> None:
         self._handles = handles
-        self._made: dict[tuple[bool, int, Way], tuple[Message, ...]] = {}
+        self._made: dict[tuple[bool, int, Way], tuple[tuple[Item, Message], ...]] = {}
 
     def write(self, namespace: str, before: Mesh | None, after: Mesh | None) -> None:
         """Turns a node's ways into others; None: there are none. Undoes what it did, and raises KernelError."""
@@ -44,17 +45,21 @@ class Meshes:
         index = handle.indexes.get(link)
         if index is None and not add:
             return
-        batch = [m for way in ways for m in self._messages(namespace, link, index or 0, way, add)]
-        for failure in send_batch(netns.open_rtnl(handle), batch):
+        batch = [told for way in ways for told in self._messages(namespace, link, index or 0, way, add)]
+        for failure in send_batch(netns.open_rtnl(handle), [message for _, message in batch]):
             if add:
-                raise KernelError(f"{batch[failure.index].what}: {failure.text}", namespace, failure.errno)
+                item = batch[failure.index][0]
+                raise KernelError(f"add {item.title()}: {failure.text}", namespace, failure.errno)
 
-    def _messages(self, namespace: str, link: str, index: int, way: Way, add: bool) -> tuple[Message, ...]:
+    def _messages(
+        self, namespace: str, link: str, index: int, way: Way, add: bool
+    ) -> tuple[tuple[Item, Message], ...]:
         key = add, index, way
         if key not in self._made:
             items = entries(namespace, link, way)
             make = kinds.add if add else kinds.remove
-            self._made[key] = tuple(make(item, self._handles) for item in (items if add else reversed(items)))
+            ordered = items if add else reversed(items)
+            self._made[key] = tuple((item, make(item, self._handles)) for item in ordered)
         return self._made[key]
 
 

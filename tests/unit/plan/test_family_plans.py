@@ -28,6 +28,8 @@ from emulab.plan.proxy.modes.nftables import rules as nftables_rules
 from emulab.plan.render import data, render
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
 from emulab.plan.state import Ipvs, Ruleset, World
+from emulab.servers.dns.config import DnsConfig
+from emulab.servers.l4.config import L4Config
 
 
 @pytest.fixture(autouse=True)
@@ -164,12 +166,13 @@ def test_services_and_balancers_have_addresses_of_their_families() -> None:
     (plain,) = [o for o in objects.kind(SERVICE) if o.name == "plain"]
     assert [family_of(ip_address(a)) for a in plain.spec["clusterIPs"]] == [IPV4, IPV6]
     assert families_of(world.places["private-lb"].addresses) == (IPV4, IPV6)
-    balancer = world.servers["lb-shop-exposed"].config["frontends"]
-    for frontend in balancer:
-        addresses = [frontend["socket"].split("/")[1], *(t["address"] for t in frontend["targets"])]
+    balancer, public = world.servers["lb-shop-exposed"].config, world.servers["dns"].config
+    assert isinstance(balancer, L4Config) and isinstance(public, DnsConfig)
+    for frontend in balancer.frontends:
+        addresses = [frontend.socket.split("/")[1], *(t.address for t in frontend.targets)]
         assert len(families_of(map(ip_address, addresses))) == 1 and len(addresses) == 4
-    assert len(balancer) == 2
-    records = {(r[1], r[2]) for z in world.servers["dns"].config["zones"] for r in z["records"]}
+    assert len(balancer.frontends) == 2
+    records = {(r.type, r.data) for zone in public.zones for r in zone.records}
     assert ("AAAA", "2001:db8:2::a") in records and ("A", "203.0.113.10") in records
 
 
