@@ -19,6 +19,26 @@ A lab is one process tree. Its supervisor is PID 1 of a PID namespace and holds 
 file descriptors alone, so however it dies, the kernel reclaims the rest. Every change (a manifest, a
 readiness flip, a crashed server) goes the same way: objects → controllers → plan → difference → apply.
 
+`docs/architecture.md` follows one manifest, one request and one change through the rooms.
+
+Words that are ours, and mean one thing everywhere (all others are those of Kubernetes, the kernel and the RFCs):
+
+    lab         one world with its supervisor; what `up` makes and `down` ends
+    place       somewhere a program can run: a node, pod, balancer, client, router, resolver or the internet's DNS
+    underlay    the networks outside the cluster (internet, vpc, public addresses), of one family of addresses
+    fabric      the namespace of the wire: a bridge for each network of the underlay
+    world       everything that must exist for a set of objects; a plan's result, a value
+    item        what of a world is one object of the kernel: a link, an address, a neighbour, a route, a rule of routing
+    rules       what of a world changes in part: nftables, iptables, IPVS, UDP flows to forget, ways between nodes
+    intent      what a node's proxy has to bring about for one Service port, in whatever mode
+    stand-in    what answers for a container image that isn't run
+    server      a program of ours that answers: DNS, balancer, ingress, stand-in, kube-proxy's own pages
+    personality what a make of proxy has of its own, over the same engine
+    fork        a copy of the store, on which a change is tried before anybody hears of it
+    pass        one turn of the reconcile loop
+    record      what a server tells of its work while a trace asks for it (an Event is Kubernetes')
+    hop, leg    a step of a traced request; the part of it over one connection
+
     from emulab import Lab
 """
 

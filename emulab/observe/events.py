@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
+from emulab.plan.rules.meaning import Meaning
 
 
 def is_loopback(address: str) -> bool:
@@ -74,6 +75,7 @@ class RuleTrace:
     sequence: int = 0  # TCP sequence number
     input: str = ""  # interface
     output: str = ""
+    meaning: Meaning | None = None  # of a rule that emulab planned
 
     @property
     def final(self) -> bool:

@@ -34,6 +34,7 @@ from emulab.observe.wording import (
     assign_flights,
     ends,
     flight_detail,
+    missing,
     name_answer,
     pick,
     proxy_rule,
@@ -75,7 +76,7 @@ def tell(recording: Recording, every_packet: bool = False, sightings: Sightings 
         failure=finding.failure if finding else None,
         totals=totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
         tls=sending.tls or None,
-        notes=[*_notes(recording), *([] if finding else oddities(recording, joined, teller.evidence))],
+        notes=[*missing(recording), *([] if finding else oddities(recording, joined, teller.evidence))],
         answered=round(answered, 1) if answered is not None else None,
         method=sending.method,
     )
@@ -101,20 +102,6 @@ def _places(joined: Joined, source: str) -> list[str]:
             if packet.place != places[-1]:
                 places.append(packet.place)
     return places
-
-
-def _notes(recording: Recording) -> list[str]:
-    """What may be missing, and why."""
-    notes = [
-        f"{tap.place}: {tap.lost} packets found no room and were not looked at; what belongs there may be missing"
-        for tap in recording.taps
-        if tap.lost
-    ]
-    notes += [f"{place}: too many rules were told at once; some may be missing" for place in recording.untold]
-    for who in recording.unheard:
-        why = f"{who.lost} of its records found no room" if who.lost else "it didn't answer in time"
-        notes.append(f"server {who.server}: {why}; what it did with the request may be missing")
-    return notes
 
 
 class _Teller:

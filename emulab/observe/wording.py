@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emulab.observe.events import Flow
+from emulab.observe.events import Flow, Recording
 from emulab.observe.join.dissect import describe, endpoints
 from emulab.observe.join.flows import Leg, Transit
 from emulab.observe.join.packets import FIN, RST, SYN, Packet
@@ -113,3 +113,17 @@ def name_answer(fields: Mapping[str, Any]) -> str:
     cache = {"hit": ", from the cache", "miss": ", asked upstream"}.get(str(fields.get("cache")), "")
     ttl = f", TTL {fields['ttl']}" if fields.get("ttl") is not None else ""
     return f"{question}: {answers}{ttl}{cache}"
+
+
+def missing(recording: Recording) -> list[str]:
+    """What may be missing, and why."""
+    notes = [
+        f"{tap.place}: {tap.lost} packets found no room and were not looked at; what belongs there may be missing"
+        for tap in recording.taps
+        if tap.lost
+    ]
+    notes += [f"{place}: too many rules were told at once; some may be missing" for place in recording.untold]
+    for who in recording.unheard:
+        why = f"{who.lost} of its records found no room" if who.lost else "it didn't answer in time"
+        notes.append(f"server {who.server}: {why}; what it did with the request may be missing")
+    return notes

@@ -16,6 +16,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.plan.draft import FABRIC, Draft, mac
 from emulab.plan.links import Bridge, Route
+from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Ruleset
 from emulab.plan.sysctls import Families, Settings, forwarder, host, switch
 
@@ -75,7 +76,8 @@ def _nat_gateway(u: Underlay) -> Ruleset:
     """What the vpc sends to the internet of its own accord leaves with the NAT gateway's address."""
     rule = f'oifname "internet" {u.family.nft} saddr {u.vpc} snat to {u.nat}'
     chain = "{ type nat hook postrouting priority 100 ; policy accept ; }"
-    return Ruleset(u.family.nft, "nat-gateway", {"postrouting": (chain, rule)})
+    gateway = meant(rule, Meaning("NAT gateway", SNAT))
+    return Ruleset(u.family.nft, "nat-gateway", {"postrouting": (chain, gateway)})
 
 
 def _on_internet(

@@ -37,6 +37,8 @@ from emulab.observe.events import (
 )
 from emulab.observe.join.needs import Needs, needs
 from emulab.observe.join.sightings import Sightings
+from emulab.plan.rules import meaning
+from emulab.plan.rules.meaning import Meaning
 
 _QUIET = 0.010  # seconds without a packet after which a request is over
 _LONGEST = 0.2  # seconds after which it is over though others go on
@@ -281,9 +283,11 @@ def _explained(
     if not chains and not wanted.owners:
         return list(rules), {}
     answer = windows.client.request("observe", chains=chains, owners=sorted(wanted.owners))
-    texts: dict[tuple[str, str, str, str, int], str] = {}
+    known: dict[tuple[str, str, str, str, int], tuple[str, Meaning | None]] = {}
     for (place, family, table, chain), found in zip(chains, answer["chains"], strict=True):
-        by_handle = {int(handle): text for handle, text in found.get("handles", {}).items()}
+        by_handle: dict[int, tuple[str, Meaning | None]] = {
+            int(handle): (text, None) for handle, text in found.get("handles", {}).items()
+        }
         if "texts" in found:
             try:
                 sock = windows.query(place, NETLINK_NETFILTER)
@@ -291,10 +295,12 @@ def _explained(
             except EmulabError:
                 handles = []
             if len(handles) == len(found["texts"]):  # else it has changed since
-                by_handle = dict(zip(handles, found["texts"], strict=True))
-        texts.update({(place, family, table, chain, h): text for h, text in by_handle.items()})
-    named = [
-        replace(s, rule=texts.get((s.place, s.family, s.table, s.chain, s.handle), s.rule)) for s in rules
-    ]
+                meanings = map(meaning.from_json, found["meanings"])
+                by_handle = dict(zip(handles, zip(found["texts"], meanings, strict=True), strict=True))
+        known.update({(place, family, table, chain, h): rule for h, rule in by_handle.items()})
+    named = []
+    for step in rules:
+        rule = known.get((step.place, step.family, step.table, step.chain, step.handle))
+        named.append(replace(step, rule=rule[0], meaning=rule[1]) if rule else step)
     owners = {(p, a, int(n)): Owner(**o) for p, a, n, o in answer["owners"]}
     return named, owners

@@ -316,7 +316,8 @@ async def test_tls_certificates_are_chosen_by_sni(
             *("-CAfile", str(trusted), "-verify_return_error"),
         )
         assert b"Verify return code: 0 (ok)" in shown.stdout, shown.stderr
-        assert f"CN = {host}.secure.test".encode() in shown.stdout
+        # OpenSSL 3.2 and later write no blanks.
+        assert f"CN={host}.secure.test".encode() in shown.stdout.replace(b"CN = ", b"CN=")
     wrong = await lab.exec(
         "client", "curl", "-sS", "--cacert", str(tmp_path / "one.pem"), "https://two.secure.test/"
     )

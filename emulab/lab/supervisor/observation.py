@@ -44,6 +44,7 @@ from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
 from emulab.plan.owners import owners
+from emulab.plan.rules import meaning
 from emulab.plan.rules.iptables_script import BUILT_IN
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import (
@@ -252,8 +253,8 @@ class Observation:
     async def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """`chains`: [[place, family, table, chain], …]; `owners`: [[protocol, address, port], …].
 
-        Result: for each chain its rules as text, in order (`texts`) where emulab planned them, by handle (`handles`)
-        where somebody else wrote them; for each owner that is known, who it is.
+        Result: for each chain its rules as text and what they are for, in order (`texts`, `meanings`), where emulab
+        planned them, by handle (`handles`) where somebody else wrote them; for each owner that is known, who it is.
         """
         world = self._world
         if world is None:
@@ -275,7 +276,8 @@ class Observation:
         planned = self._world.network.rulesets
         ours = planned.get((namespace, f"{family} {table}"))
         if isinstance(ours, Ruleset) and chain in ours.chains:
-            return {"texts": list(ours.chains[chain][1:])}
+            rules = ours.chains[chain][1:]
+            return {"texts": list(rules), "meanings": list(map(meaning.to_json, rules))}
         tool = next((f.iptables for f in FAMILIES if f.nft == family), "")
         chains = planned.get((namespace, tool))
         wanted = chains.tables.get(table, {}).get(chain, ()) if isinstance(chains, Iptables) else ()
@@ -283,7 +285,7 @@ class Observation:
             with suppress(KernelError):
                 texts = iptables.listed(namespace, self._watched[namespace].fd, table, chain, tool)
                 if len(texts) == len(wanted):  # else somebody has put in his own, with nft maybe
-                    return {"texts": texts}
+                    return {"texts": texts, "meanings": list(map(meaning.to_json, wanted))}
         with suppress(KernelError, KeyError):  # it is gone, or in a form that this nft can't read
             return {"handles": self._marked[namespace].rules(family, table, chain)}
         return {"handles": {}}

@@ -12,11 +12,7 @@ from emulab.observe.join.decisions import Decision, rejects
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import SYN, Packet
 from emulab.observe.path import Failure
-
-_OURS = "kube-proxy"
-_CHAINS = re.compile(r"ip (kube-proxy .*|filter KUBE-.*)")
-_SOURCE_RANGES = frozenset({"firewall-check", "KUBE-PROXY-FIREWALL"})
-"""Where kube-proxy's rules stand, and in which chains those of loadBalancerSourceRanges."""
+from emulab.plan.proxy.meanings import CLUSTER_IP, KUBE_PROXY, SOURCE_RANGES
 
 _NODE_PORTS = range(30000, 32768)
 _ELSEWHERE = "ask the node's own address, or another node's: emulab get nodes -o wide"
@@ -62,7 +58,7 @@ def _forward(leg: Leg, refusal: Decision) -> bool:
 def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
     """A refusal of kube-proxy's, which stands for a Service that can't serve, or won't."""
     step = refusal.step
-    if step is None or not _CHAINS.match(f"{step.family} {step.table} {step.chain}"):
+    if step is None or step.meaning is None or step.meaning.component != KUBE_PROXY:
         return None
     flow = refusal.before
     owner = case.owner(flow)
@@ -71,11 +67,11 @@ def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
         text = f"Services aren't served at {to(flow)}: node ports aren't open on loopback; {then}"
         return Failure(place, "closed-port", text, _ELSEWHERE, case.named(place))
     if owner is not None and owner.kind == "Service":
-        if step.chain in _SOURCE_RANGES and owner.details.get("source_ranges"):
+        if step.meaning.field == SOURCE_RANGES and owner.details.get("source_ranges"):
             name = f"Service {owner.namespace}/{owner.name}"
             return shut_out(case, place, flow.source, name, owner.details["source_ranges"])
         return no_endpoints(owner, then, place) or _no_local(owner, then, place)
-    if owner is None and step.table == _OURS:
+    if owner is None and step.meaning.field == CLUSTER_IP:
         text = f"no Service has the address {flow.destination}; {place} dropped the packet"
         remedy = "see which there are: emulab get svc -A"
         return Failure(place, "no-such-service", text, remedy, flow.destination)

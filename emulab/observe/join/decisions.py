@@ -10,6 +10,7 @@ from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.packets import Packet
+from emulab.plan.rules.meaning import DNAT, REJECT, SNAT
 
 _COMMENT = re.compile(r'--comment [^"\s]\S*|comment "(?:[^"\\]|\\.)*"')
 
@@ -97,13 +98,13 @@ class Evidence:
                 f"{self.text(flow.protocol, flow.destination, flow.destination_port)}"
             )
             named = (place, before.protocol, before.destination, before.destination_port)
-            rule = _rule(steps, "dnat", "redirect") or self._virtual_servers.get(named, "")
+            rule = _rule(steps, DNAT) or self._virtual_servers.get(named, "")
             detail = f"destination {old} → {new}"
             decisions.append(Decision("dnat", place, before, detail, stands_for, rule, conntrack))
         if (before.source, before.source_port) != (flow.source, flow.source_port):
             old = endpoints(before.source, before.source_port)
             new = endpoints(flow.source, flow.source_port)
-            rule = _rule(steps, "masquerade", "snat")
+            rule = _rule(steps, SNAT)
             stands_for = f"{self.text('', before.source, 0)} → {self.text('', flow.source, 0)}"
             detail = f"source {old} → {new}"
             decisions.append(Decision("snat", place, before, detail, stands_for, rule, conntrack))
@@ -165,17 +166,23 @@ def rule_text(step: RuleTrace) -> str:
 
 def rejects(step: RuleTrace) -> bool:
     """Whether a rule refuses packets and says so to their sender."""
-    return step.final and _says(step, "reject")
+    return step.final and does(step, REJECT)
 
 
-def _says(step: RuleTrace, *words: str) -> bool:
-    """Whether a rule has one of these statements, as nft writes them or, in capitals, iptables."""
+_STATEMENTS = {DNAT: ("dnat", "redirect"), SNAT: ("masquerade", "snat"), REJECT: ("reject",)}
+"""What somebody else's rules do, by the statements that say it in nft's words or, in capitals, in iptables'."""
+
+
+def does(step: RuleTrace, what: str) -> bool:
+    """Whether a rule does this to packets: as it was planned to, or, of somebody else's, as its text has it."""
+    if step.meaning is not None:
+        return step.meaning.does == what
     rule = _COMMENT.sub("", step.rule)  # names of Services are in them
-    return any(word in rule or word.upper() in rule for word in words)
+    return any(word in rule or word.upper() in rule for word in _STATEMENTS[what])
 
 
-def _rule(steps: list[RuleTrace], *words: str) -> str:
-    return next((rule_text(s) for s in steps if s.final and _says(s, *words)), "")
+def _rule(steps: list[RuleTrace], what: str) -> str:
+    return next((rule_text(s) for s in steps if s.final and does(s, what)), "")
 
 
 def _half(before: Flow, after: Flow) -> Flow:

@@ -9,6 +9,7 @@ from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft, interface_name, mac
 from emulab.plan.links import Address, Neighbour, Route, Veth
+from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Place, Ruleset
 
 GATEWAYS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::1")}
@@ -41,4 +42,4 @@ def masquerade(cluster: Cluster, family: Family) -> Ruleset:
     pods, ip = ", ".join(map(str, cluster.pods_of(family))), family.nft
     rule = f'oifname "eth0" {ip} saddr {{ {pods} }} {ip} daddr != {{ {pods} }} masquerade fully-random'
     chain = "{ type nat hook postrouting priority 110 ; policy accept ; }"
-    return Ruleset(ip, MASQUERADE_TABLE, {"postrouting": (chain, rule)})
+    return Ruleset(ip, MASQUERADE_TABLE, {"postrouting": (chain, meant(rule, Meaning("CNI plug-in", SNAT)))})

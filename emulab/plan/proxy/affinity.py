@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from emulab.model.families import socket_name
 from emulab.plan.proxy.filters import Words
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.meanings import translates
 from emulab.plan.state import Collection
 
 _MARK = "meta mark set meta mark or 0x4000"
@@ -44,7 +45,7 @@ def chains(one: Intent, words: Words) -> tuple[dict[str, tuple[str, ...]], dict[
         sets[clients] = Collection("set", timeout, {})
         renew = f"update @{clients} {{ {words.source} }}"
         translate = f"meta l4proto {one.protocol} dnat {words.ip} to {socket_name(*backend.target)}"
-        found[f"endpoint/{title}/{_where(backend)}"] = ("", renew, translate)
+        found[f"endpoint/{title}/{_where(backend)}"] = ("", renew, translates(translate))
     return found, sets
 
 

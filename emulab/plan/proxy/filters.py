@@ -16,6 +16,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPNetwork
 from emulab.model.families import Family
 from emulab.plan.proxy.intents import Intent
+from emulab.plan.proxy.meanings import drops, rejects, shuts_out
 from emulab.plan.state import Collection
 
 TABLE = "kube-proxy"
@@ -100,15 +101,15 @@ def chains(words: Words, after: Sequence[str] = ()) -> Chains:
     early, late = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"
     check, firewall = "ct state new jump no-endpoint-check", "ct state new jump firewall-check"
     return {
-        "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
+        "refuse": ("", rejects("meta l4proto tcp reject with tcp reset"), rejects("reject")),
         "firewall-check": (
             "",
-            f"{words.service} @firewalled {words.client} != @firewall-allowed drop",
+            shuts_out(f"{words.service} @firewalled {words.client} != @firewall-allowed drop"),
         ),
         "no-endpoint-check": (
             "",
-            f"{words.service} vmap @no-endpoint-services",
-            f"{words.local_destination} {PORT} vmap @no-endpoint-nodeports",
+            drops(f"{words.service} vmap @no-endpoint-services"),
+            drops(f"{words.local_destination} {PORT} vmap @no-endpoint-nodeports"),
         ),
         "filter-prerouting": (f"{{ type filter hook prerouting {early} }}", firewall),
         "filter-input": (f"{{ type filter hook input {early} }}", check),

@@ -23,6 +23,7 @@ from hashlib import sha256
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family, socket_name
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.meanings import REFUSALS, drops, masquerades, shuts_out, translates
 from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.state import Iptables
 
@@ -69,7 +70,7 @@ _FILTER_CHAINS = (
     "KUBE-PROXY-FIREWALL",
 )
 _FORWARD = (
-    "-m conntrack --ctstate INVALID -j DROP",
+    drops("-m conntrack --ctstate INVALID -j DROP"),
     f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {MARK}/{MARK} -j ACCEPT',
     '-m comment --comment "kubernetes forwarding conntrack rule"'
     " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
@@ -77,7 +78,9 @@ _FORWARD = (
 _POSTROUTING = (
     f"-m mark ! --mark {MARK}/{MARK} -j RETURN",
     f"-j MARK --xor-mark {MARK}",
-    '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
+    masquerades(
+        '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully'
+    ),
 )
 _NODE_PORTS = (
     '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
@@ -152,17 +155,20 @@ class _Port:
         missing = f'-m comment --comment "{title} has no {"local " if i.has_any else ""}endpoints"'
         external = chains["KUBE-EXTERNAL-SERVICES"]
         if i.internal_verdict:
+            refuse = REFUSALS[i.internal_verdict]
             rule = f"{missing} {self._to(i.cluster_ips[0])} -j {i.internal_verdict.upper()}"
-            chains["KUBE-SERVICES"].append(rule)
-        verdict = f"-j {i.external_verdict.upper()}"
+            chains["KUBE-SERVICES"].append(refuse(rule))
         if i.external_verdict:
-            external += [f"{missing} {self._to(ip)} {verdict}" for ip in i.outside_ips]
+            refuse, verdict = REFUSALS[i.external_verdict], f"-j {i.external_verdict.upper()}"
+            external += [refuse(f"{missing} {self._to(ip)} {verdict}") for ip in i.outside_ips]
             if i.node_port:
                 local = f"-m addrtype --dst-type LOCAL {self._match} --dport {i.node_port}"
-                external.append(f"{missing} {local} {verdict}")
+                external.append(refuse(f"{missing} {local} {verdict}"))
         if self._guarded:
             comment = f'-m comment --comment "{title} traffic not accepted by {self._fw}"'
-            chains["KUBE-PROXY-FIREWALL"] += [f"{comment} {self._to(ip)} -j DROP" for ip in i.balancer_ips]
+            chains["KUBE-PROXY-FIREWALL"] += [
+                shuts_out(f"{comment} {self._to(ip)} -j DROP") for ip in i.balancer_ips
+            ]
         if i.health_check_port:
             comment = f'-m comment --comment "{title} health check node port"'
             chains["KUBE-NODEPORTS"].append(
@@ -262,7 +268,7 @@ class _Port:
         seen = f"-m recent --name {chain} --set " if self._i.affinity else ""
         return [
             f"{comment}-s {backend.address} -j KUBE-MARK-MASQ",
-            f"{comment}{seen}{self._match} -j DNAT --to-destination {_target(backend)}",
+            translates(f"{comment}{seen}{self._match} -j DNAT --to-destination {_target(backend)}"),
         ]
 
 

@@ -37,6 +37,7 @@ from emulab.model.families import Family
 from emulab.plan.proxy import affinity, filters
 from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words, as_set
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.meanings import knows_no_service, masquerades, translates
 from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ruleset
@@ -75,7 +76,7 @@ def masquerade(words: Words) -> tuple[str, ...]:
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
         f"meta mark & {MARK} != {MARK} {words.source} . {words.destination} != @hairpin-connections return",
         "meta mark set meta mark & 0xffffbfff",
-        "masquerade fully-random",
+        masquerades("masquerade fully-random"),
     )
 
 
@@ -218,7 +219,7 @@ class _Part:
 
     def _pick(self, kind: str, group: Group) -> str:
         name, ip = f"{kind}-{group}", self._words.ip
-        return f"dnat {ip} to {_map_key(name, group, ip)}{_choice(group)} map @{name}"
+        return translates(f"dnat {ip} to {_map_key(name, group, ip)}{_choice(group)} map @{name}")
 
 
 @cache
@@ -260,7 +261,7 @@ def _base_chains(cluster: Cluster, words: Words) -> Chains:
         "cluster-ips-check": (
             "",
             f"{words.destination} @cluster-ips goto refuse",
-            f"{words.destination} {as_set(cluster.services_of(words.family))} drop",
+            knows_no_service(f"{words.destination} {as_set(cluster.services_of(words.family))} drop"),
         ),
         "services": (
             "",

@@ -32,6 +32,7 @@ from emulab.model.families import Family, family_of, first, socket_name
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import TABLE, Chains, Elements, Words
 from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.meanings import translates
 from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
 from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
@@ -190,12 +191,12 @@ def _declaration(name: str, words: Words) -> str:
 
 def _chains(words: Words) -> Chains:
     def translate(services: str, node_ports: str) -> list[str]:
-        rules = []
+        rules: list[str] = []
         for kind, condition in ((services, ""), (node_ports, f"{words.local_destination} ")):
             for protocol in _PROTOCOLS:
                 name = f"{kind}-{protocol}"
                 to = f"dnat {words.ip} to {_key(name, protocol, words)} map @{name}"
-                rules.append(f"{condition}meta l4proto {protocol} {to}")
+                rules.append(translates(f"{condition}meta l4proto {protocol} {to}"))
         return rules
 
     return {

@@ -1,0 +1,92 @@
+"""What a rule is for is said by who plans it, in every mode: nobody has to read it out of the rule."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from worlds import world
+
+from emulab.plan.rules.meaning import DNAT, DROP, REJECT, SNAT, Meaning, Rule, from_json, to_json
+from emulab.plan.state import Iptables, Ruleset, World
+
+MANIFESTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: plain}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: guarded}
+spec:
+  type: LoadBalancer
+  selector: {app: web}
+  externalTrafficPolicy: Local
+  loadBalancerSourceRanges: [198.51.100.0/24]
+  ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky}
+spec: {type: NodePort, sessionAffinity: ClientIP, selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {type: NodePort, selector: {app: none}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 80}]}]}
+"""
+STATEMENTS = {
+    DNAT: r"\bdnat\b.* to |-j DNAT",
+    SNAT: r"\bmasquerade\b|\bsnat to |-j MASQUERADE",
+    REJECT: r"\breject\b|-j REJECT",
+    DROP: r" drop$|-j DROP",
+}
+
+
+def cluster(mode: str) -> str:
+    spec = f"{{proxy: {{mode: {mode}}}}}"
+    return f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
+
+
+def rules(planned: World) -> list[str]:
+    found: list[str] = []
+    for ruleset in planned.network.rulesets.values():
+        if isinstance(ruleset, Ruleset):
+            found += [text for lines in ruleset.chains.values() for text in lines[1:]]
+        elif isinstance(ruleset, Iptables):
+            found += [t for chains in ruleset.tables.values() for lines in chains.values() for t in lines]
+    return found
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables", "ipvs", "userspace"])
+def test_every_rule_that_decides_says_what_it_does(mode: str) -> None:
+    planned = rules(world(cluster(mode), MANIFESTS))
+    seen: set[str] = set()
+    for text in planned:
+        bare = re.sub(r'--comment ("[^"]*"|\S+)', "", text)
+        does = [what for what, statement in STATEMENTS.items() if re.search(statement, bare)]
+        if not does:
+            continue
+        assert isinstance(text, Rule), text
+        assert [text.meaning.does] == does, text
+        seen.add(text.meaning.does)
+    assert seen >= {SNAT, DROP, REJECT} and (mode == "ipvs" or DNAT in seen)
+
+
+def test_who_is_shut_out_is_told_apart_from_who_finds_nobody() -> None:
+    for mode in ("nftables", "iptables"):
+        fields = {t.meaning.field for t in rules(world(cluster(mode), MANIFESTS)) if isinstance(t, Rule)}
+        assert fields >= {"", "spec.loadBalancerSourceRanges"}, mode
+
+
+def test_a_meaning_survives_its_way_to_who_asks() -> None:
+    text = next(t for t in rules(world(MANIFESTS)) if isinstance(t, Rule))
+    assert from_json(to_json(text)) == text.meaning
+    assert to_json("counter accept") is None and from_json(None) is None
+    assert from_json(Meaning("NetworkPolicy", DROP, "spec.ingress", "NetworkPolicy a/b", "mend it")._asdict())
