@@ -152,6 +152,16 @@ def _vpc(spec: dict[str, Any]) -> IPv4Network | IPv6Network:
     return _networks(given or _VPC)[0]
 
 
+_NOBODYS = {
+    "0.0.0.0/8": "addresses of this very host (RFC 791)",
+    "127.0.0.0/8": "the loopback addresses",
+    "169.254.0.0/16": "the link-local addresses, where pods have their gateway",
+    "224.0.0.0/4": "the multicast addresses",
+    "240.0.0.0/4": "addresses that are reserved (RFC 1112)",
+}
+"""What no underlay can be of."""
+
+
 def _underlay(value: Any) -> Problems:
     if cidr(value):
         return cidr(value)
@@ -160,6 +170,9 @@ def _underlay(value: Any) -> Problems:
         return wrong(f"{net} is not a network of IPv4")
     if not _LARGEST_UNDERLAY <= net.prefixlen <= _SMALLEST_UNDERLAY:
         return wrong(f"{net} must be a /{_SMALLEST_UNDERLAY} or larger, and a /{_LARGEST_UNDERLAY} at most")
+    for special, what in _NOBODYS.items():
+        if net.overlaps(ip_network(special)):
+            return wrong(f"{net} overlaps with {special}, {what}")
     return ()
 
 

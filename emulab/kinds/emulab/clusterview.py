@@ -13,6 +13,7 @@ from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4, Family, families_of, of_family
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 PLANNED = (IPV4,)
@@ -124,7 +125,17 @@ _FIXED = {
 
 def check_cluster(before: Cluster, new: Object) -> None:
     """Raises UserError when the Cluster object changes what a running lab can't change."""
-    after = Cluster.of(new)
-    for name, field in _FIXED.items():
-        if getattr(before, field) != getattr(after, field):
-            raise UserError(f"{new.position}: {new.key} spec.{name}: can't be changed in a running lab")
+    for name in _changed(before, Cluster.of(new)):
+        raise UserError(f"{new.position}: {new.key} spec.{name}: can't be changed in a running lab")
+
+
+def check_no_cluster(before: Cluster, key: Key) -> None:
+    """Raises UserError when a running lab can't do without its Cluster object."""
+    for name in _changed(before, Cluster()):
+        raise UserError(
+            f"{key}: spec.{name} can't be changed in a running lab, and would be the default's without it"
+        )
+
+
+def _changed(before: Cluster, after: Cluster) -> list[str]:
+    return [name for name, field in _FIXED.items() if getattr(before, field) != getattr(after, field)]

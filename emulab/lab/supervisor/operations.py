@@ -18,7 +18,7 @@ from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.core.podspec import PodSpec
-from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
+from emulab.kinds.emulab.clusterview import Cluster, check_cluster, check_no_cluster, cluster_of
 from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NAMESPACE, NODE, POD
 from emulab.lab.hosts.processes import Process
@@ -176,6 +176,9 @@ class Operations:
         missing = [k for k in keys if self._around.store.get(k) is None]
         if missing and not arguments.get("ignore_missing"):
             raise UserError(f"{missing[0]} not found")
+        for key in keys:
+            if key.type == CLUSTER and key not in missing:
+                check_no_cluster(cluster_of(self._around.store.objects()), key)
 
         def work(store: Store) -> None:
             for key in keys:

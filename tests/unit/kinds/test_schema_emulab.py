@@ -83,6 +83,27 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             {"network": {"underlay": "0.0.0.0/7"}},
             "network.underlay: 0.0.0.0/7 must be a /24 or larger, and a /8 at most",
         ),
+        (
+            {"network": {"underlay": "0.0.0.0/8"}},
+            "network.underlay: 0.0.0.0/8 overlaps with 0.0.0.0/8, addresses of this very host (RFC 791)",
+        ),
+        (
+            {"network": {"underlay": "127.1.0.0/16"}},
+            "network.underlay: 127.1.0.0/16 overlaps with 127.0.0.0/8, the loopback addresses",
+        ),
+        (
+            {"network": {"underlay": "169.254.0.0/16"}},
+            "network.underlay: 169.254.0.0/16 overlaps with 169.254.0.0/16, the link-local addresses, where pods have"
+            " their gateway",
+        ),
+        (
+            {"network": {"underlay": "239.0.0.0/8"}},
+            "network.underlay: 239.0.0.0/8 overlaps with 224.0.0.0/4, the multicast addresses",
+        ),
+        (
+            {"network": {"underlay": "250.0.0.0/8"}},
+            "network.underlay: 250.0.0.0/8 overlaps with 240.0.0.0/4, addresses that are reserved (RFC 1112)",
+        ),
         ({"network": {"underlay": "fd00::/64"}}, "network.underlay: fd00::/64 is not a network of IPv4"),
         (
             {"network": {"underlay": "10.244.8.0/24"}},

@@ -11,10 +11,11 @@ from typing import Any, cast
 import pytest
 
 from emulab.cluster.store import Store
-from emulab.errors import ManifestError
+from emulab.errors import ManifestError, UserError
 from emulab.kernel import probe
-from emulab.kinds.registry import SERVICE
+from emulab.kinds.registry import CLUSTER, SERVICE
 from emulab.lab.supervisor.operations import Operations
+from emulab.model.objects import Object
 
 
 class Busy:
@@ -58,3 +59,26 @@ def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
     assert first["applied"] == [["service/one", "created"]]
     assert isinstance(second, ManifestError) and "30777 is already that of Service/default/one" in str(second)
     assert "two" not in [o.name for o in store.objects().kind(SERVICE)]
+
+
+def delete(spec: dict[str, Any]) -> None:
+    """Deletes the Cluster object of this spec from a lab."""
+    raw = {"apiVersion": CLUSTER.api_version, "kind": "Cluster", "metadata": {"name": "c"}, "spec": spec}
+    store = Store()
+    store.put(Object(raw))
+    around = cast(Any, SimpleNamespace(store=store))
+    operations = Operations(around, cast(Any, None), cast(Any, Busy(store)), 1, lambda: None, lambda: None)
+    asyncio.run(operations.delete({"keys": [[*CLUSTER.key("", "c")]]}, lambda _: None))
+    assert not store.objects().kind(CLUSTER)
+
+
+def test_what_a_lab_stands_on_is_not_deleted() -> None:
+    for spec, field in [
+        ({"podCIDR": "10.8.0.0/16"}, "podCIDR"),
+        ({"serviceCIDR": "10.8.0.0/16"}, "serviceCIDR"),
+        ({"clusterDomain": "lab"}, "clusterDomain"),
+        ({"network": {"underlay": "172.16.0.0/16"}}, "network.underlay"),
+    ]:
+        with pytest.raises(UserError, match=rf"^Cluster/c: spec\.{field} can't be changed in a running lab"):
+            delete(spec)
+    delete({"nodes": 3})
