@@ -53,7 +53,13 @@ def _metadata(kind: Kind, name: Check) -> Check:
         return wrong(f"may not be set: a {kind.kind} is in no namespace")
 
     namespace = maybe_empty(dns_label if kind.namespaced else none)
-    fields = {"name": name, "namespace": namespace, "labels": label_map, "annotations": annotation_map}
+    fields = {
+        "name": name,
+        "namespace": namespace,
+        "labels": label_map,
+        "annotations": annotation_map,
+        "finalizers": sequence(label_key),  # qualified names (ValidateFinalizerName)
+    }
     return mapping(fields, required=("name",))
 
 

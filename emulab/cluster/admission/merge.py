@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulab.cluster.store import Store
+from emulab.errors import UserError
 from emulab.kinds.registry import KINDS
 from emulab.model.objects import Object
 
@@ -34,6 +35,12 @@ def merge(old: Object | None, new: Object) -> Object:
     if old is None:
         return new
     kind = KINDS[new.type].definition
+    more = sorted({*new.metadata.get("finalizers", ())} - {*old.metadata.get("finalizers", ())})
+    if more and old.metadata.get("deletionTimestamp"):
+        raise UserError(
+            f"{new.position}: {new.key} metadata.finalizers: no new finalizers can be added if the object is being"
+            f" deleted, found new finalizers {', '.join(more)}"
+        )
     metadata = {**new.metadata, **{k: old.metadata[k] for k in _KEPT_METADATA if k in old.metadata}}
     annotations = {k: v for k, v in old.annotations.items() if k.startswith(kind.annotations)}
     if annotations:

@@ -120,8 +120,7 @@ def new_pod(
         "ownerReferences": [reference],
         "uid": new_uid(POD.key(namespace, name), str(reference["uid"])),
     }
-    if given.get("annotations"):
-        metadata["annotations"] = given["annotations"]
+    metadata |= {name: given[name] for name in ("annotations", "finalizers") if given.get(name)}
     return Object(
         {
             "apiVersion": "v1",

@@ -24,6 +24,12 @@ class ContainerState:
     message: str = ""
     started_at: str = ""
 
+    def end(self) -> None:
+        """The container has ended with its Pod."""
+        self.running = self.ready = False
+        self.exit_status = self.exit_status or 0
+        self.done = True
+
 
 def pod_status(
     containers: Sequence[ContainerState], inits: Sequence[ContainerState], initialised: bool

@@ -46,7 +46,7 @@ class PodWorker:
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
         self._initialised = self._init_failed = False
-        self._terminating = False
+        self._terminating = self._ended = False
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
         self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
@@ -69,6 +69,8 @@ class PodWorker:
 
     def refresh(self) -> None:
         """Takes over how the servers are that stand for containers, and reports."""
+        if self._ended:
+            return
         for container in self._spec.lasting:
             state = self._served.get(container.name)
             if state is None:
@@ -352,7 +354,11 @@ class PodWorker:
         for sidecar in reversed(last):
             await self._stop([sidecar], deadline)
         self.abandon()
+        self._ended = True
         self._around.store.remove(self._key)
+        for container in everybody:  # of a Pod that finalizers hold, it is told that nothing runs any more
+            (self.state if container in self._spec.lasting else self._init)(container).end()
+        self.report()
         self._around.changed()
 
     async def _stop(self, containers: Sequence[Container], deadline: float) -> None:

@@ -211,3 +211,11 @@ def test_a_daemonset_waits_for_the_ending_pod_of_a_node() -> None:
     store.kubelet()
     store.settle()
     assert len(store.pods()) == 4
+
+
+def test_pods_have_what_the_template_says_about_them() -> None:
+    pods = template("agent")
+    pods["metadata"]["finalizers"] = ["a.b/c"]
+    store = Store(*NODES, workload("DaemonSet", "agent", template=pods))
+    store.settle()
+    assert [p.metadata["finalizers"] for p in store.pods()] == [["a.b/c"]] * 2

@@ -202,3 +202,15 @@ def test_what_a_running_cluster_can_change() -> None:
 def test_a_default_that_is_written_out_is_no_change() -> None:
     found = merge(cluster(nodes=2), cluster(nodes=2, podCIDR="10.244.0.0/16", network={"mtu": 1500}))
     assert found.spec["podCIDR"] == "10.244.0.0/16"
+
+
+def test_finalizers_of_what_is_being_deleted() -> None:
+    old = obj("ConfigMap", metadata={**SERVER, "finalizers": ["a.b/c"], "deletionTimestamp": "t"})
+    for fewer in (["a.b/c"], []):
+        assert merge(old, obj("ConfigMap", metadata={"finalizers": fewer})).metadata["finalizers"] == fewer
+    with pytest.raises(
+        UserError, match=r"can be added if the object is being deleted, found new finalizers d/e$"
+    ):
+        merge(old, obj("ConfigMap", metadata={"finalizers": ["a.b/c", "d/e"]}))
+    there = obj("ConfigMap", metadata=SERVER)
+    assert merge(there, obj("ConfigMap", metadata={"finalizers": ["d/e"]})).metadata["finalizers"] == ["d/e"]

@@ -113,3 +113,19 @@ def test_hints_of_endpoints() -> None:
     assert accepted(raw({"forZones": [{"name": "a"}], "forNodes": [{"name": "node1"}]}))
     assert refused(raw({"forZones": ["a"]})) == ['endpoints[0].hints.forZones[0]: "a" is not a mapping']
     assert refused(raw({"forNodes": [{}]})) == ["endpoints[0].hints.forNodes[0].name: is required"]
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "problem"),
+    [
+        ("a.b/c", 'finalizers: "a.b/c" is not a list'),
+        ([""], "finalizers[0]: "),
+        (["a b"], "finalizers[0]: "),
+        ([7], "finalizers[0]: 7 is not a string"),
+    ],
+)
+def test_finalizers_are_qualified_names(finalizers: Any, problem: str) -> None:
+    metadata = {"name": "web", "finalizers": finalizers}
+    (found,) = refused(described("ConfigMap", metadata=metadata))
+    assert found.startswith(f"metadata.{problem}")
+    assert accepted(described("ConfigMap", metadata={**metadata, "finalizers": ["kubernetes", "a.b/c"]}))

@@ -82,3 +82,30 @@ async def test_a_worker_of_a_pod_that_was_replaced_says_nothing(monkeypatch: pyt
     place(store, pod(metadata={"uid": "other"}, status={"phase": "Pending"}))
     made.report()
     assert phase(store) == "Pending" and "containerStatuses" not in (store.get(P) or pod()).status
+
+
+async def test_a_pod_that_has_ended_and_is_held_by_finalizers_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store()
+    made = worker(
+        store,
+        {},
+        monkeypatch,
+        terminationGracePeriodSeconds=0,
+        initContainers=[{"name": "one", "image": "i"}],
+    )
+    held = store.get(P)
+    assert held is not None
+    store.put(held.replace(metadata={**held.metadata, "finalizers": ["a.b/c"]}))
+    made.refresh()
+    assert phase(store) == "Pending"
+    store.delete(P)
+    made.terminate(store.get(P) or pod())
+    await asyncio.gather(*(t for t in asyncio.all_tasks() if t is not asyncio.current_task()))
+    made.refresh()  # the stand-in's process still runs, for others
+    ended = store.get(P)
+    assert ended is not None and ended.status["phase"] == "Succeeded"
+    (container,) = ended.status["containerStatuses"]
+    assert not container["ready"] and container["state"]["terminated"]["exitCode"] == 0
+    assert {c["type"]: c["status"] for c in ended.status["conditions"]}["Ready"] == "False"
