@@ -26,6 +26,7 @@ from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.facts import Facts
 from emulab.model.keys import Key
+from emulab.model.members import Version
 from emulab.model.objects import Object
 
 HISTORY = 1000
@@ -72,7 +73,7 @@ class Store:
     """Objects by kind and key. Not thread-safe: a store lives in one thread, and `fork` makes one for another."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
+        self._kinds: dict[tuple[str, str], Version] = {}
         self._shared: set[tuple[str, str]] = (
             set()
         )  # kinds whose dict others read, so that a write copies it first
@@ -103,7 +104,8 @@ class Store:
         return self._snapshot
 
     def get(self, key: Key) -> Object | None:
-        return self._kinds.get(key[:2], {}).get(key)
+        members = self._kinds.get(key[:2])
+        return None if members is None else members.get(key)
 
     def watch(self, callback: Callable[[Event], None], since: int | None = None) -> Callable[[], None]:
         """Calls `callback` for every change from now on, or for those after the version `since`; the result stops it.
@@ -238,16 +240,18 @@ class Store:
         """Puts the object there with this metadata, as the next version."""
         self._version += 1
         new = o.replace(metadata={**metadata, "resourceVersion": str(self._version)})
-        self._writable(key[:2])[key] = new
+        self._writable(key[:2]).write(key, new)
         self._note(key, old)
         self._tell("MODIFIED" if old else "ADDED", new)
         return new
 
-    def _writable(self, kind: tuple[str, str]) -> dict[Key, Object]:
-        members = self._kinds.setdefault(kind, {})
+    def _writable(self, kind: tuple[str, str]) -> Version:
+        members = self._kinds.get(kind)
+        if members is None:
+            members = self._kinds[kind] = Version()
         if kind in self._shared:
             self._shared.discard(kind)
-            members = self._kinds[kind] = dict(members)
+            members = self._kinds[kind] = members.next()
         return members
 
     def _note(self, key: Key, old: Object | None) -> None:
@@ -321,7 +325,7 @@ class Store:
 
     def _forget(self, key: Key) -> None:
         """Removes the object, whatever its finalizers."""
-        o = self._writable(key[:2]).pop(key, None)
+        o = self._writable(key[:2]).remove(key)
         if o is not None:
             self._version += 1
             self._note(key, o)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from emulab.dataclass import dataclass
-from emulab.model.facts import Facts, Members
+from emulab.model.facts import Facts
 from emulab.model.keys import GroupKind, Key
+from emulab.model.members import Members
 from emulab.model.objects import Object
 
 T = TypeVar("T")
@@ -24,15 +25,16 @@ class Objects:
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._facts = Facts()
-        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
+        given: dict[tuple[str, str], dict[Key, Object]] = {}
         for o in objects:
             key = o.key
-            self._kinds.setdefault(key[:2], {})[key] = o
+            given.setdefault(key[:2], {})[key] = o
+        self._kinds: Mapping[tuple[str, str], Members] = given
 
     @classmethod
     def of_kinds(
         cls,
-        kinds: dict[tuple[str, str], dict[Key, Object]],
+        kinds: Mapping[tuple[str, str], Members],
         pods_ever: frozenset[Key],
         facts: Facts | None = None,
     ) -> Objects:

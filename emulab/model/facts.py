@@ -1,9 +1,8 @@
 """What is true of single objects, worked out once for each of them.
 
 Much of what is asked of thousands of objects is answered by each one alone: whose it is, whether it lacks an address,
-whether it selects Pods. A collection that differs in one object from the one before is asked about that object alone;
-finding which it is takes some fifty nanoseconds for each of the others. It works because objects are never changed in
-place (`emulab.model.objects`).
+whether it selects Pods. A collection that differs in one object from the one before is asked about that object alone
+(`emulab.model.members`). It works because objects are never changed in place (`emulab.model.objects`).
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from emulab.model.keys import GroupKind, Key
+from emulab.model.members import Difference, Members, difference
 from emulab.model.objects import Object
 
 T = TypeVar("T")
-Members = Mapping[Key, Object]
-"""All objects of a kind. Not to be changed: equal collections are known by being the same mapping."""
 
 
 class Facts:
@@ -25,6 +23,7 @@ class Facts:
     def __init__(self) -> None:
         self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
         self._made: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
+        self._differences: dict[GroupKind, tuple[Members, Members, Difference]] = {}
 
     def of(self, kind: GroupKind, members: Members, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each of these objects of a kind, in their order, without those of which it says None.
@@ -33,9 +32,16 @@ class Facts:
         """
         old, answers = self._known.get((kind, ask), ({}, {}))
         if old is not members:
-            answers = _asked_anew(old, members, answers, ask)
+            answers = _asked_anew(old, members, self._difference(kind, old, members), answers, ask)
             self._known[kind, ask] = members, answers
         return answers
+
+    def _difference(self, kind: GroupKind, old: Members, new: Members) -> Difference:
+        """What two collections differ in, which is asked for each question again."""
+        last = self._differences.get(kind)
+        if last is None or last[0] is not old or last[1] is not new:
+            last = self._differences[kind] = old, new, difference(old, new)
+        return last[2]
 
     def made(self, name: Hashable, parts: tuple[object, ...], make: Callable[[], T]) -> T:
         """What `make` makes of `parts`, made anew only where one of them isn't the very same as the last time."""
@@ -47,19 +53,19 @@ class Facts:
 
 
 def _asked_anew(
-    old: Members, new: Members, answers: dict[Key, Any], ask: Callable[[Object], Any]
+    old: Members, new: Members, differing: Difference, answers: dict[Key, Any], ask: Callable[[Object], Any]
 ) -> dict[Key, Any]:
-    before = old.get
-    changed = [(key, o) for key, o in new.items() if before(key) is not o]
-    fresh = {key: answer for key, o in changed if (answer := ask(o)) is not None}
-    if changed and len(changed) == len(new):
-        return fresh
-    stale = {key for key, _ in changed if key in answers}
-    if len(old) + sum(key not in old for key, _ in changed) != len(new):
-        stale |= answers.keys() - new.keys()
+    keys, in_order = differing
+    fresh = {key: answer for key in keys if key in new and (answer := ask(new[key])) is not None}
+    stale = [key for key in keys if key in answers and key not in fresh]
     if not fresh and not stale:
         return answers
-    kept = {key: answer for key, answer in answers.items() if key not in stale}
-    if not fresh:
+    if not old and in_order:
+        return fresh
+    kept = dict(answers)
+    for key in stale:
+        del kept[key]
+    kept |= fresh
+    if in_order and not any(key in old and key not in answers for key in fresh):
         return kept
-    return {key: fresh.get(key, kept.get(key)) for key in new if key in fresh or key in kept}
+    return {key: kept[key] for key in new if key in kept}

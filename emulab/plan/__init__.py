@@ -3,7 +3,7 @@
 * `links/`: kernel items, a kind a module: links, addresses, neighbours, routes and rules of policy routing.
 * `state`: the other value types: namespaces, nftables rulesets, servers, places; a `World` is all of them.
 * `difference`: what to remove and what to add to come from one network state to another; `rules/`: the same for rules.
-* `topology`, `nodes`, `pods`: links, addresses and routes of places, and the pods' stand-ins (`draft` collects);
+* `topology`, `nodes`, `pods`: links, addresses and routes of places (`draft` collects); `standins`: who answers for pods;
   `sysctls`: what their namespaces are set to; `mesh`: the ways between nodes, n² entries from a value a node.
 * `cni/`: the pods' networks, a module each; `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
 
@@ -11,8 +11,8 @@ Addresses are of the cluster's families (`model/families`): nothing here says `i
 
 * `dns`, `balancers`, `l7/`: the configuration of the servers.
 * `owners`: whose an address is, in words.
-* `world`: puts it all together; `narrow`: what a change of endpoints alone changes there (`persistent`: mappings of
-  which only little changes); `render` prints a world for people.
+* `world`: the sum of it all, of which a change plans its part alone (`kept`: parts with what they were planned from;
+  `persistent`: large mappings of which little changes); `render` prints a world for people.
 
 Nothing here does I/O, reads a clock or draws a random number.
 """

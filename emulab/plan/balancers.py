@@ -11,14 +11,15 @@ healthCheckNodePort, which tells at once that a node has no endpoint (and is the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
+from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
-from emulab.kinds.registry import LOAD_BALANCER, SERVICE
+from emulab.kinds.registry import ENDPOINT_SLICE, LOAD_BALANCER, SERVICE
 from emulab.kinds.underlay import underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
@@ -26,7 +27,8 @@ from emulab.model.families import FAMILIES, Family, families_of, family_of
 from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices, slices_by_service
+from emulab.plan.endpoints import ServiceName, views
+from emulab.plan.kept import Source
 from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import Server
@@ -36,30 +38,32 @@ from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, Tar
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
 
 
-def plan_balancers(
-    draft: Draft, objects: Objects, slices: Slices, cluster: Cluster, nodes: Iterable[Node]
-) -> None:
+def plan_balancers(draft: Draft, source: Source, cluster: Cluster, nodes: list[Node]) -> None:
     """Places and configurations of all balancers."""
-    nodes = list(nodes)
-    for o in objects.kind(LOAD_BALANCER):
+    for o in source.members(LOAD_BALANCER).values():
         addresses, vips = underlay_addresses(o), virtual_addresses(o)
         if not addresses:
             continue
         balancer = LoadBalancer.of(o)
         plug_balancer(draft, o.name, addresses, vips, cluster)
-        service = _target(objects, balancer)
+        service = _target(source, balancer)
         frontends = [
             _frontend("tcp", vip, port, node_port, balancer.source_ranges, nodes, service)
             for vip in vips
             for port, node_port in _forwarded(balancer, service)
         ]
         _add_server(draft, o.name, frontends)
-    for o in objects.kind(SERVICE):
-        if o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o):
-            _plan_service(draft, slices, o, cluster, nodes)
+    for o in source.facts(SERVICE, _balanced).values():
+        _plan_service(draft, source, o, cluster, nodes)
 
 
-def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
+def _balanced(o: Object) -> Object | None:
+    """A Service that has a balancer of its own."""
+    own = o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o)
+    return o if own else None
+
+
+def _plan_service(draft: Draft, source: Source, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
     """The balancer of a Service of type LoadBalancer."""
     service, place = Service.of(o), service_place(o)
     addresses = underlay_addresses(o)
@@ -72,7 +76,7 @@ def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nod
             ranges = service.load_balancer_source_ranges
             frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
             if not p.node_port:
-                targets = _pods(slices, service, p, family_of(vip))
+                targets = _pods(source, service, p, family_of(vip))
                 frontend = replace(frontend, targets=targets, health=HEALTH)
             frontends.append(frontend)
     if not all(p.node_port for p in ports):
@@ -81,9 +85,9 @@ def _plan_service(draft: Draft, slices: Slices, o: Object, cluster: Cluster, nod
     _add_server(draft, place, frontends)
 
 
-def _pods(slices: Slices, service: Service, port: ServicePort, family: Family) -> tuple[TargetConfig, ...]:
+def _pods(source: Source, service: Service, port: ServicePort, family: Family) -> tuple[TargetConfig, ...]:
     """The endpoints of a Service port as targets."""
-    found = usable(backends(slices.of(service.namespace, service.name), port))
+    found = usable(backends(views(source.slices((service.namespace, service.name))), port))
     return tuple(
         TargetConfig.nameless(str(t.address), t.port) for t in found if family_of(t.address) is family
     )
@@ -97,11 +101,11 @@ def service_place(service: Object) -> str:
     return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
-def _target(objects: Objects, balancer: LoadBalancer) -> Service | None:
+def _target(source: Source, balancer: LoadBalancer) -> Service | None:
     """The Service that a balancer sends to."""
     if balancer.target.ingress:
-        return _service(objects, INGRESS_NAMESPACE, INGRESS_NAME)
-    return _service(objects, balancer.target.namespace, balancer.target.service)
+        return _service(source, INGRESS_NAMESPACE, INGRESS_NAME)
+    return _service(source, balancer.target.namespace, balancer.target.service)
 
 
 def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[int, int]]:
@@ -118,15 +122,7 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     balancers = {name: s.config.frontends for name, s in servers.items() if isinstance(s.config, L4Config)}
     ports = {t.port for frontends in balancers.values() for f in frontends for t in f.targets}
-    few = [o for o in objects.kind(SERVICE) if any(p.node_port in ports for p in Service.of(o).ports)]
-    slices = slices_by_service(objects)
-    served = {
-        c.port.node_port
-        for o in few
-        for family in FAMILIES
-        for c in service_candidates(o, slices.get((o.namespace, o.name), ()), family)
-        if c.port.protocol == "TCP" and usable(c.backends)
-    }
+    served = _served(objects, ports) if ports else set()
     found: dict[str, set[str]] = {}
     for name, frontends in balancers.items():
         expected = {f.socket for f in frontends if any(t.port in served for t in f.targets)}
@@ -135,8 +131,29 @@ def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[
     return found
 
 
-def _service(objects: Objects, namespace: str, name: str) -> Service | None:
-    o = objects.get(SERVICE.key(namespace, name))
+def _served(objects: Objects, ports: Set[int]) -> set[int]:
+    """Which of these node ports of TCP have endpoints behind them."""
+    few = [o for o, own in objects.facts(SERVICE, _node_ports).values() if not ports.isdisjoint(own)]
+    slices: dict[ServiceName, list[EndpointSlice]] = {(o.namespace, o.name): [] for o in few}
+    for o in objects.kind(ENDPOINT_SLICE):
+        if (own := slices.get((o.namespace, o.labels.get(SERVICE_NAME_LABEL, "")))) is not None:
+            own.append(EndpointSlice.of(o))
+    return {
+        c.port.node_port
+        for o in few
+        for family in FAMILIES
+        for c in service_candidates(o, slices[o.namespace, o.name], family)
+        if c.port.protocol == "TCP" and usable(c.backends)
+    }
+
+
+def _node_ports(o: Object) -> tuple[Object, frozenset[int]] | None:
+    found = frozenset(p["nodePort"] for p in o.spec.get("ports") or () if p.get("nodePort"))
+    return (o, found) if found else None
+
+
+def _service(source: Source, namespace: str, name: str) -> Service | None:
+    o = source.get(SERVICE.key(namespace, name))
     return Service.of(o) if o else None
 
 

@@ -6,8 +6,9 @@ headless ones, SRV for named ports, PTR, and CoreDNS' pod records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -20,16 +21,19 @@ from emulab.kinds.registry import INGRESS, LOAD_BALANCER, POD, SERVICE, ZONE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.checks import fits_dns
-from emulab.model.collection import Objects
 from emulab.model.families import family_of, socket_name
+from emulab.model.objects import Object
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices, endpoints_of
+from emulab.plan.endpoints import endpoints_of, views
+from emulab.plan.kept import Source
 from emulab.plan.state import Place, Server
 from emulab.servers.dns.config import DnsConfig, Limits, Record, ZoneConfig
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
+_REVERSE = ("in-addr.arpa.", "ip6.arpa.")
+"""The zones of reverse records: the whole reverse trees, as in CoreDNS' stock configuration."""
 HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
 
 
@@ -37,12 +41,12 @@ def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, 
     return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
-def plan_public_dns(draft: Draft, objects: Objects, cluster: Cluster) -> None:
+def plan_public_dns(draft: Draft, source: Source, cluster: Cluster) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     underlays = cluster.underlays
     zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
     private: list[ZoneConfig] = []
-    for o in objects.kind(ZONE):
+    for o in source.members(ZONE).values():
         zone = Zone.of(o)
         origin = zone.name.rstrip(".") + "."
         records = [Record(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
@@ -50,7 +54,7 @@ def plan_public_dns(draft: Draft, objects: Objects, cluster: Cluster) -> None:
             private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
-    for name, address in filter(_is_sayable, published_names(objects)):
+    for name, address in filter(_is_sayable, published_names(source)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
         zones[origin].append(Record(name, _record(address), address, PUBLISHED_TTL))
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
@@ -85,18 +89,16 @@ def _absolute(name: str, origin: str) -> str:
     return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
 
 
-def published_names(objects: Objects) -> list[tuple[str, str]]:
+def published_names(source: Source) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
-    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in objects.kind(LOAD_BALANCER)}
+    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
     found: dict[tuple[str, str], None] = {}
-    for o in objects.kind(INGRESS):
+    for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
         hosts = {r.host for r in ingress.rules if r.host}
         for host in sorted(hosts):
             found |= {(f"{host}.".lower(), vip): None for vip in vips.get(ingress.load_balancer, ())}
-    for o in objects.kind(SERVICE):
-        if o.spec.get("type") != "LoadBalancer" or is_internal(o):
-            continue
+    for o in source.facts(SERVICE, _published).values():
         names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
         names += [
             f"{n.strip().rstrip('.')}."
@@ -108,55 +110,113 @@ def published_names(objects: Objects) -> list[tuple[str, str]]:
     return list(found)
 
 
-def cluster_dns_config(objects: Objects, slices: Slices, cluster: Cluster) -> DnsConfig:
+def _published(o: Object) -> Object | None:
+    """A Service whose balancer has names."""
+    return o if o.spec.get("type") == "LoadBalancer" and not is_internal(o) else None
+
+
+def cluster_dns_config(source: Source, cluster: Cluster) -> DnsConfig:
     """The configuration of the cluster DNS, without its listeners."""
     domain = cluster.cluster_domain.rstrip(".") + "."
-    names = _ClusterNames(domain)
-    for o in objects.kind(SERVICE):
-        names.service(Service.of(o), slices)
-    for pod in objects.kind(POD):
-        for entry in pod.status.get("podIPs") or ():
-            dashed = entry["ip"].replace(".", "-").replace(":", "-")
-            names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])
-    names.forward.append(Record(f"dns-version.{domain}", "TXT", "1.1.0", TTL))
-    zones = {domain: names.forward, **names.reverse_zones()}
+    forward = list[Record]()
+    reverse = {origin: list[Record]() for origin in _REVERSE}
+    for part in source.facts(SERVICE, _service_records(domain)).values():
+        forward += part.forward
+        for origin, records in part.reverse.items():
+            reverse[origin] += records
+    for service in source.facts(SERVICE, _headless).values():
+        names = _ClusterNames(domain)
+        names.headless(service, views(source.slices((service.namespace, service.name))))
+        forward += names.forward
+        for origin, records in names.reverse.items():
+            reverse[origin] += records
+    for addresses in source.facts(POD, _pod_records(domain)).values():
+        forward += addresses
+    forward.append(Record(f"dns-version.{domain}", "TXT", "1.1.0", TTL))
+    zones = {domain: forward, **reverse}
     return DnsConfig(
         listen=(),
-        zones=tuple(ZoneConfig(origin, (*filter(_is_sayable, r),)) for origin, r in zones.items()),
+        zones=tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items()),
         forward=(socket_name(cluster.underlays[0].resolver_vpc, 53),),
         recursion=True,
         cache=Limits(max_ttl=30),  # CoreDNS' `cache 30`
     )
 
 
+@cache
+def _service_records(domain: str) -> Callable[[Object], _ClusterNames | None]:
+    """What asks a Service that isn't headless for its records."""
+
+    def ask(o: Object) -> _ClusterNames | None:
+        service = Service.of(o)
+        if service.headless:
+            return None
+        names = _ClusterNames(domain)
+        names.service(service)
+        return names
+
+    return ask
+
+
+def _headless(o: Object) -> Service | None:
+    """A Service whose records depend on its endpoints."""
+    service = Service.of(o)
+    return service if service.headless and service.type != "ExternalName" else None
+
+
+@cache
+def _pod_records(domain: str) -> Callable[[Object], tuple[Record, ...] | None]:
+    """What asks a Pod for its records."""
+
+    def ask(pod: Object) -> tuple[Record, ...] | None:
+        names = _ClusterNames(domain)
+        for entry in pod.status.get("podIPs") or ():
+            dashed = entry["ip"].replace(".", "-").replace(":", "-")
+            names.address(f"{dashed}.{pod.namespace}.pod.{domain}", entry["ip"])
+        return tuple(names.forward) or None
+
+    return ask
+
+
 class _ClusterNames:
-    """Forward and reverse records of the cluster's zone."""
+    """Records of the cluster's zone that can be asked for, and reverse ones by their zone."""
+
+    __slots__ = ("domain", "forward", "reverse")
 
     def __init__(self, domain: str) -> None:
         self.domain = domain
         self.forward: list[Record] = []
-        self.reverse: list[Record] = []
+        self.reverse: dict[str, list[Record]] = {}
 
-    def service(self, service: Service, slices: Slices) -> None:
+    def service(self, service: Service) -> None:
+        """The records of a Service that isn't headless."""
         name = f"{service.name}.{service.namespace}.svc.{self.domain}"
         if service.type == "ExternalName":
-            self.forward.append(Record(name, "CNAME", service.external_name.rstrip(".") + ".", TTL))
-        elif service.headless:
-            self._headless(name, service, slices.of(service.namespace, service.name))
-        else:
-            for ip in service.cluster_ips:
-                self.address(name, str(ip))
-                self.reverse.append(Record(_reverse_name(ip), "PTR", name, TTL))
-            for port in service.ports:
-                if port.name:
-                    srv = f"_{port.name}._{port.protocol.lower()}.{name}"
-                    self.forward.append(Record(srv, "SRV", f"0 100 {port.port} {name}", TTL))
+            self._add(Record(name, "CNAME", service.external_name.rstrip(".") + ".", TTL))
+            return
+        for ip in service.cluster_ips:
+            self.address(name, str(ip))
+            self._add_reverse(ip, name)
+        for port in service.ports:
+            if port.name:
+                srv = f"_{port.name}._{port.protocol.lower()}.{name}"
+                self._add(Record(srv, "SRV", f"0 100 {port.port} {name}", TTL))
 
     def address(self, name: str, ip: str) -> None:
-        self.forward.append(Record(name, _record(ip), ip, TTL))
+        self._add(Record(name, _record(ip), ip, TTL))
 
-    def _headless(self, name: str, service: Service, slices: Sequence[EndpointSlice]) -> None:
+    def _add(self, record: Record) -> None:
+        if _is_sayable(record):
+            self.forward.append(record)
+
+    def _add_reverse(self, ip: IPAddress, name: str) -> None:
+        record = Record(_reverse_name(ip), "PTR", name, TTL)
+        if _is_sayable(record):
+            self.reverse.setdefault(next(o for o in _REVERSE if record.name.endswith(o)), []).append(record)
+
+    def headless(self, service: Service, slices: Sequence[EndpointSlice]) -> None:
         """A record for each endpoint, named by its hostname or by its dashed address."""
+        name = f"{service.name}.{service.namespace}.svc.{self.domain}"
         seen: set[str] = set()
         for view in slices:
             for endpoint in view.endpoints:
@@ -170,7 +230,7 @@ class _ClusterNames:
                     self.address(name, ip)
                     self.address(own, ip)
                     if endpoint.hostname:
-                        self.reverse.append(Record(_reverse_name(ip_address(ip)), "PTR", own, TTL))
+                        self._add_reverse(ip_address(ip), own)
         for port in service.ports:
             if not port.name:
                 continue
@@ -179,14 +239,7 @@ class _ClusterNames:
                 if endpoint.ready or service.publish_not_ready_addresses:
                     ip = endpoint.addresses[0]
                     own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
-                    self.forward.append(Record(srv, "SRV", f"0 100 {number.port} {own}", TTL))
-
-    def reverse_zones(self) -> dict[str, list[Record]]:
-        """The reverse records; the zones are the whole reverse trees, as in CoreDNS' stock configuration."""
-        zones: dict[str, list[Record]] = {"in-addr.arpa.": [], "ip6.arpa.": []}
-        for record in self.reverse:
-            zones["ip6.arpa." if record[0].endswith("ip6.arpa.") else "in-addr.arpa."].append(record)
-        return zones
+                    self._add(Record(srv, "SRV", f"0 100 {number.port} {own}", TTL))
 
 
 def _reverse_name(ip: IPAddress) -> str:

@@ -121,6 +121,14 @@ class Draft:
         own = hosts or hosts_file(name, addresses)
         self.places[name] = Place(name, namespace or name, name, resolv_conf, own, addresses, kind)
 
+    def include(self, part: World) -> None:
+        """Adds all of a part that is planned."""
+        self.namespaces.update(part.network.namespaces)
+        self.items += part.network.items
+        self.rulesets.update(part.network.rulesets)
+        self.servers.update(part.servers)
+        self.places.update(part.places)
+
     def world(self) -> World:
         return World(
             Network(self.namespaces, frozenset(self.items), self.rulesets), self.servers, self.places

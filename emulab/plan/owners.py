@@ -25,7 +25,8 @@ from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
-from emulab.plan.proxy.intents import Candidates, candidates, usable
+from emulab.plan.proxy.intents import Candidates, usable
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import World
 
 Question = tuple[str, str, int]

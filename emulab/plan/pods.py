@@ -1,29 +1,22 @@
-"""Pods: their places, links, and the stand-ins that answer for containers without a command."""
+"""Pods: their places and links."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from ipaddress import ip_address
 
-from emulab.kinds.core.podspec import Container, PodSpec
-from emulab.kinds.core.serviceview import Service
+from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.installed import SERVER_IMAGES, cluster_dns_address
-from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, POD, SERVICE
+from emulab.kinds.installed import cluster_dns_address
 from emulab.model.addresses import IPAddress
-from emulab.model.collection import Objects
-from emulab.model.families import family_of
+from emulab.model.keys import Key
+from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
-from emulab.model.selectors import matches_labels
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
-from emulab.plan.state import Place, Server
-from emulab.plan.sysctls import Families
-from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
+from emulab.plan.state import Network, Place, World
 
-STANDINS = "stand-ins"
 _HOSTNAME_MAX = 63  # sethostname(2): 64 with its end
 
 
@@ -101,105 +94,48 @@ def _hosts(
     return "\n".join(lines) + "\n"
 
 
-def plan_pods(draft: Draft, objects: Objects, cluster: Cluster, nodes: Iterable[Node]) -> None:
-    """Places and links of all pods, and the configuration of their stand-ins."""
-    by_name = {n.name: n for n in nodes}
-    plugin, mtu = plugin_of(cluster), pod_mtu(cluster)
-    standins = _Standins(objects, cluster.families)
-    for pod in objects.kind(POD):
-        if not has_network(pod) or pod.spec.get("nodeName") not in by_name:
-            continue
-        spec = PodSpec.of(pod.spec)
-        place = pod_place(pod, spec, cluster)
+class Pods:
+    """The places and links of all pods on some nodes of a cluster, for as long as these are the same."""
+
+    def __init__(self, cluster: Cluster, nodes: Iterable[Node]) -> None:
+        self._cluster = cluster
+        self._nodes = {n.name: n for n in nodes}
+        self._plugin, self._mtu = plugin_of(cluster), pod_mtu(cluster)
+        self._members: Members = {}
+        self._parts: dict[Key, World] = {}
+        self._world = World(Network(), {}, {})
+
+    def follow(self, members: Members) -> World:
+        """The pods' part of the world when these are the Pods that there are."""
+        gone, come = Draft(), Draft()
+        for key in changed_keys(self._members, members):
+            old = self._parts.get(key)
+            new = self._part(members[key]) if key in members else None
+            if old == new:
+                continue
+            if old is not None:
+                gone.include(self._parts.pop(key))
+            if new is not None:
+                come.include(new)
+                self._parts[key] = new
+        self._members = members
+        if gone.places or come.places:
+            there = self._world.network
+            network = Network(
+                {n: s for n, s in there.namespaces.items() if n not in gone.namespaces} | come.namespaces,
+                there.items.difference(gone.items).union(come.items),
+            )
+            places = {n: p for n, p in self._world.places.items() if n not in gone.places} | come.places
+            self._world = World(network, {}, places)
+        return self._world
+
+    def _part(self, pod: Object) -> World | None:
+        if not has_network(pod) or pod.spec.get("nodeName") not in self._nodes:
+            return None
+        draft, spec = Draft(self._cluster.families), PodSpec.of(pod.spec)
+        place = pod_place(pod, spec, self._cluster)
         draft.places[place.name] = place
         if not spec.host_network:
-            plugin.plan_pod(draft, place, by_name[spec.node_name], identity(pod), cluster, mtu)
-        standins.add(pod, spec, place)
-    draft.servers[STANDINS] = standins.server()
-
-
-class _Standins:
-    """The one server that answers for all containers without a command."""
-
-    def __init__(self, objects: Objects, families: Families) -> None:
-        self._families = families
-        # By namespace and one pair of the selector, so that a pod looks at the few Services that may select it.
-        self._services: dict[tuple[str, str, str], list[Service]] = {}
-        for o in objects.kind(SERVICE):
-            service = Service.of(o)
-            if service.selector:
-                pair = min(service.selector.items())
-                self._services.setdefault((service.namespace, *pair), []).append(service)
-        self._ingresses: dict[tuple[str, str], str] = {}
-        for o in objects.kind(INGRESS):
-            ingress = Ingress.of(o)
-            backends = [p.backend for r in ingress.rules for p in r.paths]
-            for backend in (*backends, *([ingress.default_backend] if ingress.default_backend else [])):
-                self._ingresses.setdefault((ingress.namespace, backend.service), ingress.name)
-        self._listen: dict[str, str] = {}
-        self._everywhere: set[str] = set()
-        self._identities: dict[str, PodConfig] = {}
-        self._draining: list[str] = []
-
-    def add(self, pod: Object, spec: PodSpec, place: Place) -> None:
-        containers = [c for c in spec.lasting if is_standin(c)]
-        if not containers:
-            return
-        ports = self._ports(pod, spec, containers)
-        addresses = [str(a) for a in place.addresses if family_of(a) in self._families]
-        identity = PodConfig(
-            namespace=pod.namespace,
-            pod=pod.name,
-            node=spec.node_name,
-            pod_ip=addresses[0],
-            ports={str(port): who for (_, port), who in ports.items() if who},
-        )
-        spoken = [(protocol.lower(), port) for protocol, port in ports if protocol in ("TCP", "UDP")]
-        keys = [f"{protocol}/{address}/{port}" for address in addresses for protocol, port in spoken]
-        self._listen.update(dict.fromkeys(keys, place.namespace))
-        if (
-            spec.host_network
-        ):  # pods share the node's address: each of their sockets has an identity of its own
-            self._identities.update(dict.fromkeys(keys, identity))
-        else:  # neighbours in the pod reach a container's program at localhost too
-            self._identities.update(dict.fromkeys(addresses, identity))
-            self._everywhere.update(keys)
-        if pod.metadata.get("deletionTimestamp"):
-            self._draining += keys
-
-    def _ports(
-        self, pod: Object, spec: PodSpec, containers: list[Container]
-    ) -> Mapping[tuple[str, int], PortConfig | None]:
-        """Protocol and port of each stand-in's socket, and the Service and Ingress that lead to it.
-
-        A port that belongs to a container with a command is left to that program.
-        """
-        others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
-        named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
-        ports: dict[tuple[str, int], PortConfig | None] = {
-            (p.protocol, p.port): None for c in containers for p in c.ports
-        }
-        likely = (self._services.get((pod.namespace, *pair), ()) for pair in sorted(pod.labels.items()))
-        for service in (s for services in likely for s in services):
-            if not matches_labels(service.selector or {}, pod.labels):
-                continue
-            for port in service.ports:
-                number = (
-                    port.target_port if isinstance(port.target_port, int) else named.get(port.target_port)
-                )
-                if number is None or (port.protocol, number) in others:
-                    continue
-                ingress = self._ingresses.get((service.namespace, service.name), "")
-                if not ports.get((port.protocol, number)):
-                    ports[port.protocol, number] = PortConfig(service.name, ingress)
-        return ports
-
-    def server(self) -> Server:
-        listen, draining = tuple(sorted(self._listen)), tuple(sorted(self._draining))
-        config = EchoConfig(listen, self._identities, draining)
-        return Server(STANDINS, "echo", "", config, self._listen, frozenset(self._everywhere))
-
-
-def is_standin(container: Container) -> bool:
-    """Whether a container is answered for: it has no command, and its image isn't one of emulab's servers."""
-    return not container.command and container.image not in SERVER_IMAGES
+            node = self._nodes[spec.node_name]
+            self._plugin.plan_pod(draft, place, node, identity(pod), self._cluster, self._mtu)
+        return draft.world()

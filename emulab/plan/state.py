@@ -6,7 +6,7 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import IPAddress, IPNetwork
@@ -164,3 +164,19 @@ class World:
     network: Network
     servers: Mapping[str, Server]
     places: Mapping[str, Place]
+
+
+def summed(parts: Iterable[World]) -> World:
+    """The world that has all of these parts, of which no two have the same."""
+    namespaces: dict[str, Namespace] = {}
+    rulesets: dict[tuple[str, str], Rules] = {}
+    servers: dict[str, Server] = {}
+    places: dict[str, Place] = {}
+    items: list[frozenset[Item]] = []
+    for part in parts:
+        namespaces |= part.network.namespaces
+        items.append(part.network.items)
+        rulesets |= part.network.rulesets
+        servers |= part.servers
+        places |= part.places
+    return World(Network(namespaces, frozenset().union(*items), rulesets), servers, places)

@@ -12,16 +12,16 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CLIENT
 from emulab.kinds.underlay import Underlay, underlay_addresses
 from emulab.model.addresses import IPAddress
-from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.plan.draft import FABRIC, Draft, mac
+from emulab.plan.kept import Source
 from emulab.plan.links import Bridge, Route
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Ruleset
 from emulab.plan.sysctls import Families, Settings, forwarder, host, switch
 
 
-def plan_outside(draft: Draft, objects: Objects, cluster: Cluster) -> None:
+def plan_outside(draft: Draft, source: Source, cluster: Cluster) -> None:
     """Fabric, router, resolver, dns and clients."""
     draft.namespace(FABRIC, switch)
     for bridge in ("internet", "vpc"):
@@ -37,7 +37,7 @@ def plan_outside(draft: Draft, objects: Objects, cluster: Cluster) -> None:
     draft.plug("resolver", "eth1", "vpc", cluster.mtu, "resolver-vpc")
     for u in underlays:
         draft.address("resolver", "eth1", u.resolver_vpc, u.vpc)
-    for o in objects.kind(CLIENT):
+    for o in source.members(CLIENT).values():
         addresses = underlay_addresses(o)
         if not addresses:
             continue

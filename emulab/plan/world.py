@@ -1,28 +1,35 @@
-"""From all objects to all that must exist: the sum of the other planners."""
+"""From all objects to all that must exist: the sum of the other planners.
+
+Each part of the sum depends on few objects and is planned again when one of these is another one: single pods, single
+Services of the proxies' tables, and for all else whole planners (`kept`). So a change costs what it concerns, however
+many objects there are, and whatever it is. There is one way to plan: the first plan is the change from nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import SERVER_IMAGES
-from emulab.kinds.registry import POD
+from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
-from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
+from emulab.plan.cni.plugin import Node
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices, slices_by_service
+from emulab.plan.endpoints import Slices
+from emulab.plan.kept import Kept, Source
 from emulab.plan.l7.ingress import ingress_config, ingress_server
-from emulab.plan.narrow import Narrow
 from emulab.plan.nodes import plan_nodes
-from emulab.plan.pods import has_network, place_name, plan_pods
-from emulab.plan.proxy.intents import candidates
-from emulab.plan.proxy.modes.mode import Proxies
-from emulab.plan.state import Place, Server, World
+from emulab.plan.pods import Pods, place_name
+from emulab.plan.proxy.intents import Viewer, viewer
+from emulab.plan.proxy.proxies import Proxies
+from emulab.plan.standins import StandIns
+from emulab.plan.state import Network, Place, Server, World, summed
 from emulab.plan.topology import plan_outside
 
 
@@ -30,38 +37,18 @@ class Planner:
     """Plans worlds, one after the other."""
 
     def __init__(self) -> None:
-        self._narrow: Narrow | None = None
+        self._sum: _Sum | None = None
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
-        draft, views = Draft(cluster.families), slices_by_service(objects)
-        slices, services = Slices(views), candidates(objects, cluster.families, views)
-        proxies = Proxies(draft, cluster)
-        plan_outside(draft, objects, cluster)
-        nodes = plan_nodes(draft, objects, cluster, services, proxies)
-        plan_balancers(draft, objects, slices, cluster, nodes)
-        plan_pods(draft, objects, cluster, nodes)
-        plan_public_dns(draft, objects, cluster)
-        _plan_server_pods(draft, objects, slices, cluster)
-        world = draft.world()
-        self._narrow = Narrow(world, objects, cluster, services, proxies, slices.asked)
+        last, self._sum = self._sum, None  # what fails half way is no sum to go on from
+        nodes = [Node.of(o) for o in objects.kind(NODE)]
+        viewers = [viewer(o) for o in objects.kind(NODE)]
+        fits = last is not None and (last.cluster, last.nodes, last.viewers) == (cluster, nodes, viewers)
+        now = last if last is not None and fits else _Sum(cluster, nodes, viewers)
+        world = now.follow(objects)
+        self._sum = now
         return world
-
-    def follow(
-        self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
-    ) -> World | None:
-        """The last world after some changes, where little of it changes (see `Narrow.follow`); else None: plan it."""
-        return self._narrow.follow(before, get) if self._narrow else None
-
-    def anticipate(
-        self, before: Mapping[Key, Object | None], get: Callable[[Key], Object | None]
-    ) -> tuple[list[Object], World] | None:
-        """What can be done at once about some changes, before the world is planned (see `Narrow.anticipate`)."""
-        return self._narrow.anticipate(before, get) if self._narrow else None
-
-    def forget(self) -> None:
-        """The last world isn't what is there: the next one has to be planned."""
-        self._narrow = None
 
 
 def plan_world(objects: Objects, cluster: Cluster) -> World:
@@ -69,30 +56,102 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
     return Planner().plan(objects, cluster)
 
 
+class _Sum:
+    """The world for as long as the cluster and its nodes are the same."""
+
+    def __init__(self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer]) -> None:
+        self.cluster, self.nodes, self.viewers = cluster, nodes, viewers
+        draft = Draft(cluster.families)
+        sites = plan_nodes(draft, nodes, cluster)
+        self._nodes = draft.world()
+        self._slices = Slices()
+        self._outside = Kept(self._drafted(plan_outside, cluster))
+        self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
+        self._public_dns = Kept(self._drafted(plan_public_dns, cluster))
+        self._proxies = Proxies(cluster, sites, viewers)
+        self._pods, self._standins = Pods(cluster, nodes), StandIns(cluster.families)
+        self._server_pods = _ServerPods(cluster)
+        self._parts: tuple[World, ...] = ()
+        self._world = World(Network(), {}, {})
+
+    def _drafted(self, plan: Callable[..., None], *more: Any) -> Callable[[Source], World]:
+        def made(source: Source) -> World:
+            draft = Draft(self.cluster.families)
+            plan(draft, source, *more)
+            return draft.world()
+
+        return made
+
+    def follow(self, objects: Objects) -> World:
+        """The world for these objects: the very same where nothing of it changed."""
+        before = self._slices.follow(objects.members(ENDPOINT_SLICE))
+        source = Source(objects, self._slices)
+        outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
+        balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
+        public_dns = self._public_dns.now(source)
+        servers = self._servers(
+            [self._standins.follow(source, pods.places), *self._server_pods.follow(source, pods.places)]
+        )
+        parts = (outside, self._nodes, proxies, balancers, pods, public_dns, servers)
+        if [*map(id, parts)] != [*map(id, self._parts)]:
+            self._parts, self._world = parts, summed(parts)
+        return self._world
+
+    def _servers(self, servers: list[Server]) -> World:
+        known = self._parts[-1] if self._parts else None
+        if known is not None and [*map(id, known.servers.values())] == [*map(id, servers)]:
+            return known
+        return World(Network(), {server.name: server for server in servers}, {})
+
+
+class _ServerPods:
+    """Pods whose image is a server of emulab: each runs one of its own."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        # One configuration for all pods of a kind, which is worked out if there is one.
+        self._configs = {
+            image: Kept(partial(_configured, configure, cluster))
+            for image, (configure, _) in _SERVER_PODS.items()
+        }
+        self._known: dict[str, tuple[Place, Any, Server]] = {}
+
+    def follow(self, source: Source, places: Mapping[str, Place]) -> list[Server]:
+        """Their servers, the very same where nothing changed."""
+        known, self._known = self._known, {}
+        for pod, containers in source.facts(POD, _served).values():
+            place = places.get(place_name(pod))
+            if place is None:
+                continue
+            for container, image in containers:
+                name, config = server_name(place.name, container), self._configs[image].now(source)
+                old = known.get(name)
+                if old is None or old[0] is not place or old[1] is not config:
+                    _, make = _SERVER_PODS[image]
+                    old = place, config, make(name, place, config)
+                self._known[name] = old
+        return [server for _, _, server in self._known.values()]
+
+
 ServerPlanner = Callable[[str, Place, Any], Server]
 
-# Which configuration a server image gets, and what makes a Server of it.
-_SERVER_PODS: dict[str, tuple[Callable[[Objects, Slices, Cluster], Any], ServerPlanner]] = {
+_SERVER_PODS: dict[str, tuple[Callable[[Source, Cluster], Any], ServerPlanner]] = {
     "dns": (cluster_dns_config, cluster_dns_server),
     "ingress": (ingress_config, ingress_server),
 }
+"""Which configuration a server image gets, and what makes a Server of it."""
 
 
-def _plan_server_pods(draft: Draft, objects: Objects, slices: Slices, cluster: Cluster) -> None:
-    """Pods whose image is a server of emulab: each runs one of its own."""
-    configs: dict[str, Any] = {}  # one for all pods of a kind
-    for pod in objects.kind(POD):
-        if not has_network(pod) or place_name(pod) not in draft.places:
-            continue
-        for container in PodSpec.of(pod.spec).lasting:
-            kind = SERVER_IMAGES.get(container.image)
-            if kind is None or container.command:
-                continue
-            configure, make = _SERVER_PODS[kind]
-            if kind not in configs:
-                configs[kind] = configure(objects, slices, cluster)
-            name = server_name(place_name(pod), container.name)
-            draft.servers[name] = make(name, draft.places[place_name(pod)], configs[kind])
+def _configured(configure: Callable[[Source, Cluster], Any], cluster: Cluster, source: Source) -> Any:
+    return configure(source, cluster)
+
+
+def _served(pod: Object) -> tuple[Object, list[tuple[str, str]]] | None:
+    """A Pod with its containers that are servers of emulab, and what servers they are."""
+    spec = PodSpec.of(pod.spec)
+    found = [
+        (c.name, SERVER_IMAGES[c.image]) for c in spec.lasting if c.image in SERVER_IMAGES and not c.command
+    ]
+    return (pod, found) if found else None
 
 
 def server_name(place: str, container: str) -> str:

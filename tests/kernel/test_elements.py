@@ -17,8 +17,9 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy.intents import candidates, intents
+from emulab.plan.proxy.intents import intents
 from emulab.plan.proxy.modes import nftables
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 

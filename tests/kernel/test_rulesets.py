@@ -21,8 +21,9 @@ from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
 from emulab.plan.cni.podlinks import masquerade
-from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.proxy.intents import Viewer, intents
 from emulab.plan.proxy.modes import nftables
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.rules.rulesets import MOST, ruleset_script
 from emulab.plan.state import Collection, Namespace, Ruleset
 from emulab.plan.topology import _nat_gateway

@@ -45,10 +45,11 @@ class World(ServiceWorld):
 
     def put(self, *intents: Intent, cluster: Cluster | None = None) -> None:
         mode, addresses = cluster or Cluster(proxy_mode="ipvs"), [ip_address(NODE)]
+        made = ipvs.summed(intents, mode, IPV4)
         self.apply(
-            ipvs.rules(intents, mode, IPV4),
-            ipvs.table({IPV4: intents}, mode, addresses),
-            frozenset(ipvs.items("node", intents, addresses)),
+            made.ruleset(),
+            ipvs.table({IPV4: made}, mode, addresses),
+            frozenset(ipvs.items("node", [made], addresses)),
         )
 
     def apply(self, rules: Ruleset, table: Ipvs, items: frozenset[Any]) -> None:

@@ -24,7 +24,8 @@ from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.collection import NORMAL, Tell
 from emulab.model.objects import Object
 from emulab.model.shortened import NAME_MAX, shortened
-from emulab.plan.pods import STANDINS, is_standin, place_name
+from emulab.plan.pods import place_name
+from emulab.plan.standins import STANDINS, is_standin
 from emulab.plan.state import Place
 from emulab.plan.world import server_name
 

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 from emulab.cluster import controllers
 from emulab.cluster.controllers.pods import with_condition
 from emulab.cluster.resolve import resolve
-from emulab.cluster.store import Changes, Store
+from emulab.cluster.store import Store
 from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
-from emulab.kinds.registry import EVENT, NODE
+from emulab.kinds.registry import NODE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.model.collection import WARNING, Put, Tell
+from emulab.model.collection import WARNING, Tell
 from emulab.plan.state import World
 from emulab.plan.world import Planner
 
@@ -45,7 +45,6 @@ class _Planned(NamedTuple):
 
     world: World
     since: float
-    rules_alone: bool = False  # all else in it is that of the world before
 
 
 class Reconciler:
@@ -135,7 +134,6 @@ class Reconciler:
             except BaseException:
                 if not self._closing:
                     self._around.store.revert(saved)
-                    self._planner.forget()
                     await self._settle()
                 raise
 
@@ -156,32 +154,17 @@ class Reconciler:
         for _ in range(_PASSES):
             if self._closing:
                 raise EmulabError("the lab is going down")
-            try:
-                await self._pass(progress, work)
-            except BaseException:
-                self._planner.forget()
-                raise
+            await self._pass(progress, work)
             work = None
             if not self._dirty.is_set():
                 return
 
     async def _pass(self, progress: Progress, work: Work | None) -> None:
-        store, poked = self._around.store, self._dirty.is_set()
         self._dirty.clear()
-        changes = _planned_for(store.take_changes())
-        # Whoever pokes may mean more than objects: a server that died, say.
-        planned = None if poked or work else self._follow(changes, store)
-        if planned is None:
-            if work is None:
-                await self._hurry(changes)
-            progress("planning")
-            planned = await self._plan(work, may_follow=not (poked or changes.before))
+        changes = self._around.store.take_changes()
+        progress("planning")
+        planned = await self._plan(work)
         world, since = planned.world, changes.since or planned.since
-        if planned.rules_alone:
-            await self._write(world, since)
-            self._around.world = world
-            self._syncs.tell(self._around.servers)
-            return
         progress("namespaces, links and rules")
         await self._around.servers.prepare(world.servers, self._network.handles)
         await self._write(world, since)
@@ -191,7 +174,7 @@ class Reconciler:
         self._kubelet.sync(world)
         self.spent["kubelet"] += time.perf_counter() - begun
 
-    async def _plan(self, work: Work | None, may_follow: bool) -> _Planned:
+    async def _plan(self, work: Work | None) -> _Planned:
         """The world of the objects after `work`, if any, once controllers and allocation have come to rest.
 
         All of it is done on a fork of the store in a thread, and adopted once it is done: the loop goes on meanwhile,
@@ -201,25 +184,21 @@ class Reconciler:
         for tries in range(_TRIES):
             base, fork = store.objects(), store.fork()
             if tries < _TRIES - 1:
-                planned = await _to_its_end(asyncio.to_thread(self._planned, fork, work, may_follow))
+                planned = await _to_its_end(asyncio.to_thread(self._planned, fork, work))
             else:  # nobody else can write while the loop waits
-                planned = self._planned(fork, work, may_follow)
+                planned = self._planned(fork, work)
             whole = store.adopt(fork, base, partly=work is None)
             if whole or work is None:
                 self._around.events.tell(store.take_told(), time.time())
                 if not whole:
                     self._dirty.set()
                 return planned
-            self._planner.forget()  # it is that of a fork which nobody has adopted
         raise AssertionError("a fork is adopted where nobody has written since it was made")
 
-    def _planned(self, fork: Store, work: Work | None, may_follow: bool) -> _Planned:
+    def _planned(self, fork: Store, work: Work | None) -> _Planned:
         begun = time.perf_counter()
         if work is not None:
             work(fork)
-            little = self._follow(fork.changes, fork) if may_follow else None
-            if little is not None:
-                return little
         since = fork.changes.since
         cluster, objects = resolve(fork, time.time())
         resolved = time.perf_counter()
@@ -227,20 +206,6 @@ class Reconciler:
         self.spent["controllers"] += resolved - begun
         self.spent["plan"] += time.perf_counter() - resolved
         return _Planned(world, since)
-
-    def _follow(self, changes: Changes, store: Store) -> _Planned | None:
-        """The world after changes that are rules and no more, if they are that."""
-        world = self._planner.follow(changes.before, store.get)
-        return None if world is None else _Planned(world, changes.since, rules_alone=True)
-
-    async def _hurry(self, changes: Changes) -> None:
-        """Has the kernel know at once of endpoints that came or went, where all else that it means takes long."""
-        found = self._planner.anticipate(changes.before, self._around.store.get)
-        if found is not None:
-            slices, world = found
-            self._around.store.apply(map(Put, slices))
-            await self._write(world, changes.since)
-            changes.since = 0.0
 
     async def _write(self, world: World, since: float) -> None:
         begun = time.perf_counter()
@@ -275,12 +240,6 @@ class Reconciler:
             begun = time.perf_counter()
             await _to_its_end(asyncio.to_thread(self._publisher.publish, world.places, self._network.handles))
             self.spent["names"] += time.perf_counter() - begun
-
-
-def _planned_for(changes: Changes) -> Changes:
-    """Without Events: a plan has nothing to do with what is told."""
-    changes.before = {key: o for key, o in changes.before.items() if key.type != EVENT}
-    return changes
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -10,10 +10,10 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
-from emulab.model.collection import Objects
 from emulab.model.families import socket_name
 from emulab.model.objects import Object
-from emulab.plan.endpoints import Slices
+from emulab.plan.endpoints import views
+from emulab.plan.kept import Source
 from emulab.plan.l7.annotations import policy
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, Server
@@ -21,13 +21,14 @@ from emulab.servers.l7.config import Backend as To
 from emulab.servers.l7.config import Certificate, L7Config, Match, Route, Upstream
 
 
-def ingress_config(objects: Objects, slices: Slices, cluster: Cluster) -> L7Config:
+def ingress_config(source: Source, cluster: Cluster) -> L7Config:
     """The configuration of every ingress pod, without its listeners."""
-    builder = _Builder(objects, slices, cluster)
-    found = [o.name for o in objects.kind(INGRESS_CLASS) if o.spec.get("controller") == CONTROLLER]
+    builder = _Builder(source, cluster)
+    classes_there = source.members(INGRESS_CLASS).values()
+    found = [o.name for o in classes_there if o.spec.get("controller") == CONTROLLER]
     classes = {"", INGRESS_CLASS_NAME, *found}
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
-    for o in objects.kind(INGRESS):
+    for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
         if ingress.class_name in classes:
             builder.add(ingress)
@@ -50,10 +51,9 @@ def ingress_server(name: str, place: Place, config: L7Config) -> Server:
 
 
 class _Builder:
-    def __init__(self, objects: Objects, slices: Slices, cluster: Cluster) -> None:
-        self._objects = objects
+    def __init__(self, source: Source, cluster: Cluster) -> None:
+        self._source = source
         self._cluster = cluster
-        self._slices = slices
         self.routes: list[Route] = []
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
@@ -86,7 +86,7 @@ class _Builder:
             )
 
     def _certificate(self, ingress: Ingress, secret: str, hosts: tuple[str, ...]) -> None:
-        o = self._objects.get(SECRET.key(ingress.namespace, secret))
+        o = self._source.get(SECRET.key(ingress.namespace, secret))
         pair = tls_pair(o) if o else None
         if pair is None:
             return
@@ -97,7 +97,7 @@ class _Builder:
     def _upstream(self, namespace: str, backend: Backend) -> str:
         name = f"{namespace}/{backend.service}/{backend.port}"
         if name not in self.upstreams:
-            o = self._objects.get(SERVICE.key(namespace, backend.service))
+            o = self._source.get(SERVICE.key(namespace, backend.service))
             self.upstreams[name] = Upstream(tuple(self._servers(o, backend)) if o else ())
         return name
 
@@ -109,7 +109,8 @@ class _Builder:
             return []
         if service.type == "ExternalName":
             return [f"{service.external_name}:{port.port}"]
-        targets = usable(backends(self._slices.of(service.namespace, service.name), port))
+        slices = views(self._source.slices((service.namespace, service.name)))
+        targets = usable(backends(slices, port))
         if not targets:
             return []
         if self._cluster.ingress_upstream == "service" and not service.headless:

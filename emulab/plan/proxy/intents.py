@@ -14,22 +14,17 @@ cluster IP of. The rules are those of kube-proxy's CategorizeEndpoints
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_proxied
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
-from emulab.kinds.registry import SERVICE
 from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
-from emulab.model.collection import Objects
-from emulab.model.families import Family, of_family, socket_name
+from emulab.model.families import Family, of_family
 from emulab.model.objects import Object
-from emulab.plan.endpoints import SliceViews, slices_by_service
-from emulab.plan.persistent import Persistent
-from emulab.plan.state import UdpBackends
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -119,6 +114,8 @@ class Intent:
     @cached_property
     def reachable(self) -> tuple[Backend, ...]:
         """Every endpoint that this node may send to."""
+        if not (self.cluster and self.local):
+            return self.cluster or self.local  # either is in order
         return tuple(sorted({*self.cluster, *self.local}, key=_by_address))
 
 
@@ -132,7 +129,6 @@ class Candidates(NamedTuple):
     external_ips: tuple[IPAddress, ...]
     balancer_ips: tuple[IPAddress, ...]
     backends: tuple[Backend, ...]
-    curtailed: bool = False  # some of its addresses are another Service's
 
     @property
     def same_everywhere(self) -> bool:
@@ -152,42 +148,7 @@ def viewer(node: Object) -> Viewer:
     return Viewer(node.name, node.labels.get(ZONE_LABEL, ""), underlay_addresses(node))
 
 
-def candidates(
-    objects: Objects, families: Iterable[Family], slices: SliceViews | None = None
-) -> list[Candidates]:
-    """Every Service port that proxies care for, of each family. `slices`: the Services' ones, where known."""
-    if slices is None:
-        slices = slices_by_service(objects)
-    found: list[Candidates] = []
-    for family in families:
-        for o in objects.kind(SERVICE):
-            found += service_candidates(o, slices.get((o.namespace, o.name), ()), family)
-    return _settled(found)
-
-
-def _settled(given: list[Candidates]) -> list[Candidates]:
-    """The same with each external address and port left to the first Service alone that claims it.
-
-    Nothing forbids several to (kubernetes/kubernetes#69599), and which of them kube-proxy's nodes serve is chance;
-    here it is the same in every mode and on every node.
-    """
-    owners: dict[tuple[IPAddress, str, int], Service] = {}
-    return [_curtailed(c, owners) if c.external_ips or c.balancer_ips else c for c in given]
-
-
-def _curtailed(c: Candidates, owners: dict[tuple[IPAddress, str, int], Service]) -> Candidates:
-    """A Service port without the addresses that have another owner; the others are its own from now on."""
-
-    def own(address: IPAddress) -> bool:
-        return owners.setdefault((address, c.port.protocol, c.port.port), c.service) is c.service
-
-    external, balancer = (tuple(filter(own, ips)) for ips in (c.external_ips, c.balancer_ips))
-    if (external, balancer) == (c.external_ips, c.balancer_ips):
-        return c
-    return c._replace(external_ips=external, balancer_ips=balancer, curtailed=True)
-
-
-def service_candidates(o: Object, slices: Sequence[EndpointSlice], family: Family) -> list[Candidates]:
+def service_candidates(o: Object, slices: Iterable[EndpointSlice], family: Family) -> list[Candidates]:
     """The ports of one Service, with all that it claims and its endpoints, of a family.
 
     None of a Service that isn't proxied, or has no cluster IP of the family: no proxier of that family knows it then
@@ -342,40 +303,3 @@ def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
         if meant:
             return meant
     return tuple(ready)
-
-
-def udp_frontends(c: Candidates) -> list[tuple[str, int]]:
-    """Where a Service port is reached if it is one of UDP: address and port, with address "" for a node port."""
-    if c.port.protocol != "UDP":
-        return []
-    addresses = (*c.cluster_ips, *c.external_ips, *c.balancer_ips)
-    node_ports = [("", c.port.node_port)] if c.port.node_port else []
-    return [*((str(address), c.port.port) for address in addresses), *node_ports]
-
-
-def udp_backends(all_candidates: Iterable[Candidates]) -> UdpBackends:
-    """Who may go on to have UDP flows, behind each address and port: whoever serves, whatever policies say.
-
-    As in kube-proxy (pkg/proxy/conntrack), so that a change of policy doesn't break flows that go on; one to another
-    port of the same endpoint is another.
-    """
-    frontends: dict[tuple[str, int], frozenset[str]] = {}
-    for c in all_candidates:
-        if reached := udp_frontends(c):
-            serving = frozenset(socket_name(b.address, b.port) for b in c.backends if b.serving)
-            for frontend in reached:  # a node port is one for all families
-                known = frontends.get(frontend) if not frontend[0] else None
-                frontends[frontend] = known | serving if known else serving
-    return UdpBackends(Persistent(frontends))
-
-
-def local_ready(all_candidates: Iterable[Candidates], node: str) -> Mapping[tuple[str, str], int]:
-    """How many endpoints of each Service are ready on a node: what its health check node port answers.
-
-    One that has an address of each family is one.
-    """
-    members: dict[tuple[str, str], dict[Family, set[IPAddress]]] = {}
-    for c in all_candidates:
-        own = members.setdefault((c.service.namespace, c.service.name), {}).setdefault(c.family, set())
-        own.update(b.address for b in c.backends if b.ready and b.node == node)
-    return {key: max(map(len, by_family.values())) for key, by_family in members.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
 from emulab.plan.persistent import Persistent
-from emulab.plan.proxy.filters import Chains, Elements, merged
+from emulab.plan.proxy.filters import Chains, Elements
 from emulab.plan.state import Collection, Ruleset
 
 Use = tuple[str, str]
@@ -52,8 +53,17 @@ class Table:
         )  # what two Service ports want otherwise: the last one gets it
         self._made: Ruleset | None = None
 
-    def add(self, part: Part) -> None:
-        """Adds a part. Not to be called once `ruleset` has been."""
+    def copy(self) -> Table:
+        """One that is the same now, and changes apart."""
+        other = copy(self)
+        other._uses = defaultdict(Counter, {kind: needs.copy() for kind, needs in self._uses.items()})
+        other._contested = set(self._contested)
+        other._chains, other._declared = dict(self._chains), dict(self._declared)
+        other._elements = {name: dict(elements) for name, elements in self._elements.items()}
+        return other
+
+    def _add(self, part: Part) -> None:
+        """Adds a part, as long as nobody has asked for the ruleset."""
         self._chains |= part.chains
         for name, collection in part.declared.items():
             if name not in self._declared:
@@ -72,9 +82,7 @@ class Table:
         if self._made is None:
             collections = {}
             for name, elements in self._elements.items():
-                ranges = "interval" in self._declared[name].declaration
-                filled = merged(elements) if ranges else elements
-                collections[name] = replace(self._declared[name], elements=Persistent(filled))
+                collections[name] = replace(self._declared[name], elements=Persistent(elements))
             chains = self._chains | {name: self._entrance(name) for name in self._entrances}
             self._made = Ruleset(*self._name, chains, collections)
             self._chains, self._declared, self._elements = (
@@ -84,10 +92,14 @@ class Table:
             )  # from now on the ruleset's own ones count
         return self._made
 
-    def exchange(self, old: Iterable[Part], new: Iterable[Part]) -> Ruleset | None:
-        """The table with new parts in the place of old ones. None, and nothing is changed, where that needs a new sum:
-        where parts want the same element, and where ranges change, of which one may cover others.
+    def exchange(self, old: Sequence[Part], new: Sequence[Part]) -> bool:
+        """Puts new parts in the place of old ones. False, and nothing is changed, where that needs a new sum: where
+        parts want the same element.
         """
+        if self._made is None and not old:
+            for part in new:
+                self._add(part)
+            return True
         made = self.ruleset()
         gone, come = _Total(), _Total()
         for part in old:
@@ -95,14 +107,15 @@ class Table:
         for part in new:
             come.add(part, self._needs(part))
         if not self._apart(made, gone, come):
-            return None
+            return False
         fresh, unused = self._count(gone.needs, come.needs)
         chains = _chains(made.chains, [name for kind, name in unused if kind == "chain"], come.chains)
         if moved := {kind for kind, _ in (*fresh, *unused)} & self._entrances.keys():
             chains = {**chains, **{name: self._entrance(name) for name in moved}}
         collections = self._collections(made.collections, gone, come, unused)
-        self._made = replace(made, chains=chains, collections=collections)
-        return self._made
+        if chains is not made.chains or collections is not made.collections:
+            self._made = replace(made, chains=chains, collections=collections)
+        return True
 
     def _count(self, gone: Counter[Use], come: Counter[Use]) -> tuple[list[Use], list[Use]]:
         """Notes what parts need from now on: what nobody has needed, and what nobody needs any more."""
@@ -137,8 +150,6 @@ class Table:
             if was == will:
                 continue
             there = made.collections.get(name)
-            if there is not None and "interval" in there.declaration:
-                return False
             if any((name, key) in self._contested for key in (*was, *will)):
                 return False
             if there is not None and any(key in there.elements and key not in was for key in will):
@@ -149,6 +160,7 @@ class Table:
         self, made: Mapping[str, Collection], gone: _Total, come: _Total, unused: Iterable[Use]
     ) -> Mapping[str, Collection]:
         found = {**come.declared, **made}
+        same = len(found) == len(made)
         for name in gone.elements.keys() | come.elements.keys():
             was, will = gone.elements.get(name, {}), come.elements.get(name, {})
             if name in self._counted:
@@ -161,10 +173,12 @@ class Table:
                 there = found[name].elements
                 known = there if isinstance(there, Persistent) else Persistent(dict(there))
                 found[name] = replace(found[name], elements=known.changed(removed, added))
+                same = False
         for kind, name in unused:
             if kind == "collection":
                 del found[name]
-        return found
+                same = False
+        return made if same else found
 
 
 class _Total:

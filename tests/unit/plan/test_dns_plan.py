@@ -13,7 +13,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names
-from emulab.plan.endpoints import Slices, slices_by_service
+from emulab.plan.kept import Source
 from emulab.plan.state import Place, World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import DnsConfig
@@ -135,7 +135,7 @@ def test_private_zones_are_the_resolvers_and_the_vpcs_alone() -> None:
 
 def test_two_ingresses_of_one_host_are_one_record() -> None:
     objects, _ = plan(ingress("a", "x.test"), ingress("b", "x.test"))
-    assert published_names(objects) == [("x.test.", "203.0.113.10")]
+    assert published_names(Source.of(objects)) == [("x.test.", "203.0.113.10")]
 
 
 # The cluster's names
@@ -146,9 +146,7 @@ def config(*objects: Object, cluster: Cluster | None = None) -> dict[str, Any]:
 
 
 def planned(*objects: Object, cluster: Cluster | None = None) -> DnsConfig:
-    return cluster_dns_config(
-        Objects(objects), Slices(slices_by_service(Objects(objects))), cluster or Cluster()
-    )
+    return cluster_dns_config(Source.of(Objects(objects)), cluster or Cluster())
 
 
 def forward(found: dict[str, Any]) -> list[list[Any]]:

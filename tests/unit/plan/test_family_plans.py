@@ -21,10 +21,11 @@ from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, family_of
 from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Route, Veth, Vxlan
-from emulab.plan.proxy.intents import candidates, intents, viewer
+from emulab.plan.proxy.intents import intents, viewer
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.proxy.modes.iptables import rules as iptables_rules
 from emulab.plan.proxy.modes.nftables import rules as nftables_rules
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.render import data, render
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
 from emulab.plan.state import Ipvs, Ruleset, World

@@ -12,7 +12,8 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import POD
 from emulab.model.objects import Object
-from emulab.plan.pods import STANDINS, identity, place_name, pod_place, resolv_conf
+from emulab.plan.pods import identity, place_name, pod_place, resolv_conf
+from emulab.plan.standins import STANDINS
 from emulab.plan.state import Server
 from emulab.servers.configuration import to_json
 from emulab.servers.echo.config import EchoConfig

@@ -14,8 +14,9 @@ from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
 from emulab.plan.links import Address, Dummy
-from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
+from emulab.plan.proxy.intents import Intent, Viewer, intents
 from emulab.plan.proxy.modes import ipvs
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.render import render, rules_lines
 from emulab.plan.state import Ipvs, Ruleset
 
@@ -30,12 +31,13 @@ def seen(*objects: Object) -> tuple[Intent, ...]:
 
 def table(*objects: Object, **cluster: Any) -> list[str]:
     """The lines of the table, without its settings."""
-    found = ipvs.table({IPV4: seen(*objects)}, Cluster(proxy_mode="ipvs", **cluster), NODE)
+    mode = Cluster(proxy_mode="ipvs", **cluster)
+    found = ipvs.table({IPV4: ipvs.summed(seen(*objects), mode, IPV4)}, mode, NODE)
     return [line.strip() for line in rules_lines(found) if "sysctl" not in line][1:]
 
 
 def rules(*objects: Object) -> Ruleset:
-    return ipvs.rules(seen(*objects), Cluster(proxy_mode="ipvs"), IPV4)
+    return ipvs.summed(seen(*objects), Cluster(proxy_mode="ipvs"), IPV4).ruleset()
 
 
 def elements(of: Ruleset, name: str) -> dict[str, str]:
@@ -104,7 +106,8 @@ def test_policies_say_which_servers(
     internal: tuple[tuple[str, str], ...],
     external: tuple[tuple[str, str], ...],
 ) -> None:
-    found = ipvs.table({IPV4: seen(exposed(**policies), endpoints(*given))}, Cluster(), NODE)
+    made = ipvs.summed(seen(exposed(**policies), endpoints(*given)), Cluster(), IPV4)
+    found = ipvs.table({IPV4: made}, Cluster(), NODE)
     for server, members in found.servers.items():
         wanted = internal if str(server.address) == "10.96.1.7" else external
         assert [str(a) for a, _ in members] == [a for a, _ in wanted], server

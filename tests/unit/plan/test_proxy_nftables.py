@@ -16,9 +16,10 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy.intents import Viewer, candidates, intents
+from emulab.plan.proxy.intents import Viewer, intents
 from emulab.plan.proxy.modes import nftables
 from emulab.plan.proxy.modes.nftables import MARK
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.rules.rulesets import stages
 from emulab.plan.state import Ruleset
 

@@ -16,9 +16,10 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.proxy.intents import Intent, Viewer, candidates, intents
+from emulab.plan.proxy.intents import Intent, Viewer, intents
 from emulab.plan.proxy.modes import userspace
 from emulab.plan.proxy.modes.userspace import PORTS, Portal, portals
+from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import Ruleset, Server, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import check

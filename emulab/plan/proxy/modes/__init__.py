@@ -16,19 +16,11 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import FAMILIES
 from emulab.plan.proxy.filters import TABLE
 from emulab.plan.proxy.modes import iptables, ipvs, nftables, userspace
-from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
-from emulab.plan.state import UdpBackends
+from emulab.plan.proxy.modes.mode import Mode
 
 MODES: Mapping[str, Mode] = {
     module.MODE.name: module.MODE for module in (nftables, iptables, ipvs, userspace)
 }
-
-
-def plan_proxy(proxies: Proxies, node: str, intents: ByFamily, flows: UdpBackends) -> None:
-    """What the cluster's mode needs on a node. `flows`: who may go on to have UDP flows, if the mode doesn't say so."""
-    MODES[proxies.cluster.proxy_mode].plan(proxies, node, intents)
-    # After the rules: what is forgotten is looked up in the new ones.
-    proxies.draft.rules(node, proxies.own_flows.get(node, flows))
 
 
 def rules_shown_by(cluster: Cluster) -> str:

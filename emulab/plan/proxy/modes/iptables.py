@@ -18,13 +18,17 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
+from copy import copy
 from hashlib import sha256
+from itertools import groupby
+from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family, socket_name
+from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.meanings import REFUSALS, drops, masquerades, shuts_out, translates
-from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
 from emulab.plan.state import Iptables
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
@@ -88,26 +92,83 @@ _NODE_PORTS = (
 )
 
 
-def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptables:
-    """The chains of a family on a node."""
-    terse = sum(len(i.reachable) for i in intents) > LARGE_CLUSTER
-    pods = next(map(str, cluster.pods_of(family)), "")
-    filtered: Chains = {name: [] for name in _FILTER_CHAINS}
-    filtered["KUBE-FORWARD"] += _FORWARD
-    nat: Chains = {
-        "KUBE-SERVICES": [],
-        "KUBE-NODEPORTS": [],
-        "KUBE-POSTROUTING": [*_POSTROUTING],
-        "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
-    }
-    for i in intents:
-        port = _Port(i, pods, terse)
+class _Piece(NamedTuple):
+    """What a Service port has in chains of all, of both tables, and its own chains of the table nat."""
+
+    filtered: Chains
+    nat: Chains
+    own: Mapping[str, tuple[str, ...]]
+
+
+class ChainSum:
+    """The chains of a family. kube-proxy takes Services in no order; here it is that of their names."""
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self._pods = next(map(str, cluster.pods_of(family)), "")
+        self._loopback = family.loopback_network
+        self._endpoints, self._terse = 0, False
+        self._pieces = Pieces(self._piece)
+        self._made: Iptables | None = None
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """See `Sum.exchange`."""
+        self._pieces.exchange(gone, come)
+        self._endpoints += sum(len(i.reachable) for i in come) - sum(len(i.reachable) for i in gone)
+        self._made = None
+        return True
+
+    def copy(self) -> ChainSum:
+        """See `Sum.copy`."""
+        other = copy(self)
+        other._pieces = self._pieces.copy()
+        other._pieces.make = other._piece
+        return other
+
+    def _piece(self, i: Intent) -> _Piece:
+        port = _Port(i, self._pods, self._terse)
+        filtered: Chains = {}
+        nat: Chains = {}
         port.refuse(filtered)
-        if i.has_any:
-            port.lead(nat)
-            nat |= port.chains()
-    nat["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=family.loopback_network))
-    return Iptables({"filter": _table("filter", filtered), "nat": _table("nat", nat)})
+        if not i.has_any:
+            return _Piece(filtered, nat, {})
+        port.lead(nat)
+        return _Piece(filtered, nat, {name: tuple(lines) for name, lines in port.chains().items()})
+
+    def tables(self) -> Iptables:
+        """The chains as they are now."""
+        if self._made is None:
+            if self._terse != (self._endpoints > LARGE_CLUSTER):
+                self._terse = not self._terse
+                self._pieces.forget()
+            self._made = self._sum()
+        return self._made
+
+    def _sum(self) -> Iptables:
+        filtered: Chains = {name: [] for name in _FILTER_CHAINS}
+        filtered["KUBE-FORWARD"] += _FORWARD
+        nat: Chains = {
+            "KUBE-SERVICES": [],
+            "KUBE-NODEPORTS": [],
+            "KUBE-POSTROUTING": [*_POSTROUTING],
+            "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
+        }
+        own: dict[str, tuple[str, ...]] = {}
+        for piece in self._pieces:
+            for name, lines in piece.filtered.items():
+                filtered[name] += lines
+            for name, lines in piece.nat.items():
+                nat[name] += lines
+            own |= piece.own
+        nat["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=self._loopback))
+        return Iptables({"filter": _table("filter", filtered), "nat": _table("nat", nat) | own})
+
+
+def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptables:
+    """The chains of a family on a node with these intents."""
+    made = ChainSum(cluster, family)
+    for _, own in groupby(intents, key=lambda i: (i.namespace, i.name)):
+        made.exchange((), list(own))
+    return made.tables()
 
 
 def _table(table: str, chains: Chains) -> dict[str, tuple[str, ...]]:
@@ -153,31 +214,31 @@ class _Port:
         """Adds to the table filter what refuses traffic."""
         i, title = self._i, self._title
         missing = f'-m comment --comment "{title} has no {"local " if i.has_any else ""}endpoints"'
-        external = chains["KUBE-EXTERNAL-SERVICES"]
+        external: list[str] = []
         if i.internal_verdict:
             refuse = REFUSALS[i.internal_verdict]
             rule = f"{missing} {self._to(i.cluster_ips[0])} -j {i.internal_verdict.upper()}"
-            chains["KUBE-SERVICES"].append(refuse(rule))
+            chains["KUBE-SERVICES"] = [refuse(rule)]
         if i.external_verdict:
             refuse, verdict = REFUSALS[i.external_verdict], f"-j {i.external_verdict.upper()}"
             external += [refuse(f"{missing} {self._to(ip)} {verdict}") for ip in i.outside_ips]
             if i.node_port:
                 local = f"-m addrtype --dst-type LOCAL {self._match} --dport {i.node_port}"
                 external.append(refuse(f"{missing} {local} {verdict}"))
+        if external:
+            chains["KUBE-EXTERNAL-SERVICES"] = external
         if self._guarded:
             comment = f'-m comment --comment "{title} traffic not accepted by {self._fw}"'
-            chains["KUBE-PROXY-FIREWALL"] += [
+            chains["KUBE-PROXY-FIREWALL"] = [
                 shuts_out(f"{comment} {self._to(ip)} -j DROP") for ip in i.balancer_ips
             ]
         if i.health_check_port:
             comment = f'-m comment --comment "{title} health check node port"'
-            chains["KUBE-NODEPORTS"].append(
-                f"{comment} -m tcp -p tcp --dport {i.health_check_port} -j ACCEPT"
-            )
+            chains["KUBE-NODEPORTS"] = [f"{comment} -m tcp -p tcp --dport {i.health_check_port} -j ACCEPT"]
 
     def lead(self, chains: Chains) -> None:
         """Adds to the table nat what leads to the Service's chains."""
-        i, services = self._i, chains["KUBE-SERVICES"]
+        i, services = self._i, list[str]()
 
         def capture(what: str, address: object, chain: str) -> None:
             services.append(f'-m comment --comment "{self._title} {what}" {self._to(address)} -j {chain}')
@@ -191,7 +252,9 @@ class _Port:
         if i.node_port:
             # Not subject to source ranges, in kube-proxy neither.
             match = f"{self._match} --dport {i.node_port}"
-            chains["KUBE-NODEPORTS"].append(f"-m comment --comment {self._title} {match} -j {self._ext}")
+            chains["KUBE-NODEPORTS"] = [f"-m comment --comment {self._title} {match} -j {self._ext}"]
+        if services:
+            chains["KUBE-SERVICES"] = services
 
     @property
     def _internal(self) -> str:
@@ -276,13 +339,14 @@ def _target(backend: Backend) -> str:
     return socket_name(*backend.target)
 
 
-def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
-    for family, own in intents.items():
-        proxies.draft.rules(node, proxies.shared(own, family, rules), family)
+def _plan(draft: Draft, site: Site, _: Cluster, sums: Mapping[Family, ChainSum]) -> None:
+    for family, made in sums.items():
+        draft.rules(site.name, made.tables(), family)
 
 
 MODE = Mode(
     name="iptables",
+    sum=ChainSum,
     plan=_plan,
     shows="{iptables}-save -t nat",
     needs=("iptables",),

@@ -20,21 +20,25 @@ Service is for outsiders as well; else the virtual server is left empty, which r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_interface
+from itertools import groupby
 from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
-from emulab.plan.draft import mac
+from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Address, Dummy, Item
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words
 from emulab.plan.proxy.intents import Backend, Intent
-from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
 from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade
+from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
 
 DEVICE = "kube-ipvs0"
@@ -59,37 +63,113 @@ class Frontend(NamedTuple):
     backends: tuple[Backend, ...]
 
 
-def table(intents: ByFamily, cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
+Servers = dict[VirtualServer, Mapping[tuple[IPAddress, int], int]]
+"""Virtual servers with the weights of their real ones."""
+COUNTED = frozenset({"virtual-ips", "hairpin-connections"})
+"""Sets whose elements several Service ports may need; what is elsewhere is one's own."""
+
+
+class _Piece(NamedTuple):
+    """What IPVS has for a Service port: what is the same on all nodes, and what is at each node's addresses."""
+
+    servers: Servers
+    node_port: tuple[str, int, int, Mapping[tuple[IPAddress, int], int]] | None
+    """Protocol, port, seconds of persistence, and the weights of the real servers."""
+
+
+class ServerSum:
+    """Virtual servers of a family, and the table `kube-proxy` beside them."""
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self._words, self._scheduler = Words(cluster, family), cluster.scheduler
+        collections = filters.Filters(self._words).collections()
+        for name, key in _keys(self._words).items():
+            kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
+            collections[name] = Collection(kind, f"typeof {key}{value} ;", {})
+        self._table = Table(family.nft, TABLE, _chains(self._words), collections, COUNTED, {})
+        self._pieces = Pieces(self._piece)
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """See `Sum.exchange`."""
+        if not self._table.exchange([self._part(one) for one in gone], [self._part(one) for one in come]):
+            return False
+        self._pieces.exchange(gone, come)
+        return True
+
+    def copy(self) -> ServerSum:
+        """See `Sum.copy`."""
+        other = copy(self)
+        other._table, other._pieces = self._table.copy(), self._pieces.copy()
+        other._pieces.make = other._piece
+        return other
+
+    def ruleset(self) -> Ruleset:
+        """The table as it is now."""
+        return self._table.ruleset()
+
+    def servers(self, addresses: Sequence[IPAddress]) -> Servers:
+        """The virtual servers of the node with these addresses of the family."""
+        found: Servers = {}
+        for piece in self._pieces:
+            found |= piece.servers
+            if piece.node_port:
+                protocol, port, persistence, weights = piece.node_port
+                for address in addresses:
+                    server = VirtualServer(protocol, address, port, self._scheduler, persistence)
+                    found[server] = weights
+        return found
+
+    def addresses(self) -> Iterable[str]:
+        """The addresses of Services."""
+        return self.ruleset().collections["virtual-ips"].elements
+
+    def _part(self, given: Intent) -> Part:
+        one = _for_everybody(given)
+        checks = filters.Filters(self._words)
+        checks.add(one)
+        found = {name: dict(c.elements) for name, c in checks.collections().items() if c.elements}
+        own: dict[str, Elements] = {name: {} for name in _keys(self._words)}
+        _add(own, one)
+        return Part({}, found | {name: elements for name, elements in own.items() if elements}, {}, {})
+
+    def _piece(self, given: Intent) -> _Piece:
+        one = _for_everybody(given)
+        servers: Servers = {}
+        for f in _service_frontends(one):
+            server = VirtualServer(one.protocol, f.address, f.port, self._scheduler, one.affinity)
+            servers[server] = {b.target: 1 for b in f.backends}
+        if not one.node_port:
+            return _Piece(servers, None)
+        outside = one.external or (one.cluster if one.external_local else ())
+        return _Piece(servers, (one.protocol, one.node_port, one.affinity, {b.target: 1 for b in outside}))
+
+
+def table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
     """IPVS of the node with these addresses, which has one table for all families."""
-    servers: dict[VirtualServer, dict[tuple[IPAddress, int], int]] = {}
-    for family, wanted in intents.items():
-        for one in map(_for_everybody, wanted):
-            for f in _frontends(one, of_family(addresses, family)):
-                server = VirtualServer(one.protocol, f.address, f.port, cluster.scheduler, one.affinity)
-                servers[server] = {b.target: 1 for b in f.backends}
-    return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in intents else ()))
+    servers: Servers = {}
+    for family, made in sums.items():
+        servers |= made.servers(of_family(addresses, family))
+    return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in sums else ()))
 
 
-def items(node: str, intents: Iterable[Intent], addresses: Sequence[IPAddress]) -> Iterator[Item]:
+def items(node: str, sums: Iterable[ServerSum], addresses: Sequence[IPAddress]) -> Iterator[Item]:
     """The device with the addresses of Services. One that another device of the node has stays there."""
     yield Dummy(node, DEVICE, mac(node, DEVICE))
-    found = {f.address: None for one in intents for f in _service_frontends(one)}
-    yield from (Address(node, DEVICE, ip_interface(a)) for a in found if a not in addresses)
+    own = set(map(str, addresses))
+    yield from (_address(node, a) for made in sums for a in made.addresses() if a not in own)
 
 
-def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Ruleset:
-    """The table `kube-proxy` of a family on a node."""
-    words = Words(cluster, family)
-    checks, keys = filters.Filters(words), _keys(words)
-    found: dict[str, Elements] = {name: {} for name in keys}
-    for one in map(_for_everybody, intents):
-        checks.add(one)
-        _add(found, one)
-    collections = checks.collections()
-    for name, elements in found.items():
-        kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
-        collections[name] = Collection(kind, f"typeof {keys[name]}{value} ;", elements)
-    return Ruleset(family.nft, TABLE, _chains(words), collections)
+@lru_cache(maxsize=1 << 16)
+def _address(node: str, address: str) -> Address:
+    return Address(node, DEVICE, ip_interface(address))
+
+
+def summed(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
+    """The sum of these intents."""
+    made = ServerSum(cluster, family)
+    for _, own in groupby(intents, key=lambda i: (i.namespace, i.name)):
+        made.exchange((), list(own))
+    return made
 
 
 def _add(found: dict[str, Elements], one: Intent) -> None:
@@ -134,15 +214,6 @@ def _service_frontends(one: Intent) -> Iterator[Frontend]:
         yield Frontend(address, one.port.port, use, outside)
 
 
-def _frontends(one: Intent, addresses: Sequence[IPAddress]) -> Iterator[Frontend]:
-    """Those, and the node port on the node's addresses."""
-    yield from _service_frontends(one)
-    if one.node_port:
-        outside = one.external or (one.cluster if one.external_local else ())
-        for address in addresses:
-            yield Frontend(address, one.node_port, "", outside)
-
-
 def _for_everybody(one: Intent) -> Intent:
     """The internal policy Local counts for nothing on a node without an endpoint."""
     if not one.internal_local or one.local:
@@ -185,16 +256,16 @@ def _chains(words: Words) -> Chains:
     }
 
 
-def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
-    draft, addresses = proxies.draft, proxies.draft.addresses[node]
-    draft.add(*items(node, [one for own in intents.values() for one in own], addresses))
-    for family, own in intents.items():
-        draft.rules(node, proxies.shared(own, family, rules))
-    draft.rules(node, table(intents, proxies.cluster, addresses))
+def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, ServerSum]) -> None:
+    draft.add(*items(site.name, sums.values(), site.local))
+    for made in sums.values():
+        draft.rules(site.name, made.ruleset())
+    draft.rules(site.name, table(sums, cluster, site.local))
 
 
 MODE = Mode(
     name="ipvs",
+    sum=ServerSum,
     plan=_plan,
     shows="ipvsadm -Ln",
     needs=("nftables", "ipvs", "dummy"),

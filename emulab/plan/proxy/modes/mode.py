@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from emulab.dataclass import dataclass
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.addresses import IPAddress
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.intents import Intent
-from emulab.plan.proxy.tables import Table
 from emulab.plan.state import UdpBackends
 
-ByFamily = Mapping[Family, Sequence[Intent]]
-"""A node's intents of each of the cluster's families, the primary one first."""
 T = TypeVar("T")
 
 
-class Proxies:
-    """The proxies of all nodes under construction. Nodes whose intents are the same share what comes of them."""
+class Site(NamedTuple):
+    """A node that has a proxy."""
 
-    def __init__(self, draft: Draft, cluster: Cluster) -> None:
-        self.draft = draft
-        self.cluster = cluster
-        self.own_flows: dict[str, UdpBackends] = {}  # by node, in modes that don't send straight to endpoints
-        self.tables: dict[
-            tuple[str, Family], Table
-        ] = {}  # by node, in modes whose tables can be changed in part
-        self._shared: dict[tuple[Any, Family, int], Any] = {}
+    name: str
+    addresses: tuple[IPAddress, ...]
+    """Those by which others know it, one of each family."""
+    local: tuple[IPAddress, ...]
+    """All that its links have: in an overlay it has an end of its own."""
 
-    def shared(
-        self,
-        intents: Sequence[Intent],
-        family: Family,
-        make: Callable[[Sequence[Intent], Cluster, Family], T],
-    ) -> T:
-        """What `make` makes of the intents, made once."""
-        key = make, family, id(intents)
-        if key not in self._shared:
-            self._shared[key] = make(intents, self.cluster, family)
-        made: T = self._shared[key]
-        return made
+
+class Sum(Protocol):
+    """What proxies need in one family, as the sum of what all Services need. Nodes that see them alike share one."""
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """Puts the intents of one Service in the place of those that it had. False, and nothing is changed, where the
+        sum has to be made anew, of all Services."""
+
+    def copy(self) -> Self:
+        """One that is the same now, and changes apart."""
+
+
+class Pieces(Generic[T]):
+    """What is made of each intent, once, by Service in the order of their names."""
+
+    def __init__(self, make: Callable[[Intent], T]) -> None:
+        self.make = make
+        self._intents: dict[tuple[str, str], Sequence[Intent]] = {}
+        self._made: dict[tuple[str, str], Sequence[T]] = {}
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
+        """Puts the intents of one Service in the place of those that it had."""
+        for one in gone:
+            self._intents.pop((one.namespace, one.name), None)
+            self._made.pop((one.namespace, one.name), None)
+        if come:
+            self._intents[come[0].namespace, come[0].name] = come
+
+    def copy(self) -> Self:
+        """The same, to be changed apart."""
+        other = copy(self)
+        other._intents, other._made = dict(self._intents), dict(self._made)
+        return other
+
+    def forget(self) -> None:
+        """Everything is made anew: it would be made in another way now."""
+        self._made.clear()
+
+    def __iter__(self) -> Iterator[T]:
+        for name in sorted(self._intents):
+            made = self._made.get(name)
+            if made is None:
+                made = self._made[name] = [self.make(one) for one in self._intents[name]]
+            yield from made
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +77,11 @@ class Mode:
     """One mode of kube-proxy. What other rooms do about it is named here and looked up in a table there."""
 
     name: str
-    plan: Callable[[Proxies, str, ByFamily], None]
-    """Adds what the mode needs on a node with these intents."""
+    sum: Callable[[Cluster, Family], Any]
+    """An empty sum (`Sum`) for the nodes of a cluster, in one family."""
+    plan: Callable[[Draft, Site, Cluster, Mapping[Family, Any]], UdpBackends | None]
+    """Adds what the mode needs on a node with these sums, the primary family's first. Who may go on to have UDP flows
+    there, in modes that don't send straight to endpoints."""
     shows: str
     """The command that shows on a node where Services lead; `{ip}` and `{iptables}` are the family's."""
     needs: tuple[str, ...]

@@ -28,17 +28,19 @@ clients for each endpoint. The checks are in `filters`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cache
 from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family
+from emulab.plan.draft import Draft
 from emulab.plan.proxy import affinity, filters
 from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words, as_set
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.meanings import knows_no_service, masquerades, translates
-from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.proxy.modes.mode import Mode, Site
 from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ruleset
 
@@ -50,24 +52,38 @@ ENTRANCES = {"services": 1, "nodeports": 1}
 """Chains that lead to others, and behind how many of their rules those of the Service ports stand."""
 
 
+class TableSum:
+    """The table `kube-proxy` of a family."""
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self._words = Words(cluster, family)
+        chains, collections = _base_chains(cluster, self._words), _base_collections(self._words)
+        self._table = Table(family.nft, TABLE, chains, collections, COUNTED, ENTRANCES)
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """See `Sum.exchange`."""
+        return self._table.exchange([self._part(one) for one in gone], [self._part(one) for one in come])
+
+    def copy(self) -> TableSum:
+        """See `Sum.copy`."""
+        other = copy(self)
+        other._table = self._table.copy()
+        return other
+
+    def ruleset(self) -> Ruleset:
+        """The table as it is now."""
+        return self._table.ruleset()
+
+    def _part(self, one: Intent) -> Part:
+        """What one Service port needs."""
+        return _Part(self._words).of(one)
+
+
 def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Ruleset:
     """The table `kube-proxy` of a family on a node with these intents."""
-    return table(intents, cluster, family).ruleset()
-
-
-def table(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Table:
-    """The same, to be changed later."""
-    words = Words(cluster, family)
-    chains, collections = _base_chains(cluster, words), _base_collections(words)
-    made = Table(family.nft, TABLE, chains, collections, COUNTED, ENTRANCES)
-    for one in intents:
-        made.add(part(one, words))
-    return made
-
-
-def part(one: Intent, words: Words) -> Part:
-    """What one Service port needs."""
-    return _Part(words).of(one)
+    made = TableSum(cluster, family)
+    made.exchange((), list(intents))
+    return made.ruleset()
 
 
 def masquerade(words: Words) -> tuple[str, ...]:
@@ -114,8 +130,9 @@ class _Part:
             chains, sets = affinity.chains(one, self._words)
             self._chains |= chains
             self._declared |= sets
-        for backend in one.reachable:
-            self._put("hairpin-connections", f"{backend.address} . {backend.address}", "")
+        for address in (backend.address for backend in one.reachable):
+            text = str(address)
+            self._put("hairpin-connections", f"{text} . {text}", "")
         for address in one.cluster_ips:
             self._put("cluster-ips", str(address), "")
             self._internal(one, str(address))
@@ -279,15 +296,14 @@ def _base_chains(cluster: Cluster, words: Words) -> Chains:
     }
 
 
-def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
-    for family, own in intents.items():
-        made = proxies.shared(own, family, table)
-        proxies.tables[node, family] = made
-        proxies.draft.rules(node, made.ruleset())
+def _plan(draft: Draft, site: Site, _: Cluster, sums: Mapping[Family, TableSum]) -> None:
+    for made in sums.values():
+        draft.rules(site.name, made.ruleset())
 
 
 MODE = Mode(
     name="nftables",
+    sum=TableSum,
     plan=_plan,
     shows="nft list table {ip} kube-proxy",
     needs=("nftables",),

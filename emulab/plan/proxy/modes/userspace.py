@@ -21,7 +21,8 @@ endpoint traffic is refused by a rule instead of accepted and closed, as in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,11 +30,13 @@ from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, spread
 from emulab.model.families import Family, family_of, first, socket_name
+from emulab.plan.draft import Draft
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import TABLE, Chains, Elements, Words
+from emulab.plan.proxy.flows import Frontend, merged_flows
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.meanings import translates
-from emulab.plan.proxy.modes.mode import ByFamily, Mode, Proxies
+from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
 from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
@@ -73,6 +76,35 @@ def portals(intents: Iterable[Intent]) -> Portals:
         used.add((portal.protocol, port))
         found[portal] = port
     return found
+
+
+class IntentSum:
+    """The intents of a family: the ports of their portals depend on one another, and so does all else."""
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self._pieces = Pieces(lambda one: one)
+        self._portals: Portals | None = None
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """See `Sum.exchange`."""
+        self._pieces.exchange(gone, come)
+        self._portals = None
+        return True
+
+    def copy(self) -> IntentSum:
+        """See `Sum.copy`."""
+        other = copy(self)
+        other._pieces = self._pieces.copy()
+        return other
+
+    def portals(self) -> Portals:
+        """The portals of all."""
+        if self._portals is None:
+            self._portals = portals(self._pieces)
+        return self._portals
+
+    def __iter__(self) -> Iterator[Intent]:
+        return iter(self._pieces)
 
 
 def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster: Cluster) -> Ruleset:
@@ -213,28 +245,24 @@ def _chains(words: Words) -> Chains:
     }
 
 
-def _portals(intents: Iterable[Intent], _cluster: Cluster, _family: Family) -> Portals:
-    return portals(intents)
-
-
-def _plan(proxies: Proxies, node: str, intents: ByFamily) -> None:
+def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, IntentSum]) -> UdpBackends:
     parts: list[tuple[Sequence[Intent], Portals, IPAddress]] = []
-    flows: dict[tuple[str, int], frozenset[str]] = {}
-    for family, own in intents.items():
-        address = first(proxies.draft.places[node].addresses, family)
-        assert address is not None, f"{node} has no address of {family}"
-        given = proxies.shared(own, family, _portals)
-        proxies.draft.rules(node, rules(own, given, address, proxies.cluster))
+    flows: list[Mapping[Frontend, frozenset[str]]] = []
+    for family, made in sums.items():
+        address = first(site.addresses, family)
+        assert address is not None, f"{site.name} has no address of {family}"
+        own, given = list(made), made.portals()
+        draft.rules(site.name, rules(own, given, address, cluster))
         parts.append((own, given, address))
-        for frontend, ends in udp_flows(own, given, address).frontends.items():
-            flows[frontend] = flows.get(frontend, frozenset()) | ends  # a node port is one for all families
-    process = server(node, parts)
-    proxies.draft.servers[process.name] = process
-    proxies.own_flows[node] = UdpBackends(flows)
+        flows.append(udp_flows(own, given, address).frontends)
+    process = server(site.name, parts)
+    draft.servers[process.name] = process
+    return merged_flows(flows)
 
 
 MODE = Mode(
     name="userspace",
+    sum=IntentSum,
     plan=_plan,
     shows="nft list table {ip} kube-proxy",
     needs=("nftables",),

@@ -1,0 +1,196 @@
+"""The one server that answers for all containers without a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import INGRESS, POD, SERVICE
+from emulab.model.families import family_of
+from emulab.model.keys import Key
+from emulab.model.members import Members, changed_keys
+from emulab.model.objects import Object
+from emulab.model.selectors import matches_labels
+from emulab.plan.kept import Kept, Source
+from emulab.plan.pods import place_name
+from emulab.plan.state import Place, Server
+from emulab.plan.sysctls import Families
+from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
+
+STANDINS = "stand-ins"
+Pair = tuple[str, str, str]
+"""A namespace, and the key and value of a label."""
+
+
+def is_standin(container: Container) -> bool:
+    """Whether a container is answered for: it has no command, and its image isn't one of emulab's servers."""
+    return not container.command and container.image not in SERVER_IMAGES
+
+
+class _Part(NamedTuple):
+    """What the server has for one pod."""
+
+    listen: Mapping[str, str]
+    everywhere: tuple[str, ...]
+    identities: Mapping[str, PodConfig]
+    draining: tuple[str, ...]
+
+
+class StandIns:
+    """The server, as the sum of what it has for each pod."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        # By one pair of the selector, so that a pod looks at the few Services that may select it.
+        self._selecting: dict[Pair, dict[Key, Service]] = {}
+        self._services: Members = {}
+        self._ingresses = Kept(_ingresses)
+        self._leads: Mapping[tuple[str, str], str] = {}
+        self._pods: Members = {}
+        self._places: Mapping[str, Place] = {}
+        self._parts: dict[Key, _Part] = {}
+        self._server: Server | None = None
+
+    def follow(self, source: Source, places: Mapping[str, Place]) -> Server:
+        """The server for these objects and places."""
+        pods, leads = source.members(POD), self._ingresses.now(source)
+        keys: Iterable[Key] = dict.fromkeys(
+            [*changed_keys(self._pods, pods), *self._selected(self._select(source.members(SERVICE)), pods)]
+        )
+        if leads != self._leads:
+            keys = dict.fromkeys([*keys, *pods])
+        if places is not self._places:
+            keys = dict.fromkeys([*keys, *self._moved(places, pods)])
+        self._pods, self._leads, self._places = pods, leads, places
+        changed = False
+        for key in keys:
+            new = self._part(pods[key]) if key in pods else None
+            if new == self._parts.get(key):
+                continue
+            changed = True
+            if new is None:
+                del self._parts[key]
+            else:
+                self._parts[key] = new
+        if changed or self._server is None:
+            self._server = self._sum()
+        return self._server
+
+    def _moved(self, places: Mapping[str, Place], pods: Members) -> list[Key]:
+        """Pods whose place isn't the same any more."""
+        old = self._places
+        return [key for key in pods if old.get(f"{key[2]}.{key[3]}") is not places.get(f"{key[2]}.{key[3]}")]
+
+    def _select(self, services: Members) -> set[Pair]:
+        """Takes over the Services that there are; by which labels those select Pods that changed."""
+        old, self._services = self._services, services
+        touched: set[Pair] = set()
+        for key in changed_keys(old, services):
+            was, will = (_pair(o) if o is not None else None for o in (old.get(key), services.get(key)))
+            touched |= {pair for pair in (was, will) if pair is not None}
+            if was is not None and was != will:
+                del self._selecting[was][key]
+            if will is not None:
+                self._selecting.setdefault(will, {})[key] = Service.of(services[key])
+        return touched
+
+    @staticmethod
+    def _selected(pairs: set[Pair], pods: Members) -> list[Key]:
+        if not pairs:
+            return []
+        return [
+            key
+            for key, o in pods.items()
+            if any((key.namespace, *label) in pairs for label in o.labels.items())
+        ]
+
+    def _part(self, pod: Object) -> _Part | None:
+        place = self._places.get(place_name(pod))
+        if place is None:
+            return None
+        spec = PodSpec.of(pod.spec)
+        containers = [c for c in spec.lasting if is_standin(c)]
+        if not containers:
+            return None
+        ports = self._ports(pod, spec, containers)
+        addresses = [str(a) for a in place.addresses if family_of(a) in self._families]
+        identity = PodConfig(
+            namespace=pod.namespace,
+            pod=pod.name,
+            node=spec.node_name,
+            pod_ip=addresses[0],
+            ports={str(port): who for (_, port), who in ports.items() if who},
+        )
+        spoken = [(protocol.lower(), port) for protocol, port in ports if protocol in ("TCP", "UDP")]
+        keys = tuple(f"{protocol}/{address}/{port}" for address in addresses for protocol, port in spoken)
+        # Pods that share the node's address have an identity for each of their sockets. Neighbours in a pod of its own
+        # reach a container's program at localhost too.
+        shared = spec.host_network
+        return _Part(
+            listen=dict.fromkeys(keys, place.namespace),
+            everywhere=() if shared else keys,
+            identities=dict.fromkeys(keys if shared else addresses, identity),
+            draining=keys if pod.metadata.get("deletionTimestamp") else (),
+        )
+
+    def _ports(
+        self, pod: Object, spec: PodSpec, containers: list[Container]
+    ) -> Mapping[tuple[str, int], PortConfig | None]:
+        """Protocol and port of each stand-in's socket, and the Service and Ingress that lead to it.
+
+        A port that belongs to a container with a command is left to that program.
+        """
+        others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
+        named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
+        ports: dict[tuple[str, int], PortConfig | None] = {
+            (p.protocol, p.port): None for c in containers for p in c.ports
+        }
+        likely = (self._selecting.get((pod.namespace, *pair), {}) for pair in sorted(pod.labels.items()))
+        for service in (s for services in likely for s in services.values()):
+            if not matches_labels(service.selector or {}, pod.labels):
+                continue
+            for port in service.ports:
+                number = (
+                    port.target_port if isinstance(port.target_port, int) else named.get(port.target_port)
+                )
+                if number is None or (port.protocol, number) in others:
+                    continue
+                ingress = self._leads.get((service.namespace, service.name), "")
+                if not ports.get((port.protocol, number)):
+                    ports[port.protocol, number] = PortConfig(service.name, ingress)
+        return ports
+
+    def _sum(self) -> Server:
+        listen: dict[str, str] = {}
+        everywhere: list[str] = []
+        identities: dict[str, PodConfig] = {}
+        draining: list[str] = []
+        for key in self._pods:
+            if (part := self._parts.get(key)) is not None:
+                listen |= part.listen
+                everywhere += part.everywhere
+                identities |= part.identities
+                draining += part.draining
+        config = EchoConfig(tuple(sorted(listen)), identities, tuple(sorted(draining)))
+        return Server(STANDINS, "echo", "", config, listen, frozenset(everywhere))
+
+
+def _pair(o: Object) -> Pair | None:
+    """One of the pairs that a Service selects Pods by."""
+    selector = o.spec.get("selector")
+    return (o.namespace, *min(selector.items())) if selector else None
+
+
+def _ingresses(source: Source) -> Mapping[tuple[str, str], str]:
+    """The first Ingress that leads to each Service, by the Service's namespace and name."""
+    found: dict[tuple[str, str], str] = {}
+    for o in source.members(INGRESS).values():
+        ingress = Ingress.of(o)
+        backends = [p.backend for r in ingress.rules for p in r.paths]
+        for backend in (*backends, *([ingress.default_backend] if ingress.default_backend else [])):
+            found.setdefault((ingress.namespace, backend.service), ingress.name)
+    return found
