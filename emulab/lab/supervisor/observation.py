@@ -46,9 +46,9 @@ from emulab.plan.links import Address
 from emulab.plan.owners import owners
 from emulab.plan.rules import meaning
 from emulab.plan.rules.iptables_script import BUILT_IN
+from emulab.plan.rules.meaning import TRACE_TABLE
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import (
-    TRACE_TABLE,
     TRACED_KINDS,
     namespace_places,
     proxy_addresses,

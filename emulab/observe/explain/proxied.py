@@ -28,7 +28,7 @@ def balancer(case: Case) -> Finding | None:
     owner = case.owner(flow)
     name = f"{owner.kind} {owner.namespace}/{owner.name}".replace(" /", " ") if owner else place
     packet = leg.arrived
-    if "not allowed" in str(fields.get("reason")):
+    if fields.get("acl"):
         client = str(fields.get("client")).rpartition(":")[0]
         return Finding(shut_out(case, place, client, name, fields.get("acl") or ()), packet, record.time)
     said = f"{place} took the connection and had nobody to pass it on to ({fields.get('reason')})"

@@ -10,7 +10,7 @@ from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.packets import Packet
-from emulab.plan.rules.meaning import DNAT, REJECT, SNAT
+from emulab.plan.rules.meaning import DNAT, REJECT, SNAT, TRACE_TABLE
 
 _COMMENT = re.compile(r'--comment [^"\s]\S*|comment "(?:[^"\\]|\\.)*"')
 
@@ -126,7 +126,7 @@ class Evidence:
 
     def way(self, place: str, flows: Iterable[Flow]) -> list[str]:
         """The chains that a packet went through at a place, in order, each once."""
-        steps = (s for s in self.steps(place, flows, None) if not s.table.startswith("emulab-trace"))
+        steps = (s for s in self.steps(place, flows, None) if not s.table.startswith(TRACE_TABLE))
         return list(dict.fromkeys(s.chain for s in steps))
 
 

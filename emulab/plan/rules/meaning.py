@@ -13,6 +13,10 @@ DNAT, SNAT, REJECT, DROP = "dnat", "snat", "reject", "drop"
 """What rules do to a packet."""
 
 
+TRACE_TABLE = "emulab-trace-"
+"""What the name of every trace's table begins with. Its rules are for whoever watches, and decide nothing."""
+
+
 class Meaning(NamedTuple):
     """What a rule is for. `field` is what decides it in an object, "" where no object does."""
 

@@ -14,14 +14,13 @@ from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.cni import OVERLAY_PORTS
 from emulab.plan.links import Address
+from emulab.plan.rules.meaning import TRACE_TABLE
 from emulab.plan.state import Place, Ruleset, World
 
 _TRACE = "meta nftrace set 1"
 
 _BEFORE_ALL = "priority -301 ; policy accept ;"  # before the raw chains: NF_IP_PRI_RAW is -300
 _AFTER_CONNTRACK = "priority -150 ; policy accept ;"  # NF_IP_PRI_MANGLE
-TRACE_TABLE = "emulab-trace-"
-"""What the name of every trace's table begins with."""
 TRACED_KINDS = ("router", "node")
 """Kinds of places whose rules are looked at: those that translate or filter."""
 
