@@ -105,7 +105,17 @@ def built(
     return offline_world([Source(f"text{i}", text) for i, text in enumerate(texts)])
 
 
-def planned(*families: Family, mode: str = "nftables", network: str = "vxlan") -> World:
-    """The world where labs have whatever families there are. Not for a process that goes on to do something else."""
+def planned_with_objects(
+    *families: Family, mode: str = "nftables", network: str = "vxlan"
+) -> tuple[Objects, World]:
+    """Objects and world where labs have whatever families there are.
+
+    Not for a process that goes on to do something else.
+    """
     clusterview.PLANNED = FAMILIES
-    return built(families, mode, network)[1]
+    return built(families, mode, network)
+
+
+def planned(*families: Family, mode: str = "nftables", network: str = "vxlan") -> World:
+    """That world alone."""
+    return planned_with_objects(*families, mode=mode, network=network)[1]

@@ -26,6 +26,15 @@ def parse_address(text: str) -> IPAddress:
     return ip_address(text)
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an address, and no name."""
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def spread(text: str, size: int) -> int:
     """A number below `size`, fixed for the text."""
     import hashlib  # here: it takes longer to load than all else that addresses need

@@ -30,8 +30,10 @@ class Family:
     nft: str
     nft_address: str  # nftables' type of an address
     iptables: str  # the program, and what its rules are called in a plan
+    iproute: str  # the program that shows its routes
     icmp: str  # nftables' and our name of its control protocol
     icmp_number: int
+    discovery: str  # what asks for a neighbour's link address (RFC 826, RFC 4861)
     record: str  # the DNS record that holds an address
     loopback: IPAddress
     loopback_network: IPNetwork
@@ -56,8 +58,10 @@ IPV4 = Family(
     nft="ip",
     nft_address="ipv4_addr",
     iptables="iptables",
+    iproute="ip",
     icmp="icmp",
     icmp_number=1,
+    discovery="ARP",
     record="A",
     loopback=ip_address("127.0.0.1"),
     loopback_network=ip_network("127.0.0.0/8"),
@@ -74,8 +78,10 @@ IPV6 = Family(
     nft="ip6",
     nft_address="ipv6_addr",
     iptables="ip6tables",
+    iproute="ip -6",
     icmp="icmpv6",
     icmp_number=58,
+    discovery="NDP",
     record="AAAA",
     loopback=ip_address("::1"),
     loopback_network=ip_network("::1/128"),
@@ -109,3 +115,13 @@ def first(values: Iterable[T], family: Family) -> T | None:
 def socket_name(address: IPAddress | str, port: int) -> str:
     """`10.0.0.1:80` or `[fd00::1]:80`."""
     return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def parse_socket_name(text: str) -> tuple[str, int] | None:
+    """Host and port of a `socket_name`, or of `web.example.com:80`; None for what is none."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    return (host, int(port)) if host and port.isdigit() else None

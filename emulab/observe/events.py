@@ -10,18 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
+from emulab.model.families import IPV6
 from emulab.plan.rules.meaning import Meaning
+
+_LOOPBACK6 = str(IPV6.loopback)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether what is sent to an IPv4 address never leaves its network namespace."""
-    return address.startswith("127.")
+    """Whether what is sent to an address never leaves its network namespace."""
+    return address.startswith("127.") or address == _LOOPBACK6
 
 
 class Flow(NamedTuple):
     """One direction of a connection as it is written in a packet. Ports are 0 where a protocol has none."""
 
-    protocol: str  # tcp | udp | icmp
+    protocol: str  # tcp | udp | icmp, which is that of IPv6, too
     source: str
     source_port: int
     destination: str

@@ -21,6 +21,7 @@ from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
+from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.links import Address, Neighbour, Route
@@ -302,7 +303,7 @@ def planned(world: World, name: str) -> Owner | None:
         if isinstance(item, Neighbour):
             command = f"ip neigh replace {item.address} lladdr {item.mac} dev {item.link} nud permanent"
         else:
-            command = f"ip route replace {item.words()}"
+            command = f"{family_of(item.destination).iproute} route replace {item.words()}"
             routes.append((str(item.destination), command))
         for _, link in item.on():
             restore.setdefault(link, []).append(command)

@@ -55,7 +55,7 @@ class Windows:
         self._where = {"target": arguments["target"], "namespace": arguments["namespace"]}
         opened, descriptors = client.request_descriptors("observe", **arguments)
         self.source = str(opened["source"])
-        self.address = str(opened["address"])
+        self.addresses = tuple(map(str, opened["addresses"]))
         self._taps = opened["taps"]
         taps, rest = descriptors[: len(self._taps)], descriptors[len(self._taps) :]
         marked = rest[: len(opened["marked"])]

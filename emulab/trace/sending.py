@@ -11,7 +11,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, PeerError
 from emulab.observe.events import Sending
 from emulab.observe.target import Target
+from emulab.servers.stub import socket_family
 from emulab.servers.wire import client as http
 from emulab.trace.certificates import describe, problem
 
@@ -36,8 +37,8 @@ class Request:
     text: str  # the target as the user wrote it
     target: Target
     place: str
-    address: str  # the place's, where the kernel tells none
-    sock: socket.socket  # of the place, bound to a port
+    addresses: Sequence[str]  # the place's, where the kernel tells none
+    sockets: Mapping[int, socket.socket]  # of the place, by family; each is bound to a port
     resolve: Callable[[str], str]
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -48,9 +49,9 @@ class Request:
     def abandon(self) -> None:
         """Lets `send` end soon. For another thread."""
         self.abandoned = True
-        if self.target.protocol != "udp":
+        for sock in self.sockets.values() if self.target.protocol != "udp" else ():
             with suppress(OSError):  # it has ended already
-                self.sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(slots=True)
@@ -76,9 +77,9 @@ def send(request: Request, name_ports: list[int]) -> Sending:
         if isinstance(error, PeerError):
             outcome.errno = errno.ETIMEDOUT
     if address:
-        port = request.sock.getsockname()[1]
-        local = _exchange(request, address, outcome) or (request.address, port)
-    request.sock.close()
+        local = _sent(request, address, outcome)
+    for sock in request.sockets.values():
+        sock.close()
     return Sending(
         place=request.place,
         protocol=request.target.protocol,
@@ -101,22 +102,36 @@ def send(request: Request, name_ports: list[int]) -> Sending:
     )
 
 
-def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, int] | None:
+def _sent(request: Request, address: str, outcome: _Outcome) -> tuple[str, int] | None:
+    """Sends to an address, from the place's socket of its family; what it came from, if it could."""
+    family = socket_family(address)
+    sock = request.sockets.get(family)
+    if sock is None:
+        outcome.error, outcome.errno = "connect", errno.ENETUNREACH
+        outcome.reason = os.strerror(errno.ENETUNREACH)
+        return None
+    port = sock.getsockname()[1]
+    own = next((a for a in request.addresses if socket_family(a) == family), "")
+    return _exchange(request, sock, address, outcome) or (own, port)
+
+
+def _exchange(
+    request: Request, sock: socket.socket, address: str, outcome: _Outcome
+) -> tuple[str, int] | None:
     """Connects and speaks; the socket's own address, once it has one."""
-    sock = request.sock
     local: tuple[str, int] | None = None
     doing = "connect"
     try:
         sock.settimeout(request.timeout)
         sock.connect((address, request.target.port))
-        local = sock.getsockname()
+        local = sock.getsockname()[:2]
         doing = "protocol"
         if request.target.protocol == "udp":
-            _datagram(request, outcome)
+            _datagram(request, sock, outcome)
         elif request.target.protocol == "tcp":
-            _connection(request, outcome)
+            _connection(request, sock, outcome)
         else:
-            _http(request, outcome)
+            _http(request, sock, outcome)
     except TimeoutError:
         outcome.error = "timeout"
         outcome.errno = errno.ETIMEDOUT
@@ -131,52 +146,53 @@ def _exchange(request: Request, address: str, outcome: _Outcome) -> tuple[str, i
     return local
 
 
-def _datagram(request: Request, outcome: _Outcome) -> None:
+def _datagram(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
     """One datagram that nobody else sends, and whatever comes back."""
-    request.sock.send(f"emulab trace {secrets.token_hex(8)}\n".encode())
+    sock.send(f"emulab trace {secrets.token_hex(8)}\n".encode())
     end = time.monotonic() + request.timeout
     while True:
-        request.sock.settimeout(max(0.001, min(_PATIENCE, end - time.monotonic())))
+        sock.settimeout(max(0.001, min(_PATIENCE, end - time.monotonic())))
         try:
-            outcome.size = len(request.sock.recv(_PIECE))
+            outcome.size = len(sock.recv(_PIECE))
             return
         except TimeoutError:
             if request.abandoned or time.monotonic() >= end:
                 raise
 
 
-def _connection(request: Request, outcome: _Outcome) -> None:
+def _connection(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
     """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
-    request.sock.settimeout(min(_LISTEN, request.timeout))
+    sock.settimeout(min(_LISTEN, request.timeout))
     try:
-        outcome.size = len(request.sock.recv(_PIECE))
+        outcome.size = len(sock.recv(_PIECE))
     except TimeoutError:
         return
 
 
-def _http(request: Request, outcome: _Outcome) -> None:
+def _http(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
     target = request.target
-    with _secured(request, outcome) if target.protocol == "https" else request.sock as sock:
+    with _secured(request, sock, outcome) if target.protocol == "https" else sock as connection:
         if outcome.error:
             return
         given = {name.lower() for name in request.headers}
         own = (("Host", target.authority), ("User-Agent", "emulab-trace"), ("Accept", "*/*"))
         fields = [(name, value) for name, value in own if name.lower() not in given]
-        sock.sendall(http.request(request.method, target.path, [*fields, *request.headers.items()]))
+        connection.sendall(http.request(request.method, target.path, [*fields, *request.headers.items()]))
         response = http.ResponseReader(to_head=request.method == "HEAD")
         while not response.complete:
-            outcome.size += len(response.feed(sock.recv(_PIECE)))
+            outcome.size += len(response.feed(connection.recv(_PIECE)))
         outcome.status = response.status
 
 
-def _secured(request: Request, outcome: _Outcome) -> ssl.SSLSocket:
+def _secured(request: Request, sock: socket.socket, outcome: _Outcome) -> ssl.SSLSocket:
     """TLS, whoever signed the certificate: labs sign theirs themselves. Its dates and names are looked at."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
     name = request.target.host
-    request.sock = secured = context.wrap_socket(request.sock, server_hostname=name)
+    secured = context.wrap_socket(sock, server_hostname=name)
+    request.sockets = {**request.sockets, int(secured.family): secured}
     cipher = secured.cipher()
     outcome.tls = {
         "version": (secured.version() or "").replace("TLSv", "TLS "),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -23,6 +24,8 @@ from emulab.observe.target import parse
 from emulab.servers.stub import ResolverConfig, resolve
 from emulab.trace.evidence import Windows, complete
 from emulab.trace.sending import Request, send
+
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 
 
 async def trace(
@@ -94,18 +97,17 @@ class Asked:
         """All evidence of the request, and the packets in it; `whole`: frames uncut. Raises UserError."""
         with LabClient(self._folder) as client:
             files = client.request("resolver-files", **self._where)
-            kind = socket.SOCK_DGRAM if self._target.protocol == "udp" else socket.SOCK_STREAM
-            with self._socket(kind) as sock:
-                port = sock.getsockname()[1]
-                windows = Windows(
-                    client,
-                    protocol="udp" if kind == socket.SOCK_DGRAM else "tcp",
-                    ports=[port],
-                    whole=whole,
-                    **self._where,
-                )
+            config = ResolverConfig.parse(*files)
+            protocol = "udp" if self._target.protocol == "udp" else "tcp"
+            with ExitStack() as opened:
+                # Which of them is the request's, is known with its name's address; watched is what any of them sends.
+                sockets = {
+                    f: opened.enter_context(self._socket(f, _KINDS[protocol])) for f in config.families
+                }
+                ports = [sock.getsockname()[1] for sock in sockets.values()]
+                windows = Windows(client, protocol=protocol, ports=ports, whole=whole, **self._where)
                 try:
-                    sending = self._send(sock, windows, ResolverConfig.parse(*files))
+                    sending = self._send(sockets, windows, config)
                     if self._abandoned:
                         raise UserError("the trace was given up")
                     windows.settle()
@@ -113,13 +115,15 @@ class Asked:
                 finally:
                     windows.close()
 
-    def _send(self, sock: socket.socket, windows: Windows, config: ResolverConfig) -> Sending:
+    def _send(
+        self, sockets: Mapping[int, socket.socket], windows: Windows, config: ResolverConfig
+    ) -> Sending:
         request = Request(
             text=self._url,
             target=self._target,
             place=windows.source,
-            address=windows.address,
-            sock=sock,
+            addresses=windows.addresses,
+            sockets=sockets,
             resolve=lambda name: asyncio.run(resolve(name, config, self._name_socket)),
             method=self._method,
             headers=self._headers,
@@ -129,17 +133,15 @@ class Asked:
         self._request = request
         return send(request, self._name_ports)
 
-    def _socket(self, kind: int) -> socket.socket:
+    def _socket(self, family: int, kind: int) -> socket.socket:
         """A socket of the source, with a port of its own already, which is what its packets are known by."""
         with LabClient(self._folder) as client:
-            sock = client.request_socket(**self._where, family=int(socket.AF_INET), type=int(kind))
-        sock.bind(("0.0.0.0", 0))
+            sock = client.request_socket(**self._where, family=int(family), type=int(kind))
+        sock.bind(("", 0))  # all addresses of its family
         return sock
 
     async def _name_socket(self, family: int, kind: int) -> socket.socket:
-        if family != socket.AF_INET:
-            raise UserError("labs resolve names over IPv4")
-        sock = self._socket(kind)
+        sock = self._socket(family, kind)
         sock.setblocking(False)
         self._name_ports.append(sock.getsockname()[1])
         if self._abandoned:

@@ -39,7 +39,7 @@ from emulab.lab.supervisor.arguments import (
 )
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
-from emulab.model.families import FAMILIES, Family
+from emulab.model.families import FAMILIES, Family, parse_socket_name
 from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
@@ -102,8 +102,10 @@ class Observation:
             raise UserError(f"{arguments['target']}: its network is being taken away")
         source = asked.place
         ports = [int(p) for p in arguments["ports"]]
-        snap = 1 << 18 if arguments.get("whole") else SNAP
-        wanted = [(w.fd, filters.program(_ports(w.place, source, ports), snap), w.ring) for w in watched]
+        snap, families = 1 << 18 if arguments.get("whole") else SNAP, self._families()
+        wanted = [
+            (w.fd, filters.program(_ports(w.place, source, ports), snap, families), w.ring) for w in watched
+        ]
         marked = await asyncio.to_thread(self._ruled, watched)
         protocol = str(arguments["protocol"])
         opened: list[socket.socket] = []
@@ -111,7 +113,7 @@ class Observation:
             results = await asyncio.gather(
                 asyncio.to_thread(rings.open_taps, wanted),
                 asyncio.to_thread(self._mark, marked, protocol, ports, place),
-                asyncio.to_thread(drops.open_drops),
+                asyncio.to_thread(drops.open_drops, families),
                 self._record(),
                 return_exceptions=True,
             )
@@ -143,7 +145,7 @@ class Observation:
                 addresses.setdefault(item.namespace, []).append(str(item.address.ip))
         return {
             "source": source.name,
-            "address": str(place.addresses[0]),
+            "addresses": list(map(str, place.addresses)),
             "taps": [
                 {
                     "place": w.place.name,
@@ -244,9 +246,9 @@ class Observation:
         found = await self._around.servers.records(self._recording)
         for record in found:
             # The stand-ins are in many places, and say where by the address that was asked.
-            local = str(record.get("local", "")).rpartition(":")[0]
+            local = parse_socket_name(str(record.get("local", "")))
             own = namespaces.get(record["server"], "")
-            record["place"] = places.get(own) or addresses.get(local, "")
+            record["place"] = places.get(own) or addresses.get(local[0] if local else "", "")
         silent, lost, began = sorted(self._recording.silent), self._recording.lost, self._recording.began
         return {"records": found, "silent": silent, "lost": lost, "began": began}
 

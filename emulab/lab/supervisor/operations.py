@@ -45,6 +45,7 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
+from emulab.model.families import families_of
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -266,9 +267,11 @@ class Operations:
 
     @takes(target=NAME, namespace=optional(NAME))
     async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:
-        """`target`, `namespace`: the texts of the place's resolv.conf and hosts."""
+        """`target`, `namespace`: the texts of the place's resolv.conf and hosts, and the families that it speaks."""
         place, _pod = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
-        return [place.resolv_conf, place.hosts]
+        spoken = cluster_of(self._around.store.objects()).families
+        families = [f.number for f in families_of(place.addresses) if f in spoken]
+        return [place.resolv_conf, place.hosts, families]
 
     def open_socket(self, arguments: Arguments) -> socket.socket:
         """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""

@@ -24,10 +24,11 @@ from pathlib import Path
 from emulab.errors import KernelError
 from emulab.kernel import bpf, perf
 from emulab.kernel.bpf import Code, Instruction
+from emulab.model.families import IPV4, Family
 from emulab.observe.events import KernelDrop
 
 _EVENT = "events/skb/kfree_skb"
-_PROTOCOLS = (0x0800, 0x0806)  # IPv4 and ARP
+_ETH_P_ARP = 0x0806
 _SIZE = 256 << 10  # bytes of the ring: 8,192 records
 _KEPT = 200_000  # records, the latest ones, of a machine that drops all the time
 _ONLINE = Path("/sys/devices/system/cpu/online")
@@ -46,17 +47,17 @@ Fields = Mapping[str, tuple[int, int]]
 """Where the tracepoint has its fields: offset and size in bytes."""
 
 
-def open_drops() -> tuple[list[int], dict[str, str]]:
+def open_drops(families: Sequence[Family] = (IPV4,)) -> tuple[list[int], dict[str, str]]:
     """Descriptors of the ring and of the event, and what the reasons are called by their numbers.
 
-    Nothing where we may not watch.
+    `families`: whose packets are told of. Nothing where we may not watch.
     """
     opened: list[int] = []
     try:
         number, description = perf.read_tracefs([f"{_EVENT}/id", f"{_EVENT}/format"])
         fields, reasons = parse_format(description)
         opened.append(bpf.create_ring_buffer(_SIZE))
-        loaded = bpf.load_tracepoint_program(program(fields, opened[0]))
+        loaded = bpf.load_tracepoint_program(program(fields, opened[0], families))
         try:
             opened.append(perf.open_tracepoint(int(number), _first_cpu(_ONLINE.read_text())))
             bpf.attach(opened[1], loaded)
@@ -83,8 +84,12 @@ def parse_format(text: str) -> tuple[Fields, dict[str, str]]:
     return fields, reasons
 
 
-def program(fields: Fields, ring: int) -> list[Instruction]:
-    """Writes time, location and reason of each drop of `_PROTOCOLS` to a ring, and lets others see the event too."""
+def program(fields: Fields, ring: int, families: Sequence[Family] = (IPV4,)) -> list[Instruction]:
+    """Writes time, location and reason of each drop to a ring, and lets others see the event too.
+
+    Of packets of the families, and of ARP for IPv4.
+    """
+    protocols = [family.ethertype for family in families] + ([_ETH_P_ARP] if IPV4 in families else [])
     context, value = 6, 2
 
     def load(name: str) -> Instruction:
@@ -112,7 +117,7 @@ def program(fields: Fields, ring: int) -> list[Instruction]:
     leave = [Instruction(Code.MOVE_IMMEDIATE, 0, immediate=1), Instruction(Code.EXIT)]
     wanted = [
         Instruction(Code.JUMP_IF_EQUAL, value, offset=len(leave) + after, immediate=protocol)
-        for after, protocol in enumerate(_PROTOCOLS)
+        for after, protocol in enumerate(protocols)
     ]
     return [Instruction(Code.MOVE, context, 1), load("protocol"), *reversed(wanted), *leave, *write, *leave]
 

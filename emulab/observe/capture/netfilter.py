@@ -20,6 +20,8 @@ from emulab.kernel.netlink import nftables
 from emulab.kernel.netlink.messages import AF_UNSPEC, NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, received
 from emulab.kernel.netlink.requests import dump
 from emulab.kernel.rules import conntrack as kernel_conntrack
+from emulab.model.addresses import parse_address
+from emulab.model.families import family_of
 from emulab.observe.events import Flow, RuleTrace, Translation
 
 _SO_RCVBUFFORCE = 33
@@ -34,7 +36,7 @@ _PROTOCOL_NAMES = {
     socket.IPPROTO_ICMP: "icmp",
     socket.IPPROTO_TCP: "tcp",
     socket.IPPROTO_UDP: "udp",
-    socket.IPPROTO_ICMPV6: "icmpv6",
+    socket.IPPROTO_ICMPV6: "icmp",
 }
 _WITH_PORTS = frozenset({"tcp", "udp"})
 
@@ -183,12 +185,14 @@ def conntrack(sock: socket.socket, place: str, flow: Flow) -> Translation | None
 
     An ICMP entry is known by its id, which a flow doesn't tell: the last one between the two addresses is given.
     """
-    if flow.protocol not in _WITH_PORTS:
-        entries = reversed(kernel_conntrack.entries(sock, place))
-        found = next((e for e in entries if tuple(flow) in e), None)
-    else:
+    if flow.protocol in _WITH_PORTS:
         found = kernel_conntrack.find(sock, place, flow)
-    return Translation(place, Flow(*found[0]), Flow(*found[1])) if found else None
+        return Translation(place, Flow(*found[0]), Flow(*found[1])) if found else None
+    control = family_of(parse_address(flow.source)).icmp
+    wanted = (control, *flow[1:])
+    entries = reversed(kernel_conntrack.entries(sock, place))
+    found = next((e for e in entries if wanted in e), None)
+    return Translation(place, *(Flow(flow.protocol, *side[1:]) for side in found)) if found else None
 
 
 # rules

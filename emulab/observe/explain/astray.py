@@ -6,7 +6,7 @@ import errno
 import os
 
 from emulab.observe.events import Flow
-from emulab.observe.explain.case import Case, Finding, last_at, thrown_away, to
+from emulab.observe.explain.case import Case, Finding, iproute, last_at, thrown_away, to
 from emulab.observe.explain.refusals import no_such_port
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.flows import Leg
@@ -61,8 +61,8 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
     if unknown is not None:
         return thrown_away(case, leg, unknown, packet, NO_ROUTE, origin.time if origin else 0)
     if route is not None and route.error in _FORBIDDING:
-        shown = case.inside(place, f"ip route show match {destination}")
-        remedy = f"find that route and take it away: {shown}, then ip route del"
+        shown = case.inside(place, f"{iproute(destination)} route show match {destination}")
+        remedy = f"find that route and take it away: {shown}, then {iproute(destination)} route del"
     elif case.whose(destination) is None:
         text += ": nobody in the lab has that address"
     before = _by_default(case, leg, destination, place)
@@ -105,7 +105,7 @@ def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
     circle = list(dict.fromkeys(p for p in places if places.count(p) > 1))
     if about is None or not circle:
         text = f"the packet to {to(about)} had no time to live left when it came to {origin.place}"
-        remedy = f"see: {case.inside(origin.place, 'ip route')}"
+        remedy = f"see: {case.inside(origin.place, f'{iproute(origin.flow.source)} route')}"
         return thrown_away(
             case,
             leg,
@@ -125,8 +125,9 @@ def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
     wrong = next(
         (r for p in circle if (r := case.route(p, about.destination)) and r.prefix != "default"), None
     )
-    remedy = f"correct the routes: {case.inside(origin.place, 'ip route')}"
+    ip = iproute(about.destination)
+    remedy = f"correct the routes: {case.inside(origin.place, f'{ip} route')}"
     if wrong is not None:
-        remedy = f"take the wrong route away: {case.inside(wrong.place, f'ip route del {wrong.prefix}')}"
+        remedy = f"take the wrong route away: {case.inside(wrong.place, f'{ip} route del {wrong.prefix}')}"
     failure = Failure(origin.place, "loop", text, remedy, " → ".join(circle))
     return thrown_away(case, leg, failure, rounds.last, TOO_OLD, origin.time)

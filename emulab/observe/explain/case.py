@@ -8,11 +8,13 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from emulab.dataclass import dataclass
+from emulab.model.addresses import parse_address
+from emulab.model.families import family_of
 from emulab.observe.events import Flow, KernelDrop, Link, Owner, Record, Recording, Route
 from emulab.observe.join.decisions import Decision, Evidence
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg
-from emulab.observe.join.packets import Arp, Packet
+from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.path import Failure
 
 _SOON, _AT_ONCE = 20_000_000, 2_000_000
@@ -164,12 +166,12 @@ class Case:
     def route(self, place: str, destination: str) -> Route | None:
         return self.evidence.route(place, destination)
 
-    def unanswered_arps(self, place: str) -> list[Arp]:
-        """What a place asked for by ARP, and nobody told it."""
-        own = [a for a in self.joined.arps if a.place == place]
-        answered = {a.sender for a in own if not a.outgoing}
-        asked = [a for a in own if a.outgoing and not a.is_reply and a.target not in answered]
-        return list({(a.target, a.interface): a for a in asked}.values())
+    def undiscovered(self, place: str) -> list[Discovery]:
+        """The neighbours that a place asked for, and nobody told it."""
+        own = [d for d in self.joined.discoveries if d.place == place]
+        answered = {d.sender for d in own if not d.outgoing}
+        asked = [d for d in own if d.outgoing and not d.is_reply and d.target not in answered]
+        return list({(d.target, d.interface): d for d in asked}.values())
 
     # --- links --------------------------------------------------------------------------------------------
 
@@ -202,7 +204,7 @@ class Case:
             return f"give it back its route: {self.inside(place, command)}"
         if self.whose(destination) is None and self.fact("pods", destination) is None:
             return self.wanted_address(destination)
-        return f"add a route: {self.inside(place, f'ip route add {destination} via GATEWAY')}"
+        return f"add a route: {self.inside(place, f'{iproute(destination)} route add {destination} via GATEWAY')}"
 
     def wanted_address(self, address: str) -> str:
         """What to do about an address that nobody has."""
@@ -218,6 +220,11 @@ class Case:
         commands += planned.details["restore"].get(link.name, ()) if planned else ()
         line = commands[0] if len(commands) == 1 else f"sh -c '{' && '.join(commands)}'"
         return f"{link.name} of {self.named(place)} is down", self.inside(place, line)
+
+
+def iproute(address: str) -> str:
+    """The program that shows the routes of an address's family."""
+    return family_of(parse_address(address)).iproute
 
 
 def to(flow: Flow | None) -> str:

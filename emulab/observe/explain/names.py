@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from emulab.model.addresses import is_address
 from emulab.observe.explain.case import Case, Expert, Finding
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
@@ -12,7 +12,6 @@ from emulab.observe.join.dissect import dns
 from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
 
-_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _ASKING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
 
 
@@ -49,11 +48,9 @@ def _nobody(case: Case) -> Finding:
     off = case.switched_off(place)
     if off is not None:
         return Finding(Failure(place, "link-down", f"{text}: {off[0]}", off[1], case.down_name(place)))
-    server = _ADDRESS.search(sending.reason)
+    server = next(filter(is_address, sending.reason.replace(",", " ").split()), None)
     if server is not None and "unreachable" in sending.reason:
-        return Finding(
-            Failure(place, "no-route", text, case.wanted_route(place, server[0]), case.named(place))
-        )
+        return Finding(Failure(place, "no-route", text, case.wanted_route(place, server), case.named(place)))
     remedy = (
         f"see whom it asks, and whether there is a way to it: {case.inside(place, 'cat /etc/resolv.conf')}"
     )
@@ -94,7 +91,9 @@ def _told(case: Case, answers: list[tuple[Leg, str]]) -> Finding:
     """The name servers answered, and not with an address."""
     sending = case.sending
     leg, last = answers[-1]
-    said = [a.removeprefix("DNS A ").rpartition(": ") for _, a in answers]
+    words = [a.split(" ", 2) for _, a in answers]  # DNS, type, `NAME: ANSWER`
+    types = dict.fromkeys(kind for _, kind, _ in words)
+    said = [rest.rpartition(": ") for *_, rest in words]
     tried = list(dict.fromkeys(name for name, _, _ in said if name))
     codes = {code for _, _, code in said}
     place = leg.arrived.place if leg.arrived else sending.place
@@ -102,7 +101,7 @@ def _told(case: Case, answers: list[tuple[Leg, str]]) -> Finding:
     if codes == {"NXDOMAIN"}:
         reason, what = "nxdomain", "there is no such name (NXDOMAIN)"
     elif "no such record" in codes:
-        reason, what = "no-address", "the name exists, but has no address (no A record)"
+        reason, what = "no-address", f"the name exists, but has no address (no {' or '.join(types)} record)"
     else:
         reason, what = "name", f"no address ({last.rpartition(': ')[2]})"
     text = f"{sending.host}: {what}; asked {server} for {', '.join(tried)}"

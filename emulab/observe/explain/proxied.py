@@ -6,13 +6,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from emulab.model.addresses import is_address
+from emulab.model.families import parse_socket_name
 from emulab.observe.events import Owner, Record
 from emulab.observe.explain.case import Case, Expert, Finding, to
 from emulab.observe.explain.progress import ended, reset, stopped, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.explain.unreached import icmp, silence
-from emulab.observe.join.dissect import http
-from emulab.observe.join.flows import Leg, parse_endpoint
+from emulab.observe.join.dissect import endpoints, http
+from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
 
 _CONNECTING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
@@ -28,9 +30,9 @@ def balancer(case: Case) -> Finding | None:
     owner = case.owner(flow)
     name = f"{owner.kind} {owner.namespace}/{owner.name}".replace(" /", " ") if owner else place
     packet = leg.arrived
-    if fields.get("acl"):
-        client = str(fields.get("client")).rpartition(":")[0]
-        return Finding(shut_out(case, place, client, name, fields.get("acl") or ()), packet, record.time)
+    client = parse_socket_name(str(fields.get("client")))
+    if fields.get("acl") and client is not None:
+        return Finding(shut_out(case, place, client[0], name, fields["acl"]), packet, record.time)
     said = f"{place} took the connection and had nobody to pass it on to ({fields.get('reason')})"
     behind = _behind(owner)
     if behind is not None:
@@ -115,7 +117,7 @@ def _no_tls(case: Case, place: str, who: str) -> Failure:
     sending = case.sending
     back = [t.first for leg in case.chain for t in leg.transits if not t.forward and t.first.size]
     plain = next((said for p in back if (said := http(p.payload))), "")
-    address = f"{sending.address}:{sending.port}"
+    address = endpoints(sending.address, sending.port)
     if plain or "wrong version" in sending.reason:
         text = f"{who} doesn't speak TLS on {address}: it answered the ClientHello with {plain or 'something else'}"
         plain_url = sending.target.replace("https://", "http://", 1)
@@ -271,8 +273,8 @@ def _tried(case: Case, leg: Leg) -> Finding | None:
     name = str(fields.get("upstream_name") or fields.get("target") or upstream)
     owner = case.fact("upstream", name)
     text = f"{case.named(place)} has the request, and is still connecting to {owner.text if owner else name}"
-    end = parse_endpoint(upstream)
-    if end is not None and not end[0][:1].isdigit():
+    end = parse_socket_name(upstream)
+    if end is not None and not is_address(end[0]):
         text += f", whose name {end[0]} it is resolving"
         remedy = f"see whether it resolves: {case.inside(place, f'getent hosts {end[0]}')}"
         return Finding(Failure(place, "upstream-name", text, remedy, owner.text if owner else name))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from emulab.model.addresses import parse_address
+from emulab.model.families import family_of
 from emulab.observe.events import Flow, Owner, RuleTrace, is_loopback
 from emulab.observe.explain.case import Case, Finding, to
 from emulab.observe.explain.progress import arrived, reset
@@ -83,7 +85,8 @@ def shut_out(case: Case, place: str, client: str, name: str, ranges: Iterable[ob
     field = "spec.sourceRanges" if name.startswith("LoadBalancer") else "spec.loadBalancerSourceRanges"
     allowed = ", ".join(map(str, ranges))
     text = f"{place} refused {case.named_address(client)}: {field} of {name} allows {allowed} alone"
-    return Failure(place, "acl", text, f"add {client}/32 to {field} of {name}", name)
+    own = family_of(parse_address(client)).host(parse_address(client))
+    return Failure(place, "acl", text, f"add {own} to {field} of {name}", name)
 
 
 def _no_local(service: Owner, then: str, place: str) -> Failure | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from emulab.model.addresses import parse_address
+from emulab.model.families import family_of
 from emulab.observe.events import Flow, Route
 from emulab.observe.explain.astray import loop, no_route
-from emulab.observe.explain.case import Case, Finding, last_at, thrown_away, to
+from emulab.observe.explain.case import Case, Finding, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import Packet
@@ -78,7 +80,7 @@ def _healed(case: Case, leg: Leg) -> bool:
 
 
 def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
-    """ICMP "host unreachable": ARP without an answer, a link without a far end, or a route that says so."""
+    """ICMP "host unreachable": no answer from a neighbour, a link without a far end, or a route that says so."""
     place = origin.place
     route = case.route(place, about.destination) if about else None
     if route is not None and route.error:
@@ -95,11 +97,12 @@ def _next_hop(
     hop = (route.gateway or destination) if route else destination
     who = case.named_address(hop)
     next_ = f"{who}, the next hop to {to(flow)}," if hop != destination else f"{who},"
-    asked = next((a for a in case.unanswered_arps(place) if a.target == hop), None)
+    asked = next((d for d in case.undiscovered(place) if d.target == hop), None)
     dead = _dead(case, place, hop, route)
     who_asks = case.named(place)
     if asked is not None:
-        text = f"{who_asks} asked by ARP on {asked.interface} for {next_} and nobody answered"
+        how = family_of(parse_address(hop)).discovery
+        text = f"{who_asks} asked by {how} on {asked.interface} for {next_} and nobody answered"
     elif dead is not None:
         text = f"{who_asks} couldn't hand the packet to {to(flow)} over to {next_[:-1]}"
     else:
@@ -186,14 +189,14 @@ def _never_sent(case: Case, leg: Leg) -> Finding | None:
     flow = case.beyond(place, next(iter(leg.flows)))
     route = case.route(place, flow.destination)
     hop = (route.gateway or flow.destination) if route else flow.destination
-    asked = case.unanswered_arps(place)
-    if any(a.target == hop for a in asked) or _dead(case, place, hop, route) is not None:
+    asked = case.undiscovered(place)
+    if any(d.target == hop for d in asked) or _dead(case, place, hop, route) is not None:
         return _next_hop(case, leg, place, flow, None)
     if asked:
         return _next_hop(case, leg, place, Flow(flow.protocol, "", 0, asked[0].target, 0), None)
     why = f": {case.sending.reason}" if case.sending.reason and place == case.sending.place else ""
     text = f"no packet to {to(flow)} left {case.named(place)}{why}"
-    remedy = f"see: {case.inside(place, f'ip route get {flow.destination}')}"
+    remedy = f"see: {case.inside(place, f'{iproute(flow.destination)} route get {flow.destination}')}"
     return Finding(Failure(place, "not-sent", text, remedy, case.named(place)))
 
 
@@ -231,7 +234,7 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
     flow = case.beyond(last.place, last.flow)
     route = case.route(last.place, flow.destination)
     hop = (route.gateway or flow.destination) if route else flow.destination
-    if any(a.target == hop for a in case.unanswered_arps(last.place)) or _dead(case, last.place, hop, None):
+    if any(d.target == hop for d in case.undiscovered(last.place)) or _dead(case, last.place, hop, None):
         return _next_hop(case, leg, last.place, flow, last)
     if route is not None and route.error:
         return no_route(case, leg, last.place, flow, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from emulab.model.families import socket_name
 from emulab.observe.join.packets import ACK, FIN, RST, SYN, Packet
 
 _METHOD = re.compile(rb"([A-Z]{3,10}) (\S{1,2000}) HTTP/1\.[01]\r\n")
@@ -76,7 +77,7 @@ def describe_icmp(packet: Packet) -> str:
 
 def endpoints(address: str, port: int) -> str:
     """`ADDRESS:PORT`, or the address alone where there is no port."""
-    return f"{address}:{port}" if port else address
+    return socket_name(address, port) if port else address
 
 
 def http(payload: bytes) -> str:

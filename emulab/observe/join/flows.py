@@ -16,12 +16,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass, field
+from emulab.model.addresses import is_address
+from emulab.model.families import FAMILIES, parse_socket_name, socket_name
 from emulab.observe.events import Flow, Record, Recording
-from emulab.observe.join.packets import Arp, Packet
+from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.join.sightings import Sightings
 
 NAME_RESOLUTION = 0
 """The number of all legs that resolve names."""
+
+_ANY = frozenset(str(family.any) for family in FAMILIES)
 
 
 @dataclass(slots=True)
@@ -71,11 +75,13 @@ class Leg:
 
     def clients(self) -> set[str]:
         """Every `ADDRESS:PORT` that it comes from, as a server may see it."""
-        return {endpoint(f.source, f.source_port) for f, forward in self.flows.items() if forward}
+        return {socket_name(f.source, f.source_port) for f, forward in self.flows.items() if forward}
 
     def servers(self) -> set[str]:
         """Every `ADDRESS:PORT` that it goes to, as a server may see its own."""
-        return {endpoint(f.destination, f.destination_port) for f, forward in self.flows.items() if forward}
+        return {
+            socket_name(f.destination, f.destination_port) for f, forward in self.flows.items() if forward
+        }
 
     @property
     def arrived(self) -> Packet | None:
@@ -93,22 +99,11 @@ class Joined:
     """All that belongs to one request."""
 
     legs: list[Leg]
-    arps: list[Arp]  # of everybody; who looks for a reason picks his
+    discoveries: list[Discovery]  # everybody's; who looks for a reason picks his
 
     def chain(self) -> list[Leg]:
         """The connections of the request itself, in their order."""
         return [leg for leg in self.legs if leg.number != NAME_RESOLUTION]
-
-
-def endpoint(address: str, port: int) -> str:
-    """`ADDRESS:PORT`, as servers write it in their records."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def parse_endpoint(text: str) -> tuple[str, int] | None:
-    """Address and port of `ADDRESS:PORT`."""
-    address, _, port = text.rpartition(":")
-    return (address.strip("[]"), int(port)) if address and port.isdigit() else None
 
 
 class _Index:
@@ -176,7 +171,7 @@ def join(recording: Recording, sightings: Sightings | None = None) -> Joined:
         protocol = "udp" if sending.protocol == "udp" else "tcp"
         own = Flow(protocol, *sending.local, sending.address, sending.port)
         _chain(recording, index, [own, *index.begun_at(sending.place, protocol, sending.local[1])], legs)
-    return Joined(legs, index.sightings.arps)
+    return Joined(legs, index.sightings.discoveries)
 
 
 def _leg(index: _Index, number: int, seeds: Iterable[Flow]) -> Leg:
@@ -249,8 +244,9 @@ def _is_about(record: Record, servers: set[str], window: tuple[int, int] | None)
     if str(fields.get("event", "")).startswith("dns"):
         return False
     local = str(fields.get("local") or "")
+    own = parse_socket_name(local)
     # One source address and port may lead to several destinations at a time.
-    if local and not local.startswith("0.0.0.0:") and local not in servers:
+    if local and local not in servers and not (own and own[0] in _ANY):
         return False
     if window is None:
         return True
@@ -260,12 +256,12 @@ def _is_about(record: Record, servers: set[str], window: tuple[int, int] | None)
 
 def _started(index: _Index, record: Record) -> list[Flow]:
     """The connection that a proxy-connect record tells of, as it left the proxy."""
-    source = parse_endpoint(str(record.fields.get("upstream_source", "")))
-    upstream = parse_endpoint(str(record.fields.get("upstream", "")))
+    source = parse_socket_name(str(record.fields.get("upstream_source", "")))
+    upstream = parse_socket_name(str(record.fields.get("upstream", "")))
     if source is None:
         return []
     protocol = "udp" if record.fields.get("protocol") == "udp" else "tcp"
-    if upstream is not None and upstream[0][:1].isdigit():
+    if upstream is not None and is_address(upstream[0]):
         return [Flow(protocol, *source, *upstream)]
     # An upstream by name: whatever address it turned out to have.
     return [f for f in index.sightings.from_port(protocol, source[1]) if f.source == source[0]][:1]
@@ -273,8 +269,8 @@ def _started(index: _Index, record: Record) -> list[Flow]:
 
 def _tried(recording: Recording, index: _Index, record: Record) -> list[Flow]:
     """The connection that a proxy-try record tells of, if nothing came of it: the next SYN to there."""
-    upstream = parse_endpoint(str(record.fields.get("upstream", "")))
-    if upstream is None or not upstream[0][:1].isdigit():
+    upstream = parse_socket_name(str(record.fields.get("upstream", "")))
+    if upstream is None or not is_address(upstream[0]):
         return []
     connects = [
         r.fields
@@ -292,7 +288,7 @@ def _tried(recording: Recording, index: _Index, record: Record) -> list[Flow]:
         packet = index.sightings.of(flow)[0]
         if packet.place != record.place or not packet.outgoing or packet.time < record.time:
             continue
-        if endpoint(flow.source, flow.source_port) not in connected and (
+        if socket_name(flow.source, flow.source_port) not in connected and (
             first is None or packet.time < first.time
         ):
             first = packet
@@ -380,8 +376,8 @@ def _resolution(
                 continue
             if asked.fields.get("client") not in (record.fields.get("for") or ()):
                 continue
-            source = parse_endpoint(str(record.fields.get("source", "")))
-            upstream = parse_endpoint(str(record.fields.get("upstream", "")))
+            source = parse_socket_name(str(record.fields.get("source", "")))
+            upstream = parse_socket_name(str(record.fields.get("upstream", "")))
             key = (record.server, source, upstream)
             if source is None or upstream is None or key in known:
                 continue

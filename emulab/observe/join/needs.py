@@ -164,7 +164,7 @@ def _troubled(recording: Recording, joined: Joined) -> tuple[set[str], set[tuple
     if unserved:  # a balancer that found nobody may be cut off from every node
         places |= {tap.place for tap in recording.taps if tap.kind == "node"}
     asked: set[tuple[str, str, int]] = {("like", sending.host, 0)} if sending.error == "name" else set()
-    hops = {arp.target for arp in joined.arps if not arp.is_reply and arp.outgoing}
+    hops = {d.target for d in joined.discoveries if not d.is_reply and d.outgoing}
     asked |= {("", target, 0) for target in hops}
     for leg in joined.legs:
         places |= {p.place for t in leg.transits for p in (t.first, t.last)}

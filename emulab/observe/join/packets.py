@@ -33,6 +33,8 @@ _VXLAN = frozenset(port.to_bytes(2, "big") for port in VXLAN_PORTS)
 _WHOLE = frozenset({b"\x00\x00", b"\x40\x00"})  # no fragment
 _KEY = 13  # bytes of a flow key of IPv4
 _LEAST = {b"\x06": 34, b"\x11": 28}  # bytes, with the IP header, that are looked at
+_ICMPV6_AT = 14 + IPV6.header  # in a frame
+_SOLICITATION, _ADVERTISEMENT = 135, 136  # RFC 4861
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 _IN_ICMP = {
     (1, 0): (3, 1),
@@ -92,8 +94,8 @@ class Packet(NamedTuple):
         return self.flow.protocol != "tcp" or self.size > 0 or bool(self.flags & (SYN | FIN | RST))
 
 
-class Arp(NamedTuple):
-    """An ARP message (RFC 826)."""
+class Discovery(NamedTuple):
+    """A question for a neighbour's link address, or its answer: ARP (RFC 826), or NDP in IPv6 (RFC 4861)."""
 
     frame: int
     time: int
@@ -102,14 +104,16 @@ class Arp(NamedTuple):
     outgoing: bool
     is_reply: bool
     sender: str
-    target: str
+    target: str  # of a question: whose link address is wanted
 
 
-def decode(number: int, frame: Frame) -> Packet | Arp | None:
+def decode(number: int, frame: Frame) -> Packet | Discovery | None:
     """The packet in a frame; None for what isn't understood or was cut too short. `number` is the frame's."""
     data = frame.data
     kind = data[12:14]
     try:
+        if kind == _IPV6 and data[20] == _ICMPV6 and data[_ICMPV6_AT] in (_SOLICITATION, _ADVERTISEMENT):
+            return _ndp(number, frame) if len(data) >= _ICMPV6_AT + 24 else None
         if kind in _HEADERS:
             return _packet(number, frame, data, 14, _HEADERS[kind], None)
         if kind == _ARP and len(data) >= 42:
@@ -180,13 +184,25 @@ def mark(packet: Packet) -> bytes:
     return struct.pack("!BB", *(packet.icmp or (0, 0)))
 
 
-def _arp(number: int, frame: Frame) -> Arp:
+def _arp(number: int, frame: Frame) -> Discovery:
     data = frame.data
-    return Arp(
+    return Discovery(
         *(number, frame.time, frame.place, frame.interface, frame.outgoing),
         is_reply=data[20:22] == b"\0\2",
         sender=_text(data[28:32]),
         target=_text(data[38:42]),
+    )
+
+
+def _ndp(number: int, frame: Frame) -> Discovery:
+    """A solicitation or an advertisement of a neighbour (RFC 4861, sections 4.3 and 4.4)."""
+    data = frame.data
+    is_reply, about = data[_ICMPV6_AT] == _ADVERTISEMENT, _text6(data[_ICMPV6_AT + 8 : _ICMPV6_AT + 24])
+    return Discovery(
+        *(number, frame.time, frame.place, frame.interface, frame.outgoing),
+        is_reply=is_reply,
+        sender=about if is_reply else _text6(data[22:38]),
+        target=_text6(data[38:54]) if is_reply else about,
     )
 
 
@@ -260,7 +276,7 @@ def _packet(
         return None
     kind = data[body], data[body + 1]
     if protocol == _ICMPV6:
-        kind = _IN_ICMP.get(kind, kind)
+        kind = told_as_icmp(*kind)
     identity = ("icmp", *kind, identification, length)
     about = _about(frame, data, body + 8, read) if kind[0] in _ICMP_ERRORS else None
     mtu = struct.unpack_from("!I", data, body + 4)[0] & 0xFFFF  # ICMP's is in the second half
@@ -271,6 +287,11 @@ def _packet(
         next_mtu=mtu if kind == (3, 4) else 0,
         payload=data[body + 8 : body + 8 + 64],
     )
+
+
+def told_as_icmp(kind: int, code: int) -> tuple[int, int]:
+    """Type and code of ICMP for those of a message of ICMPv6; the same where there are none."""
+    return _IN_ICMP.get((kind, code), (kind, code))
 
 
 def _about(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from emulab.observe.events import Flow, Frame
 from emulab.observe.join.packets import (
-    Arp,
+    Discovery,
     Packet,
     decode,
     flow_key,
@@ -27,7 +27,7 @@ class Sightings:
     """The packets among some frames; always in the order of time."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
-        self.arps: list[Arp] = []  # of everybody; who looks for a reason picks his
+        self.discoveries: list[Discovery] = []  # everybody's; who looks for a reason picks his
         self._frames = frames
         self._decoded: dict[int, Packet | None] = {}
         self._numbers: dict[bytes, list[int]] = {}  # of frames, by flow key
@@ -85,8 +85,8 @@ class Sightings:
     def _look(self, number: int) -> tuple[bytes, bytes] | None:
         """What a glance doesn't tell, or isn't a packet of a flow at all."""
         packet = decode(number, self._frames[number])
-        if isinstance(packet, Arp):
-            self.arps.append(packet)
+        if isinstance(packet, Discovery):
+            self.discoveries.append(packet)
         if not isinstance(packet, Packet):
             return None
         self._decoded[number] = packet

@@ -67,6 +67,14 @@ def arp(sender: str, target: str, is_reply: bool = False) -> bytes:
     return ethernet(body + bytes(6) + socket.inet_aton(target), 0x0806)
 
 
+def ndp(sender: str, target: str, is_reply: bool = False) -> bytes:
+    """Who has `target`, and with `is_reply` that `sender` has itself (RFC 4861, sections 4.3, 4.4)."""
+    about = socket.inet_pton(socket.AF_INET6, sender if is_reply else target)
+    body = struct.pack("!BBHI", 136 if is_reply else 135, 0, 0, 0) + about
+    to = target if is_reply else "ff02::1:ff00:1"  # a group of whoever may have it
+    return ethernet(ipv6(sender, to, 58, body, ttl=255), 0x86DD)
+
+
 class Wire:
     """Frames as they are seen, a microsecond after each other unless told otherwise."""
 

@@ -6,7 +6,9 @@ import struct
 
 import pytest
 
-from emulab.observe.capture.drops import parse_format, split_records
+from emulab.kernel.bpf import Code
+from emulab.model.families import FAMILIES, IPV4, IPV6, Family
+from emulab.observe.capture.drops import parse_format, program, split_records
 
 FORMAT = """name: kfree_skb
 ID: 2310
@@ -32,6 +34,18 @@ def test_format() -> None:
 def test_a_kernel_without_reasons() -> None:
     with pytest.raises(ValueError, match="no reasons"):
         parse_format(FORMAT.replace("reason;", "cause;"))
+
+
+@pytest.mark.parametrize(
+    ("families", "kinds"),
+    [((IPV4,), [0x0800, 0x0806]), ((IPV6,), [0x86DD]), (FAMILIES, [0x0800, 0x86DD, 0x0806])],
+)
+def test_packets_of_the_labs_families_are_told_of(families: tuple[Family, ...], kinds: list[int]) -> None:
+    fields, _ = parse_format(FORMAT)
+    found = program(fields, 7, families)
+    jumps = [(at, i) for at, i in enumerate(found) if i.code == Code.JUMP_IF_EQUAL]
+    assert sorted(i.immediate for _, i in jumps) == sorted(kinds)
+    assert len({at + i.offset for at, i in jumps}) == 1, "all of them to where the record is written"
 
 
 BUSY, DISCARDED = 1 << 31, 1 << 30

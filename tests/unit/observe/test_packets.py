@@ -6,12 +6,12 @@ import socket
 import struct
 
 import pytest
-from handmade import ACK, PSH, START, SYN, arp, ethernet, icmp, ipv4, ipv6, tcp, udp, vxlan
+from handmade import ACK, PSH, START, SYN, arp, ethernet, icmp, ipv4, ipv6, ndp, tcp, udp, vxlan
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.observe.events import Flow, Frame
-from emulab.observe.join.packets import Arp, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.join.packets import Discovery, Packet, decode, flow_key, glance, key_flow, mark
 from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Encapsulation
 
@@ -20,7 +20,7 @@ A6, B6, C6 = "fd00::1", "fd00::2", "2001:db8::9"
 SIX = 0x86DD
 
 
-def seen(data: bytes, length: int = 0) -> Packet | Arp | None:
+def seen(data: bytes, length: int = 0) -> Packet | Discovery | None:
     return decode(3, Frame(START, "node1", "eth0", True, length or len(data), data))
 
 
@@ -157,9 +157,17 @@ def test_vxlan_that_carries_something_else() -> None:
 
 
 def test_arp() -> None:
-    assert seen(arp(A, B)) == Arp(3, START, "node1", "eth0", True, False, A, B)
+    assert seen(arp(A, B)) == Discovery(3, START, "node1", "eth0", True, False, A, B)
     found = seen(arp(A, B, is_reply=True))
-    assert isinstance(found, Arp) and found.is_reply
+    assert isinstance(found, Discovery) and found.is_reply
+
+
+def test_neighbour_discovery() -> None:
+    assert seen(ndp(A6, B6)) == Discovery(3, START, "node1", "eth0", True, False, A6, B6)
+    assert seen(ndp(B6, A6, is_reply=True)) == Discovery(3, START, "node1", "eth0", True, True, B6, A6)
+    assert seen(ndp(A6, B6)[:70]) is None
+    ping = ethernet(ipv6(A6, B6, 58, icmp(128, 0, bytes(32))), SIX)
+    assert packet(ping).icmp == (8, 0), "the same protocol, but nothing about neighbours"
 
 
 def test_first_fragment_alone_has_ports() -> None:

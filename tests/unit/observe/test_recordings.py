@@ -273,7 +273,7 @@ def test_strangers_change_nothing(name: str, change: str) -> None:
     """Neither without them nor with two thousand more."""
     recording = recorded.load(name)
     mine = {n for hop in tell(recording, True).hops for n in hop.frames}
-    mine |= {a.frame for a in Sightings(recording.frames).arps}
+    mine |= {a.frame for a in Sightings(recording.frames).discoveries}
     other = (
         crowd(recording, 2000)
         if change == "others"

@@ -58,7 +58,7 @@ class Answers:
         self._known = known
         monkeypatch.setattr(stub, "_ask", self._ask)
 
-    async def _ask(self, name: str, server: str, open_socket: Any) -> list[str] | None:
+    async def _ask(self, name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
         self.asked.append((name, server))
         return self._known.get((name, server), [])
 
@@ -162,6 +162,61 @@ async def test_an_answer_to_another_question_is_left_alone(monkeypatch: pytest.M
 
 async def test_silence_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await ask(monkeypatch, lambda d: []) == (None, 2)
+
+
+# Families of addresses
+
+
+FOUR, SIX = int(socket.AF_INET), int(socket.AF_INET6)
+
+
+def test_hosts_of_the_places_own_families() -> None:
+    hosts = HOSTS + "fd00::7 a\nfd00::8 b\n"
+    assert ResolverConfig.parse(POD, hosts, [SIX]).hosts == {
+        "localhost": "::1",
+        "six": "::1",
+        "a": "fd00::7",
+        "b": "fd00::8",
+    }
+    both = {f: ResolverConfig.parse(POD, hosts, f).hosts for f in ((FOUR, SIX), (SIX, FOUR))}
+    assert (both[FOUR, SIX]["a"], both[SIX, FOUR]["a"]) == ("10.0.0.1", "fd00::7")
+    assert both[FOUR, SIX]["b"] == "fd00::8" and both[SIX, FOUR]["a.test"] == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("families", "known", "address", "asked"),
+    [
+        ((SIX,), {"AAAA": ["fd00::9"], "A": ["10.0.0.9"]}, "fd00::9", ["AAAA"]),
+        ((FOUR, SIX), {"AAAA": ["fd00::9"], "A": ["10.0.0.9"]}, "10.0.0.9", ["A"]),
+        ((SIX, FOUR), {"A": ["10.0.0.9"]}, "10.0.0.9", ["AAAA", "A"]),
+    ],
+)
+async def test_records_of_the_places_own_families_are_asked_for(
+    families: tuple[int, ...], known: dict[str, list[str]], address: str, asked: list[str], monkeypatch: Any
+) -> None:
+    found: list[str] = []
+
+    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str]:
+        found.append(record)
+        return known.get(record, [])
+
+    monkeypatch.setattr(stub, "_ask", answered)
+    config = ResolverConfig(("s1",), (), 1, {}, families)
+    assert await resolve("web.test", config, no_socket) == address
+    assert found == asked
+
+
+async def test_a_server_is_asked_by_a_socket_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[int, int]] = []
+
+    async def open_socket(family: int, kind: int) -> socket.socket:
+        opened.append((family, kind))
+        raise OSError(101, "unreachable")
+
+    config = ResolverConfig(("fd00::53", "10.0.0.53"), (), 1, {}, (FOUR,))
+    with pytest.raises(PeerError, match=r"no answer from fd00::53, 10\.0\.0\.53 \(Network is unreachable\)"):
+        await resolve("web.test", config, open_socket)
+    assert opened == [(SIX, socket.SOCK_DGRAM), (FOUR, socket.SOCK_DGRAM)]
 
 
 async def test_what_is_no_dns_message(monkeypatch: pytest.MonkeyPatch) -> None:
