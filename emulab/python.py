@@ -34,7 +34,7 @@ from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.servers.stub import ResolverConfig, resolve, socket_family
 
 if TYPE_CHECKING:
     import ssl
@@ -157,15 +157,18 @@ class Lab:
             return await run_captured(client, target, namespace, container, argv, stdin)
 
     async def socket(
-        self, source: str, kind: socket.SocketKind = socket.SOCK_STREAM, namespace: str = "default"
+        self,
+        source: str,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+        namespace: str = "default",
+        family: int = socket.AF_INET,
     ) -> socket.socket:
-        """A fresh non-blocking IPv4 socket that belongs to a place or pod."""
-        family = socket.AF_INET
+        """A fresh non-blocking socket that belongs to a place or pod, of IPv4 unless told otherwise."""
 
         def ask() -> socket.socket:
             with LabClient(rundir.folder(self.name)) as client:
                 return client.request_socket(
-                    target=source, namespace=namespace, family=family, type=int(kind)
+                    target=source, namespace=namespace, family=int(family), type=int(kind)
                 )
 
         return await asyncio.to_thread(ask)
@@ -174,8 +177,8 @@ class Lab:
         """The address of a name as `source` resolves it. Raises UserError when there is none."""
         files = await self._ask("resolver-files", target=source, namespace=namespace)
 
-        async def open_socket(_: int, kind: int) -> socket.socket:
-            return await self.socket(source, socket.SocketKind(kind), namespace)
+        async def open_socket(family: int, kind: int) -> socket.socket:
+            return await self.socket(source, socket.SocketKind(kind), namespace, family)
 
         return await resolve(name, ResolverConfig.parse(*files), open_socket)
 
@@ -205,7 +208,7 @@ class Lab:
         if not host or parts.scheme not in DEFAULT_PORTS:
             raise UserError(f"{url}: not a URL of http or https with a host")
         address = await self.resolve(host, source, namespace)
-        sock = await self.socket(source, namespace=namespace)
+        sock = await self.socket(source, namespace=namespace, family=socket_family(address))
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
         asked = written(method, target, _fields(parts, method, headers or {}, body), body or b"")

@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from emulab.errors import PeerError
+from emulab.observe.join.packets import told_as_icmp
 from emulab.observe.target import Target
 from emulab.servers.wire import client as http
 
@@ -39,11 +40,12 @@ DNS_PROBE = "kube-dns.kube-system.svc.cluster.local."
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _BODY = 1 << 20  # bytes of an answer that are read
 _PIECE = 1 << 16
-_IP_RECVERR = 11  # linux/in.h
-_FROM_ICMP = 2  # SO_EE_ORIGIN_ICMP, linux/errqueue.h
 _TOTAL_RETRANS = 100  # where struct tcp_info has tcpi_total_retrans, linux/tcp.h
 _UNREACHABLE = {0: "network", 1: "host", 2: "protocol", 3: "port"}  # RFC 792
 _TIME_EXCEEDED, _DESTINATION_UNREACHABLE = 11, 3
+# How the error queue of a family's sockets is asked for, and what it calls ICMP (IP_RECVERR, linux/in.h; IPV6_RECVERR,
+# linux/in6.h; SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, linux/errqueue.h).
+_RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11, 2), socket.AF_INET6: (socket.IPPROTO_IPV6, 25, 3)}
 
 
 class Reply(NamedTuple):
@@ -69,7 +71,7 @@ def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -
     local, body, seconds = "", b"", None
     with sock:
         try:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            sock.setsockopt(*_RECVERR[sock.family][:2], 1)
             sock.settimeout(timeout)
             sock.connect((address, target.port))
             local = sock.getsockname()[0]
@@ -126,11 +128,13 @@ def _icmp(sock: socket.socket) -> str:
         _, ancillary, _, _ = sock.recvmsg(512, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
     except OSError:
         return ""
+    *option, from_icmp = _RECVERR[sock.family]
     for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_RECVERR:
-            _, origin, icmp_type, code = struct.unpack_from("=IBBB", data)
-            if origin != _FROM_ICMP:
+        if [level, kind] == option:
+            _, origin, *told = struct.unpack_from("=IBBB", data)
+            if origin != from_icmp:
                 continue
+            icmp_type, code = told if sock.family == socket.AF_INET else told_as_icmp(*told)
             if icmp_type == _TIME_EXCEEDED:
                 return "ICMP time exceeded"
             if icmp_type == _DESTINATION_UNREACHABLE:

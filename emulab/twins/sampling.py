@@ -19,7 +19,8 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import PeerError, UserError
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.model.families import parse_socket_name
+from emulab.servers.stub import ResolverConfig, resolve, socket_family
 from emulab.twins import asking
 from emulab.twins.asking import BELATED, Reply
 from emulab.twins.asks import Ask
@@ -79,7 +80,8 @@ class Observation:
         self.answers[f"{told['namespace']}/{told['service']} {told['path']}"] += 1
         endpoint = f"{told['namespace']}/{told['pod']}"
         self.endpoints[endpoint] += 1
-        source = owners.whose(str(told["client"]).rpartition(":")[0], reply.local)
+        client = parse_socket_name(str(told["client"]))
+        source = owners.whose(client[0] if client else "", reply.local)
         self.sources[source] += 1
         if owners.whose(reply.local) == f"pod/{endpoint}":
             self.hairpins[source] += 1
@@ -156,7 +158,7 @@ class Sampler:
                 observation.outcomes[failure] += 1
                 return
         kind = socket.SOCK_DGRAM if ask.target.protocol == "udp" else socket.SOCK_STREAM
-        sock = _socket(client, ask, kind)
+        sock = _socket(client, ask, socket_family(observation.address), kind)
         reply = asking.attempt(sock, observation.address, ask.target, self._timeout)
         observation.add(reply, self._owners)
 
@@ -164,8 +166,8 @@ class Sampler:
         """The address of the host as the source resolves it, or why there is none."""
         files = client.request("resolver-files", target=ask.source, namespace=ask.namespace)
 
-        async def open_socket(_: int, kind: int) -> socket.socket:
-            sock = _socket(client, ask, kind)
+        async def open_socket(family: int, kind: int) -> socket.socket:
+            sock = _socket(client, ask, family, kind)
             sock.setblocking(False)
             return sock
 
@@ -178,6 +180,6 @@ class Sampler:
         return found, ""
 
 
-def _socket(client: LabClient, ask: Ask, kind: int) -> socket.socket:
-    family = int(socket.AF_INET)
-    return client.request_socket(target=ask.source, namespace=ask.namespace, family=family, type=int(kind))
+def _socket(client: LabClient, ask: Ask, family: int, kind: int) -> socket.socket:
+    where = {"target": ask.source, "namespace": ask.namespace}
+    return client.request_socket(**where, family=int(family), type=int(kind))

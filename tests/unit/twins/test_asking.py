@@ -47,6 +47,16 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join(LONG)
 
 
+def has_ipv6() -> bool:
+    """Whether loopback has its address of IPv6 here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def ask(target: str, udp: bool = False, timeout: float = LONG) -> Reply:
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
@@ -124,6 +134,23 @@ def test_datagrams() -> None:
         assert ask(f"127.0.0.1:{port}/udp", udp=True).category == "datagram"
         thread.join()
         assert ask(f"127.0.0.1:{port}/udp", udp=True, timeout=0.05).category == "no answer"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="loopback has no IPv6 here")
+def test_refusals_in_ipv6_are_told_in_the_same_words() -> None:
+    def refused(kind: socket.SocketKind, target: str) -> Reply:
+        with socket.socket(
+            socket.AF_INET6, kind
+        ) as holder:  # it keeps the port, and takes nothing from others
+            holder.bind(("::1", 0))
+            port = holder.getsockname()[1]
+            if kind == socket.SOCK_DGRAM:
+                holder.connect(("::1", 9))
+            return attempt(socket.socket(socket.AF_INET6, kind), "::1", parse(target.format(port)), LONG)
+
+    assert refused(socket.SOCK_STREAM, "loopback.test:{}").category == "TCP reset"
+    datagram = refused(socket.SOCK_DGRAM, "loopback.test:{}/udp")
+    assert datagram.category == "ICMP port unreachable" and datagram.local == "::1"
 
 
 def test_a_late_refusal_is_told_apart() -> None:
