@@ -23,7 +23,7 @@ from emulab.plan.state import Namespace
 T = TypeVar("T")
 
 _FD_SETSIZE = 1024
-_FORWARDING = "net/ipv4/ip_forward"
+_FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 
 class Handle:
@@ -98,6 +98,9 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
                     written = write_sysctl(namespace.name, key, value)
                     if not written and key == _FORWARDING:
                         made[-1].forward_by_link = True
+                    if not written and key == _FORWARDING6:  # no link can be told instead
+                        remedy = "mount /proc/sys writable (docker run --privileged)"
+                        raise KernelError(f"write sysctl {key}", namespace.name, errno.EROFS, remedy=remedy)
         except BaseException:
             for handle in made:
                 handle.close()

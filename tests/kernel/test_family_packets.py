@@ -5,23 +5,27 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
-from familyworlds import planned
+from familyworlds import planned, planned_with_objects
 from namespaces import isolated
 
+from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
+from emulab.kernel.rules import conntrack
 from emulab.kernel.rules.nft import Nft
+from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress
-from emulab.model.families import IPV4, IPV6, Family, first
+from emulab.model.families import IPV4, IPV6, Family, first, socket_name
 from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
-from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, World
+from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, UdpBackends, World
 from emulab.servers.dns.config import DnsConfig
 
 BOTH = [(IPV6,), (IPV4, IPV6)]
@@ -129,6 +133,56 @@ def test_a_cluster_ip_leads_to_a_pod_in_every_family(mode: str, families: tuple[
                 assert source == str(first(asker.addresses, family))
     finally:
         kernel.close()
+
+
+@pytest.mark.parametrize("families", BOTH, ids=IDS)
+@pytest.mark.parametrize("way", ["cluster IP", "node port"])
+@isolated
+def test_a_stale_udp_flow_is_forgotten_in_every_family(way: str, families: tuple[Family, ...]) -> None:
+    """Those to an endpoint that serves no more, and no others."""
+    objects, world = planned_with_objects(*families)
+    (service,) = (o for o in objects.kind(SERVICE) if o.name == "datagrams")
+    kernel = KernelNetwork()
+    try:
+        kernel.apply(world.network)
+        backends = world.network.rulesets["node1", "udp-backends"]
+        assert isinstance(backends, UdpBackends)
+        with netns.inside(kernel.handles["node1"].fd, conntrack.open_socket) as questions:
+            for family in families:
+                address = next(
+                    a for a in map(ip_address, service.spec["clusterIPs"]) if a.version == family.version
+                )
+                asker, port = "node1", 53
+                if way == "node port":
+                    asker, address = "office", own(world, "node1", family)
+                    port = service.spec["ports"][0]["nodePort"]
+                for _ in range(60):  # so that none of three endpoints is left out
+                    with netns.inside(
+                        kernel.handles[asker].fd, partial(socket.socket, family.number, socket.SOCK_DGRAM)
+                    ) as sock:
+                        sock.connect((str(address), port))
+                        sock.send(b"question")
+                flows = [e for e in conntrack.entries(questions, "node1") if e[0].destination == str(address)]
+                flows = [e for e in flows if e[0].destination_port == port]
+                answerers = {socket_name(second.source, second.source_port) for _, second in flows}
+                assert len(flows) == 60 and len(answerers) == 3
+                gone = min(answerers)
+                fewer = UdpBackends({f: serving - {gone} for f, serving in backends.frontends.items()})
+                rulesets = {**world.network.rulesets, ("node1", "udp-backends"): fewer}
+                kernel.apply(replace(world.network, rulesets=rulesets))
+                left = {*conntrack.entries(questions, "node1")} & {*flows}
+                assert left == {e for e in flows if socket_name(e[1].source, e[1].source_port) != gone}
+                kernel.apply(world.network)
+    finally:
+        kernel.close()
+
+
+@isolated
+def test_forwarding_that_cannot_be_switched_on_is_told() -> None:
+    """Where /proc/sys is read-only, links are told to forward IPv4; of IPv6 no link can be told."""
+    netns.write_sysctl = lambda namespace, key, value: False
+    with pytest.raises(KernelError, match=r"net/ipv6/conf/all/forwarding in .*EROFS"):
+        KernelNetwork().apply(planned(IPV6).network)
 
 
 def cluster_ips(world: World, family: Family) -> Iterable[IPAddress]:
