@@ -51,9 +51,15 @@ def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise KernelError(f"listen on {protocol} {address}:{port}", namespace, error.errno or 0) from None
+        what = f"listen on {protocol} {socket_name(address, port)}"
+        raise KernelError(what, namespace, error.errno or 0) from None
     sock.setblocking(False)
     return sock
+
+
+def socket_name(address: object, port: int | str) -> str:
+    """`10.0.0.1:80` or `[fd00::1]:80`."""
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:

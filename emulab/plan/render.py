@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from emulab.model.families import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
 from emulab.plan.state import Iptables, Ipvs, Mesh, Rules, Ruleset, Server, UdpBackends, World
@@ -139,14 +140,15 @@ def _ipvs_lines(rules: Ipvs) -> list[str]:
     lines = ["ipvs", *(f"  sysctl {key} = {value}" for key, value in rules.sysctls)]
     for server, members in rules.servers.items():
         kept = f" persistent {server.persistence}" if server.persistence else ""
-        lines.append(f"  {server.protocol.upper()} {server.address}:{server.port} {server.scheduler}{kept}")
-        lines += [f"    -> {address}:{port} Masq {weight}" for (address, port), weight in members.items()]
+        own = socket_name(server.address, server.port)
+        lines.append(f"  {server.protocol.upper()} {own} {server.scheduler}{kept}")
+        lines += [f"    -> {socket_name(*target)} Masq {weight}" for target, weight in members.items()]
     return lines
 
 
 def _udp_lines(rules: UdpBackends) -> list[str]:
     lines = [
-        f"  {address or '*'}:{port} {' '.join(sorted(members))}".rstrip()
+        f"  {socket_name(address or '*', port)} {' '.join(sorted(members))}".rstrip()
         for (address, port), members in sorted(rules.frontends.items())
     ]
     return ["udp-backends", *lines]

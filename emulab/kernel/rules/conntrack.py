@@ -17,6 +17,7 @@ from emulab.kernel.netlink import messages
 from emulab.kernel.netlink.conntrack import CONNECTION, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
 from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_NETFILTER
 from emulab.kernel.netlink.requests import Refused, ask, command, dump
+from emulab.kernel.sockets import socket_name
 from emulab.plan.state import UdpBackends
 
 _PROTOCOLS = {
@@ -103,7 +104,7 @@ class Stale:
         if first.protocol != "udp":
             return False
         port = first.destination_port
-        answerer = _socket(second.source, second.source_port)
+        answerer = socket_name(second.source, second.source_port)
         for frontend in ((first.destination, port), ("", port)):
             serving = self._wanted.get(frontend)
             if serving is not None:
@@ -134,10 +135,6 @@ def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:
         if error.errno != errno.ENOENT:  # it ended by itself meanwhile
             what = f"forget the flow {direction.source} → {direction.destination}"
             raise KernelError(what, namespace, error.errno or 0) from None
-
-
-def _socket(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _encode(direction: Tuple) -> bytes:

@@ -35,6 +35,7 @@ from emulab.kernel.netlink.ipvs import (
 )
 from emulab.kernel.netlink.messages import FAMILIES, NETLINK_GENERIC, Message
 from emulab.kernel.netlink.requests import ask, dump, send_batch
+from emulab.kernel.sockets import socket_name
 from emulab.model.addresses import IPAddress
 from emulab.plan.state import Ipvs, VirtualServer
 
@@ -71,10 +72,10 @@ class Command(NamedTuple):
 
     @property
     def what(self) -> str:
-        server = f"{self.server.protocol.upper()} {self.server.address}:{self.server.port}"
+        server = f"{self.server.protocol.upper()} {socket_name(self.server.address, self.server.port)}"
         if self.target is None:
             return f"{_VERBS[self.verb]} {server}, scheduler {self.server.scheduler}"
-        return f"{_VERBS[self.verb]} {self.target[0]}:{self.target[1]} of {server}"
+        return f"{_VERBS[self.verb]} {socket_name(*self.target)} of {server}"
 
 
 def name_of(server: VirtualServer) -> Name:
@@ -230,7 +231,8 @@ def describe(sock: socket.socket, protocol: str, address: str, port: int) -> str
     found = IPVS.decode(answer)["IPVS_CMD_ATTR_SERVICE"]
     kept = found["IPVS_SVC_ATTR_FLAGS"] & IP_VS_SVC_F_PERSISTENT
     persistent = f" persistent {found['IPVS_SVC_ATTR_TIMEOUT']}" if kept else ""
-    return f"{protocol.upper()} {address}:{port} {found['IPVS_SVC_ATTR_SCHED_NAME']}{persistent}"
+    name = f"{protocol.upper()} {socket_name(address, port)}"
+    return f"{name} {found['IPVS_SVC_ATTR_SCHED_NAME']}{persistent}"
 
 
 def _open() -> socket.socket:
