@@ -108,7 +108,7 @@ class Connection:
 REASONS = {
     # names
     "nxdomain": "no name server knows the name",
-    "no-address": "the name exists, without an IPv4 address",
+    "no-address": "the name exists, without an address of a family that the sender speaks",
     "servfail": "a name server couldn't find out (SERVFAIL), and why wasn't seen",
     "name": "a name server answered with another error",
     "no-name-answer": "a name server got the question and kept silent",

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from emulab.observe.events import Frame
+from emulab.observe.join.packets import is_discovery
 from emulab.observe.path import Hop, Path
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6  # types of blocks
@@ -22,7 +23,6 @@ INBOUND, OUTBOUND = 1, 2  # epb_flags, bits 0 and 1
 
 COMMENT, SHB_USERAPPL, IF_NAME, IF_DESCRIPTION, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 3, 9, 2
 OPTION_ROOM = 0xFFFF
-ARP = b"\x08\x06"  # an Ethernet frame's type
 
 DECISIONS = frozenset({"dnat", "snat", "drop", "encapsulate", "proxy-accept", "proxy-connect"})
 
@@ -41,9 +41,9 @@ def write(
 
 
 def own_frames(path: Path, frames: Sequence[Frame]) -> set[int]:
-    """The frames of the traced request, as indexes, and ARP, which is nobody's and may be why it failed."""
+    """The frames of the traced request, as indexes, and ARP and NDP, which are nobody's and may be why it failed."""
     found = {number for hop in path.hops for number in hop.frames}
-    return found | {number for number, frame in enumerate(frames) if frame.data[12:14] == ARP}
+    return found | {number for number, frame in enumerate(frames) if is_discovery(frame.data)}
 
 
 def blocks(

@@ -15,6 +15,7 @@ from emulab.kinds.registry import CLUSTER, NODE
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.model.collection import Objects
+from emulab.model.families import IPV4, IPV6, Family
 from emulab.model.objects import Object
 from emulab.python import Lab
 from emulab.twins import comparing, counting
@@ -30,8 +31,9 @@ SECOND_LOOK = 5  # times as many connections, where a spread looks odd
 COUNTED = 8  # nodes whose rules are counted
 
 ROUTER = "router"
-_UNLIMIT = ("sh", "-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit")
-"""The kernel sends one place an ICMP error a second (after six): who is refused and who waits would be chance."""
+_LIMITS = {IPV4: "net/ipv4/icmp_ratelimit", IPV6: "net/ipv6/icmp/ratelimit"}
+"""Settings, below /proc/sys, that are switched off: the kernel sends one place an ICMP error a second (after six), so
+who is refused and who waits would be chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,12 @@ class _Twins:
         """Asks and compares."""
         ending.callback(self._stop.set)  # before the labs go: threads are still asking when we are cancelled
         nodes = [o.name for o in self._plan.objects.kind(NODE)]
-        await _together(*(_unlimit(lab, (*nodes, ROUTER)) for lab in self._labs.values()))
+        cluster = cluster_of(self._plan.objects)
+        await _together(*(_unlimit(lab, (*nodes, ROUTER), cluster.families) for lab in self._labs.values()))
         self._samplers = await _together(*map(self._sampler, self._labs.values()))
         asks = self._plan.asks
         observed = await self._sample(asks, self._plan.connections, "asking")
-        frontends = Frontends(self._plan.objects, cluster_of(self._plan.objects))
+        frontends = Frontends(self._plan.objects, cluster)
         situations = {a: frontends.situation(a, _address(o[a] for o in observed)) for a in asks}
         odd = [a for a in asks if comparing.suspicious(situations[a], (o[a] for o in observed))]
         if odd:
@@ -158,9 +161,10 @@ class _Twins:
         return await _together(*map(of, self._labs.values()))
 
 
-async def _unlimit(lab: Lab, places: Sequence[str]) -> None:
+async def _unlimit(lab: Lab, places: Sequence[str], families: Sequence[Family]) -> None:
+    script = "; ".join(f"echo 0 > /proc/sys/{_LIMITS[family]}" for family in families)
     for place in places:
-        await lab.exec(place, *_UNLIMIT)  # where that is forbidden, refusals may be late
+        await lab.exec(place, "sh", "-c", script)  # where that is forbidden, refusals may be late
 
 
 def _address(observations: Iterable[Observation]) -> str:

@@ -34,7 +34,8 @@ _WHOLE = frozenset({b"\x00\x00", b"\x40\x00"})  # no fragment
 _KEY = 13  # bytes of a flow key of IPv4
 _LEAST = {b"\x06": 34, b"\x11": 28}  # bytes, with the IP header, that are looked at
 _ICMPV6_AT = 14 + IPV6.header  # in a frame
-_SOLICITATION, _ADVERTISEMENT = 135, 136  # RFC 4861
+_SOLICITATION, _ADVERTISEMENT = b"\x87", b"\x88"  # types of ICMPv6 (RFC 4861)
+_NDP = frozenset({_SOLICITATION, _ADVERTISEMENT})
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 _IN_ICMP = {
     (1, 0): (3, 1),
@@ -112,15 +113,23 @@ def decode(number: int, frame: Frame) -> Packet | Discovery | None:
     data = frame.data
     kind = data[12:14]
     try:
-        if kind == _IPV6 and data[20] == _ICMPV6 and data[_ICMPV6_AT] in (_SOLICITATION, _ADVERTISEMENT):
-            return _ndp(number, frame) if len(data) >= _ICMPV6_AT + 24 else None
-        if kind in _HEADERS:
+        if kind in _HEADERS and not is_discovery(data):
             return _packet(number, frame, data, 14, _HEADERS[kind], None)
         if kind == _ARP and len(data) >= 42:
             return _arp(number, frame)
+        if kind == _IPV6 and len(data) >= _ICMPV6_AT + 24:
+            return _ndp(number, frame)
     except (struct.error, IndexError, OSError, ValueError):
         pass
     return None
+
+
+def is_discovery(data: bytes) -> bool:
+    """Whether a frame is one of ARP, or one of NDP that asks for a neighbour or answers."""
+    kind = data[12:14]
+    if kind != _IPV6:
+        return kind == _ARP
+    return data[20:21] == b"\x3a" and data[_ICMPV6_AT : _ICMPV6_AT + 1] in _NDP
 
 
 def glance(data: bytes) -> tuple[bytes, bytes] | None:
@@ -197,7 +206,8 @@ def _arp(number: int, frame: Frame) -> Discovery:
 def _ndp(number: int, frame: Frame) -> Discovery:
     """A solicitation or an advertisement of a neighbour (RFC 4861, sections 4.3 and 4.4)."""
     data = frame.data
-    is_reply, about = data[_ICMPV6_AT] == _ADVERTISEMENT, _text6(data[_ICMPV6_AT + 8 : _ICMPV6_AT + 24])
+    is_reply = data[_ICMPV6_AT : _ICMPV6_AT + 1] == _ADVERTISEMENT
+    about = _text6(data[_ICMPV6_AT + 8 : _ICMPV6_AT + 24])
     return Discovery(
         *(number, frame.time, frame.place, frame.interface, frame.outgoing),
         is_reply=is_reply,

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.observe.events import Flow, Frame
-from emulab.observe.join.packets import Discovery, Packet, decode, flow_key, glance, key_flow, mark
+from emulab.observe.join.packets import (
+    Discovery,
+    Packet,
+    decode,
+    flow_key,
+    glance,
+    is_discovery,
+    key_flow,
+    mark,
+)
 from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Encapsulation
 
@@ -168,6 +177,13 @@ def test_neighbour_discovery() -> None:
     assert seen(ndp(A6, B6)[:70]) is None
     ping = ethernet(ipv6(A6, B6, 58, icmp(128, 0, bytes(32))), SIX)
     assert packet(ping).icmp == (8, 0), "the same protocol, but nothing about neighbours"
+
+
+def test_what_is_kept_of_everybody_in_a_capture() -> None:
+    ping = ethernet(ipv6(A6, B6, 58, icmp(128, 0, bytes(32))), SIX)
+    assert all(map(is_discovery, (arp(A, B), ndp(A6, B6), ndp(B6, A6, is_reply=True))))
+    others = (ping, ethernet(ipv4(A, B, 58, b"\x87" + bytes(32))), ping[:54], ping[:13], b"")
+    assert not any(map(is_discovery, others))
 
 
 def test_first_fragment_alone_has_ports() -> None:
