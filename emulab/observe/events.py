@@ -102,7 +102,8 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class VirtualServer:
-    """An address and port that IPVS translates at a place, where no rule tells of it. `text` is as ipvsadm has it."""
+    """An address and port that is translated at a place, where no rule tells of it: `text` says by what, and is then as
+    its own program has it (`IPVS TCP 10.96.0.7:80 rr`)."""
 
     place: str
     protocol: str

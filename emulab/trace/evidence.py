@@ -45,6 +45,10 @@ _LONGEST = 0.2  # seconds after which it is over though others go on
 _LOOK = 0.002
 _ROUNDS = 5  # a translation leads to other places, which may translate again
 
+_SILENT = {"ipvs": ("IPVS", NETLINK_GENERIC, kernel_ipvs.describe)}
+"""Rules that turn a destination into another one and tell nobody of it, by what `Network.rulesets` calls them: how a
+story calls them, and the protocol of sockets and the question that a virtual server of theirs is asked for with."""
+
 
 class Windows:
     """The taps and sockets of one observation. Opening and closing them blocks."""
@@ -132,9 +136,9 @@ class Windows:
         tap = next(t for t in self._taps if t["place"] == place)
         return {int(index): name for index, name in tap["interfaces"].items()}
 
-    def has_ipvs(self, place: str) -> bool:
-        """Whether the lab gave a place virtual servers. The kernel's answer would be one that loads the module."""
-        return any(t["ipvs"] for t in self._taps if t["place"] == place)
+    def has_rules(self, place: str, kind: str) -> bool:
+        """Whether the lab gave a place rules of a kind. The kernel's answer would be one that loads modules."""
+        return any(kind in t["rules"] for t in self._taps if t["place"] == place)
 
     def taps(self) -> list[Tap]:
         losses = [ring.lost() - before for ring, before in zip(self.rings, self._lost, strict=True)]
@@ -252,13 +256,13 @@ def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
 
 
 def _virtual_server(windows: Windows, translation: Translation) -> VirtualServer | None:
-    """What of IPVS, which tells nobody what it does, turned a destination into another one."""
+    """What turned a destination into another one, of that which tells nobody what it does."""
     place, flow, to = translation.place, translation.original, translation.translated
-    if not windows.has_ipvs(place) or flow[3:] == to[3:]:
-        return None
     named = flow.protocol, flow.destination, flow.destination_port
-    text = kernel_ipvs.describe(windows.query(place, NETLINK_GENERIC), *named)
-    return VirtualServer(place, *named, text) if text else None
+    for kind, (title, protocol, describe) in _SILENT.items() if flow[3:] != to[3:] else ():
+        if windows.has_rules(place, kind) and (text := describe(windows.query(place, protocol), *named)):
+            return VirtualServer(place, *named, f"{title} {text}")
+    return None
 
 
 def _links(windows: Windows, place: str) -> list[Link]:

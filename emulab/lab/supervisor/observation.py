@@ -139,6 +139,9 @@ class Observation:
         marked: Sequence[_Watched],
     ) -> dict[str, Any]:
         assert self._world is not None
+        rules: dict[str, list[str]] = {}
+        for namespace, kind in self._world.network.rulesets:
+            rules.setdefault(namespace, []).append(kind)
         addresses: dict[str, list[str]] = {}
         for item in self._world.network.items:
             if isinstance(item, Address):
@@ -153,7 +156,7 @@ class Observation:
                     "addresses": addresses.get(w.namespace, []),
                     "interfaces": w.interfaces,
                     "ring": w.ring,
-                    "ipvs": (w.namespace, "ipvs") in self._world.network.rulesets,
+                    "rules": rules.get(w.namespace, []),
                 }
                 for w in watched
             ],

@@ -42,7 +42,7 @@ class Evidence:
         for found in recording.translations:
             self._translations[found.place].append(found)
         self._virtual_servers = {
-            (s.place, s.protocol, s.address, s.port): f"IPVS {s.text}" for s in recording.virtual_servers
+            (s.place, s.protocol, s.address, s.port): s.text for s in recording.virtual_servers
         }
         self._routes: dict[tuple[str, str], Route] = {(r.place, r.destination): r for r in recording.routes}
 

@@ -337,7 +337,7 @@ def test_rules_of_another_packet_decided_nothing_here() -> None:
 
 
 def test_where_no_rule_translated_the_virtual_server_is_named() -> None:
-    asked = VirtualServer("node1", "tcp", NODE, 80, f"TCP {NODE}:80 rr")
+    asked = VirtualServer("node1", "tcp", NODE, 80, f"IPVS TCP {NODE}:80 rr")
     others = [
         VirtualServer("node2", "tcp", NODE, 80, "another node's"),
         VirtualServer("node1", "udp", NODE, 80, "another protocol's"),
