@@ -8,6 +8,16 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _held: list[socket.socket] = []
 
 
+def has_ipv6() -> bool:
+    """Whether loopback has its address of IPv6 here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def held(kind: str = "tcp", address: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """A socket that keeps a port and refuses who comes, until the test is over.
 

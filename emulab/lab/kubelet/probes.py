@@ -14,6 +14,7 @@ from emulab.dataclass import dataclass
 from emulab.errors import PeerError
 from emulab.kernel import sockets
 from emulab.kinds.core.podspec import HTTPGet, Probe
+from emulab.model.families import socket_name
 
 _BODY = 10 << 10  # bytes of an answer that are read (maxRespBodyLength of pkg/probe/http/http.go)
 
@@ -99,7 +100,7 @@ async def _http_status(get: HTTPGet, aim: Aim) -> int:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     host = get.host or aim.address
-    headers = {"host": f"{host}:{aim.port_of(get.port)}", "user-agent": "kube-probe/1.34"}
+    headers = {"host": socket_name(host, aim.port_of(get.port) or 0), "user-agent": "kube-probe/1.34"}
     headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
     asked, response = request("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
     await exchange(await _connect(aim, get.port, get.host), asked, response, context, host, _BODY)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+from loopback import has_ipv6
 from patience import LONG
 
 from emulab.kinds.core.podspec import HTTPGet, Probe
@@ -16,7 +17,12 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 async def probed(
-    monkeypatch: pytest.MonkeyPatch, answer: bytes, get: HTTPGet, keep: bool = False, timeout: float = LONG
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes,
+    get: HTTPGet,
+    keep: bool = False,
+    timeout: float = LONG,
+    address: str = "127.0.0.1",
 ) -> tuple[bool, bytes]:
     """The verdict, and the request. Who answers keeps the connection, or ends it."""
     requests: asyncio.Queue[bytes] = asyncio.Queue()
@@ -37,10 +43,10 @@ async def probed(
         raise AssertionError
 
     monkeypatch.setattr(probes.sockets, "open_socket", open_socket)
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(serve, address, 0) as server:
         port = server.sockets[0].getsockname()[1]
         probe = Probe(get, None, None, 0.0, 1.0, timeout, 1, 1)
-        verdict = await attempt(probe, Aim(-1, "127.0.0.1", lambda _: port, no_command))
+        verdict = await attempt(probe, Aim(-1, address, lambda _: port, no_command))
     return verdict, (await requests.get()).replace(str(port).encode(), b"PORT")
 
 
@@ -59,6 +65,12 @@ async def test_the_pod_sees_the_kubelets_request(monkeypatch: pytest.MonkeyPatch
         b"GET /a%20b?c HTTP/1.1\r\nhost: named.test\r\nuser-agent: kube-probe/1.34\r\nx-probe: 1\r\n"
         b"connection: close\r\n\r\n"
     )
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="loopback has no IPv6 here")
+async def test_a_pod_of_ipv6_is_named_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await probed(monkeypatch, OK + b"\r\n", get(), address="::1")
+    assert found[0] and b"\r\nhost: [::1]:PORT\r\n" in found[1]
 
 
 @pytest.mark.parametrize(

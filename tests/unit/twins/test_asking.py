@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from loopback import closed_port
+from loopback import closed_port, has_ipv6
 from patience import LONG
 
 from emulab.model.collection import Objects
@@ -45,16 +45,6 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         finally:
             listening.shutdown(socket.SHUT_RDWR)  # ends accept(), which close() doesn't
             thread.join(LONG)
-
-
-def has_ipv6() -> bool:
-    """Whether loopback has its address of IPv6 here."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def ask(target: str, udp: bool = False, timeout: float = LONG) -> Reply:
