@@ -103,8 +103,8 @@ def _untraced(folder: Path) -> float:
             text=URL,
             target=parse(URL),
             place="client",
-            address="",
-            sock=sock,
+            addresses=(),
+            sockets={int(socket.AF_INET): sock},
             resolve=lambda name: asyncio.run(resolve(name, config, name_socket)),
         )
         sending = send(request, [])
