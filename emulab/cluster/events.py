@@ -21,7 +21,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from emulab.cluster.store import Store
 from emulab.dataclass import dataclass
-from emulab.kinds.registry import EVENT
+from emulab.kinds.core.namespace import is_ending
+from emulab.kinds.registry import EVENT, NAMESPACE
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
 
@@ -104,10 +105,17 @@ class Recorder:
         namespace = about.namespace or "default"
         there = self._store.get(EVENT.key(namespace, observed.name))
         if there is None:
+            if self._is_ending(namespace):
+                return
             self._store.put(_event(told, about, message, namespace, observed, now))
         else:
             again = {"message": message, "count": observed.count, "lastTimestamp": _time(now)}
             self._store.put(there.replace(**again))
+
+    def _is_ending(self, namespace: str) -> bool:
+        """Whether the Namespace is ending, in which an API server would refuse to create an Event like all else."""
+        there = self._store.get(NAMESPACE.key("", namespace))
+        return there is not None and is_ending(there)
 
     def _is_one_of_many(self, similar: _Similar, message: str, now: float) -> bool:
         group = self._groups.get(similar)

@@ -8,7 +8,8 @@ Rules:
   (`revert`) is written anew, so that watchers hear of it as of any other change.
 * Whoever wants to know of changes watches, from now on or from a version that isn't long ago. The callback gets each
   event right away and must not block.
-* An object with finalizers is only marked by `delete`; it goes once a write leaves it none.
+* An object with finalizers is only marked by `delete`; it goes once a write leaves it none. A Namespace has its own in
+  its spec, as with Kubernetes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
-from emulab.kinds.registry import POD
+from emulab.kinds.registry import NAMESPACE, POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.facts import Facts
 from emulab.model.keys import Key
@@ -38,6 +39,14 @@ _ENDED = ("Succeeded", "Failed")  # phases of a Pod
 
 class Conflict(UserError):
     """A write was meant for another state of the object than the one that is there (HTTP 409)."""
+
+
+class NotFound(UserError):
+    """The object isn't there (HTTP 404)."""
+
+
+class Forbidden(UserError):
+    """What was asked is understood, and refused (HTTP 403)."""
 
 
 class Expired(UserError):
@@ -177,10 +186,11 @@ class Store:
         metadata["creationTimestamp"] = before.get("creationTimestamp") or timestamp()
         changed = old is None or old.raw.get("spec") != given.get("spec")
         metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
-        if old is not None and _is_let_go(old, metadata):
-            self._forget(key)
+        new = Object({**given, "metadata": metadata}, o.position)
+        if old is not None and _is_held(old) and old.metadata.get("deletionTimestamp") and not _is_held(new):
+            self._forget(key)  # it has waited for that alone
             return old
-        return self._write(key, old, Object(given, o.position), metadata)
+        return self._write(key, old, new, metadata)
 
     def put_status(self, key: Key, status: Mapping[str, Any], uid: str = "") -> Object | None:
         """Replaces an object's status. None, and nothing is done, when it isn't there, or is another one than `uid`."""
@@ -219,15 +229,19 @@ class Store:
         o = self.get(key)
         if o is None:
             return
-        if o.metadata.get("finalizers"):
+        if _is_held(o):
             if not o.metadata.get("deletionTimestamp"):
                 self._mark(o, 0)
             return
         self._forget(key)
 
     def _mark(self, o: Object, grace: int) -> None:
-        deletion = {"deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
-        self._write(o.key, o, o, {**o.metadata, **deletion})
+        deletion: dict[str, Any] = {"deletionTimestamp": timestamp()}
+        if o.type == NAMESPACE:  # pkg/registry/core/namespace/storage
+            marked = o.replace(status={**o.status, "phase": "Terminating"})
+        else:
+            marked, deletion["deletionGracePeriodSeconds"] = o, grace
+        self._write(o.key, o, marked, {**o.metadata, **deletion})
 
     def _fresh_uid(self, key: Key, uid: str) -> str:
         """Controllers derive a Pod's uid from its name; one that takes a freed name must be another Pod."""
@@ -332,10 +346,9 @@ class Store:
             self._tell("DELETED", o.replace(metadata={**o.metadata, "resourceVersion": str(self._version)}))
 
 
-def _is_let_go(old: Object, metadata: Mapping[str, Any]) -> bool:
-    """Whether a write takes the last finalizer from an object that waits for that alone."""
-    waits = old.metadata.get("deletionTimestamp") and old.metadata.get("finalizers")
-    return bool(waits) and not metadata.get("finalizers")
+def _is_held(o: Object) -> bool:
+    """Whether somebody has something to do before the object may go."""
+    return bool(o.metadata.get("finalizers") or (o.type == NAMESPACE and o.spec.get("finalizers")))
 
 
 def _but_status(o: Object) -> dict[str, Any]:

@@ -33,6 +33,10 @@ def refused(why: str) -> Standing:
     return Standing("refused", why)
 
 
+def as_asked(new: Object) -> Object:
+    return new
+
+
 def as_given(_old: Object, _new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     return spec
 
@@ -49,6 +53,7 @@ class Definition(NamedTuple):
     """One kind. Its functions are pure.
 
     `check`         what is wrong with a whole object by itself
+    `created`       what the lab makes of a user's object that is new (a registry's `PrepareForCreate`)
     `merge`         a user's spec, a copy, with what the lab added to the old object's and the user did not say; raises
                     UserError for changes that Kubernetes refuses too
     `outdated`      fields of the old object's status that don't hold for the new object: they are given anew
@@ -60,6 +65,7 @@ class Definition(NamedTuple):
 
     check: Check
     standing: Standing = FOLLOWED
+    created: Callable[[Object], Object] = as_asked
     merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
     annotations: tuple[str, ...] = ()

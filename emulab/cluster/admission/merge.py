@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulab.cluster.admission.namespaces import refuse_newcomer
 from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.registry import KINDS
@@ -19,6 +20,8 @@ def admit(store: Store, o: Object) -> str:
     Raises UserError for changes that Kubernetes refuses too.
     """
     old, version = store.get(o.key), store.version
+    if old is None:
+        refuse_newcomer(store, o)
     merged = merge(old, o)
     store.put(merged)
     store.put_status(o.key, merged.status)
@@ -32,9 +35,9 @@ def merge(old: Object | None, new: Object) -> Object:
 
     Raises UserError for changes that Kubernetes refuses too.
     """
-    if old is None:
-        return new
     kind = KINDS[new.type].definition
+    if old is None:
+        return kind.created(new)
     more = sorted({*new.metadata.get("finalizers", ())} - {*old.metadata.get("finalizers", ())})
     if more and old.metadata.get("deletionTimestamp"):
         raise UserError(
@@ -49,4 +52,4 @@ def merge(old: Object | None, new: Object) -> Object:
         outdated = kind.outdated(old, new)
         new = new.replace(status={k: v for k, v in old.status.items() if k not in outdated})
     spec = kind.merge(old, new, dict(new.spec))
-    return new.replace(metadata=metadata, spec=spec) if "spec" in new.raw else new.replace(metadata=metadata)
+    return new.replace(metadata=metadata, **({"spec": spec} if spec or "spec" in new.raw else {}))

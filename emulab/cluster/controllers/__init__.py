@@ -5,7 +5,8 @@ one fixed order, over one working copy (`world`), so that each sees what those b
 Deployment becomes ReplicaSet, Pods, placed Pods, EndpointSlices and statuses in one call. The store calls
 it after every change until it returns nothing.
 
-* `garbage`: what lost its owner or its Namespace goes
+* `namespaces`: those that are ending are emptied, and go
+* `garbage`: what lost its owner goes
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
   `daemonsets`: workloads become Pods
 * `room`: how many Pods are made where more are asked for than can run
@@ -28,6 +29,7 @@ from emulab.cluster.controllers import (
     deployments,
     endpointslices,
     garbage,
+    namespaces,
     replicasets,
     scheduler,
     statefulsets,
@@ -39,7 +41,8 @@ from emulab.model.collection import Change, Objects
 __all__ = ["next_due", "reconcile"]
 
 ORDER: tuple[Callable[[World], None], ...] = (
-    garbage.collect,  # first, so that nothing below works for an owner that is gone
+    namespaces.empty,
+    garbage.collect,  # these first, so that nothing below works for an owner that is gone
     deployments.roll,  # decides how many replicas each ReplicaSet shall have …
     replicasets.scale,  # … which become Pods here
     statefulsets.scale,

@@ -58,7 +58,7 @@ class _Daemon:
 def place(world: World) -> None:
     """Makes and deletes Pods until every fitting node has exactly one of each DaemonSet, of its template."""
     for owner in world.kind(DAEMON_SET):
-        if owner.metadata.get("deletionTimestamp"):
+        if world.is_over(owner):
             continue
         it = _Daemon(world, owner)
         reference = controller_reference(owner)

@@ -31,7 +31,7 @@ _COUNTERS = ("updatedReplicas", "readyReplicas", "availableReplicas")
 def roll(world: World) -> None:
     """Takes every Deployment's rollout as far as its Pods' readiness allows."""
     for deployment in world.kind(DEPLOYMENT):
-        if deployment.metadata.get("deletionTimestamp"):
+        if world.is_over(deployment):
             continue
         plan = _rollout(world, deployment)
         if deployment.spec.get("paused"):

@@ -171,7 +171,8 @@ def _publish_family(
                 "endpoints": endpoints[start : start + MAX_ENDPOINTS],
                 "ports": [_port(*port) for port in ports],
             }
-            world.put(Object(raw))
+            if old is not None or not world.is_over(o):
+                world.put(Object(raw))
 
 
 def _slice_key(world: World, service: Object, family: str, number: int, mine: set[Key]) -> Key:

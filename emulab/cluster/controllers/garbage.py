@@ -1,24 +1,17 @@
-"""Garbage collection: pkg/controller/garbagecollector and pkg/controller/namespace, in the background mode.
+"""Garbage collection: pkg/controller/garbagecollector, in the background mode.
 
-An object goes when the controller that its `ownerReferences` name (by uid: a namesake is another) is gone,
-and everything goes that lives in a Namespace which is ending.
+An object goes when the controller that its `ownerReferences` name (by uid: a namesake is another) is gone.
 """
 
 from __future__ import annotations
 
 from emulab.cluster.controllers.world import World, uid
-from emulab.kinds.registry import NAMESPACE
 from emulab.model.keys import Key, group_kind
 from emulab.model.objects import Object
 
 
 def collect(world: World) -> None:
-    """Deletes what lost its owner, owners before what they own, and what is in an ending Namespace."""
-    ending = {n.name for n in world.kind(NAMESPACE) if n.metadata.get("deletionTimestamp")}
-    if ending:
-        for o in world.all():
-            if o.namespace in ending:
-                world.delete(o)
+    """Deletes what lost its owner, owners before what they own."""
     lost = [owner for owner, owned in world.owners().items() if owned and not _lives(world, owner, owned)]
     while lost:
         for o in list(world.owners().get(lost.pop(), {}).values()):

@@ -31,7 +31,7 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 def scale(world: World) -> None:
     """Makes and deletes Pods until every ReplicaSet has as many active ones as it asks for."""
     for rs in sorted(world.kind(REPLICA_SET), key=importance):
-        if rs.metadata.get("deletionTimestamp"):
+        if world.is_over(rs):
             continue
         surplus = count(world, rs).replicas - replicas_asked(rs)
         if surplus < 0:
@@ -62,7 +62,7 @@ def report(world: World) -> None:
             "observedGeneration": rs.metadata.get("generation", 1),
         }
         status.update((field, value) for field, value in optional.items() if value)
-        asked = counts.replicas if rs.metadata.get("deletionTimestamp") else replicas_asked(rs)
+        asked = counts.replicas if world.is_over(rs) else replicas_asked(rs)
         world.put(rs.replace(status=with_failure(world, status, counts.replicas, asked)))
 
 

@@ -81,7 +81,7 @@ class _Set:
 def scale(world: World) -> None:
     """Takes every StatefulSet one step on: missing Pods first, then surplus ones, then outdated ones."""
     for owner in world.kind(STATEFUL_SET):
-        if owner.metadata.get("deletionTimestamp"):
+        if world.is_over(owner):
             continue
         it = _Set(world, owner)
         ordered = it.want.pod_management != "Parallel"
@@ -111,7 +111,7 @@ def report(world: World) -> None:
         if conditions := owner.status.get("conditions"):
             status["conditions"] = conditions
         # OrderedReady makes one Pod after the other: what isn't there yet isn't held back.
-        short = it.want.pod_management == "Parallel" and not owner.metadata.get("deletionTimestamp")
+        short = it.want.pod_management == "Parallel" and not world.is_over(owner)
         there = sum(ordinal in it.ordinals for ordinal in it.pods)
         world.put(
             owner.replace(status=with_failure(world, status, there, it.want.replicas if short else there))

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
-from emulab.kinds.registry import POD
+from emulab.kinds.core.namespace import is_ending
+from emulab.kinds.registry import NAMESPACE, POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import Object
@@ -130,6 +132,15 @@ class World:
     def _group(self, owner: str) -> Mapping[Key, Object]:
         known = self._owned.get(owner)
         return self._owned_before.get(owner, _NOTHING) if known is None else known
+
+    def is_over(self, o: Object) -> bool:
+        """Whether it is ending, or its Namespace is, so that nothing new is made for it: an API server would refuse."""
+        return bool(o.metadata.get("deletionTimestamp")) or o.namespace in self.ending
+
+    @cached_property
+    def ending(self) -> frozenset[str]:
+        """The names of Namespaces that are ending."""
+        return frozenset(n.name for n in self.kind(NAMESPACE) if is_ending(n))
 
     def put(self, o: Object) -> Object:
         """Creates or replaces an object in the copy, and returns it."""

@@ -1,25 +1,61 @@
-"""Namespaces."""
+"""Namespaces: pkg/registry/core/namespace/strategy.go.
+
+A Namespace is held by a finalizer of its spec, not of its metadata. The namespace controller alone takes it away, once
+nothing is left in it; users neither set nor remove it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.fields import Fields, Slices, conditions
 from emulab.kinds.registry import NAMESPACE
-from emulab.model.checks import dns_label
+from emulab.model.checks import dns_label, label_key, mapping, sequence
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
+
+FINALIZER = "kubernetes"
+
+
+def is_ending(namespace: Object) -> bool:
+    return bool(namespace.metadata.get("deletionTimestamp"))
+
+
+def _created(o: Object) -> Object:
+    finalizers = list(o.spec.get("finalizers") or ())
+    if FINALIZER not in finalizers:
+        finalizers.append(FINALIZER)
+    return o.replace(spec={**o.spec, "finalizers": finalizers}, status={"phase": "Active"})
+
+
+def _merge(old: Object, _: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    spec.pop("finalizers", None)
+    return {**spec, "finalizers": old.spec["finalizers"]} if "finalizers" in old.spec else spec
+
+
+def _state(o: Raw) -> str:
+    ending = o["metadata"].get("deletionTimestamp")
+    return "Terminating" if ending else str(cells.status(o).get("phase") or "Active")
 
 
 def _cells(o: Raw, now: float) -> Cells:
-    state = (
-        "Terminating"
-        if o["metadata"].get("deletionTimestamp")
-        else str(cells.status(o).get("phase") or "Active")
-    )
-    return [cells.name(o), state, cells.age(o, now)], []
+    return [cells.name(o), _state(o), cells.age(o, now)], []
+
+
+def _describe(o: Raw, _: Slices) -> Fields:
+    return [("Status", _state(o)), *conditions(o)]
 
 
 DEFINITION = Definition(
-    check=whole(NAMESPACE, dns_label),
+    check=whole(NAMESPACE, dns_label, mapping({"finalizers": sequence(label_key)}), optional_spec=True),
+    created=_created,
+    merge=_merge,
     columns=Columns(("NAME", "STATUS", "AGE"), (), _cells),
+    describe=_describe,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.controllers.room import failure
+from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import KINDS, POD
+from emulab.kinds.registry import KINDS, NAMESPACE, POD
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -14,9 +15,10 @@ from emulab.model.objects import Object
 def not_ready(objects: Objects) -> list[str]:
     """What is missing until everything is Ready, one line each; empty when nothing is."""
     reasons = [_pod_reason(p) for p in objects.kind(POD) if not _is_settled(p)]
+    ending = {n.name for n in objects.kind(NAMESPACE) if is_ending(n)}
     for kind in KINDS.of(SCALABLE):
         for o in objects.kind(kind):
-            if o.metadata.get("ownerReferences"):
+            if o.metadata.get("ownerReferences") or o.namespace in ending:
                 continue
             wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)

@@ -268,3 +268,11 @@ def test_nothing_is_missing() -> None:
 )  # fmt: skip
 def test_what_is_missing(o: Any, reason: str) -> None:
     assert reasons(o) == [reason]
+
+
+def test_nobody_waits_for_workloads_of_a_namespace_that_is_ending() -> None:
+    """Their Pods are deleted before they are, and none is made again."""
+    metadata = {"deletionTimestamp": "2023-11-14T22:13:20Z"}
+    assert reasons(workload("Deployment", 2, ready=0)) != []
+    gone = obj("Namespace", "default", "", metadata=metadata)
+    assert reasons(workload("Deployment", 2, ready=0), gone) == []
