@@ -2,6 +2,7 @@
 
 * `UserError`: what was asked is wrong; says where (file, line, field) and how to mend it.
 * `KernelError`: the system refused; says which operation, in which namespace, with which errno.
+* `NotReady`: what was asked for is being made, and not there in the time that somebody has.
 * `PeerError`: the other side of a connection broke the rules of the wire.
 
 The command line prints `str(error)` as one line and never a traceback.
@@ -41,6 +42,10 @@ class KernelError(EmulabError):
         self.namespace = namespace
         self.errno = errno
         self.remedy = remedy
+
+
+class NotReady(EmulabError):
+    """Nobody's fault yet: what was asked for isn't there in time, and may be later."""
 
 
 class PeerError(EmulabError):

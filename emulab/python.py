@@ -120,11 +120,15 @@ class Lab:
         return list(result["warnings"])
 
     async def delete(self, kind: str, name: str, namespace: str = "default") -> None:
-        """Deletes an object; cluster-scoped kinds have the namespace "". Raises UserError when it isn't there.
+        """Deletes an object; cluster-scoped kinds have the namespace "". Raises UserError when that can't be.
+
+        It doesn't wait for the end of what is only marked: Pods that run, Namespaces, what finalizers hold.
 
         `kind`, here and below: any of the names that kubectl takes, such as `Deployment` or `deployments.apps`.
         """
-        await self._ask("delete", keys=[_kind(kind).key(namespace, name)])
+        outcome = await self._ask("delete", keys=[_kind(kind).key(namespace, name)])
+        for _, message, _ in outcome["refused"]:
+            raise UserError(message)
 
     async def scale(
         self, name: str, replicas: int, namespace: str = "default", kind: str = "Deployment"

@@ -123,6 +123,12 @@ def add_namespace(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
+    """--wait, which is the default, and --wait=false; a value stands behind `=` alone, as with kubectl's flags."""
+    parser.add_argument(*("--wait", "--wait=true"), action="store_true", default=True, help=argparse.SUPPRESS)
+    parser.add_argument("--wait=false", dest="wait", action="store_false", help=what)
+
+
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.add_argument("-o", "--output", choices=formats, help=f"print {' or '.join(formats)}")
 

@@ -27,6 +27,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "delete": {"keys": [["", "Service", "default", "s"]], "sources": None, "ignore_missing": True},
     "describe-entry": {"target": "client", "namespace": "default", "container": ""},
     "get": {"group": "", "kind": "Pod", "namespace": "default", "name": ""},
+    "gone": {"objects": [["", "Service", "default", "s", "u"]], "timeout": 0.01},
     "logs": {"target": "client", "namespace": "default", "container": ""},
     "ready": {"timeout": 0.01},
     "resolver-files": {"target": "client", "namespace": "default"},

@@ -25,6 +25,13 @@ class _Reconciler:
     async def change(self, work: Callable[[Store], None], _: Callable[[str], None]) -> None:
         work(self._store)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    async def rest(self) -> None:
+        pass
+
 
 class Client:
     """What `connect` gives, for a store in this process; requests and results are JSON on their way as ever."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from emulab.errors import EmulabError, KernelError, ManifestError, UserError
+from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, UserError
 from emulab.lab.client import hung
 from emulab.lab.folders import lastlog, rundir
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
+
+ERRORS: dict[str, type[EmulabError]] = {"user": UserError, "kernel": KernelError, "not ready": NotReady}
+"""What a message says of an error that is one of these."""
 
 MAX_FDS = 200
 """Descriptors of one message; the kernel's limit is 253 (SCM_MAX_FD)."""
@@ -136,8 +139,7 @@ def result(answer: dict[str, Any]) -> Any:
 def _error(message: dict[str, Any]) -> EmulabError:
     if message.get("problems"):
         return ManifestError(message["problems"])
-    kinds: dict[str, Callable[[str], EmulabError]] = {"user": UserError, "kernel": KernelError}
-    return kinds.get(message.get("kind", ""), EmulabError)(message["error"])
+    return ERRORS.get(message.get("kind", ""), EmulabError)(message["error"])
 
 
 def peer_uid(sock: socket.socket) -> int:

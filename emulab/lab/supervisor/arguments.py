@@ -83,6 +83,7 @@ FLAG = Kind("true or false", lambda v: isinstance(v, bool))
 PROTOCOL = Kind("tcp or udp", lambda v: v in ("tcp", "udp"))
 SOURCES = tuples(TEXT, TEXT)
 KEYS = tuples(NAME, NAME, NAME, NAME)
+IDENTITIES = tuples(NAME, NAME, NAME, NAME, NAME)  # keys, each with a uid
 PLACED = {"target": NAME, "namespace": optional(NAME)}
 SOCKET = {"family": COUNT, "type": COUNT, "protocol": optional(COUNT)}
 CHAINS = tuples(NAME, WORD, WORD, WORD)

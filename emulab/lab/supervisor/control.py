@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab.client import wire
-from emulab.lab.client.client import peer_uid
+from emulab.lab.client.client import ERRORS, peer_uid
 from emulab.lab.folders.disk import REMEDIES
 from emulab.lab.hosts.processes import Process, StartError
 from emulab.lab.supervisor.door import Door, most_connections
@@ -54,6 +54,7 @@ class ControlServer:
             "describe-entry": operations.entry,
             "down": operations.down,
             "get": operations.get,
+            "gone": operations.gone,
             "logs": operations.logs,
             "ready": operations.ready,
             "release": operations.release,
@@ -296,6 +297,6 @@ def _refused(request: dict[str, Any], error: OSError) -> KernelError:
 
 
 def _described(error: EmulabError) -> dict[str, Any]:
-    kind = "user" if isinstance(error, UserError) else "kernel" if isinstance(error, KernelError) else ""
+    kind = next((kind for kind, of in ERRORS.items() if isinstance(error, of)), "")
     problems = error.problems if isinstance(error, ManifestError) else []
     return {"error": str(error), "kind": kind, "problems": problems}

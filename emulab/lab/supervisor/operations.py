@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
+from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.loader import load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
-from emulab.errors import EmulabError, KernelError, ManifestError, UserError
+from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.core.podspec import PodSpec
-from emulab.kinds.emulab.clusterview import Cluster, check_cluster, check_no_cluster, cluster_of
+from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import CLUSTER, KINDS, NAMESPACE, NODE, POD
+from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.arguments import (
@@ -30,7 +32,6 @@ from emulab.lab.supervisor.arguments import (
     KEYS,
     NAME,
     PLACED,
-    SECONDS,
     SOCKET,
     SOURCES,
     STRING,
@@ -43,15 +44,14 @@ from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
+from emulab.lab.supervisor.waiting import Waiting
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
-from emulab.plan.balancers import expected_frontends
 from emulab.plan.proxy.modes import rules_shown_by
-from emulab.plan.state import World
 
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
@@ -83,7 +83,8 @@ class Operations:
         self._furnished = False
         self._applying = asyncio.Lock()
         self._newcomers = Newcomers()
-        self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
+        waiting = Waiting(around, reconciler)
+        self.ready, self.gone = waiting.ready, waiting.gone
 
     @takes(sources=SOURCES)
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
@@ -170,25 +171,24 @@ class Operations:
 
     @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
-        """`keys`: [[group, kind, namespace, name], …] or `sources`. Result: the keys of what was deleted."""
-        keys = [Key(*k) for k in arguments.get("keys") or ()]
+        """`keys`: [[group, kind, namespace, name], …] or `sources`. What can't be deleted doesn't hold up the rest.
+
+        Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …]}`. The
+        former go, now or once they are let go of: `gone` awaits that.
+        """
+        asked = [Deletion(Key(*k)) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
-            keys += [o.key for o in await self._load(arguments, None)]
-        missing = [k for k in keys if self._around.store.get(k) is None]
-        if missing and not arguments.get("ignore_missing"):
-            raise UserError(f"{missing[0]} not found")
-        for key in keys:
-            if key.type == CLUSTER and key not in missing:
-                check_no_cluster(cluster_of(self._around.store.objects()), key)
+            asked += [Deletion(o.key, o.position.file) for o in await self._load(arguments, None)]
+        ignore_missing = bool(arguments.get("ignore_missing"))
+        outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing)
 
         def work(store: Store) -> None:
-            for key in keys:
-                if key.type == NAMESPACE:
-                    _delete_namespace(store, key.name)
-                store.delete(key)
+            nonlocal outcome
+            outcome = deletion.delete(store, asked, ignore_missing)
 
-        await self._reconciler.change(work, progress)
-        return [k for k in keys if k not in missing]
+        if outcome.deleted:
+            await self._reconciler.change(work, progress)
+        return {"deleted": [[*key, uid] for key, uid in outcome.deleted], "refused": outcome.refused}
 
     @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
     async def scale(self, arguments: Arguments, progress: Progress) -> Any:
@@ -292,56 +292,6 @@ class Operations:
 
         return (await asyncio.to_thread(load_it))(self._around)
 
-    @takes(timeout=optional(SECONDS))
-    async def ready(self, arguments: Arguments, progress: Progress) -> Any:
-        """Waits up to `timeout` seconds until everything is Ready. Raises EmulabError saying what isn't."""
-        store = self._around.store
-
-        def condition() -> bool:
-            missing = not_ready(store.objects())
-            progress(
-                f"waiting for {len(missing)} of {len(store.objects().kind(POD))} pods" if missing else "ready"
-            )
-            return not missing
-
-        try:
-            async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
-                await self._reconciler.until(condition)
-                await self._reconciler.rest()  # what the last readiness meant for the data plane
-                loop = asyncio.get_running_loop()
-                begun = loop.time()
-                while unhealthy := await self._unhealthy_balancers():
-                    progress(f"waiting for {unhealthy[0]}")
-                    # A look takes no more than a third of the time, which others need to get healthy.
-                    await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
-                    begun = loop.time()
-        except TimeoutError:
-            reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
-            more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-            raise EmulabError(f"not ready in time: {'; '.join(reasons[:3])}{more}") from None
-        return None
-
-    async def _unhealthy_balancers(self) -> list[str]:
-        """Balancers that have found none of the targets that are there, one line each."""
-        reasons = []
-        for name, expected in (await self._expected_frontends()).items():
-            frontends = (await self._around.servers.status(name)).get("frontends", {})
-            for key in sorted(expected):
-                targets = frontends.get(key, {}).get("targets", {}).values()
-                if not any(t["healthy"] for t in targets):
-                    reasons.append(f"balancer {name} has no healthy target for {key}")
-        return reasons
-
-    async def _expected_frontends(self) -> Mapping[str, set[str]]:
-        """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
-        objects, world = self._around.store.objects(), self._around.world
-        of_objects, of_world, expected = self._expected
-        if of_objects is not objects or of_world is not world:
-            servers = world.servers if world else {}
-            expected = await asyncio.to_thread(expected_frontends, objects, servers)
-            self._expected = objects, world, expected
-        return expected
-
     @takes()
     async def summary(self, _: Arguments, __: Progress) -> Any:
         """What the lab consists of, for people."""
@@ -379,12 +329,6 @@ class Operations:
 def _kubectl_name(key: Key) -> str:
     """An object's name as kubectl prints it: `deployment/web`."""
     return f"{key.kind.lower()}/{key.name}"
-
-
-def _delete_namespace(store: Store, name: str) -> None:
-    for o in store.objects():
-        if o.namespace == name:
-            store.delete(o.key)
 
 
 def _tidy(given: Sized) -> None:

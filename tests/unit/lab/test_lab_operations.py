@@ -62,13 +62,16 @@ def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
 
 
 def delete(spec: dict[str, Any]) -> None:
-    """Deletes the Cluster object of this spec from a lab."""
+    """Deletes the Cluster object of this spec from a lab. Raises UserError when it is refused."""
     raw = {"apiVersion": CLUSTER.api_version, "kind": "Cluster", "metadata": {"name": "c"}, "spec": spec}
     store = Store()
     store.put(Object(raw))
     around = cast(Any, SimpleNamespace(store=store))
     operations = Operations(around, cast(Any, None), cast(Any, Busy(store)), 1, lambda: None, lambda: None)
-    asyncio.run(operations.delete({"keys": [[*CLUSTER.key("", "c")]]}, lambda _: None))
+    outcome = asyncio.run(operations.delete({"keys": [[*CLUSTER.key("", "c")]]}, lambda _: None))
+    for reason, message, _ in outcome["refused"]:
+        assert reason == "Forbidden" and store.objects().kind(CLUSTER)
+        raise UserError(message)
     assert not store.objects().kind(CLUSTER)
 
 

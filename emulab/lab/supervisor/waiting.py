@@ -1,0 +1,105 @@
+"""What of a lab can be waited for: that everything is Ready, that objects are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from emulab.errors import NotReady
+from emulab.kinds.registry import POD
+from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, optional, takes
+from emulab.lab.supervisor.readiness import not_ready
+from emulab.lab.supervisor.reconciler import Reconciler
+from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.model.collection import Objects
+from emulab.model.keys import Key
+from emulab.plan.balancers import expected_frontends
+from emulab.plan.state import World
+
+Arguments = dict[str, Any]
+Progress = Callable[[str], None]
+
+
+class Waiting:
+    """The operations of one lab that end when something is as they want it."""
+
+    def __init__(self, around: Surroundings, reconciler: Reconciler) -> None:
+        self._around = around
+        self._reconciler = reconciler
+        self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
+
+    @takes(objects=IDENTITIES, timeout=optional(SECONDS))
+    async def gone(self, arguments: Arguments, progress: Progress) -> Any:
+        """`objects`: [[group, kind, namespace, name, uid], …]: waits until they are gone.
+
+        `timeout`: seconds, after which it is given up. Result: the keys of what isn't gone by then.
+        """
+        asked = [(Key(*key), uid) for *key, uid in arguments["objects"]]
+        store = self._around.store
+
+        def left() -> list[Key]:
+            there = ((key, uid, store.get(key)) for key, uid in asked)
+            return [key for key, uid, o in there if o is not None and o.metadata["uid"] == uid]
+
+        def condition() -> bool:
+            here = left()
+            progress(f"waiting until {here[0]} is gone" if here else "gone")
+            return not here
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(arguments.get("timeout")):
+                await self._reconciler.until(condition)
+                await self._reconciler.rest()  # what their end meant for the data plane
+        return left()
+
+    @takes(timeout=optional(SECONDS))
+    async def ready(self, arguments: Arguments, progress: Progress) -> Any:
+        """Waits up to `timeout` seconds until everything is Ready. Raises NotReady saying what isn't."""
+        store = self._around.store
+
+        def condition() -> bool:
+            missing = not_ready(store.objects())
+            progress(
+                f"waiting for {len(missing)} of {len(store.objects().kind(POD))} pods" if missing else "ready"
+            )
+            return not missing
+
+        try:
+            async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
+                await self._reconciler.until(condition)
+                await self._reconciler.rest()  # what the last readiness meant for the data plane
+                loop = asyncio.get_running_loop()
+                begun = loop.time()
+                while unhealthy := await self._unhealthy_balancers():
+                    progress(f"waiting for {unhealthy[0]}")
+                    # A look takes no more than a third of the time, which others need to get healthy.
+                    await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
+                    begun = loop.time()
+        except TimeoutError:
+            reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
+            more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+            raise NotReady(f"not ready in time: {'; '.join(reasons[:3])}{more}") from None
+        return None
+
+    async def _unhealthy_balancers(self) -> list[str]:
+        """Balancers that have found none of the targets that are there, one line each."""
+        reasons = []
+        for name, expected in (await self._expected_frontends()).items():
+            frontends = (await self._around.servers.status(name)).get("frontends", {})
+            for key in sorted(expected):
+                targets = frontends.get(key, {}).get("targets", {}).values()
+                if not any(t["healthy"] for t in targets):
+                    reasons.append(f"balancer {name} has no healthy target for {key}")
+        return reasons
+
+    async def _expected_frontends(self) -> Mapping[str, set[str]]:
+        """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
+        objects, world = self._around.store.objects(), self._around.world
+        of_objects, of_world, expected = self._expected
+        if of_objects is not objects or of_world is not world:
+            servers = world.servers if world else {}
+            expected = await asyncio.to_thread(expected_frontends, objects, servers)
+            self._expected = objects, world, expected
+        return expected

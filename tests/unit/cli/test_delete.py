@@ -1,0 +1,68 @@
+"""`emulab delete`: what it says, and whether it waits for the end of what it has deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lab_in_process import connected
+from lab_objects import obj
+
+from emulab.cli import main
+from emulab.cluster.store import Store
+from emulab.kinds.registry import CONFIG_MAP
+
+HELD = CONFIG_MAP.key("default", "held")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
+    store = connected(monkeypatch, "delete")
+    store.put(obj("ConfigMap", "free"))
+    store.put(obj("ConfigMap", "held", metadata={"finalizers": ["example.com/x"]}))
+    return store
+
+
+def test_it_waits_for_what_finalizers_hold(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "cm", "free", "held", "--timeout", "50ms"]) == 1
+    out, err = capsys.readouterr()
+    assert out == 'configmap "free" deleted\nconfigmap "held" deleted\n'
+    assert err == "emulab: timed out waiting for the condition on configmaps/held\n"
+    held = store.get(HELD)
+    assert held is not None and held.metadata["deletionTimestamp"]
+    for word in ("--wait=false", "--ignore-not-found"):
+        options = [word] if word == "--wait=false" else [word, "--wait=true", "--wait", "--timeout", "10ms"]
+        assert main(["delete", "cm/held", *options]) == (0 if word == "--wait=false" else 1)
+        assert capsys.readouterr().out == 'configmap "held" deleted\n'
+
+
+def test_one_of_its_name_that_came_since_is_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete = store.delete
+
+    def delete_and_replace(key: object, uid: str = "") -> None:
+        delete(HELD)
+        held = store.get(HELD)
+        assert held is not None
+        store.put(held.replace(metadata={n: v for n, v in held.metadata.items() if n != "finalizers"}))
+        store.put(obj("ConfigMap", "held"))
+
+    monkeypatch.setattr(store, "delete", delete_and_replace)
+    assert main(["delete", "cm", "held"]) == 0
+    assert store.get(HELD) is not None
+
+
+def test_of_files_those_objects_go_that_are_there(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "f.yaml"
+    texts = [f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n" for name in ("missing", "free")]
+    file.write_text("---\n".join(texts))
+    assert main(["delete", "-f", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out == 'configmap "free" deleted\n'
+    assert err == (
+        f'Error from server (NotFound): error when deleting "{file}": configmaps "missing" not found\n'
+    )
+    assert main(["delete", "-f", str(file), "--ignore-not-found"]) == 0
+    assert capsys.readouterr() == ("", "")
