@@ -83,9 +83,15 @@ def attach(name: str) -> LabClient | None:
     return None
 
 
-def fill(client: LabClient, name: str, sources: Sequence[Source], timeout: float) -> dict[str, Any]:
-    """Applies sources and waits until everything is Ready; what `apply` said. Raises EmulabError."""
+def fill(
+    client: LabClient, name: str, sources: Sequence[Source], timeout: float, wait: bool = True
+) -> dict[str, Any]:
+    """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said.
+
+    Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
+    """
     with progress(f"lab {name}") as tell:
         outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources))
-        client.request("ready", tell, timeout=timeout)
+        if wait:
+            client.request("ready", tell, timeout=timeout)
     return outcome

@@ -40,6 +40,12 @@ metadata: {name: first}
 spec: {externalIPs: [192.0.2.77], selector: {app: product}, ports: [{port: 80}]}
 """
 
+SICK = """apiVersion: v1
+kind: Pod
+metadata: {name: sick}
+spec: {containers: [{name: c, readinessProbe: {exec: {command: ['false']}}}]}
+"""
+
 
 def lab_name(what: str) -> str:
     return f"e2e-{os.getpid()}-{what}"
@@ -265,6 +271,21 @@ async def test_scale_apply_and_delete(lab: str, tmp_path: Path) -> None:
     piped = await emulab("-l", lab, "apply", "-f", "-", stdin=file.read_bytes())
     assert piped.status == 0
     assert (await emulab("-l", lab, "delete", "pod", "extra")).status == 0
+
+
+async def test_a_lab_that_is_not_ready_in_time_stays_up(tmp_path: Path) -> None:
+    """What isn't Ready is named, and can be looked at; who doesn't want to wait isn't told of it."""
+    name, file = lab_name("late"), tmp_path / "sick.yaml"
+    file.write_text(SICK)
+    try:
+        up = await emulab("-l", name, "up", str(file), "--timeout", "1s")
+        assert up.status == 1 and b"not ready in time: Pod default/sick container c" in up.stderr, up.stderr
+        assert (await emulab("-l", name, "get", "pod", "sick")).status == 0
+        again = await emulab("-l", name, "up", str(file), "--wait=false")
+        assert again.status == 0 and "built in" in again.text
+    finally:
+        down = await emulab("-l", name, "down")
+    assert (down.status, down.text) == (0, f"lab {name} is down")
 
 
 async def test_warnings_are_about_what_the_lab_has(lab: str, tmp_path: Path) -> None:

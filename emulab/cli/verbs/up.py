@@ -10,7 +10,8 @@ from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, attach, fill, leashed
 from emulab.cli.output import hints
 from emulab.cli.output.escapes import as_json
-from emulab.cli.usage import add_output, duration
+from emulab.cli.usage import add_output, add_wait, duration
+from emulab.errors import NotReady
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long to wait until everything is Ready (default: 60s)",
     )
+    add_wait(parser, "don't wait until everything is Ready")
     add_output(parser, "json")
 
 
@@ -36,11 +38,15 @@ def run(options: argparse.Namespace) -> int:
     running = attach(name)
     if running is not None:
         with running as client:
-            outcome = fill(client, name, sources, options.timeout)
+            outcome = fill(client, name, sources, options.timeout, options.wait)
             _report(client, options, outcome, time.monotonic() - begun)
         return 0
     with leashed(name) as lab:
-        outcome = fill(lab.client, name, sources, options.timeout)
+        try:
+            outcome = fill(lab.client, name, sources, options.timeout, options.wait)
+        except NotReady:
+            lab.release()  # it may be Ready later, or show what it lacks
+            raise
         lab.release()
         _report(lab.client, options, outcome, time.monotonic() - begun)
     return 0
@@ -62,8 +68,9 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
         }
         print(as_json(report))
         return
+    ready = "all ready after" if options.wait else "built in"
     print(
-        f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, all ready after {seconds:.1f} s"
+        f"lab {options.lab} is up: {summary['nodes']} nodes, {summary['pods']} pods, {ready} {seconds:.1f} s"
     )
     print("\nTry:")
     ingresses = client.request("get", group="networking.k8s.io", kind="Ingress")
