@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from emulab.cluster.store import Store
+from emulab.cluster.store import Store, timestamp
 from emulab.dataclass import dataclass
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.registry import EVENT, NAMESPACE
@@ -109,7 +109,7 @@ class Recorder:
                 return
             self._store.put(_event(told, about, message, namespace, observed, now))
         else:
-            again = {"message": message, "count": observed.count, "lastTimestamp": _time(now)}
+            again = {"message": message, "count": observed.count, "lastTimestamp": timestamp(now)}
             self._store.put(there.replace(**again))
 
     def _is_ending(self, namespace: str) -> bool:
@@ -133,7 +133,7 @@ class Recorder:
         if observed is None:
             self._serial += 1
             name = f"{about}.{int(now * 1e9) + self._serial:x}"
-            observed = self._observed.put((similar, message), _Observed(name, _time(now)))
+            observed = self._observed.put((similar, message), _Observed(name, timestamp(now)))
         observed.count += 1
         return observed
 
@@ -172,10 +172,6 @@ class _Latest(Generic[K, V]):
         return value
 
 
-def _time(now: float) -> str:
-    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _event(
     told: Tell, about: Object, message: str, namespace: str, observed: _Observed, now: float
 ) -> Object:
@@ -201,7 +197,7 @@ def _event(
         "reportingComponent": told.component,
         "reportingInstance": told.host,
         "firstTimestamp": observed.first,
-        "lastTimestamp": _time(now),
+        "lastTimestamp": timestamp(now),
         "count": observed.count,
     }
     return Object(raw)

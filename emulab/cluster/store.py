@@ -18,7 +18,8 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from time import perf_counter
+from functools import lru_cache
+from time import perf_counter, time
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
@@ -73,9 +74,14 @@ class Changes:
     since: float = 0.0  # of the clock of `time.perf_counter`: when the first of them came
 
 
-def timestamp() -> str:
-    """Now, as Kubernetes writes times: RFC 3339 in whole seconds, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(seconds: float | None = None) -> str:
+    """Unix time, or now, as Kubernetes writes times: RFC 3339 in whole seconds, UTC."""
+    return _rfc3339(int(time() if seconds is None else seconds))
+
+
+@lru_cache(16)
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Store:
