@@ -37,6 +37,7 @@ class Kind(GroupKind):
     namespaced: bool
     categories: frozenset[str]
     home: str
+    served_as: tuple[str, ...]
 
     def __new__(
         cls,
@@ -47,12 +48,17 @@ class Kind(GroupKind):
         namespaced: bool = True,
         categories: tuple[str, ...] = (),
         home: str = "",
+        served_as: tuple[str, ...] = (),
     ) -> Kind:
-        """`plural` is kubectl's name of the resource, and `short` its short names."""
+        """`plural` is kubectl's name of the resource, and `short` its short names.
+
+        `served_as`: other versions, of other groups, in which an API server has the very same objects.
+        """
         group, _, version = api_version.rpartition("/")
         self = super().__new__(cls, group, kind)
         self.version, self.plural, self.short = version, plural, short
         self.namespaced, self.categories = namespaced, frozenset(categories)
+        self.served_as = served_as
         self.home = home or f"emulab.kinds.{group.partition('.')[0] or 'core'}.{kind.lower()}"
         return self
 
@@ -64,6 +70,12 @@ class Kind(GroupKind):
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualifiers(self) -> tuple[str, ...]:
+        """What may stand behind a name and a dot: group, or version and group, of each version it is served as."""
+        versions = [version.rpartition("/")[::2] for version in (self.api_version, *self.served_as)]
+        return tuple(word for group, version in versions for word in (group, f"{version}.{group}"))
 
     @property
     def singular(self) -> str:

@@ -42,9 +42,7 @@ class Registry:
         """
         first, _, rest = name.lower().partition(".")
         for kind in self:
-            if first in (kind.singular, kind.plural, *kind.short) and (
-                not rest or rest in (kind.group, f"{kind.version}.{kind.group}")
-            ):
+            if first in (kind.singular, kind.plural, *kind.short) and (not rest or rest in kind.qualifiers):
                 return kind
         return None
 
@@ -73,7 +71,7 @@ INGRESS = _add(Kind(_NETWORKING, "Ingress", "ingresses", "ing"))
 INGRESS_CLASS = _add(Kind(_NETWORKING, "IngressClass", "ingressclasses", namespaced=False))
 CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm"))
 SECRET = _add(Kind("v1", "Secret", "secrets"))
-EVENT = _add(Kind("v1", "Event", "events", "ev"))
+EVENT = _add(Kind("v1", "Event", "events", "ev", served_as=("events.k8s.io/v1",)))
 NETWORK_POLICY = _add(Kind(_NETWORKING, "NetworkPolicy", "networkpolicies", "netpol"))
 CLUSTER = _add(Kind(_EMULAB, "Cluster", "clusters", namespaced=False))
 LOAD_BALANCER = _add(
