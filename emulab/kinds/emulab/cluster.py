@@ -194,10 +194,17 @@ def _nodes_fit(spec: dict[str, Any]) -> Problems:
 
 
 def _node_list(value: Any) -> Problems:
-    problems = _nodes(value)
-    if not problems and len(value) > MAX_NODES:
-        return wrong(f"{len(value)} nodes are too many: {MAX_NODES} at most")
-    return problems
+    return _nodes(value) or _node_count(len(value))
+
+
+def _node_number(value: Any) -> Problems:
+    return _node_count(value) if type(value) is int else _some_number(value)
+
+
+def _node_count(number: int) -> Problems:
+    if number < 1:
+        return wrong(f"{number} nodes are too few: a lab has one at least")
+    return wrong(f"{number} nodes are too many: {MAX_NODES} at most") if number > MAX_NODES else ()
 
 
 def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
@@ -211,12 +218,12 @@ def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
 _nodes = sequence(
     mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
     rules=(unique("name"),),
-    least=1,
 )
+_some_number = integer(1, MAX_NODES, "a number of nodes")
 
 cluster_spec = mapping(
     {
-        "nodes": either(list, _node_list, integer(1, MAX_NODES, "a number of nodes")),
+        "nodes": either(list, _node_list, _node_number),
         "podCIDR": _cidrs_of(_NODE_PREFIX),
         "serviceCIDR": _cidrs_of(_SERVICE_PREFIX),
         "clusterDomain": dns_zone,

@@ -17,11 +17,11 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"nodes": 0}, f"nodes: 0 is not a number of nodes (1-{MAX_NODES})"),
-        ({"nodes": MAX_NODES + 1}, f"nodes: {MAX_NODES + 1} is not a number of nodes (1-{MAX_NODES})"),
+        ({"nodes": 0}, "nodes: 0 nodes are too few: a lab has one at least"),
+        ({"nodes": MAX_NODES + 1}, f"nodes: {MAX_NODES + 1} nodes are too many: {MAX_NODES} at most"),
         ({"nodes": "3"}, f'nodes: "3" is not a number of nodes (1-{MAX_NODES}); write it without quotes'),
         ({"nodes": True}, f"nodes: true is not a number of nodes (1-{MAX_NODES})"),
-        ({"nodes": []}, "nodes: must not be empty"),
+        ({"nodes": []}, "nodes: 0 nodes are too few: a lab has one at least"),
         ({"nodes": [{"zone": "a"}]}, "nodes[0].name: is required"),
         ({"nodes": ["a"]}, 'nodes[0]: "a" is not a mapping'),
         ({"nodes": [{"name": "a"}, {"name": "a"}]}, 'nodes[1].name: "a" is already the name of item 0'),
