@@ -420,7 +420,7 @@ async def test_an_exec_probe_decides_over_readiness(lab: Lab, folder: Path) -> N
 async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Path) -> None:
     """A container whose liveness probe fails is ended and started again; the pod stays."""
     probe = {
-        "exec": {"command": ["test", "!", "-e", f"{folder}/ill"]},
+        "exec": {"command": ["sh", "-c", f"! test -e {folder}/ill || {{ echo unwell >&2; exit 1; }}"]},
         "periodSeconds": 1,
         "timeoutSeconds": 30,
         "failureThreshold": 3,  # the second life may be asked before it has got well
@@ -436,6 +436,11 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
 
     await eventually(second_life)
     assert await written(folder / "lives", 2) == ["life", "life"]
+    told = [e for e in await lab.get("Event", "", "default") if e["involvedObject"]["name"] == "frail"]
+    counts = {(e["reason"], e["message"]): e["count"] for e in told}
+    assert counts["Unhealthy", "Liveness probe failed: unwell\n"] >= 3
+    assert counts["Killing", "Container main failed liveness probe, will be restarted"] == 1
+    assert counts["Created", "Created container: main"] == counts["Started", "Started container main"] == 2
     await lab.delete("Pod", "frail")
     await gone(lab, "frail")
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
@@ -18,7 +19,9 @@ from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
+from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.telling import Said
 
 _BACKOFF_FIRST, _BACKOFF_MOST, _BACKOFF_RESET = 10.0, 300.0, 600.0  # seconds
 
@@ -34,7 +37,10 @@ class ContainerRunner:
         log: Log,
         restart_policy: str,
         changed: Callable[[], None],
+        tell: Callable[[Said], None],
+        pod: str,
     ) -> None:
+        """`pod`: its name in messages, as the kubelet's `format.Pod` has it."""
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
         self._processes = processes
@@ -42,6 +48,8 @@ class ContainerRunner:
         self._log = log
         self._policy = restart_policy
         self._changed = changed
+        self._tell = tell
+        self._pod = pod
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -56,13 +64,16 @@ class ContainerRunner:
                 # There is no room for its files, say: it is tried again like any that failed.
                 self.state.exit_status, self.state.waiting = 128, "CreateContainerError"
                 self.state.message = str(error)
+                self._tell(telling.not_started(error))
             if self._stopping.is_set() or not self._restarts():
                 break
             if asyncio.get_running_loop().time() - begun > _BACKOFF_RESET:
                 backoff = 0.0
             if backoff:
+                name = self.state.name
                 self.state.waiting = "CrashLoopBackOff"
-                self.state.message = f"back-off {backoff:.0f}s restarting failed container={self.state.name}"
+                self.state.message = telling.why_waiting(backoff, name, self._pod)
+                self._tell(telling.backing_off(name, self._pod))
             self._changed()
             await self._pause(backoff)
             backoff = min(max(backoff * 2, _BACKOFF_FIRST), _BACKOFF_MOST)
@@ -88,6 +99,8 @@ class ContainerRunner:
             printed = await self._start(program)
         except KernelError as error:
             self._log.write(str(error))
+            self._tell(telling.created(self.state.name))
+            self._tell(telling.not_started(error))
             self.state.exit_status, self.state.waiting, self.state.message = (
                 128,
                 "RunContainerError",
@@ -97,6 +110,8 @@ class ContainerRunner:
         assert self.process is not None
         if self._stopping.is_set():
             self.process.signal(signal.SIGKILL)
+        self._tell(telling.created(self.state.name))
+        self._tell(telling.started(self.state.name))
         self.state.running, self.state.started_at = True, timestamp()
         self._changed()
         status = await self.process.wait()
@@ -123,6 +138,10 @@ class ContainerRunner:
             self.process.signal(signal.SIGTERM)
             asyncio.get_running_loop().call_later(2.0, self.process.signal, signal.SIGKILL)
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     async def stop(self, grace: float) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds; returns when it has ended for good."""
         self._stopping.set()
@@ -137,6 +156,45 @@ class ContainerRunner:
         except TimeoutError:
             process.signal(signal.SIGKILL)
             await process.wait()
+
+
+async def capture(processes: Processes, program: Program, limit: int) -> tuple[int, str]:
+    """Runs a program to its end: its exit status, and as much of what it printed. Who is cancelled kills it.
+
+    What its children print after its end is nobody's.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(writing, True)
+    null, printed, loop = (
+        os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC),
+        bytearray(),
+        asyncio.get_running_loop(),
+    )
+
+    def read() -> None:
+        with suppress(BlockingIOError):
+            if chunk := os.read(reading, 1 << 16):
+                printed.extend(chunk[: limit - len(printed)])
+            else:
+                loop.remove_reader(reading)
+
+    loop.add_reader(reading, read)
+    try:
+        try:
+            process = await processes.run(program, (null, writing, writing))
+        finally:
+            os.close(writing)
+            os.close(null)
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.signal(signal.SIGKILL)
+            raise
+        read()  # a pipe has no more than that
+        return status, printed.decode(errors="replace")
+    finally:
+        loop.remove_reader(reading)
+        os.close(reading)
 
 
 def environment(

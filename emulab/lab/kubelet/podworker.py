@@ -12,16 +12,18 @@ from emulab.cluster.store import timestamp
 from emulab.errors import EmulabError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
-from emulab.kinds.core.podspec import Container, PodSpec, Probe
+from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.hosts.logs import Log
-from emulab.lab.hosts.processes import Process
-from emulab.lab.kubelet.container import ContainerRunner, environment, expand
+from emulab.lab.kubelet import telling
+from emulab.lab.kubelet.container import ContainerRunner, capture, environment, expand
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
-from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
+from emulab.lab.kubelet.prober import Prober
+from emulab.lab.kubelet.probes import LIMIT, Aim
+from emulab.lab.kubelet.telling import Said
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
-from emulab.model.collection import NORMAL, Tell
+from emulab.model.collection import Tell
 from emulab.model.objects import Object
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
@@ -47,12 +49,11 @@ class PodWorker:
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
         self._initialised = self._init_failed = False
-        self._terminating = self._ended = False
+        self.terminating = self._ended = False
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
         self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
-        self._began: dict[str, Process | None] = {}  # containers whose start has been told, and which
 
     @property
     def place(self) -> Place:
@@ -78,33 +79,34 @@ class PodWorker:
                 continue
             name = STANDINS if is_standin(container) else server_name(place_name(self._pod), container.name)
             up = (self._initialised or container.restarts) and self._around.servers.running(name)
+            counted = self._count_restarts(container, name, state)
+            if up and (counted or not state.running):
+                self._tell_start(container)
             if up and not state.running:
-                self._tell("Started", f"Started container {container.name}", container)
-                state.started_at = timestamp()
-                state.started = container.startup is None
-                state.ready = container.readiness is None and container.startup is None
+                _begin_life(container, state)
             state.running = up
-            self._count_restarts(container, name, state)
             if not up:
                 state.ready = False
         self.report()
 
-    def _count_restarts(self, container: Container, server: str, state: ContainerState) -> None:
-        """Counts the restarts of a server since the pod began: stand-ins of many pods share one."""
+    def _count_restarts(self, container: Container, server: str, state: ContainerState) -> bool:
+        """Counts the restarts of a server since the pod began: stand-ins of many pods share one. Whether any was."""
         servers = self._around.servers
         restarts = servers.restarts.get(server, 0)
         known = self._restarts.setdefault(container.name, restarts if is_standin(container) else 0)
-        if restarts > known:
-            self._restarts[container.name] = restarts
-            state.restarts += restarts - known
-            state.exit_status = servers.exits.get(server)
+        if restarts <= known:
+            return False
+        self._restarts[container.name] = restarts
+        state.restarts += restarts - known
+        state.exit_status = servers.exits.get(server)
+        return True
 
     def report(self) -> None:
         """Writes the status into the store, if the pod is still the one there."""
         pod = self._around.store.get(self._key)
         if pod is None or pod.metadata.get("uid") != self._uid:
             return
-        inits = [self.state(c) if c.restarts else self._init(c) for c in self._spec.init_containers]
+        inits = [self._state_of(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
         status = pod_status(states, inits, self._initialised)
         if self._init_failed:
@@ -124,6 +126,11 @@ class PodWorker:
     def _init(self, container: Container) -> ContainerState:
         return self._inits.setdefault(container.name, ContainerState(container.name, container.image))
 
+    def _state_of(self, container: Container) -> ContainerState:
+        """Of whatever container, be it one whose end the Pod's start waits for."""
+        waited_for = container in self._spec.init_containers and not container.restarts
+        return self._init(container) if waited_for else self.state(container)
+
     def _begin(self) -> None:
         self._initialised = True
         for container in self._spec.containers:
@@ -137,7 +144,7 @@ class PodWorker:
         else:
             self.state(container)
         if container.startup or container.readiness or container.liveness:
-            self._tasks.append(self._spawn(self._probe(container)))
+            self._tasks.append(self._spawn(self._prober(container).run()))
 
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
@@ -152,6 +159,7 @@ class PodWorker:
                 continue
             state = self._init(container)
             if not container.command:  # a stand-in has nothing to prepare
+                self._tell_start(container)
                 state.ready, state.exit_status, state.done = True, 0, True
                 continue
             runner = self.runners[container.name] = self._runner(container, policy)
@@ -177,6 +185,8 @@ class PodWorker:
             self._log(container),
             policy,
             self._container_changed,
+            lambda said: self.tell(container, said),
+            f"{self._pod.name}_{self._pod.namespace}({self._uid})",
         )
 
     def _log(self, container: Container) -> Log:
@@ -187,16 +197,15 @@ class PodWorker:
             runner = self.runners.get(container.name)
             if runner is None or not runner.state.running:
                 continue
-            if self._began.get(container.name) is not runner.process:
-                self._began[container.name] = runner.process
-                self._tell("Started", f"Started container {container.name}", container)
             if container.startup is None:
                 runner.state.started = True
                 if container.readiness is None:
                     runner.state.ready = True
         if self._initialised and all(self.state(c).done for c in self._spec.containers):
             for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
-                if (runner := self.runners.get(sidecar.name)) is not None and runner.state.running:
+                runner = self.runners.get(sidecar.name)
+                if runner is not None and runner.state.running and not runner.stopping:
+                    self.tell(sidecar, telling.stopping(sidecar.name))
                     self._spawn(runner.stop(self._spec.termination_grace))
         self.report()
 
@@ -237,109 +246,59 @@ class PodWorker:
                         found |= {(o.kind, o.name, k): v for k, v in texts(o).items()}
         return found
 
-    def _tell(self, reason: str, message: str, container: Container, type_: str = NORMAL) -> None:
+    def tell(self, container: Container, said: Said) -> None:
         field = "initContainers" if container in self._spec.init_containers else "containers"
         where = f"spec.{field}{{{container.name}}}"
-        told = Tell(self._pod, type_, reason, message, "kubelet", self._spec.node_name, where)
+        told = Tell(self._pod, said.type, said.reason, said.message, "kubelet", self._spec.node_name, where)
         self._around.events.tell([told], time.time())
+
+    def _tell_start(self, container: Container) -> None:
+        self.tell(container, telling.created(container.name))
+        self.tell(container, telling.started(container.name))
 
     # probes
 
-    async def _probe(self, container: Container) -> None:
-        """Startup first; then readiness and liveness side by side, for as long as the pod lives."""
+    def _prober(self, container: Container) -> Prober:
         aim = Aim(
             self._around.handles[self._spec.node_name].fd,
             str(self.place.addresses[0]),
             lambda port: self._port(container, port),
             lambda command: self._execute(container, command),
         )
-        while not self._terminating:
-            await self._until_running(container)
-            if container.startup and not await self._startup(container, container.startup, aim):
-                continue
-            state = self.state(container)
-            state.started = True
-            state.ready = state.ready or container.readiness is None
-            self.report()
-            life = state.started_at
-            works = [self._watch(container, p, aim, kind, life) for p, kind in self._probes(container)]
-            await asyncio.gather(*works)
+        return Prober(container, aim, self)
 
-    @staticmethod
-    def _probes(container: Container) -> list[tuple[Probe, str]]:
-        pairs = ((container.readiness, "readiness"), (container.liveness, "liveness"))
-        return [(probe, kind) for probe, kind in pairs if probe is not None]
-
-    async def _until_running(self, container: Container) -> None:
-        while not self.state(container).running:
-            await asyncio.sleep(0.02)
-
-    async def _startup(self, container: Container, probe: Probe, aim: Aim) -> bool:
-        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
-        await asyncio.sleep(probe.initial_delay)
-        while self.state(container).running:
-            counter.note(await attempt(probe, aim))
-            if counter.state:
-                return True
-            if counter.failing:
-                await self._fail(container)
-                return False
-            await asyncio.sleep(probe.period)
-        return False
-
-    async def _watch(self, container: Container, probe: Probe, aim: Aim, kind: str, life: str) -> None:
-        """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
-        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == "liveness")
-        await asyncio.sleep(probe.initial_delay)
-        while True:
-            state = self.state(container)
-            if not state.running or state.started_at != life:
-                return
-            counter.note(await attempt(probe, aim))
-            if kind == "readiness":
-                state.ready = counter.state and state.running
-                self.report()
-            elif counter.failing:
-                await self._fail(container)
-                return
-            # The kubelet asks an unready container more often at first; a second is often enough for a lab.
-            await asyncio.sleep(probe.period if counter.state else min(probe.period, 1.0))
-
-    async def _fail(self, container: Container) -> None:
+    async def fail(self, container: Container, probe: str) -> None:
         """A container that doesn't live is ended; its runner starts it again."""
+        self.tell(container, telling.unwell(container, probe, self._spec.restart_policy))
         runner = self.runners.get(container.name)
         if runner is not None:
             runner.kill()
             while runner.state.running:
                 await asyncio.sleep(0.05)
         else:  # a stand-in can't be started again, but its restart can be counted
-            self.state(container).restarts += 1
+            state = self.state(container)
+            state.restarts += 1
+            self._tell_start(container)
+            _begin_life(container, state)
             self.report()
 
     def _port(self, container: Container, port: int | str) -> int | None:
         if isinstance(port, int):
             return port
-        return next((p.port for p in container.ports if p.name == port), None)
+        named = next((p.port for p in container.ports if p.name == port), None)
+        return int(port) if named is None and port.isdecimal() else named
 
-    async def _execute(self, container: Container, command: tuple[str, ...]) -> int:
-        null = os.open("/dev/null", os.O_RDWR)
-        try:
-            process = await self._around.processes.run(self.program(container, command), (null, null, null))
-        finally:
-            os.close(null)
-        try:
-            return await process.wait()
-        except asyncio.CancelledError:
-            process.signal(9)
-            raise
+    async def _execute(self, container: Container, command: tuple[str, ...]) -> tuple[int, str]:
+        """Runs a command in a container: its exit status, and the beginning of what it printed."""
+        return await capture(self._around.processes, self.program(container, command), LIMIT)
 
     # the end
 
     def terminate(self, pod: Object) -> None:
         """Ends the pod gracefully, once: preStop, SIGTERM, SIGKILL after the grace period, then removal."""
-        if self._terminating:
+        if self.terminating:
             return
-        self._terminating = True
+        self.terminating = True
         grace = float(pod.metadata.get("deletionGracePeriodSeconds", self._spec.termination_grace))
         self._spawn(self._end(grace))
 
@@ -348,9 +307,9 @@ class PodWorker:
         deadline = asyncio.get_running_loop().time() + grace
         last = [c for c in self._spec.sidecars if c.name in self.runners]
         everybody = (*self._spec.containers, *self._spec.init_containers)
-        for container in self._spec.lasting:
-            if self.state(container).running:
-                self._tell("Killing", f"Stopping container {container.name}", container)
+        for container in everybody:
+            if self._state_of(container).running:
+                self.tell(container, telling.stopping(container.name))
         await self._stop([c for c in everybody if c not in last], deadline)
         for sidecar in reversed(last):
             await self._stop([sidecar], deadline)
@@ -358,7 +317,7 @@ class PodWorker:
         self._ended = True
         self._around.store.remove(self._key)
         for container in everybody:  # of a Pod that finalizers hold, it is told that nothing runs any more
-            (self.state if container in self._spec.lasting else self._init)(container).end()
+            self._state_of(container).end()
         self.report()
         self._around.changed()
 
@@ -395,3 +354,10 @@ class PodWorker:
         for container in (*self._spec.init_containers, *self._spec.containers):
             if container.command:
                 self._log(container).remove()
+
+
+def _begin_life(container: Container, state: ContainerState) -> None:
+    """A stand-in, or a server, has begun to stand for the container, or does so anew."""
+    state.started_at = timestamp()
+    state.started = container.startup is None
+    state.ready = container.readiness is None and container.startup is None

@@ -1,22 +1,27 @@
 """Probes as the kubelet runs them: from the node into the pod.
 
-The counting is pure (`ProbeCounter`); `attempt` makes one try over a socket that belongs to the node.
+The counting is pure (`ProbeCounter`); `attempt` makes one try over a socket that belongs to the node. What it says of a
+failure are the words of the kubelet's probers (pkg/probe), which are those of Go's net and net/http.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from emulab.dataclass import dataclass
-from emulab.errors import PeerError
+from emulab.errors import EmulabError, PeerError
 from emulab.kernel import sockets
 from emulab.kinds.core.podspec import HTTPGet, Probe
+from emulab.lab.kubelet.telling import in_go
 from emulab.model.families import socket_name
 
-_BODY = 10 << 10  # bytes of an answer that are read (maxRespBodyLength of pkg/probe/http/http.go)
+LIMIT = 10 << 10
+"""Bytes that are read of an answer, or of what a command prints (maxRespBodyLength, maxReadLength)."""
 
 
 @dataclass(slots=True)
@@ -52,42 +57,101 @@ class Aim:
     node_fd: int
     address: str
     port_of: Callable[[int | str], int | None]  # resolves named ports
-    run_command: Callable[[tuple[str, ...]], Awaitable[int]]
+    run_command: Callable[
+        [tuple[str, ...]], Awaitable[tuple[int, str]]
+    ]  # its exit status, and what it printed
 
 
-async def attempt(probe: Probe, aim: Aim) -> bool:
-    """One try; False for any failure, a timeout included."""
+class Verdict(NamedTuple):
+    """What one try came to: a success, a failure, or None for one that couldn't be made, which counts as neither."""
+
+    success: bool | None
+    output: str = ""
+
+
+async def attempt(probe: Probe, aim: Aim) -> Verdict:
+    """One try. One that takes longer than the probe's timeout is a failure."""
     try:
-        async with asyncio.timeout(probe.timeout):
-            if probe.command is not None:
-                return await aim.run_command(probe.command) == 0
-            if probe.tcp_port is not None:
-                (await _connect(aim, probe.tcp_port, "")).close()
-                return True
-            if probe.http is not None:
-                return 200 <= await _http_status(probe.http, aim) < 400
-    except (OSError, PeerError, ValueError):
-        return False
-    return False
+        if probe.command is not None:
+            return await _run(probe.command, probe.timeout, aim)
+        if probe.tcp_port is not None:
+            return await _dial(_port(aim, probe.tcp_port), probe.timeout, aim)
+        assert probe.http is not None
+        return await _get(probe.http, _port(aim, probe.http.port), probe.timeout, aim)
+    except (EmulabError, OSError) as error:
+        return Verdict(None, str(error))
 
 
-async def _connect(aim: Aim, port: int | str, host: str) -> socket.socket:
+def _port(aim: Aim, port: int | str) -> int:
     number = aim.port_of(port)
-    if number is None:
-        raise OSError(f"no container port is named {port}")
-    address = host or aim.address
+    if number is None:  # findPortByName, and what pkg/probe/util.go tries then
+        raise EmulabError(f'strconv.Atoi: parsing "{port}": invalid syntax')
+    return number
+
+
+async def _run(command: tuple[str, ...], timeout: float, aim: Aim) -> Verdict:
+    try:
+        async with asyncio.timeout(timeout):
+            status, output = await aim.run_command(command)
+    except TimeoutError:
+        words = " ".join(command)
+        return Verdict(False, f'command timed out: "{words}" timed out after {in_go(timeout)}')
+    return Verdict(status == 0, output)
+
+
+async def _dial(port: int, timeout: float, aim: Aim) -> Verdict:
+    try:
+        async with asyncio.timeout(timeout):
+            (await _connect(aim, aim.address, port)).close()
+    except TimeoutError:
+        return Verdict(False, f"dial tcp {socket_name(aim.address, port)}: i/o timeout")
+    except OSError as error:
+        return Verdict(False, f"dial tcp {socket_name(aim.address, port)}: connect: {_why(error)}")
+    return Verdict(True)
+
+
+async def _get(get: HTTPGet, port: int, timeout: float, aim: Aim) -> Verdict:
+    host = get.host or aim.address
+    address, local = socket_name(host, port), ""
+    try:
+        async with asyncio.timeout(timeout):
+            sock = await _connect(aim, host, port)
+            local = socket_name(*sock.getsockname()[:2])
+            status = await _status(get, sock, host, address)
+    except TimeoutError:
+        why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+    except ConnectionAbortedError:
+        why = "EOF"
+    except OSError as error:
+        operation = f"read tcp {local}->{address}: read" if local else f"dial tcp {address}: connect"
+        why = f"{operation}: {_why(error)}" if error.errno and error.strerror else str(error)
+    except (PeerError, ValueError) as error:
+        why = str(error)
+    else:
+        if 200 <= status < 400:
+            return Verdict(True)
+        return Verdict(False, f"HTTP probe failed with statuscode: {status}")
+    return Verdict(False, f'Get "{get.scheme.lower()}://{address}/{get.path.removeprefix("/")}": {why}')
+
+
+def _why(error: OSError) -> str:
+    """As Go has it, whose syscall.Errno begins with a small letter."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+async def _connect(aim: Aim, address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = await asyncio.to_thread(sockets.open_socket, aim.node_fd, family, socket.SOCK_STREAM)
     try:
-        await asyncio.get_running_loop().sock_connect(sock, (address, number))
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _http_status(get: HTTPGet, aim: Aim) -> int:
-    """The status of one GET whose answer came whole, as far as `_BODY`; redirects aren't followed.
+async def _status(get: HTTPGet, sock: socket.socket, host: str, address: str) -> int:
+    """The status of one GET whose answer came whole, as far as `LIMIT`; redirects aren't followed.
 
     Certificates aren't checked, as the kubelet doesn't either.
     """
@@ -99,9 +163,8 @@ async def _http_status(get: HTTPGet, aim: Aim) -> int:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    host = get.host or aim.address
-    headers = {"host": socket_name(host, aim.port_of(get.port) or 0), "user-agent": "kube-probe/1.34"}
+    headers = {"host": address, "user-agent": "kube-probe/1.34"}
     headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
     asked, response = request("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
-    await exchange(await _connect(aim, get.port, get.host), asked, response, context, host, _BODY)
+    await exchange(sock, asked, response, context, host, LIMIT)
     return response.status

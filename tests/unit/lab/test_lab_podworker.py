@@ -1,4 +1,4 @@
-"""A pod worker without a kernel: what becomes of a pod whose init container fails."""
+"""A pod worker without a kernel: what becomes of a pod whose init container fails, and what is told of containers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from lab_objects import place, pod
 
+from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
-from emulab.kinds.registry import POD
+from emulab.kinds.registry import EVENT, POD
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.podworker import PodWorker
 
@@ -35,7 +36,8 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         store=store,
         changed=lambda: None,
         world=None,
-        servers=SimpleNamespace(running=lambda _: True, restarts={}),
+        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
+        events=Recorder(store),
     )
     stored = store.get(P)
     assert stored is not None
@@ -109,3 +111,50 @@ async def test_a_pod_that_has_ended_and_is_held_by_finalizers_has_ended(
     (container,) = ended.status["containerStatuses"]
     assert not container["ready"] and container["state"]["terminated"]["exitCode"] == 0
     assert {c["type"]: c["status"] for c in ended.status["conditions"]}["Ready"] == "False"
+
+
+def told(store: Store) -> list[tuple[str, str, str, int]]:
+    """Reason, field, message and count of each Event, in order."""
+    return [
+        (o.raw["reason"], o.raw["involvedObject"]["fieldPath"], o.raw["message"], o.raw["count"])
+        for o in store.objects().kind(EVENT)
+    ]
+
+
+def start(field: str, name: str, count: int = 1) -> list[tuple[str, str, str, int]]:
+    where = f"spec.{field}{{{name}}}"
+    created, started = f"Created container: {name}", f"Started container {name}"
+    return [("Created", where, created, count), ("Started", where, started, count)]
+
+
+async def test_of_stand_ins_and_servers_it_is_told_when_they_begin_and_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store()
+    made = worker(store, {}, monkeypatch, initContainers=[{"name": "one", "image": "i"}])
+    made.start()
+    await asyncio.gather(*made._tasks)
+    for _ in range(2):
+        made.refresh()
+    assert told(store) == [*start("initContainers", "one"), *start("containers", "c")]
+    servers = made._around.servers
+    servers.restarts["stand-ins"] = 1  # it has ended and begun since it was looked at
+    made.refresh()
+    made.refresh()
+    assert told(store) == [*start("initContainers", "one"), *start("containers", "c", 2)]
+    servers.restarts["stand-ins"] = 2
+    monkeypatch.setattr(servers, "running", lambda _: False)
+    made.refresh()
+    monkeypatch.setattr(servers, "running", lambda _: True)
+    made.refresh()
+    assert told(store) == [*start("initContainers", "one"), *start("containers", "c", 3)]
+    (container,) = made._spec.containers
+    await made.fail(container, "Liveness")
+    where = "spec.containers{c}"
+    killed = ("Killing", where, "Container c failed liveness probe, will be restarted", 1)
+    assert told(store) == [*start("initContainers", "one"), *start("containers", "c", 4), killed]
+    state = made.state(container)
+    assert (state.restarts, state.ready) == (3, True)
+    monkeypatch.setattr("emulab.lab.kubelet.podworker.DRAIN", 0)
+    await made._end(0)
+    assert told(store)[-1] == ("Killing", where, "Stopping container c", 1)

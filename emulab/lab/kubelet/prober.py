@@ -1,0 +1,103 @@
+"""The probes of one container, for as long as its pod lives: pkg/kubelet/prober.
+
+Startup first; then readiness and liveness side by side, anew in each life of the container. Every try that fails is
+told in an Event, whether it changes anything or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from emulab.kinds.core.podspec import Container, Probe
+from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
+from emulab.lab.kubelet.telling import Said, unhealthy
+
+STARTUP, READINESS, LIVENESS = "Startup", "Readiness", "Liveness"
+"""The kinds of probes, as Events call them."""
+
+
+class Probed(Protocol):
+    """The pod, as far as a prober has to do with it."""
+
+    @property
+    def terminating(self) -> bool: ...
+
+    def state(self, container: Container) -> ContainerState: ...
+
+    def report(self) -> None:
+        """Writes what containers are like by now into the Pod's status."""
+
+    def tell(self, container: Container, said: Said) -> None: ...
+
+    async def fail(self, container: Container, probe: str) -> None:
+        """Ends a container that doesn't live, as this kind of probe says; returns when it has ended."""
+
+
+class Prober:
+    def __init__(self, container: Container, aim: Aim, pod: Probed) -> None:
+        self._container = container
+        self._aim = aim
+        self._pod = pod
+
+    @property
+    def _state(self) -> ContainerState:
+        return self._pod.state(self._container)
+
+    async def run(self) -> None:
+        container = self._container
+        while not self._pod.terminating:
+            while not self._state.running:
+                await asyncio.sleep(0.02)
+            if container.startup and not await self._startup(container.startup):
+                continue
+            state = self._state
+            state.started = True
+            state.ready = state.ready or container.readiness is None
+            self._pod.report()
+            pairs = ((container.readiness, READINESS), (container.liveness, LIVENESS))
+            life = state.restarts
+            await asyncio.gather(*(self._watch(probe, kind, life) for probe, kind in pairs if probe))
+
+    async def _startup(self, probe: Probe) -> bool:
+        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
+        await asyncio.sleep(probe.initial_delay)
+        while self._state.running and not self._pod.terminating:
+            if await self._try(probe, STARTUP, counter) is not None:
+                if counter.state:
+                    return True
+                if counter.failing:
+                    await self._pod.fail(self._container, STARTUP)
+                    return False
+            await asyncio.sleep(probe.period)
+        return False
+
+    async def _watch(self, probe: Probe, kind: str, life: int) -> None:
+        """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
+        counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == LIVENESS)
+        await asyncio.sleep(probe.initial_delay)
+        while True:
+            state = self._state
+            if not state.running or state.restarts != life:
+                return
+            if kind == LIVENESS and self._pod.terminating:
+                return
+            if await self._try(probe, kind, counter) is not None:
+                if kind == READINESS:
+                    state.ready = counter.state and state.running
+                    self._pod.report()
+                elif counter.failing:
+                    await self._pod.fail(self._container, LIVENESS)
+                    return
+            # The kubelet asks an unready container more often at first; a second is often enough for a lab.
+            await asyncio.sleep(probe.period if counter.state else min(probe.period, 1.0))
+
+    async def _try(self, probe: Probe, kind: str, counter: ProbeCounter) -> bool | None:
+        """One try, counted and told; None for one that couldn't be made."""
+        success, output = await attempt(probe, self._aim)
+        if success is not None:
+            counter.note(success)
+        if not success and self._state.running:
+            self._pod.tell(self._container, unhealthy(kind, success, output))
+        return success

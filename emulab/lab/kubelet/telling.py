@@ -1,0 +1,62 @@
+"""What the kubelet tells of containers, in its own words: one place for the sentences that people search for. Pure.
+
+They are those of pkg/kubelet: kuberuntime_container.go, kuberuntime_manager.go, prober/prober.go and events/event.go.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from emulab.kinds.core.podspec import Container
+from emulab.model.collection import NORMAL, WARNING
+
+
+class Said(NamedTuple):
+    reason: str
+    message: str
+    type: str = NORMAL
+
+
+def created(name: str) -> Said:
+    return Said("Created", f"Created container: {name}")
+
+
+def started(name: str) -> Said:
+    return Said("Started", f"Started container {name}")
+
+
+def not_started(error: Exception) -> Said:
+    return Said("Failed", f"Error: {error}", WARNING)
+
+
+def backing_off(name: str, pod: str) -> Said:
+    return Said("BackOff", f"Back-off restarting failed container {name} in pod {pod}", WARNING)
+
+
+def why_waiting(seconds: float, name: str, pod: str) -> str:
+    """The message in the status of a container whose restart is put off."""
+    return f"back-off {in_go(seconds)} restarting failed container={name} pod={pod}"
+
+
+def stopping(name: str) -> Said:
+    return Said("Killing", f"Stopping container {name}")
+
+
+def unwell(container: Container, probe: str, restart_policy: str) -> Said:
+    """It is ended, as a probe of this kind says that it doesn't live."""
+    if container.restarts:
+        return Said("Killing", f"Init container {container.name} failed {probe.lower()} probe")
+    restarted = "" if restart_policy == "Never" else ", will be restarted"
+    return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{restarted}")
+
+
+def unhealthy(probe: str, success: bool | None, output: str) -> Said:
+    """A try of a probe has failed, or couldn't be made."""
+    outcome = "failed" if success is False else "errored and resulted in unknown state"
+    return Said("Unhealthy", f"{probe} probe {outcome}: {output}", WARNING)
+
+
+def in_go(seconds: float) -> str:
+    """A time as Go writes it: `40s`, `1m20s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
