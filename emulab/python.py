@@ -203,8 +203,8 @@ class Lab:
         before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
         """
         from emulab.lab.exchange import exchange
-        from emulab.servers.wire.client import ResponseReader, as_target
-        from emulab.servers.wire.client import request as written
+        from emulab.servers.wire.http1.client import ResponseReader, as_target
+        from emulab.servers.wire.http1.client import request as written
 
         begun = time.perf_counter()
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""One exchange of HTTP over a connection that was opened in a place: the asyncio shell around `servers.wire.client`.
+"""One exchange of HTTP over a connection opened in a place: the asyncio shell around `servers.wire.http1.client`.
 
 A response counts from the moment it is there, even where the connection is reset right behind it: a server that has
 refused a body needn't read it.
@@ -12,7 +12,7 @@ import sys
 from ssl import SSLContext
 
 from emulab.errors import PeerError
-from emulab.servers.wire.client import CutShort, ResponseReader, Unanswered
+from emulab.servers.wire.http1.client import CutShort, ResponseReader, Unanswered
 
 
 async def exchange(

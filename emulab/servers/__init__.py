@@ -7,6 +7,6 @@ argument) and a thin asyncio shell around it. Configuration arrives as plain dat
 else in the right network namespace; a server knows nothing of Kubernetes, namespaces or the lab that runs it.
 
 `base` holds the interface, `configuration` leads from those dataclasses to plain data and back, `host` is the process
-that serves, driven over one Unix socket; `wire` reads and writes heads of HTTP/1 messages for all who speak it; `stub`
+that serves, driven over one Unix socket; `wire` has what is said on connections, a package for each protocol; `stub`
 resolves names as a place's resolv.conf says.
 """

@@ -20,7 +20,7 @@ from emulab.errors import EmulabError, PeerError
 from emulab.observe.events import Sending
 from emulab.observe.target import Target
 from emulab.servers.stub import socket_family
-from emulab.servers.wire import client as http
+from emulab.servers.wire.http1 import client as http
 from emulab.trace.certificates import describe, problem
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it

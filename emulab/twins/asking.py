@@ -19,7 +19,7 @@ from typing import NamedTuple
 from emulab.errors import PeerError
 from emulab.observe.join.packets import told_as_icmp
 from emulab.observe.target import Target
-from emulab.servers.wire import client as http
+from emulab.servers.wire.http1 import client as http
 
 LATE = 0.9
 """Seconds: a datagram's refusal that takes longer is late."""

@@ -156,7 +156,7 @@ async def _status(get: HTTPGet, sock: socket.socket, host: str, address: str) ->
     Certificates aren't checked, as the kubelet doesn't either.
     """
     from emulab.lab.exchange import exchange  # few labs have such probes
-    from emulab.servers.wire.client import ResponseReader, as_target, request
+    from emulab.servers.wire.http1.client import ResponseReader, as_target, request
 
     context = None
     if get.scheme == "HTTPS":

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from emulab.servers.echo.config import PodConfig, PortConfig
-from emulab.servers.wire.requests import Request
+from emulab.servers.wire.http1.requests import Request
 
 BYTES_LIMIT = 10 * 2**30  # bytes of one /bytes/N answer
 DELAY_LIMIT = 3600.0  # seconds

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emulab.servers.echo.answers import Answer, answer, refusal, render
 from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake, websocket_problem
-from emulab.servers.wire.requests import Request, RequestReader
+from emulab.servers.wire.http1.requests import Request, RequestReader
 
 if TYPE_CHECKING:
     from emulab.servers.echo.server import Listener

@@ -12,8 +12,8 @@ import codecs
 import hashlib
 import struct
 
-from emulab.servers.wire.requests import Request
-from emulab.servers.wire.writing import head
+from emulab.servers.wire.http1.requests import Request
+from emulab.servers.wire.http1.writing import head
 
 FRAME_LIMIT = 16 * 2**20  # bytes of one frame's payload; more is refused with 1009
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from emulab.servers.kubeproxy.proxy import Proxy
-from emulab.servers.wire.writing import head
+from emulab.servers.wire.http1.writing import head
 
 TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

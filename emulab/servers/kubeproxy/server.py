@@ -14,7 +14,7 @@ from emulab.servers.kubeproxy import pages
 from emulab.servers.kubeproxy.config import KubeProxyConfig, SiteConfig
 from emulab.servers.kubeproxy.pages import Page
 from emulab.servers.kubeproxy.proxy import Proxy
-from emulab.servers.wire.requests import Request, RequestReader
+from emulab.servers.wire.http1.requests import Request, RequestReader
 
 _BACKLOG = 128
 NOTHING: Mapping[str, Any] = {

@@ -13,7 +13,7 @@ from emulab.servers.base import Emit, vital
 from emulab.servers.l4.balance import Target
 from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
-from emulab.servers.wire.client import ResponseReader, request
+from emulab.servers.wire.http1.client import ResponseReader, request
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
 

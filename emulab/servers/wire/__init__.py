@@ -1,16 +1,6 @@
-"""HTTP/1 on the wire, for the servers that speak it and for everybody who asks one. Sans-I/O and pure.
+"""What is said on connections, a package for each protocol: for servers that speak it, and for everybody who asks one.
 
-* `head`     bytes of a head → request line or status line, and fields
-* `framing`  what a head says of its body → where the body ends, and how that is told to the next hop
-* `requests` bytes of a connection → requests, as Go's net/http takes them
-* `writing`  a head → its bytes
-* `client`   one request → its bytes, and the bytes of its response → status, fields, body
+* `http1`: HTTP/1, the only one so far. HTTP/2 and PROXY are to be its neighbours.
 
-Rules:
-
-* Strict where two readers could differ about where a message ends: lines end in CRLF, a field has a name and a
-  colon right after it, no line is folded, no octet is NUL. As generous as nginx everywhere else. `client` passes
-  nothing on, and so may be more generous with heads.
-* A message's framing is decided once, in `framing`, from what was parsed, and written anew from that decision: the
-  field lines that told of it are never passed on.
+Sans-I/O and pure, and it knows no server.
 """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from emulab.servers.echo.answers import BYTES_LIMIT, answer, identity_of, render
 from emulab.servers.echo.config import PodConfig, PortConfig
 from emulab.servers.echo.websocket import FRAME_LIMIT, WebSocketEcho, frame, handshake, unmask
-from emulab.servers.wire.requests import HEADER_LIMIT, Request, RequestReader, canonical
+from emulab.servers.wire.http1.requests import HEADER_LIMIT, Request, RequestReader, canonical
 
 IDENTITY = identity_of(
     "10.244.1.5",

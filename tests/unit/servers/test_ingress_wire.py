@@ -13,8 +13,8 @@ from emulab.errors import PeerError
 from emulab.servers.l7.messages.request import RequestReader
 from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.l7.personalities.ingress_nginx import pages
-from emulab.servers.wire.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
-from emulab.servers.wire.head import BadMessage
+from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
+from emulab.servers.wire.http1.head import BadMessage
 
 HEAD_MAX = 4096
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.servers.wire.framing import (
+from emulab.servers.wire.http1.framing import (
     CHUNKED,
     SIZE_MAX,
     UNFRAMED,
@@ -15,7 +15,7 @@ from emulab.servers.wire.framing import (
     request_framing,
     response_framing,
 )
-from emulab.servers.wire.head import (
+from emulab.servers.wire.http1.head import (
     MEMO_LINE_MAX,
     MEMO_MAX,
     BadMessage,

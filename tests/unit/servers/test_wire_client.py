@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.wire.client import HEAD_MAX, CutShort, ResponseReader, Unanswered, as_target, request
-from emulab.servers.wire.head import BadMessage
+from emulab.servers.wire.http1.client import (
+    HEAD_MAX,
+    CutShort,
+    ResponseReader,
+    Unanswered,
+    as_target,
+    request,
+)
+from emulab.servers.wire.http1.head import BadMessage
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

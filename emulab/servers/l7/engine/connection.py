@@ -22,8 +22,8 @@ from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SET
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.surroundings import Surroundings
 from emulab.servers.l7.messages.request import RequestHead, RequestReader
-from emulab.servers.wire.framing import UNFRAMED, Body, body_of
-from emulab.servers.wire.head import BadMessage
+from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
+from emulab.servers.wire.http1.head import BadMessage
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""

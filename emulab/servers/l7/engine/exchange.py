@@ -27,7 +27,7 @@ from emulab.servers.l7.messages.headers import changed
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseReader
 from emulab.servers.l7.messages.targets import without_port
-from emulab.servers.wire.framing import CHUNKED, LAST_CHUNK, chunk
+from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.connection import Connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulab.servers.l7.messages.response import ResponseReader
-from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, framing_line
+from emulab.servers.wire.http1.framing import CHUNKED, UNTIL_CLOSE, framing_line
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

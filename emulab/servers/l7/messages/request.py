@@ -1,6 +1,6 @@
 """Reads request heads. Sans-I/O.
 
-`wire.head` parses them, one at a time; here is decided what of it is passed on, and what nginx refuses.
+`wire.http1.head` parses them, one at a time; here is decided what of it is passed on, and what nginx refuses.
 
 Errors are `BadMessage` with nginx's status: 400 for a malformed head, 505 for another version than HTTP/1, 414 for
 a request line above 8k, 494 (a 400 on the wire) for fields that don't fit (`client_header_buffer_size 1k`,
@@ -15,8 +15,8 @@ import re
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, tokens, without_listed
 from emulab.servers.l7.messages.targets import normalise_host
-from emulab.servers.wire.framing import UNFRAMED, request_framing
-from emulab.servers.wire.head import (
+from emulab.servers.wire.http1.framing import UNFRAMED, request_framing
+from emulab.servers.wire.http1.head import (
     END,
     BadMessage,
     Memo,

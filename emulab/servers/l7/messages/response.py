@@ -14,8 +14,15 @@ from __future__ import annotations
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import LENGTH, RESPONSE_ACTIONS, tokens, without_listed
-from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, response_framing
-from emulab.servers.wire.head import END, Memo, check_begun_response, parse_field, parse_status_line
+from emulab.servers.wire.http1.framing import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Body,
+    body_of,
+    is_bodiless,
+    response_framing,
+)
+from emulab.servers.wire.http1.head import END, Memo, check_begun_response, parse_field, parse_status_line
 
 
 def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:

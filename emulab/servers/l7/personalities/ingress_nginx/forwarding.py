@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.wire.framing import UNFRAMED, framing_line
+from emulab.servers.wire.http1.framing import UNFRAMED, framing_line
 
 
 def told_port(scheme: str, port: str) -> str:

@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from emulab.errors import PeerError
-from emulab.servers.wire.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, parse_length
-from emulab.servers.wire.head import BadMessage, parse_status_line
-from emulab.servers.wire.writing import Field, head
+from emulab.servers.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, parse_length
+from emulab.servers.wire.http1.head import BadMessage, parse_status_line
+from emulab.servers.wire.http1.writing import Field, head
 
 HEAD_MAX = 1 << 16  # http.client's bound of a line
 

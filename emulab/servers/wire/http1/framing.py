@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.wire.head import BadMessage
+from emulab.servers.wire.http1.head import BadMessage
 
 LINE_MAX = 4096
 """Bytes that a chunk-size line with its extensions, or one trailer line, may take."""

@@ -15,8 +15,8 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from emulab.servers.wire.framing import Body, body_of, request_framing
-from emulab.servers.wire.head import (
+from emulab.servers.wire.http1.framing import Body, body_of, request_framing
+from emulab.servers.wire.http1.head import (
     END,
     BadMessage,
     Memo,
