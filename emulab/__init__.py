@@ -34,6 +34,7 @@ Words that are ours, and mean one thing everywhere (all others are those of Kube
     stand-in    what answers for a container image that isn't run
     server      a program of ours that answers: DNS, balancer, ingress, stand-in, kube-proxy's own pages
     personality what a make of proxy has of its own, over the same engine
+    dialect     what a make of server takes for the head of a request, over the same reader
     fork        a copy of the store, on which a change is tried before anybody hears of it
     pass        one turn of the reconcile loop
     record      what a server tells of its work while a trace asks for it (an Event is Kubernetes')

@@ -10,13 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.l7.messages.request import RequestReader
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseReader
-from emulab.servers.l7.personalities.ingress_nginx import pages
+from emulab.servers.l7.personalities.ingress_nginx import heads, pages
 from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.http1.head import BadMessage
+from emulab.servers.wire.http1.reader import HeadReader
 
 HEAD_MAX = 4096
+
+
+def request_reader() -> HeadReader[RequestHead]:
+    return HeadReader(heads.DIALECT)
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -27,7 +32,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
 @given(st.lists(st.integers(0, 500), max_size=8))
 def test_a_head_in_any_pieces(cuts: list[int]) -> None:
     wire = b"\r\nPOST /a?b HTTP/1.1\r\nHost: h\r\nX-A:  1 \r\nContent-Length: 3\r\n\r\nabcGET"
-    reader, head, rest = RequestReader(), None, b""
+    reader, head, rest = request_reader(), None, b""
     for piece in pieces_of(wire, cuts):
         if head is None:
             head = reader.feed(piece)
@@ -41,7 +46,7 @@ def test_a_head_in_any_pieces(cuts: list[int]) -> None:
 
 
 def test_heads_one_after_another() -> None:
-    reader = RequestReader()
+    reader = request_reader()
     data = b"".join(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % n for n in range(3))
     seen = []
     while data:
@@ -53,7 +58,7 @@ def test_heads_one_after_another() -> None:
 
 
 def test_fields_are_sorted_out() -> None:
-    head = RequestReader().feed(
+    head = request_reader().feed(
         b"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nX-Yours: 2\r\n"
         b"Keep-Alive: 5\r\nTE: trailers\r\nProxy: evil\r\nunder_score: 1\r\nX-Forwarded-For: 1.1.1.1\r\n"
         b"X-Real-IP: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Request-ID: mine\r\n\r\n"
@@ -86,13 +91,13 @@ def test_fields_are_sorted_out() -> None:
         (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET /" + b"a" * 8200, 414),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 8200 + b"\r\n\r\n", pages.HEADER_TOO_LARGE),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: aaaaaaaa\r\n" * 3000, pages.HEADER_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 8200 + b"\r\n\r\n", heads.HEADER_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: aaaaaaaa\r\n" * 3000, heads.HEADER_TOO_LARGE),
     ],
 )
 def test_heads_that_are_refused(wire: bytes, status: int) -> None:
     with pytest.raises(BadMessage) as refused:
-        RequestReader().feed(wire)
+        request_reader().feed(wire)
     assert refused.value.status == status
 
 
@@ -106,7 +111,7 @@ def test_heads_that_are_refused(wire: bytes, status: int) -> None:
     ],
 )
 def test_keep_alive(line: bytes, connection: bytes, keeps: bool) -> None:
-    head = RequestReader().feed(b"GET / " + line + b"\r\nHost: a\r\n" + connection + b"\r\n")
+    head = request_reader().feed(b"GET / " + line + b"\r\nHost: a\r\n" + connection + b"\r\n")
     assert head is not None
     assert head.keep_alive == keeps
 
@@ -114,7 +119,7 @@ def test_keep_alive(line: bytes, connection: bytes, keeps: bool) -> None:
 @examples(300)
 @given(st.lists(st.binary(max_size=60), max_size=5))
 def test_arbitrary_bytes_make_a_head_or_are_refused(parts: list[bytes]) -> None:
-    reader = RequestReader()
+    reader = request_reader()
     try:
         for part in (b"GET / HTTP/1.1\r\n", *parts, b"\r\n\r\n"):
             if reader.feed(part) is not None:
@@ -268,7 +273,7 @@ def test_pages_look_like_those_of_nginx() -> None:
     page = pages.page(404).decode()
     assert page.startswith("<html>\r\n<head><title>404 Not Found</title></head>")
     assert "<hr><center>nginx</center>" in page
-    assert "400 Request Header Or Cookie Too Large" in pages.page(pages.HEADER_TOO_LARGE).decode()
+    assert "400 Request Header Or Cookie Too Large" in pages.page(heads.HEADER_TOO_LARGE).decode()
     answer = pages.answer(404, date=b"", close=False, head_only=True)
     assert answer.endswith(b"\r\n\r\n") and b"Content-Length: %d" % len(page) in answer
 

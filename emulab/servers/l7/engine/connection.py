@@ -21,9 +21,10 @@ from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.surroundings import Surroundings
-from emulab.servers.l7.messages.request import RequestHead, RequestReader
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
+from emulab.servers.wire.http1.reader import HeadReader
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""
@@ -82,7 +83,7 @@ class Connection:
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
-        self._reader = RequestReader()
+        self._reader = HeadReader(personality.dialect)
         self._state = HEAD
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
@@ -175,7 +176,10 @@ class Connection:
         except PeerError as error:
             # Nobody knows where the next request starts.
             status = error.status if isinstance(error, BadMessage) else 400
-            self._begin(reader.refused, now).fail(status, str(error), now)
+            refused = RequestHead()
+            if reader.to_head:
+                refused.method = b"HEAD"
+            self._begin(refused, now).fail(status, str(error), now)
             return
         if head is not None:
             self._begin(head, now).admit(now)

@@ -124,16 +124,6 @@ _END_TO_END = frozenset(
 _END_TO_END_PREFIXES = (b"access-control-", b"content-", b"x-forwarded-", b"x-original-")
 
 
-_USUAL = {b"keep-alive": [b"keep-alive"], b"close": [b"close"]}
-
-
-def tokens(value: bytes) -> list[bytes]:
-    """The elements of a comma-separated field, lower case. The list is not the caller's to change."""
-    if b"," not in value:
-        return _USUAL.get(value) or [value.strip(b" \t").lower()]
-    return [token.strip(b" \t").lower() for token in value.split(b",")]
-
-
 def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
     """Field lines without the hop-by-hop ones that the Connection field lists."""
     if _PER_HOP_ALREADY.issuperset(connection):

@@ -1,11 +1,10 @@
-"""Reads request heads. Sans-I/O.
+"""What is in the head of a request, and what of it is passed on. Pure.
 
-`wire.http1.head` parses them, one at a time; here is decided what of it is passed on, and what nginx refuses.
+`wire.http1` reads it; how large it may be is the personality's matter.
 
-Errors are `BadMessage` with nginx's status: 400 for a malformed head, 505 for another version than HTTP/1, 414 for
-a request line above 8k, 494 (a 400 on the wire) for fields that don't fit (`client_header_buffer_size 1k`,
-`large_client_header_buffers 4 8k`), 501 for a transfer coding other than chunked. Content-Length and
-Transfer-Encoding together, either of them twice, or a list in one of them is refused (RFC 9112, section 6.1).
+Errors are `BadMessage` with nginx's status: 400 for a malformed head, 505 for another version than HTTP/1, 501 for a
+transfer coding other than chunked. Content-Length and Transfer-Encoding together, either of them twice, or a list in
+one of them is refused (RFC 9112, section 6.1).
 """
 
 from __future__ import annotations
@@ -13,22 +12,17 @@ from __future__ import annotations
 import re
 
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, tokens, without_listed
+from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, without_listed
 from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.http1.framing import UNFRAMED, request_framing
 from emulab.servers.wire.http1.head import (
-    END,
     BadMessage,
     Memo,
-    check_begun_request,
+    keeps_alive,
     parse_field,
     parse_request_line,
+    tokens,
 )
-
-LINE_MAX = 8192
-FIRST_BUFFER, BUFFERS = 1024, 4
-HEADER_TOO_LARGE = 494
-"""nginx's own number for a 400 with a reason of its own; only the page sees it."""
 
 _METHOD = re.compile(rb"[A-Z_-]+")
 _ABSOLUTE = re.compile(
@@ -59,85 +53,12 @@ class RequestHead:
     @property
     def keep_alive(self) -> bool:
         """Whether the client wants the connection to stay (RFC 9112, section 9.3)."""
-        if self.connection:
-            if b"close" in self.connection:
-                return False
-            if self.old:
-                return b"keep-alive" in self.connection
-        return not self.old
+        return keeps_alive(self.connection, self.old) if self.connection else not self.old
 
     @property
     def upgrades(self) -> bool:
         """Whether the client asks to change the protocol (RFC 9110, section 7.8)."""
         return bool(self.upgrade) and b"upgrade" in (self.connection or ()) and not self.old
-
-
-def head_excess(head: bytes) -> int:
-    """The status for a head, whole or partial, that nginx has no room for; 0 if it has.
-
-    A line that doesn't fit into what is left of a buffer is moved to a new one, as a whole.
-    """
-    if len(head) <= FIRST_BUFFER:
-        return 0
-    room, buffers = FIRST_BUFFER, 0
-    for number, line in enumerate(head.split(b"\r\n")):
-        size = len(line) + 2
-        if size > LINE_MAX:
-            return HEADER_TOO_LARGE if number else 414
-        if size > room:
-            room = LINE_MAX
-            buffers += 1
-        if buffers > BUFFERS:
-            return HEADER_TOO_LARGE
-        room -= size
-    return 0
-
-
-class RequestReader:
-    """Turns bytes into heads, one at a time; `rest` holds what follows the head."""
-
-    __slots__ = ("_checked", "partial", "rest")
-
-    def __init__(self) -> None:
-        self.rest = b""
-        self.partial = b""  # what has come of a head
-        self._checked = 0
-
-    @property
-    def refused(self) -> RequestHead:
-        """What is known of a head that `feed` refused: whether it was a HEAD's, whose answer has no body."""
-        head = RequestHead()
-        if self.partial.startswith(b"HEAD "):
-            head.method = b"HEAD"
-        return head
-
-    def feed(self, data: bytes) -> RequestHead | None:
-        """The head that `data` completes, or None. Raises `BadMessage`."""
-        if self.partial:
-            known = len(self.partial)
-            data = self.partial + data
-            end = data.find(END, max(0, known - 3))
-        else:
-            if data[:1] in (b"\r", b"\n"):
-                data = data.lstrip(
-                    b"\r\n"
-                )  # empty lines before a request are no request (RFC 9112, section 2.2)
-            end = data.find(END)
-        if (end > LINE_MAX or len(data) > LINE_MAX) and (
-            status := head_excess(data[:end] if end >= 0 else data)
-        ):
-            check_begun_request(data[:FIRST_BUFFER], 0)  # what is malformed from the start is so at any size
-            raise BadMessage(status, "the request's head is too large")
-        self.partial = data
-        if end < 0:
-            if data:
-                self._checked = check_begun_request(data, self._checked)
-            return None
-        head = parse_head(data[:end])
-        self.partial = b""
-        self._checked = 0
-        self.rest = data[end + 4 :]
-        return head
 
 
 def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:

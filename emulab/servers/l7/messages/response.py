@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import LENGTH, RESPONSE_ACTIONS, tokens, without_listed
+from emulab.servers.l7.messages.headers import LENGTH, RESPONSE_ACTIONS, without_listed
 from emulab.servers.wire.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -22,7 +22,15 @@ from emulab.servers.wire.http1.framing import (
     is_bodiless,
     response_framing,
 )
-from emulab.servers.wire.http1.head import END, Memo, check_begun_response, parse_field, parse_status_line
+from emulab.servers.wire.http1.head import (
+    END,
+    Memo,
+    check_begun_response,
+    keeps_alive,
+    parse_field,
+    parse_status_line,
+    tokens,
+)
 
 
 def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:
@@ -106,12 +114,7 @@ class ResponseReader:
             or (self.framing == UNTIL_CLOSE and not self.bodiless)
         ):
             return False
-        if self.connection:
-            if b"close" in self.connection:
-                return False
-            if self.old:
-                return b"keep-alive" in self.connection
-        return not self.old
+        return keeps_alive(self.connection, self.old) if self.connection else not self.old
 
     def feed(self, data: bytes, head_max: int) -> None:
         """Takes bytes. Raises `PeerError` for an invalid response or a head above `head_max` bytes."""

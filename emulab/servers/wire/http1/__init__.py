@@ -2,7 +2,8 @@
 
 * `head`     bytes of a head → request line or status line, and fields
 * `framing`  what a head says of its body → where the body ends, and how that is told to the next hop
-* `requests` bytes of a connection → requests, as Go's net/http takes them
+* `reader`   bytes of a connection → heads of requests, in the dialect of whoever is asked
+* `requests` the dialect of Go's net/http, and whole requests for servers that answer by themselves
 * `writing`  a head → its bytes
 * `client`   one request → its bytes, and the bytes of its response → status, fields, body
 
@@ -13,4 +14,5 @@ Rules:
   nothing on, and so may be more generous with heads.
 * A message's framing is decided once, in `framing`, from what was parsed, and written anew from that decision: the
   field lines that told of it are never passed on.
+* There is one reader of requests. What the ingress takes otherwise than the stand-in is said by a `reader.Dialect`.
 """

@@ -7,7 +7,7 @@ Errors are `BadMessage` with the status with which a server answers them. What i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from emulab.errors import PeerError
@@ -66,6 +66,26 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
     if match is None:
         raise BadMessage(400, "a header line is malformed")
     return match[1], match[2].rstrip(b" ")
+
+
+_USUAL = {b"keep-alive": [b"keep-alive"], b"close": [b"close"]}
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The elements of a comma-separated field, lower case. The list is not the caller's to change."""
+    if b"," not in value:
+        return _USUAL.get(value) or [value.strip(b" \t").lower()]
+    return [token.strip(b" \t").lower() for token in value.split(b",")]
+
+
+def keeps_alive(options: Collection[bytes], old: bool) -> bool:
+    """Whether a connection outlives a message, by the elements of its Connection field (RFC 9112, section 9.3).
+
+    `old`: HTTP/1.0, which is all that decides where there is no such field.
+    """
+    if b"close" in options:
+        return False
+    return not old or b"keep-alive" in options
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:

@@ -15,15 +15,16 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from emulab.servers.wire.http1.framing import Body, body_of, request_framing
+from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of, request_framing
 from emulab.servers.wire.http1.head import (
-    END,
     BadMessage,
     Memo,
-    check_begun_request,
+    keeps_alive,
     parse_field,
     parse_request_line,
+    tokens,
 )
+from emulab.servers.wire.http1.reader import Dialect, HeadReader
 
 HEADER_LIMIT = 64 * 1024  # bytes of request line and headers; more is answered with 431
 
@@ -47,13 +48,16 @@ def canonical(name: bytes) -> str:
 class Request:
     """One request: its head, and the size of its body once that has been read."""
 
-    __slots__ = ("arrived", "body_bytes", "headers", "keep_alive", "method", "proto", "target", "websocket")
+    __slots__ = (
+        "arrived", "body_bytes", "framing", "headers", "keep_alive", "method", "proto", "target", "websocket",
+    )  # fmt: skip
 
     def __init__(self, method: str, target: str, proto: str, headers: dict[str, list[str]]) -> None:
         self.method = method
         self.target = target  # as it stood in the request line, query included
         self.proto = proto  # "HTTP/1.1"
         self.headers = headers  # canonical name → values, in order
+        self.framing = UNFRAMED
         self.body_bytes = 0
         self.keep_alive = True
         self.websocket = False
@@ -91,11 +95,9 @@ class RequestReader:
     """Feeds on bytes; whole requests come out of `requests`, in order."""
 
     __slots__ = (
-        "_blank",
         "_body",
-        "_checked",
+        "_heads",
         "_held",
-        "_partial",
         "expecting",
         "failure",
         "requests",
@@ -111,16 +113,14 @@ class RequestReader:
         self.expecting = False  # the client waits for `100 Continue`
         self.upgraded = False  # the last request switches to WebSocket; later bytes are in `rest`
         self.rest = b""
-        self._partial = b""  # a head that isn't whole
-        self._checked = 0  # how much of it is known to be good
-        self._blank = 0  # bytes of empty lines before it
+        self._heads = HeadReader(DIALECT)
         self._held: Request | None = None  # the request whose body is being read
         self._body: Body | None = None
 
     @property
     def in_message(self) -> bool:
         """Whether a request has begun and isn't whole."""
-        return self._held is not None or bool(self._partial)
+        return self._held is not None or bool(self._heads.partial)
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the connection. Never raises: what is wrong is told by `failure`."""
@@ -129,38 +129,23 @@ class RequestReader:
                 data = self._take_head(data) if self._body is None else self._take_body(self._body, data)
         except BadMessage as error:
             self.failure = error.status
-            begun = self._held.method if self._held is not None else self._partial[:5]
-            self.to_head = begun in ("HEAD", b"HEAD ")
+            self.to_head = self._heads.to_head if self._held is None else self._held.method == "HEAD"
         if self.upgraded:
             self.rest += data
 
     def _take_head(self, data: bytes) -> bytes:
-        known = len(self._partial)
-        if known:
-            data = self._partial + data
-        elif data[0] in b"\r\n":
-            # Empty lines before a request are no request (RFC 9112 §2.2).
-            size = len(data)
-            data = data.lstrip(b"\r\n")
-            self._blank += size - len(data)
-        end = data.find(END, max(0, known - 3))
-        if (len(data) if end < 0 else end + 4) + self._blank > HEADER_LIMIT:
-            if data:
-                check_begun_request(data[:HEADER_LIMIT], 0)
-            raise BadMessage(431, "the request's head is too large")
-        self._partial = data
-        if end < 0:
-            if data:
-                self._checked = check_begun_request(data, self._checked)
+        request = self._heads.feed(data)
+        if request is None:
             return b""
-        request, self._body = parse_head(data[:end])
-        self._partial, self._checked, self._blank = b"", 0, 0
         self._held = request
+        if request.framing != UNFRAMED:
+            self._body = body_of(request.framing)
         if self._body is None:
             self._finish()
         else:
             self.expecting = "Expect" in request.headers and request.proto != "HTTP/1.0"
-        return data[end + 4 :]
+        rest, self._heads.rest = self._heads.rest, b""  # which may be large, and isn't to outlive the request
+        return rest
 
     def _take_body(self, body: Body, data: bytes) -> bytes:
         self.expecting = False  # the body is on its way already (RFC 9110 §10.1.1)
@@ -177,6 +162,10 @@ class RequestReader:
         self.requests.append(self._held)
         self.upgraded = self._held.websocket
         self._held = None
+
+
+def _excess(begun: bytes, blank: int) -> int:
+    return 431 if len(begun) + blank > HEADER_LIMIT else 0
 
 
 def _parse_start(line: bytes) -> tuple[str, str, bool]:
@@ -198,8 +187,8 @@ def _parse_line(line: bytes) -> tuple[str, str]:
 _STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
 
 
-def parse_head(head: bytes) -> tuple[Request, Body | None]:
-    """What is in a head, given without the empty line at its end, and the reader of the body. Raises `BadMessage`."""
+def parse_head(head: bytes) -> Request:
+    """What is in a head, given without the empty line at its end. Raises `BadMessage`."""
     start, *lines = head.split(b"\r\n")
     method, target, old = _STARTS[start]
     headers: dict[str, list[str]] = {}
@@ -212,17 +201,16 @@ def parse_head(head: bytes) -> tuple[Request, Body | None]:
     request = Request(method, target, "HTTP/1.0" if old else "HTTP/1.1", headers)
     if problem := _problem(request):
         raise BadMessage(problem, "refused by its head")
-    body = None
     if "Content-Length" in headers or "Transfer-Encoding" in headers:
         length, coding = (_single(headers, name) for name in ("Content-Length", "Transfer-Encoding"))
-        body = body_of(request_framing(length, coding, old))
+        request.framing = request_framing(length, coding, old)
     if "Connection" in headers:
-        options = {option.strip().lower() for value in headers["Connection"] for option in value.split(",")}
-        request.keep_alive = "close" not in options and (not old or "keep-alive" in options)
-        request.websocket = "upgrade" in options and wants_websocket(request)
+        options = [one for value in headers["Connection"] for one in tokens(value.encode())]
+        request.keep_alive = keeps_alive(options, old)
+        request.websocket = b"upgrade" in options and wants_websocket(request)
     else:
         request.keep_alive = not old
-    return request, body
+    return request
 
 
 def _single(headers: dict[str, list[str]], name: str) -> bytes | None:
@@ -248,3 +236,6 @@ def _problem(request: Request) -> int:
     if "Expect" in request.headers and request.first("Expect").lower() != "100-continue":
         return 417
     return 0
+
+
+DIALECT: Dialect[Request] = Dialect(HEADER_LIMIT, _excess, HEADER_LIMIT, parse_head)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from http import HTTPStatus
 
-from emulab.servers.l7.messages.request import HEADER_TOO_LARGE
+from emulab.servers.l7.personalities.ingress_nginx.heads import HEADER_TOO_LARGE
 
 CLOSING = frozenset({400, 405, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
 """Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is

@@ -1,0 +1,87 @@
+"""Reads the heads of requests, whoever is asked. Sans-I/O.
+
+There is one reader; what makes of servers differ in is its `Dialect`: how large a head may be, and what a head says.
+Where a body ends is told by `framing`; whoever reads heads feeds the body first, and then the next head.
+
+Rules:
+
+* Empty lines before a request are no request (RFC 9112, section 2.2).
+* A beginning that no continuation can mend is refused at once, and of what is too large a mistake at the beginning
+  outranks the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from emulab.servers.wire.http1.head import END, BadMessage, check_begun_request
+
+Head = TypeVar("Head")
+
+
+class Dialect(NamedTuple, Generic[Head]):
+    """What one make of server takes for the head of a request."""
+
+    room: int
+    """Bytes, empty lines before the head and whatever follows it included, that surely fit: no need to ask `excess`."""
+    excess: Callable[[bytes, int], int]
+    """What has come of a head, and how many bytes of empty lines came before it → the status that refuses it as too
+    large, or 0. The head ends in `END` once it is whole."""
+    judged: int
+    """Bytes at the beginning of one that is too large in which a mistake outranks its size."""
+    parse: Callable[[bytes], Head]
+    """A head without `END` → what is in it. Raises `BadMessage`."""
+
+
+class HeadReader(Generic[Head]):
+    """Turns bytes into heads, one at a time; `rest` holds what follows the head."""
+
+    __slots__ = ("_blank", "_checked", "_dialect", "_room", "partial", "rest")
+
+    def __init__(self, dialect: Dialect[Head]) -> None:
+        self._dialect = dialect
+        self._room = dialect.room
+        self.rest = b""
+        self.partial = b""  # what has come of a head
+        self._checked = 0  # how much of it is known to be good
+        self._blank = 0  # bytes of empty lines before it
+
+    @property
+    def to_head(self) -> bool:
+        """Of what `feed` refused: whether it was a HEAD, whose answer has no body."""
+        return self.partial.startswith(b"HEAD ")
+
+    def feed(self, data: bytes) -> Head | None:
+        """The head that `data` completes, or None. Raises `BadMessage`."""
+        if self.partial:
+            known = len(self.partial)
+            data = self.partial + data
+            end = data.find(END, max(0, known - 3))
+        else:
+            if data[:1] in (b"\r", b"\n"):
+                size = len(data)
+                data = data.lstrip(b"\r\n")
+                self._blank += size - len(data)
+            end = data.find(END)
+        if len(data) + self._blank > self._room:
+            self._check_size(data[: end + 4] if end >= 0 else data)
+        self.partial = data
+        if end < 0:
+            if data:
+                self._checked = check_begun_request(data, self._checked)
+            return None
+        head = self._dialect.parse(data[:end])
+        self.partial = b""
+        self._checked = self._blank = 0
+        self.rest = data[end + 4 :]
+        return head
+
+    def _check_size(self, begun: bytes) -> None:
+        dialect = self._dialect
+        status = dialect.excess(begun, self._blank)
+        if not status:
+            return
+        if begun:
+            check_begun_request(begun[: dialect.judged], 0)
+        raise BadMessage(status, "the request's head is too large")
