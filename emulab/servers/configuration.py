@@ -8,6 +8,7 @@ that others know. Both directions follow from their fields:
     tuple[X, ...]      a list
     Mapping[str, X]    an object
     X | None           null, or X
+    X | Y              `Variant`s: an object, whose field `type` says which of them it is
     str, int, float, bool
 
 Whoever reads is strict. A field that isn't known, one that is missing and a value of another type are a
@@ -41,6 +42,11 @@ class Configuration:
     """What every server's configuration says: the keys of the sockets that shall be open (see `base`)."""
 
     listen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of several things that a field may be. Its plain data tells the name of its class, as `type`."""
 
 
 def encode(config: Any) -> bytes:
@@ -97,6 +103,8 @@ def _writer(kind: Any) -> Writer:
         return dict
     names: dict[str, Any] = {}
     always, sometimes = [], []
+    if issubclass(kind, Variant):
+        always.append(f"'type': {kind.__name__!r}")
     for number, one in enumerate(fields(kind)):
         if not _has_default(one):
             always.append(f"{one.name!r}: value.{one.name}")
@@ -152,7 +160,7 @@ def _reader(kind: Any) -> Reader:
     if kind in _SCALARS:
         return _scalar(kind)
     if is_dataclass(kind):
-        return _object(kind)
+        return _variant((kind,)) if isinstance(kind, type) and issubclass(kind, Variant) else _object(kind)
     if isinstance(kind, type) and issubclass(kind, tuple):
         return _row(kind)
     arguments = get_args(kind)
@@ -160,8 +168,10 @@ def _reader(kind: Any) -> Reader:
         return _list(_reader(arguments[0]))
     if get_origin(kind) is Mapping and arguments[0] is str:
         return _mapping(_reader(arguments[1]))
-    if isinstance(kind, UnionType) and len(arguments) == 2 and arguments[1] is NoneType:
-        return _optional(_reader(arguments[0]))
+    if isinstance(kind, UnionType):
+        kinds = tuple(one for one in arguments if one is not NoneType)
+        inner = _reader(kinds[0]) if len(kinds) == 1 else _variant(kinds)
+        return inner if kinds == arguments else _optional(inner)
     raise TypeError(f"a configuration can't have a field of type {kind}")
 
 
@@ -232,6 +242,23 @@ def _object(kind: Any) -> Reader:
 
     scalars = {name: _SCALARS[hint][1] for name, hint in hints.items() if hint in _SCALARS}
     return _compiled(kind, readers, scalars, explain)
+
+
+def _variant(kinds: tuple[Any, ...]) -> Reader:
+    if not all(isinstance(kind, type) and issubclass(kind, Variant) for kind in kinds):
+        raise TypeError(f"nothing says which of {kinds} a value would be")
+    readers = {kind.__name__: _object(kind) for kind in kinds}
+
+    def read(data: Plain) -> Any:
+        rest = dict(_of(dict, "an object", data))
+        if "type" not in rest:
+            raise _Wrong('missing field "type"')
+        kind = rest.pop("type")
+        if not isinstance(kind, str) or kind not in readers:
+            raise _Wrong(f"{json.dumps(kind)} is not one of {', '.join(readers)}").at(".type")
+        return readers[kind](rest)
+
+    return read
 
 
 def _compiled(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from ipaddress import ip_address
+from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from worlds import world
 
 from emulab.dataclass import dataclass, field
-from emulab.servers.configuration import BadConfiguration, Configuration, encode, from_json, to_json
+from emulab.servers.configuration import BadConfiguration, Configuration, Variant, encode, from_json, to_json
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.echo.config import EchoConfig
 from emulab.servers.kubeproxy.config import KubeProxyConfig
@@ -37,6 +38,17 @@ class Mark(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Sack(Variant):
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crate(Variant):
+    what: str = "tea"
+    height: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Cart:
     name: str
     wheels: tuple[Wheel, ...] = ()
@@ -44,6 +56,8 @@ class Cart:
     named: Mapping[str, Wheel] = field(default_factory=dict)
     spare: Wheel | None = None
     lights: bool = True
+    load: tuple[Sack | Crate, ...] = ()
+    seat: Sack | Crate | None = None
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
@@ -60,7 +74,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is Mapping:
         return st.dictionaries(st.text(), values(arguments[1]), max_size=3)
     if arguments:
-        return st.none() | values(arguments[0])
+        return st.one_of(st.none() if one is NoneType else values(one) for one in arguments)
     return st.from_type(kind)
 
 
@@ -98,6 +112,17 @@ def test_what_is_as_by_default_is_not_written() -> None:
     }
 
 
+def test_one_of_several_things_tells_which_it_is() -> None:
+    cart = Cart("c", load=(Crate(), Sack("corn"), Crate(height=2)), seat=Crate("ale"))
+    assert to_json(cart) == {
+        "name": "c",
+        "load": [{"type": "Crate"}, {"type": "Sack", "what": "corn"}, {"type": "Crate", "height": 2}],
+        "seat": {"type": "Crate", "what": "ale"},
+    }
+    assert from_json(Cart, json.loads(encode(cart))) == cart
+    assert from_json(Crate, to_json(Crate())) == Crate()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -121,6 +146,14 @@ def test_what_is_as_by_default_is_not_written() -> None:
             "config.marks[1]: 2 values are expected (text, weight), not 1",
         ),
         ({"name": "c", "marks": [["a", "b"]]}, 'config.marks[0].weight: a number is expected, not "b"'),
+        ({"name": "c", "load": [{}]}, 'config.load[0]: missing field "type"'),
+        ({"name": "c", "load": [{"type": "Sack"}]}, 'config.load[0]: missing field "what"'),
+        (
+            {"name": "c", "load": [{"type": "Crate", "depth": 1}]},
+            'config.load[0]: unknown field "depth"',
+        ),
+        ({"name": "c", "seat": {"type": ["Sack"]}}, 'config.seat.type: ["Sack"] is not one of Sack, Crate'),
+        ({"name": "c", "seat": "Sack"}, 'config.seat: an object is expected, not "Sack"'),
         ({"name": "c", "lights": 0}, "config.lights: true or false is expected, not 0"),
     ],
 )
@@ -147,5 +180,11 @@ def test_a_field_of_a_type_that_has_no_words_is_a_fault_of_the_program() -> None
     class Odd:
         names: set[str]
 
+    @dataclass(frozen=True)
+    class Either:
+        name: str | int
+
     with pytest.raises(TypeError, match="set"):
         from_json(Odd, {})
+    with pytest.raises(TypeError, match="nothing says which"):
+        from_json(Either, {})
