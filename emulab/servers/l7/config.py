@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
 
+EXACT, REGULAR_EXPRESSION = "Exact", "RegularExpression"
+
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """A header field, or a parameter of a query, by its name and its exact value."""
+class FieldMatch:
+    """What a header field or a parameter of a query must be: it is of this value, or the expression takes all of it."""
 
     name: str
     value: str
+    type: str = EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,8 @@ class Match:
     path: str = "/"
     path_type: str = "ImplementationSpecific"
     methods: tuple[str, ...] = ()
-    headers: tuple[Field, ...] = ()
-    query: tuple[Field, ...] = ()
+    headers: tuple[FieldMatch, ...] = ()
+    query: tuple[FieldMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,14 @@ class Backend:
 
     upstream: str
     weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A header field."""
+
+    name: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)

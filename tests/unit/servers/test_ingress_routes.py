@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.l7.config import Backend, Field, Match, Policy, Route
+from emulab.servers.l7.config import REGULAR_EXPRESSION, Backend, FieldMatch, Match, Policy, Route
 from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
 from emulab.servers.l7.messages.request import RequestHead, parse_head
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
@@ -119,14 +119,14 @@ def test_the_first_of_two_equal_rules_stays() -> None:
 )
 def test_conditions_of_one_place_and_of_vaguer_ones(request_line: str, fields: str, expected: str) -> None:
     """Most conditions first, whatever the order; where none holds the next place is asked."""
-    canary, beta = Field("X-Canary", "always"), Field("X-Beta", "1")
+    canary, beta = FieldMatch("X-Canary", "always"), FieldMatch("X-Beta", "1")
     routes = routed(
         *(
             Route(Match("", path, "Prefix", **conditions), (Backend(name),))
             for name, path, conditions in (
                 ("plain", "/x", {}),
                 ("post", "/x", {"methods": ("POST", "PUT")}),
-                ("query", "/x", {"query": (Field("v", "2"),)}),
+                ("query", "/x", {"query": (FieldMatch("v", "2"),)}),
                 ("canary", "/x", {"headers": (canary,)}),
                 ("both", "/x", {"headers": (canary, beta)}),
                 ("below", "/x/only", {"headers": (beta,)}),
@@ -136,6 +136,62 @@ def test_conditions_of_one_place_and_of_vaguer_ones(request_line: str, fields: s
     lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
     rule = routes.match(b"h", parse_head(lines.encode()))
     assert rule is not None and rule.upstream == expected
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields", "expected"),
+    [
+        ("GET /x", "X-User: ann42", "user"),
+        ("GET /x", "X-User: ann", "plain"),
+        ("GET /x", "X-User: Mary-ann42", "plain"),
+        ("GET /x", "X-User: ann42\r\nX-User: bob", "user"),
+        ("GET /x", "X-User: bob\r\nX-User: ann42", "plain"),
+        ("GET /x?v=1&w=", "", "version"),
+        ("GET /x?v=10", "", "plain"),
+        ("GET /x?w=1", "", "plain"),
+        ("GET /x?v=%31", "X-User: bob", "version"),
+        ("GET /x?v=1", "X-User: ann1", "user"),
+    ],
+)
+def test_conditions_by_regular_expressions(request_line: str, fields: str, expected: str) -> None:
+    """They take the whole value, of the first field or parameter of that name."""
+    user = FieldMatch("x-user", "[a-z]+[0-9]+", REGULAR_EXPRESSION)
+    version = FieldMatch("v", "[12]", REGULAR_EXPRESSION)
+    routes = routed(
+        Route(Match("", "/x", "Prefix"), (Backend("plain"),)),
+        Route(Match("", "/x", "Prefix", query=(version,)), (Backend("version"),)),
+        Route(Match("", "/x", "Prefix", headers=(user,)), (Backend("user"),)),
+    )
+    lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
+    rule = routes.match(b"h", parse_head(lines.encode()))
+    assert rule is not None and rule.upstream == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/users", "RegularExpression /v[0-9]+/users"),
+        ("/V1/Users/ann", "RegularExpression /v[0-9]+/users"),
+        ("/v2/orders/7", "RegularExpression /v[0-9]"),
+        ("/v2/orders", "Prefix /v2/orders"),
+        ("/v2/exact", "Exact /v2/exact"),
+        ("/v/users", "Prefix /v"),
+        ("/v", "Prefix /v"),
+        ("/a/v1/users", None),
+        ("/x/../v1//users", "RegularExpression /v[0-9]+/users"),
+    ],
+)
+def test_paths_by_regular_expressions(path: str, expected: str | None) -> None:
+    """As in nginx: exact paths, of which a `Prefix` has one, expressions, prefixes; the longest expression first."""
+    kinds = [
+        ("Prefix", "/v"),
+        ("Prefix", "/v2/orders"),
+        (REGULAR_EXPRESSION, "/v[0-9]"),
+        (REGULAR_EXPRESSION, "/v[0-9]+/users"),
+        ("Exact", "/v2/exact"),
+    ]
+    for order in (kinds, kinds[::-1]):
+        assert upstream(table(*(("", kind, where) for kind, where in order)), path) == expected
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,10 @@ def test_the_policy_of_what_no_route_takes() -> None:
     play.expect(("send", page(413)), ("tell", has(status=413, rule="", upstream_name="")), ("end", None))
 
 
+def route(**match: Any) -> dict[str, Any]:
+    return {"match": match, "backends": [{"upstream": "a"}], "origin": "Ingress d/i"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -96,6 +100,22 @@ def test_the_policy_of_what_no_route_takes() -> None:
         (
             {"routes": [{"match": {"paht": "/"}, "backends": []}]},
             'config.routes[0].match: unknown field "paht"',
+        ),
+        (
+            {"routes": [route(path_type="RegularExpression", path="/a(")]},
+            "config.routes: the path of Ingress d/i: '/a(' is no regular expression: missing )",
+        ),
+        (
+            {"routes": [route(), route(headers=[{"name": "a", "value": "[", "type": "RegularExpression"}])]},
+            "config.routes[1].match.headers[0].value: '[' is no regular expression: unterminated character set",
+        ),
+        (
+            {"routes": [route(query=[{"name": "a", "value": "*", "type": "RegularExpression"}])]},
+            "config.routes[0].match.query[0].value: '*' is no regular expression: nothing to repeat",
+        ),
+        (
+            {"routes": [route(query=[{"name": "a", "value": "b", "type": "Prefix"}])]},
+            "config.routes[0].match.query[0].type: 'Prefix' is not one of Exact, RegularExpression",
         ),
     ],
 )

@@ -18,45 +18,12 @@ from typing import Any
 
 from emulab.servers.l7.config import Backend, Match, Policy, Route
 from emulab.servers.l7.engine.balance import Group, Shares
+from emulab.servers.l7.engine.conditions import Conditions
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 
 MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
-
-
-class Conditions:
-    """What a route asks of a request besides host and path; of header fields those that are passed on can be asked."""
-
-    __slots__ = ("_headers", "_methods", "_query", "number")
-
-    def __init__(self, match: Match) -> None:
-        self._methods = frozenset(method.encode() for method in match.methods)
-        self._headers = [(one.name.lower().encode(), one.value.encode()) for one in match.headers]
-        self._query = [(one.name, one.value) for one in match.query]
-        self.number = len(match.headers), len(match.query)  # of two routes the one with more goes first
-
-    def __bool__(self) -> bool:
-        return bool(self._methods or self._headers or self._query)
-
-    def hold(self, head: RequestHead) -> bool:
-        """Whether they do for this request."""
-        if self._methods and head.method not in self._methods:
-            return False
-        if self._headers:
-            fields: dict[bytes, bytes] = {}
-            for line in head.lines:
-                name, _, value = line.partition(b":")
-                fields.setdefault(name.lower(), value.strip())
-            if any(fields.get(name) != value for name, value in self._headers):
-                return False
-        if self._query:
-            from urllib.parse import parse_qsl  # takes a while to load, and few routes have a use for it
-
-            query = head.target.partition(b"?")[2].decode("latin-1")
-            found = dict(reversed(parse_qsl(query, keep_blank_values=True)))  # the first of a name counts
-            return all(found.get(name) == value for name, value in self._query)
-        return True
 
 
 class Rule:
@@ -65,6 +32,7 @@ class Rule:
     __slots__ = ("_group", "_shares", "conditions", "policy", "route", "told", "upstream")
 
     def __init__(self, route: Route, groups: Mapping[str, Group]) -> None:
+        """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
         self.policy = route.policy
         self.conditions = Conditions(route.match) or None

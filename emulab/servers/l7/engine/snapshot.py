@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.dataclass import dataclass
-from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, Upstream
+from emulab.servers.configuration import BadConfiguration
+from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, Route, Upstream
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
 from emulab.servers.l7.personalities import Personality, find
@@ -48,7 +49,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     if missing := tls_listen - listen:
         raise ValueError(f"tls_listen names what listen doesn't: {', '.join(sorted(missing))}")
     groups = _groups(config.upstreams, old)
-    rules = [Rule(route, groups) for route in config.routes]
+    rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
     default = default_rule(upstream, groups, config.policy) if upstream is not None else None
     personality = find(config.personality)
@@ -63,6 +64,13 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         certificates=config.certificates,
         shortest=min(_times(config)),
     )
+
+
+def _rule(index: int, route: Route, groups: Mapping[str, Group]) -> Rule:
+    try:
+        return Rule(route, groups)
+    except BadConfiguration as wrong:
+        raise BadConfiguration(f"config.routes[{index}].{wrong}") from None
 
 
 def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group]) -> dict[str, Group]:

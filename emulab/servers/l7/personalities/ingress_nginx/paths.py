@@ -2,6 +2,8 @@
 
 * An exact path wins, then the longest prefix. A `Prefix` path compares whole path elements and its
   trailing slash means nothing; between `Exact` and `Prefix` of one path `Exact` wins.
+* A regular expression comes after an exact path and before every prefix, the longest one first, and takes from the
+  beginning of the path as far as it does, whatever the case: nginx's `~* "^EXPRESSION"` (`use-regex`).
 * `ImplementationSpecific` is an ordinary nginx `location`: a prefix of characters, `/foo` takes `/foobar`.
 * Of two rules with the same host, type and path and without conditions the first one stays, as in ingress-nginx.
 * Paths are compared as nginx normalises them (`targets.normalise_path`).
@@ -9,8 +11,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from emulab.servers.configuration import BadConfiguration
+from emulab.servers.l7.config import REGULAR_EXPRESSION
+from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.routes import Paths, Rule
 
 
@@ -19,7 +25,8 @@ def locations(rules: Sequence[Rule]) -> Paths:
     exact: dict[bytes, list[Rule]] = {}
     literal: dict[bytes, list[Rule]] = {}
     bases: dict[bytes, list[Rule]] = {}
-    places = {"Exact": exact, "Prefix": bases, "ImplementationSpecific": literal}
+    regular: dict[bytes, list[Rule]] = {}
+    places = {"Exact": exact, "Prefix": bases, "ImplementationSpecific": literal, REGULAR_EXPRESSION: regular}
     for rule in sorted(rules, key=_conditions, reverse=True):  # stable: otherwise the first one first
         match = rule.route.match
         path = (match.path or "/").encode()
@@ -32,16 +39,33 @@ def locations(rules: Sequence[Rule]) -> Paths:
     for base, below in bases.items():
         exact[base] = exact.get(base, []) + below
         found[base + b"/"] = below + found.get(base + b"/", [])
-    prefixes = sorted(found.items(), key=lambda item: -len(item[0]))
+    prefixes = _longest_first(found)
+    expressions = [(_expression(path, taken), taken) for path, taken in _longest_first(regular)]
 
     def paths(path: bytes) -> list[Rule]:
         taking = list(exact.get(path, ()))
+        for expression, taken in expressions:
+            if expression.match(path):
+                taking += taken
         for prefix, below in prefixes:
             if path.startswith(prefix):
                 taking += below
         return taking
 
     return paths
+
+
+def _longest_first(places: dict[bytes, list[Rule]]) -> list[tuple[bytes, list[Rule]]]:
+    return sorted(places.items(), key=lambda item: -len(item[0]))
+
+
+def _expression(path: bytes, rules: Sequence[Rule]) -> re.Pattern[bytes]:
+    try:
+        return pattern(path, re.IGNORECASE)
+    except BadConfiguration as wrong:
+        raise BadConfiguration(
+            f"config.routes: the path of {rules[0].route.origin or 'a route'}: {wrong}"
+        ) from None
 
 
 def _conditions(rule: Rule) -> tuple[bool, int, int]:
