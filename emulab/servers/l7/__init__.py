@@ -8,7 +8,8 @@ Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the socke
     client ← shell.client ←               engine.exchange       ← shell.upstream ← server
 
 * `engine`: `connection` reads a client's requests in order, `exchange` is one request and its answer: both take events
-  with the time and append `commands`; `routes` decides who gets a request; `snapshot` is a configuration, checked.
+  with the time and append `commands`; `routes` decides who gets a request, `filters` what is changed on its way;
+  `snapshot` is a configuration, checked.
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
 * `personalities`: what a make of proxy has of its own: its dialect, pages, path rules, what upstreams are told.
 * `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,

@@ -1,7 +1,8 @@
 """What an L7 proxy is told. Times are in seconds, sizes in bytes; the defaults are ingress-nginx's.
 
 A `Route` says which requests it takes, who gets them, what is changed on their way, and by what policy they are served.
-The words of `path_type` and what they mean are the personality's (see `personalities`).
+The words of `path_type` and what they mean are the personality's (see `personalities`). Filters have the names and the
+meaning that they have in the Gateway API, and `engine.filters` has a line for each.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.dataclass import dataclass, field
-from emulab.servers.configuration import Configuration
+from emulab.servers.configuration import Configuration, Variant
 
 EXACT, REGULAR_EXPRESSION = "Exact", "RegularExpression"
 
@@ -52,12 +53,61 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldChanges:
+class HeaderModifier(Variant):
     """What becomes of header fields: some go, some take the place of those of their name, some come beside them."""
 
     remove: tuple[str, ...] = ()
     set: tuple[Field, ...] = ()
     add: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeaderModifier(HeaderModifier):
+    """Changes fields of the request, as it goes to the upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHeaderModifier(HeaderModifier):
+    """Changes fields of the upstream's response, as it goes to the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceFullPath(Variant):
+    """The path becomes another."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacePrefixMatch(Variant):
+    """What the route's path, whose type has to be `Prefix`, takes of the request's path becomes another beginning."""
+
+    prefix: str
+
+
+PathChange = ReplaceFullPath | ReplacePrefixMatch
+
+
+@dataclass(frozen=True, slots=True)
+class URLRewrite(Variant):
+    """The upstream is asked for another host or path. A query stays."""
+
+    hostname: str = ""  # empty: as the client asked
+    path: PathChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRedirect(Variant):
+    """The client is told to ask elsewhere; what isn't said is as it asked. No upstream is needed."""
+
+    scheme: str = ""
+    hostname: str = ""
+    port: int = 0  # 0: the scheme's own, or without a scheme the one that was asked
+    path: PathChange | None = None
+    status: int = 302
+
+
+Filter = RequestHeaderModifier | ResponseHeaderModifier | URLRewrite | RequestRedirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +131,7 @@ class Route:
     match: Match
     backends: tuple[Backend, ...]
     origin: str = ""  # what the rule comes from, in records
-    request: FieldChanges | None = None
-    response: FieldChanges | None = None
+    filters: tuple[Filter, ...] = ()
     policy: Policy = field(default_factory=Policy)
 
 

@@ -1,4 +1,4 @@
-"""What a route says besides whom it matches: shares, changes of fields, its policy; and what is wrong to say."""
+"""What a route says besides whom it matches: shares and its policy; and what is wrong to say."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from scripted import Script, contains, has, page
+from scripted import Script, has, page
 
 from emulab.servers.configuration import BadConfiguration, from_json, to_json
-from emulab.servers.l7.config import Backend, Field, FieldChanges, L7Config, Match, Policy, Route, Upstream
+from emulab.servers.l7.config import Backend, L7Config, Match, Policy, Route, Upstream
 from emulab.servers.l7.engine.snapshot import take
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nX-Mine: 1\r\nX-Gone: 1\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 UPSTREAMS = {"a": Upstream((A,)), "b": Upstream((B,)), "none": Upstream()}
 
 
@@ -48,20 +48,6 @@ def test_the_share_of_an_upstream_without_servers_is_a_503() -> None:
     play.connected()
     play.upstream(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert play.taken()[-2] == ("tell", has(event="request", upstream_name="a", upstream=A))
-
-
-def test_fields_are_changed_both_ways() -> None:
-    changes = FieldChanges(remove=("x-gone",), set=(Field("X-Mine", "2"),), add=(Field("X-More", "3"),))
-    play = script(Route(Match(), (Backend("a"),), request=changes, response=changes))
-    play.client(GET)
-    play.connected()
-    changed = contains(b"X-Mine: 2\r\nX-More: 3\r\n")
-    (_, (_, request)) = play.machine.commands
-    assert request == changed and b"X-Gone" not in request and b"X-Mine: 1" not in request
-    play.skip()
-    play.upstream(b"HTTP/1.1 200 OK\r\nX-Gone: 1\r\nX-Mine: 1\r\nContent-Length: 0\r\n\r\n")
-    (_, response), _ = play.machine.commands
-    assert response == changed and b"X-Gone" not in response and b"X-Mine: 1" not in response
 
 
 def test_each_route_has_its_policy() -> None:

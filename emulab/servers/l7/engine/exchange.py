@@ -16,17 +16,16 @@ Rules:
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, OPEN, READ, RELEASE, SELECT, SEND, TUNNEL
-from emulab.servers.l7.engine.routes import NO_RULE, Rule, request_fields
+from emulab.servers.l7.engine.filters import Asked
+from emulab.servers.l7.engine.records import Recorded
 from emulab.servers.l7.messages.compose import CONTINUE, client_response, switching_response
-from emulab.servers.l7.messages.headers import changed
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseReader
-from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
@@ -36,17 +35,15 @@ KEEP_MAX = 65536
 """Bytes of a request that are kept for another try."""
 
 
-class Exchange:
+class Exchange(Recorded):
     """One request of a connection."""
 
     __slots__ = (
-        "_around", "_attempt", "_chunked", "_client", "_commands", "_freshened", "_full", "_group", "_head",
-        "_head_sent", "_kept", "_kept_size", "_linking", "_name", "_reader", "_received", "_reused", "_rule",
-        "_server", "_source", "_started", "_touched", "_tries", "answered", "linked",
+        "_chunked", "_commands", "_freshened", "_full", "_group", "_head_sent", "_kept", "_kept_size", "_linking",
+        "_reader", "_received", "_reused", "_touched", "_tries", "linked",
     )  # fmt: skip
 
     # Set once there is an upstream, or a response, to speak of.
-    _attempt: int  # number of the present try, stale connections included
     _chunked: bool  # whether the response goes out in chunks
     _freshened: bool  # whether a closed idle connection was replaced already
     _full: bool  # whether the upstream takes no more bytes
@@ -54,7 +51,6 @@ class Exchange:
     _kept_size: int
     _reader: ResponseReader
     _reused: bool
-    _source: str  # our end of the upstream's connection
     _touched: bool  # whether a byte of the response has come
     _tries: int
 
@@ -64,12 +60,12 @@ class Exchange:
         self._around = client.around
         self._head = head
         self._started = now
-        self._rule: Rule | None = None
-        self._name = self._server = ""  # the upstream's, and its server's address
+        self._rule = None
+        self._name = self._server = ""
         self._received = 0  # bytes of the request's body
         self._kept: list[bytes] | None = None  # what was or will be sent upstream, for another try
         self._linking = self.linked = False  # whether an upstream will have, or has, the request
-        self._head_sent = self.answered = False  # whether the answer has begun; whether it is over, and told
+        self._head_sent = self.answered = False  # whether the answer has begun; whether it is over
 
     # --- the request ----------------------------------------------------------------------------------------------
 
@@ -91,13 +87,14 @@ class Exchange:
         if client.options.trust_forwarded:
             named, forwarding, scheme = personality.trusted(head, client.address, client.port, scheme)
             host = named or host
-        if head.framing > policy.body_max and policy.body_max:
+        if head.framing > 0 and 0 < policy.body_max < head.framing:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if policy.ssl_redirect and scheme == "http":
-            location = b"https://%b%b" % (without_port(host), head.target)
-            return self.fail(308, "the rule redirects to https", now, location)
+        if rule.answers:
+            asked = Asked(scheme, host, client.port if scheme == client.scheme else "", head.target)
+            if (own := rule.answer(asked)) is not None:
+                return self.fail(own.status, own.why, now, own.location)
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
@@ -105,14 +102,18 @@ class Exchange:
         if head.expect:  # whether there is a body or not, as nginx does
             self._commands.append((SEND, CONTINUE))
             head.expect = False
-        if (changes := rule.route.request) is not None:
-            head.lines = changed(head.lines, changes)
-        self._kept = [personality.request(head, host, forwarding, self._around.request_id())]
-        self._kept_size = 0
         self._group = group
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
+        self._kept_size = 0
+        self._kept = [self._compose(host, forwarding)]
         self._select()
         return None
+
+    def _compose(self, host: bytes, forwarding: bytes) -> bytes:
+        """The head of the request as the upstream gets it."""
+        written = self._client.personality.request(self._head, host, forwarding, self._around.request_id())
+        filters = self._rule.filters if self._rule is not None else None
+        return written if filters is None else filters.request(written)
 
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
@@ -293,10 +294,12 @@ class Exchange:
             if self._chunked:
                 out = [chunk(piece) for piece in out]
         else:
-            if self._rule is not None and (changes := self._rule.route.response) is not None:
-                reader.lines = changed(reader.lines, changes)
+            date, extra = self._around.date(), client.extra
+            if self._rule is not None and (filters := self._rule.filters) is not None:
+                reader.lines = filters.response([date, *reader.lines, *extra.splitlines(keepends=True)])
+                date = extra = b""
             line, self._chunked, client.keep = client_response(
-                reader, date=self._around.date(), extra=client.extra, old=self._head.old, keep=client.keep
+                reader, date=date, extra=extra, old=self._head.old, keep=client.keep
             )
             self._head_sent = True
             out = [line, *map(chunk, out)] if self._chunked else [line, *out]
@@ -344,7 +347,10 @@ class Exchange:
             self._commands.append((READ, True))
         if client.stalled:
             self._commands.append((DRAIN, True))
-        return switching_response(reader, self._around.date()) + reader.tunnel
+        date = self._around.date()
+        if self._rule is not None and (filters := self._rule.filters) is not None:
+            reader.lines, date = filters.response([date, *reader.lines]), b""
+        return switching_response(reader, date) + reader.tunnel
 
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
@@ -370,24 +376,3 @@ class Exchange:
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
         self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
-
-    # --- records ----------------------------------------------------------------------------------------------------
-
-    def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
-        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
-        self.answered = True
-        if self._around.audience.wanted:
-            client, rule = self._client, self._rule or NO_RULE
-            status = client.personality.wire_status(status)
-            told = request_fields(self._head, rule, status, (now - self._started) * 1e6)
-            told |= {"upstream": self._server, "upstream_name": self._name or rule.upstream}
-            client.tell("request", **told, answered_by=answered_by, reason=reason)
-
-    def _tell_try(self, event: str, **fields: Any) -> None:
-        told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
-        self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_RULE).told)
-
-    def _tell_error(self, why: str, then: str) -> None:
-        """Tells of a try that failed; without a connection when it never came to one."""
-        if self._around.audience.wanted:
-            self._tell_try("upstream-error", reason=why, next=then)

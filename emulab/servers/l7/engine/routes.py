@@ -8,7 +8,7 @@ Rules:
 * In which order the paths of a host are looked at is the personality's matter (`Locations`).
 * Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
   first without any takes the rest.
-* The target that is passed on is never rewritten.
+* The target that is passed on is never rewritten, but by a filter.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.config import Backend, Match, Policy, Route
+from emulab.servers.l7.config import Backend, Match, Policy, RequestRedirect, Route
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions
+from emulab.servers.l7.engine.filters import Asked, Filters, Page, redirect
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 
@@ -26,16 +27,32 @@ MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
 
+_TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
+"""What `ssl_redirect` answers."""
+
+
 class Rule:
     """A route, ready to be followed."""
 
-    __slots__ = ("_group", "_shares", "conditions", "policy", "route", "told", "upstream")
+    __slots__ = (
+        "_group",
+        "_shares",
+        "answers",
+        "conditions",
+        "filters",
+        "policy",
+        "route",
+        "told",
+        "upstream",
+    )
 
     def __init__(self, route: Route, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
         self.policy = route.policy
         self.conditions = Conditions(route.match) or None
+        self.filters = Filters(route.filters, route.match) if route.filters else None
+        self.answers = route.policy.ssl_redirect or (self.filters is not None and self.filters.answers)
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0
@@ -48,6 +65,12 @@ class Rule:
             "rule_path": match.path,
             "rule_type": match.path_type,
         }
+
+    def answer(self, asked: Asked) -> Page | None:
+        """What is answered without an upstream, if anything is; `answers` tells whether it is worth asking."""
+        if self.policy.ssl_redirect and asked.scheme == "http":
+            return _TO_HTTPS(asked)
+        return self.filters.answer(asked) if self.filters is not None else None
 
     def pick(self) -> Group | None:
         """The upstream that the next request goes to, if there is one."""
@@ -62,18 +85,6 @@ def default_rule(upstream: str, groups: Mapping[str, Group], policy: Policy) -> 
 
 NO_RULE = Rule(Route(Match(path="", path_type=""), ()), {})
 """Stands in records for the rule of what no rule took."""
-
-
-def request_fields(head: RequestHead, rule: Rule, status: int, microseconds: float) -> dict[str, Any]:
-    """What a record tells of a request that is over, and of its rule."""
-    return {
-        "method": head.method.decode("latin-1"),
-        "host": (head.host or b"").decode("latin-1"),
-        "path": head.target.decode("latin-1"),
-        "status": status,
-        "duration_us": microseconds,
-        **rule.told,
-    }
 
 
 Paths = Callable[[bytes], list[Rule]]

@@ -16,9 +16,8 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from email.utils import formatdate
-
-from emulab.servers.l7.config import FieldChanges
 
 NAMES_MAX = 4096
 """Distinct spellings of field names that a table remembers."""
@@ -132,13 +131,9 @@ def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 
-def changed(lines: list[bytes], changes: FieldChanges) -> list[bytes]:
-    """Field lines, with those removed, set and added that shall be. A new list."""
-    gone = {name.lower().encode() for name in changes.remove} | {
-        one.name.lower().encode() for one in changes.set
-    }
-    kept = [line for line in lines if line.partition(b":")[0].lower() not in gone]
-    return kept + [f"{one.name}: {one.value}\r\n".encode("latin-1") for one in (*changes.set, *changes.add)]
+def changed(lines: list[bytes], gone: Collection[bytes], new: list[bytes]) -> list[bytes]:
+    """Field lines without those of some names, which are given in lower case, and with new ones. A new list."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in gone] + new
 
 
 class DateLine:

@@ -11,6 +11,8 @@ _HEX = re.compile(rb"[0-9A-Fa-f]{2}")
 # As `ngx_http_validate_host` reads it: what follows the name or the brackets is no matter.
 _HOST = re.compile(rb"(\[[^\x00-\x20/\x7f\]]*\]?|[^\x00-\x20/:\x7f\[][^\x00-\x20/:\x7f]*)[^\x00-\x20/\x7f]*")
 
+_ESCAPED = re.compile(rb"[^!$&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]")
+
 
 def normalise_host(raw: bytes) -> str:
     """The name in a Host header: lower case, without port and trailing dot.
@@ -63,3 +65,8 @@ def normalise_path(target: bytes) -> bytes:
     if elements and parts[-1] in (b"", b".", b".."):
         elements.append(b"")
     return b"/" + b"/".join(elements)
+
+
+def escaped(path: bytes) -> bytes:
+    """A path that is decoded, as a target can have it: percent-encoded as nginx does it (`ngx_escape_uri`)."""
+    return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], path)

@@ -1,0 +1,60 @@
+"""What is told of a request: tries, what went wrong, the end. The docstring of `servers.l7` describes the records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emulab.servers.l7.engine.routes import NO_RULE, Rule
+from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.messages.request import RequestHead
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.engine.connection import Connection
+
+
+class Recorded:
+    """An exchange, as records have it."""
+
+    __slots__ = (
+        "_around", "_attempt", "_client", "_head", "_name", "_rule", "_server", "_source", "_started", "answered",
+    )  # fmt: skip
+
+    _around: Surroundings
+    _attempt: int  # number of the present try, stale connections included
+    _client: Connection
+    _head: RequestHead
+    _name: str  # the upstream's
+    _rule: Rule | None
+    _server: str  # the upstream's address
+    _source: str  # our end of the upstream's connection
+    _started: float
+    answered: bool  # whether the answer is over, and told
+
+    def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
+        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
+        self.answered = True
+        if not self._around.audience.wanted:
+            return
+        client, head, rule = self._client, self._head, self._rule or NO_RULE
+        client.tell(
+            "request",
+            method=head.method.decode("latin-1"),
+            host=(head.host or b"").decode("latin-1"),
+            path=head.target.decode("latin-1"),
+            status=client.personality.wire_status(status),
+            duration_us=(now - self._started) * 1e6,
+            **rule.told,
+            upstream=self._server,
+            upstream_name=self._name or rule.upstream,
+            answered_by=answered_by,
+            reason=reason,
+        )
+
+    def _tell_try(self, event: str, **fields: Any) -> None:
+        told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
+        self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_RULE).told)
+
+    def _tell_error(self, why: str, then: str) -> None:
+        """Tells of a try that failed; without a connection when it never came to one."""
+        if self._around.audience.wanted:
+            self._tell_try("upstream-error", reason=why, next=then)
