@@ -5,7 +5,8 @@ A machine: events are its methods, with the time as an argument; what it wants d
 Rules:
 
 * Body bytes go on as they come. What has gone upstream is also kept while it is at most `KEEP_MAX`, so
-  that the request can be sent again; beyond that it can't.
+  that the request can be sent again; beyond that it can't. A policy may have the body whole first, and
+  then all of it is kept (nginx: `proxy_request_buffering`, with memory alone to hold it).
 * A try that fails before a byte of the response came is made again as nginx does it
   (`proxy_next_upstream error timeout`) while the policy has tries left: on the next server, unless the method
   isn't idempotent and the request had been sent. A kept connection that turns out to be closed costs no try.
@@ -39,11 +40,12 @@ class Exchange(Recorded):
     """One request of a connection."""
 
     __slots__ = (
-        "_chunked", "_commands", "_freshened", "_full", "_group", "_head_sent", "_kept", "_kept_size", "_linking",
-        "_reader", "_received", "_reused", "_touched", "_tries", "linked",
+        "_buffer", "_chunked", "_commands", "_freshened", "_full", "_group", "_head_sent", "_kept", "_kept_size",
+        "_linking", "_reader", "_received", "_reused", "_touched", "_tries", "_wanted", "linked",
     )  # fmt: skip
 
     # Set once there is an upstream, or a response, to speak of.
+    _buffer: bytearray  # what has come of a body that has to be whole first
     _chunked: bool  # whether the response goes out in chunks
     _freshened: bool  # whether a closed idle connection was replaced already
     _full: bool  # whether the upstream takes no more bytes
@@ -53,6 +55,7 @@ class Exchange(Recorded):
     _reused: bool
     _touched: bool  # whether a byte of the response has come
     _tries: int
+    _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
 
     def __init__(self, client: Connection, head: RequestHead, now: float) -> None:
         self._client = client
@@ -87,7 +90,7 @@ class Exchange(Recorded):
         if client.options.trust_forwarded:
             named, forwarding, scheme = personality.trusted(head, client.address, client.port, scheme)
             host = named or host
-        if head.framing > 0 and 0 < policy.body_max < head.framing:
+        if head.framing > 0 and 0 < policy.body_limit < head.framing:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
@@ -105,8 +108,11 @@ class Exchange(Recorded):
         self._group = group
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
         self._kept_size = 0
-        self._kept = [self._compose(host, forwarding)]
-        self._select()
+        if policy.request_buffer and client.body is not None:
+            self._buffer, self._wanted = bytearray(), (host, forwarding)
+        else:
+            self._kept = [self._compose(host, forwarding)]
+            self._select()
         return None
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
@@ -118,11 +124,14 @@ class Exchange(Recorded):
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._client.policy.body_max
+        limit = self._client.policy.body_limit
         return not limit or self._received + remaining <= limit
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
+        if self._client.policy.request_buffer:
+            self._hold_back(piece, last)
+            return
         if self._head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
         if not piece:
@@ -136,6 +145,15 @@ class Exchange(Recorded):
                 self._kept = None
         elif self._kept_size > KEEP_MAX:
             self._client.flow(now)
+
+    def _hold_back(self, piece: bytes, last: bool) -> None:
+        """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
+        self._buffer += piece
+        if last:
+            self._head.framing = self._received
+            self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
+            self._buffer.clear()
+            self._select()
 
     @property
     def takes_body(self) -> bool:
@@ -375,4 +393,4 @@ class Exchange(Recorded):
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
-        self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
+        self.fail(413, f"request body is larger than {self._client.policy.body_limit} bytes", now)
