@@ -6,8 +6,11 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import CLIENT, Script, has, page
 
+from emulab.errors import PeerError
 from emulab.servers.configuration import BadConfiguration, from_json, to_json
 from emulab.servers.l7.config import (
     Backend,
@@ -26,9 +29,9 @@ from emulab.servers.l7.config import (
     Upstream,
     URLRewrite,
 )
-from emulab.servers.l7.engine.filters import FILTERS
+from emulab.servers.l7.engine.filters import FILTERS, Filters
 from emulab.servers.l7.engine.snapshot import take
-from emulab.servers.l7.messages.targets import escaped
+from emulab.servers.l7.messages.targets import escaped, normalise_path
 
 A = "10.0.0.1:80"
 
@@ -344,6 +347,25 @@ def test_a_request_is_redirected_or_rewritten() -> None:
 def test_every_filter_has_a_line_in_the_table() -> None:
     assert set(FILTERS) == set(Filter.__args__)
     assert all(any(effect) for effect in FILTERS.values())
+
+
+@given(st.binary(max_size=40), st.sampled_from(["", "/", "/new", "/n%20w/"]))
+def test_whatever_is_rewritten_is_a_target(given_target: bytes, prefix: str) -> None:
+    """Nothing of a path that was decoded can end a line, begin a query or be decoded twice."""
+    target = b"/foo/" + given_target.translate(None, bytes(range(33)) + b"\x7f")
+    filters = Filters((URLRewrite(path=ReplacePrefixMatch(prefix)),), Match("", "/foo", "Prefix"))
+    try:
+        path = normalise_path(target)
+    except PeerError:
+        return  # refused before it has a route
+    if not path.startswith(b"/foo/"):
+        return
+    written = filters.request(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % target)
+    method, rewritten, version = written.removesuffix(b"\r\nHost: h\r\n\r\n").split(b" ")
+    assert (method, version) == (b"GET", b"HTTP/1.1") and b"\r" not in rewritten and b"\n" not in rewritten
+    beginning = normalise_path(prefix.rstrip("/").encode())
+    assert normalise_path(rewritten) == beginning.rstrip(b"/") + path.removeprefix(b"/foo")
+    assert rewritten.partition(b"?")[2] == target.partition(b"?")[2]
 
 
 def test_paths_are_escaped_as_nginx_does() -> None:
