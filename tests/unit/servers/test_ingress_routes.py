@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from emulab.errors import PeerError
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Backend, FieldMatch, Match, Policy, Route
 from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
-from emulab.servers.l7.messages.request import RequestHead, parse_head
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
+from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
 from emulab.servers.l7.personalities.ingress_nginx.paths import locations
 
 
@@ -134,7 +135,7 @@ def test_conditions_of_one_place_and_of_vaguer_ones(request_line: str, fields: s
         )
     )
     lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
-    rule = routes.match(b"h", parse_head(lines.encode()))
+    rule = routes.match(b"h", DIALECT.parse(lines.encode()))
     assert rule is not None and rule.upstream == expected
 
 
@@ -163,7 +164,7 @@ def test_conditions_by_regular_expressions(request_line: str, fields: str, expec
         Route(Match("", "/x", "Prefix", headers=(user,)), (Backend("user"),)),
     )
     lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
-    rule = routes.match(b"h", parse_head(lines.encode()))
+    rule = routes.match(b"h", DIALECT.parse(lines.encode()))
     assert rule is not None and rule.upstream == expected
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from emulab.errors import PeerError
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseReader
-from emulab.servers.l7.personalities.ingress_nginx import heads, pages
+from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY, heads, pages
 from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
@@ -184,7 +184,7 @@ def test_a_length_ends_the_body() -> None:
 
 def read(wire: bytes, head_only: bool = False, cuts: tuple[int, ...] = ()) -> ResponseReader:
     reader = ResponseReader()
-    reader.begin(head_only)
+    reader.begin(head_only, PERSONALITY.response_fields)
     for piece in pieces_of(wire, list(cuts)):
         reader.feed(piece, HEAD_MAX)
     return reader
@@ -206,7 +206,7 @@ def test_the_answer_to_a_head_has_no_body(cuts: list[int]) -> None:
     wire = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n"
     reader = read(wire, head_only=True, cuts=tuple(cuts))
     assert reader.complete and reader.reusable and reader.length == 3000 and not reader.pieces
-    reader.begin(False)
+    reader.begin(False, PERSONALITY.response_fields)
     reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", HEAD_MAX)
     assert reader.complete and reader.pieces == [b"a"]
 

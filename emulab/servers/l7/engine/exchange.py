@@ -217,7 +217,7 @@ class Exchange(Recorded):
         if reused:
             counters.reused += 1
         self._reader = reader
-        reader.begin(self._head.method == b"HEAD")
+        reader.begin(self._head.method == b"HEAD", client.personality.response_fields)
         if self._kept_size > KEEP_MAX:
             self._kept = None
         policy = client.policy

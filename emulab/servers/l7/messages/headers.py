@@ -1,16 +1,12 @@
 """What becomes of header fields on their way through, both ways. Pure.
 
+Which field is passed on and which isn't says the personality, in an `ActionTable` for either way.
+
 Rules:
 
 * Hop-by-hop fields, and those that `Connection` names, end here (RFC 9110, section 7.6.1). But nobody may take
   away by `Connection` what frames or routes the message (that isn't among the lines at all, but written anew) or
   what is meant for the last recipient (`_END_TO_END`).
-* Towards the upstream the `X-Forwarded-*` family is ours: what the client sent under these names is
-  dropped unless `trust_forwarded` says otherwise (ingress-nginx: `use-forwarded-headers: false`). The
-  X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
-* nginx drops request fields with characters other than letters, digits and `-` in their names
-  (`underscores_in_headers off`), and `Proxy` (httpoxy); nginx answers `Expect` itself.
-* Towards the client `Date` is ours and `Server` is gone, as in ingress-nginx with its defaults.
 """
 
 from __future__ import annotations
@@ -50,6 +46,8 @@ class ActionTable(dict[bytes, int]):
     """Actions by field name in whatever case it came; unknown spellings are classified once."""
 
     def __init__(self, known: dict[bytes, int], plain_only: bool) -> None:
+        """`known`: those of names in lower case, of which the others are passed on. `plain_only`: but only where their
+        names are of letters, digits and `-`."""
         super().__init__()
         self._known = known
         self._plain_only = plain_only
@@ -64,53 +62,14 @@ class ActionTable(dict[bytes, int]):
         return action
 
 
-_HOP = dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer"), DROP)
-_COMMON = {
-    **_HOP,
+HOP_BY_HOP = {
+    **dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer"), DROP),
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
 }
-
-REQUEST_ACTIONS = ActionTable(
-    {
-        **_COMMON,
-        # What nginx refuses to have twice (`ngx_http_process_unique_header_line`).
-        b"host": HOST,
-        b"expect": EXPECT,
-        **dict.fromkeys(
-            (b"authorization", b"content-range", b"if-match", b"if-none-match", b"if-range"), SINGLE
-        ),
-        **dict.fromkeys((b"if-modified-since", b"if-unmodified-since"), SINGLE),
-        b"proxy": DROP,
-        b"x-request-id": REQUEST_ID,
-        b"x-real-ip": DROP,
-        b"x-forwarded-for": FORWARDED_FOR,
-        b"x-forwarded-host": FORWARDED_HOST,
-        b"x-forwarded-port": FORWARDED_PORT,
-        b"x-forwarded-proto": FORWARDED_PROTO,
-        b"x-forwarded-scheme": DROP,
-        b"x-original-forwarded-for": DROP,
-        b"x-scheme": DROP,
-    },
-    plain_only=True,
-)
-
-RESPONSE_ACTIONS = ActionTable(
-    {
-        **_COMMON,
-        b"date": DROP,
-        b"server": DROP,
-        b"x-pad": DROP,
-        b"x-accel-expires": DROP,
-        b"x-accel-redirect": DROP,
-        b"x-accel-limit-rate": DROP,
-        b"x-accel-buffering": DROP,
-        b"x-accel-charset": DROP,
-    },
-    plain_only=False,
-)
+"""What every table has: none of these is passed on as it came."""
 
 _PER_HOP_ALREADY = frozenset({b"close", b"keep-alive", b"upgrade", b""})
 

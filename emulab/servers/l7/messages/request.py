@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import DROP, HOST, REQUEST_ACTIONS, SINGLE, without_listed
+from emulab.servers.l7.messages.headers import DROP, HOST, SINGLE, ActionTable, without_listed
 from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.http1.framing import UNFRAMED, request_framing
 from emulab.servers.wire.http1.head import (
@@ -75,56 +75,60 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
     return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
 
 
-def _parse_line(line: bytes) -> tuple[int, bytes, bytes, bytes]:
-    """What to do with a field line, the field's name, its value, and the line that is passed on."""
-    name, value = parse_field(line)
-    return REQUEST_ACTIONS[name], name.lower(), value, b"%b: %b\r\n" % (name, value)
+class HeadParser:
+    """Parses heads by the table of one personality."""
 
+    __slots__ = ("_lines", "_starts")
 
-_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
+    def __init__(self, actions: ActionTable) -> None:
+        def parse_line(line: bytes) -> tuple[int, bytes, bytes, bytes]:
+            """What to do with a field line, the field's name, its value, and the line that is passed on."""
+            name, value = parse_field(line)
+            return actions[name], name.lower(), value, b"%b: %b\r\n" % (name, value)
 
+        self._starts, self._lines = Memo(_parse_start), Memo(parse_line)
 
-def parse_head(data: bytes) -> RequestHead:
-    """What is in a head, which is given without the empty line at its end. Raises `BadMessage`."""
-    head = RequestHead()
-    start, *fields = data.split(b"\r\n")
-    head.method, head.target, head.old, authority = _STARTS[start]
-    lines = head.lines = []
-    host: bytes | None = None
-    single: dict[bytes, bytes] = {}
-    for field in fields:
-        action, name, value, line = _LINES[field]
-        if not action:  # PASS
-            lines.append(line)
-        elif action == HOST:
-            if host is not None:
-                raise BadMessage(400, "two host fields")
-            host = value
-        elif action <= SINGLE:
-            if name in single:
-                raise BadMessage(400, f"two {name.decode()} fields")
-            single[name] = value
-            if action == SINGLE:
+    def parse(self, data: bytes) -> RequestHead:
+        """What is in a head, which is given without the empty line at its end. Raises `BadMessage`."""
+        head, known = RequestHead(), self._lines
+        start, *fields = data.split(b"\r\n")
+        head.method, head.target, head.old, authority = self._starts[start]
+        lines = head.lines = []
+        host: bytes | None = None
+        single: dict[bytes, bytes] = {}
+        for field in fields:
+            action, name, value, line = known[field]
+            if not action:  # PASS
                 lines.append(line)
-        elif action != DROP:
-            _take(head, action, value)
-    head.host = host
-    if host is None and not head.old:
-        raise BadMessage(400, "no Host")
-    if single:
-        head.framing = request_framing(
-            single.get(b"content-length"), single.get(b"transfer-encoding"), head.old
-        )
-        head.expect = not head.old and single.get(b"expect", b"").lower() == b"100-continue"
-    if head.connection:
-        head.lines = without_listed(lines, head.connection)
-    if (
-        authority is not None
-    ):  # it outranks the Host field (RFC 9112, section 3.2.2), which must still be right
-        if host is not None:
-            normalise_host(host)
-        head.host = authority
-    return head
+            elif action == HOST:
+                if host is not None:
+                    raise BadMessage(400, "two host fields")
+                host = value
+            elif action <= SINGLE:
+                if name in single:
+                    raise BadMessage(400, f"two {name.decode()} fields")
+                single[name] = value
+                if action == SINGLE:
+                    lines.append(line)
+            elif action != DROP:
+                _take(head, action, value)
+        head.host = host
+        if host is None and not head.old:
+            raise BadMessage(400, "no Host")
+        if single:
+            head.framing = request_framing(
+                single.get(b"content-length"), single.get(b"transfer-encoding"), head.old
+            )
+            head.expect = not head.old and single.get(b"expect", b"").lower() == b"100-continue"
+        if head.connection:
+            head.lines = without_listed(lines, head.connection)
+        if (
+            authority is not None
+        ):  # it outranks the Host field (RFC 9112, section 3.2.2), which must still be right
+            if host is not None:
+                normalise_host(host)
+            head.host = authority
+        return head
 
 
 def _take(head: RequestHead, action: int, value: bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import LENGTH, RESPONSE_ACTIONS, without_listed
+from emulab.servers.l7.messages.headers import LENGTH, ActionTable, without_listed
 from emulab.servers.wire.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -33,19 +33,26 @@ from emulab.servers.wire.http1.head import (
 )
 
 
-def _parse_line(line: bytes) -> tuple[int, bytes, bytes]:
-    """What to do with a field line, the field's value, and the line that is passed on."""
-    name, value = parse_field(line)
-    return RESPONSE_ACTIONS[name], value, b"%b: %b\r\n" % (name, value)
-
-
 def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
     """Status, reason, whether it is HTTP/1.0, and the line that is passed on."""
     status, reason, old = parse_status_line(line)
     return status, reason, old, b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
-_STARTS, _LINES = Memo(_parse_start), Memo(_parse_line)
+_STARTS = Memo(_parse_start)
+
+Fields = Memo[tuple[int, bytes, bytes]]
+"""What to do with a field line, the field's value, and the line that is passed on."""
+
+
+def fields_by(actions: ActionTable) -> Fields:
+    """What field lines are by the table of a personality."""
+
+    def parse_line(line: bytes) -> tuple[int, bytes, bytes]:
+        name, value = parse_field(line)
+        return actions[name], value, b"%b: %b\r\n" % (name, value)
+
+    return Memo(parse_line)
 
 
 class ResponseReader:
@@ -55,6 +62,7 @@ class ResponseReader:
         "_body",
         "_checked",
         "_faulty",
+        "_fields",
         "_partial",
         "_to_head",
         "bodiless",
@@ -83,12 +91,10 @@ class ResponseReader:
     status: int
     _faulty: bool
 
-    def __init__(self) -> None:
-        self.begin(False)
-
-    def begin(self, to_head: bool) -> None:
+    def begin(self, to_head: bool, fields: Fields) -> None:
         """Gets ready for the answer to the next request; `to_head`: to a HEAD."""
         self._to_head = to_head
+        self._fields = fields
         self._partial = b""
         self._checked = 0
         self._body: Body | None = None
@@ -167,9 +173,9 @@ class ResponseReader:
         status, self.reason, self.old, self.start = _STARTS[start]
         self.status = status
         lines: list[bytes] = []
-        length = coding = None
+        length, coding, known = None, None, self._fields
         for field in fields:
-            action, value, line = _LINES[field]
+            action, value, line = known[field]
             if not action:  # PASS
                 lines.append(line)
             elif action == LENGTH:

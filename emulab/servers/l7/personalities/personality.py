@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.response import Fields
 from emulab.servers.wire.http1.reader import Dialect
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Personality:
     name: str
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
     dialect: Dialect[RequestHead]  # what it takes for the head of a request
+    response_fields: Fields  # what of a response is passed on
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
     closing: frozenset[int]  # statuses of our own after which the connection ends

@@ -1,6 +1,7 @@
 """ingress-nginx with its default settings.
 
 * `heads`: how large the head of a request may be.
+* `fields`: which header fields are passed on.
 * `pages`: the answers of its own.
 * `paths`: what Kubernetes' path types mean to it.
 * `forwarding`: what upstreams are told of clients.
@@ -10,13 +11,15 @@ How annotations become a route's policy is planned, in `emulab.plan.l7.annotatio
 
 from __future__ import annotations
 
-from emulab.servers.l7.personalities.ingress_nginx import forwarding, heads, pages, paths
+from emulab.servers.l7.messages.response import fields_by
+from emulab.servers.l7.personalities.ingress_nginx import fields, forwarding, heads, pages, paths
 from emulab.servers.l7.personalities.personality import Personality
 
 PERSONALITY = Personality(
     name="ingress-nginx",
     host=b"_",  # the name of its default server
     dialect=heads.DIALECT,
+    response_fields=fields_by(fields.RESPONSE),
     refused_methods=frozenset({b"CONNECT", b"TRACE"}),
     not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),
     closing=pages.CLOSING,

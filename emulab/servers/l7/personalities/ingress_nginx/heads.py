@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emulab.servers.l7.messages.request import RequestHead, parse_head
+from emulab.servers.l7.messages.request import HeadParser, RequestHead
+from emulab.servers.l7.personalities.ingress_nginx import fields
 from emulab.servers.wire.http1.head import END
 from emulab.servers.wire.http1.reader import Dialect
 
@@ -34,4 +35,4 @@ def excess(begun: bytes, _blank: int) -> int:
     return 0
 
 
-DIALECT: Dialect[RequestHead] = Dialect(LINE_MAX, excess, FIRST_BUFFER, parse_head)
+DIALECT: Dialect[RequestHead] = Dialect(LINE_MAX, excess, FIRST_BUFFER, HeadParser(fields.REQUEST).parse)

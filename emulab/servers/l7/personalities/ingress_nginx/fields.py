@@ -1,0 +1,66 @@
+"""Which header fields nginx passes on, and what ingress-nginx makes of it by its defaults. Pure.
+
+Rules:
+
+* Towards the upstream the `X-Forwarded-*` family is ours: what the client sent under these names is
+  dropped unless `trust_forwarded` says otherwise (ingress-nginx: `use-forwarded-headers: false`). The
+  X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
+* nginx drops request fields with characters other than letters, digits and `-` in their names
+  (`underscores_in_headers off`), and `Proxy` (httpoxy); nginx answers `Expect` itself.
+* Towards the client `Date` is ours and `Server` is gone.
+"""
+
+from __future__ import annotations
+
+from emulab.servers.l7.messages.headers import (
+    DROP,
+    EXPECT,
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PORT,
+    FORWARDED_PROTO,
+    HOP_BY_HOP,
+    HOST,
+    REQUEST_ID,
+    SINGLE,
+    ActionTable,
+)
+
+REQUEST = ActionTable(
+    {
+        **HOP_BY_HOP,
+        # What nginx refuses to have twice (`ngx_http_process_unique_header_line`).
+        b"host": HOST,
+        b"expect": EXPECT,
+        **dict.fromkeys(
+            (b"authorization", b"content-range", b"if-match", b"if-none-match", b"if-range"), SINGLE
+        ),
+        **dict.fromkeys((b"if-modified-since", b"if-unmodified-since"), SINGLE),
+        b"proxy": DROP,
+        b"x-request-id": REQUEST_ID,
+        b"x-real-ip": DROP,
+        b"x-forwarded-for": FORWARDED_FOR,
+        b"x-forwarded-host": FORWARDED_HOST,
+        b"x-forwarded-port": FORWARDED_PORT,
+        b"x-forwarded-proto": FORWARDED_PROTO,
+        b"x-forwarded-scheme": DROP,
+        b"x-original-forwarded-for": DROP,
+        b"x-scheme": DROP,
+    },
+    plain_only=True,
+)
+
+RESPONSE = ActionTable(
+    {
+        **HOP_BY_HOP,
+        b"date": DROP,
+        b"server": DROP,
+        b"x-pad": DROP,
+        b"x-accel-expires": DROP,
+        b"x-accel-redirect": DROP,
+        b"x-accel-limit-rate": DROP,
+        b"x-accel-buffering": DROP,
+        b"x-accel-charset": DROP,
+    },
+    plain_only=False,
+)
