@@ -3,8 +3,9 @@
 * `links/`: kernel items, a kind a module: links, addresses, neighbours, routes and rules of policy routing.
 * `state`: the other value types: namespaces, nftables rulesets, servers, places; a `World` is all of them.
 * `difference`: what to remove and what to add to come from one network state to another; `rules/`: the same for rules.
-* `topology`, `nodes`, `pods`: links, addresses and routes of places (`draft` collects); `standins`: who answers for pods;
-  `sysctls`: what their namespaces are set to; `mesh`: the ways between nodes, n² entries from a value a node.
+* `topology`, `nodes`, `pods`: links, addresses and routes of places (`draft` collects); `sysctls`: what namespaces
+  are set to; `mesh`: the ways between nodes, n² entries from a value a node.
+* `standins`: who answers for pods.
 * `cni/`: the pods' networks, a module each; `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
 
 Addresses are of the cluster's families (`model/families`): nothing here says `ip` or `127.0.0.1`.
