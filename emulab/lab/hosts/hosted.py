@@ -15,7 +15,6 @@ from emulab.errors import KernelError
 from emulab.lab.hosts import pulse
 from emulab.lab.hosts.processes import Process
 from emulab.plan.state import Server
-from emulab.servers.configuration import encode
 
 ANSWER = 60.0
 """Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
@@ -63,20 +62,21 @@ class Hosted:
             self._answers[self._next] = answer
         return answer
 
-    async def configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
+    async def configure(self, server: Server, config: bytes, opened: Mapping[str, socket.socket]) -> None:
+        """Gives it the sockets and the configuration that it lacks for being `server`."""
         self.configuring = True
         try:
-            await self._configure(server, opened)
+            await self._configure(config, opened)
         finally:
             self.configuring = False
         self.applied = server
 
-    async def _configure(self, server: Server, opened: Mapping[str, socket.socket]) -> None:
+    async def _configure(self, config: bytes, opened: Mapping[str, socket.socket]) -> None:
         keys = list(opened)
         for start in range(0, len(keys), _FDS):
             part = keys[start : start + _FDS]
             await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        fd = memory_file(encode(server.config))
+        fd = memory_file(config)
         try:
             await self.ask("configure", (fd,))
         finally:

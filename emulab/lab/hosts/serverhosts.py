@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, count
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
@@ -27,6 +27,7 @@ from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import Server
+from emulab.servers.configuration import encode
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
@@ -50,6 +51,22 @@ class Recording:
 
     def hears(self, name: str) -> bool:
         return self.names is None or name in self.names
+
+
+class _News(NamedTuple):
+    """What a server is to be told."""
+
+    server: Server
+    config: bytes
+
+
+def _news(changes: Iterable[tuple[Server | None, Server]], ahead: bool) -> list[_News | None]:
+    """What is new to servers that were told the former; None: nothing. For a thread: there may be 10,000 of a thing."""
+    found: list[_News | None] = []
+    for old, server in changes:
+        new = between(old, server) if ahead and old else server
+        found.append(None if new == old else _News(new, encode(new.config)))
+    return found
 
 
 class ServerHosts:
@@ -169,34 +186,47 @@ class ServerHosts:
         """
         self._handles = handles
         ahead = [
-            s for s in wanted.values() if s.ahead and handles.keys() >= {s.namespace, *s.listen.values()}
+            (self._applied(s.name), s)
+            for s in wanted.values()
+            if s.ahead and handles.keys() >= {s.namespace, *s.listen.values()}
         ]
-        told = ((self._hosts.get(s.name), s) for s in ahead)
-        await self._bring_all(between(h.applied, s) if h and h.applied else s for h, s in told)
+        await self._bring_all([(old, s) for old, s in ahead if old is not s], ahead=True)
 
     async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         for name in [n for n in self._hosts if n not in wanted]:
             self._end(name)
-        await self._bring_all(
-            s for n, s in wanted.items() if n not in self._hosts or self._hosts[n].applied is not s
-        )
+        told = [(self._applied(n), s) for n, s in wanted.items()]
+        await self._bring_all([(old, s) for old, s in told if old is not s])
 
-    async def _bring_all(self, servers: Iterable[Server]) -> None:
-        results = await asyncio.gather(*map(self._bring, servers), return_exceptions=True)
+    def _applied(self, name: str) -> Server | None:
+        host = self._hosts.get(name)
+        return host.applied if host else None
+
+    async def _bring_all(self, changes: list[tuple[Server | None, Server]], ahead: bool = False) -> None:
+        """Brings servers from what they are to what they shall be; with `ahead`, only so far that either will do."""
+        if not changes:
+            return
+        news = await asyncio.to_thread(_news, changes, ahead)
+        for (old, server), new in zip(changes, news, strict=True):
+            if new is None and old is self._applied(server.name):
+                self._hosts[server.name].applied = server
+        results = await asyncio.gather(
+            *(self._bring(new) for new in news if new is not None), return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _bring(self, server: Server) -> None:
-        async with self._locks.setdefault(server.name, asyncio.Lock()):
-            await self._bring_alone(server)
+    async def _bring(self, news: _News) -> None:
+        async with self._locks.setdefault(news.server.name, asyncio.Lock()):
+            await self._bring_alone(news)
 
-    async def _bring_alone(self, server: Server) -> None:
+    async def _bring_alone(self, news: _News) -> None:
+        server = news.server
         host = self._hosts.get(server.name)
-        if host is not None and host.applied == server:
-            host.applied = server
+        if host is not None and host.applied is server:
             return
         if host is None or not host.process.running:
             host = await self._start(server)
@@ -205,7 +235,7 @@ class ServerHosts:
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
         opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
         try:
-            await host.configure(server, opened)
+            await host.configure(server, news.config, opened)
         finally:
             for sock in opened.values():
                 sock.close()
@@ -261,7 +291,7 @@ class ServerHosts:
         server = self._wanted.get(host.name)
         if server is not None and host.name not in self._hosts:
             try:
-                await self._bring(server)
+                await self._bring(_News(server, await asyncio.to_thread(encode, server.config)))
             except EmulabError as error:
                 self._record(host.name, {"event": "error", "error": str(error)})
         self._changed()
