@@ -266,7 +266,7 @@ def test_a_table_that_fails_leaves_what_was_there() -> None:
     w = World(intent("pod1"), intent("pod2", protocol="UDP"))
     before, applied = w.listing(), w.kernel.applied
     wanted = [intent("pod2", "pod3"), intent("pod3", name="new", cluster_ips=(ip_address("10.96.0.9"),))]
-    table = ipvs.table({IPV4: wanted}, Cluster(), [])
+    table = ipvs.table({IPV4: ipvs.summed(wanted, Cluster(), IPV4)}, Cluster(), [])
     bad = VirtualServer("tcp", ip_address("10.96.0.10"), 80, "nonsense")
     rules = w.kernel.applied.rulesets["node", "ip kube-proxy"]
     assert isinstance(rules, Ruleset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from emulab.kernel.processes.launch import launch_supervisor
 from emulab.lab.client import hung
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import lastlog, rundir
+
+_ENDING = 5.0  # seconds that a supervisor which says why it ends has for that
 
 
 class Starting(NamedTuple):
@@ -83,13 +86,19 @@ async def started(begun: Starting) -> None:
                 break
     finally:
         os.close(begun.ready)
-    check(begun, line.decode())
+    await asyncio.to_thread(check, begun, line.decode())
 
 
 def check(begun: Starting, line: str) -> None:
-    """What a supervisor said at its start: raises EmulabError unless it is that it is ready."""
+    """What a supervisor said at its start: raises EmulabError unless it is that it is ready.
+
+    Blocks until one that isn't has ended, a moment after it has said why: then its lab isn't listed any more.
+    """
     if line == "ready\n":
         return
+    deadline = time.monotonic() + _ENDING
+    while rundir.is_alive(begun.path) and time.monotonic() < deadline:
+        time.sleep(0.005)
     last = lastlog.last_line(begun.path)
     if not rundir.is_alive(begun.path):
         rundir.sweep(begun.path)
