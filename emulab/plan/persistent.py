@@ -130,3 +130,13 @@ class Persistent(Mapping[K, V]):
 
     def __repr__(self) -> str:
         return repr(self._whole())
+
+
+def change_between(old: Mapping[K, V], new: Mapping[K, V]) -> Change[K, V]:
+    """From one mapping to another. Of versions nothing is looked at but what differs."""
+    if old is new:
+        return Change([], {})
+    if isinstance(old, Persistent) and (known := old.change_to(new)):
+        return known
+    removed = [key for key, value in old.items() if new.get(key, _NOTHING) != value]
+    return Change(removed, {key: value for key, value in new.items() if old.get(key, _NOTHING) != value})

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from emulab.kernel.netlink import nftables
 from emulab.kernel.netlink.messages import NLM_F_CREATE, Message
-from emulab.plan.persistent import Persistent
+from emulab.plan.persistent import change_between
 from emulab.plan.state import Collection, Ruleset
 
 _VERDICTS = {**nftables.VERDICTS, **nftables.CONTROL}
@@ -50,21 +50,13 @@ def element_changes(before: Ruleset, after: Ruleset) -> list[ElementChange] | No
             continue
         if (old.kind, old.declaration) != (new.kind, new.declaration):
             return None
-        change = _change(name, old, new)
-        if not change.removed and not change.added:
+        change = change_between(old.elements, new.elements)
+        if change.empty:
             continue
         if _encoders(new.declaration) is None:
             return None
-        found.append(change)
+        found.append(ElementChange(name, new, change.removed, change.added))
     return found
-
-
-def _change(name: str, old: Collection, new: Collection) -> ElementChange:
-    if isinstance(old.elements, Persistent) and (known := old.elements.change_to(new.elements)):
-        return ElementChange(name, new, known.removed, known.added)
-    removed = [k for k, v in old.elements.items() if new.elements.get(k) != v]
-    added = {k: v for k, v in new.elements.items() if old.elements.get(k) != v}
-    return ElementChange(name, new, removed, added)
 
 
 def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[Message]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 
+from emulab.plan.persistent import change_between
 from emulab.plan.state import Collection, Ruleset
 
 MOST = 300  # declarations and rules a transaction: an ordinary user's socket takes some 400 KB at once
@@ -201,8 +202,8 @@ def _chains(
 
 
 def _elements(table: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    gone = [k for k, v in before.items() if after.get(k) != v]
-    new = [(k, v) for k, v in after.items() if before.get(k) != v]
+    change = change_between(before, after)
+    gone, new = change.removed, list(change.added.items())
     lines = []
     # Many elements a command: one command an element costs libnftables a look-up of the set each.
     for start in range(0, len(gone), 1000):
