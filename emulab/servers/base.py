@@ -2,9 +2,9 @@
 
 Rules:
 
-* Configuration is always whole, and comes as plain data, of which `configuration.from_json` makes the value that the
-  server's `config` module describes: `configure` compares it with what is there and changes only what differs.
-  Connections that a change doesn't concern survive it.
+* Configuration comes whole, but for what is `Patchable`, and as plain data, of which `configuration.from_json` makes
+  the value that the server's `config` module describes: `configure` compares it with what is there and changes only
+  what differs. Connections that a change doesn't concern survive it.
 * `config["listen"]` lists the keys of the sockets that shall be open: `"tcp/10.0.0.10/80"`, and
   `"tcp/127.0.0.1/10249@node1"` where several places have the address. Sockets arrive open, bound,
   listening (TCP) and non-blocking in `sockets`, only those that are new; a server closes those that are no
@@ -82,3 +82,12 @@ class Informed(Protocol):
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Takes note of a message. Cheap: there may be one for every change in a lab."""
+
+
+@runtime_checkable
+class Patchable(Protocol):
+    """A server that takes what differs in large mappings of its configuration without the rest."""
+
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Makes the changes, which `patches.patch_between` describes. Raises BadConfiguration, and has changed nothing
+        then."""

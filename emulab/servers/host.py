@@ -40,7 +40,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Informed, Server, vital
+from emulab.servers.base import Informed, Patchable, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -175,6 +175,9 @@ class _Host:
                 config = _read_memory_file(fds[0])
                 sockets, self._waiting = self._waiting, {}
                 await self._server.configure(config, sockets)
+            case "patch":
+                assert isinstance(self._server, Patchable)
+                self._server.patch(_read_memory_file(fds[0]))
             case "tell":
                 if isinstance(self._server, Informed):
                     self._server.tell(command["message"])

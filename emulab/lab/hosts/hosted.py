@@ -63,7 +63,7 @@ class Hosted:
         return answer
 
     async def configure(self, server: Server, config: bytes, opened: Mapping[str, socket.socket]) -> None:
-        """Gives it the sockets and the configuration that it lacks for being `server`."""
+        """Makes it `server`, whose whole configuration is `config`, with the sockets that it lacks."""
         self.configuring = True
         try:
             await self._configure(config, opened)
@@ -76,9 +76,17 @@ class Hosted:
         for start in range(0, len(keys), _FDS):
             part = keys[start : start + _FDS]
             await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        fd = memory_file(config)
+        await self._hand("configure", config)
+
+    async def patch(self, server: Server, changes: bytes) -> None:
+        """Makes it `server`, which takes no more than these changes of its configuration."""
+        await self._hand("patch", changes)
+        self.applied = server
+
+    async def _hand(self, op: str, content: bytes) -> None:
+        fd = memory_file(content)
         try:
-            await self.ask("configure", (fd,))
+            await self.ask(op, (fd,))
         finally:
             os.close(fd)
 

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import chain, count
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import Server
 from emulab.servers.configuration import encode
+from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
@@ -54,19 +56,24 @@ class Recording:
 
 
 class _News(NamedTuple):
-    """What a server is to be told."""
+    """What a server is to be told: its whole configuration, or what differs from `known` in that."""
 
     server: Server
-    config: bytes
+    content: bytes
+    known: Server | None = None
 
 
 def _news(changes: Iterable[tuple[Server | None, Server]], ahead: bool) -> list[_News | None]:
     """What is new to servers that were told the former; None: nothing. For a thread: there may be 10,000 of a thing."""
-    found: list[_News | None] = []
-    for old, server in changes:
-        new = between(old, server) if ahead and old else server
-        found.append(None if new == old else _News(new, encode(new.config)))
-    return found
+    return [_new(old, between(old, server) if ahead and old else server) for old, server in changes]
+
+
+def _new(old: Server | None, server: Server) -> _News | None:
+    if old is not None and replace(old, config=server.config) == server:
+        patch = patch_between(old.config, server.config)
+        if patch is not None:
+            return _News(server, encode(patch), old) if patch else None
+    return _News(server, encode(server.config))
 
 
 class ServerHosts:
@@ -228,6 +235,14 @@ class ServerHosts:
         host = self._hosts.get(server.name)
         if host is not None and host.applied is server:
             return
+        if news.known is not None:
+            if host is not None and host.process.running and host.applied is news.known:
+                await host.patch(server, news.content)
+                return
+            news = _News(
+                server, await asyncio.to_thread(encode, server.config)
+            )  # it has begun anew meanwhile
+            host = self._hosts.get(server.name)
         if host is None or not host.process.running:
             host = await self._start(server)
         known = host.applied.listen if host.applied else {}
@@ -235,7 +250,7 @@ class ServerHosts:
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
         opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
         try:
-            await host.configure(server, news.config, opened)
+            await host.configure(server, news.content, opened)
         finally:
             for sock in opened.values():
                 sock.close()
