@@ -16,6 +16,7 @@ from emulab.kernel.network import Sync
 from emulab.kinds.registry import ENDPOINT_SLICE, SERVICE
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.model.keys import GroupKind, Key
+from emulab.plan.persistent import change_between
 from emulab.plan.proxy.health import NAME
 from emulab.plan.proxy.modes import is_of_proxies
 from emulab.plan.state import Iptables, Rules
@@ -93,7 +94,7 @@ def _written(before: Rules | None, after: Rules | None) -> Mapping[str, int]:
         return {}
     old = before.tables if isinstance(before, Iptables) else {}
     return {
-        table: sum(len(rules) for chain, rules in chains.items() if old.get(table, {}).get(chain) != rules)
+        table: sum(map(len, change_between(old.get(table, {}), chains).added.values()))
         for table, chains in after.tables.items()
     }
 

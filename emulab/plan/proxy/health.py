@@ -7,12 +7,14 @@ others are on all addresses of a node, as kube-proxy has them by default.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName
+from emulab.plan.persistent import change_between
 from emulab.plan.proxy.intents import Candidates
 from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.proxy.ports import Changed
@@ -29,6 +31,7 @@ class HealthSum:
     def __init__(self, cluster: Cluster, sites: Sequence[Site]) -> None:
         self._cluster, self._sites = cluster, sites
         self._checked: dict[ServiceName, list[Candidates]] = {}
+        self._counted: dict[str, _Counted] = {}
 
     def exchange(self, changes: Iterable[Changed]) -> None:
         """Puts what Services are now in the place of what they were."""
@@ -47,7 +50,6 @@ class HealthSum:
         sockets: dict[str, SiteConfig] = {}
         listen: dict[str, str] = {}
         told: dict[str, NodeConfig] = {}
-        counted: dict[int, Mapping[str, int]] = {}  # nodes share their rules
         # kubeadm has all of kube-proxy's servers in the primary family (--bind-address), all but one on any address.
         loopback = self._cluster.families[0].loopback
         for node, addresses, _ in self._sites:
@@ -58,14 +60,41 @@ class HealthSum:
             sockets |= own
             listen |= dict.fromkeys(own, node)
             rules = draft.rulesets.get((node, self._cluster.families[0].iptables))
-            if id(rules) not in counted:
-                counted[id(rules)] = _counted(rules)
+            counted = self._count(node, rules) if isinstance(rules, Iptables) else {}
             ready = {f"{ns}/{name}": n for (ns, name), n in local_ready(checked, node).items() if n}
             nothing = {policy: n for policy, n in no_local[node].items() if n}
-            told[node] = NodeConfig(nothing, counted[id(rules)], ready)
+            told[node] = NodeConfig(nothing, counted, ready)
         config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, sockets, told)
         everywhere = frozenset(key for key in listen if "@" not in key)
         draft.servers[NAME] = Server(NAME, "kube-proxy", "", config, listen, everywhere)
+
+    def _count(self, node: str, rules: Iptables) -> Mapping[str, int]:
+        known = self._counted.get(node)
+        if known is None or known.rules is not rules:
+            shared = next((one for one in self._counted.values() if one.rules is rules), None)
+            known = self._counted[node] = shared or _counts(known, rules)
+        return known.counts
+
+
+class _Counted(NamedTuple):
+    """How many rules each table of iptables has."""
+
+    rules: Iptables
+    counts: Mapping[str, int]
+
+
+def _counts(known: _Counted | None, rules: Iptables) -> _Counted:
+    """Counts what differs from what is known. Nodes share their rules, and of most tables little changes."""
+    before = known.rules.tables if known else {}
+    counts = {}
+    for table, chains in rules.tables.items():
+        old = before.get(table, {})
+        change = change_between(old, chains)
+        gone = sum(len(old[chain]) for chain in change.removed)
+        counts[table] = (
+            (known.counts.get(table, 0) if known else 0) + sum(map(len, change.added.values())) - gone
+        )
+    return _Counted(rules, counts)
 
 
 def local_ready(checked: Iterable[Candidates], node: str) -> Mapping[ServiceName, int]:
@@ -78,10 +107,3 @@ def local_ready(checked: Iterable[Candidates], node: str) -> Mapping[ServiceName
         own = members.setdefault((c.service.namespace, c.service.name), {}).setdefault(c.family, set())
         own.update(b.address for b in c.backends if b.ready and b.node == node)
     return {key: max(map(len, by_family.values())) for key, by_family in members.items()}
-
-
-def _counted(rules: object) -> dict[str, int]:
-    """How many rules each table of iptables has."""
-    if not isinstance(rules, Iptables):
-        return {}
-    return {table: sum(map(len, chains.values())) for table, chains in rules.tables.items()}

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 
+from emulab.plan.persistent import change_between
+
 BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 BULK = 400
 """Chains of a change above which all are read at once.
@@ -28,8 +30,9 @@ Chains = Mapping[str, Rules]
 
 def table_script(table: str, before: Chains, after: Chains, bulk: int = BULK) -> str:
     """The input for one table; empty when nothing changes."""
-    gone = [name for name in before if name not in after and name not in BUILT_IN]
-    changed = [name for name, rules in after.items() if name not in BUILT_IN and before.get(name) != rules]
+    change = change_between(before, after)
+    gone = [name for name in change.removed if name not in after and name not in BUILT_IN]
+    changed = [name for name in change.added if name not in BUILT_IN]
     # Zeroing the counters is the least that a command about all chains can do.
     lines = ["-Z"] if len(gone) + len(changed) > bulk else []
     lines += [f":{name} - [0:0]" for name in (*changed, *gone)]

@@ -26,6 +26,8 @@ from typing import NamedTuple
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family, socket_name
 from emulab.plan.draft import Draft
+from emulab.plan.endpoints import ServiceName
+from emulab.plan.persistent import Persistent
 from emulab.plan.proxy.intents import Backend, Intent
 from emulab.plan.proxy.meanings import REFUSALS, drops, masquerades, shuts_out, translates
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
@@ -36,6 +38,7 @@ LARGE_CLUSTER = 1000
 """Endpoints above which kube-proxy leaves comments out of the chains of Services and endpoints."""
 
 Chains = dict[str, list[str]]
+Table = dict[str, tuple[str, ...]]
 
 _NEW = "-m conntrack --ctstate NEW "
 _PORTALS = "kubernetes service portals"
@@ -108,13 +111,15 @@ class ChainSum:
         self._loopback = family.loopback_network
         self._endpoints, self._terse = 0, False
         self._pieces = Pieces(self._piece)
+        self._changed: dict[ServiceName, Sequence[_Piece]] = {}  # and what they were when `_made` was made
         self._made: Iptables | None = None
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
-        self._pieces.exchange(gone, come)
+        for name, pieces in self._pieces.exchange(gone, come).items():
+            if self._made is not None:
+                self._changed.setdefault(name, pieces)
         self._endpoints += sum(len(i.reachable) for i in come) - sum(len(i.reachable) for i in gone)
-        self._made = None
         return True
 
     def copy(self) -> ChainSum:
@@ -122,6 +127,7 @@ class ChainSum:
         other = copy(self)
         other._pieces = self._pieces.copy()
         other._pieces.make = other._piece
+        other._changed = dict(self._changed)
         return other
 
     def _piece(self, i: Intent) -> _Piece:
@@ -136,31 +142,63 @@ class ChainSum:
 
     def tables(self) -> Iptables:
         """The chains as they are now."""
+        if self._terse != (self._endpoints > LARGE_CLUSTER):
+            self._terse = not self._terse
+            self._pieces.forget()
+            self._made = None
         if self._made is None:
-            if self._terse != (self._endpoints > LARGE_CLUSTER):
-                self._terse = not self._terse
-                self._pieces.forget()
-            self._made = self._sum()
+            own = {name: lines for piece in self._pieces for name, lines in piece.own.items()}
+            filtered, nat = self._common()
+            self._made = Iptables({"filter": Persistent(filtered), "nat": Persistent(nat | own)})
+        elif self._changed:
+            self._made = self._follow(self._made)
+        self._changed = {}
         return self._made
 
-    def _sum(self) -> Iptables:
-        filtered: Chains = {name: [] for name in _FILTER_CHAINS}
+    def _follow(self, made: Iptables) -> Iptables:
+        """The chains, made of those that were there before some Services changed."""
+        old: dict[str, tuple[str, ...]] = {}
+        new: dict[str, tuple[str, ...]] = {}
+        common = False
+        for name, before in self._changed.items():
+            now = self._pieces.of(name)
+            common = common or [p[:2] for p in before] != [p[:2] for p in now]
+            old.update(pair for piece in before for pair in piece.own.items())
+            new.update(pair for piece in now for pair in piece.own.items())
+        removed = [name for name in old if name not in new]
+        added = {name: lines for name, lines in new.items() if old.get(name) != lines}
+        filtered, nat = self._common() if common else ({}, {})
+        return Iptables(
+            {
+                "filter": _with(made.tables["filter"], [], filtered),
+                "nat": _with(made.tables["nat"], removed, nat | added),
+            }
+        )
+
+    def _common(self) -> tuple[Table, Table]:
+        """The chains of the tables filter and nat that aren't one Service's alone."""
+        pieces = list(self._pieces)
+        filtered: Chains = {
+            n: [line for p in pieces for line in p.filtered.get(n, ())] for n in _FILTER_CHAINS
+        }
         filtered["KUBE-FORWARD"] += _FORWARD
         nat: Chains = {
-            "KUBE-SERVICES": [],
-            "KUBE-NODEPORTS": [],
-            "KUBE-POSTROUTING": [*_POSTROUTING],
-            "KUBE-MARK-MASQ": [f"-j MARK --or-mark {MARK}"],
+            n: [line for p in pieces for line in p.nat.get(n, ())]
+            for n in ("KUBE-SERVICES", "KUBE-NODEPORTS")
         }
-        own: dict[str, tuple[str, ...]] = {}
-        for piece in self._pieces:
-            for name, lines in piece.filtered.items():
-                filtered[name] += lines
-            for name, lines in piece.nat.items():
-                nat[name] += lines
-            own |= piece.own
         nat["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=self._loopback))
-        return Iptables({"filter": _table("filter", filtered), "nat": _table("nat", nat) | own})
+        nat["KUBE-POSTROUTING"] = [*_POSTROUTING]
+        nat["KUBE-MARK-MASQ"] = [f"-j MARK --or-mark {MARK}"]
+        return _table("filter", filtered), _table("nat", nat)
+
+
+def _with(
+    chains: Mapping[str, tuple[str, ...]], removed: list[str], added: Table
+) -> Mapping[str, tuple[str, ...]]:
+    """A table of chains without some and with others."""
+    known = chains if isinstance(chains, Persistent) else Persistent(chains)
+    fresh = {name: lines for name, lines in added.items() if chains.get(name) != lines}
+    return known.changed(removed, fresh) if removed or fresh else known
 
 
 def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptables:
@@ -171,7 +209,7 @@ def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptabl
     return made.tables()
 
 
-def _table(table: str, chains: Chains) -> dict[str, tuple[str, ...]]:
+def _table(table: str, chains: Chains) -> Table:
     """A table's chains with what leads to them from the built-in ones."""
     jumps = {
         hook: tuple(f'{when}-m comment --comment "{comment}" -j {to}' for to, comment, when in members)

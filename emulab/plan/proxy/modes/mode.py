@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import chain
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from emulab.dataclass import dataclass
@@ -11,6 +12,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
+from emulab.plan.endpoints import ServiceName
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.state import UdpBackends
 
@@ -43,16 +45,23 @@ class Pieces(Generic[T]):
 
     def __init__(self, make: Callable[[Intent], T]) -> None:
         self.make = make
-        self._intents: dict[tuple[str, str], Sequence[Intent]] = {}
-        self._made: dict[tuple[str, str], Sequence[T]] = {}
+        self._intents: dict[ServiceName, Sequence[Intent]] = {}
+        self._made: dict[ServiceName, Sequence[T]] = {}
+        self._names: Sequence[ServiceName] | None = ()
 
-    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
-        """Puts the intents of one Service in the place of those that it had."""
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> Mapping[ServiceName, Sequence[T]]:
+        """Puts the intents of one Service in the place of those that it had. What was made of those that it had, by
+        the Service whose pieces are others now."""
+        names = {(one.namespace, one.name) for one in (*gone, *come)}
+        before = {name: self._made.pop(name, ()) for name in names}
+        known = len(self._intents)
         for one in gone:
             self._intents.pop((one.namespace, one.name), None)
-            self._made.pop((one.namespace, one.name), None)
-        if come:
-            self._intents[come[0].namespace, come[0].name] = come
+        for one in come[:1]:
+            self._intents[one.namespace, one.name] = come
+        if not gone or not come or len(self._intents) != known:
+            self._names = None
+        return before
 
     def copy(self) -> Self:
         """The same, to be changed apart."""
@@ -64,12 +73,17 @@ class Pieces(Generic[T]):
         """Everything is made anew: it would be made in another way now."""
         self._made.clear()
 
+    def of(self, name: ServiceName) -> Sequence[T]:
+        """Those of a Service."""
+        made = self._made.get(name)
+        if made is None and name in self._intents:
+            made = self._made[name] = [self.make(one) for one in self._intents[name]]
+        return made or ()
+
     def __iter__(self) -> Iterator[T]:
-        for name in sorted(self._intents):
-            made = self._made.get(name)
-            if made is None:
-                made = self._made[name] = [self.make(one) for one in self._intents[name]]
-            yield from made
+        if self._names is None:
+            self._names = sorted(self._intents)
+        return chain.from_iterable(map(self.of, self._names))
 
 
 @dataclass(frozen=True, slots=True)
