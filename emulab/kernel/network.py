@@ -249,7 +249,7 @@ class KernelNetwork:
             except KernelError:
                 raise error from None
 
-    def _go(self, key: tuple[str, str], steps: Iterable[tuple[Ruleset | None, tables.Step]]) -> None:
+    def _go(self, key: tuple[str, str], steps: Iterable[tuple[Ruleset | None, tables.TableStep]]) -> None:
         for stage, step in steps:
             self._tables.write(self.handles[key[0]], stage, step)
             if stage is not None:

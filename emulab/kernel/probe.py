@@ -34,7 +34,7 @@ _KERNEL_MODULES = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-;
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Feature:
     """One feature. `problem` is empty when it is there."""
 
     name: str
@@ -48,12 +48,12 @@ class Check:
         return "ok" if not self.problem else "missing" if self.required else "optional"
 
 
-def checks(run_dir: Path) -> list[Check]:
+def checks(run_dir: Path) -> list[Feature]:
     """All checks; `run_dir` is where labs keep their files."""
     return [*_isolated(), *_machine(run_dir)]
 
 
-def proxy_modes(found: list[Check]) -> dict[str, bool]:
+def proxy_modes(found: list[Feature]) -> dict[str, bool]:
     """Which of the modes of kube-proxy this machine could do."""
     there = {check.name for check in found if check.state == "ok"}
     return {
@@ -74,7 +74,7 @@ def missing_for(mode: str, scheduler: str = "rr") -> str:
     return "; ".join([problems, *remedies])
 
 
-Attempt = tuple[Check, Callable[[], object]]
+Attempt = tuple[Feature, Callable[[], object]]
 
 
 class _Need(NamedTuple):
@@ -94,7 +94,7 @@ def _nftables_attempts(_: str) -> Iterator[Attempt]:
 # in a throwaway process
 
 
-def _isolated() -> list[Check]:
+def _isolated() -> list[Feature]:
     """The checks that need namespaces of their own, from a process that is gone afterwards."""
     read, write = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -109,10 +109,10 @@ def _isolated() -> list[Check]:
     with open(read, "rb") as pipe:
         answer = pipe.read()  # ends with the last process that holds the other end
     os.waitpid(pid, 0)
-    return [Check(**fields) for fields in json.loads(answer or b"[]")]
+    return [Feature(**fields) for fields in json.loads(answer or b"[]")]
 
 
-def _try_all() -> Iterator[Check]:
+def _try_all() -> Iterator[Feature]:
     yield _try(_USER_NAMESPACES, _user_namespaces)
     lab = _try(_NAMESPACES, isolate.isolate)  # this process goes on as its own grandchild
     yield lab
@@ -122,7 +122,7 @@ def _try_all() -> Iterator[Check]:
         yield _try(check, work) if not lab.problem else _untried(check)
 
 
-def _try(check: Check, work: Callable[[], object]) -> Check:
+def _try(check: Feature, work: Callable[[], object]) -> Feature:
     try:
         work()
     except (EmulabError, OSError) as error:
@@ -130,26 +130,26 @@ def _try(check: Check, work: Callable[[], object]) -> Check:
     return check
 
 
-def _untried(check: Check) -> Check:
+def _untried(check: Feature) -> Feature:
     return replace(check, problem="not tried: there are no namespaces to try it in")
 
 
-_USER_NAMESPACES = Check(
+_USER_NAMESPACES = Feature(
     "user namespaces",
     "labs of ordinary users",
     os.geteuid() != 0,
     "sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000"
     " kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
 )
-_NAMESPACES = Check(
+_NAMESPACES = Feature(
     "namespaces",
     "a lab apart from the host: PID, mount, network, IPC and UTS namespaces",
     True,
     "run as root, or allow user namespaces; in a container: docker run --privileged",
 )
-_DUMMY = Check("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
-_IPVS = Check("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
-_IPTABLES = Check("iptables", "proxy mode iptables", False, "apt install iptables")
+_DUMMY = Feature("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
+_IPVS = Feature("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
+_IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptables")
 
 
 def _user_namespaces() -> None:
@@ -207,7 +207,7 @@ _NEEDS: Mapping[str, _Need] = {
 """By the names that the proxy modes give them (`emulab.plan.proxy.modes`)."""
 
 
-def _networks() -> Iterator[tuple[Check, Network]]:
+def _networks() -> Iterator[tuple[Feature, Network]]:
     """Small networks, each of which needs one feature more."""
     sysctls = (("net/ipv4/ip_forward", "1"), ("net/ipv4/ip_unprivileged_port_start", "0"))
     alone = {"a": Namespace("a", sysctls)}
@@ -221,21 +221,21 @@ def _networks() -> Iterator[tuple[Check, Network]]:
         ("vxlan", "the overlay", (veth, address, vxlan), "CONFIG_VXLAN"),
     ]
     why = "in a container: mount /proc/sys writable (docker run --privileged)"
-    yield Check("network namespaces", "every place; with ip_forward writable", True, why), Network(alone)
+    yield Feature("network namespaces", "every place; with ip_forward writable", True, why), Network(alone)
     for name, purpose, items, option in links:
         remedy = _KERNEL_MODULES.format(option)
-        yield Check(name, purpose, True, remedy), Network(two, frozenset(items))
+        yield Feature(name, purpose, True, remedy), Network(two, frozenset(items))
     yield from _rule_checks()
 
 
-def _rule_checks() -> Iterator[tuple[Check, Network]]:
+def _rule_checks() -> Iterator[tuple[Feature, Network]]:
     remedy = (
         f"apt install python3-nftables; {_KERNEL_MODULES.format('CONFIG_NF_TABLES and its NFT_ options')}"
     )
     purpose = "Services and NAT; the binding python3-nftables"
-    yield Check("nftables", purpose, True, remedy), _ruled(("", "accept"))
+    yield Feature("nftables", purpose, True, remedy), _ruled(("", "accept"))
     for name, (purpose, hook, rule) in _RULES.items():
-        yield Check(name, purpose, True, remedy), _ruled((hook, rule))
+        yield Feature(name, purpose, True, remedy), _ruled((hook, rule))
 
 
 def _ruled(*rules: tuple[str, str]) -> Network:
@@ -266,11 +266,11 @@ def _ipvs(scheduler: str = "rr") -> None:
 # in this process
 
 
-def _machine(run_dir: Path) -> Iterator[Check]:
+def _machine(run_dir: Path) -> Iterator[Feature]:
     """What is looked at, not tried."""
-    yield _try(Check("nftables binding", "nftables", True, "apt install python3-nftables"), nft.binding)
+    yield _try(Feature("nftables binding", "nftables", True, "apt install python3-nftables"), nft.binding)
     folder = next(p for p in (run_dir, *run_dir.absolute().parents) if p.exists())
-    yield Check(
+    yield Feature(
         "run folder",
         f"state of labs in {run_dir}",
         True,
@@ -279,12 +279,12 @@ def _machine(run_dir: Path) -> Iterator[Check]:
     )
     if os.geteuid() == 0:
         writable = os.access("/run", os.W_OK)
-        yield Check(
+        yield Feature(
             "/run", "names for ip netns", True, "mount /run writable", "" if writable else "not writable"
         )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = hard == resource.RLIM_INFINITY or hard >= FILES_WANTED
-    yield Check(
+    yield Feature(
         "open files",
         "a descriptor for each namespace and socket",
         False,
@@ -292,7 +292,7 @@ def _machine(run_dir: Path) -> Iterator[Check]:
         "" if enough else f"the limit is {hard}, which is enough for some {hard // 8} pods",
     )
     writable_cgroups = cgroups.hierarchy() is not None
-    yield Check(
+    yield Feature(
         "cgroup v2",
         "ending all processes of a container at once",
         False,
@@ -314,12 +314,12 @@ _TOOLS = (
 """Programs that are useful inside a lab: name, what for, Debian package."""
 
 
-def _tool(name: str, purpose: str, package: str) -> Check:
-    return Check(
+def _tool(name: str, purpose: str, package: str) -> Feature:
+    return Feature(
         name, purpose, False, f"apt install {package}", "" if shutil.which(name) else "not installed"
     )
 
 
-def as_data(check: Check) -> dict[str, Any]:
+def as_data(check: Feature) -> dict[str, Any]:
     """A check as JSON-able data."""
     return {**asdict(check), "state": check.state}

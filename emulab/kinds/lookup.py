@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emulab.model.checks import show
 from emulab.model.keys import Key
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.core.serviceview import Service
@@ -44,8 +44,8 @@ class Lookup(Protocol):
 
 
 def leads_nowhere(
-    world: Lookup, namespace: str, name: str, port: int | str, paths: tuple[Path, Path]
-) -> Iterator[tuple[Path, str]]:
+    world: Lookup, namespace: str, name: str, port: int | str, paths: tuple[FieldPath, FieldPath]
+) -> Iterator[tuple[FieldPath, str]]:
     """Whether a Service or its port isn't there; `paths` are those of the name and of the port."""
     service = world.service(namespace, name)
     if service is None:

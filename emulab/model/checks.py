@@ -13,9 +13,9 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
-Problems = Sequence[tuple[Path, str]]
+Problems = Sequence[tuple[FieldPath, str]]
 Check = Callable[[Any], Problems]
 Rule = Callable[[dict[str, Any]], Problems]
 """A check of how the fields of a mapping go together; run only once each of them is sound by itself."""
@@ -54,7 +54,7 @@ def mapping(
     def check(value: Any) -> Problems:
         if type(value) is not dict:
             return wrong(f"{show(value)} is not a mapping")
-        found: list[tuple[Path, str]] = []
+        found: list[tuple[FieldPath, str]] = []
         for name, item in value.items():
             field = fields.get(name)
             if field is not None:
@@ -82,7 +82,7 @@ def sequence(item: Check, rules: Sequence[Callable[[list[Any]], Problems]] = (),
             return wrong(f"{show(value)} is not a list")
         if len(value) < least:
             return wrong("must not be empty" if least == 1 else f"must have at least {least} items")
-        found: list[tuple[Path, str]] = []
+        found: list[tuple[FieldPath, str]] = []
         for index, element in enumerate(value):
             problems = item(element)
             if problems:
@@ -101,7 +101,7 @@ def string_map(key: Check | None = None, item: Check | None = None) -> Check:
     def check(value: Any) -> Problems:
         if type(value) is not dict:
             return wrong(f"{show(value)} is not a mapping")
-        found: list[tuple[Path, str]] = []
+        found: list[tuple[FieldPath, str]] = []
         for name, text in value.items():
             problems = string(text) or (item(text) if item else ())
             if key:
@@ -123,7 +123,7 @@ def unique(*names: str, defaults: Mapping[str, Any] | None = None) -> Callable[[
 
     def rule(items: list[Any]) -> Problems:
         first: dict[tuple[Any, ...], int] = {}
-        found: list[tuple[Path, str]] = []
+        found: list[tuple[FieldPath, str]] = []
         for index, element in enumerate(items):
             values = tuple(element.get(name) or fallback.get(name) for name in names)
             if None in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object, Position
@@ -15,7 +15,7 @@ class Finding(NamedTuple):
     """What is wrong, or odd, at a path of an object that has passed the schema."""
 
     object: Object
-    path: Path
+    path: FieldPath
     message: str
 
     def line(self, position: Position | None = None) -> str:
@@ -23,13 +23,13 @@ class Finding(NamedTuple):
         return one_line(position or self.object.position, self.object.raw, self.path, self.message)
 
 
-def one_line(position: Position, raw: Any, path: Path, message: str) -> str:
+def one_line(position: Position, raw: Any, path: FieldPath, message: str) -> str:
     """The line for a problem of `raw`, which need not even be an object."""
     where = " ".join(part for part in (_identity(raw), path_text(path)) if part)
     return f"{position}: {where}: {message}" if where else f"{position}: {message}"
 
 
-def path_text(path: Path) -> str:
+def path_text(path: FieldPath) -> str:
     """`("spec", "ports", 0, "port")` as `spec.ports[0].port`; a key with dots stands in brackets."""
     text = ""
     for step in path:

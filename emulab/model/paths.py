@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 Step = str | int
-Path = tuple[Step, ...]
+FieldPath = tuple[Step, ...]
 """Keys and indices from the object to what is meant: `("spec", "ports", 0, "port")`."""

@@ -20,7 +20,7 @@ import yaml
 from yaml import events as ev
 
 from emulab.dataclass import dataclass
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 from emulab.model.yaml_scalars import plain, tagged
 
 MAX_DEPTH = 100
@@ -51,7 +51,7 @@ with suppress(ImportError):
     PARSER = CParser
 
 
-class Malformed(Exception):
+class MalformedYaml(Exception):
     """Text that is not YAML, or YAML that no manifest may be. `line` counts from 1."""
 
     def __init__(self, line: int, why: str) -> None:
@@ -68,7 +68,7 @@ class Document:
     line: int
     lines: Lines
 
-    def line_of(self, container: Any, path: Path, default: int) -> int:
+    def line_of(self, container: Any, path: FieldPath, default: int) -> int:
         """The line of `path` inside `container`, or of the nearest thing around it that is there."""
         line = default
         for step in path:
@@ -126,19 +126,19 @@ def documents(text: str, parser: Callable[[str], Any] = PARSER) -> Iterator[Docu
         before = text if parser is PythonParser else text.encode()
         newline: Any = "\n" if isinstance(before, str) else b"\n"
         line = before[: error.position].count(newline) + 1
-        raise Malformed(line, f"not YAML: {error.reason}") from None
+        raise MalformedYaml(line, f"not YAML: {error.reason}") from None
     except (ValueError, OverflowError):  # lone surrogates; an escape beyond Unicode
-        raise Malformed(1, "not YAML: it is not valid Unicode") from None
+        raise MalformedYaml(1, "not YAML: it is not valid Unicode") from None
 
 
-def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> Malformed:
+def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     # what is never closed is found to be so behind the last line, where libyaml puts its mark
     line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
     context = f" ({error.context}" if error.context else ""
     if context:
         context += f" from line {begin.line + 1})" if begin and begin.line + 1 < line else ")"
-    return Malformed(line, f"not YAML: {error.problem}{context}")
+    return MalformedYaml(line, f"not YAML: {error.problem}{context}")
 
 
 class _Reader:
@@ -206,7 +206,7 @@ class _Reader:
             frame.key_line = line
             if frame.key in frame.lines:
                 first = frame.lines[frame.key]
-                raise Malformed(line, f'the key "{_brief(frame.key)}" was already given on line {first}')
+                raise MalformedYaml(line, f'the key "{_brief(frame.key)}" was already given on line {first}')
         else:
             key, frame.key = frame.key, _NO_KEY
             if key is _MERGE:
@@ -233,10 +233,10 @@ class _Reader:
     def open(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if len(self.stack) >= MAX_DEPTH:
-            raise Malformed(line, f"nested more than {MAX_DEPTH} levels deep")
+            raise MalformedYaml(line, f"nested more than {MAX_DEPTH} levels deep")
         is_list = type(event) is ev.SequenceStartEvent
         if event.tag not in (None, "!", _STANDARD_TAG + ("seq" if is_list else "map")):
-            raise Malformed(line, f"the tag {_short(event.tag)} is not supported")
+            raise MalformedYaml(line, f"the tag {_short(event.tag)} is not supported")
         data: Any = [] if is_list else {}
         lines = self.lines[id(data)] = {}
         if event.anchor is not None:
@@ -258,15 +258,15 @@ class _Reader:
     def alias(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if event.anchor not in self.anchors:
-            raise Malformed(line, f"the alias *{event.anchor} has no anchor before it")
+            raise MalformedYaml(line, f"the alias *{event.anchor} has no anchor before it")
         anchor = self.anchors[event.anchor]
         if anchor is None:
-            raise Malformed(line, f"the alias *{event.anchor} stands inside its own anchor")
+            raise MalformedYaml(line, f"the alias *{event.anchor} stands inside its own anchor")
         self.aliased += anchor.size
         if self.aliased > MAX_ALIASED:
-            raise Malformed(line, f"the aliases expand to more than {MAX_ALIASED} values")
+            raise MalformedYaml(line, f"the aliases expand to more than {MAX_ALIASED} values")
         if len(self.stack) + anchor.height > MAX_DEPTH:
-            raise Malformed(line, f"nested more than {MAX_DEPTH} levels deep")
+            raise MalformedYaml(line, f"nested more than {MAX_DEPTH} levels deep")
         self.add(anchor.data, line, anchor.size, anchor.height)
 
 
@@ -278,13 +278,13 @@ def _key(value: Any, line: int) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    raise Malformed(line, "a key must be a string")
+    raise MalformedYaml(line, "a key must be a string")
 
 
 def _mergeable(value: Any, line: int) -> list[dict[str, Any]]:
     sources: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(source, dict) for source in sources):
-        raise Malformed(line, "<< merges mappings only")
+        raise MalformedYaml(line, "<< merges mappings only")
     return sources
 
 
@@ -293,9 +293,9 @@ def _tagged(tag: str, text: str, line: int) -> Any:
     try:
         return tagged(name, text)
     except ValueError:
-        raise Malformed(line, f'"{_brief(text)}" does not fit the tag {_short(tag)}') from None
+        raise MalformedYaml(line, f'"{_brief(text)}" does not fit the tag {_short(tag)}') from None
     except KeyError:
-        raise Malformed(line, f"the tag {_short(tag)} is not supported") from None
+        raise MalformedYaml(line, f"the tag {_short(tag)} is not supported") from None
 
 
 def _short(tag: str) -> str:

@@ -101,7 +101,7 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
-class VirtualServer:
+class VirtualAddress:
     """An address and port that is translated at a place, where no rule tells of it: `text` says by what, and is then as
     its own program has it (`IPVS TCP 10.96.0.7:80 rr`)."""
 
@@ -113,7 +113,7 @@ class VirtualServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RouteAnswer:
     """What the kernel of a place answers when it is asked for the way to `destination` (RTM_GETROUTE).
 
     `error` is an errno (0: there is a way); `text` reads as `ip route get` prints it; `prefix` is the entry that
@@ -130,7 +130,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkState:
     """A network interface as it is now. `up`: administratively; `carrier`: whether its other end is up."""
 
     place: str
@@ -141,7 +141,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ServerRecord:
     """What a server told of its own accord: `fields` is its record as sent, `fields["event"]` its name."""
 
     time: int
@@ -215,12 +215,12 @@ class Recording:
     frames: Sequence[Frame]
     rules: Sequence[RuleTrace] = ()
     translations: Sequence[Translation] = ()
-    routes: Sequence[Route] = ()
-    links: Sequence[Link] = ()
-    records: Sequence[Record] = ()
+    routes: Sequence[RouteAnswer] = ()
+    links: Sequence[LinkState] = ()
+    records: Sequence[ServerRecord] = ()
     drops: Sequence[KernelDrop] = ()
     owners: Mapping[tuple[str, str, int], Owner] = field(default_factory=dict)
     """By protocol, address and port; with port 0, and protocol "", what an address is at any port."""
     untold: Sequence[str] = ()  # places where nftables told more than there was room for
-    virtual_servers: Sequence[VirtualServer] = ()
+    virtual_servers: Sequence[VirtualAddress] = ()
     unheard: Sequence[Unheard] = ()

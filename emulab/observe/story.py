@@ -20,7 +20,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Recording
-from emulab.observe.explain.case import Finding
+from emulab.observe.explain.case import Diagnosis
 from emulab.observe.explain.failures import explain, oddities
 from emulab.observe.join.decisions import Decision, Evidence, untold
 from emulab.observe.join.dissect import endpoints
@@ -125,7 +125,7 @@ class _Teller:
             drafts += self._records(leg)
         return sorted(drafts, key=lambda d: d.time)  # stable: what has one time stays in its causal order
 
-    def thrown_away(self, finding: Finding, drafts: Sequence[_Draft]) -> list[_Draft]:
+    def thrown_away(self, finding: Diagnosis, drafts: Sequence[_Draft]) -> list[_Draft]:
         """The end of the packet that a failure is about, if no rule or server told of it."""
         packet, failure = finding.packet, finding.failure
         place = packet.place if packet else failure.place

@@ -21,7 +21,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))  # a path is sent as it was written, as far as ASCII goes
 
 
-class Target(NamedTuple):
+class RequestTarget(NamedTuple):
     """Where a request goes to. `path` is an HTTP request's, with its query; "" for plain TCP and UDP."""
 
     protocol: str  # http | https | tcp | udp
@@ -35,7 +35,7 @@ class Target(NamedTuple):
         return self.host if self.port in DEFAULT_PORTS.values() else f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> Target:
+def parse(text: str) -> RequestTarget:
     """The target that a URL, a HOST:PORT[/udp] or a bare host means. Raises UserError."""
     if re.search(r"[\x00-\x20\x7f]", text):
         raise UserError(f"{text!r}: there is a blank in it; write it as %20")
@@ -47,10 +47,10 @@ def parse(text: str) -> Target:
     if scheme in TRANSPORTS:
         if path.partition("#")[0] not in ("", "/"):
             raise UserError(f"{text}: {scheme} has no path; write {scheme}://HOST:PORT")
-        return Target(scheme, *_needs_port(text, place), "")
+        return RequestTarget(scheme, *_needs_port(text, place), "")
     if not scheme:
         if ":" in place and path.lower() in ("", "/tcp", "/udp"):
-            return Target(path[1:].lower() or "tcp", *_needs_port(text, place), "")
+            return RequestTarget(path[1:].lower() or "tcp", *_needs_port(text, place), "")
         if ":" in place and path.lower() == "/sctp":
             raise UserError(
                 f"{text}: SCTP can't be sent, only tcp and udp (for the path {path}: http://{text})"
@@ -61,7 +61,7 @@ def parse(text: str) -> Target:
             )
     protocol = scheme or "http"
     host, port = _host_and_port(text, place)
-    return Target(protocol, host, port or DEFAULT_PORTS[protocol], _path(path))
+    return RequestTarget(protocol, host, port or DEFAULT_PORTS[protocol], _path(path))
 
 
 def _split(rest: str) -> tuple[str, str]:

@@ -28,17 +28,17 @@ from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName, views
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
-from emulab.plan.state import Server
+from emulab.plan.state import PlannedServer
 from emulab.plan.topology import plug_balancer
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
 
 
-def plan_balancers(draft: Draft, source: Source, cluster: Cluster, nodes: list[Node]) -> None:
+def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: list[Node]) -> None:
     """Places and configurations of all balancers."""
     for o in source.members(LOAD_BALANCER).values():
         addresses, vips = underlay_addresses(o), virtual_addresses(o)
@@ -63,7 +63,7 @@ def _balanced(o: Object) -> Object | None:
     return o if own else None
 
 
-def _plan_service(draft: Draft, source: Source, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
+def _plan_service(draft: Draft, source: PlanSource, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
     """The balancer of a Service of type LoadBalancer."""
     service, place = Service.of(o), service_place(o)
     addresses = underlay_addresses(o)
@@ -85,7 +85,9 @@ def _plan_service(draft: Draft, source: Source, o: Object, cluster: Cluster, nod
     _add_server(draft, place, frontends)
 
 
-def _pods(source: Source, service: Service, port: ServicePort, family: Family) -> tuple[TargetConfig, ...]:
+def _pods(
+    source: PlanSource, service: Service, port: ServicePort, family: Family
+) -> tuple[TargetConfig, ...]:
     """The endpoints of a Service port as targets."""
     found = usable(backends(views(source.slices((service.namespace, service.name))), port))
     return tuple(
@@ -101,7 +103,7 @@ def service_place(service: Object) -> str:
     return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
-def _target(source: Source, balancer: LoadBalancer) -> Service | None:
+def _target(source: PlanSource, balancer: LoadBalancer) -> Service | None:
     """The Service that a balancer sends to."""
     if balancer.target.ingress:
         return _service(source, INGRESS_NAMESPACE, INGRESS_NAME)
@@ -118,7 +120,7 @@ def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[in
     return [(port, match.node_port if match else 0) for port in balancer.ports]
 
 
-def expected_frontends(objects: Objects, servers: Mapping[str, Server]) -> dict[str, set[str]]:
+def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     balancers = {name: s.config.frontends for name, s in servers.items() if isinstance(s.config, L4Config)}
     ports = {t.port for frontends in balancers.values() for f in frontends for t in f.targets}
@@ -152,7 +154,7 @@ def _node_ports(o: Object) -> tuple[Object, frozenset[int]] | None:
     return (o, found) if found else None
 
 
-def _service(source: Source, namespace: str, name: str) -> Service | None:
+def _service(source: PlanSource, namespace: str, name: str) -> Service | None:
     o = source.get(SERVICE.key(namespace, name))
     return Service.of(o) if o else None
 
@@ -185,4 +187,4 @@ def _health(service: Service | None) -> HealthPolicy:
 
 def _add_server(draft: Draft, place: str, frontends: Iterable[FrontendConfig]) -> None:
     config = L4Config.at(frontends)
-    draft.servers[place] = Server(place, "l4", place, config, dict.fromkeys(config.listen, place))
+    draft.servers[place] = PlannedServer(place, "l4", place, config, dict.fromkeys(config.listen, place))

@@ -25,9 +25,9 @@ from emulab.model.families import family_of, socket_name
 from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import endpoints_of, views
-from emulab.plan.kept import Source
-from emulab.plan.state import Place, Server
-from emulab.servers.dns.config import DnsConfig, Limits, Record, ZoneConfig
+from emulab.plan.kept import PlanSource
+from emulab.plan.state import Place, PlannedServer
+from emulab.servers.dns.config import CacheLimits, DnsConfig, ZoneConfig, ZoneRecord
 
 TTL = 5  # seconds; CoreDNS' kubernetes plugin
 PUBLISHED_TTL = 30
@@ -41,22 +41,22 @@ def _listen(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, 
     return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
-def plan_public_dns(draft: Draft, source: Source, cluster: Cluster) -> None:
+def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     underlays = cluster.underlays
-    zones: dict[str, list[Record]] = {".": [], f"{LB_DOMAIN}.": []}
+    zones: dict[str, list[ZoneRecord]] = {".": [], f"{LB_DOMAIN}.": []}
     private: list[ZoneConfig] = []
     for o in source.members(ZONE).values():
         zone = Zone.of(o)
         origin = zone.name.rstrip(".") + "."
-        records = [Record(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
+        records = [ZoneRecord(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
         if zone.visibility == "private":
             private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
     for name, address in filter(_is_sayable, published_names(source)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append(Record(name, _record(address), address, PUBLISHED_TTL))
+        zones[origin].append(ZoneRecord(name, _record(address), address, PUBLISHED_TTL))
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
     _server(draft, "dns", DnsConfig(_listen(u.dns for u in underlays), public, recursion=False))
     both = _listen([*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)])
@@ -65,7 +65,7 @@ def plan_public_dns(draft: Draft, source: Source, cluster: Cluster) -> None:
 
 
 def _server(draft: Draft, name: str, config: DnsConfig) -> None:
-    draft.servers[name] = Server(name, "dns", name, config, dict.fromkeys(config.listen, name))
+    draft.servers[name] = PlannedServer(name, "dns", name, config, dict.fromkeys(config.listen, name))
 
 
 def _is_sayable(record: Sequence[Any]) -> bool:
@@ -89,7 +89,7 @@ def _absolute(name: str, origin: str) -> str:
     return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
 
 
-def published_names(source: Source) -> list[tuple[str, str]]:
+def published_names(source: PlanSource) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
     vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
     found: dict[tuple[str, str], None] = {}
@@ -115,11 +115,11 @@ def _published(o: Object) -> Object | None:
     return o if o.spec.get("type") == "LoadBalancer" and not is_internal(o) else None
 
 
-def cluster_dns_config(source: Source, cluster: Cluster) -> DnsConfig:
+def cluster_dns_config(source: PlanSource, cluster: Cluster) -> DnsConfig:
     """The configuration of the cluster DNS, without its listeners."""
     domain = cluster.cluster_domain.rstrip(".") + "."
-    forward = list[Record]()
-    reverse = {origin: list[Record]() for origin in _REVERSE}
+    forward = list[ZoneRecord]()
+    reverse = {origin: list[ZoneRecord]() for origin in _REVERSE}
     for part in source.facts(SERVICE, _service_records(domain)).values():
         forward += part.forward
         for origin, records in part.reverse.items():
@@ -132,14 +132,14 @@ def cluster_dns_config(source: Source, cluster: Cluster) -> DnsConfig:
             reverse[origin] += records
     for addresses in source.facts(POD, _pod_records(domain)).values():
         forward += addresses
-    forward.append(Record(f"dns-version.{domain}", "TXT", "1.1.0", TTL))
+    forward.append(ZoneRecord(f"dns-version.{domain}", "TXT", "1.1.0", TTL))
     zones = {domain: forward, **reverse}
     return DnsConfig(
         listen=(),
         zones=tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items()),
         forward=(socket_name(cluster.underlays[0].resolver_vpc, 53),),
         recursion=True,
-        cache=Limits(max_ttl=30),  # CoreDNS' `cache 30`
+        cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
     )
 
 
@@ -165,10 +165,10 @@ def _headless(o: Object) -> Service | None:
 
 
 @cache
-def _pod_records(domain: str) -> Callable[[Object], tuple[Record, ...] | None]:
+def _pod_records(domain: str) -> Callable[[Object], tuple[ZoneRecord, ...] | None]:
     """What asks a Pod for its records."""
 
-    def ask(pod: Object) -> tuple[Record, ...] | None:
+    def ask(pod: Object) -> tuple[ZoneRecord, ...] | None:
         names = _ClusterNames(domain)
         for entry in pod.status.get("podIPs") or ():
             dashed = entry["ip"].replace(".", "-").replace(":", "-")
@@ -185,14 +185,14 @@ class _ClusterNames:
 
     def __init__(self, domain: str) -> None:
         self.domain = domain
-        self.forward: list[Record] = []
-        self.reverse: dict[str, list[Record]] = {}
+        self.forward: list[ZoneRecord] = []
+        self.reverse: dict[str, list[ZoneRecord]] = {}
 
     def service(self, service: Service) -> None:
         """The records of a Service that isn't headless."""
         name = f"{service.name}.{service.namespace}.svc.{self.domain}"
         if service.type == "ExternalName":
-            self._add(Record(name, "CNAME", service.external_name.rstrip(".") + ".", TTL))
+            self._add(ZoneRecord(name, "CNAME", service.external_name.rstrip(".") + ".", TTL))
             return
         for ip in service.cluster_ips:
             self.address(name, str(ip))
@@ -200,17 +200,17 @@ class _ClusterNames:
         for port in service.ports:
             if port.name:
                 srv = f"_{port.name}._{port.protocol.lower()}.{name}"
-                self._add(Record(srv, "SRV", f"0 100 {port.port} {name}", TTL))
+                self._add(ZoneRecord(srv, "SRV", f"0 100 {port.port} {name}", TTL))
 
     def address(self, name: str, ip: str) -> None:
-        self._add(Record(name, _record(ip), ip, TTL))
+        self._add(ZoneRecord(name, _record(ip), ip, TTL))
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: ZoneRecord) -> None:
         if _is_sayable(record):
             self.forward.append(record)
 
     def _add_reverse(self, ip: IPAddress, name: str) -> None:
-        record = Record(_reverse_name(ip), "PTR", name, TTL)
+        record = ZoneRecord(_reverse_name(ip), "PTR", name, TTL)
         if _is_sayable(record):
             self.reverse.setdefault(next(o for o in _REVERSE if record.name.endswith(o)), []).append(record)
 
@@ -239,14 +239,16 @@ class _ClusterNames:
                 if endpoint.ready or service.publish_not_ready_addresses:
                     ip = endpoint.addresses[0]
                     own = f"{endpoint.hostname or ip.replace('.', '-').replace(':', '-')}.{name}"
-                    self._add(Record(srv, "SRV", f"0 100 {number.port} {own}", TTL))
+                    self._add(ZoneRecord(srv, "SRV", f"0 100 {number.port} {own}", TTL))
 
 
 def _reverse_name(ip: IPAddress) -> str:
     return ip.reverse_pointer + "."
 
 
-def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> Server:
+def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
     listen, namespace = _listen(place.addresses), place.namespace
-    return Server(name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace))
+    return PlannedServer(
+        name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace)
+    )

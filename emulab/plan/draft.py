@@ -16,13 +16,13 @@ from emulab.plan.state import (
     Namespace,
     Network,
     Place,
+    PlannedServer,
     Rules,
     Ruleset,
-    Server,
     UdpBackends,
     World,
 )
-from emulab.plan.sysctls import Families, Settings, host
+from emulab.plan.sysctls import Families, Sysctls, host
 
 FABRIC = "fabric"
 """The namespace of the wire: a bridge for each underlay network, no address, no route."""
@@ -74,7 +74,7 @@ class Draft:
         self.items: list[Item] = []
         self.addresses: dict[str, list[IPAddress]] = {}  # by namespace, those given by `address`
         self.rulesets: dict[tuple[str, str], Rules] = {}
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, PlannedServer] = {}
         self.places: dict[str, Place] = {}
 
     def add(self, *items: Item) -> None:
@@ -84,7 +84,7 @@ class Draft:
         """Adds what a namespace shall have of nftables, iptables, IPVS or ways to other nodes."""
         self.rulesets[namespace, rules_key(rules, family)] = rules
 
-    def namespace(self, name: str, settings: Callable[[Families], Settings] = host) -> None:
+    def namespace(self, name: str, settings: Callable[[Families], Sysctls] = host) -> None:
         self.namespaces[name] = Namespace(name, settings(self._families))
 
     def plug(self, namespace: str, interface: str, bridge: str, mtu: int, port: str = "") -> None:

@@ -17,7 +17,7 @@ SliceObjects = tuple[Object, ...]
 """The EndpointSlices of one Service, in the order of their names: in which order they came has no meaning."""
 
 
-class Slices:
+class SlicesByService:
     """The EndpointSlices of every Service: the very same tuple as long as they are the same."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Slices:
         self._by_service: dict[ServiceName, SliceObjects] = {}
 
     @classmethod
-    def among(cls, objects: Objects) -> Slices:
+    def among(cls, objects: Objects) -> SlicesByService:
         """Those that there are among these objects."""
         made = cls()
         made.follow(objects.members(ENDPOINT_SLICE))

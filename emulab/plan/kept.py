@@ -1,7 +1,8 @@
 """What was planned, kept as long as all that it was planned from is the very same. Pure, but for what it remembers.
 
-Who plans a part of the world reads objects from a `Source`. The part is made again only when something that was read
-then would be another thing now: objects are never changed in place, so it is enough to look whether they are the same.
+Who plans a part of the world reads objects from a `PlanSource`. The part is made again only when something that was
+read then would be another thing now: objects are never changed in place, so it is enough to look whether they are the
+same.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from emulab.model.collection import Objects
 from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members, Version
 from emulab.model.objects import Object
-from emulab.plan.endpoints import ServiceName, SliceObjects, Slices
+from emulab.plan.endpoints import ServiceName, SliceObjects, SlicesByService
 
 T = TypeVar("T")
 
 
-class Source:
+class PlanSource:
     """The objects to plan for."""
 
-    def __init__(self, objects: Objects, slices: Slices) -> None:
+    def __init__(self, objects: Objects, slices: SlicesByService) -> None:
         self.objects = objects
         self.all_slices = slices
 
     @classmethod
-    def of(cls, objects: Objects) -> Source:
+    def of(cls, objects: Objects) -> PlanSource:
         """For who plans once."""
-        return cls(objects, Slices.among(objects))
+        return cls(objects, SlicesByService.among(objects))
 
     def get(self, key: Key) -> Object | None:
         """One object, if it is there."""
@@ -47,10 +48,10 @@ class Source:
         return self.all_slices.of(name)
 
 
-class _Noted(Source):
+class _Noted(PlanSource):
     """A source that notes what was asked, and what it said."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PlanSource) -> None:
         super().__init__(source.objects, source.all_slices)
         self.said: list[tuple[str, tuple[Any, ...], Any]] = []
 
@@ -78,12 +79,12 @@ class _Noted(Source):
 class Kept(Generic[T]):
     """One part of the plan."""
 
-    def __init__(self, make: Callable[[Source], T]) -> None:
+    def __init__(self, make: Callable[[PlanSource], T]) -> None:
         self._make = make
         self._said: list[tuple[str, tuple[Any, ...], Any]] | None = None
         self._made: T
 
-    def now(self, source: Source) -> T:
+    def now(self, source: PlanSource) -> T:
         """The part for these objects: the very same value where nothing changed of what it is made of."""
         if self._said is None or not _still_says(source, self._said):
             noted = _Noted(source)
@@ -92,7 +93,7 @@ class Kept(Generic[T]):
         return self._made
 
 
-def _still_says(source: Source, said: list[tuple[str, tuple[Any, ...], Any]]) -> bool:
+def _still_says(source: PlanSource, said: list[tuple[str, tuple[Any, ...], Any]]) -> bool:
     return all(_same(getattr(source, how)(*what), answer) for how, what, answer in said)
 
 

@@ -30,7 +30,7 @@ from emulab.plan.proxy.intents import Candidates, usable
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import World
 
-Question = tuple[str, str, int]
+OwnerQuestion = tuple[str, str, int]
 """Protocol, address and port. With protocol "" and port 0: whose the address is.
 
 Instead of a protocol also, with what is in the address's stead: `host`: which Ingress has a host; `upstream`: which
@@ -53,10 +53,10 @@ class Owner:
         return asdict(self)
 
 
-def owners(objects: Objects, world: World, questions: Iterable[Question]) -> dict[Question, Owner]:
+def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -> dict[OwnerQuestion, Owner]:
     """Answers those questions that have an answer."""
     index = _Index(objects, world)
-    found: dict[Question, Owner] = {}
+    found: dict[OwnerQuestion, Owner] = {}
     for question in questions:
         protocol, address, port = question
         if protocol == "":

@@ -17,7 +17,7 @@ V = TypeVar("V")
 _NOTHING: Any = object()
 
 
-class Change(Generic[K, V]):
+class MapChange(Generic[K, V]):
     """From an older version to a newer one: keys that go, and keys that come or have other values."""
 
     __slots__ = ("added", "removed")
@@ -58,7 +58,7 @@ class Persistent(Mapping[K, V]):
         self._dict, self._newer, self._before = None, newer, before
         return newer
 
-    def change_to(self, newer: Mapping[K, V]) -> Change[K, V] | None:
+    def change_to(self, newer: Mapping[K, V]) -> MapChange[K, V] | None:
         """What changed up to a newer version; None when the other isn't one."""
         keys: dict[K, None] = {}
         version: Persistent[K, V] = self
@@ -69,7 +69,7 @@ class Persistent(Mapping[K, V]):
             version = version._newer
         pairs = [(key, self.get(key, _NOTHING), newer.get(key, _NOTHING)) for key in keys]
         removed = [key for key, old, new in pairs if old is not _NOTHING and old != new]
-        return Change(removed, {key: new for key, old, new in pairs if new is not _NOTHING and old != new})
+        return MapChange(removed, {key: new for key, old, new in pairs if new is not _NOTHING and old != new})
 
     def _whole(self) -> dict[K, V]:
         """All of it; an older version takes a copy for itself."""
@@ -132,11 +132,11 @@ class Persistent(Mapping[K, V]):
         return repr(self._whole())
 
 
-def change_between(old: Mapping[K, V], new: Mapping[K, V]) -> Change[K, V]:
+def change_between(old: Mapping[K, V], new: Mapping[K, V]) -> MapChange[K, V]:
     """From one mapping to another. Of versions nothing is looked at but what differs."""
     if old is new:
-        return Change([], {})
+        return MapChange([], {})
     if isinstance(old, Persistent) and (known := old.change_to(new)):
         return known
     removed = [key for key, value in old.items() if new.get(key, _NOTHING) != value]
-    return Change(removed, {key: value for key, value in new.items() if old.get(key, _NOTHING) != value})
+    return MapChange(removed, {key: value for key, value in new.items() if old.get(key, _NOTHING) != value})

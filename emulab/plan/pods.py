@@ -94,7 +94,7 @@ def _hosts(
     return "\n".join(lines) + "\n"
 
 
-class Pods:
+class PodsPlan:
     """The places and links of all pods on some nodes of a cluster, for as long as these are the same."""
 
     def __init__(self, cluster: Cluster, nodes: Iterable[Node]) -> None:

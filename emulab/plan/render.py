@@ -14,7 +14,7 @@ from typing import Any
 from emulab.model.families import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
-from emulab.plan.state import Iptables, Ipvs, Mesh, Rules, Ruleset, Server, UdpBackends, World
+from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, UdpBackends, World
 from emulab.servers.configuration import to_json
 
 
@@ -168,7 +168,7 @@ def _nft_lines(rules: Ruleset) -> list[str]:
     return [*lines, "}"]
 
 
-def _server(server: Server, name: _Names) -> list[str]:
+def _server(server: PlannedServer, name: _Names) -> list[str]:
     where = f" in {name(server.namespace)}" if server.namespace else ""
     lines = [f"server {server.name} ({server.kind}){where}"]
     return lines + [
@@ -176,7 +176,7 @@ def _server(server: Server, name: _Names) -> list[str]:
     ]
 
 
-def _config_lines(server: Server) -> list[str]:
+def _config_lines(server: PlannedServer) -> list[str]:
     """A server's configuration without the sockets, which stand above it."""
     config = to_json(server.config)
     return _tree({k: v for k, v in config.items() if k not in ("listen", "tls_listen")})

@@ -15,9 +15,9 @@ from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
-from emulab.plan.kept import Kept, Source
+from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.pods import place_name
-from emulab.plan.state import Place, Server
+from emulab.plan.state import Place, PlannedServer
 from emulab.plan.sysctls import Families
 from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
 
@@ -53,9 +53,9 @@ class StandIns:
         self._pods: Members = {}
         self._places: Mapping[str, Place] = {}
         self._parts: dict[Key, _Part] = {}
-        self._server: Server | None = None
+        self._server: PlannedServer | None = None
 
-    def follow(self, source: Source, places: Mapping[str, Place]) -> Server:
+    def follow(self, source: PlanSource, places: Mapping[str, Place]) -> PlannedServer:
         """The server for these objects and places."""
         pods, leads = source.members(POD), self._ingresses.now(source)
         keys: Iterable[Key] = dict.fromkeys(
@@ -164,7 +164,7 @@ class StandIns:
                     ports[port.protocol, number] = PortConfig(service.name, ingress)
         return ports
 
-    def _sum(self) -> Server:
+    def _sum(self) -> PlannedServer:
         listen: dict[str, str] = {}
         everywhere: list[str] = []
         identities: dict[str, PodConfig] = {}
@@ -176,7 +176,7 @@ class StandIns:
                 identities |= part.identities
                 draining += part.draining
         config = EchoConfig(tuple(sorted(listen)), identities, tuple(sorted(draining)))
-        return Server(STANDINS, "echo", "", config, listen, frozenset(everywhere))
+        return PlannedServer(STANDINS, "echo", "", config, listen, frozenset(everywhere))
 
 
 def _pair(o: Object) -> Pair | None:
@@ -185,7 +185,7 @@ def _pair(o: Object) -> Pair | None:
     return (o.namespace, *min(selector.items())) if selector else None
 
 
-def _ingresses(source: Source) -> Mapping[tuple[str, str], str]:
+def _ingresses(source: PlanSource) -> Mapping[tuple[str, str], str]:
     """The first Ingress that leads to each Service, by the Service's namespace and name."""
     found: dict[tuple[str, str], str] = {}
     for o in source.members(INGRESS).values():

@@ -126,7 +126,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class PlannedServer:
     """A server that must run: its process is in `namespace` ("" for one that only accepts).
 
     `listen` names every listening socket (`tcp/10.0.0.10/80`, with `@node1` behind where several places have the
@@ -162,7 +162,7 @@ class World:
     """Everything that must exist for a set of objects."""
 
     network: Network
-    servers: Mapping[str, Server]
+    servers: Mapping[str, PlannedServer]
     places: Mapping[str, Place]
 
 
@@ -170,7 +170,7 @@ def summed(parts: Iterable[World]) -> World:
     """The world that has all of these parts, of which no two have the same."""
     namespaces: dict[str, Namespace] = {}
     rulesets: dict[tuple[str, str], Rules] = {}
-    servers: dict[str, Server] = {}
+    servers: dict[str, PlannedServer] = {}
     places: dict[str, Place] = {}
     items: list[frozenset[Item]] = []
     for part in parts:

@@ -10,7 +10,7 @@ from functools import cache
 from emulab.model.families import IPV4, IPV6, Family
 
 Families = tuple[Family, ...]
-Settings = tuple[tuple[str, str], ...]
+Sysctls = tuple[tuple[str, str], ...]
 
 # Without this every link would send router solicitations and multicast reports of its own accord.
 _NO_IPV6 = (("net/ipv6/conf/default/disable_ipv6", "1"),)
@@ -37,18 +37,18 @@ _FORWARDING = {
 }
 
 
-def _common(families: Families) -> Settings:
+def _common(families: Families) -> Sysctls:
     return _IPV6 if IPV6 in families else _NO_IPV6
 
 
 @cache
-def host(families: Families) -> Settings:
+def host(families: Families) -> Sysctls:
     """Somewhere programs run."""
     return (*_common(families), ("net/ipv4/ip_unprivileged_port_start", "0"))  # containerd's default for pods
 
 
 @cache
-def switch(_families: Families) -> Settings:
+def switch(_families: Families) -> Sysctls:
     """The fabric: it has no addresses, so it speaks no family."""
     return (
         *_NO_IPV6,
@@ -59,6 +59,6 @@ def switch(_families: Families) -> Settings:
 
 
 @cache
-def forwarder(families: Families) -> Settings:
+def forwarder(families: Families) -> Sysctls:
     """A router or a node."""
     return (*_common(families), *(setting for f in families for setting in _FORWARDING[f]))

@@ -14,14 +14,14 @@ from emulab.kinds.underlay import Underlay, underlay_addresses
 from emulab.model.addresses import IPAddress
 from emulab.model.families import family_of
 from emulab.plan.draft import FABRIC, Draft, mac
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.links import Bridge, Route
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Ruleset
-from emulab.plan.sysctls import Families, Settings, forwarder, host, switch
+from emulab.plan.sysctls import Families, Sysctls, forwarder, host, switch
 
 
-def plan_outside(draft: Draft, source: Source, cluster: Cluster) -> None:
+def plan_outside(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
     """Fabric, router, resolver, dns and clients."""
     draft.namespace(FABRIC, switch)
     for bridge in ("internet", "vpc"):
@@ -98,7 +98,7 @@ def plug_vpc(
     name: str,
     addresses: Iterable[IPAddress],
     cluster: Cluster,
-    settings: Callable[[Families], Settings] = host,
+    settings: Callable[[Families], Sysctls] = host,
 ) -> None:
     """A namespace with one leg in the vpc and the router as its way out."""
     draft.namespace(name, settings)

@@ -21,15 +21,15 @@ from emulab.plan.balancers import plan_balancers
 from emulab.plan.cni.plugin import Node
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
 from emulab.plan.draft import Draft
-from emulab.plan.endpoints import Slices
-from emulab.plan.kept import Kept, Source
+from emulab.plan.endpoints import SlicesByService
+from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.nodes import plan_nodes
-from emulab.plan.pods import Pods, place_name
+from emulab.plan.pods import PodsPlan, place_name
 from emulab.plan.proxy.intents import Viewer, viewer
 from emulab.plan.proxy.proxies import Proxies
 from emulab.plan.standins import StandIns
-from emulab.plan.state import Network, Place, Server, World, summed
+from emulab.plan.state import Network, Place, PlannedServer, World, summed
 from emulab.plan.topology import plan_outside
 
 
@@ -64,18 +64,18 @@ class _Sum:
         draft = Draft(cluster.families)
         sites = plan_nodes(draft, nodes, cluster)
         self._nodes = draft.world()
-        self._slices = Slices()
+        self._slices = SlicesByService()
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster))
         self._proxies = Proxies(cluster, sites, viewers)
-        self._pods, self._standins = Pods(cluster, nodes), StandIns(cluster.families)
+        self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
         self._server_pods = _ServerPods(cluster)
         self._parts: tuple[World, ...] = ()
         self._world = World(Network(), {}, {})
 
-    def _drafted(self, plan: Callable[..., None], *more: Any) -> Callable[[Source], World]:
-        def made(source: Source) -> World:
+    def _drafted(self, plan: Callable[..., None], *more: Any) -> Callable[[PlanSource], World]:
+        def made(source: PlanSource) -> World:
             draft = Draft(self.cluster.families)
             plan(draft, source, *more)
             return draft.world()
@@ -85,7 +85,7 @@ class _Sum:
     def follow(self, objects: Objects) -> World:
         """The world for these objects: the very same where nothing of it changed."""
         before = self._slices.follow(objects.members(ENDPOINT_SLICE))
-        source = Source(objects, self._slices)
+        source = PlanSource(objects, self._slices)
         outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns = self._public_dns.now(source)
@@ -97,7 +97,7 @@ class _Sum:
             self._parts, self._world = parts, summed(parts)
         return self._world
 
-    def _servers(self, servers: list[Server]) -> World:
+    def _servers(self, servers: list[PlannedServer]) -> World:
         known = self._parts[-1] if self._parts else None
         if known is not None and [*map(id, known.servers.values())] == [*map(id, servers)]:
             return known
@@ -113,9 +113,9 @@ class _ServerPods:
             image: Kept(partial(_configured, configure, cluster))
             for image, (configure, _) in _SERVER_PODS.items()
         }
-        self._known: dict[str, tuple[Place, Any, Server]] = {}
+        self._known: dict[str, tuple[Place, Any, PlannedServer]] = {}
 
-    def follow(self, source: Source, places: Mapping[str, Place]) -> list[Server]:
+    def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
         """Their servers, the very same where nothing changed."""
         known, self._known = self._known, {}
         for pod, containers in source.facts(POD, _served).values():
@@ -132,16 +132,16 @@ class _ServerPods:
         return [server for _, _, server in self._known.values()]
 
 
-ServerPlanner = Callable[[str, Place, Any], Server]
+ServerPlanner = Callable[[str, Place, Any], PlannedServer]
 
-_SERVER_PODS: dict[str, tuple[Callable[[Source, Cluster], Any], ServerPlanner]] = {
+_SERVER_PODS: dict[str, tuple[Callable[[PlanSource, Cluster], Any], ServerPlanner]] = {
     "dns": (cluster_dns_config, cluster_dns_server),
     "ingress": (ingress_config, ingress_server),
 }
 """Which configuration a server image gets, and what makes a Server of it."""
 
 
-def _configured(configure: Callable[[Source, Cluster], Any], cluster: Cluster, source: Source) -> Any:
+def _configured(configure: Callable[[PlanSource, Cluster], Any], cluster: Cluster, source: PlanSource) -> Any:
     return configure(source, cluster)
 
 

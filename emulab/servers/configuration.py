@@ -138,7 +138,7 @@ def _function(head: str, *body: str, names: dict[str, Any]) -> Callable[..., Any
 
 # --- reading ------------------------------------------------------------------------------------------------
 
-Reader = Callable[[Plain], Any]
+ReadValue = Callable[[Plain], Any]
 
 
 class _Wrong(Exception):
@@ -155,7 +155,7 @@ class _Wrong(Exception):
 
 
 @cache
-def _reader(kind: Any) -> Reader:
+def _reader(kind: Any) -> ReadValue:
     """What reads values of a type."""
     if kind in _SCALARS:
         return _scalar(kind)
@@ -183,7 +183,7 @@ _SCALARS: dict[Any, tuple[str, frozenset[type]]] = {
 }
 
 
-def _scalar(kind: Any) -> Reader:
+def _scalar(kind: Any) -> ReadValue:
     words, types = _SCALARS[kind]
 
     def read(data: Plain) -> Any:
@@ -194,11 +194,11 @@ def _scalar(kind: Any) -> Reader:
     return read
 
 
-def _optional(inner: Reader) -> Reader:
+def _optional(inner: ReadValue) -> ReadValue:
     return lambda data: None if data is None else inner(data)
 
 
-def _list(item: Reader) -> Reader:
+def _list(item: ReadValue) -> ReadValue:
     def read(data: Plain) -> Any:
         given, values = _of(list, "a list", data), list[Any]()
         try:
@@ -211,7 +211,7 @@ def _list(item: Reader) -> Reader:
     return read
 
 
-def _mapping(item: Reader) -> Reader:
+def _mapping(item: ReadValue) -> ReadValue:
     def read(data: Plain) -> Any:
         values: dict[str, Any] = {}
         for key, one in _of(dict, "an object", data).items():
@@ -224,7 +224,7 @@ def _mapping(item: Reader) -> Reader:
     return read
 
 
-def _object(kind: Any) -> Reader:
+def _object(kind: Any) -> ReadValue:
     hints = get_type_hints(kind)
     readers = {one.name: _reader(hints[one.name]) for one in fields(kind)}
     needed = [one.name for one in fields(kind) if not _has_default(one)]
@@ -244,7 +244,7 @@ def _object(kind: Any) -> Reader:
     return _compiled(kind, readers, scalars, explain)
 
 
-def _variant(kinds: tuple[Any, ...]) -> Reader:
+def _variant(kinds: tuple[Any, ...]) -> ReadValue:
     if not all(isinstance(kind, type) and issubclass(kind, Variant) for kind in kinds):
         raise TypeError(f"nothing says which of {kinds} a value would be")
     readers = {kind.__name__: _object(kind) for kind in kinds}
@@ -263,10 +263,10 @@ def _variant(kinds: tuple[Any, ...]) -> Reader:
 
 def _compiled(
     kind: Any,
-    readers: Mapping[str, Reader],
+    readers: Mapping[str, ReadValue],
     scalars: Mapping[str, frozenset[type]],
     explain: Callable[[Plain], NoReturn],
-) -> Reader:
+) -> ReadValue:
     """A function that makes a value of plain data, which `explain` looks at where it isn't in order."""
     names: dict[str, Any] = {"make": kind, "explain": explain, "Wrong": _Wrong}
     body, checks, count = [], ["count == len(data)"], 0
@@ -301,7 +301,7 @@ def _compiled(
     )
 
 
-def _row(kind: Any) -> Reader:
+def _row(kind: Any) -> ReadValue:
     hints = get_type_hints(kind)
     names = kind._fields
     readers = [_reader(hints[name]) for name in names]

@@ -23,17 +23,17 @@ from emulab.observe.events import (
     Flow,
     Frame,
     KernelDrop,
-    Link,
+    LinkState,
     Owner,
-    Record,
     Recording,
-    Route,
+    RouteAnswer,
     RuleTrace,
     Sending,
+    ServerRecord,
     Tap,
     Translation,
     Unheard,
-    VirtualServer,
+    VirtualAddress,
 )
 from emulab.observe.join.needs import Needs, needs
 from emulab.observe.join.sightings import Sightings
@@ -79,7 +79,7 @@ class Windows:
         self._queries: dict[tuple[str, int], socket.socket] = {}
         self._rules: list[RuleTrace] = []
         self._headers: dict[
-            str, dict[int, netfilter.Packet]
+            str, dict[int, netfilter.PacketHeaders]
         ] = {}  # by place, of packets that rules were told about
         self.lost_rules: set[str] = set()
 
@@ -169,11 +169,11 @@ class Windows:
     def kernel_drops(self) -> list[KernelDrop]:
         return self._drops.read() if self._drops else []
 
-    def records(self, since: int) -> tuple[list[Record], list[Unheard]]:
+    def records(self, since: int) -> tuple[list[ServerRecord], list[Unheard]]:
         """What the servers told, and who has more to tell of the time from `since` (ns) on."""
         found = self.client.request("observe")
         records = [
-            Record(int(r.pop("time")), r.pop("server"), r.pop("place"), r)
+            ServerRecord(int(r.pop("time")), r.pop("server"), r.pop("place"), r)
             for r in found["records"]
             if "time" in r
         ]
@@ -255,21 +255,21 @@ def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
     return netfilter.conntrack(windows.query(place, NETLINK_NETFILTER), place, flow)
 
 
-def _virtual_server(windows: Windows, translation: Translation) -> VirtualServer | None:
+def _virtual_server(windows: Windows, translation: Translation) -> VirtualAddress | None:
     """What turned a destination into another one, of that which tells nobody what it does."""
     place, flow, to = translation.place, translation.original, translation.translated
     named = flow.protocol, flow.destination, flow.destination_port
     for kind, (title, protocol, describe) in _SILENT.items() if flow[3:] != to[3:] else ():
         if windows.has_rules(place, kind) and (text := describe(windows.query(place, protocol), *named)):
-            return VirtualServer(place, *named, f"{title} {text}")
+            return VirtualAddress(place, *named, f"{title} {text}")
     return None
 
 
-def _links(windows: Windows, place: str) -> list[Link]:
+def _links(windows: Windows, place: str) -> list[LinkState]:
     return routes.links(windows.query(place, NETLINK_ROUTE), place)
 
 
-def _routes(windows: Windows, wanted: Needs) -> list[Route]:
+def _routes(windows: Windows, wanted: Needs) -> list[RouteAnswer]:
     found = []
     for place, destination, source, interface in sorted(wanted.routes):
         names = windows.interfaces(place)

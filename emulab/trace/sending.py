@@ -18,7 +18,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, PeerError
 from emulab.observe.events import Sending
-from emulab.observe.target import Target
+from emulab.observe.target import RequestTarget
 from emulab.servers.stub import socket_family
 from emulab.servers.wire.http1 import client as http
 from emulab.trace.certificates import describe, problem
@@ -31,11 +31,11 @@ _PATIENCE = (
 
 
 @dataclass(slots=True)
-class Request:
+class RequestToSend:
     """What is to be sent. `resolve` gives the host's address, and raises EmulabError when there is none."""
 
     text: str  # the target as the user wrote it
-    target: Target
+    target: RequestTarget
     place: str
     addresses: Sequence[str]  # the place's, where the kernel tells none
     sockets: Mapping[int, socket.socket]  # of the place, by family; each is bound to a port
@@ -64,7 +64,7 @@ class _Outcome:
     tls: dict[str, Any] = field(default_factory=dict)
 
 
-def send(request: Request, name_ports: list[int]) -> Sending:
+def send(request: RequestToSend, name_ports: list[int]) -> Sending:
     """Sends the request and waits for its answer. `name_ports` are those that `resolve` has used by then."""
     begun = time.time_ns()
     outcome = _Outcome()
@@ -102,7 +102,7 @@ def send(request: Request, name_ports: list[int]) -> Sending:
     )
 
 
-def _sent(request: Request, address: str, outcome: _Outcome) -> tuple[str, int] | None:
+def _sent(request: RequestToSend, address: str, outcome: _Outcome) -> tuple[str, int] | None:
     """Sends to an address, from the place's socket of its family; what it came from, if it could."""
     family = socket_family(address)
     sock = request.sockets.get(family)
@@ -116,7 +116,7 @@ def _sent(request: Request, address: str, outcome: _Outcome) -> tuple[str, int] 
 
 
 def _exchange(
-    request: Request, sock: socket.socket, address: str, outcome: _Outcome
+    request: RequestToSend, sock: socket.socket, address: str, outcome: _Outcome
 ) -> tuple[str, int] | None:
     """Connects and speaks; the socket's own address, once it has one."""
     local: tuple[str, int] | None = None
@@ -146,7 +146,7 @@ def _exchange(
     return local
 
 
-def _datagram(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
+def _datagram(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> None:
     """One datagram that nobody else sends, and whatever comes back."""
     sock.send(f"emulab trace {secrets.token_hex(8)}\n".encode())
     end = time.monotonic() + request.timeout
@@ -160,7 +160,7 @@ def _datagram(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
                 raise
 
 
-def _connection(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
+def _connection(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> None:
     """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
     sock.settimeout(min(_LISTEN, request.timeout))
     try:
@@ -169,7 +169,7 @@ def _connection(request: Request, sock: socket.socket, outcome: _Outcome) -> Non
         return
 
 
-def _http(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
+def _http(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> None:
     target = request.target
     with _secured(request, sock, outcome) if target.protocol == "https" else sock as connection:
         if outcome.error:
@@ -184,7 +184,7 @@ def _http(request: Request, sock: socket.socket, outcome: _Outcome) -> None:
         outcome.status = response.status
 
 
-def _secured(request: Request, sock: socket.socket, outcome: _Outcome) -> ssl.SSLSocket:
+def _secured(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> ssl.SSLSocket:
     """TLS, whoever signed the certificate: labs sign theirs themselves. Its dates and names are looked at."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -23,7 +23,7 @@ from emulab.observe.story import tell
 from emulab.observe.target import parse
 from emulab.servers.stub import ResolverConfig, resolve
 from emulab.trace.evidence import Windows, complete
-from emulab.trace.sending import Request, send
+from emulab.trace.sending import RequestToSend, send
 
 _KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 
@@ -46,7 +46,7 @@ async def trace(
     A request that fails is a result, see `Path.failure`. `pcap` is written, with comments, when the request is
     through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
     """
-    asked = Asked(lab, url, source, namespace, method, headers or {}, timeout, verify)
+    asked = TracedRequest(lab, url, source, namespace, method, headers or {}, timeout, verify)
     try:
         recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
     except asyncio.CancelledError:
@@ -61,7 +61,7 @@ async def trace(
     return path
 
 
-class Asked:
+class TracedRequest:
     """One request to trace. Blocking, for a thread."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Asked:
         self._timeout = timeout
         self._verify = verify
         self._name_ports: list[int] = []
-        self._request: Request | None = None
+        self._request: RequestToSend | None = None
         self._abandoned = False
 
     def abandon(self) -> None:
@@ -118,7 +118,7 @@ class Asked:
     def _send(
         self, sockets: Mapping[int, socket.socket], windows: Windows, config: ResolverConfig
     ) -> Sending:
-        request = Request(
+        request = RequestToSend(
             text=self._url,
             target=self._target,
             place=windows.source,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from emulab.errors import PeerError
 from emulab.observe.join.packets import told_as_icmp
-from emulab.observe.target import Target
+from emulab.observe.target import RequestTarget
 from emulab.servers.wire.http1 import client as http
 
 LATE = 0.9
@@ -48,7 +48,7 @@ _TIME_EXCEEDED, _DESTINATION_UNREACHABLE = 11, 3
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11, 2), socket.AF_INET6: (socket.IPPROTO_IPV6, 25, 3)}
 
 
-class Reply(NamedTuple):
+class TryResult(NamedTuple):
     """What came of one try."""
 
     outcome: str
@@ -64,7 +64,7 @@ class Reply(NamedTuple):
         return f"{self.outcome}{BELATED}" if self.late else self.outcome
 
 
-def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -> Reply:
+def attempt(sock: socket.socket, address: str, target: RequestTarget, timeout: float) -> TryResult:
     """Sends the request to `address` and waits for what comes of it. The socket is closed after."""
     begun = time.monotonic()
     connected = answered = late = False
@@ -94,7 +94,7 @@ def attempt(sock: socket.socket, address: str, target: Target, timeout: float) -
             outcome = CLOSED if isinstance(error, http.Unanswered | http.CutShort) else "no HTTP answer"
     if seconds is None:
         seconds = time.monotonic() - begun
-    return Reply(outcome, answered, seconds, body, local, late)
+    return TryResult(outcome, answered, seconds, body, local, late)
 
 
 def _sent_again(sock: socket.socket) -> bool:
@@ -143,7 +143,7 @@ def _icmp(sock: socket.socket) -> str:
     return ""
 
 
-def _datagram(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+def _datagram(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
     """A datagram that nobody else sends and its echo; to port 53 a question and its answer's code."""
     if target.port == 53:
         import dnslib
@@ -156,7 +156,7 @@ def _datagram(sock: socket.socket, target: Target) -> tuple[str, bytes]:
     return "echo" if sock.recv(1 << 16) == sent else "datagram", b""
 
 
-def _connection(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+def _connection(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
     """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
     sock.settimeout(_LISTEN)
     try:
@@ -165,7 +165,7 @@ def _connection(sock: socket.socket, target: Target) -> tuple[str, bytes]:
         return "connected", b""
 
 
-def _http(sock: socket.socket, target: Target) -> tuple[str, bytes]:
+def _http(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
     if target.protocol == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False

@@ -9,7 +9,7 @@ from emulab.errors import UserError
 from emulab.kinds.kind import PLACE, WORKLOAD
 from emulab.kinds.registry import KINDS, POD
 from emulab.model.collection import Objects
-from emulab.observe.target import Target, parse
+from emulab.observe.target import RequestTarget, parse
 
 CLIENT = "client"
 _SOURCED = re.compile(r"((?:[a-z]+/)?[A-Za-z0-9][A-Za-z0-9._-]*)=(.*)", re.DOTALL)
@@ -21,7 +21,7 @@ class Ask(NamedTuple):
     source: str  # a place, pod/NAME, deploy/NAME
     namespace: str  # of a pod or workload
     text: str  # the target as it was written
-    target: Target
+    target: RequestTarget
     what: str = ""
 
     def __str__(self) -> str:

@@ -28,12 +28,12 @@ from emulab.twins.differences import (
     known,
 )
 from emulab.twins.owners import Situation
-from emulab.twins.sampling import Observation
+from emulab.twins.sampling import Sample
 
-ByMode = Mapping[str, Observation]
+ByMode = Mapping[str, Sample]
 
 
-class Difference(NamedTuple):
+class ModeDifference(NamedTuple):
     """One aspect in which modes differ. `expected` explains it all; otherwise `unexplained` names pairs of modes."""
 
     aspect: str
@@ -52,7 +52,7 @@ class Compared(NamedTuple):
     ask: Ask
     situation: Situation
     observed: ByMode
-    differences: tuple[Difference, ...]
+    differences: tuple[ModeDifference, ...]
 
 
 def compare(ask: Ask, situation: Situation, observed: ByMode) -> Compared:
@@ -66,18 +66,18 @@ def compare(ask: Ask, situation: Situation, observed: ByMode) -> Compared:
         reasons = {pair: known(aspect, situation, seen, *pair) for pair in pairs}
         explained = tuple(dict.fromkeys(r for r in reasons.values() if r))
         unexplained = tuple(pair for pair, reason in reasons.items() if reason is None)
-        found.append(Difference(aspect, seen, explained, unexplained))
+        found.append(ModeDifference(aspect, seen, explained, unexplained))
     return Compared(ask, situation, observed, tuple(found))
 
 
-def suspicious(situation: Situation, observed: Iterable[Observation]) -> bool:
+def suspicious(situation: Situation, observed: Iterable[Sample]) -> bool:
     """Whether a spread over endpoints is worth a second, longer look."""
     return not situation.sticky and any(
         not o.proxied and spread.uniform(o.endpoints) < spread.SUSPICIOUS for o in observed
     )
 
 
-def fairness(observation: Observation) -> str:
+def fairness(observation: Sample) -> str:
     """How connections are spread over the endpoints; "" where there is nothing to choose."""
     if len(observation.endpoints) < 2 or observation.proxied:
         return ""
@@ -86,7 +86,7 @@ def fairness(observation: Observation) -> str:
     return UNEVENLY if spread.uniform(observation.endpoints) < spread.CERTAIN else AT_RANDOM
 
 
-def _counted(aspect: str, observation: Observation) -> Counter[str]:
+def _counted(aspect: str, observation: Sample) -> Counter[str]:
     return {
         STATUS: observation.outcomes,
         ANSWER: observation.answers,
@@ -95,7 +95,7 @@ def _counted(aspect: str, observation: Observation) -> Counter[str]:
     }[aspect]
 
 
-def _seen(aspect: str, observation: Observation) -> Seen:
+def _seen(aspect: str, observation: Sample) -> Seen:
     if aspect == FAIRNESS:
         return frozenset({fairness(observation)})
     return frozenset(_counted(aspect, observation))
@@ -124,7 +124,7 @@ def _lacks(one: Counter[str], other: Counter[str]) -> bool:
     return bool(spread.missing(one, other) or spread.missing(other, one))
 
 
-def _spread_differs(situation: Situation, one: str, other: str, a: Observation, b: Observation) -> bool:
+def _spread_differs(situation: Situation, one: str, other: str, a: Sample, b: Sample) -> bool:
     if situation.sticky or a.proxied or b.proxied:
         return False
     if _differ(ENDPOINTS, situation, {one: a, other: b}, one, other):

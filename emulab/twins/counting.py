@@ -11,10 +11,10 @@ from emulab.python import Lab
 
 _LIST = ("sh", "-c", "nft -j list ruleset && cat /proc/net/ip_vs 2>/dev/null || true")
 
-Counts = Mapping[str, int]
+RuleCounts = Mapping[str, int]
 
 
-async def count(lab: Lab, node: str) -> Counts | None:
+async def count(lab: Lab, node: str) -> RuleCounts | None:
     """What a node has, by kind; None where the program that lists it is missing."""
     listing, _, virtual = (await lab.exec(node, *_LIST)).text.partition("\n")
     return counts(json.loads(listing), virtual) if listing else None

@@ -22,7 +22,7 @@ from emulab.twins import comparing, counting
 from emulab.twins.asks import Ask
 from emulab.twins.comparing import Compared
 from emulab.twins.owners import Frontends, Owners
-from emulab.twins.sampling import Observation, Sampler
+from emulab.twins.sampling import Sample, Sampler
 
 T = TypeVar("T")
 
@@ -52,11 +52,11 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Comparison:
     """What was found."""
 
     compared: Sequence[Compared]
-    rules: Mapping[str, Mapping[str, counting.Counts | None]]  # mode → node → numbers
+    rules: Mapping[str, Mapping[str, counting.RuleCounts | None]]  # mode → node → numbers
 
 
 def manifest(given: Sequence[Object], mode: str) -> str:
@@ -71,7 +71,7 @@ def manifest(given: Sequence[Object], mode: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": [cluster, *items]})
 
 
-async def run(plan: Plan) -> Outcome:
+async def run(plan: Plan) -> Comparison:
     """Builds, asks, compares. Raises EmulabError for what goes wrong first; no lab is left, whatever happens."""
     labs = {
         mode: Lab.from_text(manifest(plan.given, mode), name=f"{plan.name}-{mode}", timeout=plan.timeout)
@@ -103,7 +103,7 @@ class _Twins:
         self._samplers: list[Sampler] = []
         self._done, self._total, self._doing = 0, 0, ""
 
-    async def compare(self, ending: AsyncExitStack) -> Outcome:
+    async def compare(self, ending: AsyncExitStack) -> Comparison:
         """Asks and compares."""
         ending.callback(self._stop.set)  # before the labs go: threads are still asking when we are cancelled
         nodes = [o.name for o in self._plan.objects.kind(NODE)]
@@ -127,7 +127,7 @@ class _Twins:
             for a in asks
         ]
         self._plan.tell("counting rules")
-        return Outcome(compared, dict(zip(self._plan.modes, await self._counts(nodes), strict=True)))
+        return Comparison(compared, dict(zip(self._plan.modes, await self._counts(nodes), strict=True)))
 
     async def _sampler(self, lab: Lab) -> Sampler:
         found = [Object(raw) for kind in ("Pod", "Node") for raw in await lab.get(kind)]
@@ -135,9 +135,7 @@ class _Twins:
         owners = Owners(Objects(found), summary["places"])
         return Sampler(lab.name, owners, self._plan.patience, self._stop, self._told)
 
-    async def _sample(
-        self, asks: Sequence[Ask], connections: int, doing: str
-    ) -> list[dict[Ask, Observation]]:
+    async def _sample(self, asks: Sequence[Ask], connections: int, doing: str) -> list[dict[Ask, Sample]]:
         """What came of the requests in each lab."""
         self._done, self._total, self._doing = 0, 2 * len(asks) * len(self._labs), doing
         observed = await _together(*(asyncio.to_thread(s.first, asks) for s in self._samplers))
@@ -154,8 +152,8 @@ class _Twins:
         self._done += 1
         self._plan.tell(f"{self._doing}, {100 * self._done // max(self._total, 1)} %")
 
-    async def _counts(self, nodes: Sequence[str]) -> list[dict[str, counting.Counts | None]]:
-        async def of(lab: Lab) -> dict[str, counting.Counts | None]:
+    async def _counts(self, nodes: Sequence[str]) -> list[dict[str, counting.RuleCounts | None]]:
+        async def of(lab: Lab) -> dict[str, counting.RuleCounts | None]:
             return {node: await counting.count(lab, node) for node in nodes[:COUNTED]}
 
         return await _together(*map(of, self._labs.values()))
@@ -167,7 +165,7 @@ async def _unlimit(lab: Lab, places: Sequence[str], families: Sequence[Family]) 
         await lab.exec(place, "sh", "-c", script)  # where that is forbidden, refusals may be late
 
 
-def _address(observations: Iterable[Observation]) -> str:
+def _address(observations: Iterable[Sample]) -> str:
     """What the name of a request resolved to; names resolve alike in all modes."""
     return next((o.address for o in observations if o.address), "")
 

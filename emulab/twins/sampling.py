@@ -22,7 +22,7 @@ from emulab.lab.folders import rundir
 from emulab.model.families import parse_socket_name
 from emulab.servers.stub import ResolverConfig, resolve, socket_family
 from emulab.twins import asking
-from emulab.twins.asking import BELATED, Reply
+from emulab.twins.asking import BELATED, TryResult
 from emulab.twins.asks import Ask
 from emulab.twins.owners import Owners
 
@@ -34,7 +34,7 @@ AT_ONCE = 8  # first tries: those that nobody answers wait for nothing
 
 
 @dataclass(slots=True)
-class Observation:
+class Sample:
     """What came of one request in one lab."""
 
     address: str = ""  # what the name resolved to
@@ -63,7 +63,7 @@ class Observation:
             if prompt in self.outcomes:
                 self.outcomes[prompt] += self.outcomes.pop(late)
 
-    def add(self, reply: Reply, owners: Owners) -> None:
+    def add(self, reply: TryResult, owners: Owners) -> None:
         """Counts one try."""
         self.outcomes[reply.category] += 1
         if not reply.answered:
@@ -109,9 +109,9 @@ class Sampler:
         self._stop = stop
         self._done = done
 
-    def first(self, asks: Sequence[Ask]) -> dict[Ask, Observation]:
+    def first(self, asks: Sequence[Ask]) -> dict[Ask, Sample]:
         """A few tries of each. Raises UserError for a source that isn't there."""
-        found = {ask: Observation() for ask in asks}
+        found = {ask: Sample() for ask in asks}
 
         def one(ask: Ask) -> None:
             if self._stop.is_set():
@@ -128,9 +128,7 @@ class Sampler:
                 result.result()
         return found
 
-    def more(
-        self, observed: Mapping[Ask, Observation], connections: int, contested: Collection[Ask] = ()
-    ) -> None:
+    def more(self, observed: Mapping[Ask, Sample], connections: int, contested: Collection[Ask] = ()) -> None:
         """Asks the requests that were answered again, until there are enough connections.
 
         `contested`: those that were answered in some lab, whether or not in this one.
@@ -151,7 +149,7 @@ class Sampler:
                         self._try(client, ask, observation)
                 self._done()
 
-    def _try(self, client: LabClient, ask: Ask, observation: Observation) -> None:
+    def _try(self, client: LabClient, ask: Ask, observation: Sample) -> None:
         if not observation.address:
             observation.address, failure = self._resolve(client, ask)
             if failure:

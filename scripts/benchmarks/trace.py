@@ -59,10 +59,10 @@ def main(arguments: list[str]) -> int:
 
 def _requests(folder: Path, repeats: int, samples: dict[str, list[float]]) -> None:
     """The same request, untraced and traced in turn; and how long all of a trace takes."""
-    from emulab.trace.tracing import Asked, trace
+    from emulab.trace.tracing import TracedRequest, trace
 
     def traced() -> float:
-        sending = Asked(LAB, URL, "client", "default", "GET", {}, 5.0, True).record()[0].sending
+        sending = TracedRequest(LAB, URL, "client", "default", "GET", {}, 5.0, True).record()[0].sending
         return (sending.ended - sending.begun) / 1e3
 
     ways: dict[str, Callable[[], float]] = {"traced": traced, "untraced": lambda: _untraced(folder)}
@@ -83,7 +83,7 @@ def _untraced(folder: Path) -> float:
     from emulab.lab.client.client import LabClient
     from emulab.observe.target import parse
     from emulab.servers.stub import ResolverConfig, resolve
-    from emulab.trace.sending import Request, send
+    from emulab.trace.sending import RequestToSend, send
 
     def opened(kind: int) -> socket.socket:
         with LabClient(folder) as client:
@@ -99,7 +99,7 @@ def _untraced(folder: Path) -> float:
     with LabClient(folder) as client:
         config = ResolverConfig.parse(*client.request("resolver-files", **SOURCE))
     with opened(socket.SOCK_STREAM) as sock:
-        request = Request(
+        request = RequestToSend(
             text=URL,
             target=parse(URL),
             place="client",

@@ -21,7 +21,7 @@ from emulab.kernel.network import KernelNetwork
 from emulab.kinds.core.serviceview import ServicePort
 from emulab.model.families import IPV4
 from emulab.plan.links import Address, Item, Neighbour, Route, Veth
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.state import Namespace, Network, Rules
 from emulab.plan.sysctls import forwarder
 
@@ -34,10 +34,11 @@ EXTERNAL_IP = "203.0.113.7"
 BALANCER_IP = "203.0.113.20"
 
 
-def backends(*pods: str) -> tuple[Backend, ...]:
+def backends(*pods: str) -> tuple[ProxiedEndpoint, ...]:
     """Ready endpoints, in the order of their addresses."""
     return tuple(
-        Backend(ip_address(PODS[p]), 8080, NODE_OF[p], True, True, False, (), ()) for p in sorted(pods)
+        ProxiedEndpoint(ip_address(PODS[p]), 8080, NODE_OF[p], True, True, False, (), ())
+        for p in sorted(pods)
     )
 
 

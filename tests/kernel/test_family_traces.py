@@ -26,7 +26,7 @@ from emulab.model.families import IPV4, IPV6, Family, family_of, first, parse_so
 from emulab.observe.path import Path
 from emulab.observe.story import tell
 from emulab.trace import tracing
-from emulab.trace.tracing import Asked
+from emulab.trace.tracing import TracedRequest
 
 BOTH = [(IPV6,), (IPV4, IPV6)]
 IDS = ["6", "4-6"]
@@ -134,7 +134,7 @@ class Lab:
         places = cast(dict[str, Any], self.world.places)
         places[source] = replace(place, hosts=hosts)
         try:
-            asked = Asked("lab", target.format(NAME), source, "default", "GET", {}, timeout, True)
+            asked = TracedRequest("lab", target.format(NAME), source, "default", "GET", {}, timeout, True)
             recording, sightings = asked.record()
             return tell(recording, sightings=sightings)
         finally:

@@ -22,7 +22,7 @@ from emulab.kernel import netns
 from emulab.kernel.links import bridge, vxlan
 from emulab.kernel.netlink import conntrack as connections
 from emulab.kernel.netlink import nftables, rtnetlink
-from emulab.kernel.netlink.codec import Body
+from emulab.kernel.netlink.codec import HeadedTable
 from emulab.kernel.netlink.messages import FAMILIES, NETLINK_NETFILTER, NETLINK_ROUTE, open_socket
 from emulab.kernel.netlink.requests import dump
 from emulab.kernel.network import KernelNetwork
@@ -37,7 +37,7 @@ from emulab.plan.links import (
     Neighbour,
     NextHop,
     Route,
-    Rule,
+    RoutingRule,
     Veth,
     Vxlan,
 )
@@ -69,7 +69,9 @@ def items(version: int) -> list[Item]:
             hops=(NextHop("eth0", far, weight=3), NextHop("eth0", far + 1, onlink=True)),
         ),
         Route("a", beyond, type="prohibit", table=7),
-        Rule("a", 100, version, beyond, beyond, mark=5, mask=0xFF, input="eth0", output="br0", table=1000),
+        RoutingRule(
+            "a", 100, version, beyond, beyond, mark=5, mask=0xFF, input="eth0", output="br0", table=1000
+        ),
     ]
 
 
@@ -96,7 +98,9 @@ def built() -> KernelNetwork:
     return world
 
 
-def ask(world: KernelNetwork, protocol: int, kind: int, body: Body, family: int, **more: Any) -> list[bytes]:
+def ask(
+    world: KernelNetwork, protocol: int, kind: int, body: HeadedTable, family: int, **more: Any
+) -> list[bytes]:
     field = body.header.fields[0]
     with netns.inside(world.handles["a"].fd, lambda: open_socket(protocol)) as sock:
         return dump(sock, kind, body.encode({field: family, **more}), "list")
@@ -132,7 +136,7 @@ def compared(ours: Any, other: Any, where: str = "") -> int:
 
 
 GETADDR, GETRULE = 22, 34
-DUMPS: dict[str, tuple[int, Body, Any]] = {
+DUMPS: dict[str, tuple[int, HeadedTable, Any]] = {
     "links": (rtnetlink.RTM_GETLINK, rtnetlink.LINK, ifinfmsg),
     "addresses": (GETADDR, rtnetlink.INTERFACE_ADDRESS, ifaddrmsg),
     "neighbours": (rtnetlink.RTM_GETNEIGH, rtnetlink.NEIGHBOUR, ndmsg),

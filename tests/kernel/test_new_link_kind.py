@@ -15,7 +15,7 @@ from emulab.errors import KernelError
 from emulab.kernel.links import kinds
 from emulab.kernel.links.encoding import Handles
 from emulab.kernel.links.link import link_encoding
-from emulab.kernel.netlink.codec import U32, Table
+from emulab.kernel.netlink.codec import U32, AttributeTable
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.difference import difference
 from emulab.plan.links import KINDS, Address, Dummy, Item, Route, Veth
@@ -44,7 +44,7 @@ class Macvlan(Link):
 
 
 MACVLAN_MODE_BRIDGE = 4
-DATA = Table({"IFLA_MACVLAN_MODE": (1, U32)})
+DATA = AttributeTable({"IFLA_MACVLAN_MODE": (1, U32)})
 
 
 def describe(item: Macvlan, handles: Handles) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.observe.capture import drops, filters, netfilter, rings, routes
-from emulab.observe.events import Flow, Link, RuleTrace
+from emulab.observe.events import Flow, LinkState, RuleTrace
 from emulab.plan.links import Address, Item, Neighbour, Route, Veth
 from emulab.plan.state import Namespace, Network, Ruleset
 
@@ -523,7 +523,7 @@ def test_headers_are_carried_from_one_reading_to_the_next() -> None:
     with tracing(world) as sock:
         outside, _ = world.request()
         whole: list[RuleTrace] = []
-        known: dict[int, netfilter.Packet] = {}
+        known: dict[int, netfilter.PacketHeaders] = {}
         while select.select([sock], [], [], 0)[0]:
             data = sock.recv(1 << 16)
             whole.append(netfilter.decode_trace(data[16:], "router", world.names("router"), known))
@@ -610,15 +610,15 @@ def test_links_and_neighbours() -> None:
     world = World()
     with world.rtnetlink("router") as sock:
         assert routes.links(sock, "router") == [
-            Link("router", "lo", True, True, 65536),
-            Link("router", "in", True, True, 1500),
-            Link("router", "out", True, True, 1400),
+            LinkState("router", "lo", True, True, 65536),
+            LinkState("router", "in", True, True, 1500),
+            LinkState("router", "out", True, True, 1400),
         ]
         assert routes.interface_names(sock) == world.names("router")
         netns.inside(world.fd("server"), lambda: subprocess.check_call(["ip", "link", "set", "eth0", "down"]))
-        assert Link("router", "out", True, False, 1400) in routes.links(sock, "router")
+        assert LinkState("router", "out", True, False, 1400) in routes.links(sock, "router")
         netns.inside(world.fd("router"), lambda: subprocess.check_call(["ip", "link", "set", "out", "down"]))
-        assert Link("router", "out", False, False, 1400) in routes.links(sock, "router")
+        assert LinkState("router", "out", False, False, 1400) in routes.links(sock, "router")
     patient = Path("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms")  # it is given up after three times
     netns.inside(world.fd("client"), lambda: patient.write_text("60000"))
     with world.rtnetlink("client") as sock, world.sock("client", socket.SOCK_DGRAM) as sender:

@@ -18,7 +18,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.model.addresses import IPAddress, IPNetwork
-from emulab.plan.links import Address, Item, NextHop, Route, Rule, Veth
+from emulab.plan.links import Address, Item, NextHop, Route, RoutingRule, Veth
 from emulab.plan.state import Namespace, Network
 
 OURS, THEIRS = "ours", "theirs"
@@ -176,32 +176,34 @@ def test_a_route_that_loses_one_of_its_links_is_made_anew(version: int) -> None:
 @isolated
 def test_a_failure_undoes_routes_and_rules(version: int) -> None:
     world = KernelNetwork()
-    start = network({*base(version), *examples(version)["several"], Rule(OURS, 100, version, table=300)})
+    start = network(
+        {*base(version), *examples(version)["several"], RoutingRule(OURS, 100, version, table=300)}
+    )
     world.apply(start)
     before = routes(world, OURS, version), rules(world, OURS, version)
     unreachable = Route(OURS, far(version, 5), hops=(NextHop("one", host(version, 7, 9)),))
-    others = {Rule(OURS, 100, version, table=301), Rule(OURS, 101, version, action="prohibit")}
+    others = {RoutingRule(OURS, 100, version, table=301), RoutingRule(OURS, 101, version, action="prohibit")}
     with pytest.raises(KernelError, match=rf"add route {far(version, 5)} on one: .* in ours"):
         world.apply(network({*base(version), *examples(version)["nothing"], unreachable, *others}))
     assert (routes(world, OURS, version), rules(world, OURS, version)) == before
     assert world.applied == start
 
 
-def policies(version: int) -> list[Rule]:
+def policies(version: int) -> list[RoutingRule]:
     net, one = far(version), {"version": version, "table": 100}
     return [
-        Rule(OURS, 100, **one, source=net),
-        Rule(OURS, 101, **one, destination=net),
-        Rule(OURS, 102, **one, source=net, destination=far(version, 1)),
-        Rule(OURS, 103, **one, mark=5),
-        Rule(OURS, 104, **one, mark=0, mask=0xF0),
-        Rule(OURS, 105, **one, input="one"),
-        Rule(OURS, 106, **one, output="two"),
-        Rule(OURS, 107, version, source=net, table=100_000),
-        Rule(OURS, 108, version),
-        Rule(OURS, 109, version, source=net, action="blackhole"),
-        Rule(OURS, 110, version, source=net, action="unreachable"),
-        Rule(OURS, 111, version, action="prohibit", mark=7),
+        RoutingRule(OURS, 100, **one, source=net),
+        RoutingRule(OURS, 101, **one, destination=net),
+        RoutingRule(OURS, 102, **one, source=net, destination=far(version, 1)),
+        RoutingRule(OURS, 103, **one, mark=5),
+        RoutingRule(OURS, 104, **one, mark=0, mask=0xF0),
+        RoutingRule(OURS, 105, **one, input="one"),
+        RoutingRule(OURS, 106, **one, output="two"),
+        RoutingRule(OURS, 107, version, source=net, table=100_000),
+        RoutingRule(OURS, 108, version),
+        RoutingRule(OURS, 109, version, source=net, action="blackhole"),
+        RoutingRule(OURS, 110, version, source=net, action="unreachable"),
+        RoutingRule(OURS, 111, version, action="prohibit", mark=7),
     ]
 
 
@@ -244,8 +246,8 @@ def test_packets_go_as_rules_and_metrics_say(version: int) -> None:
                 route(version, link="one", gateway=near[1], metric=10),
                 route(version, link="two", gateway=near[2], metric=20),
                 route(version, link="two", gateway=near[2], table=100),
-                Rule(OURS, 100, version, source=ip_network(host(version, 2, 1)), table=100),
-                Rule(OURS, 101, version, mark=7, action="prohibit"),
+                RoutingRule(OURS, 100, version, source=ip_network(host(version, 2, 1)), table=100),
+                RoutingRule(OURS, 101, version, mark=7, action="prohibit"),
             }
         )
     )

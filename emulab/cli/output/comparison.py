@@ -8,12 +8,12 @@ from typing import Any
 from emulab.cli.output.table import table
 from emulab.cli.output.texts import wrap
 from emulab.twins import spread
-from emulab.twins.comparing import Compared, Difference, behaviour, fairness
-from emulab.twins.counting import Counts
+from emulab.twins.comparing import Compared, ModeDifference, behaviour, fairness
+from emulab.twins.counting import RuleCounts
 from emulab.twins.differences import ENDPOINTS, FAIRNESS, STATUS, Known, Seen
 from emulab.twins.owners import ITSELF
-from emulab.twins.running import Outcome
-from emulab.twins.sampling import Observation
+from emulab.twins.running import Comparison
+from emulab.twins.sampling import Sample
 
 _REQUEST = 44  # columns of a request in 100; a longer one has a line of its own
 _EXAMPLES = 4  # of a known difference
@@ -27,7 +27,7 @@ _KINDS = {
 }
 
 
-def render(outcome: Outcome, modes: Sequence[str], connections: int, width: int = 100) -> str:
+def render(outcome: Comparison, modes: Sequence[str], connections: int, width: int = 100) -> str:
     """The whole report in lines of at most `width` columns, but for requests and tables that are wider."""
     head = (
         f"{len(modes)} labs ({', '.join(modes)}), {_number(len(outcome.compared), 'request')},"
@@ -96,7 +96,7 @@ def _unexpected(compared: Sequence[Compared], modes: Sequence[str], width: int) 
 
 def _expected(compared: Sequence[Compared], modes: Sequence[str], width: int) -> list[str]:
     """Each known difference once, with the requests in which it shows."""
-    found: dict[Known, list[tuple[Compared, Difference]]] = {}
+    found: dict[Known, list[tuple[Compared, ModeDifference]]] = {}
     for c in compared:
         for d in c.differences:
             for entry in d.expected:
@@ -115,7 +115,7 @@ def _expected(compared: Sequence[Compared], modes: Sequence[str], width: int) ->
     return parts
 
 
-def _values(d: Difference, modes: Sequence[str], before: str, width: int) -> list[str]:
+def _values(d: ModeDifference, modes: Sequence[str], before: str, width: int) -> list[str]:
     """What is seen in which modes, those that see the same together."""
     groups: dict[Seen, list[str]] = {}
     for mode in modes:
@@ -124,13 +124,13 @@ def _values(d: Difference, modes: Sequence[str], before: str, width: int) -> lis
     return wrap(before + text, width, 6)
 
 
-def _totals(outcome: Outcome, mode: str) -> list[str]:
+def _totals(outcome: Comparison, mode: str) -> list[str]:
     latencies = [s for c in outcome.compared for s in c.observed[mode].latencies]
     times = [f"{spread.quantile(latencies, q) * 1000:.1f}" if latencies else "-" for q in (0.5, 0.99)]
     return [mode, *times, _rules(outcome.rules[mode].values())]
 
 
-def _rules(counts: Iterable[Counts | None]) -> str:
+def _rules(counts: Iterable[RuleCounts | None]) -> str:
     """Numbers of rules, as a range where nodes differ."""
     given = [c for c in counts if c is not None]
     parts = []
@@ -163,7 +163,7 @@ def _number(count: int, what: str) -> str:
 # --- JSON -----------------------------------------------------------------------------------------------------
 
 
-def as_data(outcome: Outcome, modes: Sequence[str], connections: int) -> dict[str, Any]:
+def as_data(outcome: Comparison, modes: Sequence[str], connections: int) -> dict[str, Any]:
     """The report as JSON-able data."""
     return {
         "modes": list(modes),
@@ -194,7 +194,7 @@ def _request_data(c: Compared) -> dict[str, Any]:
     }
 
 
-def _observed_data(o: Observation) -> dict[str, Any]:
+def _observed_data(o: Sample) -> dict[str, Any]:
     latency: Mapping[str, float] | None = None
     if o.latencies:
         quantiles = {"p50": 0.5, "p99": 0.99}

@@ -50,7 +50,7 @@ EVENT_STYLES = {
 }
 
 Paint = Callable[[str, str], str]
-Item = tuple[str, str]  # a label or "", and a text
+LabelledText = tuple[str, str]  # a label or "", and a text
 
 
 def render(
@@ -158,7 +158,7 @@ class _Ladder:
         direction = row.first.direction
         return self.paint("quiet", times) + self.paint(direction, ARROWS.get(direction, "·")) + " "
 
-    def _hop(self, row: Row, items: list[Item]) -> list[str]:
+    def _hop(self, row: Row, items: list[LabelledText]) -> list[str]:
         hop = row.first
         line = self._lead(row) + f"{self._where(hop):<{self.where}} "
         line += self.paint(EVENT_STYLES.get(hop.event, ""), f"{hop.event:<{self.event}}")
@@ -188,7 +188,7 @@ class _Ladder:
         first, *rest = [*wrap(detail, room, 2), *wrap(same, room, 2)]
         return [self._lead(row) + first, *(" " * self.lead + line for line in rest)]
 
-    def _below(self, item: Item, indent: int) -> list[str]:
+    def _below(self, item: LabelledText, indent: int) -> list[str]:
         """Continuation lines: a labelled text, which goes on below itself."""
         label, text = item
         column = indent + (LABEL if label else 0)
@@ -212,11 +212,11 @@ class _Teller:
         self._pair: tuple[str, str] | None = None
         self._tunnel: Encapsulation | None = None
 
-    def items(self, hop: Hop) -> list[Item]:
+    def items(self, hop: Hop) -> list[LabelledText]:
         flight = (hop.direction, hop.flight)
         if flight != self._flight:
             self._flight, self._said, self._pair, self._tunnel = flight, set(), None, None
-        items: list[Item] = []
+        items: list[LabelledText] = []
         if hop.detail and hop.detail not in self._said:
             items.append(("", _detail(hop)))
             self._said.add(hop.detail)
@@ -237,7 +237,7 @@ class _Teller:
         """A flight was told in one line; what comes next has to say again what it is about."""
         self._flight = None
 
-    def _addresses(self, hop: Hop) -> list[Item]:
+    def _addresses(self, hop: Hop) -> list[LabelledText]:
         """The addresses, where they aren't those that were shown last. The other evidence may show them too."""
         pair = (hop.source, hop.destination)
         shown = " ".join([hop.detail, *(hop.conntrack or {}).values()])
@@ -251,7 +251,7 @@ class _Teller:
             return []
         return [("", f"{hop.source} → {hop.destination}")]
 
-    def _encapsulation(self, hop: Hop) -> list[Item]:
+    def _encapsulation(self, hop: Hop) -> list[LabelledText]:
         tunnel, before = hop.encapsulation, self._tunnel
         self._tunnel = tunnel
         if tunnel is None:
@@ -292,7 +292,7 @@ def _detail(hop: Hop) -> str:
     return printable(hop.detail) + packets
 
 
-def _conntrack(tuples: Mapping[str, str]) -> Iterable[Item]:
+def _conntrack(tuples: Mapping[str, str]) -> Iterable[LabelledText]:
     """Before, after, and how the answers come, one below the other as they are compared."""
     labels = {"before": "conntrack", "after": "becomes"}
     return [(labels.get(name, name), text) for name, text in tuples.items()]

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
-def _run_folder(check: probe.Check) -> probe.Check:
+def _run_folder(check: probe.Feature) -> probe.Feature:
     """The check of the run folder with what a command that needs it would say; others as they are."""
     if check.name != "run folder":
         return check
@@ -47,7 +47,7 @@ def _run_folder(check: probe.Check) -> probe.Check:
     return check
 
 
-def _text(found: list[probe.Check], modes: dict[str, bool]) -> str:
+def _text(found: list[probe.Feature], modes: dict[str, bool]) -> str:
     rows = [[check.name, check.state, check.purpose] for check in found]
     parts = [
         f"kernel {platform.release()}, python {platform.python_version()}",

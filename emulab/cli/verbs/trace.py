@@ -17,7 +17,7 @@ from emulab.cli.output.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration
 from emulab.errors import UserError
 from emulab.observe.path import Path as Trace
-from emulab.observe.target import Target, parse
+from emulab.observe.target import RequestTarget, parse
 
 PLAIN = str.maketrans("→←µ·…⋮", "><u-~:")
 """For terminals that can't show them: one column each, so that the columns stay."""
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
 # --- the command line ---------------------------------------------------------------------------------------
 
 
-def _target(options: argparse.Namespace) -> Target:
+def _target(options: argparse.Namespace) -> RequestTarget:
     """What to ask, checked. Raises UsageError."""
     try:
         target = parse(options.target)

@@ -18,7 +18,7 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import Object
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 PLACES: dict[str, Kind | None] = {
     "client": CLIENT,
@@ -96,7 +96,7 @@ def _cluster_ips(services: Sequence[tuple[Object, Service]], cluster: Cluster) -
     for o, service in services:
         many = bool(o.spec.get("clusterIPs"))
         for index, address in enumerate(service.cluster_ips):
-            path: Path = ("spec", "clusterIPs", index) if many else ("spec", "clusterIP")
+            path: FieldPath = ("spec", "clusterIPs", index) if many else ("spec", "clusterIP")
             other = owner.setdefault(address, o)
             if not _inside(address, cluster.service_cidrs):
                 cidrs = ",".join(map(str, cluster.service_cidrs))
@@ -118,11 +118,11 @@ def _node_ports(services: Sequence[tuple[Object, Service]]) -> Iterator[Finding]
     """The API server allocates node ports by number, whatever their protocols."""
     owner: dict[int, Object] = {}
     for o, service in services:
-        asked: list[tuple[int, Path]] = [
+        asked: list[tuple[int, FieldPath]] = [
             (port.node_port, ("spec", "ports", index, "nodePort")) for index, port in enumerate(service.ports)
         ]
         asked.append((service.health_check_node_port, ("spec", "healthCheckNodePort")))
-        mine: dict[int, Path] = {}
+        mine: dict[int, FieldPath] = {}
         for number, path in asked:
             if not number:
                 continue

@@ -19,7 +19,7 @@ from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
 from emulab.model.sharing import Shared
 from emulab.model.sources import Source
-from emulab.model.yaml_nodes import Document, Malformed, documents
+from emulab.model.yaml_nodes import Document, MalformedYaml, documents
 
 SERVER_METADATA = frozenset(
     {
@@ -87,7 +87,7 @@ class _Batch:
                     count += 1
                 for o in self.objects[first:]:  # not before: lines are found by identity
                     self.shared.parts(o.raw)
-        except Malformed as error:
+        except MalformedYaml as error:
             self.problems.append((number, error.line, f"{source.name}:{error.line}: {error.why}"))
             return
         if not count:
@@ -122,7 +122,7 @@ class _Batch:
 def _again(number: int, source: Source) -> Iterator[tuple[tuple[int, int], Document, Any]]:
     """The objects of a source that has been read before, as far as it can be read, each with its origin."""
     count = 0
-    with suppress(Malformed):  # which is among the problems
+    with suppress(MalformedYaml):  # which is among the problems
         for document in documents(source.text):
             for data, _ in _objects(document):
                 yield (number, count), document, data
@@ -144,7 +144,7 @@ def _objects(document: Document) -> Iterator[tuple[Any, int]]:
             continue
         items = data.get("items", [])
         if not isinstance(items, list):
-            raise Malformed(lines["items"], f"List items: {show(items)} is not a list")
+            raise MalformedYaml(lines["items"], f"List items: {show(items)} is not a list")
         item_lines = document.lines.get(id(items), {})
         waiting += reversed([(item, item_lines.get(i, line)) for i, item in enumerate(items)])
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from emulab.kernel.links.encoding import Handles
 from emulab.kernel.links.link import Values, link_encoding
-from emulab.kernel.netlink.codec import U8, U32, Table
+from emulab.kernel.netlink.codec import U8, U32, AttributeTable
 from emulab.plan.links import Bridge
 
-DATA = Table(
+DATA = AttributeTable(
     {
         "IFLA_BR_FORWARD_DELAY": (1, U32),
         "IFLA_BR_STP_STATE": (5, U32),

@@ -13,7 +13,7 @@ from emulab.kernel.netlink.messages import NLM_F_CREATE, NLM_F_EXCL, Message
 from emulab.kernel.netns import Handle
 
 Handles = Mapping[str, Handle]
-Encode = Callable[[Any, Handles], Message]
+EncodeItem = Callable[[Any, Handles], Message]
 
 CREATE = NLM_F_CREATE | NLM_F_EXCL
 
@@ -26,8 +26,8 @@ def _nothing(_: Any, __: Handles) -> Iterable[tuple[Handle, Message]]:
 class Encoding:
     """One kind. `finish`: what is left to do once an item is there, each with the namespace that is told it."""
 
-    add: Encode
-    remove: Encode
+    add: EncodeItem
+    remove: EncodeItem
     finish: Callable[[Any, Handles], Iterable[tuple[Handle, Message]]] = _nothing
 
 

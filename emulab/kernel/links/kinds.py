@@ -16,7 +16,7 @@ from emulab.plan.links import (
     Item,
     Neighbour,
     Route,
-    Rule,
+    RoutingRule,
     Veth,
     Vxlan,
 )
@@ -30,7 +30,7 @@ ENCODINGS: dict[type[Item], Encoding] = {
     Neighbour: neighbour.ENCODING,
     ForwardingEntry: forwarding.ENCODING,
     Route: route.ENCODING,
-    Rule: rule.ENCODING,
+    RoutingRule: rule.ENCODING,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from emulab.kernel.links.encoding import CREATE, Encoding, Handles
-from emulab.kernel.netlink.codec import Table
+from emulab.kernel.netlink.codec import AttributeTable
 from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netlink.rtnetlink import IFF_UP, LINK, RTM_DELLINK, RTM_NEWLINK, RTM_SETLINK
 from emulab.kernel.netns import Handle
@@ -17,7 +17,7 @@ Values = Mapping[str, Any]
 
 def link_encoding(
     kind: str,
-    data: Table | None,
+    data: AttributeTable | None,
     describe: Callable[[Any, Handles], tuple[Values, Values]],
     finish: Callable[[Any, Handles], Iterable[tuple[Handle, Message]]] | None = None,
     up: bool = True,

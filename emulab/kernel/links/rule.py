@@ -7,10 +7,10 @@ from typing import Any
 from emulab.kernel.links.encoding import CREATE, Encoding, Handles
 from emulab.kernel.netlink.messages import FAMILIES, Message
 from emulab.kernel.netlink.rtnetlink import RT_TABLE_UNSPEC, RTM_DELRULE, RTM_NEWRULE, RULE, RULE_ACTIONS
-from emulab.plan.links import Rule
+from emulab.plan.links import RoutingRule
 
 
-def _payload(item: Rule) -> bytes:
+def _payload(item: RoutingRule) -> bytes:
     source, destination = item.source, item.destination
     table = item.table if item.action == "lookup" else RT_TABLE_UNSPEC
     values: dict[str, Any] = {
@@ -31,11 +31,11 @@ def _payload(item: Rule) -> bytes:
     return RULE.encode(values)
 
 
-def _add(item: Rule, _: Handles) -> Message:
+def _add(item: RoutingRule, _: Handles) -> Message:
     return Message(RTM_NEWRULE, CREATE, _payload(item))
 
 
-def _remove(item: Rule, _: Handles) -> Message:
+def _remove(item: RoutingRule, _: Handles) -> Message:
     return Message(RTM_DELRULE, 0, _payload(item))
 
 

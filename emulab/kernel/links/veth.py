@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from emulab.kernel.links.encoding import Handles
 from emulab.kernel.links.link import Values, link_encoding, link_up
-from emulab.kernel.netlink.codec import Table
+from emulab.kernel.netlink.codec import AttributeTable
 from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netlink.rtnetlink import LINK
 from emulab.kernel.netns import Handle
 from emulab.plan.links import Veth
 
-DATA = Table({"VETH_INFO_PEER": (1, LINK)})
+DATA = AttributeTable({"VETH_INFO_PEER": (1, LINK)})
 
 
 def _describe(item: Veth, handles: Handles) -> tuple[Values, Values]:

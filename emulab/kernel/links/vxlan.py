@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from emulab.kernel.links.encoding import Handles
 from emulab.kernel.links.link import Values, link_encoding
-from emulab.kernel.netlink.codec import ADDRESS, BE16, U8, U32, Table
+from emulab.kernel.netlink.codec import ADDRESS, BE16, U8, U32, AttributeTable
 from emulab.plan.links import Vxlan
 
-DATA = Table(
+DATA = AttributeTable(
     {
         "IFLA_VXLAN_ID": (1, U32),
         "IFLA_VXLAN_LINK": (3, U32),

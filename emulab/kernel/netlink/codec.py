@@ -1,9 +1,9 @@
 """From attributes by name to bytes and back, as tables say it.
 
 A table gives each attribute its number and its type: `"IFLA_MTU": (4, U32)`. Encoding takes a mapping of names to
-values (None: left out), decoding returns one; so what a table decodes it can encode again. A `Body` has a C structure
-of named fields in front of its attributes, and both are in one mapping. Where a value is made of attributes, bytes
-stand for those that are encoded already.
+values (None: left out), decoding returns one; so what a table decodes it can encode again. A `HeadedTable` has a C
+structure of named fields in front of its attributes, and both are in one mapping. Where a value is made of attributes,
+bytes stand for those that are encoded already.
 
 What a message needs is a function that is compiled for its names when such a message is first made. Measured on one
 machine: pyroute2 takes 0.4 to 0.8 ms to encode the five messages of a pod and 0.16 s to import; this takes 0.04 ms and
@@ -139,7 +139,7 @@ class _Forms(dict[tuple[str, ...], Callable[..., bytes]]):
         return form
 
 
-class Table(Type):
+class AttributeTable(Type):
     """Attributes by name, each with its number and type; itself the type of an attribute that holds such."""
 
     def __init__(self, attributes: Mapping[str, tuple[int, Type]]) -> None:
@@ -194,12 +194,12 @@ def _nested(number: int, encode: Callable[[Any], bytes]) -> Encode:
     return encoded
 
 
-class Body(Type):
+class HeadedTable(Type):
     """A header and the attributes behind it, as one mapping: a message's payload, or an attribute that has one too."""
 
     def __init__(self, header: Header, attributes: Mapping[str, tuple[int, Type]]) -> None:
         self.header = header
-        self.table = Table(attributes)
+        self.table = AttributeTable(attributes)
 
     @cached_property
     def _forms(self) -> _Forms:
@@ -239,10 +239,10 @@ class Array(Type):
         return lambda data: [decode(value) for value in _values(data)]
 
 
-class Records(Type):
+class HeadedTables(Type):
     """A list of bodies, each of which begins with its own length (struct rtnexthop)."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: HeadedTable) -> None:
         self.body = body
 
     def encoder(self, number: int) -> Encode:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from emulab.kernel.netlink.codec import ADDRESS_TEXT, BE16, U8, Body, Table
+from emulab.kernel.netlink.codec import ADDRESS_TEXT, BE16, U8, AttributeTable, HeadedTable
 from emulab.kernel.netlink.nftables import NFGENMSG
 
 SUBSYSTEM = 1
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = SUBSYSTEM << 8 | 1, SUBSYSTEM << 8 | 2
 
-TUPLE = Table(
+TUPLE = AttributeTable(
     {
         "CTA_TUPLE_IP": (
             1,
-            Table(
+            AttributeTable(
                 {
                     "CTA_IP_V4_SRC": (1, ADDRESS_TEXT),
                     "CTA_IP_V4_DST": (2, ADDRESS_TEXT),
@@ -23,7 +23,7 @@ TUPLE = Table(
         ),
         "CTA_TUPLE_PROTO": (
             2,
-            Table(
+            AttributeTable(
                 {
                     "CTA_PROTO_NUM": (1, U8),
                     "CTA_PROTO_SRC_PORT": (2, BE16),
@@ -34,4 +34,4 @@ TUPLE = Table(
     }
 )
 
-CONNECTION = Body(NFGENMSG, {"CTA_TUPLE_ORIG": (1, TUPLE), "CTA_TUPLE_REPLY": (2, TUPLE)})
+CONNECTION = HeadedTable(NFGENMSG, {"CTA_TUPLE_ORIG": (1, TUPLE), "CTA_TUPLE_REPLY": (2, TUPLE)})

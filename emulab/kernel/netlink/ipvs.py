@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import struct
 
-from emulab.kernel.netlink.codec import BE16, BYTES, STRING, U16, U32, Body, Converted, Header, Table
+from emulab.kernel.netlink.codec import (
+    BE16,
+    BYTES,
+    STRING,
+    U16,
+    U32,
+    AttributeTable,
+    Converted,
+    HeadedTable,
+    Header,
+)
 
 GENL_ID_CTRL = 16
 CTRL_CMD_GETFAMILY = 3
@@ -14,7 +24,7 @@ IP_VS_CONN_F_MASQ = 0
 
 _GENLMSGHDR = Header("=BBxx", "cmd", "version")
 
-CONTROL = Body(_GENLMSGHDR, {"CTRL_ATTR_FAMILY_ID": (1, U16), "CTRL_ATTR_FAMILY_NAME": (2, STRING)})
+CONTROL = HeadedTable(_GENLMSGHDR, {"CTRL_ATTR_FAMILY_ID": (1, U16), "CTRL_ATTR_FAMILY_NAME": (2, STRING)})
 
 FLAGS = Converted(
     lambda flags: struct.pack(
@@ -23,7 +33,7 @@ FLAGS = Converted(
     lambda data: int(struct.unpack_from("=I", data)[0]),
 )
 
-SERVICE = Table(
+SERVICE = AttributeTable(
     {
         "IPVS_SVC_ATTR_AF": (1, U16),
         "IPVS_SVC_ATTR_PROTOCOL": (2, U16),
@@ -36,7 +46,7 @@ SERVICE = Table(
     }
 )
 
-DEST = Table(
+DEST = AttributeTable(
     {
         "IPVS_DEST_ATTR_ADDR": (1, BYTES),
         "IPVS_DEST_ATTR_PORT": (2, BE16),
@@ -50,4 +60,4 @@ DEST = Table(
     }
 )
 
-IPVS = Body(_GENLMSGHDR, {"IPVS_CMD_ATTR_SERVICE": (1, SERVICE), "IPVS_CMD_ATTR_DEST": (2, DEST)})
+IPVS = HeadedTable(_GENLMSGHDR, {"IPVS_CMD_ATTR_SERVICE": (1, SERVICE), "IPVS_CMD_ATTR_DEST": (2, DEST)})

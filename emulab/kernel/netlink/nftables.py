@@ -6,7 +6,17 @@ attributes are big endian (linux/netfilter/nfnetlink.h).
 
 from __future__ import annotations
 
-from emulab.kernel.netlink.codec import BE32, BE64, BYTES, SIGNED_BE32, STRING, Array, Body, Header, Table
+from emulab.kernel.netlink.codec import (
+    BE32,
+    BE64,
+    BYTES,
+    SIGNED_BE32,
+    STRING,
+    Array,
+    AttributeTable,
+    HeadedTable,
+    Header,
+)
 
 SUBSYSTEM = 10
 NFT_MSG_GETTABLE = SUBSYSTEM << 8 | 1
@@ -26,12 +36,12 @@ TRACE_TYPES = {1: "policy", 2: "return", 3: "rule"}
 
 NFGENMSG = Header("=BBH", "nfgen_family", "version", "res_id")
 
-VERDICT = Table({"NFTA_VERDICT_CODE": (1, SIGNED_BE32), "NFTA_VERDICT_CHAIN": (2, STRING)})
-DATA = Table({"NFTA_DATA_VALUE": (1, BYTES), "NFTA_DATA_VERDICT": (2, VERDICT)})
+VERDICT = AttributeTable({"NFTA_VERDICT_CODE": (1, SIGNED_BE32), "NFTA_VERDICT_CHAIN": (2, STRING)})
+DATA = AttributeTable({"NFTA_DATA_VALUE": (1, BYTES), "NFTA_DATA_VERDICT": (2, VERDICT)})
 
-ELEMENTS = Array(1, Table({"NFTA_SET_ELEM_KEY": (1, DATA), "NFTA_SET_ELEM_DATA": (2, DATA)}))
+ELEMENTS = Array(1, AttributeTable({"NFTA_SET_ELEM_KEY": (1, DATA), "NFTA_SET_ELEM_DATA": (2, DATA)}))
 
-SET_ELEMENTS = Body(
+SET_ELEMENTS = HeadedTable(
     NFGENMSG,
     {
         "NFTA_SET_ELEM_LIST_TABLE": (1, STRING),
@@ -40,14 +50,14 @@ SET_ELEMENTS = Body(
     },
 )
 
-TABLE = Body(NFGENMSG, {"NFTA_TABLE_NAME": (1, STRING)})
+TABLE = HeadedTable(NFGENMSG, {"NFTA_TABLE_NAME": (1, STRING)})
 
-RULE = Body(
+RULE = HeadedTable(
     NFGENMSG,
     {"NFTA_RULE_TABLE": (1, STRING), "NFTA_RULE_CHAIN": (2, STRING), "NFTA_RULE_HANDLE": (3, BE64)},
 )
 
-TRACE = Body(
+TRACE = HeadedTable(
     NFGENMSG,
     {
         "NFTA_TRACE_TABLE": (1, STRING),

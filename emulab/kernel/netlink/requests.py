@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
-from emulab.kernel.netlink.codec import STRING, Table
+from emulab.kernel.netlink.codec import STRING, AttributeTable
 from emulab.kernel.netlink.messages import (
     HEADER,
     NETLINK_CAP_ACK,
@@ -40,7 +40,7 @@ _ATTEMPTS = 5
 _SO_SNDBUFFORCE = 32
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _ERROR_CODE = struct.Struct("=i")
-_ERROR_TEXT = Table({"NLMSGERR_ATTR_MSG": (1, STRING)})
+_ERROR_TEXT = AttributeTable({"NLMSGERR_ATTR_MSG": (1, STRING)})
 _sequence = itertools.count(1)
 
 
@@ -49,7 +49,7 @@ class Refused(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class MessageFailure:
     """What the kernel said about the message at `index` of a batch."""
 
     index: int
@@ -110,9 +110,9 @@ def _code(body: bytes) -> int:
 # many requests
 
 
-def send_batch(sock: socket.socket, messages: Sequence[Message]) -> list[Failure]:
+def send_batch(sock: socket.socket, messages: Sequence[Message]) -> list[MessageFailure]:
     """Sends messages in order and returns what failed. The socket blocks; the kernel works meanwhile."""
-    failures: list[Failure] = []
+    failures: list[MessageFailure] = []
     for start in range(0, len(messages), CHUNK):
         part = messages[start : start + CHUNK]
         data = bytearray()
@@ -123,17 +123,17 @@ def send_batch(sock: socket.socket, messages: Sequence[Message]) -> list[Failure
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         sock.send(data)
-        failures += (Failure(start + f.index, f.errno, f.text) for f in _failures(sock, len(part)))
+        failures += (MessageFailure(start + f.index, f.errno, f.text) for f in _failures(sock, len(part)))
     return failures
 
 
-def _failures(sock: socket.socket, last: int) -> list[Failure]:
-    failures: list[Failure] = []
+def _failures(sock: socket.socket, last: int) -> list[MessageFailure]:
+    failures: list[MessageFailure] = []
     while True:
         for kind, flags, body, sequence in received(sock.recv(_BUFFER)):
             if kind == NLMSG_ERROR:
                 if code := _code(body):
-                    failures.append(Failure(sequence - 1, code, _text(body, flags, code)))
+                    failures.append(MessageFailure(sequence - 1, code, _text(body, flags, code)))
                 if sequence == last:
                     return failures
 

@@ -11,10 +11,10 @@ from emulab.kernel.netlink.codec import (
     MAC,
     STRING,
     U32,
-    Body,
+    AttributeTable,
+    HeadedTable,
+    HeadedTables,
     Header,
-    Records,
-    Table,
 )
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -60,11 +60,11 @@ NEIGHBOUR_STATES = {
     NUD_PERMANENT: "PERMANENT",
 }
 
-_INET = Table({"IFLA_INET_CONF": (1, Table({"IPV4_DEVCONF_FORWARDING": (1, U32)}))})
+_INET = AttributeTable({"IFLA_INET_CONF": (1, AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32)}))})
 
-LINK_INFO = Table({"IFLA_INFO_KIND": (1, STRING), "IFLA_INFO_DATA": (2, ATTRIBUTES)})
+LINK_INFO = AttributeTable({"IFLA_INFO_KIND": (1, STRING), "IFLA_INFO_DATA": (2, ATTRIBUTES)})
 
-LINK = Body(
+LINK = HeadedTable(
     Header("=BxHiII", "family", "type", "index", "flags", "change"),  # struct ifinfomsg
     {
         "IFLA_ADDRESS": (1, MAC),
@@ -73,12 +73,12 @@ LINK = Body(
         "IFLA_LINK": (5, U32),
         "IFLA_MASTER": (10, U32),
         "IFLA_LINKINFO": (18, LINK_INFO),
-        "IFLA_AF_SPEC": (26, Table({"AF_INET": (2, _INET)})),
+        "IFLA_AF_SPEC": (26, AttributeTable({"AF_INET": (2, _INET)})),
         "IFLA_NET_NS_FD": (28, U32),
     },
 )
 
-INTERFACE_ADDRESS = Body(
+INTERFACE_ADDRESS = HeadedTable(
     Header("=BBBBI", "family", "prefixlen", "flags", "scope", "index"),  # struct ifaddrmsg
     {
         "IFA_ADDRESS": (1, ADDRESS),
@@ -88,17 +88,17 @@ INTERFACE_ADDRESS = Body(
     },
 )
 
-NEIGHBOUR = Body(
+NEIGHBOUR = HeadedTable(
     Header("=BxxxiHBB", "family", "ifindex", "state", "flags", "ndm_type"),  # struct ndmsg
     {"NDA_DST": (1, ADDRESS), "NDA_LLADDR": (2, MAC)},
 )
 
-NEXT_HOP = Body(
+NEXT_HOP = HeadedTable(
     Header("=HBBi", "len", "flags", "hops", "oif"),  # struct rtnexthop; `hops` is the weight, from 0
     {"RTA_GATEWAY": (5, ADDRESS)},
 )
 
-ROUTE = Body(
+ROUTE = HeadedTable(
     Header(
         "=BBBBBBBBI", "family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags"
     ),  # rtmsg
@@ -110,12 +110,12 @@ ROUTE = Body(
         "RTA_GATEWAY": (5, ADDRESS),
         "RTA_PRIORITY": (6, U32),
         "RTA_PREFSRC": (7, ADDRESS),
-        "RTA_MULTIPATH": (9, Records(NEXT_HOP)),
+        "RTA_MULTIPATH": (9, HeadedTables(NEXT_HOP)),
         "RTA_TABLE": (15, U32),
     },
 )
 
-RULE = Body(
+RULE = HeadedTable(
     Header(
         "=BBBBBxxBI", "family", "dst_len", "src_len", "tos", "table", "action", "flags"
     ),  # struct fib_rule_hdr

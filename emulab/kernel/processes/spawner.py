@@ -36,13 +36,13 @@ from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
 
 Serve = Callable[[str, socket.socket], None]
-Limits = tuple[int, int]
+FileLimits = tuple[int, int]
 _MESSAGE = 1 << 15  # bytes of a datagram; one of 200 kB may find no room in the socket, however empty it is
 _DESCRIPTORS = 16
 _REASON = 4000  # characters of an error
 
 
-def start(serve: Serve, preload: Callable[[], None], files: Limits) -> socket.socket:
+def start(serve: Serve, preload: Callable[[], None], files: FileLimits) -> socket.socket:
     """Forks the spawner and returns the supervisor's end of its socket.
 
     `serve(name, control)` runs a server until it ends; `preload` imports what servers need. `files` is how many files
@@ -74,7 +74,7 @@ def _close_all_but(*kept: int) -> None:
 
 class _Spawner:
     def __init__(
-        self, control: socket.socket, serve: Serve, preload: Callable[[], None], files: Limits
+        self, control: socket.socket, serve: Serve, preload: Callable[[], None], files: FileLimits
     ) -> None:
         self._control = control
         self._serve = serve

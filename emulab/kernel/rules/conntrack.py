@@ -31,7 +31,7 @@ _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_
 """The attributes of both addresses, by their version."""
 
 
-class Tuple(NamedTuple):
+class FlowTuple(NamedTuple):
     """One direction of an entry."""
 
     protocol: str  # tcp | udp | icmp | icmpv6
@@ -41,7 +41,7 @@ class Tuple(NamedTuple):
     destination_port: int
 
 
-Entry = tuple[Tuple, Tuple]
+TrackedConnection = tuple[FlowTuple, FlowTuple]
 """The first direction as it came, and the second as its answers come."""
 
 
@@ -54,11 +54,13 @@ def open_socket() -> socket.socket:
         raise KernelError("open a netfilter socket", errno=error.errno or 0, remedy=remedy) from None
 
 
-def find(sock: socket.socket, namespace: str, wanted: tuple[str, str, int, str, int]) -> Entry | None:
+def find(
+    sock: socket.socket, namespace: str, wanted: tuple[str, str, int, str, int]
+) -> TrackedConnection | None:
     """The entry that has this direction, first or second. Raises KernelError."""
     what = f"look up the connection {wanted[1]} → {wanted[3]}"
     try:
-        answer = ask(sock, IPCTNL_MSG_CT_GET, _encode(Tuple(*wanted)))
+        answer = ask(sock, IPCTNL_MSG_CT_GET, _encode(FlowTuple(*wanted)))
     except Refused as error:
         if error.errno == errno.ENOENT:
             return None
@@ -68,7 +70,7 @@ def find(sock: socket.socket, namespace: str, wanted: tuple[str, str, int, str, 
     return _decode(answer)
 
 
-def entries(sock: socket.socket, namespace: str) -> list[Entry]:
+def entries(sock: socket.socket, namespace: str) -> list[TrackedConnection]:
     """Every entry, of any family. Raises KernelError."""
     everything = CONNECTION.encode({"nfgen_family": AF_UNSPEC})
     bodies = dump(sock, IPCTNL_MSG_CT_GET, everything, f"list the connections of {namespace}")
@@ -100,7 +102,7 @@ class Stale:
         self._before = before.frontends
         self._wanted = wanted.frontends
 
-    def __call__(self, first: Tuple, second: Tuple) -> bool:
+    def __call__(self, first: FlowTuple, second: FlowTuple) -> bool:
         if first.protocol != "udp":
             return False
         port = first.destination_port
@@ -119,7 +121,7 @@ class Stale:
         return frozenset().union(*self._wanted.values())
 
 
-def _leaves_no_trace(first: Tuple, second: Tuple) -> bool:
+def _leaves_no_trace(first: FlowTuple, second: FlowTuple) -> bool:
     """Whether an entry to the number of a node port may go, though its address may be anybody's: it was translated
     as a node port is, or not at all, and then the next packet makes the same one, if no rule has it now. One whose
     source alone was translated would get another."""
@@ -128,7 +130,7 @@ def _leaves_no_trace(first: Tuple, second: Tuple) -> bool:
     return not destination or source
 
 
-def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:
+def _delete(sock: socket.socket, namespace: str, direction: FlowTuple) -> None:
     try:
         command(sock, IPCTNL_MSG_CT_DELETE, _encode(direction))
     except OSError as error:
@@ -137,7 +139,7 @@ def _delete(sock: socket.socket, namespace: str, direction: Tuple) -> None:
             raise KernelError(what, namespace, error.errno or 0) from None
 
 
-def _encode(direction: Tuple) -> bytes:
+def _encode(direction: FlowTuple) -> bytes:
     version = 6 if ":" in direction.source else 4
     source, destination = _ENDS[version]
     return CONNECTION.encode(
@@ -155,13 +157,13 @@ def _encode(direction: Tuple) -> bytes:
     )
 
 
-def _decode(body: bytes) -> Entry | None:
+def _decode(body: bytes) -> TrackedConnection | None:
     found = CONNECTION.decode(body)
     first, second = (_direction(found.get(name, {})) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY"))
     return (first, second) if first and second else None
 
 
-def _direction(found: Mapping[str, Any]) -> Tuple | None:
+def _direction(found: Mapping[str, Any]) -> FlowTuple | None:
     addresses, protocol = found.get("CTA_TUPLE_IP", {}), found.get("CTA_TUPLE_PROTO", {})
     name = _PROTOCOL_NAMES.get(protocol.get("CTA_PROTO_NUM"))
     if name is None:
@@ -169,5 +171,5 @@ def _direction(found: Mapping[str, Any]) -> Tuple | None:
     for source, destination in _ENDS.values():
         if source in addresses and destination in addresses:
             ports = protocol.get("CTA_PROTO_SRC_PORT", 0), protocol.get("CTA_PROTO_DST_PORT", 0)
-            return Tuple(name, addresses[source], ports[0], addresses[destination], ports[1])
+            return FlowTuple(name, addresses[source], ports[0], addresses[destination], ports[1])
     return None

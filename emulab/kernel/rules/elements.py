@@ -25,7 +25,7 @@ _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 _MOST = 400  # elements of a message
 _ROOM = 60_000  # bytes of them: an attribute's length has 16 bits, and verdicts name chains of any length
 
-Encode = Callable[[str], bytes]
+EncodeText = Callable[[str], bytes]
 
 
 class ElementChange(NamedTuple):
@@ -81,7 +81,7 @@ def encode(table: Ruleset, changes: Iterable[ElementChange]) -> list[Message]:
     return found
 
 
-def _known_encoders(collection: Collection) -> tuple[Encode, Encode]:
+def _known_encoders(collection: Collection) -> tuple[EncodeText, EncodeText]:
     encoders = _encoders(collection.declaration)
     assert encoders is not None, collection.declaration  # `element_changes` gives none of others
     return encoders
@@ -141,11 +141,11 @@ def _parts(keys: list[str]) -> Iterable[list[str]]:
 class _Field(NamedTuple):
     """How a field is encoded alone, and as one of several."""
 
-    alone: Encode
-    joined: Encode
+    alone: EncodeText
+    joined: EncodeText
 
 
-def _field(encode: Encode, size: int) -> _Field:
+def _field(encode: EncodeText, size: int) -> _Field:
     padding = b"\0" * (-size % 4)
     return _Field(encode, (lambda text: encode(text) + padding) if padding else encode)
 
@@ -178,7 +178,7 @@ _NUMGEN = "numgen random mod "
 
 
 @cache
-def _encoders(declaration: str) -> tuple[Encode, Encode] | None:
+def _encoders(declaration: str) -> tuple[EncodeText, EncodeText] | None:
     """How a collection's keys and values become what an element's attributes hold; there are few declarations.
 
     None for a declaration that says something which isn't known here.
@@ -206,7 +206,7 @@ def _known(text: str) -> list[_Field] | None:
     return found
 
 
-def _concatenation(fields: list[_Field]) -> Encode:
+def _concatenation(fields: list[_Field]) -> EncodeText:
     value = nftables.DATA.encoders["NFTA_DATA_VALUE"]
     if len(fields) == 1:
         (alone, _), *_ = fields

@@ -52,8 +52,8 @@ _VERBS = {
     DEL_DEST: "remove real server",
 }
 
-Target = tuple[IPAddress, int]
-Name = tuple[str, IPAddress, int]
+RealAddress = tuple[IPAddress, int]
+VirtualName = tuple[str, IPAddress, int]
 """What the kernel knows a virtual server by: protocol, address and port."""
 
 
@@ -64,10 +64,10 @@ class RealServer(NamedTuple):
     connections: int
 
 
-class Command(NamedTuple):
+class IpvsCommand(NamedTuple):
     verb: int
     server: VirtualServer
-    target: Target | None = None
+    target: RealAddress | None = None
     weight: int = 1
 
     @property
@@ -78,7 +78,7 @@ class Command(NamedTuple):
         return f"{_VERBS[self.verb]} {socket_name(*self.target)} of {server}"
 
 
-def name_of(server: VirtualServer) -> Name:
+def name_of(server: VirtualServer) -> VirtualName:
     return server.protocol, server.address, server.port
 
 
@@ -89,43 +89,43 @@ def changed(before: Ipvs, after: Ipvs) -> list[VirtualServer]:
 
 
 def changes(
-    before: Ipvs, after: Ipvs, there: Mapping[Name, Mapping[Target, RealServer]]
-) -> tuple[list[Command], set[Name]]:
+    before: Ipvs, after: Ipvs, there: Mapping[VirtualName, Mapping[RealAddress, RealServer]]
+) -> tuple[list[IpvsCommand], set[VirtualName]]:
     """The commands, and the virtual servers with real ones that can't go yet. Pure.
 
     `there`: what the kernel has of those that are in both and `changed`.
     """
     old = {name_of(s): s for s in before.servers}
     new = {name_of(s): s for s in after.servers}
-    commands: list[Command] = []
-    draining: set[Name] = set()
+    commands: list[IpvsCommand] = []
+    draining: set[VirtualName] = set()
     for name, server in new.items():
         if name not in old:
-            commands.append(Command(NEW_SERVICE, server))
+            commands.append(IpvsCommand(NEW_SERVICE, server))
         elif old[name] != server:
-            commands.append(Command(SET_SERVICE, server))
+            commands.append(IpvsCommand(SET_SERVICE, server))
         if name not in old or name in there:
             members, left = _members(server, after.servers[server], there.get(name, {}))
             commands += members
             if left:
                 draining.add(name)
-    commands += [Command(DEL_SERVICE, server) for name, server in old.items() if name not in new]
+    commands += [IpvsCommand(DEL_SERVICE, server) for name, server in old.items() if name not in new]
     return commands, draining
 
 
 def _members(
-    server: VirtualServer, wanted: Mapping[Target, int], there: Mapping[Target, RealServer]
-) -> tuple[list[Command], bool]:
+    server: VirtualServer, wanted: Mapping[RealAddress, int], there: Mapping[RealAddress, RealServer]
+) -> tuple[list[IpvsCommand], bool]:
     """The commands for the real servers of one virtual one, and whether any of them can't go yet."""
-    commands = [Command(NEW_DEST, server, t, weight) for t, weight in wanted.items() if t not in there]
+    commands = [IpvsCommand(NEW_DEST, server, t, weight) for t, weight in wanted.items() if t not in there]
     left = False
     for target, real in there.items():
         stays = server.protocol != "udp" and real.connections > 0
         weight = wanted.get(target, 0)
         if target not in wanted and not stays:
-            commands.append(Command(DEL_DEST, server, target))
+            commands.append(IpvsCommand(DEL_DEST, server, target))
         elif real.weight != weight:
-            commands.append(Command(SET_DEST, server, target, weight))
+            commands.append(IpvsCommand(SET_DEST, server, target, weight))
         left = left or (target not in wanted and stays)
     return commands, left
 
@@ -137,7 +137,7 @@ class IpvsTable:
         self.namespace = namespace
         self._fd = fd
         self._wanted = Ipvs({})
-        self._draining: set[Name] = set()
+        self._draining: set[VirtualName] = set()
         try:
             self._socket = netns.inside(fd, _open)
             self._family = _family(self._socket)
@@ -178,7 +178,7 @@ class IpvsTable:
         for key, value in wanted.sysctls:
             netns.write_sysctl(self.namespace, key, value)
 
-    def _send(self, commands: Iterable[Command]) -> KernelError | None:
+    def _send(self, commands: Iterable[IpvsCommand]) -> KernelError | None:
         """Sends all, and returns the first failure."""
         todo = list(commands)
         batch = [message(command, self._family) for command in todo]
@@ -187,7 +187,7 @@ class IpvsTable:
             return KernelError(what, self.namespace, failure.errno)
         return None
 
-    def _there(self, servers: Iterable[VirtualServer]) -> dict[Name, dict[Target, RealServer]]:
+    def _there(self, servers: Iterable[VirtualServer]) -> dict[VirtualName, dict[RealAddress, RealServer]]:
         found = {}
         for server in servers:
             payload = _encode(GET_DEST, _identity(server))
@@ -196,7 +196,7 @@ class IpvsTable:
         return found
 
 
-def message(command: Command, family: int) -> Message:
+def message(command: IpvsCommand, family: int) -> Message:
     """A command as netlink has it."""
     server = command.server
     service = _identity(server)
@@ -212,7 +212,7 @@ def message(command: Command, family: int) -> Message:
     return Message(family, 0, _encode(command.verb, service, target), command.what)
 
 
-def real_server(body: bytes, version: int = 4) -> tuple[Target, RealServer]:
+def real_server(body: bytes, version: int = 4) -> tuple[RealAddress, RealServer]:
     """An answer to GET_DEST."""
     found = IPVS.decode(body)["IPVS_CMD_ATTR_DEST"]
     connections = found["IPVS_DEST_ATTR_ACTIVE_CONNS"] + found["IPVS_DEST_ATTR_INACT_CONNS"]
@@ -273,7 +273,7 @@ def _identity(server: VirtualServer) -> dict[str, Any]:
     }
 
 
-def _real(target: Target, weight: int) -> dict[str, Any]:
+def _real(target: RealAddress, weight: int) -> dict[str, Any]:
     address, port = target
     return {
         "IPVS_DEST_ATTR_ADDR_FAMILY": FAMILIES[address.version],

@@ -30,7 +30,7 @@ from emulab.plan.state import Ruleset
 
 _WHAT = "change elements of nftables"
 
-Step = str | Sequence[ElementChange]
+TableStep = str | Sequence[ElementChange]
 """nft's commands, or changes of elements."""
 
 
@@ -42,16 +42,18 @@ class Steps:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: dict[tuple[int, int], list[tuple[Ruleset | None, Step]]] = {}
+        self._known: dict[tuple[int, int], list[tuple[Ruleset | None, TableStep]]] = {}
 
-    def between(self, before: Ruleset | None, after: Ruleset | None) -> list[tuple[Ruleset | None, Step]]:
+    def between(
+        self, before: Ruleset | None, after: Ruleset | None
+    ) -> list[tuple[Ruleset | None, TableStep]]:
         """What to do one after the other, each with the table that is there then."""
         pair = (id(before), id(after))
         if pair not in self._known:
             self._known[pair] = _steps(before, after, self._most)
         return self._known[pair]
 
-    def anew(self, after: Ruleset) -> list[tuple[Ruleset | None, Step]]:
+    def anew(self, after: Ruleset) -> list[tuple[Ruleset | None, TableStep]]:
         """The same whatever is there."""
         (table, step), *others = self.between(None, after)
         assert isinstance(step, str)  # there are no elements before there is a table
@@ -64,13 +66,15 @@ def _removal(table: Ruleset) -> str:
     return f"add table {name}\ndelete table {name}\n"
 
 
-def _steps(before: Ruleset | None, after: Ruleset | None, most: int) -> list[tuple[Ruleset | None, Step]]:
+def _steps(
+    before: Ruleset | None, after: Ruleset | None, most: int
+) -> list[tuple[Ruleset | None, TableStep]]:
     if after is None:
         assert before is not None
         return [(None, _removal(before))]
     if before is not None and (changes := elements.element_changes(before, after)) is not None:
         return [(after, changes)]
-    found: list[tuple[Ruleset | None, Step]] = []
+    found: list[tuple[Ruleset | None, TableStep]] = []
     for stage in stages(before, after, most):
         known = elements.element_changes(before, stage) if before is not None else None
         found.append((stage, ruleset_script(before, stage) if known is None else known))
@@ -92,7 +96,7 @@ class Tables:
             context = self._contexts[handle.name] = Nft(handle.name, handle.fd)
         return context
 
-    def write(self, handle: Handle, table: Ruleset | None, step: Step) -> None:
+    def write(self, handle: Handle, table: Ruleset | None, step: TableStep) -> None:
         """Does one step, after which `table` is there. Raises KernelError: then the old one is there,
         but for elements that were too many for one transaction.
         """

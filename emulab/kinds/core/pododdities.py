@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.model.findings import Finding
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
 
 
-def oddities(o: Object, base: Path, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
+def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
     """Of the spec that stands at `base` of an object."""
     node = spec.get("nodeName")
     if node and node not in world.nodes:

@@ -33,7 +33,7 @@ from emulab.model.checks import (
     unique,
     wrong,
 )
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 # Probes and hooks
 
@@ -154,7 +154,7 @@ _container = mapping(
 def _one_port_one_container(spec: dict[str, Any]) -> Problems:
     """Containers of a pod share its network namespace, so a second listener on a port would not start."""
     owner: dict[tuple[int, str], str] = {}
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[FieldPath, str]] = []
     for i, container in enumerate(spec["containers"]):
         for j, p in enumerate(container.get("ports", ())):
             key = (p["containerPort"], p.get("protocol", "TCP"))

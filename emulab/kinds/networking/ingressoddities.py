@@ -11,7 +11,7 @@ from emulab.kinds.registry import LOAD_BALANCER, SECRET
 from emulab.model.checks import fits_dns
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
-from emulab.model.paths import Path
+from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     ingress = Ingress.of(o)
-    backends: list[tuple[Path, Any]] = [
+    backends: list[tuple[FieldPath, Any]] = [
         (("spec", "rules", i, "http", "paths", j, "backend", "service"), path.backend)
         for i, rule in enumerate(ingress.rules)
         for j, path in enumerate(rule.paths)

@@ -55,7 +55,7 @@ class _Answers:
     """The lab's results, one after the other."""
 
     def __init__(self, client: LabClient) -> None:
-        self._reader = wire.Reader(client.socket)
+        self._reader = wire.LineReader(client.socket)
         self._silence = Silence(client.path)
 
     async def next(self) -> Any:

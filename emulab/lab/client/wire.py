@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 _CONTROL = socket.CMSG_SPACE(MAX_FDS * struct.calcsize("i"))
 
 
-class Room:
+class LineRoom:
     """What there is for long lines that are under way, of all connections together."""
 
     def __init__(self, size: int = MAX_LINE) -> None:
@@ -53,15 +53,15 @@ class Room:
         self._free += size
 
 
-class Reader:
+class LineReader:
     """Reads the requests of one connection, a non-blocking socket.
 
     `descriptors` are those that came with the bytes so far; who doesn't take them out leaves them to be closed.
     """
 
-    def __init__(self, sock: socket.socket, room: Room | None = None) -> None:
+    def __init__(self, sock: socket.socket, room: LineRoom | None = None) -> None:
         self._sock = sock
-        self._room = room or Room()
+        self._room = room or LineRoom()
         self._rest = bytearray()
         self._taken = 0
         self.descriptors: list[int] = []

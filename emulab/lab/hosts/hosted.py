@@ -14,7 +14,7 @@ from typing import Any
 from emulab.errors import KernelError
 from emulab.lab.hosts import pulse
 from emulab.lab.hosts.processes import Process
-from emulab.plan.state import Server
+from emulab.plan.state import PlannedServer
 
 ANSWER = 60.0
 """Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
@@ -30,7 +30,7 @@ class Hosted:
         self.name = name
         self.process = process
         self.control = control
-        self.applied: Server | None = None
+        self.applied: PlannedServer | None = None
         self.configuring = False
         self._record = record
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -62,7 +62,9 @@ class Hosted:
             self._answers[self._next] = answer
         return answer
 
-    async def configure(self, server: Server, config: bytes, opened: Mapping[str, socket.socket]) -> None:
+    async def configure(
+        self, server: PlannedServer, config: bytes, opened: Mapping[str, socket.socket]
+    ) -> None:
         """Makes it `server`, whose whole configuration is `config`, with the sockets that it lacks."""
         self.configuring = True
         try:
@@ -78,7 +80,7 @@ class Hosted:
             await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
         await self._hand("configure", config)
 
-    async def patch(self, server: Server, changes: bytes) -> None:
+    async def patch(self, server: PlannedServer, changes: bytes) -> None:
         """Makes it `server`, which takes no more than these changes of its configuration."""
         await self._hand("patch", changes)
         self.applied = server

@@ -27,7 +27,7 @@ from emulab.lab.hosts.hosted import Hosted, Record, memory_file
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
-from emulab.plan.state import Server
+from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import encode
 from emulab.servers.patches import patch_between
 
@@ -58,17 +58,17 @@ class Recording:
 class _News(NamedTuple):
     """What a server is to be told: its whole configuration, or what differs from `known` in that."""
 
-    server: Server
+    server: PlannedServer
     content: bytes
-    known: Server | None = None
+    known: PlannedServer | None = None
 
 
-def _news(changes: Iterable[tuple[Server | None, Server]], ahead: bool) -> list[_News | None]:
+def _news(changes: Iterable[tuple[PlannedServer | None, PlannedServer]], ahead: bool) -> list[_News | None]:
     """What is new to servers that were told the former; None: nothing. For a thread: there may be 10,000 of a thing."""
     return [_new(old, between(old, server) if ahead and old else server) for old, server in changes]
 
 
-def _new(old: Server | None, server: Server) -> _News | None:
+def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
     if old is not None and replace(old, config=server.config) == server:
         patch = patch_between(old.config, server.config)
         if patch is not None:
@@ -84,7 +84,7 @@ class ServerHosts:
         self._logs = logs
         self._changed = changed
         self._record = record
-        self._wanted: Mapping[str, Server] = {}
+        self._wanted: Mapping[str, PlannedServer] = {}
         self._handles: Mapping[str, Handle] = {}
         self._hosts: dict[str, Hosted] = {}
         self._failures: dict[str, int] = {}
@@ -186,7 +186,7 @@ class ServerHosts:
                     await asyncio.sleep(0)
         return records
 
-    async def prepare(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+    async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead. Raises KernelError.
 
         Where their namespaces aren't there yet, nobody is either whom rules could lead anywhere.
@@ -199,7 +199,7 @@ class ServerHosts:
         ]
         await self._bring_all([(old, s) for old, s in ahead if old is not s], ahead=True)
 
-    async def apply(self, wanted: Mapping[str, Server], handles: Mapping[str, Handle]) -> None:
+    async def apply(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         for name in [n for n in self._hosts if n not in wanted]:
@@ -207,11 +207,13 @@ class ServerHosts:
         told = [(self._applied(n), s) for n, s in wanted.items()]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
-    def _applied(self, name: str) -> Server | None:
+    def _applied(self, name: str) -> PlannedServer | None:
         host = self._hosts.get(name)
         return host.applied if host else None
 
-    async def _bring_all(self, changes: list[tuple[Server | None, Server]], ahead: bool = False) -> None:
+    async def _bring_all(
+        self, changes: list[tuple[PlannedServer | None, PlannedServer]], ahead: bool = False
+    ) -> None:
         """Brings servers from what they are to what they shall be; with `ahead`, only so far that either will do."""
         if not changes:
             return
@@ -256,7 +258,7 @@ class ServerHosts:
                 sock.close()
         self._failures.pop(server.name, None)
 
-    async def _start(self, server: Server) -> Hosted:
+    async def _start(self, server: PlannedServer) -> Hosted:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         _, log = self._logs.of(server.name).open()
         null = os.open("/dev/null", os.O_RDONLY)

@@ -46,7 +46,7 @@ class ControlServer:
         self._idle: dict[
             asyncio.Task[Any], None
         ] = {}  # the tasks of connections that ask for nothing, in order
-        self._room = wire.Room()
+        self._room = wire.LineRoom()
         self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
             "apply": operations.apply,
@@ -97,7 +97,7 @@ class ControlServer:
             ending.enter_context(sock)
             ending.callback(self._idle.pop, task, None)
             ending.callback(self.requests.discard, task)  # now, not when its callbacks run: its place is free
-            reader = wire.Reader(sock, self._room)
+            reader = wire.LineReader(sock, self._room)
             ending.callback(reader.close_descriptors)
             try:
                 _refuse_stranger(sock)
@@ -116,7 +116,7 @@ class ControlServer:
                 return  # the client has gone, or speaks something else
 
     async def _answer(
-        self, sock: socket.socket, reader: wire.Reader, request: dict[str, Any], ending: AsyncExitStack
+        self, sock: socket.socket, reader: wire.LineReader, request: dict[str, Any], ending: AsyncExitStack
     ) -> None:
         try:
             match request.get("op"):
@@ -146,7 +146,7 @@ class ControlServer:
         if request.get("op") == "down":
             self._operations.stop()
 
-    async def _execute(self, sock: socket.socket, reader: wire.Reader, request: dict[str, Any]) -> Any:
+    async def _execute(self, sock: socket.socket, reader: wire.LineReader, request: dict[str, Any]) -> Any:
         """Runs a program to its end, which comes with that of the connection at the latest.
 
         Result: `{"status": exit status, ["failure": why it couldn't be started]}`.
@@ -157,7 +157,7 @@ class ControlServer:
         stdio, reader.descriptors = reader.descriptors, []
         return await _alive_until(sock, self._run_program(reader, request, stdio))
 
-    async def _run_program(self, reader: wire.Reader, request: dict[str, Any], stdio: list[int]) -> Any:
+    async def _run_program(self, reader: wire.LineReader, request: dict[str, Any], stdio: list[int]) -> Any:
         try:
             process = await self._operations.execute(request, stdio)
         except StartError as error:
@@ -230,7 +230,7 @@ class ControlServer:
                 await gone
 
 
-async def _pass_signals(reader: wire.Reader, process: Process) -> None:
+async def _pass_signals(reader: wire.LineReader, process: Process) -> None:
     """Passes on what the client is told by signals, until it goes: then the program is killed."""
     with suppress(EmulabError, OSError, ValueError, TypeError):
         while (message := await reader.line()) is not None:

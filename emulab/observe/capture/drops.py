@@ -43,7 +43,7 @@ _POSITION = struct.Struct("=Q")
 _FIELD = re.compile(r"field:.*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
 _REASON = re.compile(r'\{ *(\d+), *"(\w+)" *\}')
 
-Fields = Mapping[str, tuple[int, int]]
+TracepointFields = Mapping[str, tuple[int, int]]
 """Where the tracepoint has its fields: offset and size in bytes."""
 
 
@@ -75,7 +75,7 @@ def _first_cpu(text: str) -> int:
     return int(re.split("[-,]", text.strip())[0])
 
 
-def parse_format(text: str) -> tuple[Fields, dict[str, str]]:
+def parse_format(text: str) -> tuple[TracepointFields, dict[str, str]]:
     """A tracepoint's fields and reasons, by its format file. ValueError for one without reasons (Linux < 5.17)."""
     fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
     reasons = dict(_REASON.findall(text))
@@ -84,7 +84,7 @@ def parse_format(text: str) -> tuple[Fields, dict[str, str]]:
     return fields, reasons
 
 
-def program(fields: Fields, ring: int, families: Sequence[Family] = (IPV4,)) -> list[Instruction]:
+def program(fields: TracepointFields, ring: int, families: Sequence[Family] = (IPV4,)) -> list[Instruction]:
     """Writes time, location and reason of each drop to a ring, and lets others see the event too.
 
     Of packets of the families, and of ARP for IPv4.

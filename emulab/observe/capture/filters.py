@@ -32,7 +32,7 @@ _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the 
 _DNS = 53
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 
-Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
 def program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
@@ -44,7 +44,7 @@ def program(ports: Collection[int] | None, snap: int, families: Sequence[Family]
     for, some 1,900 in one family.
     """
     wanted = None if ports is None else sorted({*ports, _DNS})
-    code: list[Instruction] = [(_LD_HALF, 0, 0, _ETHERTYPE)]
+    code: list[ClassicInstruction] = [(_LD_HALF, 0, 0, _ETHERTYPE)]
     if IPV4 in families:
         code += _return_if(_ETH_P_ARP, snap)
     *others, last = families
@@ -54,9 +54,9 @@ def program(ports: Collection[int] | None, snap: int, families: Sequence[Family]
     return _assemble([*code, *_return_unless(last.ethertype), *_packets(last, wanted, snap)])
 
 
-def _packets(family: Family, ports: list[int] | None, snap: int) -> list[Instruction]:
+def _packets(family: Family, ports: list[int] | None, snap: int) -> list[ClassicInstruction]:
     """The part for packets of a family, which ends in any case."""
-    code: list[Instruction] = [
+    code: list[ClassicInstruction] = [
         (_LD_BYTE, 0, 0, _PROTOCOL[family]),
         *_return_if(family.icmp_number, snap),
         (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),
@@ -96,16 +96,16 @@ def attach(sock: socket.socket, program: bytes) -> None:
         raise KernelError("attach a packet filter", errno=error.errno or 0) from None
 
 
-def _return_if(value: int, result: int) -> list[Instruction]:
+def _return_if(value: int, result: int) -> list[ClassicInstruction]:
     return [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, result)]
 
 
-def _return_unless(value: int) -> list[Instruction]:
+def _return_unless(value: int) -> list[ClassicInstruction]:
     return [(_JUMP_EQUAL, 1, 0, value), (_RETURN, 0, 0, 0)]
 
 
-def _return_if_any(values: list[int], result: int) -> list[Instruction]:
-    code: list[Instruction] = []
+def _return_if_any(values: list[int], result: int) -> list[ClassicInstruction]:
+    code: list[ClassicInstruction] = []
     for start in range(0, len(values), _GROUP):
         group = values[start : start + _GROUP]
         code += [(_JUMP_EQUAL, len(group) - i, 0, value) for i, value in enumerate(group)]
@@ -113,7 +113,7 @@ def _return_if_any(values: list[int], result: int) -> list[Instruction]:
     return code
 
 
-def _assemble(code: list[Instruction]) -> bytes:
+def _assemble(code: list[ClassicInstruction]) -> bytes:
     if len(code) > _MAX_INSTRUCTIONS:
         raise ValueError(f"{len(code)} instructions; a packet filter has at most {_MAX_INSTRUCTIONS}")
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)

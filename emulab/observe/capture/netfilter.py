@@ -41,7 +41,7 @@ _PROTOCOL_NAMES = {
 _WITH_PORTS = frozenset({"tcp", "udp"})
 
 
-class Packet(NamedTuple):
+class PacketHeaders(NamedTuple):
     """What an event with headers told of its packet."""
 
     flow: Flow | None
@@ -50,7 +50,7 @@ class Packet(NamedTuple):
     output: str
 
 
-_UNKNOWN = Packet(None, 0, "", "")
+_UNKNOWN = PacketHeaders(None, 0, "", "")
 
 
 def open_socket() -> socket.socket:
@@ -81,7 +81,7 @@ def read_traces(
     sock: socket.socket,
     place: str,
     interface_names: Mapping[int, str],
-    known: MutableMapping[int, Packet] | None = None,
+    known: MutableMapping[int, PacketHeaders] | None = None,
 ) -> tuple[list[RuleTrace], bool]:
     """All trace events so far, without waiting, and whether any were lost for lack of room.
 
@@ -108,7 +108,7 @@ def read_traces(
 
 
 def decode_trace(
-    body: bytes, place: str, interface_names: Mapping[int, str], known: MutableMapping[int, Packet]
+    body: bytes, place: str, interface_names: Mapping[int, str], known: MutableMapping[int, PacketHeaders]
 ) -> RuleTrace:
     """One NFT_MSG_TRACE without its netlink header. Packets are looked up, and kept, in `known` by trace id."""
     found = nftables.TRACE.decode(body)
@@ -145,11 +145,11 @@ def _verdict(found: Mapping[str, Any]) -> str:
     return f"{name} {chain}" if chain else name
 
 
-def _packet(found: Mapping[str, Any], interface_names: Mapping[int, str]) -> Packet:
+def _packet(found: Mapping[str, Any], interface_names: Mapping[int, str]) -> PacketHeaders:
     transport = found.get("NFTA_TRACE_TRANSPORT_HEADER", b"")
     flow, sequence = _headers(found["NFTA_TRACE_NETWORK_HEADER"], transport)
     interfaces = (found.get(name, 0) for name in ("NFTA_TRACE_IIF", "NFTA_TRACE_OIF"))
-    return Packet(flow, sequence, *(interface_names.get(i, f"if{i}") if i else "" for i in interfaces))
+    return PacketHeaders(flow, sequence, *(interface_names.get(i, f"if{i}") if i else "" for i in interfaces))
 
 
 def _headers(network: bytes, transport: bytes) -> tuple[Flow | None, int]:

@@ -30,12 +30,12 @@ from emulab.kernel.netlink.rtnetlink import (
     RTM_GETROUTE,
     RTNH_F_ONLINK,
 )
-from emulab.observe.events import Link, Route
+from emulab.observe.events import LinkState, RouteAnswer
 
 _TYPES = {number: word for word, number in ROUTE_TYPES.items() if word != "unicast"}  # which isn't said
 
 
-class Neighbour(NamedTuple):
+class NeighbourState(NamedTuple):
     """An entry of the neighbour table (ARP, NDP). `state` is one of the kernel's NUD_ names."""
 
     address: str
@@ -59,7 +59,7 @@ def route(
     source: str = "",
     input_index: int = 0,
     names: Mapping[int, str] | None = None,
-) -> Route:
+) -> RouteAnswer:
     """The way to an address: of a packet that is sent, or of one that came in by `input_index` from `source`.
 
     An answer "no" is a Route with an error. `names` are the interfaces' by index, asked for when not given.
@@ -77,7 +77,7 @@ def route(
             entry = way
     except Refused as error:
         code = error.errno or 0
-        return Route(place, destination, "", "", "", os.strerror(code), code)
+        return RouteAnswer(place, destination, "", "", "", os.strerror(code), code)
     except OSError as error:
         raise KernelError(f"look up the route to {destination}", place, error.errno or 0) from None
     index = way.get("RTA_OIF", 0)
@@ -85,7 +85,7 @@ def route(
     gateway = str(way.get("RTA_GATEWAY", ""))
     prefix = _prefix(entry, destination)
     words = _words(entry, gateway, prefix, interface)
-    return Route(place, destination, interface, gateway, prefix, " ".join(words))
+    return RouteAnswer(place, destination, interface, gateway, prefix, " ".join(words))
 
 
 def _question(destination: str, source: str, input_index: int) -> dict[str, Any]:
@@ -126,12 +126,12 @@ def _words(entry: Mapping[str, Any], gateway: str, prefix: str, interface: str) 
     return words
 
 
-def links(sock: socket.socket, place: str) -> list[Link]:
+def links(sock: socket.socket, place: str) -> list[LinkState]:
     """All interfaces, in the order of their indexes. Raises KernelError."""
     found = []
     for link in _links(sock, f"list the links of {place}"):
         is_up, has_carrier = (bool(link["flags"] & flag) for flag in (IFF_UP, IFF_LOWER_UP))
-        found.append(Link(place, link["IFLA_IFNAME"], is_up, has_carrier, link["IFLA_MTU"]))
+        found.append(LinkState(place, link["IFLA_IFNAME"], is_up, has_carrier, link["IFLA_MTU"]))
     return found
 
 
@@ -144,7 +144,7 @@ def _links(sock: socket.socket, what: str) -> list[dict[str, Any]]:
     return [LINK.decode(body) for body in dump(sock, RTM_GETLINK, LINK.encode({}), what)]
 
 
-def neighbours(sock: socket.socket, names: Mapping[int, str] | None = None) -> list[Neighbour]:
+def neighbours(sock: socket.socket, names: Mapping[int, str] | None = None) -> list[NeighbourState]:
     """The neighbour tables of all families. Raises KernelError."""
     names = interface_names(sock) if names is None else names
     found = []
@@ -152,7 +152,7 @@ def neighbours(sock: socket.socket, names: Mapping[int, str] | None = None) -> l
     for entry in map(NEIGHBOUR.decode, dump(sock, RTM_GETNEIGH, everything, "list the neighbours")):
         index, state = entry["ifindex"], entry["state"]
         found.append(
-            Neighbour(
+            NeighbourState(
                 str(entry["NDA_DST"]),
                 names.get(index, f"if{index}"),
                 NEIGHBOUR_STATES.get(state, hex(state)),

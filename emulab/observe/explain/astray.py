@@ -6,7 +6,7 @@ import errno
 import os
 
 from emulab.observe.events import Flow
-from emulab.observe.explain.case import Case, Finding, iproute, last_at, thrown_away, to
+from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.refusals import no_such_port
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.flows import Leg
@@ -30,7 +30,7 @@ _TABLE = {
 }
 
 
-def unroutable(case: Case) -> Finding | None:
+def unroutable(case: Case) -> Diagnosis | None:
     """The sender's kernel knew no way."""
     sending, leg = case.sending, case.last
     if sending.error != "connect" or sending.errno not in _NO_WAY or leg is None or leg.transits:
@@ -43,12 +43,12 @@ def unroutable(case: Case) -> Finding | None:
     text = f"{case.named(place)} {words} {endpoints(sending.address, sending.port)}: {os.strerror(sending.errno)}"
     off = case.switched_off(place)
     if off is not None:
-        return Finding(Failure(place, "link-down", f"{text}; {off[0]}", off[1], case.down_name(place)))
+        return Diagnosis(Failure(place, "link-down", f"{text}; {off[0]}", off[1], case.down_name(place)))
     remedy = case.wanted_route(place, sending.address)
-    return Finding(Failure(place, "no-route", text, remedy, case.named(place)))
+    return Diagnosis(Failure(place, "no-route", text, remedy, case.named(place)))
 
 
-def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packet | None) -> Finding:
+def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packet | None) -> Diagnosis:
     """A place whose routing table has nothing for the packet, or forbids it."""
     destination = about.destination if about else case.flow(leg).destination
     route = case.route(place, destination)
@@ -98,7 +98,7 @@ def _by_default(case: Case, leg: Leg, destination: str, end: str) -> tuple[str, 
     return None
 
 
-def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
+def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Diagnosis:
     """The time to live ran out."""
     rounds = max((t for t in leg.transits if t.forward), key=lambda t: len(t.packets))
     places = [p.place for p in rounds.packets if not p.outgoing]

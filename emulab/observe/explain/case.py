@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from emulab.dataclass import dataclass
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, KernelDrop, Link, Owner, Record, Recording, Route
+from emulab.observe.events import Flow, KernelDrop, LinkState, Owner, Recording, RouteAnswer, ServerRecord
 from emulab.observe.join.decisions import Decision, Evidence
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg
@@ -31,7 +31,7 @@ _ALWAYS = frozenset({"TCP_OLD_DATA", "TCP_OLD_SEQUENCE", "TCP_RESET", "SOCKET_FI
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """What an expert found: the failure, and the packet that was thrown away, if that is certain.
 
     One that was thrown away before it was seen is known by its flow, in one direction of a connection.
@@ -120,7 +120,7 @@ class Case:
 
     # --- what the servers and the kernel told -------------------------------------------------------------
 
-    def record(self, *events: str) -> Record | None:
+    def record(self, *events: str) -> ServerRecord | None:
         """The last record of one of these kinds about any of the connections."""
         found = [r for leg in self.chain for r in leg.records if r.fields["event"] in events]
         return max(found, key=lambda r: r.time, default=None)
@@ -163,7 +163,7 @@ class Case:
         entry = self.evidence.translation(place, flow)
         return entry.translated if entry is not None and entry.original == flow else flow
 
-    def route(self, place: str, destination: str) -> Route | None:
+    def route(self, place: str, destination: str) -> RouteAnswer | None:
         return self.evidence.route(place, destination)
 
     def undiscovered(self, place: str) -> list[Discovery]:
@@ -175,10 +175,10 @@ class Case:
 
     # --- links --------------------------------------------------------------------------------------------
 
-    def link(self, place: str, name: str) -> Link | None:
+    def link(self, place: str, name: str) -> LinkState | None:
         return next((x for x in self.recording.links if (x.place, x.name) == (place, name)), None)
 
-    def down(self, place: str, name: str = "") -> Link | None:
+    def down(self, place: str, name: str = "") -> LinkState | None:
         """A link of a place that is switched off: this one, or any."""
         return next(
             (
@@ -246,7 +246,7 @@ def thrown_away(
     reasons: frozenset[str],
     time: int = 0,
     flow: Flow | None = None,
-) -> Finding:
+) -> Diagnosis:
     """A failure at which a packet was thrown away, with the kernel's reason if it is one of these.
 
     `time` is an ICMP error's, which is proof enough; `flow` is the packet's if it wasn't seen.
@@ -255,9 +255,9 @@ def thrown_away(
     if drop is None and time:
         drop = case.drop(time - _BEFORE, reasons)
     if drop is None:
-        return Finding(failure, packet if time else None, time)
-    return Finding(case.with_drop(failure, drop), packet, drop.time, flow, leg.number)
+        return Diagnosis(failure, packet if time else None, time)
+    return Diagnosis(case.with_drop(failure, drop), packet, drop.time, flow, leg.number)
 
 
-Expert = Callable[[Case], Finding | None]
+Expert = Callable[[Case], Diagnosis | None]
 """Knows why a request failed, or passes."""

@@ -12,7 +12,7 @@ import os
 
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
-from emulab.observe.explain.case import Case, Expert, Finding, to
+from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.names import unresolved
 from emulab.observe.explain.proxied import balancer, cut_off, ingress, tls, waiting
 from emulab.observe.explain.refusals import refused, ruled_out
@@ -29,7 +29,7 @@ SEEN: tuple[Expert, ...] = (ruled_out, unroutable, refused, icmp, silence, cut_o
 """Who goes by packets, asked about one connection after the other, in this order."""
 
 
-def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Finding | None:
+def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Diagnosis | None:
     """Why the request failed; None when it was answered by what it was meant for."""
     case = Case(recording, joined, evidence)
     if not (recording.sending.error or _answered_on_the_way(case) or _dropped_later(case)):
@@ -76,10 +76,10 @@ def _dropped_later(case: Case) -> bool:
     return case.sending.protocol == "tcp" and case.record("drop") is not None
 
 
-def _anything(case: Case) -> Finding:
+def _anything(case: Case) -> Diagnosis:
     """What is left: the sender's own words."""
     sending = case.sending
     words = sending.reason or (os.strerror(sending.errno) if sending.errno else "failed")
     place = case.last.arrived.place if case.last and case.last.arrived else sending.place
     text = f"{sending.target} from {sending.place} ({endpoints(sending.address, sending.port)}): {words}"
-    return Finding(Failure(place, sending.error or "failed", text, "the hops above show how far it came"))
+    return Diagnosis(Failure(place, sending.error or "failed", text, "the hops above show how far it came"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emulab.model.addresses import is_address
-from emulab.observe.explain.case import Case, Expert, Finding
+from emulab.observe.explain.case import Case, Diagnosis, Expert
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.dissect import dns
@@ -15,7 +15,7 @@ from emulab.observe.path import Failure
 _ASKING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
 
 
-def unresolved(case: Case) -> Finding | None:
+def unresolved(case: Case) -> Diagnosis | None:
     """The name didn't resolve."""
     if case.sending.error != "name":
         return None
@@ -41,23 +41,25 @@ def _answer(leg: Leg) -> str:
     return next((said for p in back if (said := dns(p.payload))), "")
 
 
-def _nobody(case: Case) -> Finding:
+def _nobody(case: Case) -> Diagnosis:
     """No question left the sender."""
     sending, place = case.sending, case.sending.place
     text = f"{sending.host} was not resolved: {sending.reason}; no question left {case.named(place)}"
     off = case.switched_off(place)
     if off is not None:
-        return Finding(Failure(place, "link-down", f"{text}: {off[0]}", off[1], case.down_name(place)))
+        return Diagnosis(Failure(place, "link-down", f"{text}: {off[0]}", off[1], case.down_name(place)))
     server = next(filter(is_address, sending.reason.replace(",", " ").split()), None)
     if server is not None and "unreachable" in sending.reason:
-        return Finding(Failure(place, "no-route", text, case.wanted_route(place, server), case.named(place)))
+        return Diagnosis(
+            Failure(place, "no-route", text, case.wanted_route(place, server), case.named(place))
+        )
     remedy = (
         f"see whom it asks, and whether there is a way to it: {case.inside(place, 'cat /etc/resolv.conf')}"
     )
-    return Finding(Failure(place, "no-name-server", text, remedy, case.named(place)))
+    return Diagnosis(Failure(place, "no-name-server", text, remedy, case.named(place)))
 
 
-def _silent(case: Case, leg: Leg, before: str) -> Finding:
+def _silent(case: Case, leg: Leg, before: str) -> Diagnosis:
     """A question without an answer fails as any other packet does."""
     sending = case.sending
     beyond = case.about(leg)
@@ -70,10 +72,10 @@ def _silent(case: Case, leg: Leg, before: str) -> Finding:
     text = f"{sending.host} was not resolved: {before}{server} got the question and didn't answer it"
     place = leg.arrived.place if leg.arrived else sending.place
     remedy = f"see whether a name server runs there: {case.inside(place, 'ss -lun')}"
-    return Finding(Failure(place, "no-name-answer", text, remedy, server))
+    return Diagnosis(Failure(place, "no-name-answer", text, remedy, server))
 
 
-def _server_failed(case: Case, leg: Leg) -> Finding:
+def _server_failed(case: Case, leg: Leg) -> Diagnosis:
     """A name server that said it couldn't find out: whom it asked in vain says why."""
     server = _server(case, leg)
     said = f"{server} answered SERVFAIL, because "
@@ -84,10 +86,10 @@ def _server_failed(case: Case, leg: Leg) -> Finding:
     text = f"{case.sending.host} was not resolved: {server} answered SERVFAIL"
     place = leg.arrived.place if leg.arrived else case.sending.place
     remedy = f"see whom it asks: {case.inside(place, 'cat /etc/resolv.conf')}"
-    return Finding(Failure(place, "servfail", text, remedy, server))
+    return Diagnosis(Failure(place, "servfail", text, remedy, server))
 
 
-def _told(case: Case, answers: list[tuple[Leg, str]]) -> Finding:
+def _told(case: Case, answers: list[tuple[Leg, str]]) -> Diagnosis:
     """The name servers answered, and not with an address."""
     sending = case.sending
     leg, last = answers[-1]
@@ -114,7 +116,7 @@ def _told(case: Case, answers: list[tuple[Leg, str]]) -> Finding:
         )
     else:
         remedy = "a name exists for each Ingress host, and in Zones: emulab get ingress,zones -A"
-    return Finding(Failure(place, reason, text, remedy, sending.host))
+    return Diagnosis(Failure(place, reason, text, remedy, sending.host))
 
 
 def _server(case: Case, leg: Leg) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from emulab.model.addresses import is_address
 from emulab.model.families import parse_socket_name
-from emulab.observe.events import Owner, Record
-from emulab.observe.explain.case import Case, Expert, Finding, to
+from emulab.observe.events import Owner, ServerRecord
+from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.progress import ended, reset, stopped, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.explain.unreached import icmp, silence
@@ -20,7 +20,7 @@ from emulab.observe.path import Failure
 _CONNECTING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
 
 
-def balancer(case: Case) -> Finding | None:
+def balancer(case: Case) -> Diagnosis | None:
     """A balancer let the client not in, or had nobody to pass it on to."""
     record = case.record("drop")
     if record is None:
@@ -32,13 +32,13 @@ def balancer(case: Case) -> Finding | None:
     packet = leg.arrived
     client = parse_socket_name(str(fields.get("client")))
     if fields.get("acl") and client is not None:
-        return Finding(shut_out(case, place, client[0], name, fields["acl"]), packet, record.time)
+        return Diagnosis(shut_out(case, place, client[0], name, fields["acl"]), packet, record.time)
     said = f"{place} took the connection and had nobody to pass it on to ({fields.get('reason')})"
     behind = _behind(owner)
     if behind is not None:
         found = no_endpoints(behind, said, place)
         if found is not None:
-            return Finding(replace(found, reason="no-target"), packet, record.time)
+            return Diagnosis(replace(found, reason="no-target"), packet, record.time)
         beyond = _tried_last(case, place)
         if beyond is not None:
             closed = f"{beyond.failure.text}; so {place}, which had taken the connection, closed it"
@@ -49,7 +49,7 @@ def balancer(case: Case) -> Finding | None:
     if off:
         why, remedy = case.switched_off(off[0]) or ("", remedy)
         said += f": {why}"
-    return Finding(Failure(place, "no-target", said, remedy, name), packet, record.time)
+    return Diagnosis(Failure(place, "no-target", said, remedy, name), packet, record.time)
 
 
 def _behind(owner: Owner | None) -> Owner | None:
@@ -62,7 +62,7 @@ def _behind(owner: Owner | None) -> Owner | None:
     return Owner(**behind) if behind else None
 
 
-def tls(case: Case) -> Finding | None:
+def tls(case: Case) -> Diagnosis | None:
     """TLS failed, or its certificate was not one that a client takes."""
     sending = case.sending
     if sending.error != "tls":
@@ -75,7 +75,7 @@ def tls(case: Case) -> Finding | None:
     secret = str(host.details.get("secret") or "") if host else ""
     stands_for = secret or (host.text if host else who)
     if "not_after" not in sending.tls:
-        return Finding(_no_tls(case, place, who))
+        return Diagnosis(_no_tls(case, place, who))
     dates = [
         time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(sending.tls[k])))
         for k in ("not_before", "not_after")
@@ -87,12 +87,12 @@ def tls(case: Case) -> Finding | None:
         f"put a valid certificate into {secret or 'the Secret that it comes from'}, or trace with --insecure"
     )
     if sending.reason.startswith("certificate expired"):
-        return Finding(
+        return Diagnosis(
             Failure(place, "certificate-expired", f"{certificate} expired on {dates[1]}", renew, stands_for)
         )
     if "isn't valid yet" in sending.reason:
         text = f"{certificate} isn't valid before {dates[0]}"
-        return Finding(Failure(place, "certificate-not-yet-valid", text, renew, stands_for))
+        return Diagnosis(Failure(place, "certificate-not-yet-valid", text, renew, stands_for))
     text = f"{certificate} is not for {sending.host}"
     if host is None:
         text += f": no Ingress has the host {sending.host}"
@@ -109,7 +109,7 @@ def tls(case: Case) -> Finding | None:
     else:
         text += f"; it is the one in {secret}, which {host.text} names"
         remedy = f"put a certificate for {sending.host} into {secret}, or trace with --insecure"
-    return Finding(Failure(place, "certificate-name", text, remedy, stands_for))
+    return Diagnosis(Failure(place, "certificate-name", text, remedy, stands_for))
 
 
 def _no_tls(case: Case, place: str, who: str) -> Failure:
@@ -126,7 +126,7 @@ def _no_tls(case: Case, place: str, who: str) -> Failure:
     return Failure(place, "tls", text, f"see what it offers: openssl s_client -connect {address}", who)
 
 
-def ingress(case: Case) -> Finding | None:
+def ingress(case: Case) -> Diagnosis | None:
     """The ingress answered by itself."""
     record = case.record("request")
     if record is None or record.fields.get("answered_by") != "ingress":
@@ -140,23 +140,23 @@ def ingress(case: Case) -> Finding | None:
     if beyond is not None:
         return replace(beyond, failure=replace(beyond.failure, text=f"{beyond.failure.text}; so {said}"))
     if not fields.get("rule"):
-        return Finding(_no_rule(case, record, said))
+        return Diagnosis(_no_rule(case, record, said))
     service = case.fact("upstream", str(fields.get("upstream_name") or ""))
     rule = f"{fields['rule']}"
     if service is not None:
         found = no_endpoints(service, f"so {said}", place)
         if found is not None:
-            return Finding(found)
+            return Diagnosis(found)
         external = service.details.get("external_name")
         if external:
             text = f"the ingress couldn't reach {external}, for which {service.text} stands (externalName); so {said}"
             remedy = f"correct spec.externalName of {service.text}, or publish {external} in a Zone"
-            return Finding(Failure(place, "upstream-name", text, remedy, service.text))
+            return Diagnosis(Failure(place, "upstream-name", text, remedy, service.text))
     remedy = f"see what {rule} says of it: emulab get ingress -A -o yaml"
-    return Finding(Failure(place, f"http-{status}", f"{said}, for {rule}", remedy, rule))
+    return Diagnosis(Failure(place, f"http-{status}", f"{said}, for {rule}", remedy, rule))
 
 
-def _no_rule(case: Case, record: Record, said: str) -> Failure:
+def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
     """404: nobody's host, or nobody's path."""
     fields = record.fields
     host, path = str(fields.get("host") or ""), str(fields.get("path") or "/")
@@ -171,14 +171,14 @@ def _no_rule(case: Case, record: Record, said: str) -> Failure:
     return Failure(record.place, "no-ingress-rule", text, remedy, owner.text)
 
 
-def _beyond(case: Case, record: Record) -> Finding | None:
+def _beyond(case: Case, record: ServerRecord) -> Diagnosis | None:
     """What went wrong with the connection that the ingress tried last."""
     if not any(r.fields["event"] == "upstream-error" for leg in case.chain for r in leg.records):
         return None
     return _tried_last(case, record.place, cut_off, waiting)
 
 
-def _tried_last(case: Case, place: str, *more: Expert) -> Finding | None:
+def _tried_last(case: Case, place: str, *more: Expert) -> Diagnosis | None:
     """What went wrong with the connection that a proxy tried last."""
     last = case.last
     if last is None or last.connect is None or last.connect.place != place:
@@ -186,7 +186,7 @@ def _tried_last(case: Case, place: str, *more: Expert) -> Finding | None:
     return next((found for expert in (*_CONNECTING, *more) if (found := expert(case))), None)
 
 
-def cut_off(case: Case) -> Finding | None:
+def cut_off(case: Case) -> Diagnosis | None:
     """A connection that was open, and that the far side ended before it had answered in full."""
     leg = case.last
     if leg is None or leg.arrived is None:
@@ -204,7 +204,7 @@ def cut_off(case: Case) -> Finding | None:
     how = "reset the connection" if end else "closed the connection"
     text = f"{who} {how} to {to(case.flow(leg))} {after}"
     remedy = f"see why its program did: {_logs(case, place)}"
-    return Finding(Failure(place, "reset" if end else "cut-off", text, remedy, who))
+    return Diagnosis(Failure(place, "reset" if end else "cut-off", text, remedy, who))
 
 
 def _unfinished(case: Case, leg: Leg) -> bool:
@@ -214,7 +214,7 @@ def _unfinished(case: Case, leg: Leg) -> bool:
     return any(r.fields["event"] == "upstream-error" for other in case.chain for r in other.records)
 
 
-def waiting(case: Case) -> Finding | None:
+def waiting(case: Case) -> Diagnosis | None:
     """Everything arrived, and somebody who has the word doesn't speak."""
     leg = case.last
     stop = stopped(case, leg) if leg is not None else None
@@ -237,21 +237,21 @@ def waiting(case: Case) -> Finding | None:
             )
             off = case.switched_off(place)
             remedy = off[1] if off else case.wanted_route(place, packet.flow.source)
-            return Finding(Failure(place, "no-route", text, remedy, who))
+            return Diagnosis(Failure(place, "no-route", text, remedy, who))
         look = (case.inside(place, command) for command in ("nft list ruleset", "ss -tlnp"))
         remedy = f"see its rules and sockets: {', '.join(look)}"
         failure = Failure(place, "unanswered", text, remedy, who)
-        return Finding(case.with_drop(failure, drop, {}), packet, drop.time) if drop else Finding(failure)
+        return Diagnosis(case.with_drop(failure, drop, {}), packet, drop.time) if drop else Diagnosis(failure)
     limit = case.sending.reason.removeprefix("no answer within ") if case.sending.error == "timeout" else ""
     within = f" within {limit}" if limit else ""
     some = f"only {stop.said} bytes of an answer" if stop.said else "no answer"
     text = f"{begun} to {to(packet.flow)} was delivered to {who}, and {some} came{within}"
     text += ": the way is open, its program is slow or silent"
     remedy = f"see what its program does: {_logs(case, place)}; or wait longer: --timeout 30s"
-    return Finding(Failure(place, "no-answer", text, remedy, who))
+    return Diagnosis(Failure(place, "no-answer", text, remedy, who))
 
 
-def _not_taken(case: Case, leg: Leg, place: str) -> Finding:
+def _not_taken(case: Case, leg: Leg, place: str) -> Diagnosis:
     """The answer to a SYN came back, and the kernel of who sent it didn't take it."""
     who = case.named(place)
     text = f"the SYN-ACK of {to(case.target(leg))} came back to {who}, whose kernel didn't take it"
@@ -260,10 +260,10 @@ def _not_taken(case: Case, leg: Leg, place: str) -> Finding:
     failure = Failure(
         place, "unanswered", text, f"see its rules: {case.inside(place, 'nft list ruleset')}", who
     )
-    return Finding(case.with_drop(failure, drop, {}), back[0], drop.time) if drop else Finding(failure)
+    return Diagnosis(case.with_drop(failure, drop, {}), back[0], drop.time) if drop else Diagnosis(failure)
 
 
-def _tried(case: Case, leg: Leg) -> Finding | None:
+def _tried(case: Case, leg: Leg) -> Diagnosis | None:
     """A proxy that has the request, and tries to connect to somebody with no packet of it seen."""
     tries = [r for r in leg.records if r.fields["event"] in ("proxy-try", "upstream-error", "proxy-connect")]
     if leg.accept is None or not tries:
@@ -277,8 +277,8 @@ def _tried(case: Case, leg: Leg) -> Finding | None:
     if end is not None and not is_address(end[0]):
         text += f", whose name {end[0]} it is resolving"
         remedy = f"see whether it resolves: {case.inside(place, f'getent hosts {end[0]}')}"
-        return Finding(Failure(place, "upstream-name", text, remedy, owner.text if owner else name))
-    return Finding(
+        return Diagnosis(Failure(place, "upstream-name", text, remedy, owner.text if owner else name))
+    return Diagnosis(
         Failure(
             place, "no-answer", text, f"see: {case.inside(place, 'ss -tn')}", owner.text if owner else name
         )

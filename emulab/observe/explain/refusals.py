@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, Owner, RuleTrace, is_loopback
-from emulab.observe.explain.case import Case, Finding, to
+from emulab.observe.explain.case import Case, Diagnosis, to
 from emulab.observe.explain.progress import arrived, reset
 from emulab.observe.join.decisions import Decision, rejects
 from emulab.observe.join.flows import Leg
@@ -23,7 +23,7 @@ _COUNTED = re.compile(r" packets \d+ bytes \d+")
 _CLOSED = frozenset({"NO_SOCKET"})
 
 
-def ruled_out(case: Case) -> Finding | None:
+def ruled_out(case: Case) -> Diagnosis | None:
     """A rule refused a packet."""
     leg = case.last
     if leg is None:
@@ -39,7 +39,7 @@ def ruled_out(case: Case) -> Finding | None:
         failure = case.with_drop(failure, drop) if drop else failure
         time = packet.time if packet else max((t.last.time for t in leg.transits), default=case.sending.begun)
         forward = _forward(leg, refusal)
-        return Finding(failure, packet, time, refusal.before, leg.number, forward, refusal.rule)
+        return Diagnosis(failure, packet, time, refusal.before, leg.number, forward, refusal.rule)
     return None
 
 
@@ -190,7 +190,7 @@ def _lacking(service: Owner, name: str) -> tuple[str, str]:
     return f"{match} and {ready} {'is' if ready == 1 else 'are'} Ready, {lacks}", remedy
 
 
-def refused(case: Case) -> Finding | None:
+def refused(case: Case) -> Diagnosis | None:
     """A reset or a port unreachable from where the packet was meant for: nobody listens there."""
     leg = case.last
     if leg is None:
@@ -206,17 +206,17 @@ def refused(case: Case) -> Finding | None:
         said = "a reset" if answer.first.icmp is None else "ICMP port unreachable"
         text = f"{case.named(origin.place)} answered with {said} for {to(flow)} and didn't pass the packet on"
         remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
-        return Finding(Failure(origin.place, "refused", text, remedy, case.named(origin.place)))
+        return Diagnosis(Failure(origin.place, "refused", text, remedy, case.named(origin.place)))
     packet = meant.last
     if case.drop(packet.time, _FIREWALL) and not case.drop(packet.time, _CLOSED):
         text = f"a rule of the firewall in {case.named(origin.place)} rejected the packet to {to(flow)}"
         remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
         failure = Failure(origin.place, "rule", text, remedy, case.named(origin.place), "NETFILTER_DROP")
-        return Finding(failure, packet, packet.time)
+        return Diagnosis(failure, packet, packet.time)
     text, remedy, stands_for = _closed(case, leg, packet, flow)
     drop = case.drop(packet.time, _CLOSED)
     failure = Failure(origin.place, "closed-port", text, remedy, stands_for)
-    return Finding(
+    return Diagnosis(
         case.with_drop(failure, drop) if drop else failure, packet, drop.time if drop else origin.time
     )
 

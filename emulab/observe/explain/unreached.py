@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, Route
+from emulab.observe.events import Flow, RouteAnswer
 from emulab.observe.explain.astray import loop, no_route
-from emulab.observe.explain.case import Case, Finding, iproute, last_at, thrown_away, to
+from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import Packet
@@ -30,7 +30,7 @@ _MEANINGS = {
 """The kernel's reasons in words, where they say something to somebody who doesn't read its code."""
 
 
-def icmp(case: Case) -> Finding | None:
+def icmp(case: Case) -> Diagnosis | None:
     """An ICMP error says it."""
     leg = case.last
     if leg is None or _healed(case, leg):
@@ -54,11 +54,11 @@ def icmp(case: Case) -> Finding | None:
             text = f"{origin.place} refused the packet to {to(about)} (ICMP type 3 code {kind[1]})"
             remedy = f"see its rules: {case.inside(origin.place, 'nft list ruleset')}"
             failure = Failure(origin.place, "prohibited", text, remedy, origin.place)
-            return Finding(failure, last_at(leg, origin.place), origin.time)
+            return Diagnosis(failure, last_at(leg, origin.place), origin.time)
     return None
 
 
-def silence(case: Case) -> Finding | None:
+def silence(case: Case) -> Diagnosis | None:
     """Packets that nobody answered: where the last one was seen says most."""
     leg = case.last
     if leg is None:
@@ -79,7 +79,7 @@ def _healed(case: Case, leg: Leg) -> bool:
     return stop is not None and not stop.lost
 
 
-def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
+def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Diagnosis:
     """ICMP "host unreachable": no answer from a neighbour, a link without a far end, or a route that says so."""
     place = origin.place
     route = case.route(place, about.destination) if about else None
@@ -90,7 +90,7 @@ def _unreachable_host(case: Case, leg: Leg, origin: Packet, about: Flow | None) 
 
 def _next_hop(
     case: Case, leg: Leg, place: str, flow: Flow | None, packet: Packet | None, time: int = 0
-) -> Finding:
+) -> Diagnosis:
     """A place that has a way, and can't hand the packet over to whoever is next on it."""
     destination = flow.destination if flow else case.flow(leg).destination
     route = case.route(place, destination)
@@ -125,7 +125,7 @@ def _look_for(case: Case, place: str, address: str) -> str:
     return f"see whether {owner.text} has that address: {look}"
 
 
-def _dead(case: Case, place: str, hop: str, route: Route | None) -> tuple[str, str, str] | None:
+def _dead(case: Case, place: str, hop: str, route: RouteAnswer | None) -> tuple[str, str, str] | None:
     """Reason, words and mend where the next hop's link, or the one to it, is switched off."""
     owner = case.whose(hop)
     other = case.place_of(owner)
@@ -138,7 +138,7 @@ def _dead(case: Case, place: str, hop: str, route: Route | None) -> tuple[str, s
     return ("link-down", *mine) if mine is not None else None
 
 
-def _too_big(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Finding:
+def _too_big(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Diagnosis:
     """A router said that the packet is too big for its next link."""
     stuck = last_at(leg, origin.place)
     wide = _width(case, stuck)
@@ -183,7 +183,7 @@ def _width(case: Case, packet: Packet | None) -> int:
     return link.mtu if link else 1500
 
 
-def _never_sent(case: Case, leg: Leg) -> Finding | None:
+def _never_sent(case: Case, leg: Leg) -> Diagnosis | None:
     """No packet of a connection was seen at all."""
     place = leg.connect.place if leg.connect else case.sending.place
     flow = case.beyond(place, next(iter(leg.flows)))
@@ -197,10 +197,10 @@ def _never_sent(case: Case, leg: Leg) -> Finding | None:
     why = f": {case.sending.reason}" if case.sending.reason and place == case.sending.place else ""
     text = f"no packet to {to(flow)} left {case.named(place)}{why}"
     remedy = f"see: {case.inside(place, f'{iproute(flow.destination)} route get {flow.destination}')}"
-    return Finding(Failure(place, "not-sent", text, remedy, case.named(place)))
+    return Diagnosis(Failure(place, "not-sent", text, remedy, case.named(place)))
 
 
-def _vanished(case: Case, leg: Leg, stop: Stop) -> Finding:
+def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     """Left a place and arrived nowhere."""
     last = stop.packet
     hop = last.encapsulation.outer_destination if last.encapsulation else last.flow.destination
@@ -219,8 +219,8 @@ def _vanished(case: Case, leg: Leg, stop: Stop) -> Finding:
     remedy = f"see whether {who} is up: {case.inside(last.place, f'ping -c1 {following}')}"
     failure = Failure(last.place, "lost", text, remedy, who)
     if drop is None:
-        return Finding(failure)
-    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
+        return Diagnosis(failure)
+    return Diagnosis(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
 
 
 def _sender(leg: Leg, packet: Packet) -> str:
@@ -228,7 +228,7 @@ def _sender(leg: Leg, packet: Packet) -> str:
     return next((t.first.place for t in leg.transits if t.last is packet), "its sender")
 
 
-def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
+def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     """Came to a place that was to forward it and didn't."""
     last = stop.packet
     flow = case.beyond(last.place, last.flow)
@@ -271,5 +271,5 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Finding:
     rules = case.inside(last.place, "nft list ruleset")
     failure = Failure(last.place, "dropped", text, f"see its rules: {rules}", last.place)
     if drop is None:
-        return Finding(failure)
-    return Finding(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
+        return Diagnosis(failure)
+    return Diagnosis(case.with_drop(failure, drop, _MEANINGS), last, drop.time)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from emulab.dataclass import dataclass
-from emulab.observe.events import Flow, Owner, Recording, Route, RuleTrace, Translation
+from emulab.observe.events import Flow, Owner, Recording, RouteAnswer, RuleTrace, Translation
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.packets import Packet
 from emulab.plan.rules.meaning import DNAT, REJECT, SNAT, TRACE_TABLE
@@ -44,7 +44,9 @@ class Evidence:
         self._virtual_servers = {
             (s.place, s.protocol, s.address, s.port): s.text for s in recording.virtual_servers
         }
-        self._routes: dict[tuple[str, str], Route] = {(r.place, r.destination): r for r in recording.routes}
+        self._routes: dict[tuple[str, str], RouteAnswer] = {
+            (r.place, r.destination): r for r in recording.routes
+        }
 
     def owner(self, protocol: str, address: str, port: int) -> Owner | None:
         """Whose address and port this is: a Service's, else whoever has the address."""
@@ -55,7 +57,7 @@ class Evidence:
         found = self.owner(protocol, address, port)
         return found.text if found else endpoints(address, port)
 
-    def route(self, place: str, destination: str) -> Route | None:
+    def route(self, place: str, destination: str) -> RouteAnswer | None:
         return self._routes.get((place, destination))
 
     def translation(self, place: str, flow: Flow) -> Translation | None:

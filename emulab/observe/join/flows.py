@@ -18,7 +18,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import is_address
 from emulab.model.families import FAMILIES, parse_socket_name, socket_name
-from emulab.observe.events import Flow, Record, Recording
+from emulab.observe.events import Flow, Recording, ServerRecord
 from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.join.sightings import Sightings
 
@@ -60,9 +60,9 @@ class Leg:
     flows: dict[Flow, bool]
     transits: list[Transit] = field(default_factory=list)
     errors: list[Transit] = field(default_factory=list)  # ICMP errors about it
-    connect: Record | None = None
-    accept: Record | None = None
-    records: list[Record] = field(default_factory=list)  # of the server at its far end, about it
+    connect: ServerRecord | None = None
+    accept: ServerRecord | None = None
+    records: list[ServerRecord] = field(default_factory=list)  # of the server at its far end, about it
 
     @property
     def protocol(self) -> str:
@@ -205,7 +205,7 @@ def _transits(packets: Iterable[tuple[bool, Packet]]) -> Iterator[Transit]:
 
 def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]) -> None:
     """The request's own connection, and those that proxies started for it."""
-    pending: list[tuple[list[Flow], Record | None, tuple[int, int] | None]] = [(own, None, None)]
+    pending: list[tuple[list[Flow], ServerRecord | None, tuple[int, int] | None]] = [(own, None, None)]
     number = 0
     seen: set[Flow] = set()
     while pending:
@@ -238,7 +238,7 @@ def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]
                     pending.append((tried, record, None))
 
 
-def _is_about(record: Record, servers: set[str], window: tuple[int, int] | None) -> bool:
+def _is_about(record: ServerRecord, servers: set[str], window: tuple[int, int] | None) -> bool:
     """Whether what is told of a client is of its connection to these servers, and of the use that the window is."""
     fields = record.fields
     if str(fields.get("event", "")).startswith("dns"):
@@ -254,7 +254,7 @@ def _is_about(record: Record, servers: set[str], window: tuple[int, int] | None)
     return window[0] <= begun <= window[1]
 
 
-def _started(index: _Index, record: Record) -> list[Flow]:
+def _started(index: _Index, record: ServerRecord) -> list[Flow]:
     """The connection that a proxy-connect record tells of, as it left the proxy."""
     source = parse_socket_name(str(record.fields.get("upstream_source", "")))
     upstream = parse_socket_name(str(record.fields.get("upstream", "")))
@@ -267,7 +267,7 @@ def _started(index: _Index, record: Record) -> list[Flow]:
     return [f for f in index.sightings.from_port(protocol, source[1]) if f.source == source[0]][:1]
 
 
-def _tried(recording: Recording, index: _Index, record: Record) -> list[Flow]:
+def _tried(recording: Recording, index: _Index, record: ServerRecord) -> list[Flow]:
     """The connection that a proxy-try record tells of, if nothing came of it: the next SYN to there."""
     upstream = parse_socket_name(str(record.fields.get("upstream", "")))
     if upstream is None or not is_address(upstream[0]):
@@ -295,7 +295,7 @@ def _tried(recording: Recording, index: _Index, record: Record) -> list[Flow]:
     return [first.flow] if first is not None else []
 
 
-def _window(records: Sequence[Record], connect: Record, leg: Leg) -> tuple[int, int] | None:
+def _window(records: Sequence[ServerRecord], connect: ServerRecord, leg: Leg) -> tuple[int, int] | None:
     """When a connection that serves one request after the other served that of `leg`; None: always.
 
     A proxy tells `request` when an answer is through, and only then uses the connection again. Who used it before
@@ -324,7 +324,7 @@ def _window(records: Sequence[Record], connect: Record, leg: Leg) -> tuple[int, 
     return start, end
 
 
-def _done(records: Sequence[Record], connect: Record) -> int | None:
+def _done(records: Sequence[ServerRecord], connect: ServerRecord) -> int | None:
     """When the request was through that a proxy-connect record tells of."""
     told = (
         r.time

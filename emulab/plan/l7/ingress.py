@@ -13,15 +13,15 @@ from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
 from emulab.model.families import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.proxy.intents import backends, usable
-from emulab.plan.state import Place, Server
+from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import Backend as To
 from emulab.servers.l7.config import Certificate, L7Config, Match, Route, Upstream
 
 
-def ingress_config(source: Source, cluster: Cluster) -> L7Config:
+def ingress_config(source: PlanSource, cluster: Cluster) -> L7Config:
     """The configuration of every ingress pod, without its listeners."""
     builder = _Builder(source, cluster)
     classes_there = source.members(INGRESS_CLASS).values()
@@ -41,17 +41,19 @@ def ingress_config(source: Source, cluster: Cluster) -> L7Config:
     )
 
 
-def ingress_server(name: str, place: Place, config: L7Config) -> Server:
+def ingress_server(name: str, place: Place, config: L7Config) -> PlannedServer:
     """The server in one of the ingress controller's pods, which resolves names as its pod does."""
     plain, tls = (tuple(f"tcp/{address}/{port}" for address in place.addresses) for port in (80, 443))
     config = replace(
         config, listen=(*plain, *tls), tls_listen=tls, resolv_conf=place.resolv_conf, hosts=place.hosts
     )
-    return Server(name, "ingress", place.namespace, config, dict.fromkeys([*plain, *tls], place.namespace))
+    return PlannedServer(
+        name, "ingress", place.namespace, config, dict.fromkeys([*plain, *tls], place.namespace)
+    )
 
 
 class _Builder:
-    def __init__(self, source: Source, cluster: Cluster) -> None:
+    def __init__(self, source: PlanSource, cluster: Cluster) -> None:
         self._source = source
         self._cluster = cluster
         self.routes: list[Route] = []

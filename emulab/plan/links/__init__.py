@@ -13,7 +13,7 @@ from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.route import NextHop, Route
-from emulab.plan.links.rule import Rule
+from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
 
@@ -27,7 +27,7 @@ __all__ = [
     "Neighbour",
     "NextHop",
     "Route",
-    "Rule",
+    "RoutingRule",
     "Veth",
     "Vxlan",
     "rank",
@@ -42,7 +42,7 @@ KINDS: list[type[Item]] = [
     Neighbour,
     ForwardingEntry,
     Route,  # needs the link up and, with a gateway, an address in the gateway's network
-    Rule,  # leads to a table, which has its routes by then
+    RoutingRule,  # leads to a table, which has its routes by then
 ]
 """In the order of making: an item may need those of kinds before it. Adding goes down the list, removing goes up."""
 

@@ -13,7 +13,7 @@ WHOLE_MARK = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Rule(Item):
+class RoutingRule(Item):
     """Which routing table decides about which packets (ip-rule(8)); the lowest priority is asked first.
 
     The kernel would have several of one priority, but removes one by its selectors alone, of which another may have

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.model.families import socket_name
-from emulab.plan.proxy.filters import Words
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.filters import RuleWords
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import translates
 from emulab.plan.state import Collection
 
@@ -23,7 +23,7 @@ def entry(kind: str, one: Intent) -> str:
     return f"{kind}/{_title(one)}"
 
 
-def chains(one: Intent, words: Words) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
+def chains(one: Intent, words: RuleWords) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
     """The chains and the sets of clients of one Service port."""
     title = _title(one)
     found: dict[str, tuple[str, ...]] = {}
@@ -49,7 +49,7 @@ def chains(one: Intent, words: Words) -> tuple[dict[str, tuple[str, ...]], dict[
     return found, sets
 
 
-def _local(one: Intent, words: Words) -> list[str]:
+def _local(one: Intent, words: RuleWords) -> list[str]:
     title = _title(one)
     lines = []
     if one.cluster:
@@ -63,7 +63,7 @@ def _local(one: Intent, words: Words) -> list[str]:
     return lines
 
 
-def _balance(title: str, backends: Sequence[Backend], words: Words) -> list[str]:
+def _balance(title: str, backends: Sequence[ProxiedEndpoint], words: RuleWords) -> list[str]:
     targets = [_where(b) for b in backends]
     lines = [f"{words.source} @clients/{title}/{t} goto endpoint/{title}/{t}" for t in targets]
     if len(targets) == 1:
@@ -77,6 +77,6 @@ def _title(one: Intent) -> str:
     return f"{one.protocol}-{one.namespace}/{one.name}/{one.port.name or one.port.port}"
 
 
-def _where(backend: Backend) -> str:
+def _where(backend: ProxiedEndpoint) -> str:
     """An endpoint in the letters that nftables takes in a name: there is no colon among them."""
     return f"{str(backend.address).replace(':', '-')}/{backend.port}"

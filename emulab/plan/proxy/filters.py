@@ -22,11 +22,11 @@ from emulab.plan.state import Collection
 TABLE = "kube-proxy"
 PORT = "meta l4proto . th dport"
 
-Chains = dict[str, tuple[str, ...]]
+ChainTexts = dict[str, tuple[str, ...]]
 Elements = dict[str, str]
 
 
-class Words:
+class RuleWords:
     """What is said differently in rules of another family and of another cluster."""
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
@@ -53,10 +53,10 @@ def _plain(network: IPNetwork) -> str:
     return str(network[0]) if network.num_addresses == 1 else str(network)
 
 
-class Filters:
+class FilterCollections:
     """The sets and maps of the checks, under construction."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: RuleWords) -> None:
         self._words = words
         self._services: Elements = {}
         self._node_ports: Elements = {}
@@ -95,7 +95,7 @@ class Filters:
         }
 
 
-def chains(words: Words, after: Sequence[str] = ()) -> Chains:
+def chains(words: RuleWords, after: Sequence[str] = ()) -> ChainTexts:
     """The chains of the checks; `after` are a mode's own rules for what is forwarded or sent, behind these."""
     # kube-proxy's priorities: checks right before the destination is translated, or right after.
     early, late = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"

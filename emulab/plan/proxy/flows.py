@@ -15,16 +15,16 @@ from emulab.plan.proxy.intents import Candidates
 from emulab.plan.proxy.ports import Changed
 from emulab.plan.state import UdpBackends
 
-Frontend = tuple[str, int]
+UdpFrontend = tuple[str, int]
 """An address and port, with address "" for a node port."""
-Flows = dict[Frontend, frozenset[str]]
+Flows = dict[UdpFrontend, frozenset[str]]
 
 
 class FlowSum:
     """The flows of all Services."""
 
     def __init__(self) -> None:
-        self._claimed = Counter[Frontend]()  # by how many Services
+        self._claimed = Counter[UdpFrontend]()  # by how many Services
         self._made = UdpBackends(Persistent({}))
 
     @property
@@ -69,7 +69,7 @@ class FlowSum:
             self._made = UdpBackends(Persistent(made))
 
 
-def udp_frontends(c: Candidates) -> list[Frontend]:
+def udp_frontends(c: Candidates) -> list[UdpFrontend]:
     """Where a Service port is reached if it is one of UDP: address and port, with address "" for a node port."""
     if c.port.protocol != "UDP":
         return []
@@ -97,7 +97,7 @@ def _by_service(everything: Iterable[Candidates]) -> Iterable[list[Candidates]]:
     return found.values()
 
 
-def merged_flows(parts: Iterable[Mapping[Frontend, frozenset[str]]]) -> UdpBackends:
+def merged_flows(parts: Iterable[Mapping[UdpFrontend, frozenset[str]]]) -> UdpBackends:
     """Flows of several families together: a node port is one for all of them."""
     found = Flows()
     for part in parts:

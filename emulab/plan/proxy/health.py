@@ -18,7 +18,7 @@ from emulab.plan.persistent import change_between
 from emulab.plan.proxy.intents import Candidates
 from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.proxy.ports import Changed
-from emulab.plan.state import Iptables, Server
+from emulab.plan.state import Iptables, PlannedServer
 from emulab.servers.kubeproxy.config import KubeProxyConfig, NodeConfig, SiteConfig
 
 NAME = "kube-proxy"
@@ -66,7 +66,7 @@ class HealthSum:
             told[node] = NodeConfig(nothing, counted, ready)
         config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, sockets, told)
         everywhere = frozenset(key for key in listen if "@" not in key)
-        draft.servers[NAME] = Server(NAME, "kube-proxy", "", config, listen, everywhere)
+        draft.servers[NAME] = PlannedServer(NAME, "kube-proxy", "", config, listen, everywhere)
 
     def _count(self, node: str, rules: Iptables) -> Mapping[str, int]:
         known = self._counted.get(node)

@@ -29,7 +29,7 @@ from emulab.model.objects import Object
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
-class Backend(NamedTuple):
+class ProxiedEndpoint(NamedTuple):
     """An endpoint as a proxy sees it."""
 
     address: IPAddress
@@ -69,8 +69,8 @@ class Intent:
     internal_local: bool
     external_local: bool
     affinity: int  # seconds for which a client stays with an endpoint; 0: no affinity
-    cluster: tuple[Backend, ...]  # for the policy Cluster
-    local: tuple[Backend, ...]  # for the policy Local
+    cluster: tuple[ProxiedEndpoint, ...]  # for the policy Cluster
+    local: tuple[ProxiedEndpoint, ...]  # for the policy Local
     has_any: bool  # whether anybody in the cluster serves it
     health_check_port: int = 0  # the Service's healthCheckNodePort, 0 for none
 
@@ -86,11 +86,11 @@ class Intent:
         return f"{self.namespace}/{self.name}{suffix}"
 
     @property
-    def internal(self) -> tuple[Backend, ...]:
+    def internal(self) -> tuple[ProxiedEndpoint, ...]:
         return self.local if self.internal_local else self.cluster
 
     @property
-    def external(self) -> tuple[Backend, ...]:
+    def external(self) -> tuple[ProxiedEndpoint, ...]:
         return self.local if self.external_local else self.cluster
 
     @property
@@ -112,7 +112,7 @@ class Intent:
         return bool(self.node_port or self.external_ips or self.balancer_ips)
 
     @cached_property
-    def reachable(self) -> tuple[Backend, ...]:
+    def reachable(self) -> tuple[ProxiedEndpoint, ...]:
         """Every endpoint that this node may send to."""
         if not (self.cluster and self.local):
             return self.cluster or self.local  # either is in order
@@ -128,7 +128,7 @@ class Candidates(NamedTuple):
     cluster_ips: tuple[IPAddress, ...]
     external_ips: tuple[IPAddress, ...]
     balancer_ips: tuple[IPAddress, ...]
-    backends: tuple[Backend, ...]
+    backends: tuple[ProxiedEndpoint, ...]
 
     @property
     def same_everywhere(self) -> bool:
@@ -168,13 +168,13 @@ def service_candidates(o: Object, slices: Iterable[EndpointSlice], family: Famil
     ]
 
 
-def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
+def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[ProxiedEndpoint, ...]:
     """The endpoints of a Service port.
 
     Of one that two slices have, that counts which doesn't terminate: its address is another pod's already. Of two that
     don't, kube-proxy takes the one that it sees last; here it is one that is ready.
     """
-    found: dict[tuple[IPAddress, int], Backend] = {}
+    found: dict[tuple[IPAddress, int], ProxiedEndpoint] = {}
     for view in slices:
         if view.address_type == "FQDN":
             continue
@@ -185,7 +185,7 @@ def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backen
                 if not e.addresses:
                     continue
                 # The first address stands for the endpoint (EndpointSlice API: all others are to be ignored).
-                backend = Backend(
+                backend = ProxiedEndpoint(
                     *(
                         parse_address(e.addresses[0]),
                         number.port,
@@ -202,11 +202,11 @@ def backends(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Backen
     return tuple(sorted(found.values(), key=_by_address))
 
 
-def _rank(backend: Backend) -> tuple[bool, bool]:
+def _rank(backend: ProxiedEndpoint) -> tuple[bool, bool]:
     return backend.terminating, not backend.ready
 
 
-def _by_address(backend: Backend) -> tuple[int, IPAddress, int]:
+def _by_address(backend: ProxiedEndpoint) -> tuple[int, IPAddress, int]:
     return backend.address.version, backend.address, backend.port
 
 
@@ -229,7 +229,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
     """A Service port as a node sees it."""
     service, port = c.service, c.port
     cluster = _cluster(c.backends, node) if _uses_cluster(c) else ()
-    local: tuple[Backend, ...] = ()
+    local: tuple[ProxiedEndpoint, ...] = ()
     has_any = bool(cluster)
     if uses_local(c):
         has_any = has_any or any(b.ready or (b.serving and b.terminating) for b in c.backends)
@@ -280,13 +280,13 @@ def uses_local(c: Candidates) -> bool:
     return c.service.internal_traffic_policy == "Local" or external
 
 
-def usable(given: Sequence[Backend]) -> tuple[Backend, ...]:
+def usable(given: Sequence[ProxiedEndpoint]) -> tuple[ProxiedEndpoint, ...]:
     """The ready ones, else those that serve while they terminate (KEP-1669)."""
     ready = tuple(b for b in given if b.ready)
     return ready or tuple(b for b in given if b.serving and b.terminating)
 
 
-def _cluster(backends: Sequence[Backend], node: Viewer) -> tuple[Backend, ...]:
+def _cluster(backends: Sequence[ProxiedEndpoint], node: Viewer) -> tuple[ProxiedEndpoint, ...]:
     """Ready endpoints of the cluster, narrowed by hints (KEP-2433, KEP-3015).
 
     Hints count when every ready endpoint has one and one is meant for this node, or else for its zone.

@@ -20,7 +20,7 @@ from emulab.model.families import Family, of_family
 from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
-from emulab.plan.endpoints import ServiceName, SliceObjects, Slices, views
+from emulab.plan.endpoints import ServiceName, SliceObjects, SlicesByService, views
 from emulab.plan.proxy.intents import Candidates, service_candidates
 
 Claim = tuple[IPAddress, str, int]
@@ -40,12 +40,12 @@ class ServicePorts:
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = tuple(families)
         self._services: Members = {}
-        self._slices = Slices()
+        self._slices = SlicesByService()
         self._claimants: dict[Claim, dict[Key, None]] = {}
         self._owners: dict[Claim, Key] = {}  # of those that several Services claim
 
     def follow(
-        self, services: Members, slices: Slices, before: Mapping[ServiceName, SliceObjects]
+        self, services: Members, slices: SlicesByService, before: Mapping[ServiceName, SliceObjects]
     ) -> Iterator[Changed]:
         """Takes over what there is now and yields what changed, which has to be taken to its end.
 
@@ -135,5 +135,5 @@ def _curtailed(c: Candidates, key: Key, owners: Mapping[Claim, Key]) -> Candidat
 
 def candidates(objects: Objects, families: Iterable[Family]) -> list[Candidates]:
     """Every Service port that proxies care for, of each of these families, among objects that are looked at once."""
-    slices, ports = Slices.among(objects), ServicePorts(families)
+    slices, ports = SlicesByService.among(objects), ServicePorts(families)
     return [c for changed in ports.follow(objects.members(SERVICE), slices, {}) for c in changed.will]

@@ -14,7 +14,7 @@ from emulab.kinds.registry import SERVICE
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName, SliceObjects
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.proxy.flows import FlowSum
 from emulab.plan.proxy.health import HealthSum
 from emulab.plan.proxy.intents import Candidates, Intent, Viewer, intent
@@ -64,7 +64,7 @@ class Proxies:
         self._planned: dict[str, tuple[object, World, UdpBackends | None]] = {}
         self._world: World | None = None
 
-    def follow(self, source: Source, before: Mapping[ServiceName, SliceObjects]) -> World:
+    def follow(self, source: PlanSource, before: Mapping[ServiceName, SliceObjects]) -> World:
         """The proxies' part of the world for these objects. `before`: the EndpointSlices of the Services that have
         others than the last time."""
         changes = list(self._ports.follow(source.members(SERVICE), source.all_slices, before))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from emulab.plan.persistent import Persistent
-from emulab.plan.proxy.filters import Chains, Elements
+from emulab.plan.proxy.filters import ChainTexts, Elements
 from emulab.plan.state import Collection, Ruleset
 
 Use = tuple[str, str]
@@ -20,7 +20,7 @@ Use = tuple[str, str]
 class Part(NamedTuple):
     """What one Service port needs."""
 
-    chains: Chains
+    chains: ChainTexts
     elements: Mapping[str, Elements]  # by the name of their collection
     declared: Mapping[str, Collection]  # what isn't there for all, without elements
     entries: Mapping[str, Set[str]]  # rules by the entrance that has them
@@ -185,7 +185,7 @@ class _Total:
     """Several parts together."""
 
     def __init__(self) -> None:
-        self.chains: Chains = {}
+        self.chains: ChainTexts = {}
         self.elements: dict[str, Elements] = {}
         self.declared: dict[str, Collection] = {}
         self.needs = Counter[Use]()
@@ -199,7 +199,7 @@ class _Total:
 
 
 def _chains(
-    made: Mapping[str, tuple[str, ...]], unused: Iterable[str], come: Chains
+    made: Mapping[str, tuple[str, ...]], unused: Iterable[str], come: ChainTexts
 ) -> Mapping[str, tuple[str, ...]]:
     """The chains without those unused and with those that came, the very same where that changes nothing."""
     dead = set(unused)

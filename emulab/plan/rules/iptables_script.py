@@ -24,8 +24,8 @@ iptables-nft sorts the names of a script's chains into a list, one after the oth
 (nft-cache.c of 1.8.9): 0.6 s for 4,000 chains, 25 s for 20,000. A command about all chains ends that.
 """
 
-Rules = tuple[str, ...]
-Chains = Mapping[str, Rules]
+ChainRules = tuple[str, ...]
+Chains = Mapping[str, ChainRules]
 
 
 def table_script(table: str, before: Chains, after: Chains, bulk: int = BULK) -> str:
@@ -43,7 +43,9 @@ def table_script(table: str, before: Chains, after: Chains, bulk: int = BULK) ->
     return _script(table, lines)
 
 
-def stages(table: str, before: Chains, after: Chains, limit: int) -> Iterator[tuple[str, dict[str, Rules]]]:
+def stages(
+    table: str, before: Chains, after: Chains, limit: int
+) -> Iterator[tuple[str, dict[str, ChainRules]]]:
     """Inputs of at most some `limit` commands, each with the chains that are there after it."""
     state = dict(before)
     lines: list[str] = []
@@ -62,7 +64,7 @@ def stages(table: str, before: Chains, after: Chains, limit: int) -> Iterator[tu
 
 def _small_changes(
     before: Chains, after: Chains, limit: int
-) -> Iterator[tuple[list[str], str, Rules | None]]:
+) -> Iterator[tuple[list[str], str, ChainRules | None]]:
     """Commands, the chain that they are about, and its rules then; None when it is gone."""
     own = {name: rules for name, rules in after.items() if name not in BUILT_IN}
     new = [name for name in own if name not in before]
@@ -81,7 +83,9 @@ def _small_changes(
         yield [f"-X {name}"], name, None
 
 
-def _patches(name: str, old: Rules, new: Rules, limit: int) -> Iterator[tuple[list[str], Rules]]:
+def _patches(
+    name: str, old: ChainRules, new: ChainRules, limit: int
+) -> Iterator[tuple[list[str], ChainRules]]:
     """Turns a chain's rules into others bit by bit, from where they begin to differ to where they cease to."""
     start = _common(old, new)
     same = _common(old[start:][::-1], new[start:][::-1])
@@ -98,7 +102,7 @@ def _patches(name: str, old: Rules, new: Rules, limit: int) -> Iterator[tuple[li
         yield lines, (*head, *wanted[: at + step], *rest)
 
 
-def _common(one: Rules, other: Rules) -> int:
+def _common(one: ChainRules, other: ChainRules) -> int:
     """How many rules are the same at the beginning."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 

@@ -27,7 +27,7 @@ class Meaning(NamedTuple):
     remedy: str = ""  # what mends a refusal, where that isn't known from the object
 
 
-class Rule(str):
+class MeantRule(str):
     """The text of a rule, and what it is for."""
 
     __slots__ = ("meaning",)
@@ -35,16 +35,16 @@ class Rule(str):
     meaning: Meaning
 
 
-def meant(text: str, meaning: Meaning) -> Rule:
+def meant(text: str, meaning: Meaning) -> MeantRule:
     """A rule with its meaning."""
-    made = Rule(text)
+    made = MeantRule(text)
     made.meaning = meaning
     return made
 
 
 def to_json(text: str) -> dict[str, Any] | None:
     """A rule's meaning as plain data; None where it has none."""
-    return text.meaning._asdict() if isinstance(text, Rule) else None
+    return text.meaning._asdict() if isinstance(text, MeantRule) else None
 
 
 def from_json(data: Mapping[str, Any] | None) -> Meaning | None:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.servers.dns import rdata
-from emulab.servers.dns.config import Limits
+from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name
-from emulab.servers.dns.wire import NOERROR, NXDOMAIN, Record, Response
+from emulab.servers.dns.wire import NOERROR, NXDOMAIN, ResourceRecord, Response
 from emulab.servers.dns.zone import Rotor, rotated
 
 
-class Key(NamedTuple):
+class CacheKey(NamedTuple):
     """What answers are kept by: the name in lower case, the type, and whether DNSSEC data was asked for.
 
     The class is always IN.
@@ -29,13 +29,13 @@ class Key(NamedTuple):
 
 
 @dataclass(slots=True)
-class Entry:
+class CachedAnswer:
     """One answer. `tail` are the addresses asked for, which take turns; `lifetime` is in seconds."""
 
     rcode: int
-    head: tuple[Record, ...]
+    head: tuple[ResourceRecord, ...]
     tail: Rotor
-    authority: tuple[Record, ...]
+    authority: tuple[ResourceRecord, ...]
     stored: float
     lifetime: int
 
@@ -44,16 +44,16 @@ class Entry:
         """The instant from which the answer isn't used any more."""
         return self.stored + self.lifetime
 
-    def answer(self, now: float, turn: int) -> tuple[Record, ...]:
+    def answer(self, now: float, turn: int) -> tuple[ResourceRecord, ...]:
         """The answer section with its TTLs counted down, the addresses starting with number `turn`."""
         return self.aged(self.head + rotated(self.tail.records, turn), now)
 
-    def aged(self, records: tuple[Record, ...], now: float) -> tuple[Record, ...]:
+    def aged(self, records: tuple[ResourceRecord, ...], now: float) -> tuple[ResourceRecord, ...]:
         """The records with what is left of their TTLs."""
         age = int(now - self.stored)
         if age <= 0:
             return records
-        return tuple(Record(r.owner, r.rtype, max(0, r.ttl - age), r.data) for r in records)
+        return tuple(ResourceRecord(r.owner, r.rtype, max(0, r.ttl - age), r.data) for r in records)
 
     def steady_until(self, now: float) -> float:
         """Until when the TTLs in an answer made at `now` stay right; in the past for what isn't cached."""
@@ -63,14 +63,14 @@ class Entry:
 class Cache:
     """A bounded map from questions to answers; the one unused for longest makes room."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+    def __init__(self, limits: CacheLimits | None = None) -> None:
+        self.limits = limits or CacheLimits()
+        self._entries: OrderedDict[CacheKey, CachedAnswer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Key, now: float) -> Entry | None:
+    def get(self, key: CacheKey, now: float) -> CachedAnswer | None:
         """The answer that still holds at `now`."""
         entry = self._entries.get(key)
         if entry is None:
@@ -81,7 +81,7 @@ class Cache:
         self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: Key, response: Response, now: float) -> Entry:
+    def put(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
         entry = self._entry(key, response, now)
         if entry.lifetime > 0 and self.limits.size > 0:
@@ -91,12 +91,12 @@ class Cache:
                 self._entries.popitem(last=False)
         return entry
 
-    def _entry(self, key: Key, response: Response, now: float) -> Entry:
+    def _entry(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         limits = self.limits
         answer = tuple(
             r._replace(ttl=min(max(r.ttl, limits.min_ttl), limits.max_ttl)) for r in response.answer
         )
-        authority: tuple[Record, ...] = ()
+        authority: tuple[ResourceRecord, ...] = ()
         lifetimes = [r.ttl for r in answer]
         if response.rcode not in (NOERROR, NXDOMAIN):
             lifetimes = [0]
@@ -108,15 +108,15 @@ class Cache:
         rotates = key.rtype in (rdata.A, rdata.AAAA)
         tail = tuple(r for r in answer if rotates and r.rtype == key.rtype)
         head = tuple(r for r in answer if not rotates or r.rtype != key.rtype)
-        return Entry(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
+        return CachedAnswer(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
 
-    def _negative(self, record: Record) -> Record:
+    def _negative(self, record: ResourceRecord) -> ResourceRecord:
         """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
         if record.rtype != rdata.SOA:
             return record
         return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), self.limits.negative_ttl))
 
 
-def answers(record: Record, rtype: int) -> bool:
+def answers(record: ResourceRecord, rtype: int) -> bool:
     """Whether a record is of the type asked for."""
     return rtype in (record.rtype, rdata.ANY)

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
-from emulab.servers.dns.cache import Key
-from emulab.servers.dns.reporter import Exchange, Reporter
-from emulab.servers.dns.settings import Address
+from emulab.servers.dns.cache import CacheKey
+from emulab.servers.dns.reporter import Reporter, UpstreamQuestion
+from emulab.servers.dns.settings import ServerAddress
 from emulab.servers.dns.wire import Response
 
 _LARGEST_DATAGRAM = (
@@ -27,13 +27,13 @@ _LARGEST_DATAGRAM = (
 class _Question:
     """One question to one server, which may be asked over UDP and then over TCP."""
 
-    def __init__(self, server: Address, key: Key, edns: bool) -> None:
+    def __init__(self, server: ServerAddress, key: CacheKey, edns: bool) -> None:
         self._server = server
         self._key = key
         self.ident = secrets.randbelow(0x10000)
         self._message = wire.pack_question(self.ident, key.name, key.rtype, do=key.do, edns=edns)
 
-    async def ask(self, stream: bool, timeout: float, exchange: Exchange | None) -> Response:
+    async def ask(self, stream: bool, timeout: float, exchange: UpstreamQuestion | None) -> Response:
         """The answer within `timeout` seconds. Raises TimeoutError, OSError or PeerError."""
         try:
             async with asyncio.timeout(timeout):
@@ -46,7 +46,7 @@ class _Question:
             exchange.answered(response)
         return response
 
-    async def _over_udp(self, exchange: Exchange | None) -> Response:
+    async def _over_udp(self, exchange: UpstreamQuestion | None) -> Response:
         family = socket.AF_INET6 if ":" in self._server[0] else socket.AF_INET
         loop = asyncio.get_running_loop()
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
@@ -63,7 +63,7 @@ class _Question:
                     # the loop gives none away for data that is there already.
                     await asyncio.sleep(0)
 
-    async def _over_tcp(self, exchange: Exchange | None) -> Response:
+    async def _over_tcp(self, exchange: UpstreamQuestion | None) -> Response:
         reader, writer = await asyncio.open_connection(*self._server)
         try:
             if exchange is not None:
@@ -88,8 +88,8 @@ class _Question:
 
 
 async def ask(
-    server: Address,
-    key: Key,
+    server: ServerAddress,
+    key: CacheKey,
     timeout: float,
     clients: Sequence[str] = (),
     *,

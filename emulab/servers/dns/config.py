@@ -8,7 +8,7 @@ from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
 
 
-class Record(NamedTuple):
+class ZoneRecord(NamedTuple):
     """One record: its owner's whole name, its type and its data in the words of zone files."""
 
     name: str
@@ -22,12 +22,12 @@ class ZoneConfig:
     """A zone. `clients` are the source networks that see it, None for everyone."""
 
     origin: str
-    records: tuple[Record, ...]
+    records: tuple[ZoneRecord, ...]
     clients: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
 
     `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that.
@@ -73,7 +73,7 @@ class DnsConfig(Configuration):
     zones: tuple[ZoneConfig, ...] = ()
     forward: tuple[str, ...] = ()
     recursion: bool | None = None
-    cache: Limits = field(default_factory=Limits)
+    cache: CacheLimits = field(default_factory=CacheLimits)
     soa: Soa = field(default_factory=Soa)
     upstream: Asking = field(default_factory=Asking)
     tcp_idle: float = 10.0

@@ -22,10 +22,10 @@ import math
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.dns import rdata, wire
-from emulab.servers.dns.cache import Cache, Entry, Key, answers
+from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers
 from emulab.servers.dns.names import Name, lower
-from emulab.servers.dns.wire import Query, Record, Reply
-from emulab.servers.dns.zone import Kind, Rotor, Zone, Zones, rotated
+from emulab.servers.dns.wire import Query, Reply, ResourceRecord
+from emulab.servers.dns.zone import LookupKind, Rotor, ServedZone, Zones, rotated
 
 MAX_HOPS = 10
 
@@ -37,7 +37,7 @@ class Walk:
     query: Query
     view: int
     name: Name
-    chain: list[Record] = field(default_factory=list)
+    chain: list[ResourceRecord] = field(default_factory=list)
     seen: set[Name] = field(default_factory=set)
     authoritative: bool = False
     cache: str = ""  # "hit" or "miss" once upstream data has a part in the answer
@@ -69,7 +69,7 @@ class Solved:
 class Forward:
     """Upstream must be asked for `key` before `walk` can go on."""
 
-    key: Key
+    key: CacheKey
     walk: Walk
 
 
@@ -89,7 +89,7 @@ class Engine:
             return _error(wire.REFUSED)
         return self._step(Walk(query, view, query.name), now)
 
-    def resume(self, forward: Forward, entry: Entry | None, now: float) -> Solved | Forward:
+    def resume(self, forward: Forward, entry: CachedAnswer | None, now: float) -> Solved | Forward:
         """Goes on with what upstream said; None when no upstream server answered."""
         forward.walk.cache = "miss"
         if entry is None:
@@ -104,19 +104,19 @@ class Engine:
             done = self._inside(walk, zone) if zone else self._outside(walk, now)
         return done
 
-    def _inside(self, walk: Walk, zone: Zone) -> Solved | None:
+    def _inside(self, walk: Walk, zone: ServedZone) -> Solved | None:
         """One look into a zone; None when an alias leads on."""
         kind, rrset = zone.lookup(walk.name, walk.query.rtype)
-        if kind is Kind.REFERRAL:
+        if kind is LookupKind.REFERRAL:
             return self._solved(walk, authority=rrset.records, hosts=rrset.records)
         walk.authoritative |= not walk.chain
-        if kind is Kind.ANSWER:
+        if kind is LookupKind.ANSWER:
             return self._solved(walk, rrset=rrset, hosts=rrset.records)
-        if kind is Kind.ALIAS:
+        if kind is LookupKind.ALIAS:
             alias = rrset.records[0]._replace(owner=walk.name)
             walk.chain.append(alias)
             return None if walk.follow(rdata.target(alias.data)) else _error(wire.SERVFAIL)
-        rcode = wire.NXDOMAIN if kind is Kind.NXDOMAIN else wire.NOERROR
+        rcode = wire.NXDOMAIN if kind is LookupKind.NXDOMAIN else wire.NOERROR
         return self._solved(walk, rcode, authority=(zone.soa,))
 
     def _outside(self, walk: Walk, now: float) -> Solved | Forward | None:
@@ -124,7 +124,7 @@ class Engine:
 
         Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
         """
-        key = Key(walk.name, walk.query.rtype, walk.query.do)
+        key = CacheKey(walk.name, walk.query.rtype, walk.query.do)
         entry = self.cache.get(key, now) if self.forwards else None
         if entry:
             walk.cache = walk.cache or "hit"
@@ -133,7 +133,7 @@ class Engine:
             return Forward(key, walk)
         return self._solved(walk) if walk.chain else _error(wire.REFUSED)
 
-    def _absorb(self, walk: Walk, entry: Entry, now: float) -> Solved | None:
+    def _absorb(self, walk: Walk, entry: CachedAnswer, now: float) -> Solved | None:
         """Takes in an upstream answer; None when it ends in an alias whose target it doesn't tell."""
         walk.until = min(walk.until, entry.steady_until(now))
         turn = entry.tail.next()
@@ -156,8 +156,8 @@ class Engine:
         rcode: int = wire.NOERROR,
         *,
         rrset: Rotor | None = None,
-        authority: tuple[Record, ...] = (),
-        hosts: tuple[Record, ...] = (),
+        authority: tuple[ResourceRecord, ...] = (),
+        hosts: tuple[ResourceRecord, ...] = (),
     ) -> Solved:
         turn, turns, answer = 0, 1, tuple(walk.chain)
         if rrset:
@@ -168,7 +168,7 @@ class Engine:
         reply = Reply(rcode, walk.authoritative, answer, authority, self._addresses(hosts, walk.view))
         return Solved(reply, walk.cache, walk.until, turn, turns)
 
-    def _addresses(self, records: tuple[Record, ...], view: int) -> tuple[Record, ...]:
+    def _addresses(self, records: tuple[ResourceRecord, ...], view: int) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
         named = (r for r in records if r.rtype in (rdata.SRV, rdata.MX, rdata.NS))
         hosts = dict.fromkeys(rdata.target(r.data) for r in named)
@@ -180,7 +180,7 @@ def _error(rcode: int, cache: str = "") -> Solved:
     return Solved(Reply(rcode), cache, -math.inf)
 
 
-def _last_target(name: Name, records: tuple[Record, ...]) -> Name:
+def _last_target(name: Name, records: tuple[ResourceRecord, ...]) -> Name:
     """Where the CNAME records of an answer lead from `name`; `name` itself when nowhere."""
     aliases = {lower(r.owner): rdata.target(r.data) for r in records if r.rtype == rdata.CNAME}
     for _ in range(len(aliases)):

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.dns import client, wire
-from emulab.servers.dns.cache import Entry, Key
-from emulab.servers.dns.settings import Address, Upstream
+from emulab.servers.dns.cache import CachedAnswer, CacheKey
+from emulab.servers.dns.settings import ServerAddress, Upstreams
 from emulab.servers.dns.wire import Response
 
-Ask = Callable[[Address, Key, float, Sequence[str]], Awaitable[Response]]
-Learn = Callable[[Key, Response, float], Entry]
+AskServer = Callable[[ServerAddress, CacheKey, float, Sequence[str]], Awaitable[Response]]
+Learn = Callable[[CacheKey, Response, float], CachedAnswer]
 
 MAX_IN_FLIGHT = 2000
 _AVOID = 5.0  # seconds that a server which failed goes to the end of the list
@@ -26,18 +26,22 @@ class Forwarder:
     has it in flight already, waits there, and all of them give up after their tries.
     """
 
-    def __init__(self, ask: Ask = client.ask, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask: AskServer = client.ask, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._clock = clock
-        self._failed: dict[Address, float] = {}
-        self._in_flight: dict[tuple[Upstream, Key], tuple[asyncio.Task[Entry | None], list[str]]] = {}
+        self._failed: dict[ServerAddress, float] = {}
+        self._in_flight: dict[
+            tuple[Upstreams, CacheKey], tuple[asyncio.Task[CachedAnswer | None], list[str]]
+        ] = {}
         self.exchanges = 0
         self.failures = 0
 
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    async def fetch(self, upstream: Upstream, key: Key, learn: Learn, client: str = "") -> Entry | None:
+    async def fetch(
+        self, upstream: Upstreams, key: CacheKey, learn: Learn, client: str = ""
+    ) -> CachedAnswer | None:
         """What `upstream` says, once for all who ask meanwhile; `learn` makes the entry of it.
 
         `client` is told of as one who waits for it. None when no server gave an answer or too much is in flight.
@@ -58,7 +62,9 @@ class Forwarder:
         for task, _ in list(self._in_flight.values()):
             task.cancel()
 
-    async def _fetch(self, upstream: Upstream, key: Key, learn: Learn, clients: list[str]) -> Entry | None:
+    async def _fetch(
+        self, upstream: Upstreams, key: CacheKey, learn: Learn, clients: list[str]
+    ) -> CachedAnswer | None:
         """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
         last: Response | None = None
         for _ in range(upstream.tries):
@@ -80,7 +86,7 @@ class Forwarder:
             return None
         return learn(key, last, self._clock())
 
-    def _order(self, servers: Sequence[Address], now: float) -> list[Address]:
+    def _order(self, servers: Sequence[ServerAddress], now: float) -> list[ServerAddress]:
         """The servers as configured, those that failed lately behind the others."""
         never = -_AVOID
         return sorted(servers, key=lambda server: now - self._failed.get(server, never) < _AVOID)

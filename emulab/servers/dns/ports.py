@@ -75,16 +75,16 @@ class TcpPort:
     def __init__(self, responder: Responder, idle: float) -> None:
         self._responder = responder
         self.idle = idle
-        self.streams: set[Stream] = set()
-        self._clients: dict[str, set[Stream]] = {}
+        self.streams: set[TcpConnection] = set()
+        self._clients: dict[str, set[TcpConnection]] = {}
         self._server: asyncio.Server | None = None
 
     async def open(self, sock: socket.socket) -> None:
         """Begins to accept connections; a silent one is closed after `idle` seconds."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Stream(self, self._responder), sock=sock)
+        self._server = await loop.create_server(lambda: TcpConnection(self, self._responder), sock=sock)
 
-    def enter(self, stream: Stream) -> None:
+    def enter(self, stream: TcpConnection) -> None:
         """Takes in a connection; where there is no room for it, a silent one, or itself, is closed."""
         streams = self._clients.setdefault(stream.client, set())
         if len(streams) >= _OF_CLIENT:
@@ -94,7 +94,7 @@ class TcpPort:
         self.streams.add(stream)
         streams.add(stream)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: TcpConnection) -> None:
         """Forgets a connection that has been lost or is about to be."""
         self.streams.discard(stream)
         streams = self._clients.get(stream.client, set())
@@ -115,12 +115,12 @@ class TcpPort:
             stream.close()
 
 
-def _make_room(streams: set[Stream], newest: Stream) -> None:
+def _make_room(streams: set[TcpConnection], newest: TcpConnection) -> None:
     idle = [stream for stream in streams if stream.idle]
     min(idle, key=lambda stream: stream.heard, default=newest).end()
 
 
-class Stream(asyncio.Protocol):
+class TcpConnection(asyncio.Protocol):
     """One connection."""
 
     def __init__(self, port: TcpPort, responder: Responder) -> None:

@@ -17,7 +17,7 @@ from emulab.servers.dns.names import MAX_LABEL, MAX_NAME, Name
 HEADER, ASKED, RECORD = Struct("!6H"), Struct("!2H"), Struct("!HHIH")
 
 
-class Head(NamedTuple):
+class RecordHead(NamedTuple):
     """What stands before a record's data, and where that ends."""
 
     owner: Name
@@ -27,7 +27,7 @@ class Head(NamedTuple):
     end: int
 
 
-class Reader(DNSBuffer):  # type: ignore[misc]
+class MessageReader(DNSBuffer):  # type: ignore[misc]
     """dnslib's reader, by which it reads record data, held to the sizes of RFC 1035."""
 
     def __init__(self, message: bytes) -> None:
@@ -74,10 +74,10 @@ class Reader(DNSBuffer):  # type: ignore[misc]
         self.offset += form.size
         return values
 
-    def head(self) -> Head:
+    def head(self) -> RecordHead:
         """A record but for its data, at which it leaves the reader."""
         owner = self.name()
         rtype, rclass, ttl, length = self.fixed(RECORD)
         if length > self.remaining():
             raise BrokenBuffer("record data is cut short")
-        return Head(owner, rtype, rclass, ttl, self.offset + length)
+        return RecordHead(owner, rtype, rclass, ttl, self.offset + length)

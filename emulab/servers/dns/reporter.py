@@ -23,9 +23,9 @@ from typing import Any
 from emulab.errors import PeerError
 from emulab.servers.base import Emit
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.cache import Key
+from emulab.servers.dns.cache import CacheKey
 from emulab.servers.dns.names import Name
-from emulab.servers.dns.wire import Query, Record, Response
+from emulab.servers.dns.wire import Query, ResourceRecord, Response
 
 Host = tuple[Any, ...]  # a socket address: IP address, port, …
 Told = dict[str, Any]
@@ -74,8 +74,8 @@ class Reporter:
             self.emit({"event": "dns-answer", **told, "cache": cache, **_read(reply)})
 
     def exchange(
-        self, server: Host, key: Key, ident: int, stream: bool, clients: Sequence[str]
-    ) -> Exchange | None:
+        self, server: Host, key: CacheKey, ident: int, stream: bool, clients: Sequence[str]
+    ) -> UpstreamQuestion | None:
         """Who tells of a question to an upstream server. None: nobody. `clients` may grow meanwhile."""
         if not (self.emit.wanted and self._afford()):
             return None
@@ -86,7 +86,7 @@ class Reporter:
             "id": ident,
             "question": _question(key.name, key.rtype),
         }
-        return Exchange(self.emit, told, clients)
+        return UpstreamQuestion(self.emit, told, clients)
 
     def _afford(self) -> bool:
         if self.tokens <= 0:
@@ -101,7 +101,7 @@ class Reporter:
         self.tokens, self._refill = self.budget, None
 
 
-class Exchange:
+class UpstreamQuestion:
     """Tells of one question to an upstream server: that it went out, and what came of it."""
 
     __slots__ = ("_clients", "_emit", "_told")
@@ -157,6 +157,6 @@ def _outcome(response: Response) -> Told:
     }
 
 
-def _text(record: Record) -> str:
+def _text(record: ResourceRecord) -> str:
     data = rdata.to_text(record.data)
     return data if record.rtype in _PLAIN else f"{rdata.type_name(record.rtype)} {data}"

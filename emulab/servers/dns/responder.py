@@ -17,8 +17,8 @@ from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
 from emulab.servers.dns.reporter import Host, Reporter, Told
-from emulab.servers.dns.settings import Settings
-from emulab.servers.dns.wire import Malformed, Query
+from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.dns.wire import MalformedQuery, Query
 
 Respond = Callable[[bytes], None]
 
@@ -52,9 +52,9 @@ class Responder:
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = 0
         self._cache = Cache()
-        self._use(Settings())
+        self._use(DnsSettings())
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: DnsSettings) -> None:
         """Takes new settings at once. Upstream answers are kept if the same servers would give them again."""
         before = self._settings
         if settings.limits != before.limits or settings.upstream.servers != before.upstream.servers:
@@ -62,7 +62,7 @@ class Responder:
         self._use(settings)
         self._reporter.allow(settings.events)
 
-    def _use(self, settings: Settings) -> None:
+    def _use(self, settings: DnsSettings) -> None:
         # Queries that wait for upstream end with the engine and the table that they began with: nothing
         # of the old configuration gets into the new tables.
         self._settings = settings
@@ -92,7 +92,7 @@ class Responder:
         self.worked += 1
         try:
             query = wire.parse_query(packet)
-        except Malformed as error:
+        except MalformedQuery as error:
             if error.reply is None:
                 self._dropped += 1
                 return b""

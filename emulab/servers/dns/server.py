@@ -12,7 +12,7 @@ from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
-from emulab.servers.dns.settings import Settings
+from emulab.servers.dns.settings import DnsSettings
 
 
 def create(emit: Emit) -> Server:
@@ -25,7 +25,7 @@ class DnsServer:
 
     def __init__(self, emit: Emit) -> None:
         self._responder = Responder(emit)
-        self._settings = Settings()
+        self._settings = DnsSettings()
         self._ports: dict[str, UdpPort | TcpPort] = {}
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:

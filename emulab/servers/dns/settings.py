@@ -6,36 +6,36 @@ from collections.abc import Iterable
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.dns.config import DnsConfig, Limits, Soa, ZoneConfig
-from emulab.servers.dns.zone import Zone, Zones
+from emulab.servers.dns.config import CacheLimits, DnsConfig, Soa, ZoneConfig
+from emulab.servers.dns.zone import ServedZone, Zones
 
-Address = tuple[str, int]
+ServerAddress = tuple[str, int]
 
 
 @dataclass(slots=True, frozen=True)
-class Upstream:
+class Upstreams:
     """How to ask upstream servers: `timeout` seconds each, all of them `tries` times."""
 
-    servers: tuple[Address, ...] = ()
+    servers: tuple[ServerAddress, ...] = ()
     timeout: float = 1.0
     tries: int = 2
 
 
 @dataclass(slots=True, frozen=True)
-class Settings:
+class DnsSettings:
     """What a server goes by; `sources` are the zones as they were given, for the next comparison."""
 
     listen: tuple[str, ...] = ()
     zones: Zones = field(default_factory=Zones)
     sources: tuple[ZoneConfig, ...] = ()
     soa: Soa = field(default_factory=Soa)
-    upstream: Upstream = field(default_factory=Upstream)
-    limits: Limits = field(default_factory=Limits)
+    upstream: Upstreams = field(default_factory=Upstreams)
+    limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
     tcp_idle: float = 10.0
     events: int = 10_000
 
-    def changed(self, config: DnsConfig) -> Settings:
+    def changed(self, config: DnsConfig) -> DnsSettings:
         """The settings of another configuration, which take over the zones that stay as they are.
 
         Raises UserError.
@@ -44,12 +44,12 @@ class Settings:
             servers = tuple(map(parse_address, config.forward))
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
-        return Settings(
+        return DnsSettings(
             listen=config.listen,
             zones=self._zones(config.zones, config.soa),
             sources=config.zones,
             soa=config.soa,
-            upstream=Upstream(servers, config.upstream.timeout, config.upstream.tries),
+            upstream=Upstreams(servers, config.upstream.timeout, config.upstream.tries),
             limits=config.cache,
             recursion=bool(servers) if config.recursion is None else config.recursion,
             tcp_idle=config.tcp_idle,
@@ -64,12 +64,12 @@ class Settings:
         for given in wanted:
             source, zone = known.get((given.origin, given.clients), (None, None))
             if zone is None or source != given:
-                zone = Zone(given.origin, given.records, clients=given.clients, soa=soa)
+                zone = ServedZone(given.origin, given.records, clients=given.clients, soa=soa)
             zones.append(zone)
         return Zones(zones)
 
 
-def parse_address(text: str, port: int = 53) -> Address:
+def parse_address(text: str, port: int = 53) -> ServerAddress:
     """`198.51.100.53:53`, `[2001:db8::1]:53`, or an address alone. Raises ValueError."""
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")

@@ -2,14 +2,14 @@
 
 Rules:
 
-* What a client sends becomes a `Query`, or `Malformed`, which carries the answer that the fault deserves.
+* What a client sends becomes a `Query`, or `MalformedQuery`, which carries the answer that the fault deserves.
 * What an upstream server sends becomes a `Response`, or raises PeerError.
 * Of a query its question and its OPT record are read, and nothing else: whoever sends records along with a
   question makes no work by them. A query with answers or authority, or with more than an OPT and a signature
   behind them, is FORMERR by its header alone, as unbound and CoreDNS have it.
 * Of an upstream server's answer no more than `MAX_RECORDS` records are taken; additional ones are skipped.
 * dnslib checks neither the size of names nor how long their pointers lead about, and lets out whatever its
-  parts raise: `Reader` reads names itself, in bounds, and dnslib's errors end here.
+  parts raise: `MessageReader` reads names itself, in bounds, and dnslib's errors end here.
 * A message is packed up to a size limit. Whole records are left out at the end; TC is set when the answer
   or authority section lost one, never for the additional section (RFC 2181 section 9).
 """
@@ -28,7 +28,7 @@ from emulab.dataclass import dataclass
 from emulab.errors import PeerError
 from emulab.servers.dns import rdata
 from emulab.servers.dns.names import Name, lower
-from emulab.servers.dns.reader import ASKED, HEADER, Head, Reader
+from emulab.servers.dns.reader import ASKED, HEADER, MessageReader, RecordHead
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
@@ -48,7 +48,7 @@ _MAX_TTL = 0x7FFFFFFF
 _POINTERS = 0x4000  # compression pointers have 14 bits
 
 
-class Record(NamedTuple):
+class ResourceRecord(NamedTuple):
     """A resource record of class IN; `data` is a `dnslib.RD`, `ttl` in seconds."""
 
     owner: Name
@@ -57,7 +57,7 @@ class Record(NamedTuple):
     data: Any
 
 
-class Malformed(PeerError):
+class MalformedQuery(PeerError):
     """A query that can't be processed; `reply` is the whole answer to send, None for silence."""
 
     def __init__(self, reason: str, reply: bytes | None) -> None:
@@ -88,9 +88,9 @@ class Reply:
 
     rcode: int = NOERROR
     authoritative: bool = False
-    answer: tuple[Record, ...] = ()
-    authority: tuple[Record, ...] = ()
-    additional: tuple[Record, ...] = ()
+    answer: tuple[ResourceRecord, ...] = ()
+    authority: tuple[ResourceRecord, ...] = ()
+    additional: tuple[ResourceRecord, ...] = ()
 
 
 Question = tuple[Name, int, int]  # the name in lower case, type, class
@@ -104,8 +104,8 @@ class Response:
     flags: int
     rcode: int
     question: Question | None = None
-    answer: tuple[Record, ...] = ()
-    authority: tuple[Record, ...] = ()
+    answer: tuple[ResourceRecord, ...] = ()
+    authority: tuple[ResourceRecord, ...] = ()
 
 
 class _Pointers(dict[Name, int]):
@@ -134,23 +134,23 @@ def parse_query(message: bytes) -> Query:
     two servers talk for ever), with NOTIMP for other opcodes than QUERY, else with FORMERR.
     """
     if len(message) < HEADER.size:
-        raise Malformed("no whole DNS header", None)
+        raise MalformedQuery("no whole DNS header", None)
     ident, flags, *counts = HEADER.unpack_from(message)
     if flags & QR:
-        raise Malformed("a response where a query belongs", None)
+        raise MalformedQuery("a response where a query belongs", None)
     if flags & OPCODE:
-        raise Malformed("opcode is not QUERY", error_header(message, NOTIMP))
+        raise MalformedQuery("opcode is not QUERY", error_header(message, NOTIMP))
     try:
         return _query(message, ident, flags, counts)
     except Exception as error:
-        raise Malformed(f"no DNS query: {error}", error_header(message, FORMERR)) from None
+        raise MalformedQuery(f"no DNS query: {error}", error_header(message, FORMERR)) from None
 
 
 def _query(message: bytes, ident: int, flags: int, counts: list[int]) -> Query:
     questions, answers, authority, additional = counts
     if questions != 1 or answers or authority or additional > _ADDITIONAL:
         raise PeerError("a query has one question and no records but an OPT and a signature")
-    reader = Reader(message)
+    reader = MessageReader(message)
     reader.offset = HEADER.size
     asked = reader.name()
     rtype, rclass = reader.fixed(ASKED)
@@ -173,12 +173,12 @@ def _query(message: bytes, ident: int, flags: int, counts: list[int]) -> Query:
 def parse_response(message: bytes) -> Response:
     """Reads an upstream server's answer. Raises PeerError when it isn't one or is broken."""
     try:
-        return _response(Reader(message))
+        return _response(MessageReader(message))
     except Exception as error:
         raise PeerError(f"no DNS response: {error}") from None
 
 
-def _response(reader: Reader) -> Response:
+def _response(reader: MessageReader) -> Response:
     ident, flags, questions, *counts = reader.fixed(HEADER)
     if not flags & QR or questions > 1:
         raise PeerError("no DNS response to one question")
@@ -192,7 +192,7 @@ def _response(reader: Reader) -> Response:
         return Response(ident, flags, rcode, question)
     if counts[0] + counts[1] > MAX_RECORDS:
         raise PeerError(f"more than {MAX_RECORDS} records")
-    sections: tuple[list[Record], ...] = [], [], []
+    sections: tuple[list[ResourceRecord], ...] = [], [], []
     for section, count in enumerate(counts):
         for _ in range(count):
             head = reader.head()
@@ -204,7 +204,7 @@ def _response(reader: Reader) -> Response:
     return Response(ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]))
 
 
-def _record(reader: Reader, head: Head) -> Record:
+def _record(reader: MessageReader, head: RecordHead) -> ResourceRecord:
     """The record as it is kept. Raises what dnslib raises for one that it could read, but not write again."""
     length = head.end - reader.offset
     if head.rtype == rdata.A and length == 4:
@@ -218,7 +218,7 @@ def _record(reader: Reader, head: Head) -> Record:
     if head.rtype not in rdata.WORDS:
         data.pack(DNSBuffer())
     ttl = head.ttl if head.ttl <= _MAX_TTL else 0  # RFC 2181 section 8
-    return Record(head.owner, head.rtype, ttl, data)
+    return ResourceRecord(head.owner, head.rtype, ttl, data)
 
 
 def pack_question(ident: int, name: Name, rtype: int, *, do: bool = False, edns: bool = True) -> bytes:

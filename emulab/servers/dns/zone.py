@@ -15,9 +15,9 @@ from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Soa
 from emulab.servers.dns.names import Name, lower, suffixes
-from emulab.servers.dns.wire import Record
+from emulab.servers.dns.wire import ResourceRecord
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+ClientNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _WILDCARD = b"*"
 _MAX_TTL = 0x7FFFFFFF
@@ -28,7 +28,7 @@ class Rotor:
 
     __slots__ = ("records", "turn")
 
-    def __init__(self, records: Sequence[Record] = ()) -> None:
+    def __init__(self, records: Sequence[ResourceRecord] = ()) -> None:
         self.records = tuple(records)
         self.turn = 0
 
@@ -39,12 +39,12 @@ class Rotor:
         return turn
 
 
-def rotated(records: tuple[Record, ...], turn: int) -> tuple[Record, ...]:
+def rotated(records: tuple[ResourceRecord, ...], turn: int) -> tuple[ResourceRecord, ...]:
     """The records with number `turn` first, in a ring."""
     return records[turn:] + records[:turn] if turn else records
 
 
-class Kind(Enum):
+class LookupKind(Enum):
     """What a lookup found."""
 
     ANSWER = auto()
@@ -57,11 +57,11 @@ class Kind(Enum):
 class Found(NamedTuple):
     """The outcome of a lookup; `rrset` is empty for NODATA and NXDOMAIN."""
 
-    kind: Kind
+    kind: LookupKind
     rrset: Rotor = Rotor()
 
 
-class Zone:
+class ServedZone:
     """The records at and below `origin`, seen by `networks` alone (None: by everyone)."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Zone:
             self.origin = lower(names.from_text(origin))
             self.networks = None if clients is None else tuple(map(ipaddress.ip_network, clients))
             self.nodes[self.origin] = {}
-            grouped: dict[tuple[Name, int], dict[Any, Record]] = {}
+            grouped: dict[tuple[Name, int], dict[Any, ResourceRecord]] = {}
             for fields in records:
                 record = self._record(*fields)
                 grouped.setdefault((record.owner, record.rtype), {})[tuple(fields[2:])] = record
@@ -93,7 +93,7 @@ class Zone:
             where = f"record {list(fields)}: " if fields else ""
             raise UserError(f"DNS zone {origin}: {where}{error}") from None
 
-    def _record(self, owner: str, rtype: str, text: str, ttl: int) -> Record:
+    def _record(self, owner: str, rtype: str, text: str, ttl: int) -> ResourceRecord:
         name, number = lower(names.from_text(owner)), rdata.type_number(rtype)
         if number not in rdata.WORDS:
             raise ValueError(f"type {rtype!r} is none of {', '.join(map(rdata.type_name, rdata.WORDS))}")
@@ -101,7 +101,7 @@ class Zone:
             raise ValueError(f"TTL {ttl} is out of range")
         if name[max(0, len(name) - len(self.origin)) :] != self.origin:
             raise ValueError("the name is outside the zone")
-        return Record(name, number, int(ttl), rdata.from_text(number, text))
+        return ResourceRecord(name, number, int(ttl), rdata.from_text(number, text))
 
     def _node(self, name: Name) -> dict[int, Rotor]:
         """The node of a name; makes it and the nodes that lead to it."""
@@ -111,7 +111,7 @@ class Zone:
             self._node(name[1:])
         return node
 
-    def _start_of_authority(self, origin: str, settings: Soa) -> Record:
+    def _start_of_authority(self, origin: str, settings: Soa) -> ResourceRecord:
         """The SOA that negative answers carry: the zone's own, or one made from `settings`.
 
         Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum field.
@@ -123,7 +123,7 @@ class Zone:
             numbers = settings.serial, settings.refresh, settings.retry, settings.expire, settings.minimum
             data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers))))
             ttl = settings.minimum if settings.ttl is None else settings.ttl
-            apex[rdata.SOA] = Rotor((Record(self.origin, rdata.SOA, ttl, data),))
+            apex[rdata.SOA] = Rotor((ResourceRecord(self.origin, rdata.SOA, ttl, data),))
         own = apex[rdata.SOA].records[0]
         return own._replace(ttl=min(own.ttl, rdata.minimum(own.data)))
 
@@ -134,22 +134,22 @@ class Zone:
         wildcard still have the wildcard as owner: who answers with them puts in the name.
         """
         if self.delegates and (cut := self._cut(name, rtype)):
-            return Found(Kind.REFERRAL, cut)
+            return Found(LookupKind.REFERRAL, cut)
         node = self.nodes.get(name)
         if node is not None:
             return self._at(node, rtype)
         encloser = next(suffix for suffix in suffixes(name) if suffix in self.nodes)
         node = self.nodes.get((_WILDCARD, *encloser))
-        return Found(Kind.NXDOMAIN) if node is None else self._at(node, rtype)
+        return Found(LookupKind.NXDOMAIN) if node is None else self._at(node, rtype)
 
     @staticmethod
     def _at(node: Mapping[int, Rotor], rtype: int) -> Found:
         """What one node has for a type. ANY gets one record set (RFC 8482 section 4.1)."""
         if rdata.CNAME in node:
-            kind = Kind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else Kind.ALIAS
+            kind = LookupKind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else LookupKind.ALIAS
             return Found(kind, node[rdata.CNAME])
         rrset = next(iter(node.values()), None) if rtype == rdata.ANY else node.get(rtype)
-        return Found(Kind.ANSWER, rrset) if rrset else Found(Kind.NODATA)
+        return Found(LookupKind.ANSWER, rrset) if rrset else Found(LookupKind.NODATA)
 
     def _cut(self, name: Name, rtype: int) -> Rotor | None:
         """The NS records that delegate `name` away, those nearest to the origin."""
@@ -161,7 +161,7 @@ class Zone:
                 found = self.nodes[suffix][rdata.NS]
         return found
 
-    def addresses(self, name: Name) -> Iterator[Record]:
+    def addresses(self, name: Name) -> Iterator[ResourceRecord]:
         """The A and AAAA records of exactly this lower-case name, for the additional section."""
         node = self.nodes.get(name, {})
         for rtype in (rdata.A, rdata.AAAA):
@@ -176,10 +176,10 @@ class Zones:
     zone. Clients with equal views get equal answers, so answers can be kept by view.
     """
 
-    def __init__(self, zones: Sequence[Zone] = ()) -> None:
+    def __init__(self, zones: Sequence[ServedZone] = ()) -> None:
         self.zones = tuple(zones)
         self._restricted = [zone for zone in zones if zone.networks is not None]
-        self._by_origin: dict[Name, list[tuple[int, Zone]]] = {}
+        self._by_origin: dict[Name, list[tuple[int, ServedZone]]] = {}
         bits = {id(zone): 1 << index for index, zone in enumerate(self._restricted)}
         # Of two zones with one origin, a client that the restricted one admits sees that one.
         for zone in sorted(zones, key=lambda zone: zone.networks is None):
@@ -210,7 +210,7 @@ class Zones:
             if any(address in network for network in zone.networks or ())
         )
 
-    def find(self, name: Name, view: int) -> Zone | None:
+    def find(self, name: Name, view: int) -> ServedZone | None:
         """The zone with the longest origin at or above a lower-case name, among those in view."""
         for suffix in suffixes(name):
             for bit, zone in self._by_origin.get(suffix, ()):

@@ -35,7 +35,7 @@ class Identity(NamedTuple):
     facts: str  # the part of the JSON that is the same in every answer: `"namespace": …, "port": 80`
 
 
-class Answer(NamedTuple):
+class EchoAnswer(NamedTuple):
     """An answer before it is written."""
 
     status: int
@@ -61,7 +61,7 @@ def identity_of(address: str, port: int, pod: PodConfig) -> Identity:
     return Identity(pod.namespace, pod.pod, _encode(facts)[1:-1])
 
 
-def answer(request: Request, identity: Identity, client: str) -> Answer:
+def answer(request: Request, identity: Identity, client: str) -> EchoAnswer:
     """The answer to a whole request from `client` (`ip:port`)."""
     parts = request.path.split("/", 2)
     if len(parts) == 3:
@@ -70,12 +70,12 @@ def answer(request: Request, identity: Identity, client: str) -> Answer:
             return route(parts[2], request, identity, client)
     elif len(parts) == 2:
         if parts[1] == "hostname":
-            return Answer(200, identity.pod.encode(), TEXT)
+            return EchoAnswer(200, identity.pod.encode(), TEXT)
         if parts[1] == "clientip":
-            return Answer(200, client.encode(), TEXT)
+            return EchoAnswer(200, client.encode(), TEXT)
         if parts[1] == "healthz":
-            return Answer(200, b"ok", TEXT)
-    return Answer(200, describe(request, identity, client))
+            return EchoAnswer(200, b"ok", TEXT)
+    return EchoAnswer(200, describe(request, identity, client))
 
 
 def describe(request: Request, identity: Identity, client: str) -> bytes:
@@ -93,12 +93,12 @@ def describe(request: Request, identity: Identity, client: str) -> bytes:
     return f'{head[:-1]}, {identity.facts}, "client": "{client}"{size}}}\n'.encode()
 
 
-def refusal(status: int, why: str = "") -> Answer:
+def refusal(status: int, why: str = "") -> EchoAnswer:
     """An answer that tells of a mistake of the client's."""
-    return Answer(status, f"{why or _REASONS.get(status, '')}\n".encode(), TEXT)
+    return EchoAnswer(status, f"{why or _REASONS.get(status, '')}\n".encode(), TEXT)
 
 
-def _status(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+def _status(argument: str, request: Request, identity: Identity, client: str) -> EchoAnswer:
     if not re.fullmatch("[1-5][0-9][0-9]", argument):
         return refusal(400, "a status is a number from 100 to 599")
     status = int(argument)
@@ -107,33 +107,33 @@ def _status(argument: str, request: Request, identity: Identity, client: str) ->
     body = describe(request, identity, client)
     if status < 200:
         # An informational status never ends an exchange (RFC 9110 §15.2), and HTTP/1.0 has none.
-        return Answer(200, body, interim=status if request.proto == "HTTP/1.1" else 0)
-    return Answer(status, b"" if status in (204, 205, 304) else body)
+        return EchoAnswer(200, body, interim=status if request.proto == "HTTP/1.1" else 0)
+    return EchoAnswer(status, b"" if status in (204, 205, 304) else body)
 
 
-def _delay(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+def _delay(argument: str, request: Request, identity: Identity, client: str) -> EchoAnswer:
     if not _SECONDS.fullmatch(argument):
         return refusal(400, "a delay is a number of seconds")
-    return Answer(200, describe(request, identity, client), delay=min(float(argument), DELAY_LIMIT))
+    return EchoAnswer(200, describe(request, identity, client), delay=min(float(argument), DELAY_LIMIT))
 
 
-def _bytes(argument: str, request: Request, identity: Identity, client: str) -> Answer:
+def _bytes(argument: str, request: Request, identity: Identity, client: str) -> EchoAnswer:
     if not (argument.isascii() and argument.isdigit()):
         return refusal(400, "a size is a number of bytes")
     # 19 digits are beyond the limit already, and int() refuses thousands of them.
-    return Answer(
+    return EchoAnswer(
         200, kind=BINARY, stream=min(int(argument[-19:]) if len(argument) < 20 else BYTES_LIMIT, BYTES_LIMIT)
     )
 
 
-_WITH_ARGUMENT: dict[str, Callable[[str, Request, Identity, str], Answer]] = {
+_WITH_ARGUMENT: dict[str, Callable[[str, Request, Identity, str], EchoAnswer]] = {
     "status": _status,
     "delay": _delay,
     "bytes": _bytes,
 }
 
 
-def render(what: Answer, method: str = "GET", proto: str = "HTTP/1.1", close: bool = False) -> bytes:
+def render(what: EchoAnswer, method: str = "GET", proto: str = "HTTP/1.1", close: bool = False) -> bytes:
     """The answer's bytes: the head, and the body unless it is streamed or the method is HEAD.
 
     `proto` is the request's: HTTP/1.0 has to be told when the connection stays open.

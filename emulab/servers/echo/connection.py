@@ -15,12 +15,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from emulab.servers.echo.answers import Answer, answer, refusal, render
+from emulab.servers.echo.answers import EchoAnswer, answer, refusal, render
 from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
 if TYPE_CHECKING:
-    from emulab.servers.echo.server import Listener
+    from emulab.servers.echo.server import EchoListener
 
 LINGER = 1.0  # seconds for which a client may still send after an error
 FRESH = 2.0  # seconds that a connection without a request yet keeps when its listener is removed
@@ -35,7 +35,7 @@ def endpoint(name: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Connection(asyncio.Protocol):
+class EchoConnection(asyncio.Protocol):
     """The protocol of one accepted connection."""
 
     __slots__ = (
@@ -55,12 +55,12 @@ class Connection(asyncio.Protocol):
         "_writable",
     )
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: EchoListener) -> None:
         self._listener = listener
         self._transport: asyncio.Transport
         self._reader = RequestReader()
         self._websocket: WebSocketEcho | None = None
-        self._current: tuple[Request, Answer, bool] | None = None  # delayed or streamed; close after it?
+        self._current: tuple[Request, EchoAnswer, bool] | None = None  # delayed or streamed; close after it?
         self._timer: asyncio.Handle | None = None
         self._client = ""
         self._left = 0  # bytes of the current stream still to write
@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
         self._send(request, what, close or self._listener.draining or self._retiring)
         self._work()
 
-    def _send(self, request: Request, what: Answer, close: bool) -> None:
+    def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
         self._transport.write(render(what, request.method, request.proto, close))
         if what.stream and request.method != "HEAD":
             self._left = what.stream

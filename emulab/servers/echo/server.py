@@ -11,7 +11,7 @@ from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import from_json
 from emulab.servers.echo.answers import Identity, identity_of
 from emulab.servers.echo.config import EchoConfig, PodConfig
-from emulab.servers.echo.connection import Connection, endpoint
+from emulab.servers.echo.connection import EchoConnection, endpoint
 from emulab.servers.echo.datagrams import DatagramEcho
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
@@ -31,11 +31,11 @@ class Hub:
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
         self.requests = 0
-        self.connections: set[Connection] = set()
+        self.connections: set[EchoConnection] = set()
         self.quiet: asyncio.Event | None = None  # set once no connection is left, if someone waits
 
 
-class Listener:
+class EchoListener:
     """One listening TCP socket and the identity it answers with."""
 
     __slots__ = ("connections", "draining", "hub", "identity", "server")
@@ -46,17 +46,17 @@ class Listener:
         self.draining = draining
         self.server: asyncio.Server | None = None
         # None when empty: there may be a thousand listeners, and few of them busy.
-        self.connections: set[Connection] | None = None
+        self.connections: set[EchoConnection] | None = None
 
     async def open(self, sock: socket.socket) -> None:
         """Starts accepting on a bound socket."""
         loop = asyncio.get_running_loop()
         self.server = await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG)
 
-    def _protocol(self) -> Connection:
-        return Connection(self)
+    def _protocol(self) -> EchoConnection:
+        return EchoConnection(self)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: EchoConnection) -> None:
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)
@@ -64,7 +64,7 @@ class Listener:
         if self.server is None:
             connection.retire()  # accepted in the very moment of removal
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: EchoConnection) -> None:
         if self.connections is not None:
             self.connections.discard(connection)
             if not self.connections:
@@ -94,7 +94,7 @@ class EchoServer:
 
     def __init__(self, emit: Emit) -> None:
         self._hub = Hub(emit)
-        self._tcp: dict[str, Listener] = {}
+        self._tcp: dict[str, EchoListener] = {}
         self._udp: dict[str, DatagramEcho] = {}
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
@@ -134,7 +134,7 @@ class EchoServer:
                     listener.identity = identity
                 listener.drain(key in draining)
                 continue
-            listener = Listener(hub, identity, key in draining)
+            listener = EchoListener(hub, identity, key in draining)
             await listener.open(sockets[key])
             self._tcp[key] = listener
 

@@ -26,7 +26,7 @@ NO_LABELS: Labels = ()
 
 
 @dataclass(frozen=True)
-class Family:
+class MetricFamily:
     """A metric: its name without `kubeproxy_`, its labels with all their values, the modes that have it (none: all)."""
 
     name: str
@@ -50,125 +50,127 @@ _BOTH = _IPTABLES | _NFTABLES
 FAMILIES = tuple(
     sorted(
         (
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_duration_seconds",
                 "histogram",
                 "SyncProxyRules latency in seconds",
                 buckets=SYNC_BUCKETS,
             ),
-            Family(
+            MetricFamily(
                 "sync_full_proxy_rules_duration_seconds",
                 "histogram",
                 "SyncProxyRules latency in seconds for full resyncs",
                 buckets=SYNC_BUCKETS,
                 modes=_BOTH,
             ),
-            Family(
+            MetricFamily(
                 "sync_partial_proxy_rules_duration_seconds",
                 "histogram",
                 "SyncProxyRules latency in seconds for partial resyncs",
                 buckets=SYNC_BUCKETS,
                 modes=_BOTH,
             ),
-            Family(
+            MetricFamily(
                 "network_programming_duration_seconds",
                 "histogram",
                 "In Cluster Network Programming Latency in seconds",
                 buckets=PROGRAMMING_BUCKETS,
             ),
-            Family(
+            MetricFamily(
                 "conntrack_reconciler_sync_duration_seconds",
                 "histogram",
                 "ReconcileConntrackFlowsLatency latency in seconds",
                 buckets=SYNC_BUCKETS,
             ),
-            Family(
+            MetricFamily(
                 "conntrack_reconciler_deleted_entries_total",
                 "counter",
                 "Cumulative conntrack flows deleted by conntrack reconciler",
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_last_timestamp_seconds",
                 "gauge",
                 "The last time proxy rules were successfully synced",
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_last_queued_timestamp_seconds",
                 "gauge",
                 "The last time a sync of proxy rules was queued",
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_endpoint_changes_pending",
                 "gauge",
                 "Pending proxy rules Endpoint changes",
                 _PLAIN,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_endpoint_changes_total",
                 "counter",
                 "Cumulative proxy rules Endpoint changes",
                 _PLAIN,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_service_changes_pending",
                 "gauge",
                 "Pending proxy rules Service changes",
                 _PLAIN,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_service_changes_total",
                 "counter",
                 "Cumulative proxy rules Service changes",
                 _PLAIN,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_no_local_endpoints_total",
                 "gauge",
                 "Number of services with a Local traffic policy and no endpoints",
                 _POLICIES,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_iptables_total",
                 "gauge",
                 "Total number of iptables rules owned by kube-proxy",
                 _TABLES,
                 modes=_IPTABLES,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_iptables_last",
                 "gauge",
                 "Number of iptables rules written by kube-proxy in last sync",
                 _TABLES,
                 modes=_IPTABLES,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_iptables_restore_failures_total",
                 "counter",
                 "Cumulative proxy iptables restore failures",
                 modes=frozenset({"iptables", "ipvs"}),
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_iptables_partial_restore_failures_total",
                 "counter",
                 "Cumulative proxy iptables partial restore failures",
                 modes=_IPTABLES,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_nftables_sync_failures_total",
                 "counter",
                 "Cumulative proxy nftables sync failures",
                 modes=_NFTABLES,
             ),
-            Family(
+            MetricFamily(
                 "sync_proxy_rules_nftables_cleanup_failures_total",
                 "counter",
                 "Cumulative proxy nftables cleanup failures",
                 modes=_NFTABLES,
             ),
-            Family(
+            MetricFamily(
                 "proxy_healthz_total", "counter", "Cumulative proxy healthz HTTP status", _codes(200, 503)
             ),
-            Family("proxy_livez_total", "counter", "Cumulative proxy livez HTTP status", _codes(200, 503)),
+            MetricFamily(
+                "proxy_livez_total", "counter", "Cumulative proxy livez HTTP status", _codes(200, 503)
+            ),
         ),
         key=lambda f: f.name,
     )

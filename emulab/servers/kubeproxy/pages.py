@@ -17,7 +17,7 @@ JSON = "application/json"
 _NO_SNIFF = (("X-Content-Type-Options", "nosniff"),)
 
 
-class Page(NamedTuple):
+class ProxyPage(NamedTuple):
     """An answer before it is written."""
 
     status: int
@@ -26,24 +26,24 @@ class Page(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-BAD_REQUEST = Page(400, "400 Bad Request", TEXT)
-NOT_FOUND = Page(404, "404 page not found\n", TEXT, _NO_SNIFF)
+BAD_REQUEST = ProxyPage(400, "400 Bad Request", TEXT)
+NOT_FOUND = ProxyPage(404, "404 page not found\n", TEXT, _NO_SNIFF)
 
 
-def metrics(path: str, proxy: Proxy) -> Page:
+def metrics(path: str, proxy: Proxy) -> ProxyPage:
     """What is at 127.0.0.1:10249."""
     match path:
         case "/proxyMode":
-            return Page(200, proxy.mode, TEXT, _NO_SNIFF)
+            return ProxyPage(200, proxy.mode, TEXT, _NO_SNIFF)
         case "/metrics":
-            return Page(200, proxy.metrics.text(), PROMETHEUS)
+            return ProxyPage(200, proxy.metrics.text(), PROMETHEUS)
         case "/healthz":
-            return Page(200, "ok", TEXT, _NO_SNIFF)
+            return ProxyPage(200, "ok", TEXT, _NO_SNIFF)
         case _:
             return NOT_FOUND
 
 
-def health(path: str, proxy: Proxy, now: float) -> Page:
+def health(path: str, proxy: Proxy, now: float) -> ProxyPage:
     """What is at port 10256 (pkg/proxy/healthcheck/proxy_health.go). `now` is Unix time."""
     if path not in ("/healthz", "/livez"):
         return NOT_FOUND
@@ -57,10 +57,10 @@ def health(path: str, proxy: Proxy, now: float) -> Page:
     found["healthy"] = well
     if proxy.updated:
         found["status"] = {"IPv4": {"lastUpdated": _time(proxy.updated), "healthy": well}}
-    return Page(status, json.dumps(found, separators=(",", ":")), JSON, _NO_SNIFF)
+    return ProxyPage(status, json.dumps(found, separators=(",", ":")), JSON, _NO_SNIFF)
 
 
-def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float) -> Page:
+def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float) -> ProxyPage:
     """What is at the healthCheckNodePort of a Service (pkg/proxy/healthcheck/service_health.go), whatever the path."""
     well = proxy.healthy(now)
     found = {
@@ -69,10 +69,10 @@ def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float)
         "serviceProxyHealthy": well,
     }
     headers = (*_NO_SNIFF, ("X-Load-Balancing-Endpoint-Weight", str(endpoints)))
-    return Page(200 if endpoints and well else 503, json.dumps(found, indent="\t"), JSON, headers)
+    return ProxyPage(200 if endpoints and well else 503, json.dumps(found, indent="\t"), JSON, headers)
 
 
-def render(page: Page, now: float, method: str = "GET", close: bool = False) -> bytes:
+def render(page: ProxyPage, now: float, method: str = "GET", close: bool = False) -> bytes:
     """The answer's bytes."""
     body = page.body.encode()
     fields = [

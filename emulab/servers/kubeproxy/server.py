@@ -12,7 +12,7 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.kubeproxy import pages
 from emulab.servers.kubeproxy.config import KubeProxyConfig, SiteConfig
-from emulab.servers.kubeproxy.pages import Page
+from emulab.servers.kubeproxy.pages import ProxyPage
 from emulab.servers.kubeproxy.proxy import Proxy
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
@@ -105,7 +105,7 @@ class KubeProxyServer:
             "requests": self.requests,
         }
 
-    def page(self, key: str, path: str) -> Page:
+    def page(self, key: str, path: str) -> ProxyPage:
         """The answer to a request at a socket."""
         self.requests += 1
         now = time.time()

@@ -45,7 +45,7 @@ class Health:
         return True
 
 
-class Target:
+class BalancedTarget:
     """One target of a frontend, with what has gone through it."""
 
     __slots__ = ("address", "bytes_in", "bytes_out", "health", "name", "open", "port", "total")
@@ -79,7 +79,7 @@ def endpoint(address: str, port: int) -> str:
 class Strategy(Protocol):
     """Orders the healthy targets for one client: the first is tried first, the others if it fails."""
 
-    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
         """The healthy ones of `targets`, in the order to try them for the client's address."""
 
 
@@ -89,7 +89,7 @@ class RoundRobin:
     def __init__(self) -> None:
         self._next = 0
 
-    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
         count = len(targets)
         ring = [(self._next + step) % count for step in range(count)]
         healthy = [place for place in ring if targets[place].health.healthy]
@@ -104,14 +104,14 @@ class LeastConnections:
     def __init__(self) -> None:
         self._turns = RoundRobin()
 
-    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
         return sorted(self._turns.order(targets, client), key=lambda target: target.open)
 
 
-class Source:
+class SourceHash:
     """By a hash of the client's address: the same client, the same target, while health doesn't change."""
 
-    def order(self, targets: Sequence[Target], client: str) -> list[Target]:
+    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
         healthy = [target for target in targets if target.health.healthy]
         first = zlib.crc32(client.encode()) % len(healthy) if healthy else 0
         return healthy[first:] + healthy[:first]
@@ -125,16 +125,16 @@ class Affinity:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._kept: OrderedDict[str, tuple[Target, float]] = OrderedDict()  # the longest away first
+        self._kept: OrderedDict[str, tuple[BalancedTarget, float]] = OrderedDict()  # the longest away first
 
-    def order(self, ordered: list[Target], client: str, now: float) -> list[Target]:
+    def order(self, ordered: list[BalancedTarget], client: str, now: float) -> list[BalancedTarget]:
         """The same targets, with the client's own one first if it still has one among them."""
         target, last = self._kept.get(client, (None, 0.0))
         if target is None or now - last >= self.seconds or target not in ordered:
             return ordered
         return [target, *(other for other in ordered if other is not target)]
 
-    def chosen(self, target: Target, client: str, now: float) -> None:
+    def chosen(self, target: BalancedTarget, client: str, now: float) -> None:
         """The client has come, and was sent to this target."""
         self._kept[client] = (target, now)
         self._kept.move_to_end(client)
@@ -146,5 +146,5 @@ class Affinity:
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "roundrobin": RoundRobin,
     "leastconn": LeastConnections,
-    "source": Source,
+    "source": SourceHash,
 }

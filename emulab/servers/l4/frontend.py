@@ -8,7 +8,7 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, Strategy, Target, endpoint
+from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Strategy, endpoint
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy, TargetConfig
 
 NOT_ALLOWED = "source address not allowed"
@@ -49,7 +49,7 @@ class Frontend:
         self.key = spec.key
         self.local = endpoint(address, port)
         self.dropped = 0  # clients refused: by the ACL, or for want of a target
-        self.targets: list[Target] = []
+        self.targets: list[BalancedTarget] = []
         self._strategy: Strategy = STRATEGIES[spec.balance]()
         self._affinity = Affinity(spec.affinity) if spec.affinity else None
         self.spec = spec
@@ -63,7 +63,7 @@ class Frontend:
             self._affinity = Affinity(spec.affinity) if spec.affinity else None
         known = {target.identity: target for target in self.targets}
         wanted = ((target.name, target.address, target.port) for target in spec.targets)
-        self.targets = [known.get(identity) or Target(*identity) for identity in wanted]
+        self.targets = [known.get(identity) or BalancedTarget(*identity) for identity in wanted]
         if spec.policy is None:
             for target in self.targets:
                 target.health.healthy = True  # nobody checks it any more
@@ -73,12 +73,12 @@ class Frontend:
         """Whether a client may come in."""
         return self.spec.acl.allows(address)
 
-    def order(self, client: str, now: float) -> list[Target]:
+    def order(self, client: str, now: float) -> list[BalancedTarget]:
         """The healthy targets in the order to try them for a client's address."""
         ordered = self._strategy.order(self.targets, client)
         return self._affinity.order(ordered, client, now) if self._affinity else ordered
 
-    def chosen(self, target: Target, client: str, now: float) -> None:
+    def chosen(self, target: BalancedTarget, client: str, now: float) -> None:
         """The client has been joined with this target."""
         if self._affinity:
             self._affinity.chosen(target, client, now)

@@ -10,7 +10,7 @@ import struct
 
 from emulab.errors import PeerError
 from emulab.servers.base import Emit, vital
-from emulab.servers.l4.balance import Target
+from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
 from emulab.servers.wire.http1.client import ResponseReader, request
@@ -66,7 +66,7 @@ class Checker:
     def __init__(self, frontend: Frontend, emit: Emit) -> None:
         self._frontend = frontend
         self._emit = emit
-        self._tasks: dict[Target, tuple[HealthPolicy, asyncio.Task[None]]] = {}
+        self._tasks: dict[BalancedTarget, tuple[HealthPolicy, asyncio.Task[None]]] = {}
 
     def follow(self) -> None:
         """Makes the tasks those that the frontend's present configuration asks for."""
@@ -89,7 +89,7 @@ class Checker:
             task.cancel()
         self._tasks.clear()
 
-    async def _check(self, target: Target, policy: HealthPolicy) -> None:
+    async def _check(self, target: BalancedTarget, policy: HealthPolicy) -> None:
         loop = asyncio.get_running_loop()
         health, port = target.health, policy.port or target.port
         while True:

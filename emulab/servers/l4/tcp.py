@@ -21,7 +21,7 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from emulab.servers.base import Emit
-from emulab.servers.l4.balance import Target, endpoint
+from emulab.servers.l4.balance import BalancedTarget, endpoint
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 from emulab.servers.l4.health import RESET_ON_CLOSE
 
@@ -116,7 +116,7 @@ class Session:
         self.number = next(_numbers)  # joins the records of both sides
         self.client = Half(self)
         self._upstream: Half | None = None
-        self._target: Target | None = None
+        self._target: BalancedTarget | None = None
         self._frontend = frontend
         self._emit = emit
         self._forget = forget
@@ -206,7 +206,7 @@ class Session:
         self._connecting = None
         self._drop(self._frontend.lament(failed))
 
-    def _fault(self, target: Target, error: OSError) -> str:
+    def _fault(self, target: BalancedTarget, error: OSError) -> str:
         """Tells that a target couldn't be reached, and says it for those who come after it."""
         why = "timed out" if isinstance(error, TimeoutError) else str(error)
         if error.errno:
@@ -216,12 +216,12 @@ class Session:
             self._emit({"event": "upstream-error", **self._common(), **fault})
         return f"{target.name} {why}"
 
-    async def _reach(self, target: Target) -> Half:
+    async def _reach(self, target: BalancedTarget) -> Half:
         half = Half(self)
         await self._loop.create_connection(lambda: half, target.address, target.port)
         return half
 
-    def _join(self, half: Half, target: Target, healthy: int, failed: list[str]) -> None:
+    def _join(self, half: Half, target: BalancedTarget, healthy: int, failed: list[str]) -> None:
         if half.lost or self.client.lost:
             half.reset()
             self.client.reset()

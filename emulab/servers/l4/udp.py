@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import Any
 
 from emulab.servers.base import Emit
-from emulab.servers.l4.balance import Target, endpoint
+from emulab.servers.l4.balance import BalancedTarget, endpoint
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 
 IDLE_TIMEOUT = 30.0  # seconds, as conntrack's for UDP without replies
@@ -29,7 +29,7 @@ _buffer = bytearray(65536)  # one for all: a datagram is read and sent before an
 class _Flow:
     __slots__ = ("last", "sock", "target")
 
-    def __init__(self, sock: socket.socket, target: Target, now: float) -> None:
+    def __init__(self, sock: socket.socket, target: BalancedTarget, now: float) -> None:
         self.sock = sock
         self.target = target
         self.last = now

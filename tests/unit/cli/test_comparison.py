@@ -20,8 +20,8 @@ from emulab.twins import running
 from emulab.twins.asks import ask
 from emulab.twins.comparing import Compared, compare
 from emulab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
-from emulab.twins.running import Outcome, Plan, manifest
-from emulab.twins.sampling import Observation
+from emulab.twins.running import Comparison, Plan, manifest
+from emulab.twins.sampling import Sample
 
 MODES = ("nftables", "iptables", "userspace")
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"
@@ -46,9 +46,9 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def answered(source: str = "itself", **pods: int) -> Observation:
+def answered(source: str = "itself", **pods: int) -> Sample:
     number = sum(pods.values())
-    return Observation(
+    return Sample(
         "10.96.0.1",
         Counter({"HTTP 200": number}),
         number,
@@ -60,17 +60,17 @@ def answered(source: str = "itself", **pods: int) -> Observation:
     )
 
 
-def refused(word: str) -> Observation:
-    return Observation("10.96.0.1", Counter({word: 2}))
+def refused(word: str) -> Sample:
+    return Sample("10.96.0.1", Counter({word: 2}))
 
 
-def outcome(*compared: Compared) -> Outcome:
+def outcome(*compared: Compared) -> Comparison:
     rules = {"nftRules": 30, "nftElements": 20, "iptablesRules": 0, "ipvsServices": 0, "ipvsServers": 0}
     more = {**rules, "nftRules": 34}
-    return Outcome(compared, {mode: {"node1": rules, "node2": more} for mode in MODES})
+    return Comparison(compared, {mode: {"node1": rules, "node2": more} for mode in MODES})
 
 
-def one(text: str, situation: Situation, *observed: Observation) -> Compared:
+def one(text: str, situation: Situation, *observed: Sample) -> Compared:
     return compare(ask(text), situation, dict(zip(MODES, observed, strict=True)))
 
 
@@ -152,7 +152,7 @@ def test_the_text_is_no_wider_than_a_terminal(width: int) -> None:
 
 
 def test_a_node_whose_rules_nobody_lists() -> None:
-    found = Outcome([SAME], {mode: {"node1": None} for mode in MODES})
+    found = Comparison([SAME], {mode: {"node1": None} for mode in MODES})
     assert "unknown (there is no nft program)" in comparison.render(found, MODES, 40)
 
 
@@ -246,7 +246,7 @@ def test_a_mode_that_is_not_built_or_not_possible(
     monkeypatch.setattr(running, "run", never)
     built = {"nftables": True, "iptables": False, "ipvs": True, "userspace": True}
     monkeypatch.setitem(cluster.MODES, "proxy.mode", built)  # type: ignore[arg-type]
-    lacking = probe.Check("ipvs", "proxy mode ipvs", False, "modprobe ip_vs", "the kernel has no IPVS")
+    lacking = probe.Feature("ipvs", "proxy mode ipvs", False, "modprobe ip_vs", "the kernel has no IPVS")
     monkeypatch.setattr(probe, "checks", lambda _: [lacking])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(built, True) | {"ipvs": False})
     assert status("--proxy", "nftables,iptables", file) == 1
@@ -280,7 +280,7 @@ def test_the_exit_status(
 ) -> None:
     plans: list[Plan] = []
 
-    async def found(plan: Plan) -> Outcome:
+    async def found(plan: Plan) -> Comparison:
         plans.append(plan)
         return outcome(*compared)
 

@@ -23,7 +23,7 @@ from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.zone import Zone
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.model.sources import Source
-from emulab.model.yaml_nodes import Malformed, PythonParser, documents
+from emulab.model.yaml_nodes import MalformedYaml, PythonParser, documents
 
 VIEWS: dict[str, Any] = {
     "Service": Service.of,
@@ -118,7 +118,7 @@ def test_any_text_that_looks_like_yaml(text: str) -> None:
 def test_any_text_without_libyaml(text: str) -> None:
     try:
         list(documents(text, PythonParser))
-    except Malformed as error:
+    except MalformedYaml as error:
         assert 1 <= error.line <= text.count("\n") + 1
 
 

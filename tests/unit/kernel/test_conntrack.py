@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.kernel.rules.conntrack import Stale, Tuple
+from emulab.kernel.rules.conntrack import FlowTuple, Stale
 from emulab.plan.state import UdpBackends
 
 BEFORE = UdpBackends(
@@ -54,13 +54,13 @@ WANTED = UdpBackends(
 def test_stale_flows(
     protocol: str, destination: tuple[str, int], answerer: tuple[str, int], stale: bool
 ) -> None:
-    first = Tuple(protocol, "10.244.2.9", 40000, *destination)
-    second = Tuple(protocol, *answerer, "10.244.2.9", 40000)
+    first = FlowTuple(protocol, "10.244.2.9", 40000, *destination)
+    second = FlowTuple(protocol, *answerer, "10.244.2.9", 40000)
     assert Stale(BEFORE, WANTED)(first, second) is stale
 
 
 def test_a_flow_to_somebody_elses_port_keeps_its_translated_source() -> None:
     """The number of a node port is one of other hosts, too; a new entry would give the flow another source."""
-    first = Tuple("udp", "10.244.1.9", 40000, "198.51.100.54", 30053)
-    second = Tuple("udp", "198.51.100.54", 30053, "10.0.0.11", 51234)
+    first = FlowTuple("udp", "10.244.1.9", 40000, "198.51.100.54", 30053)
+    second = FlowTuple("udp", "198.51.100.54", 30053, "10.0.0.11", 51234)
     assert not Stale(BEFORE, WANTED)(first, second)

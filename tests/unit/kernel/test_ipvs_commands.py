@@ -9,7 +9,7 @@ from pyroute2.netlink.generic.ipvs import ipvsmsg
 
 from emulab.kernel.netlink.ipvs import IPVS
 from emulab.kernel.rules import ipvs
-from emulab.kernel.rules.ipvs import Command, RealServer, changed, changes, message, name_of, real_server
+from emulab.kernel.rules.ipvs import IpvsCommand, RealServer, changed, changes, message, name_of, real_server
 from emulab.plan.state import Ipvs, VirtualServer
 
 ONE, TWO, THREE = ((ip_address(f"10.244.1.{n}"), 8080) for n in (1, 2, 3))
@@ -27,11 +27,11 @@ def table(*targets: tuple[ip_address, int], of: VirtualServer | None = None) -> 
 
 def there(
     *targets: tuple[ip_address, int], connections: int = 0, weight: int = 1
-) -> dict[ipvs.Target, RealServer]:
+) -> dict[ipvs.RealAddress, RealServer]:
     return dict.fromkeys(targets, RealServer(weight, connections))
 
 
-def verbs(commands: list[Command]) -> list[str]:
+def verbs(commands: list[IpvsCommand]) -> list[str]:
     return [c.what for c in commands]
 
 
@@ -94,7 +94,7 @@ def test_another_scheduler_changes_the_server_and_nothing_else() -> None:
     assert changes(table(ONE), table(ONE), {}) == ([], set())
 
 
-def decoded(command: Command) -> tuple[dict[str, object], dict[str, object]]:
+def decoded(command: IpvsCommand) -> tuple[dict[str, object], dict[str, object]]:
     """Command, service and real server as pyroute2 reads them."""
     sent = message(command, 0x20)
     data = struct.pack("=IHHII", len(sent.payload) + 16, sent.type, sent.flags, 1, 0) + sent.payload
@@ -109,7 +109,7 @@ def decoded(command: Command) -> tuple[dict[str, object], dict[str, object]]:
 
 
 def test_the_bytes_of_a_virtual_server() -> None:
-    service, _ = decoded(Command(ipvs.NEW_SERVICE, server(scheduler="wlc", persistence=10800)))
+    service, _ = decoded(IpvsCommand(ipvs.NEW_SERVICE, server(scheduler="wlc", persistence=10800)))
     assert (service["AF"], service["PROTOCOL"], service["PORT"]) == (2, 6, 80)
     assert service["ADDR"] == "10.96.0.7" and service["SCHED_NAME"] == "wlc"
     assert service["TIMEOUT"] == 10800 and service["NETMASK"] == "255.255.255.255"
@@ -117,7 +117,7 @@ def test_the_bytes_of_a_virtual_server() -> None:
 
 
 def test_the_bytes_of_a_real_server() -> None:
-    service, dest = decoded(Command(ipvs.SET_DEST, server(), ONE, 0))
+    service, dest = decoded(IpvsCommand(ipvs.SET_DEST, server(), ONE, 0))
     assert service["PORT"] == 80 and "SCHED_NAME" not in service
     assert (dest["ADDR"], dest["PORT"], dest["WEIGHT"], dest["FWD_METHOD"]) == ("10.244.1.1", 8080, 0, 0)
 

@@ -25,7 +25,7 @@ from emulab.plan.links import (
     Neighbour,
     NextHop,
     Route,
-    Rule,
+    RoutingRule,
     Veth,
     Vxlan,
 )
@@ -187,7 +187,7 @@ def test_a_route_with_several_next_hops() -> None:
 def test_rules(version: int) -> None:
     net = ip_network({4: "10.9.0.0/16", 6: "fd00:9::/32"}[version])
     number = {4: socket.AF_INET, 6: socket.AF_INET6}[version]
-    item = Rule("a", 100, version, net, net, mark=5, mask=0xFF, input="eth0", output="br", table=300)
+    item = RoutingRule("a", 100, version, net, net, mark=5, mask=0xFF, input="eth0", output="br", table=300)
     for encode in (kinds.add, kinds.remove):
         found = decode(fibmsg, encode(item, handles()))
         assert (found["family"], found["action"], found["table"], found["FRA_TABLE"]) == (number, 1, 0, 300)
@@ -195,7 +195,7 @@ def test_rules(version: int) -> None:
         assert found["FRA_SRC"] == found["FRA_DST"] == str(net.network_address)
         assert (found["FRA_PRIORITY"], found["FRA_FWMARK"], found["FRA_FWMASK"]) == (100, 5, 0xFF)
         assert (found["FRA_IIFNAME"], found["FRA_OIFNAME"]) == ("eth0", "br")
-    bare = decode(fibmsg, kinds.add(Rule("a", 7, version, action="prohibit"), handles()))
+    bare = decode(fibmsg, kinds.add(RoutingRule("a", 7, version, action="prohibit"), handles()))
     assert (bare["action"], bare["table"], bare["FRA_PRIORITY"]) == (8, 0, 7)
     assert not {"FRA_SRC", "FRA_DST", "FRA_FWMARK", "FRA_FWMASK", "FRA_IIFNAME", "FRA_TABLE"} & set(bare)
 

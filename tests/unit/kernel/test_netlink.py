@@ -23,9 +23,9 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from emulab.errors import KernelError
 from emulab.kernel.links import bridge, veth, vxlan
 from emulab.kernel.netlink import codec, conntrack, ipvs, nftables, rtnetlink
-from emulab.kernel.netlink.codec import STRING, U8, U32, Body, Header, Records, Table
+from emulab.kernel.netlink.codec import STRING, U8, U32, AttributeTable, HeadedTable, HeadedTables, Header
 from emulab.kernel.netlink.messages import NLM_F_ACK, NLM_F_ACK_TLVS, NLMSG_ERROR, Message
-from emulab.kernel.netlink.requests import CHUNK, Failure, Refused, ask, dump, send_batch, transact
+from emulab.kernel.netlink.requests import CHUNK, MessageFailure, Refused, ask, dump, send_batch, transact
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 VALUES: dict[codec.Type, st.SearchStrategy[Any]] = {
@@ -50,10 +50,10 @@ SIZES = {"B": 2**8, "H": 2**16, "I": 2**32, "i": 2**31}
 def values(kind: codec.Type) -> st.SearchStrategy[Any]:
     """Anything that an attribute of a type, or a message, can hold."""
     match kind:
-        case Table():
+        case AttributeTable():
             optional = {name: values(type) for name, (_, type) in kind.attributes.items()}
             return st.fixed_dictionaries({}, optional=optional)
-        case Body():
+        case HeadedTable():
             codes = kind.header.struct.format.replace("x", "").lstrip("=!")
             fields = zip(kind.header.fields, codes, strict=True)
             own = {name: st.integers(0, SIZES[code] - 1) for name, code in fields if name != "len"}
@@ -61,7 +61,7 @@ def values(kind: codec.Type) -> st.SearchStrategy[Any]:
             return st.fixed_dictionaries(own, optional=optional)
         case codec.Array():
             return st.lists(values(kind.type), max_size=3)
-        case Records():
+        case HeadedTables():
             return st.lists(values(kind.body), max_size=3)
         case _:
             return VALUES[kind]
@@ -268,12 +268,12 @@ def test_elements_as_another_library_reads_them() -> None:
 
 
 def test_small_attributes() -> None:
-    table = Table({"A": (1, U8), "B": (3, U32), "C": (4, STRING)})
+    table = AttributeTable({"A": (1, U8), "B": (3, U32), "C": (4, STRING)})
     assert table.encode({"A": 255}) == b"\x05\0\x01\0\xff\0\0\0"
     assert table.encode({"B": 1 << 31}) == struct.pack("=HHI", 8, 3, 1 << 31)
     assert table.encode({"C": "abc"}) == struct.pack("=HH", 8, 4) + b"abc\0"
     inner = table.encode({"A": 2, "B": 3})
-    outer = Table({"T": (5, table)})
+    outer = AttributeTable({"T": (5, table)})
     assert outer.encode({"T": {"A": 2, "B": 3}}) == struct.pack("=HH", 4 + len(inner), 5 | 0x8000) + inner
     assert outer.encode({"T": inner}) == outer.encode({"T": {"A": 2, "B": 3}}), (
         "bytes stand for what is encoded"
@@ -282,7 +282,7 @@ def test_small_attributes() -> None:
 
 
 def test_none_is_left_out_and_fields_are_zero() -> None:
-    body = Body(Header("=BxH", "one", "two"), {"A": (1, U8), "B": (2, U8)})
+    body = HeadedTable(Header("=BxH", "one", "two"), {"A": (1, U8), "B": (2, U8)})
     assert body.encode({"A": None, "two": 7}) == struct.pack("=BxH", 0, 7)
     assert body.encode({"A": None, "B": 1}) == bytes(4) + b"\x05\0\x02\0\x01\0\0\0"
     assert body.decode(body.encode({"B": 1, "one": 3})) == {"one": 3, "two": 0, "B": 1}
@@ -294,15 +294,15 @@ def test_a_name_that_no_table_has() -> None:
 
 
 def test_attributes_that_no_table_has_are_passed_over() -> None:
-    known = Table({"A": (1, U8)})
-    more = Table({"Z": (9, U8), "A": (1, U8), "Y": (1 << 12, STRING)})
+    known = AttributeTable({"A": (1, U8)})
+    more = AttributeTable({"Z": (9, U8), "A": (1, U8), "Y": (1 << 12, STRING)})
     assert known.decode(more.encode({"Z": 1, "A": 2, "Y": "text"})) == {"A": 2}
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_decoded(data: bytes) -> None:
     """What is cut off, or says no length, ends the attributes."""
-    Table({"A": (1, U32), "B": (2, STRING), "C": (3, Table({"A": (1, U8)}))}).decode(data)
+    AttributeTable({"A": (1, U32), "B": (2, STRING), "C": (3, AttributeTable({"A": (1, U8)}))}).decode(data)
 
 
 # What the kernel answers
@@ -351,7 +351,7 @@ def batch(number: int) -> list[Message]:
     return [Message(20, 0x600, U32.encoder(1)(i), f"message {i}") for i in range(number)]
 
 
-def send(kernel: Kernel, number: int) -> list[Failure]:
+def send(kernel: Kernel, number: int) -> list[MessageFailure]:
     return send_batch(kernel, batch(number))  # type: ignore[arg-type]
 
 
@@ -359,9 +359,9 @@ def send(kernel: Kernel, number: int) -> list[Failure]:
 def test_failures_are_those_of_their_messages(split: bool) -> None:
     errors = {0: (17, ""), 3: (101, "Nexthop has invalid gateway"), 4: (22, "")}
     assert send(Kernel(errors, split), 5) == [
-        Failure(0, 17, os.strerror(17)),
-        Failure(3, 101, "Nexthop has invalid gateway"),
-        Failure(4, 22, os.strerror(22)),
+        MessageFailure(0, 17, os.strerror(17)),
+        MessageFailure(3, 101, "Nexthop has invalid gateway"),
+        MessageFailure(4, 22, os.strerror(22)),
     ]
 
 

@@ -207,12 +207,12 @@ async def test_another_users_request_is_not_read(path: Path, monkeypatch: pytest
 # lines
 
 
-async def read(*said: bytes, room: wire.Room | None = None) -> list[Any]:
+async def read(*said: bytes, room: wire.LineRoom | None = None) -> list[Any]:
     """What a reader makes of it."""
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.setblocking(False)
-    reader = wire.Reader(theirs, room)
+    reader = wire.LineReader(theirs, room)
 
     async def send() -> None:
         for part in said:
@@ -252,7 +252,7 @@ async def test_what_is_too_deep_is_refused_in_a_line() -> None:
 
 
 async def test_long_lines_share_what_room_there_is() -> None:
-    room = wire.Room(3 << 20)
+    room = wire.LineRoom(3 << 20)
     long = b'{"x": "' + b"y" * (1 << 20) + b'"}\n'
     assert len(await read(long, long, room=room)) == 2, "it is given back after each"
     room.take(5 << 19)
@@ -260,7 +260,7 @@ async def test_long_lines_share_what_room_there_is() -> None:
         await read(long, room=room)
     room.give_back(5 << 19)
     assert len(await read(long, room=room)) == 1, "it is given back after a refusal, too"
-    assert len(await read(b'{"x": "' + b"y" * 60_000 + b'"}\n', room=wire.Room(0))) == 1, (
+    assert len(await read(b'{"x": "' + b"y" * 60_000 + b'"}\n', room=wire.LineRoom(0))) == 1, (
         "a short line needs none"
     )
 
@@ -268,7 +268,7 @@ async def test_long_lines_share_what_room_there_is() -> None:
 async def test_descriptors_come_with_a_request_and_are_closed_with_it() -> None:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    reader = wire.Reader(theirs)
+    reader = wire.LineReader(theirs)
     with ours, theirs, socket.socket() as null:
         socket.send_fds(ours, [b'{"op": "exec"}\n'], [null.fileno()] * 3)
         assert await reader.line() == {"op": "exec"}

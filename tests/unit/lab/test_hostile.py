@@ -91,7 +91,7 @@ def test_what_needs_no_lab_needs_no_folder(
 
 
 def test_the_doctor_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = probe.Check("run folder", "state of labs", True, "set EMULAB_RUN_DIR to a folder of yours")
+    check = probe.Feature("run folder", "state of labs", True, "set EMULAB_RUN_DIR to a folder of yours")
     monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
     assert doctor._run_folder(check).state == "ok"
     monkeypatch.setenv("EMULAB_RUN_DIR", str(home(tmp_path / "home")))

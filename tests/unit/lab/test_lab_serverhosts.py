@@ -23,7 +23,7 @@ from server_processes import Processes
 from emulab.lab.hosts import pulse, serverhosts
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.serverhosts import Recording, ServerHosts
-from emulab.plan.state import Server
+from emulab.plan.state import PlannedServer
 
 
 def open_listeners(wanted: Any, _everywhere: Any) -> dict[str, socket.socket]:
@@ -47,13 +47,15 @@ class Lab:
         )
         self.ports: dict[str, int] = {}
 
-    def wanted(self, *names: str) -> Mapping[str, Server]:
+    def wanted(self, *names: str) -> Mapping[str, PlannedServer]:
         for name in names:
             if name not in self.ports:
                 self.ports[name] = closed_port()
         keys = {name: f"tcp/127.0.0.1/{self.ports[name]}" for name in names}
         kinds = {name: "faulty" if name == "faulty" else "echo" for name in names}
-        return {n: Server(n, kinds[n], "", {"listen": [key]}, {key: "here"}) for n, key in keys.items()}
+        return {
+            n: PlannedServer(n, kinds[n], "", {"listen": [key]}, {key: "here"}) for n, key in keys.items()
+        }
 
     async def apply(self, *names: str) -> None:
         await self.hosts.apply(self.wanted(*names), {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulab.model.yaml_nodes import MAX_DEPTH, PARSER, Malformed, PythonParser, documents
+from emulab.model.yaml_nodes import MAX_DEPTH, PARSER, MalformedYaml, PythonParser, documents
 
 PARSERS = pytest.mark.parametrize("parser", [PARSER, PythonParser], ids=["libyaml", "python"])
 
@@ -18,7 +18,7 @@ def data(text: str, parser: Callable[[str], Any] = PARSER) -> Any:
 
 
 def malformed(text: str, parser: Callable[[str], Any] = PARSER) -> tuple[int, str]:
-    with pytest.raises(Malformed) as raised:
+    with pytest.raises(MalformedYaml) as raised:
         list(documents(text, parser))
     return raised.value.line, raised.value.why
 
@@ -213,5 +213,5 @@ def test_empty_streams() -> None:
 def test_documents_before_an_error_are_read() -> None:
     stream = documents("a: 1\n---\nb: [\n")
     assert next(stream).data == {"a": 1}
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedYaml):
         next(stream)

@@ -10,7 +10,7 @@ import pytest
 from handmade import ACK, START, SYN, Wire, arp, ethernet, icmp, ipv4, ipv6, ndp, recording, tcp
 
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, socket_name
-from emulab.observe.events import Link, Owner, Record, Recording, Route, Tap, Translation
+from emulab.observe.events import LinkState, Owner, Recording, RouteAnswer, ServerRecord, Tap, Translation
 from emulab.observe.join.flows import Flow
 from emulab.observe.path import Failure
 from emulab.observe.story import tell
@@ -47,7 +47,7 @@ def request(wire: Wire, family: Family, **given: Any) -> Recording:
         "target": "http://web.test/",
         "local": (CLIENT[family], 40000),
         "taps": taps(family),
-        "links": [Link("client", "eth0", True, True, 1500)],
+        "links": [LinkState("client", "eth0", True, True, 1500)],
         "status": None,
         "error": "connect",
         "errno": errno.EHOSTUNREACH,
@@ -74,7 +74,7 @@ def test_a_neighbour_that_nobody_is(family: Family) -> None:
     wire = Wire()
     for _ in range(3):
         wire.see("client eth0 >", ASK[family](CLIENT[family], ROUTER[family]))
-    way = Route("client", NODE[family], "eth0", ROUTER[family], "default", "default via …")
+    way = RouteAnswer("client", NODE[family], "eth0", ROUTER[family], "default", "default via …")
     found = failure(request(wire, family, routes=[way]))
     assert (found.place, found.reason) == ("client", "arp")
     assert found.text == (
@@ -88,7 +88,7 @@ def test_a_neighbour_that_answered_is_not_to_blame(family: Family) -> None:
     wire = Wire()
     wire.see("client eth0 >", ASK[family](CLIENT[family], ROUTER[family]))
     wire.see("client eth0 <", ASK[family](ROUTER[family], CLIENT[family], True))
-    way = Route("client", NODE[family], "eth0", ROUTER[family], "default", "default via …")
+    way = RouteAnswer("client", NODE[family], "eth0", ROUTER[family], "default", "default via …")
     found = failure(request(wire, family, routes=[way]))
     assert found.reason == "not-sent"
     assert f"{family.iproute} route get {NODE[family]}" in found.remedy
@@ -96,7 +96,7 @@ def test_a_neighbour_that_answered_is_not_to_blame(family: Family) -> None:
 
 @every
 def test_a_place_without_a_route(family: Family) -> None:
-    nowhere = Route("client", NODE[family], "", "", "", "Network is unreachable", errno.ENETUNREACH)
+    nowhere = RouteAnswer("client", NODE[family], "", "", "", "Network is unreachable", errno.ENETUNREACH)
     found = failure(request(Wire(), family, errno=errno.ENETUNREACH, routes=[nowhere]))
     assert found.reason == "no-route"
     add = f"{family.iproute} route add {NODE[family]} via GATEWAY"
@@ -180,7 +180,7 @@ def test_who_is_shut_out_is_let_in_by_his_address(family: Family) -> None:
         "reason": "source address not allowed",
         "acl": [str(family.host(family.loopback))],
     }
-    record = Record(START + 40_500, "lb", "node1", fields)
+    record = ServerRecord(START + 40_500, "lb", "node1", fields)
     found = failure(
         request(wire, family, protocol="tcp", error="", errno=0, target=f"{node}:80", records=[record])
     )
@@ -198,7 +198,7 @@ def test_a_record_at_all_addresses_of_a_place_is_about_any_of_them(family: Famil
         "local": socket_name(str(family.any), 80),
         "reason": "no healthy target",
     }
-    record = Record(START + 40_500, "lb", "node1", fields)
+    record = ServerRecord(START + 40_500, "lb", "node1", fields)
     bare = {"protocol": "tcp", "error": "", "errno": 0}
     found = failure(request(wire, family, target="web.test:80", records=[record], **bare))
     assert found.reason == "no-target"

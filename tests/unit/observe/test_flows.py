@@ -7,7 +7,7 @@ from typing import Any
 
 from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, recording, tcp, udp, vxlan
 
-from emulab.observe.events import Flow, Record, Recording, Translation
+from emulab.observe.events import Flow, Recording, ServerRecord, Translation
 from emulab.observe.join.flows import NAME_RESOLUTION, Leg, Transit, join
 from emulab.observe.join.packets import Packet
 
@@ -176,15 +176,15 @@ def test_an_icmp_error_belongs_to_what_it_is_about() -> None:
 PROXY = ("10.0.0.10", 80)
 
 
-def told(event: str, after: int, client: str, **fields: Any) -> Record:
+def told(event: str, after: int, client: str, **fields: Any) -> ServerRecord:
     """A record of the proxy; `after` in microseconds since the start."""
     local = {"local": f"{PROXY[0]}:80"} if "local" not in fields else {}
-    return Record(
+    return ServerRecord(
         START + after * 1000, "proxy", "proxy", {"event": event, "client": client, **local, **fields}
     )
 
 
-def use(after: int, client: str, *, reused: bool = True, port: int = 5555) -> Record:
+def use(after: int, client: str, *, reused: bool = True, port: int = 5555) -> ServerRecord:
     upstream = {"upstream_source": f"10.0.0.10:{port}", "upstream": f"{POD}:8080", "reused": reused}
     return told("proxy-connect", after, client, **upstream)
 
@@ -194,7 +194,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.wire = Wire()
-        self.records: list[Record] = []
+        self.records: list[ServerRecord] = []
         self.number = 0
 
     def now(self) -> int:
@@ -214,7 +214,7 @@ class Pool:
         self.wire.see("pod eth0 >", data, after=10_000)
         ask = {"client": "10.0.0.10:5555", "local": f"{POD}:8080", "path": path, "duration_us": 9.0}
         told_late = START + (self.now() + 15) * 1000
-        self.records.append(Record(told_late, "stand-ins", "pod", {"event": "request", **ask}))
+        self.records.append(ServerRecord(told_late, "stand-ins", "pod", {"event": "request", **ask}))
         self.wire.see("proxy eth0 <", data)
         data = ethernet(
             ipv4(PROXY[0], POD, 6, tcp(5555, 8080, seq + 50, ACK, b"", seq + 20), number=50 + self.number)
@@ -232,7 +232,7 @@ class Pool:
         self.records.append(told("proxy-accept", self.now(), f"{CLIENT}:40000"))
         self.exchange(f"{CLIENT}:40000", "/ours")
 
-    def legs(self, records: Sequence[Record] | None = None) -> list[Leg]:
+    def legs(self, records: Sequence[ServerRecord] | None = None) -> list[Leg]:
         given = {"address": PROXY[0], "host": PROXY[0]}
         return join(recording(self.wire.frames, **given, records=records or self.records)).chain()
 
@@ -278,7 +278,7 @@ def test_one_source_port_to_two_servers() -> None:
     pool = Pool()
     pool.ours()
     fields = {"event": "request", "client": "10.0.0.10:5555", "local": "10.244.1.7:8080", "path": "/other"}
-    pool.records.append(Record(pool.records[-1].time - 5000, "stand-ins", "other", fields))
+    pool.records.append(ServerRecord(pool.records[-1].time - 5000, "stand-ins", "other", fields))
     _, second = pool.legs()
     assert [r.fields["path"] for r in second.records] == ["/ours"]
 
@@ -312,9 +312,9 @@ def test_a_name_server_that_asks_another_one() -> None:
     client = f"{CLIENT}:30000"
     forward = {"source": "198.51.100.53:30001", "upstream": "198.51.100.54:53", "for": [client]}
     records = [
-        Record(START + 2500, "resolver", "resolver", {"event": "dns-query", "client": client}),
-        Record(START + 2600, "resolver", "resolver", {"event": "dns-forward", **forward}),
-        Record(START + 9000, "resolver", "resolver", {"event": "dns-forwarded", **forward}),
+        ServerRecord(START + 2500, "resolver", "resolver", {"event": "dns-query", "client": client}),
+        ServerRecord(START + 2600, "resolver", "resolver", {"event": "dns-forward", **forward}),
+        ServerRecord(START + 9000, "resolver", "resolver", {"event": "dns-forwarded", **forward}),
     ]
     given = {"address": "", "local": None, "name_ports": (30000,), "records": records}
     legs = join(recording(wire.frames, **given)).legs
@@ -334,11 +334,11 @@ def test_who_asks_what_is_being_asked_already_shares_the_answer() -> None:
     client = f"{CLIENT}:30000"
     ends = {"source": "198.51.100.53:30001", "upstream": "198.51.100.54:53"}
     records = [
-        Record(
+        ServerRecord(
             START + 900, "resolver", "resolver", {"event": "dns-forward", **ends, "for": ["198.51.100.9:1"]}
         ),
-        Record(START + 4500, "resolver", "resolver", {"event": "dns-query", "client": client}),
-        Record(
+        ServerRecord(START + 4500, "resolver", "resolver", {"event": "dns-query", "client": client}),
+        ServerRecord(
             START + 9000,
             "resolver",
             "resolver",

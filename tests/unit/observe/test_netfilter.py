@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulab.kernel.netlink.nftables import TRACE
-from emulab.observe.capture.netfilter import Packet, decode_trace
+from emulab.observe.capture.netfilter import PacketHeaders, decode_trace
 from emulab.observe.events import Flow
 
 NAMES = {10: "eth0", 11: "veth1"}
@@ -54,7 +54,7 @@ WEB = Flow("tcp", "10.0.0.1", 40000, "10.96.0.10", 80)
 
 
 def test_a_packet_is_known_from_its_first_step_on() -> None:
-    known: dict[int, Packet] = {}
+    known: dict[int, PacketHeaders] = {}
     handle = {"NFTA_TRACE_RULE_HANDLE": 7}
     first = decode_trace(
         step(99, RULE, headers(6, TCP), interfaces(10, 11), handle, verdict(JUMP, "svc-1")),
@@ -75,7 +75,7 @@ def test_a_packet_is_known_from_its_first_step_on() -> None:
 
 
 def test_an_id_that_is_used_again_is_another_packet() -> None:
-    known: dict[int, Packet] = {}
+    known: dict[int, PacketHeaders] = {}
     decode_trace(step(99, RULE, headers(6, TCP), interfaces(10), verdict(CONTINUE)), "node1", NAMES, known)
     decode_trace(step(99, RULE, headers(1, bytes(8), "10.0.0.9"), verdict(CONTINUE)), "node1", NAMES, known)
     later = decode_trace(step(99, RETURN, verdict(CONTINUE)), "node1", NAMES, known)

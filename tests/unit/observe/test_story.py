@@ -10,14 +10,14 @@ from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, reco
 from emulab.observe.events import (
     Flow,
     Owner,
-    Record,
     Recording,
-    Route,
+    RouteAnswer,
     RuleTrace,
+    ServerRecord,
     Tap,
     Translation,
     Unheard,
-    VirtualServer,
+    VirtualAddress,
 )
 from emulab.observe.join.decisions import Evidence
 from emulab.observe.path import Hop, Path
@@ -239,7 +239,7 @@ def test_a_tap_that_lost_packets_says_so() -> None:
 
 
 def test_routes() -> None:
-    way = Route("client", NODE, "eth0", "198.51.100.1", "default", "default via 198.51.100.1 dev eth0")
+    way = RouteAnswer("client", NODE, "eth0", "198.51.100.1", "default", "default via 198.51.100.1 dev eth0")
     path = tell(whole(routes=[way]))
     assert path.first(event="send", place="client").route == way.text
     assert path.first(event="deliver").route == ""
@@ -261,7 +261,7 @@ def test_totals_add_up() -> None:
 def test_what_a_server_tells_afterwards_is_no_time_of_its_own() -> None:
     late = START + 40_500
     fields = {"event": "request", "client": f"{NODE}:3333", "local": f"{POD}:8080"}
-    plain, told = tell(whole()), tell(whole(records=[Record(late, "stand-ins", "pod", fields)]))
+    plain, told = tell(whole()), tell(whole(records=[ServerRecord(late, "stand-ins", "pod", fields)]))
     assert plain.totals == told.totals
 
 
@@ -286,7 +286,7 @@ def test_a_proxy_that_drops_a_connection_after_its_sender_has_listened() -> None
     }
     bare = {"protocol": "tcp", "target": f"{NODE}:80", "status": None}
     assert tell(whole(**bare)).failure is None
-    failure = tell(whole(**bare, records=[Record(START + 40_500, "lb", "node1", fields)])).failure
+    failure = tell(whole(**bare, records=[ServerRecord(START + 40_500, "lb", "node1", fields)])).failure
     assert failure is not None and (failure.place, failure.reason) == ("node1", "no-target")
     assert "nobody to pass it on to (no healthy target)" in failure.text
 
@@ -337,10 +337,10 @@ def test_rules_of_another_packet_decided_nothing_here() -> None:
 
 
 def test_where_no_rule_translated_the_virtual_server_is_named() -> None:
-    asked = VirtualServer("node1", "tcp", NODE, 80, f"IPVS TCP {NODE}:80 rr")
+    asked = VirtualAddress("node1", "tcp", NODE, 80, f"IPVS TCP {NODE}:80 rr")
     others = [
-        VirtualServer("node2", "tcp", NODE, 80, "another node's"),
-        VirtualServer("node1", "udp", NODE, 80, "another protocol's"),
+        VirtualAddress("node2", "tcp", NODE, 80, "another node's"),
+        VirtualAddress("node1", "udp", NODE, 80, "another protocol's"),
     ]
     dnat, snat = decided(virtual_servers=[*others, asked])
     assert dnat.rule == f"IPVS TCP {NODE}:80 rr" and snat.rule == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulab.errors import UserError
-from emulab.observe.target import Target, parse
+from emulab.observe.target import RequestTarget, parse
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from emulab.observe.target import Target, parse
     ],
 )
 def test_what_a_target_means(text: str, target: tuple[str, str, int, str]) -> None:
-    assert parse(text) == Target(*target)
+    assert parse(text) == RequestTarget(*target)
 
 
 @pytest.mark.parametrize(

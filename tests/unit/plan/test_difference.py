@@ -19,7 +19,7 @@ from emulab.plan.links import (
     Neighbour,
     NextHop,
     Route,
-    Rule,
+    RoutingRule,
     Veth,
     Vxlan,
 )
@@ -73,9 +73,9 @@ REST += tuple(
         Route(namespace, ip_network("10.7.0.0/16"), hops=tuple(NextHop(link) for link in links)),
         Route(namespace, ip_network("10.8.0.0/16"), hops=tuple(NextHop(link, weight=2) for link in links)),
         Route(namespace, ip_network("10.8.0.0/16"), type="blackhole"),
-        Rule(namespace, 100, 4, table=7),
-        Rule(namespace, 100, 4, mark=1, table=7),
-        Rule(namespace, 100, 6, input=links[0], table=7),
+        RoutingRule(namespace, 100, 4, table=7),
+        RoutingRule(namespace, 100, 4, mark=1, table=7),
+        RoutingRule(namespace, 100, 6, input=links[0], table=7),
     )
 )
 REST = tuple(dict.fromkeys(REST))
@@ -104,7 +104,7 @@ def needs(item: Item) -> list[tuple[str, str]]:
             return [(item.namespace, item.master)] if item.master else []
         case Vxlan():
             return [(item.namespace, item.device)]
-        case Bridge() | Rule():
+        case Bridge() | RoutingRule():
             return []
         case Route():
             return [(item.namespace, way.link) for way in item.ways]
@@ -124,7 +124,7 @@ def slot(item: Item) -> set[object]:
             return {("fdb", item.namespace, item.link, item.mac)}
         case Route():
             return {("route", item.namespace, item.table, item.destination, item.metric)}
-        case Rule():
+        case RoutingRule():
             return {("rule", item.namespace, item.version, item.priority)}
 
 

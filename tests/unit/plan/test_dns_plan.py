@@ -13,11 +13,11 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.dns import cluster_dns_config, cluster_dns_server, published_names
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import DnsConfig
-from emulab.servers.dns.settings import Settings
+from emulab.servers.dns.settings import DnsSettings
 
 
 def ingress(name: str, *hosts: str, balancer: str = "") -> str:
@@ -135,7 +135,7 @@ def test_private_zones_are_the_resolvers_and_the_vpcs_alone() -> None:
 
 def test_two_ingresses_of_one_host_are_one_record() -> None:
     objects, _ = plan(ingress("a", "x.test"), ingress("b", "x.test"))
-    assert published_names(Source.of(objects)) == [("x.test.", "203.0.113.10")]
+    assert published_names(PlanSource.of(objects)) == [("x.test.", "203.0.113.10")]
 
 
 # The cluster's names
@@ -146,7 +146,7 @@ def config(*objects: Object, cluster: Cluster | None = None) -> dict[str, Any]:
 
 
 def planned(*objects: Object, cluster: Cluster | None = None) -> DnsConfig:
-    return cluster_dns_config(Source.of(Objects(objects)), cluster or Cluster())
+    return cluster_dns_config(PlanSource.of(Objects(objects)), cluster or Cluster())
 
 
 def forward(found: dict[str, Any]) -> list[list[Any]]:
@@ -232,7 +232,7 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
         zone("in.test", "[{name: a, type: A, value: 10.0.0.9}]", "private"),
         ingress("shop", "a.example.com", "*.wild.test"),
     )
-    settings = Settings().changed(from_json(DnsConfig, told(built, name)))
+    settings = DnsSettings().changed(from_json(DnsConfig, told(built, name)))
     origins = [z["origin"] for z in told(built, name)["zones"]]
     assert [source.origin for source in settings.sources] == origins
 
@@ -243,7 +243,7 @@ def test_the_cluster_dns_understands_its_configuration() -> None:
     server = cluster_dns_server("s", pod, planned(dual, raw_service("h", clusterIP="None"),
                                                                raw_slice("h", "10.244.1.3")))  # fmt: skip
     assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
-    assert Settings().changed(from_json(DnsConfig, to_json(server.config))).recursion is True
+    assert DnsSettings().changed(from_json(DnsConfig, to_json(server.config))).recursion is True
 
 
 def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
@@ -265,6 +265,6 @@ def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> N
         [f"10-244-1-3.{db}", "A", "10.244.1.3", 5],
         [f"_p._tcp.{db}", "SRV", f"0 100 8080 10-244-1-3.{db}", 5],
     ]
-    assert Settings().changed(from_json(DnsConfig, found)).zones.zones
+    assert DnsSettings().changed(from_json(DnsConfig, found)).zones.zones
     _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
     assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]

@@ -13,7 +13,7 @@ from worlds import raw_service, raw_slice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
-from emulab.plan.kept import Source
+from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation, policy
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
@@ -47,7 +47,7 @@ def ingress(name: str = "shop", *rules: dict[str, Any], annotations: Any = (), *
 
 
 def planned(*objects: Object, upstream: str = "service") -> L7Config:
-    return ingress_config(Source.of(Objects(objects)), Cluster(ingress_upstream=upstream))
+    return ingress_config(PlanSource.of(Objects(objects)), Cluster(ingress_upstream=upstream))
 
 
 def config(*objects: Object, upstream: str = "service") -> L7Config:

@@ -12,7 +12,7 @@ from emulab.kinds.emulab import clusterview
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
 from emulab.plan.cni import PLUGINS
 from emulab.plan.proxy.modes import MODES
-from emulab.plan.rules.meaning import DNAT, DROP, REJECT, SNAT, Meaning, Rule, from_json, to_json
+from emulab.plan.rules.meaning import DNAT, DROP, REJECT, SNAT, Meaning, MeantRule, from_json, to_json
 from emulab.plan.state import Iptables, Ruleset, World
 
 MANIFESTS = """
@@ -77,7 +77,7 @@ def done_by(planned: list[str]) -> set[str]:
         does = [what for what, statement in STATEMENTS.items() if re.search(statement, bare)]
         if not does:
             continue
-        assert isinstance(text, Rule), text
+        assert isinstance(text, MeantRule), text
         assert [text.meaning.does] == does, text
         seen.add(text.meaning.does)
     return seen
@@ -102,12 +102,12 @@ def test_rules_of_each_family_say_what_they_do(
 
 def test_who_is_shut_out_is_told_apart_from_who_finds_nobody() -> None:
     for mode in ("nftables", "iptables"):
-        fields = {t.meaning.field for t in rules(world(cluster(mode), MANIFESTS)) if isinstance(t, Rule)}
+        fields = {t.meaning.field for t in rules(world(cluster(mode), MANIFESTS)) if isinstance(t, MeantRule)}
         assert fields >= {"", "spec.loadBalancerSourceRanges"}, mode
 
 
 def test_a_meaning_survives_its_way_to_who_asks() -> None:
-    text = next(t for t in rules(world(MANIFESTS)) if isinstance(t, Rule))
+    text = next(t for t in rules(world(MANIFESTS)) if isinstance(t, MeantRule))
     assert from_json(to_json(text)) == text.meaning
     assert to_json("counter accept") is None and from_json(None) is None
     assert from_json(Meaning("NetworkPolicy", DROP, "spec.ingress", "NetworkPolicy a/b", "mend it")._asdict())

@@ -14,7 +14,7 @@ from emulab.kinds.registry import POD
 from emulab.model.objects import Object
 from emulab.plan.pods import identity, place_name, pod_place, resolv_conf
 from emulab.plan.standins import STANDINS
-from emulab.plan.state import Server
+from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import to_json
 from emulab.servers.echo.config import EchoConfig
 
@@ -141,19 +141,19 @@ spec:
 """
 
 
-def standins(*texts: str) -> tuple[Server, dict[str, str]]:
+def standins(*texts: str) -> tuple[PlannedServer, dict[str, str]]:
     """The stand-ins' server, and each pod's address by name."""
     objects, built = plan("".join(texts))
     ips = {o.name: o.status["podIP"] for o in objects.kind(POD)}
     return built.servers[STANDINS], ips
 
 
-def told(server: Server) -> dict[str, Any]:
+def told(server: PlannedServer) -> dict[str, Any]:
     """The configuration as the server's process gets it."""
     return dict(to_json(server.config))
 
 
-def ports_of(server: Server, ip: str) -> set[str]:
+def ports_of(server: PlannedServer, ip: str) -> set[str]:
     """PROTOCOL/PORT of the sockets of one pod."""
     return {"/".join(k.split("/")[::2]) for k in told(server)["listen"] if k.split("/")[1] == ip}
 

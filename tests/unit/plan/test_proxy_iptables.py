@@ -11,14 +11,14 @@ import pytest
 from emulab.kinds.core.serviceview import ServicePort
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.iptables import LARGE_CLUSTER, chain_name, probability, rules
 from emulab.plan.render import rules_lines
 from emulab.plan.rules.iptables_script import table_script
 
 
-def backend(address: str, node: str = "node1") -> Backend:
-    return Backend(ip_address(address), 8080, node, True, True, False, (), ())
+def backend(address: str, node: str = "node1") -> ProxiedEndpoint:
+    return ProxiedEndpoint(ip_address(address), 8080, node, True, True, False, (), ())
 
 
 ONE, TWO = backend("10.244.1.2"), backend("10.244.2.2", "node2")
@@ -26,7 +26,7 @@ THREE = backend("10.244.2.3", "node2")
 TITLE = "shop/web:http"
 
 
-def intent(*backends: Backend, **fields: Any) -> Intent:
+def intent(*backends: ProxiedEndpoint, **fields: Any) -> Intent:
     known: dict[str, Any] = {
         "namespace": "shop",
         "name": "web",

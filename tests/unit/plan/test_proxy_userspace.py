@@ -20,7 +20,7 @@ from emulab.plan.proxy.intents import Intent, Viewer, intents
 from emulab.plan.proxy.modes import userspace
 from emulab.plan.proxy.modes.userspace import PORTS, Portal, portals
 from emulab.plan.proxy.ports import candidates
-from emulab.plan.state import Ruleset, Server, UdpBackends
+from emulab.plan.state import PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import check
 
@@ -37,7 +37,7 @@ def table(found: tuple[Intent, ...]) -> Ruleset:
     return userspace.rules(found, portals(found), NODE, Cluster())
 
 
-def process(found: tuple[Intent, ...]) -> Server:
+def process(found: tuple[Intent, ...]) -> PlannedServer:
     return userspace.server("node1", [(found, portals(found), NODE)])
 
 
@@ -55,13 +55,13 @@ def led(rules: Ruleset, name: str) -> dict[str, str]:
     return dict(rules.collections[name].elements)
 
 
-def frontends(server: Server) -> tuple[FrontendConfig, ...]:
+def frontends(server: PlannedServer) -> tuple[FrontendConfig, ...]:
     assert isinstance(server.config, L4Config)
     assert server.config == L4Config.at(server.config.frontends), "it listens for each of them"
     return server.config.frontends
 
 
-def behind(server: Server, address: str) -> list[str]:
+def behind(server: PlannedServer, address: str) -> list[str]:
     """The targets of the frontend that an element leads to."""
     ip, _, port = address.partition(" . ")
     (frontend,) = [f for f in frontends(server) if f.socket.endswith(f"/{ip}/{port}")]

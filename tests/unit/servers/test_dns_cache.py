@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.cache import Cache, Key
-from emulab.servers.dns.config import Limits
-from emulab.servers.dns.wire import Record, Response
+from emulab.servers.dns.cache import Cache, CacheKey
+from emulab.servers.dns.config import CacheLimits
+from emulab.servers.dns.wire import ResourceRecord, Response
 
 NAME = names.from_text("shop.example.com.")
-KEY = Key(NAME, rdata.A, do=False)
+KEY = CacheKey(NAME, rdata.A, do=False)
 
 
-def a(ttl: int, last: int = 1, owner: names.Name = NAME) -> Record:
-    return Record(owner, rdata.A, ttl, rdata.from_text(rdata.A, f"10.0.0.{last}"))
+def a(ttl: int, last: int = 1, owner: names.Name = NAME) -> ResourceRecord:
+    return ResourceRecord(owner, rdata.A, ttl, rdata.from_text(rdata.A, f"10.0.0.{last}"))
 
 
-def soa(ttl: int, minimum: int) -> Record:
+def soa(ttl: int, minimum: int) -> ResourceRecord:
     text = f"ns.example.com. root.example.com. 1 2 3 4 {minimum}"
-    return Record(names.from_text("example.com."), rdata.SOA, ttl, rdata.from_text(rdata.SOA, text))
+    return ResourceRecord(names.from_text("example.com."), rdata.SOA, ttl, rdata.from_text(rdata.SOA, text))
 
 
-def response(*answer: Record, rcode: int = 0, authority: tuple[Record, ...] = ()) -> Response:
+def response(*answer: ResourceRecord, rcode: int = 0, authority: tuple[ResourceRecord, ...] = ()) -> Response:
     return Response(1, wire.QR, rcode, None, answer, authority)
 
 
@@ -36,14 +36,14 @@ def test_ttl_counts_down_and_the_entry_goes():
 
 def test_the_shortest_ttl_decides():
     cache = Cache()
-    alias = Record(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb.example.com."))
+    alias = ResourceRecord(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb.example.com."))
     cache.put(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
     assert [r.ttl for r in cache.get(KEY, 4.5).answer(4.5, 0)] == [1, 296]
     assert cache.get(KEY, 5.0) is None
 
 
 def test_limits_bound_what_is_kept():
-    cache = Cache(Limits(max_ttl=10, min_ttl=3))
+    cache = Cache(CacheLimits(max_ttl=10, min_ttl=3))
     assert cache.put(KEY, response(a(3600)), 0.0).answer(0.0, 0)[0].ttl == 10
     assert cache.put(KEY, response(a(1)), 0.0).lifetime == 3
 
@@ -58,7 +58,7 @@ def test_zero_ttl_is_passed_on_and_not_kept():
 def test_negative_answers_live_as_long_as_the_soa_says():
     for rcode in (wire.NXDOMAIN, wire.NOERROR):
         for ttl, minimum, lifetime in [(60, 5, 5), (4, 60, 4), (600, 600, 30)]:
-            cache = Cache(Limits(negative_ttl=30))
+            cache = Cache(CacheLimits(negative_ttl=30))
             cache.put(KEY, response(rcode=rcode, authority=(soa(ttl, minimum),)), 0.0)
             entry = cache.get(KEY, lifetime - 0.1)
             assert entry and entry.rcode == rcode
@@ -82,8 +82,8 @@ def test_do_and_type_are_kept_apart():
 
 
 def test_the_longest_unused_makes_room():
-    cache = Cache(Limits(size=2))
-    one, two, three = (Key(names.from_text(f"{n}."), rdata.A, do=False) for n in ("one", "two", "three"))
+    cache = Cache(CacheLimits(size=2))
+    one, two, three = (CacheKey(names.from_text(f"{n}."), rdata.A, do=False) for n in ("one", "two", "three"))
     cache.put(one, response(a(30)), 0.0)
     cache.put(two, response(a(30)), 0.0)
     assert cache.get(one, 1.0)
@@ -93,7 +93,7 @@ def test_the_longest_unused_makes_room():
 
 def test_addresses_take_turns_behind_their_alias():
     cache = Cache()
-    alias = Record(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb."))
+    alias = ResourceRecord(NAME, rdata.CNAME, 5, rdata.from_text(rdata.CNAME, "lb."))
     entry = cache.put(KEY, response(alias, a(9, 1), a(9, 2)), 0.0)
     seen = [[r.data.data[-1] for r in entry.answer(0.0, entry.tail.next())[1:]] for _ in range(3)]
     assert seen == [[1, 2], [2, 1], [1, 2]]

@@ -8,8 +8,8 @@ import pytest
 from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache
 from emulab.servers.dns.engine import Engine, Forward, Solved
-from emulab.servers.dns.wire import Query, Record, Response
-from emulab.servers.dns.zone import Zone, Zones
+from emulab.servers.dns.wire import Query, ResourceRecord, Response
+from emulab.servers.dns.zone import ServedZone, Zones
 
 CLUSTER = [
     ["web.app.svc.cluster.local.", "A", "10.96.0.20", 5],
@@ -37,17 +37,17 @@ def ask(name: str, rtype: str = "A", *, recurse: bool = True, rclass: str = "IN"
     return wire.parse_query(question.pack())
 
 
-def record(owner: str, rtype: str, text: str, ttl: int = 30) -> Record:
+def record(owner: str, rtype: str, text: str, ttl: int = 30) -> ResourceRecord:
     number = rdata.type_number(rtype)
-    return Record(names.from_text(owner), number, ttl, rdata.from_text(number, text))
+    return ResourceRecord(names.from_text(owner), number, ttl, rdata.from_text(number, text))
 
 
 def engine(*, forwards: bool = False) -> Engine:
-    return Engine(Zones([Zone("cluster.local.", CLUSTER)]), Cache(), forwards=forwards)
+    return Engine(Zones([ServedZone("cluster.local.", CLUSTER)]), Cache(), forwards=forwards)
 
 
 def solve(
-    engine: Engine, query: Query, upstream: dict[str, list[Record] | int] | None = None, now=0.0
+    engine: Engine, query: Query, upstream: dict[str, list[ResourceRecord] | int] | None = None, now=0.0
 ) -> Solved:
     """Answers forwards from `upstream`: records, or an rcode, or nothing for a name that is missing."""
     step = engine.resolve(query, 0, now)

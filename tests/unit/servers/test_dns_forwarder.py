@@ -12,15 +12,17 @@ from patience import LONG
 
 from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
-from emulab.servers.dns.cache import Cache, Key
+from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.forwarder import Forwarder
-from emulab.servers.dns.settings import Upstream, parse_address
-from emulab.servers.dns.wire import Record, Response
+from emulab.servers.dns.settings import Upstreams, parse_address
+from emulab.servers.dns.wire import ResourceRecord, Response
 
 NAME = names.from_text("www.example.org.")
-KEY = Key(NAME, rdata.A, do=False)
+KEY = CacheKey(NAME, rdata.A, do=False)
 ONE, TWO = ("192.0.2.1", 53), ("192.0.2.2", 53)
-GOOD = Response(1, wire.QR, 0, None, (Record(NAME, rdata.A, 30, rdata.from_text(rdata.A, "1.2.3.4")),))
+GOOD = Response(
+    1, wire.QR, 0, None, (ResourceRecord(NAME, rdata.A, 30, rdata.from_text(rdata.A, "1.2.3.4")),)
+)
 BAD = Response(1, wire.QR, wire.SERVFAIL)
 
 
@@ -44,7 +46,7 @@ class Script:
 
 
 async def fetch(forwarder: Forwarder, *servers: tuple[str, int]):
-    return await forwarder.fetch(Upstream(servers), KEY, Cache().put)
+    return await forwarder.fetch(Upstreams(servers), KEY, Cache().put)
 
 
 @pytest.mark.parametrize("fault", [TimeoutError(), ConnectionRefusedError(), PeerError("broken"), BAD])
@@ -79,7 +81,7 @@ async def test_one_exchange_for_all_who_ask_the_same():
     forwarder = Forwarder(script)
     askers = [
         asyncio.ensure_future(
-            forwarder.fetch(Upstream((ONE,)), KEY, Cache().put, f"198.51.100.{number}:4000")
+            forwarder.fetch(Upstreams((ONE,)), KEY, Cache().put, f"198.51.100.{number}:4000")
         )
         for number in range(5)
     ]

@@ -18,7 +18,7 @@ from emulab.servers.configuration import from_json
 from emulab.servers.dns import wire
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.responder import Responder
-from emulab.servers.dns.settings import Settings
+from emulab.servers.dns.settings import DnsSettings
 
 RECORDS = [
     ["shop.example.com.", "A", "203.0.113.10", 3],
@@ -45,7 +45,7 @@ class Upstream(asyncio.DatagramProtocol):
 def configured(clock=lambda: 0.0, **rest) -> Responder:
     responder = Responder(Told(), clock)
     given_ = {"listen": [], "events_per_second": 0, **rest}
-    responder.configure(Settings().changed(from_json(DnsConfig, given_)))
+    responder.configure(DnsSettings().changed(from_json(DnsConfig, given_)))
     return responder
 
 

@@ -16,7 +16,7 @@ from server_records import Told
 
 from emulab.errors import UserError
 from emulab.servers.dns import client, names, rdata
-from emulab.servers.dns.cache import Key
+from emulab.servers.dns.cache import CacheKey
 from emulab.servers.dns.server import create
 
 RECORDS = [
@@ -67,7 +67,7 @@ class Running:
         return f"127.0.0.1:{self.port}"
 
     async def ask(self, name: str, rtype: str = "A") -> list[str]:
-        key = Key(names.from_text(name), rdata.type_number(rtype), do=False)
+        key = CacheKey(names.from_text(name), rdata.type_number(rtype), do=False)
         response = await client.ask(("127.0.0.1", self.port), key, LONG)
         return [record.data.toZone() for record in response.answer]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulab.errors import PeerError
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.wire import Malformed, Record, Reply
+from emulab.servers.dns.wire import MalformedQuery, Reply, ResourceRecord
 
 
 def question(
@@ -24,9 +24,9 @@ def question(
     return record.pack()
 
 
-def record(owner: str, rtype: str, text: str, ttl: int = 30) -> Record:
+def record(owner: str, rtype: str, text: str, ttl: int = 30) -> ResourceRecord:
     number = rdata.type_number(rtype)
-    return Record(names.from_text(owner), number, ttl, rdata.from_text(number, text))
+    return ResourceRecord(names.from_text(owner), number, ttl, rdata.from_text(number, text))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_two_opt_records_are_a_format_error():
     message = bytearray(question(edns=1232))
     message += message[-11:]
     message[11] = 2
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedQuery) as caught:
         wire.parse_query(bytes(message))
     assert dnslib.DNSRecord.parse(caught.value.reply).header.rcode == wire.FORMERR
 
@@ -136,7 +136,7 @@ def test_records_beside_a_question_are_refused_by_the_header_alone(counts):
     message = with_records(*counts)
     begun = time.process_time()
     for _ in range(200):
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedQuery) as caught:
             wire.parse_query(message)
     assert time.process_time() - begun < 2  # reading 200 times 4,093 records takes a minute and more
     assert caught.value.reply == struct.pack("!6H", 0x1234, 0x8101, 0, 0, 0, 0)
@@ -159,7 +159,7 @@ def test_the_options_of_an_opt_record_make_no_work():
 def test_an_opt_record_of_a_name_is_a_format_error():
     message = bytearray(question(edns=1232))
     message[-11:-10] = b"\xc0\x0c"
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedQuery) as caught:
         wire.parse_query(bytes(message))
     assert caught.value.reply[3] & 0xF == wire.FORMERR
 
@@ -215,7 +215,7 @@ def test_losing_additional_records_is_no_truncation():
     ],
 )
 def test_bad_queries_get_an_error_with_their_id(message, rcode):
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedQuery) as caught:
         wire.parse_query(message)
     reply = caught.value.reply
     assert reply[:2] == b"\x12\x34" and reply[3] & 0xF == rcode and reply[2] & 0x80
@@ -223,7 +223,7 @@ def test_bad_queries_get_an_error_with_their_id(message, rcode):
 
 @pytest.mark.parametrize("message", [b"", b"\0" * 11, b"\x12\x34\x81\x80" + b"\0" * 8])
 def test_short_messages_and_responses_get_silence(message):
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedQuery) as caught:
         wire.parse_query(message)
     assert caught.value.reply is None
 
@@ -251,7 +251,7 @@ def test_a_loop_of_pointers_is_refused():
     message = (
         struct.pack("!HHHHHH", 1, 0x0100, 1, 0, 0, 0) + b"\xc0\x0d" + b"x" * 12 + b"\xc0\x0c" + b"\0\x01" * 2
     )
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedQuery) as caught:
         wire.parse_query(message)
     assert caught.value.reply[3] & 0xF == wire.FORMERR
 

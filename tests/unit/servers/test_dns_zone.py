@@ -7,7 +7,7 @@ import pytest
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Soa
-from emulab.servers.dns.zone import Kind, Zone, Zones
+from emulab.servers.dns.zone import LookupKind, ServedZone, Zones
 
 RECORDS = [
     ["example.com.", "NS", "ns.example.com.", 300],
@@ -24,11 +24,11 @@ RECORDS = [
 
 
 @pytest.fixture(name="zone", scope="module")
-def _zone() -> Zone:
-    return Zone("example.com.", RECORDS)
+def _zone() -> ServedZone:
+    return ServedZone("example.com.", RECORDS)
 
 
-def look(zone: Zone, name: str, rtype: str = "A") -> tuple[Kind, list[str]]:
+def look(zone: ServedZone, name: str, rtype: str = "A") -> tuple[LookupKind, list[str]]:
     kind, rrset = zone.lookup(names.lower(names.from_text(name)), rdata.type_number(rtype))
     return kind, [r.data.toZone() for r in rrset.records]
 
@@ -36,29 +36,29 @@ def look(zone: Zone, name: str, rtype: str = "A") -> tuple[Kind, list[str]]:
 @pytest.mark.parametrize(
     ("name", "rtype", "kind", "texts"),
     [
-        ("shop.example.com.", "A", Kind.ANSWER, ["203.0.113.10", "203.0.113.11"]),
-        ("SHOP.Example.com.", "A", Kind.ANSWER, ["203.0.113.10", "203.0.113.11"]),
-        ("shop.example.com.", "AAAA", Kind.NODATA, []),
-        ("nothing.example.com.", "A", Kind.NXDOMAIN, []),
-        ("below.shop.example.com.", "A", Kind.NXDOMAIN, []),
-        ("www.example.com.", "A", Kind.ALIAS, ["shop.example.com."]),
-        ("www.example.com.", "CNAME", Kind.ANSWER, ["shop.example.com."]),
-        ("example.com.", "A", Kind.NODATA, []),
-        ("example.com.", "NS", Kind.ANSWER, ["ns.example.com."]),
+        ("shop.example.com.", "A", LookupKind.ANSWER, ["203.0.113.10", "203.0.113.11"]),
+        ("SHOP.Example.com.", "A", LookupKind.ANSWER, ["203.0.113.10", "203.0.113.11"]),
+        ("shop.example.com.", "AAAA", LookupKind.NODATA, []),
+        ("nothing.example.com.", "A", LookupKind.NXDOMAIN, []),
+        ("below.shop.example.com.", "A", LookupKind.NXDOMAIN, []),
+        ("www.example.com.", "A", LookupKind.ALIAS, ["shop.example.com."]),
+        ("www.example.com.", "CNAME", LookupKind.ANSWER, ["shop.example.com."]),
+        ("example.com.", "A", LookupKind.NODATA, []),
+        ("example.com.", "NS", LookupKind.ANSWER, ["ns.example.com."]),
         # empty non-terminals exist (RFC 8020, RFC 4592 section 2.2.2)
-        ("deep.name.example.com.", "TXT", Kind.NODATA, []),
-        ("name.example.com.", "A", Kind.NODATA, []),
-        ("wild.example.com.", "A", Kind.NODATA, []),
+        ("deep.name.example.com.", "TXT", LookupKind.NODATA, []),
+        ("name.example.com.", "A", LookupKind.NODATA, []),
+        ("wild.example.com.", "A", LookupKind.NODATA, []),
         # wildcards: any depth below, but not names that exist nor what is below these
-        ("x.wild.example.com.", "A", Kind.ANSWER, ["203.0.113.20"]),
-        ("x.y.wild.example.com.", "A", Kind.ANSWER, ["203.0.113.20"]),
-        ("x.wild.example.com.", "TXT", Kind.NODATA, []),
-        ("there.wild.example.com.", "A", Kind.NODATA, []),
-        ("x.there.wild.example.com.", "A", Kind.NXDOMAIN, []),
+        ("x.wild.example.com.", "A", LookupKind.ANSWER, ["203.0.113.20"]),
+        ("x.y.wild.example.com.", "A", LookupKind.ANSWER, ["203.0.113.20"]),
+        ("x.wild.example.com.", "TXT", LookupKind.NODATA, []),
+        ("there.wild.example.com.", "A", LookupKind.NODATA, []),
+        ("x.there.wild.example.com.", "A", LookupKind.NXDOMAIN, []),
         # a delegation
-        ("sub.example.com.", "A", Kind.REFERRAL, ["ns.sub.example.com."]),
-        ("x.ns.sub.example.com.", "A", Kind.REFERRAL, ["ns.sub.example.com."]),
-        ("sub.example.com.", "DS", Kind.NODATA, []),
+        ("sub.example.com.", "A", LookupKind.REFERRAL, ["ns.sub.example.com."]),
+        ("x.ns.sub.example.com.", "A", LookupKind.REFERRAL, ["ns.sub.example.com."]),
+        ("sub.example.com.", "DS", LookupKind.NODATA, []),
     ],
 )
 def test_lookup(zone, name, rtype, kind, texts):
@@ -67,15 +67,15 @@ def test_lookup(zone, name, rtype, kind, texts):
 
 def test_any_gets_one_record_set(zone):
     kind, texts = look(zone, "shop.example.com.", "ANY")
-    assert kind is Kind.ANSWER and texts == ["203.0.113.10", "203.0.113.11"]
-    assert look(zone, "name.example.com.", "ANY") == (Kind.NODATA, [])
+    assert kind is LookupKind.ANSWER and texts == ["203.0.113.10", "203.0.113.11"]
+    assert look(zone, "name.example.com.", "ANY") == (LookupKind.NODATA, [])
 
 
 def test_soa_is_made_up_and_its_ttl_is_the_lesser_of_two():
-    zone = Zone("example.com.", [], soa=Soa(minimum=7, ttl=60))
-    assert look(zone, "example.com.", "SOA")[0] is Kind.ANSWER
+    zone = ServedZone("example.com.", [], soa=Soa(minimum=7, ttl=60))
+    assert look(zone, "example.com.", "SOA")[0] is LookupKind.ANSWER
     assert zone.soa.ttl == 7
-    own = Zone("a.", [["a.", "SOA", "ns.a. root.a. 9 1 2 3 120", 60]])
+    own = ServedZone("a.", [["a.", "SOA", "ns.a. root.a. 9 1 2 3 120", 60]])
     assert own.soa.ttl == 60 and own.soa.data.toZone().split()[2] == "9"
 
 
@@ -92,19 +92,23 @@ def test_soa_is_made_up_and_its_ttl_is_the_lesser_of_two():
 )
 def test_a_wrong_record_is_named(fields):
     with pytest.raises(UserError, match=r"example\.com.*" + fields[0].replace(".", r"\.")):
-        Zone("example.com.", [fields])
+        ServedZone("example.com.", [fields])
 
 
 def test_root_zone_answers_for_everything():
-    zone = Zone(".", [["com.", "TXT", "x", 1]])
-    assert look(zone, "no.such.name.")[0] is Kind.NXDOMAIN
-    assert look(zone, "com.")[0] is Kind.NODATA
-    assert look(zone, ".")[0] is Kind.NODATA
+    zone = ServedZone(".", [["com.", "TXT", "x", 1]])
+    assert look(zone, "no.such.name.")[0] is LookupKind.NXDOMAIN
+    assert look(zone, "com.")[0] is LookupKind.NODATA
+    assert look(zone, ".")[0] is LookupKind.NODATA
     assert zone.soa.owner == names.ROOT
 
 
 def test_the_longest_zone_wins():
-    outer, inner, root = Zone("example.com.", []), Zone("sub.example.com.", []), Zone(".", [])
+    outer, inner, root = (
+        ServedZone("example.com.", []),
+        ServedZone("sub.example.com.", []),
+        ServedZone(".", []),
+    )
     zones = Zones([root, outer, inner])
     for name, zone in [("a.sub.example.com.", inner), ("sub.example.com.", inner), ("example.com.", outer)]:
         assert zones.find(names.from_text(name), 0) is zone
@@ -113,9 +117,9 @@ def test_the_longest_zone_wins():
 
 
 def test_split_view():
-    public = Zone("abc.com.", [["app.abc.com.", "A", "203.0.113.10", 30]])
-    private = Zone("abc.com.", [["app.abc.com.", "A", "10.0.0.100", 30]], clients=["10.0.0.0/24"])
-    hidden = Zone("secret.com.", [], clients=["10.0.0.0/24", "10.244.0.0/16"])
+    public = ServedZone("abc.com.", [["app.abc.com.", "A", "203.0.113.10", 30]])
+    private = ServedZone("abc.com.", [["app.abc.com.", "A", "10.0.0.100", 30]], clients=["10.0.0.0/24"])
+    hidden = ServedZone("secret.com.", [], clients=["10.0.0.0/24", "10.244.0.0/16"])
     zones = Zones([public, private, hidden])
     app, secret = names.from_text("app.abc.com."), names.from_text("secret.com.")
     inside, pod, outside = (zones.view(a) for a in ("10.0.0.7", "10.244.1.2", "198.51.100.2"))
@@ -128,4 +132,4 @@ def test_split_view():
 
 def test_a_wrong_client_network_is_a_user_error():
     with pytest.raises(UserError, match=r"abc\.com"):
-        Zone("abc.com.", [], clients=["10.0.0.0/33"])
+        ServedZone("abc.com.", [], clients=["10.0.0.0/33"])

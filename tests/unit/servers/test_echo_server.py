@@ -22,8 +22,8 @@ from serverloop import on_uvloop, run_on_uvloop
 
 from emulab.servers.echo import connection as connection_module
 from emulab.servers.echo.answers import Identity
-from emulab.servers.echo.connection import Connection
-from emulab.servers.echo.server import Hub, Listener, create
+from emulab.servers.echo.connection import EchoConnection
+from emulab.servers.echo.server import EchoListener, Hub, create
 from emulab.servers.echo.websocket import frame, unmask
 
 
@@ -31,7 +31,7 @@ from emulab.servers.echo.websocket import frame, unmask
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients have time to read and to ask, even on a machine that halts us."""
     monkeypatch.setattr(connection_module, "LINGER", LONG)
-    monkeypatch.setattr(Connection.retire, "__defaults__", (LONG,))  # FRESH, which it has taken over
+    monkeypatch.setattr(EchoConnection.retire, "__defaults__", (LONG,))  # FRESH, which it has taken over
 
 
 def listener(address: str = "127.0.0.1", kind: str = "tcp") -> tuple[str, socket.socket]:
@@ -277,7 +277,7 @@ class EagerTransport(asyncio.Transport):
 @on_uvloop
 async def test_a_stream_lets_others_have_their_turn() -> None:
     hub = Hub(Told())
-    served = Connection(Listener(hub, Identity("app", "pod", ""), False))
+    served = EchoConnection(EchoListener(hub, Identity("app", "pod", ""), False))
     transport = EagerTransport()
     served.connection_made(transport)
     served.data_received(b"GET /bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulab.servers.configuration import from_json
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, Health, Target
+from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Health
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy
 from emulab.servers.l4.frontend import Frontend, Spec, check
 
@@ -48,16 +48,16 @@ def test_a_wrong_range_is_refused() -> None:
         Acl(["10.0.0.0/33"])
 
 
-def targets(*healthy: bool) -> list[Target]:
+def targets(*healthy: bool) -> list[BalancedTarget]:
     made = []
     for number, well in enumerate(healthy):
-        target = Target(f"node{number}", f"10.0.0.{number}", 80)
+        target = BalancedTarget(f"node{number}", f"10.0.0.{number}", 80)
         target.health.healthy = well
         made.append(target)
     return made
 
 
-def names(order: list[Target]) -> str:
+def names(order: list[BalancedTarget]) -> str:
     return "".join(target.name[-1] for target in order)
 
 

@@ -18,9 +18,9 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.observe.target import parse
 from emulab.twins import asking
-from emulab.twins.asking import Reply, attempt
+from emulab.twins.asking import TryResult, attempt
 from emulab.twins.owners import Owners
-from emulab.twins.sampling import Observation
+from emulab.twins.sampling import Sample
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
 
@@ -47,7 +47,7 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join(LONG)
 
 
-def ask(target: str, udp: bool = False, timeout: float = LONG) -> Reply:
+def ask(target: str, udp: bool = False, timeout: float = LONG) -> TryResult:
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
 
@@ -128,7 +128,7 @@ def test_datagrams() -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="loopback has no IPv6 here")
 def test_refusals_in_ipv6_are_told_in_the_same_words() -> None:
-    def refused(kind: socket.SocketKind, target: str) -> Reply:
+    def refused(kind: socket.SocketKind, target: str) -> TryResult:
         with socket.socket(
             socket.AF_INET6, kind
         ) as holder:  # it keeps the port, and takes nothing from others
@@ -144,10 +144,10 @@ def test_refusals_in_ipv6_are_told_in_the_same_words() -> None:
 
 
 def test_a_late_refusal_is_told_apart() -> None:
-    assert Reply("TCP reset", False, 1.1, late=True).category == "TCP reset, late"
-    assert Reply("TCP reset", False, 1.1).category == "TCP reset", "the machine may be busy"
-    assert Reply("no answer", False, 2.0).category == "no answer"
-    assert Reply("HTTP 200", True, 1.1).category == "HTTP 200"
+    assert TryResult("TCP reset", False, 1.1, late=True).category == "TCP reset, late"
+    assert TryResult("TCP reset", False, 1.1).category == "TCP reset", "the machine may be busy"
+    assert TryResult("no answer", False, 2.0).category == "no answer"
+    assert TryResult("HTTP 200", True, 1.1).category == "HTTP 200"
 
 
 def test_answers_are_counted_by_what_they_say() -> None:
@@ -161,28 +161,28 @@ def test_answers_are_counted_by_what_they_say() -> None:
     }
     asker = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "d", "name": "a"}})
     places = {"client": ["10.0.0.9"], "d.a": ["10.244.1.2"]}
-    observed, owners = Observation(), Owners(Objects([asker]), places)
-    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
-    observed.add(Reply("HTTP 200", True, 0.1, b"[1]", "10.0.0.1"), owners)
-    observed.add(Reply("TCP reset", False, 0.1), owners)
+    observed, owners = Sample(), Owners(Objects([asker]), places)
+    observed.add(TryResult("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
+    observed.add(TryResult("HTTP 200", True, 0.1, b"[1]", "10.0.0.1"), owners)
+    observed.add(TryResult("TCP reset", False, 0.1), owners)
     assert observed.outcomes == {"HTTP 200": 2, "TCP reset": 1} and observed.answered == 2
     assert observed.endpoints == Counter({"d/a": 1}) and observed.sources == Counter({"client": 1})
     assert observed.answers["d/web /"] == 1
     assert [word.split()[0] for word in observed.answers] == ["d/web", "body"]
     assert not observed.proxied and not observed.hairpins
     told["headers"] = {"X-Forwarded-For": ["1.2.3.4"]}
-    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
+    observed.add(TryResult("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.0.0.1"), owners)
     assert observed.proxied
-    observed.add(Reply("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.244.1.2"), owners)
+    observed.add(TryResult("HTTP 200", True, 0.1, json.dumps(told).encode(), "10.244.1.2"), owners)
     assert observed.hairpins == {"client": 1}
 
 
 def test_a_late_refusal_counts_where_none_comes_at_once() -> None:
-    busy = Observation(outcomes=Counter({"TCP reset, late": 1, "TCP reset": 1, "no answer": 1}))
+    busy = Sample(outcomes=Counter({"TCP reset, late": 1, "TCP reset": 1, "no answer": 1}))
     assert not busy.all_late
     busy.fold()
     assert busy.outcomes == {"TCP reset": 2, "no answer": 1}
-    slow = Observation(outcomes=Counter({"TCP reset, late": 2}))
+    slow = Sample(outcomes=Counter({"TCP reset, late": 2}))
     assert slow.all_late
     slow.fold()
     assert slow.outcomes == {"TCP reset, late": 2}

@@ -8,7 +8,7 @@ from emulab.errors import UserError
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.sources import Source
-from emulab.observe.target import Target
+from emulab.observe.target import RequestTarget
 from emulab.twins.asks import Ask, ask, missing_source
 from emulab.twins.deriving import derive
 
@@ -16,17 +16,17 @@ from emulab.twins.deriving import derive
 @pytest.mark.parametrize(
     ("text", "source", "target"),
     [
-        ("http://shop.example.com/", "client", Target("http", "shop.example.com", 80, "/")),
-        ("client=http://shop.example.com/", "client", Target("http", "shop.example.com", 80, "/")),
-        ("pod/asker=http://web/", "pod/asker", Target("http", "web", 80, "/")),
-        ("deploy/web=10.96.0.10:80", "deploy/web", Target("tcp", "10.96.0.10", 80, "")),
-        ("node1=10.96.0.10:53/udp", "node1", Target("udp", "10.96.0.10", 53, "")),
-        ("app.web-0=https://x:8443/a=b", "app.web-0", Target("https", "x", 8443, "/a=b")),
-        ("http://x/?a=b", "client", Target("http", "x", 80, "/?a=b")),
-        ("x/y=z", "client", Target("http", "x", 80, "/y=z")),
+        ("http://shop.example.com/", "client", RequestTarget("http", "shop.example.com", 80, "/")),
+        ("client=http://shop.example.com/", "client", RequestTarget("http", "shop.example.com", 80, "/")),
+        ("pod/asker=http://web/", "pod/asker", RequestTarget("http", "web", 80, "/")),
+        ("deploy/web=10.96.0.10:80", "deploy/web", RequestTarget("tcp", "10.96.0.10", 80, "")),
+        ("node1=10.96.0.10:53/udp", "node1", RequestTarget("udp", "10.96.0.10", 53, "")),
+        ("app.web-0=https://x:8443/a=b", "app.web-0", RequestTarget("https", "x", 8443, "/a=b")),
+        ("http://x/?a=b", "client", RequestTarget("http", "x", 80, "/?a=b")),
+        ("x/y=z", "client", RequestTarget("http", "x", 80, "/y=z")),
     ],
 )
-def test_a_request_is_a_source_and_a_target(text: str, source: str, target: Target) -> None:
+def test_a_request_is_a_source_and_a_target(text: str, source: str, target: RequestTarget) -> None:
     found = ask(text, "app")
     assert (found.source, found.namespace, found.target) == (source, "app", target)
 

@@ -25,7 +25,7 @@ from emulab.twins.owners import (
     Owners,
     Situation,
 )
-from emulab.twins.sampling import Observation
+from emulab.twins.sampling import Sample
 
 SERVED = Situation(CLUSTER_IP)
 
@@ -37,13 +37,13 @@ def seen(
     answer: str = "default/web /",
     proxied: bool = False,
     hairpins: dict[str, int] | None = None,
-) -> Observation:
+) -> Sample:
     """What came of a request: by default 40 answers of two pods that see the asker itself."""
     outcomes = Counter(status or {"HTTP 200": 40})
     answered = sum(n for word, n in outcomes.items() if word.startswith("HTTP") or word == "echo")
     if not answered:
-        return Observation("10.96.0.1", outcomes)
-    return Observation(
+        return Sample("10.96.0.1", outcomes)
+    return Sample(
         "10.96.0.1",
         outcomes,
         answered,
@@ -56,11 +56,11 @@ def seen(
     )
 
 
-def compared(situation: Situation = SERVED, /, **observed: Observation) -> Compared:
+def compared(situation: Situation = SERVED, /, **observed: Sample) -> Compared:
     return compare(ask("http://web/"), situation, observed)
 
 
-def verdicts(situation: Situation = SERVED, /, **observed: Observation) -> dict[str, bool]:
+def verdicts(situation: Situation = SERVED, /, **observed: Sample) -> dict[str, bool]:
     """Aspect → whether the difference is known."""
     return {d.aspect: d.is_known for d in compared(situation, **observed).differences}
 

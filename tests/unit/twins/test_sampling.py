@@ -13,7 +13,7 @@ from emulab.model.collection import Objects
 from emulab.twins import sampling
 from emulab.twins.asks import ask
 from emulab.twins.owners import Owners
-from emulab.twins.sampling import CONTESTED_TRIES, FIRST_TRIES, Observation, Sampler
+from emulab.twins.sampling import CONTESTED_TRIES, FIRST_TRIES, Sample, Sampler
 
 WEB = ask("http://web/", "default")
 
@@ -34,7 +34,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the next tries come to; a reset once they are used up."""
     given: list[str] = []
 
-    def attempt(self: Sampler, client: Any, asked: Any, observation: Observation) -> None:
+    def attempt(self: Sampler, client: Any, asked: Any, observation: Sample) -> None:
         word = given.pop(0) if given else "TCP reset"
         observation.outcomes[word] += 1
         observation.answered += word == "HTTP 200"
@@ -44,7 +44,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return given
 
 
-def asked(answers: list[str], *words: str, contested: Sequence[Any] = (), stop: bool = False) -> Observation:
+def asked(answers: list[str], *words: str, contested: Sequence[Any] = (), stop: bool = False) -> Sample:
     """What comes of a request in a lab that answers so."""
     answers[:] = words
     ended = Event()

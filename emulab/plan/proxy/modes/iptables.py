@@ -28,7 +28,7 @@ from emulab.model.families import Family, socket_name
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName
 from emulab.plan.persistent import Persistent
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import REFUSALS, drops, masquerades, shuts_out, translates
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
 from emulab.plan.state import Iptables
@@ -37,8 +37,8 @@ MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit 14
 LARGE_CLUSTER = 1000
 """Endpoints above which kube-proxy leaves comments out of the chains of Services and endpoints."""
 
-Chains = dict[str, list[str]]
-Table = dict[str, tuple[str, ...]]
+RulesByChain = dict[str, list[str]]
+TableChains = dict[str, tuple[str, ...]]
 
 _NEW = "-m conntrack --ctstate NEW "
 _PORTALS = "kubernetes service portals"
@@ -98,8 +98,8 @@ _NODE_PORTS = (
 class _Piece(NamedTuple):
     """What a Service port has in chains of all, of both tables, and its own chains of the table nat."""
 
-    filtered: Chains
-    nat: Chains
+    filtered: RulesByChain
+    nat: RulesByChain
     own: Mapping[str, tuple[str, ...]]
 
 
@@ -132,8 +132,8 @@ class ChainSum:
 
     def _piece(self, i: Intent) -> _Piece:
         port = _Port(i, self._pods, self._terse)
-        filtered: Chains = {}
-        nat: Chains = {}
+        filtered: RulesByChain = {}
+        nat: RulesByChain = {}
         port.refuse(filtered)
         if not i.has_any:
             return _Piece(filtered, nat, {})
@@ -175,14 +175,14 @@ class ChainSum:
             }
         )
 
-    def _common(self) -> tuple[Table, Table]:
+    def _common(self) -> tuple[TableChains, TableChains]:
         """The chains of the tables filter and nat that aren't one Service's alone."""
         pieces = list(self._pieces)
-        filtered: Chains = {
+        filtered: RulesByChain = {
             n: [line for p in pieces for line in p.filtered.get(n, ())] for n in _FILTER_CHAINS
         }
         filtered["KUBE-FORWARD"] += _FORWARD
-        nat: Chains = {
+        nat: RulesByChain = {
             n: [line for p in pieces for line in p.nat.get(n, ())]
             for n in ("KUBE-SERVICES", "KUBE-NODEPORTS")
         }
@@ -193,7 +193,7 @@ class ChainSum:
 
 
 def _with(
-    chains: Mapping[str, tuple[str, ...]], removed: list[str], added: Table
+    chains: Mapping[str, tuple[str, ...]], removed: list[str], added: TableChains
 ) -> Mapping[str, tuple[str, ...]]:
     """A table of chains without some and with others."""
     known = chains if isinstance(chains, Persistent) else Persistent(chains)
@@ -209,7 +209,7 @@ def rules(intents: Sequence[Intent], cluster: Cluster, family: Family) -> Iptabl
     return made.tables()
 
 
-def _table(table: str, chains: Chains) -> Table:
+def _table(table: str, chains: RulesByChain) -> TableChains:
     """A table's chains with what leads to them from the built-in ones."""
     jumps = {
         hook: tuple(f'{when}-m comment --comment "{comment}" -j {to}' for to, comment, when in members)
@@ -248,7 +248,7 @@ class _Port:
     def _to(self, address: object) -> str:
         return f"{self._match} -d {address} --dport {self._i.port.port}"
 
-    def refuse(self, chains: Chains) -> None:
+    def refuse(self, chains: RulesByChain) -> None:
         """Adds to the table filter what refuses traffic."""
         i, title = self._i, self._title
         missing = f'-m comment --comment "{title} has no {"local " if i.has_any else ""}endpoints"'
@@ -274,7 +274,7 @@ class _Port:
             comment = f'-m comment --comment "{title} health check node port"'
             chains["KUBE-NODEPORTS"] = [f"{comment} -m tcp -p tcp --dport {i.health_check_port} -j ACCEPT"]
 
-    def lead(self, chains: Chains) -> None:
+    def lead(self, chains: RulesByChain) -> None:
         """Adds to the table nat what leads to the Service's chains."""
         i, services = self._i, list[str]()
 
@@ -298,10 +298,10 @@ class _Port:
     def _internal(self) -> str:
         return self._svl if self._i.internal_local else self._svc
 
-    def chains(self) -> Chains:
+    def chains(self) -> RulesByChain:
         """The Service's own chains of the table nat."""
         i = self._i
-        found: Chains = {}
+        found: RulesByChain = {}
         if i.externally_accessible:
             found[self._ext] = self._external()
         if self._guarded:
@@ -348,7 +348,7 @@ class _Port:
         rest = f"other traffic to {self._title} will be dropped by KUBE-PROXY-FIREWALL"
         return [*lines, f'-m comment --comment "{rest}"']
 
-    def _choice(self, backends: Sequence[Backend]) -> list[str]:
+    def _choice(self, backends: Sequence[ProxiedEndpoint]) -> list[str]:
         """Clients that are known to an endpoint first; then one in n, one in n - 1 of the others, …, the last."""
         lines = []
         if self._i.affinity:
@@ -361,10 +361,10 @@ class _Port:
             lines.append(f"{self._comment(b)}{chance}-j {self._seps[b]}")
         return lines
 
-    def _comment(self, backend: Backend) -> str:
+    def _comment(self, backend: ProxiedEndpoint) -> str:
         return "" if self._terse else f'-m comment --comment "{self._title} -> {_target(backend)}" '
 
-    def _endpoint(self, backend: Backend, chain: str) -> list[str]:
+    def _endpoint(self, backend: ProxiedEndpoint, chain: str) -> list[str]:
         comment = "" if self._terse else f"-m comment --comment {self._title} "
         seen = f"-m recent --name {chain} --set " if self._i.affinity else ""
         return [
@@ -373,7 +373,7 @@ class _Port:
         ]
 
 
-def _target(backend: Backend) -> str:
+def _target(backend: ProxiedEndpoint) -> str:
     return socket_name(*backend.target)
 
 

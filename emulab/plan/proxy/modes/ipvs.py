@@ -34,8 +34,8 @@ from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Address, Dummy, Item
 from emulab.plan.proxy import filters
-from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
 from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade
 from emulab.plan.proxy.tables import Part, Table
@@ -54,13 +54,13 @@ STRICT_ARP = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_ann
 """ARP is not answered for addresses of the device. IPv6 has no such setting, and strictARP no meaning there."""
 
 
-class Frontend(NamedTuple):
+class ServiceAddress(NamedTuple):
     """An address and port at which a Service port is reached."""
 
     address: IPAddress
     port: int
     use: str  # cluster | external | local: whose traffic is masqueraded
-    backends: tuple[Backend, ...]
+    backends: tuple[ProxiedEndpoint, ...]
 
 
 Servers = dict[VirtualServer, Mapping[tuple[IPAddress, int], int]]
@@ -81,8 +81,8 @@ class ServerSum:
     """Virtual servers of a family, and the table `kube-proxy` beside them."""
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
-        self._words, self._scheduler = Words(cluster, family), cluster.scheduler
-        collections = filters.Filters(self._words).collections()
+        self._words, self._scheduler = RuleWords(cluster, family), cluster.scheduler
+        collections = filters.FilterCollections(self._words).collections()
         for name, key in _keys(self._words).items():
             kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
             collections[name] = Collection(kind, f"typeof {key}{value} ;", {})
@@ -125,7 +125,7 @@ class ServerSum:
 
     def _part(self, given: Intent) -> Part:
         one = _for_everybody(given)
-        checks = filters.Filters(self._words)
+        checks = filters.FilterCollections(self._words)
         checks.add(one)
         found = {name: dict(c.elements) for name, c in checks.collections().items() if c.elements}
         own: dict[str, Elements] = {name: {} for name in _keys(self._words)}
@@ -190,7 +190,7 @@ def _add(found: dict[str, Elements], one: Intent) -> None:
             found["shortcut-nodeports"][key] = ""
 
 
-def _keys(words: Words) -> dict[str, str]:
+def _keys(words: RuleWords) -> dict[str, str]:
     """What the elements of each set and map are of."""
     return {
         "service-ips": words.service,
@@ -203,15 +203,15 @@ def _keys(words: Words) -> dict[str, str]:
     }
 
 
-def _service_frontends(one: Intent) -> Iterator[Frontend]:
+def _service_frontends(one: Intent) -> Iterator[ServiceAddress]:
     """A Service port's own addresses."""
     use, outside = (
         ("local", one.external or one.cluster) if one.external_local else ("external", one.external)
     )
     for address in one.cluster_ips:
-        yield Frontend(address, one.port.port, "cluster", one.internal)
+        yield ServiceAddress(address, one.port.port, "cluster", one.internal)
     for address in one.outside_ips:
-        yield Frontend(address, one.port.port, use, outside)
+        yield ServiceAddress(address, one.port.port, use, outside)
 
 
 def _for_everybody(one: Intent) -> Intent:
@@ -221,7 +221,7 @@ def _for_everybody(one: Intent) -> Intent:
     return replace(one, internal_local=False, has_any=one.has_any and bool(one.cluster))
 
 
-def _chains(words: Words) -> Chains:
+def _chains(words: RuleWords) -> ChainTexts:
     found = filters.chains(words)
     # IPVS takes what the node sends before anything could look at it translated.
     del found["filter-output-after-dnat"]

@@ -37,8 +37,8 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import affinity, filters
-from emulab.plan.proxy.filters import PORT, TABLE, Chains, Elements, Words, as_set
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords, as_set
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import knows_no_service, masquerades, translates
 from emulab.plan.proxy.modes.mode import Mode, Site
 from emulab.plan.proxy.tables import Part, Table
@@ -56,7 +56,7 @@ class TableSum:
     """The table `kube-proxy` of a family."""
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
-        self._words = Words(cluster, family)
+        self._words = RuleWords(cluster, family)
         chains, collections = _base_chains(cluster, self._words), _base_collections(self._words)
         self._table = Table(family.nft, TABLE, chains, collections, COUNTED, ENTRANCES)
 
@@ -86,7 +86,7 @@ def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Rulese
     return made.ruleset()
 
 
-def masquerade(words: Words) -> tuple[str, ...]:
+def masquerade(words: RuleWords) -> tuple[str, ...]:
     """The chain that does what is marked, and hairpins."""
     return (
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
@@ -96,7 +96,7 @@ def masquerade(words: Words) -> tuple[str, ...]:
     )
 
 
-class Group(NamedTuple):
+class EndpointGroup(NamedTuple):
     """What a map is for: endpoints of one protocol, picked from by the same number.
 
     One protocol, because libnftables 1.0.6 can't read a map back from the kernel whose data is an address and
@@ -113,9 +113,9 @@ class Group(NamedTuple):
 class _Part:
     """One Service port's part of a table under construction."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: RuleWords) -> None:
         self._words = words
-        self._chains: Chains = {}
+        self._chains: ChainTexts = {}
         self._elements: dict[str, Elements] = {}
         self._declared: dict[str, Collection] = {}
         self._entries: dict[str, set[str]] = {}
@@ -123,7 +123,7 @@ class _Part:
     def of(self, one: Intent) -> Part:
         """Everything for it."""
         if one.internal_verdict or one.external_verdict or one.source_ranges:
-            checks = filters.Filters(self._words)
+            checks = filters.FilterCollections(self._words)
             checks.add(one)
             self._elements |= {n: dict(c.elements) for n, c in checks.collections().items() if c.elements}
         if one.affinity and one.reachable:
@@ -221,9 +221,11 @@ class _Part:
         self._chains[chain] = ("", *lines)
         return chain
 
-    def _endpoints(self, kind: str, key: str, protocol: str, backends: Sequence[Backend]) -> Group:
+    def _endpoints(
+        self, kind: str, key: str, protocol: str, backends: Sequence[ProxiedEndpoint]
+    ) -> EndpointGroup:
         """Puts endpoints into the map for as many; the choice among several is the last part of their keys."""
-        group = Group(protocol, len(backends))
+        group = EndpointGroup(protocol, len(backends))
         if not backends:
             return group
         name = f"{kind}-{group}"
@@ -234,21 +236,21 @@ class _Part:
             self._put(name, f"{key} . {i}", f"{b.address} . {b.port}")
         return group
 
-    def _pick(self, kind: str, group: Group) -> str:
+    def _pick(self, kind: str, group: EndpointGroup) -> str:
         name, ip = f"{kind}-{group}", self._words.ip
         return translates(f"dnat {ip} to {_map_key(name, group, ip)}{_choice(group)} map @{name}")
 
 
 @cache
-def _map(name: str, group: Group, ip: str) -> Collection:
+def _map(name: str, group: EndpointGroup, ip: str) -> Collection:
     """The declaration of a map of endpoints."""
     target = f"{ip} daddr . {group.protocol} dport"
     return Collection("map", f"typeof {_map_key(name, group, ip)}{_choice(group)} : {target} ;", {})
 
 
-def _base_collections(words: Words) -> dict[str, Collection]:
+def _base_collections(words: RuleWords) -> dict[str, Collection]:
     """The maps and sets that are there whatever the Services."""
-    found = filters.Filters(words).collections()
+    found = filters.FilterCollections(words).collections()
     for name, key in (("affinity-services", words.service), ("affinity-nodeports", PORT)):
         found[name] = Collection("map", f"typeof {key} : verdict ;", {})
     found["cluster-ips"] = Collection("set", f"typeof {words.destination} ;", {})
@@ -263,16 +265,16 @@ def _names(one: Intent, address: str) -> tuple[str, str, str]:
     return "nodeport", "nodeport-", str(one.node_port)
 
 
-def _choice(group: Group) -> str:
+def _choice(group: EndpointGroup) -> str:
     return f" . numgen random mod {group.size}" if group.size > 1 else ""  # there is no choice by mod 1
 
 
-def _map_key(name: str, group: Group, ip: str) -> str:
+def _map_key(name: str, group: EndpointGroup, ip: str) -> str:
     address = "" if name.startswith("nodeport-") else f"{ip} daddr . "
     return f"{address}{group.protocol} dport"
 
 
-def _base_chains(cluster: Cluster, words: Words) -> Chains:
+def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
     return {
         **filters.chains(words, ["ct state new jump cluster-ips-check"]),
         "cluster-ips-check": (

@@ -32,12 +32,12 @@ from emulab.model.addresses import IPAddress, spread
 from emulab.model.families import Family, family_of, first, socket_name
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import filters
-from emulab.plan.proxy.filters import TABLE, Chains, Elements, Words
-from emulab.plan.proxy.flows import Frontend, merged_flows
-from emulab.plan.proxy.intents import Backend, Intent
+from emulab.plan.proxy.filters import TABLE, ChainTexts, Elements, RuleWords
+from emulab.plan.proxy.flows import UdpFrontend, merged_flows
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import translates
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
-from emulab.plan.state import Collection, Ruleset, Server, UdpBackends
+from emulab.plan.state import Collection, PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
 PORTS = range(61000, 65536)
@@ -109,8 +109,8 @@ class IntentSum:
 
 def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster: Cluster) -> Ruleset:
     """The table `kube-proxy` of the family of this address on the node that has it."""
-    words = Words(cluster, family_of(address))
-    checks = filters.Filters(words)
+    words = RuleWords(cluster, family_of(address))
+    checks = filters.FilterCollections(words)
     maps: dict[str, Elements] = {f"{kind}-{protocol}": {} for kind in _KINDS for protocol in _PROTOCOLS}
     for one in intents:
         checks.add(one)
@@ -120,7 +120,7 @@ def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster
     return Ruleset(words.ip, TABLE, _chains(words), {**checks.collections(), **declared})
 
 
-def server(node: str, families: Iterable[tuple[Iterable[Intent], Portals, IPAddress]]) -> Server:
+def server(node: str, families: Iterable[tuple[Iterable[Intent], Portals, IPAddress]]) -> PlannedServer:
     """The process of a node; of each family the intents, their portals and the node's address."""
     config = L4Config.at(
         _frontend(f"{one.protocol}/{address}/{given[_portal(one, use)]}", one, use)
@@ -129,10 +129,10 @@ def server(node: str, families: Iterable[tuple[Iterable[Intent], Portals, IPAddr
         for use in _uses(one)
     )
     listen = dict.fromkeys(config.listen, node)
-    return Server(f"{node}/kube-proxy", "l4", node, config, listen, ahead=True)
+    return PlannedServer(f"{node}/kube-proxy", "l4", node, config, listen, ahead=True)
 
 
-def between(old: Server, new: Server) -> Server:
+def between(old: PlannedServer, new: PlannedServer) -> PlannedServer:
     """The process of a node while its rules change: as it will be, and as it was for what the old rules lead to.
 
     kube-proxy, too, opened a port before it wrote the rules, and closed it after they were gone.
@@ -142,7 +142,7 @@ def between(old: Server, new: Server) -> Server:
     return replace(new, config=config, listen={**old.listen, **new.listen})
 
 
-def _frontends(process: Server) -> tuple[FrontendConfig, ...]:
+def _frontends(process: PlannedServer) -> tuple[FrontendConfig, ...]:
     return process.config.frontends if isinstance(process.config, L4Config) else ()
 
 
@@ -207,21 +207,21 @@ def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Eleme
 
 
 def _frontend(socket: str, one: Intent, use: str) -> FrontendConfig:
-    backends: Sequence[Backend] = one.cluster if use == "cluster" else one.local
+    backends: Sequence[ProxiedEndpoint] = one.cluster if use == "cluster" else one.local
     targets = tuple(TargetConfig.nameless(str(b.address), b.port) for b in backends)
     return FrontendConfig(socket, "roundrobin", targets, affinity=one.affinity)
 
 
-def _key(name: str, protocol: str, words: Words) -> str:
+def _key(name: str, protocol: str, words: RuleWords) -> str:
     return f"{protocol} dport" if name.startswith("nodeport") else f"{words.destination} . {protocol} dport"
 
 
-def _declaration(name: str, words: Words) -> str:
+def _declaration(name: str, words: RuleWords) -> str:
     protocol = name.rpartition("-")[2]
     return f"typeof {_key(name, protocol, words)} : {words.destination} . {protocol} dport ;"
 
 
-def _chains(words: Words) -> Chains:
+def _chains(words: RuleWords) -> ChainTexts:
     def translate(services: str, node_ports: str) -> list[str]:
         rules: list[str] = []
         for kind, condition in ((services, ""), (node_ports, f"{words.local_destination} ")):
@@ -247,7 +247,7 @@ def _chains(words: Words) -> Chains:
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, IntentSum]) -> UdpBackends:
     parts: list[tuple[Sequence[Intent], Portals, IPAddress]] = []
-    flows: list[Mapping[Frontend, frozenset[str]]] = []
+    flows: list[Mapping[UdpFrontend, frozenset[str]]] = []
     for family, made in sums.items():
         address = first(site.addresses, family)
         assert address is not None, f"{site.name} has no address of {family}"

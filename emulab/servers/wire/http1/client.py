@@ -22,7 +22,7 @@ from urllib.parse import quote
 from emulab.errors import PeerError
 from emulab.servers.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, parse_length
 from emulab.servers.wire.http1.head import BadMessage, parse_status_line
-from emulab.servers.wire.http1.writing import Field, head
+from emulab.servers.wire.http1.writing import FieldPair, head
 
 HEAD_MAX = 1 << 16  # http.client's bound of a line
 
@@ -50,7 +50,7 @@ def as_target(path: str) -> str:
 
 
 def request(
-    method: str, target: str, fields: Iterable[Field], body: bytes = b"", version: str = "1.1"
+    method: str, target: str, fields: Iterable[FieldPair], body: bytes = b"", version: str = "1.1"
 ) -> bytes:
     """The bytes of a request. Raises ValueError for what would be another request than it looks like."""
     if re.search(r"[\x00-\x20\x7f]", method + target):
@@ -71,7 +71,7 @@ class ResponseReader:
         """`to_head`: the request was a HEAD."""
         self.status = 0  # 0 until the head is there
         self.reason = ""
-        self.fields: list[Field] = []  # in order, names as they came
+        self.fields: list[FieldPair] = []  # in order, names as they came
         self.complete = False
         self._to_head = to_head
         self._partial = b""
@@ -141,7 +141,7 @@ def _status(line: bytes) -> tuple[int, str]:
     return status, reason.decode("latin-1")
 
 
-def _fields(lines: Iterable[bytes]) -> Iterable[Field]:
+def _fields(lines: Iterable[bytes]) -> Iterable[FieldPair]:
     """Fields of a head; what is no field is passed over."""
     joined: list[bytes] = []
     for line in lines:
