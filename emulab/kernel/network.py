@@ -15,7 +15,7 @@ from emulab.dataclass import dataclass
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.links import kinds
-from emulab.kernel.links.encoding import Handles
+from emulab.kernel.links.encoding import EncodeItem
 from emulab.kernel.links.link import link_forwarding, link_up
 from emulab.kernel.links.mesh import Meshes
 from emulab.kernel.netlink.messages import Message
@@ -28,7 +28,6 @@ from emulab.plan.difference import NetworkChange, dead_links, difference, vanish
 from emulab.plan.links import Item, rank
 from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, UdpBackends
 
-Encode = Callable[[Item, Handles], Message]
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
 
@@ -182,7 +181,9 @@ class KernelNetwork:
         for _, members in groupby(items, key=rank):
             self._send(members, "remove", kinds.remove, self._items.discard)
 
-    def _send(self, items: Iterable[Item], verb: str, encode: Encode, note: Callable[[Item], None]) -> None:
+    def _send(
+        self, items: Iterable[Item], verb: str, encode: EncodeItem, note: Callable[[Item], None]
+    ) -> None:
         """Sends items of one kind, all of a namespace in one batch, and notes each that succeeded."""
         by_namespace: dict[str, list[Item]] = {}
         for item in items:

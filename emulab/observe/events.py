@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.model.families import IPV6
+from emulab.plan.owner import Owner
 from emulab.plan.rules.meaning import Meaning
 
 _LOOPBACK6 = str(IPV6.loopback)
@@ -185,17 +186,6 @@ class Sending:
     reason: str = ""  # the error in words
     tls: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0  # bytes of the answer's body
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The object that an address and port stand for. `kind` is the object's, `port` its port there or 0."""
-
-    kind: str  # Service | Pod | Node | LoadBalancer | Client | server (dns, resolver, router)
-    namespace: str
-    name: str
-    text: str  # `Service app/product-service port 80`, `pod app/product-7c9f-2`
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

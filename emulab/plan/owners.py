@@ -5,13 +5,11 @@ Asked for the few addresses that one request met, after it met them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from emulab.dataclass import dataclass, field
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import cluster_of
@@ -26,6 +24,7 @@ from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
+from emulab.plan.owner import Owner
 from emulab.plan.proxy.intents import Candidates, usable
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import World
@@ -37,20 +36,6 @@ Instead of a protocol also, with what is in the address's stead: `host`: which I
 Service an ingress calls `NAMESPACE/SERVICE/PORT`; `pods`: which node an address is set aside for; `place`: how a
 place's links and routes were planned; `like`: names that are much like one.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """An object, as people write it, and what explains a failure of it."""
-
-    kind: str
-    namespace: str
-    name: str
-    text: str
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -> dict[OwnerQuestion, Owner]:

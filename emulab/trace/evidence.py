@@ -24,7 +24,6 @@ from emulab.observe.events import (
     Frame,
     KernelDrop,
     LinkState,
-    Owner,
     Recording,
     RouteAnswer,
     RuleTrace,
@@ -37,6 +36,7 @@ from emulab.observe.events import (
 )
 from emulab.observe.join.needs import Needs, needs
 from emulab.observe.join.sightings import Sightings
+from emulab.plan.owner import Owner
 from emulab.plan.rules import meaning
 from emulab.plan.rules.meaning import Meaning
 

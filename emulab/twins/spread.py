@@ -14,7 +14,7 @@ CERTAIN = 1e-5
 ABSENT = 1e-4
 """What this many tries would have missed with a smaller probability isn't there."""
 
-Counts = Mapping[str, int]
+Tally = Mapping[str, int]
 
 
 def tail(statistic: float, freedom: int) -> float:
@@ -35,7 +35,7 @@ def tail(statistic: float, freedom: int) -> float:
     return min(total, 1.0)
 
 
-def uniform(counts: Counts) -> float:
+def uniform(counts: Tally) -> float:
     """How likely equally likely choices are spread as unevenly as this."""
     number, size = sum(counts.values()), len(counts)
     if size < 2:
@@ -44,7 +44,7 @@ def uniform(counts: Counts) -> float:
     return tail(sum((n - mean) ** 2 / mean for n in counts.values()), size - 1)
 
 
-def same(samples: Sequence[Counts]) -> float:
+def same(samples: Sequence[Tally]) -> float:
     """How likely samples of one and the same distribution differ as much as these (homogeneity)."""
     filled = [s for s in samples if sum(s.values())]
     names = {name for s in filled for name in s}
@@ -58,12 +58,12 @@ def same(samples: Sequence[Counts]) -> float:
     return tail(statistic, (len(names) - 1) * (len(filled) - 1))
 
 
-def in_turn(counts: Counts) -> bool:
+def in_turn(counts: Tally) -> bool:
     """Whether everybody got his share to within one, which chance hardly ever does."""
     return len(counts) > 1 and max(counts.values()) - min(counts.values()) <= 1
 
 
-def missing(one: Counts, other: Counts) -> list[str]:
+def missing(one: Tally, other: Tally) -> list[str]:
     """What `one` has that `other` would have too if they were alike: seen so often that it's no chance."""
     number, tries = sum(one.values()), sum(other.values())
     return [

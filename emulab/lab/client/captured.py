@@ -11,7 +11,7 @@ from emulab.errors import EmulabError
 from emulab.kernel.processes.programs import Completed
 from emulab.lab.client import wire
 from emulab.lab.client.client import LabClient, result
-from emulab.lab.client.hung import LOOK, Silence
+from emulab.lab.client.hung import LOOK, LabSilence
 from emulab.lab.client.programs import START, complaint, request
 
 
@@ -56,7 +56,7 @@ class _Answers:
 
     def __init__(self, client: LabClient) -> None:
         self._reader = wire.LineReader(client.socket)
-        self._silence = Silence(client.path)
+        self._silence = LabSilence(client.path)
 
     async def next(self) -> Any:
         """Raises EmulabError when the lab refuses, or doesn't answer any more."""

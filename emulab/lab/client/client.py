@@ -34,7 +34,7 @@ class LabClient:
     def __init__(self, path: Path) -> None:
         """Connects to the lab whose folder is `path`. Raises UserError when it isn't up."""
         self.path = path
-        self._silence = hung.Silence(path)
+        self._silence = hung.LabSilence(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with rundir.socket_path(path) as address:

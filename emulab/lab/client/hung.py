@@ -28,7 +28,7 @@ class NoAnswer(EmulabError):
     """The lab doesn't answer any more."""
 
 
-class Silence:
+class LabSilence:
     """How long a lab has said nothing, and what its supervisor did meanwhile."""
 
     def __init__(self, path: Path, starting: bool = False) -> None:
@@ -96,7 +96,7 @@ def connect(sock: socket.socket, address: str, path: Path) -> None:
         sock.connect(address)
         return None
     sock.setblocking(False)
-    silence, due = Silence(path), time.monotonic() + LOOK
+    silence, due = LabSilence(path), time.monotonic() + LOOK
     try:
         while True:
             try:
@@ -110,7 +110,7 @@ def connect(sock: socket.socket, address: str, path: Path) -> None:
         sock.setblocking(True)
 
 
-def send(sock: socket.socket, data: bytes, silence: Silence) -> None:
+def send(sock: socket.socket, data: bytes, silence: LabSilence) -> None:
     """Sends all of it, as fast as the lab takes it. Raises EmulabError when it takes none any more."""
     if sock.gettimeout() is not None:
         sock.sendall(data)
@@ -124,7 +124,7 @@ def send(sock: socket.socket, data: bytes, silence: Silence) -> None:
             continue
 
 
-def await_ready(sock: socket.socket, event: int, silence: Silence) -> None:
+def await_ready(sock: socket.socket, event: int, silence: LabSilence) -> None:
     """Returns when the socket is ready. Raises EmulabError when the lab doesn't answer any more.
 
     A socket with a timeout of its own is left to that.

@@ -61,7 +61,7 @@ def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
 
 def _await_ready(begun: Starting) -> None:
     """Returns when the supervisor has said something, or has ended. Raises EmulabError when it hangs."""
-    silence, poll = hung.Silence(begun.path, starting=True), select.poll()
+    silence, poll = hung.LabSilence(begun.path, starting=True), select.poll()
     poll.register(begun.ready, select.POLLIN)
     while not poll.poll(hung.LOOK * 1000):
         silence.look()
@@ -73,7 +73,7 @@ async def started(begun: Starting) -> None:
 
     from emulab.lab.client.waiting import readable
 
-    silence = hung.Silence(begun.path, starting=True)
+    silence = hung.LabSilence(begun.path, starting=True)
     try:
         while True:
             try:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 S = TypeVar("S")
 P = ParamSpec("P")
 
+Arguments = dict[str, Any]
+"""An operation's own: it may take out what is large once it has used it."""
+
 _LARGEST = (1 << 31) - 1  # of a C int
 _LONGEST = 1000  # letters of a name; those of Kubernetes have 253, and a target a few more
 _WORD = re.compile(r"[^\s;{}\"'#$]{1,300}")

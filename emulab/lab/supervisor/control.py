@@ -20,6 +20,7 @@ from emulab.lab.folders.disk import REMEDIES
 from emulab.lab.hosts.processes import Process, StartError
 from emulab.lab.supervisor.door import Door, most_connections
 from emulab.lab.supervisor.operations import Operations
+from emulab.lab.supervisor.reconciler import Progress
 
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
@@ -32,7 +33,6 @@ _TYPED = frozenset({signal.SIGINT, signal.SIGQUIT})
 _PASSED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
 
 T = TypeVar("T")
-Progress = Callable[[str], None]
 Operation = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
 

@@ -36,12 +36,13 @@ from emulab.lab.supervisor.arguments import (
     SOURCES,
     STRING,
     WORDS,
+    Arguments,
     check,
     optional,
     takes,
 )
 from emulab.lab.supervisor.readiness import not_ready
-from emulab.lab.supervisor.reconciler import Reconciler
+from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
 from emulab.lab.supervisor.waiting import Waiting
@@ -56,8 +57,6 @@ from emulab.plan.proxy.modes import rules_shown_by
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
 
-Arguments = dict[str, Any]  # an operation's own: it may take out what is large once it has used it
-Progress = Callable[[str], None]
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from emulab.errors import NotReady
 from emulab.kinds.registry import POD
-from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, optional, takes
+from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, Arguments, optional, takes
 from emulab.lab.supervisor.readiness import not_ready
-from emulab.lab.supervisor.reconciler import Reconciler
+from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Objects
 from emulab.model.keys import Key
 from emulab.plan.balancers import expected_frontends
 from emulab.plan.state import World
-
-Arguments = dict[str, Any]
-Progress = Callable[[str], None]
 
 
 class Waiting:

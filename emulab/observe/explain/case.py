@@ -10,12 +10,13 @@ from ipaddress import ip_address, ip_network
 from emulab.dataclass import dataclass
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, KernelDrop, LinkState, Owner, Recording, RouteAnswer, ServerRecord
+from emulab.observe.events import Flow, KernelDrop, LinkState, Recording, RouteAnswer, ServerRecord
 from emulab.observe.join.decisions import Decision, Evidence
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg
 from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.path import Failure
+from emulab.plan.owner import Owner
 
 _SOON, _AT_ONCE = 20_000_000, 2_000_000
 """Nanoseconds: what the kernel drops it has dropped by then. The tracepoint is the whole machine's, so a reason that

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.model.addresses import is_address
 from emulab.model.families import parse_socket_name
-from emulab.observe.events import Owner, ServerRecord
+from emulab.observe.events import ServerRecord
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.progress import ended, reset, stopped, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
@@ -16,6 +16,7 @@ from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.dissect import endpoints, http
 from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
+from emulab.plan.owner import Owner
 
 _CONNECTING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, Owner, RuleTrace, is_loopback
+from emulab.observe.events import Flow, RuleTrace, is_loopback
 from emulab.observe.explain.case import Case, Diagnosis, to
 from emulab.observe.explain.progress import arrived, reset
 from emulab.observe.join.decisions import Decision, rejects
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import SYN, Packet
 from emulab.observe.path import Failure
+from emulab.plan.owner import Owner
 from emulab.plan.proxy.meanings import CLUSTER_IP, KUBE_PROXY, SOURCE_RANGES
 
 _NODE_PORTS = range(30000, 32768)

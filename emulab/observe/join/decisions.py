@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from emulab.dataclass import dataclass
-from emulab.observe.events import Flow, Owner, Recording, RouteAnswer, RuleTrace, Translation
+from emulab.observe.events import Flow, Recording, RouteAnswer, RuleTrace, Translation
 from emulab.observe.join.dissect import endpoints
 from emulab.observe.join.packets import Packet
+from emulab.plan.owner import Owner
 from emulab.plan.rules.meaning import DNAT, REJECT, SNAT, TRACE_TABLE
 
 _COMMENT = re.compile(r'--comment [^"\s]\S*|comment "(?:[^"\\]|\\.)*"')

@@ -17,8 +17,7 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
-from emulab.servers.l7.config import Backend as To
-from emulab.servers.l7.config import Certificate, L7Config, Match, Route, Upstream
+from emulab.servers.l7.config import Certificate, L7Config, Match, RequestRoute, Upstream, WeightedUpstream
 
 
 def ingress_config(source: PlanSource, cluster: Cluster) -> L7Config:
@@ -56,7 +55,7 @@ class _Builder:
     def __init__(self, source: PlanSource, cluster: Cluster) -> None:
         self._source = source
         self._cluster = cluster
-        self.routes: list[Route] = []
+        self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
@@ -70,7 +69,7 @@ class _Builder:
         def route(host: str, path: str, path_type: str, upstream: str) -> None:
             match = Match(host, path, path_type)
             how = wished if host in secured else plain
-            self.routes.append(Route(match, (To(upstream),), origin, policy=how))
+            self.routes.append(RequestRoute(match, (WeightedUpstream(upstream),), origin, policy=how))
 
         for rule in ingress.rules:
             for path in rule.paths:

@@ -11,7 +11,7 @@ Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the socke
   with the time and append `commands`; `routes` decides who gets a request, `filters` what is changed on its way;
   `snapshot` is a configuration, checked.
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
-* `personalities`: what a make of proxy has of its own: its dialect, pages, path rules, what upstreams are told.
+* `personalities`: what a make of proxy has of its own: its dialect, pages, order of paths, what upstreams are told.
 * `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
   `context` is what connections share, `server` listens and reconfigures.
 
@@ -27,6 +27,6 @@ Records; all but `error` have client and local, the two ends of the client's con
                     the rule
     error           message: a certificate that can't be used
 
-The rule is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty when none matched. The
-default upstream's is `default backend`.
+The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty
+when none matched. The default upstream's is `default backend`.
 """

@@ -1,8 +1,8 @@
 """What an L7 proxy is told. Times are in seconds, sizes in bytes; the defaults are ingress-nginx's.
 
-A `Route` says which requests it takes, who gets them, what is changed on their way, and by what policy they are served.
-The words of `path_type` and what they mean are the personality's (see `personalities`). Filters have the names and the
-meaning that they have in the Gateway API, and `engine.filters` has a line for each.
+A `RequestRoute` says which requests it takes, who gets them, what is changed on their way, and by what policy they are
+served. The words of `path_type` and what they mean are the personality's (see `personalities`). Filters have the names
+and the meaning that they have in the Gateway API, and `engine.filters` has a line for each.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class WeightedUpstream:
     """An upstream by its name, and its share of a route's requests."""
 
     upstream: str
@@ -131,12 +131,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One rule: requests that match go to one of the backends."""
+class RequestRoute:
+    """A route: requests that match go to one of the backends."""
 
     match: Match
-    backends: tuple[Backend, ...]
-    origin: str = ""  # what the rule comes from, in records
+    backends: tuple[WeightedUpstream, ...]
+    origin: str = ""  # what the route comes from, in records
     filters: tuple[Filter, ...] = ()
     policy: Policy = field(default_factory=Policy)
 
@@ -181,7 +181,7 @@ class L7Config(Configuration):
 
     tls_listen: tuple[str, ...] = ()
     personality: str = "ingress-nginx"
-    routes: tuple[Route, ...] = ()
+    routes: tuple[RequestRoute, ...] = ()
     default_upstream: str | None = None
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()

@@ -64,7 +64,7 @@ def process(request: pytest.FixtureRequest, lab: Path) -> Iterator[subprocess.Po
             started.kill()
 
 
-def looks(silence: hung.Silence, pause: float = 0.0) -> tuple[int, str]:
+def looks(silence: hung.LabSilence, pause: float = 0.0) -> tuple[int, str]:
     """How many looks it took until the silence was no answer, and what is said then."""
     for number in range(1, 1000):
         time.sleep(pause)
@@ -78,7 +78,7 @@ def looks(silence: hung.Silence, pause: float = 0.0) -> tuple[int, str]:
 def test_a_stopped_process_is_named_with_what_mends_it(process: subprocess.Popen[bytes], lab: Path) -> None:
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
-    number, text = looks(hung.Silence(lab))
+    number, text = looks(hung.LabSilence(lab))
     assert number == hung.STOPPED
     assert text == (
         f"lab '{lab.name}' does not answer: its supervisor (pid {process.pid}) is stopped; let it go on with: "
@@ -95,7 +95,7 @@ def test_one_that_works_has_longer_than_one_that_waits(
     working = request.node.callspec.params["process"] == WORKS
     if working:
         monkeypatch.setattr(hung, "BUSY", 15)  # of 60, between which the processor's clock ticks
-    silence = hung.Silence(lab)
+    silence = hung.LabSilence(lab)
     number, text = looks(silence, pause=0.15 if working else 0.01)
     assert (number, "has been busy for 15 s" in text) == (15, True) if working else number < 30
     silence.broken()
@@ -104,12 +104,12 @@ def test_one_that_works_has_longer_than_one_that_waits(
 
 def test_one_that_starts_has_longest_and_need_not_be_known(lab: Path) -> None:
     assert hung.verdict("R", hung.STARTING - 1, 0, hung.STARTING) == ""
-    number, text = looks(hung.Silence(lab, starting=True))
+    number, text = looks(hung.LabSilence(lab, starting=True))
     assert number == hung.STARTING and "has been busy for 300 s" in text
 
 
 def test_without_a_pid_it_is_said_all_the_same(lab: Path) -> None:
-    _, text = looks(hung.Silence(lab))
+    _, text = looks(hung.LabSilence(lab))
     assert f"lab '{lab.name}' does not answer: its supervisor hangs; end the lab with" in text
 
 
@@ -182,8 +182,8 @@ async def test_a_lab_that_takes_its_time_says_that_it_is_alive(
     monkeypatch.setattr(hung, "IDLE", 3)
     rundir.write_info(lab, rundir.LabInfo("shop", 0, BEGUN))
     told: list[None] = []
-    broken = hung.Silence.broken
-    monkeypatch.setattr(hung.Silence, "broken", lambda self: (told.append(None), broken(self))[1])
+    broken = hung.LabSilence.broken
+    monkeypatch.setattr(hung.LabSilence, "broken", lambda self: (told.append(None), broken(self))[1])
     task = asyncio.ensure_future(ControlServer(Slow(), lab).run())  # type: ignore[arg-type]
     await asyncio.sleep(0)
 

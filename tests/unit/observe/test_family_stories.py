@@ -10,10 +10,11 @@ import pytest
 from handmade import ACK, START, SYN, Wire, arp, ethernet, icmp, ipv4, ipv6, ndp, recording, tcp
 
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, socket_name
-from emulab.observe.events import LinkState, Owner, Recording, RouteAnswer, ServerRecord, Tap, Translation
+from emulab.observe.events import LinkState, Recording, RouteAnswer, ServerRecord, Tap, Translation
 from emulab.observe.join.flows import Flow
 from emulab.observe.path import Failure
 from emulab.observe.story import tell
+from emulab.plan.owner import Owner
 
 CLIENT = {IPV4: "198.51.100.2", IPV6: "2001:db8:1::2"}
 ROUTER = {IPV4: "198.51.100.1", IPV6: "2001:db8:1::1"}

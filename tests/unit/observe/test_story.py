@@ -9,7 +9,6 @@ from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, reco
 
 from emulab.observe.events import (
     Flow,
-    Owner,
     Recording,
     RouteAnswer,
     RuleTrace,
@@ -22,6 +21,7 @@ from emulab.observe.events import (
 from emulab.observe.join.decisions import Evidence
 from emulab.observe.path import Hop, Path
 from emulab.observe.story import tell
+from emulab.plan.owner import Owner
 
 CLIENT, NODE, POD = "198.51.100.2", "10.0.0.11", "10.244.1.2"
 FRONT = ("client eth0 >", "node1 eth0 <")

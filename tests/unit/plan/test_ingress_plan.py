@@ -18,7 +18,7 @@ from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
-from emulab.servers.l7.config import Backend, Certificate, L7Config, Match, Policy, Route
+from emulab.servers.l7.config import Certificate, L7Config, Match, Policy, RequestRoute, WeightedUpstream
 from emulab.servers.l7.engine.snapshot import take
 
 WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
@@ -67,9 +67,9 @@ def servers(found: L7Config, name: str = "default/web/80") -> list[str]:
 def test_a_rule() -> None:
     found = config(*WEB, ingress("shop", rule("a.test", "/x", "/y", kind="Exact")))
     assert found.routes == tuple(
-        Route(
+        RequestRoute(
             Match(host="a.test", path=path, path_type="Exact"),
-            (Backend("default/web/80"),),
+            (WeightedUpstream("default/web/80"),),
             origin="Ingress default/shop",
             policy=Policy(ssl_redirect=False),
         )

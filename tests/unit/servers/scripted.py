@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from emulab.servers.l7.engine.connection import Connection
-from emulab.servers.l7.engine.surroundings import Surroundings
-from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
+from emulab.servers.l7.messages.response import UpstreamResponse
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
 SOURCE = "192.0.2.1:5000"
@@ -73,8 +73,8 @@ class Script:
 
     def __init__(self, snapshot: Any, *, told: bool = False, scheme: str = "http") -> None:
         self.now = 0.0
-        self.around = Surroundings(snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32)
-        self.machine = Connection(self.around, scheme, CLIENT, LOCAL)
+        self.around = EngineSurroundings(snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32)
+        self.machine = ConnectionMachine(self.around, scheme, CLIENT, LOCAL)
         self.machine.opened(self.now, 0, None)
 
     @property
@@ -104,7 +104,7 @@ class Script:
 
     def connected(self, reused: bool = False) -> None:
         before = len(self.machine.commands)
-        self._note(before, "forward", self._exchange.connected(ResponseReader(), SOURCE, reused, self.now))
+        self._note(before, "forward", self._exchange.connected(UpstreamResponse(), SOURCE, reused, self.now))
 
     def refused(self, why: str = "upstream refused the connection", timed_out: bool = False) -> None:
         self._exchange.refused(why, timed_out, self.now)

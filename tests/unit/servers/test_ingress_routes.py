@@ -7,22 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
-from emulab.servers.l7.config import REGULAR_EXPRESSION, Backend, FieldMatch, Match, Policy, Route
-from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
+from emulab.servers.l7.config import (
+    REGULAR_EXPRESSION,
+    FieldMatch,
+    Match,
+    Policy,
+    RequestRoute,
+    WeightedUpstream,
+)
+from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
 from emulab.servers.l7.personalities.ingress_nginx.paths import locations
 
 
-def routed(*routes: Route, default: str | None = None) -> RouteTable:
-    rules = [Rule(route, {}) for route in routes]
-    return RouteTable(rules, default_rule(default, {}, Policy()) if default else None, locations)
+def routed(*routes: RequestRoute, default: str | None = None) -> RouteTable:
+    rules = [ReadyRoute(route, {}) for route in routes]
+    return RouteTable(rules, default_route(default, {}, Policy()) if default else None, locations)
 
 
 def table(*rules: tuple[str, str, str], default: str | None = None) -> RouteTable:
     """Rules as (host, path type, path); the upstream's name is `type path`, after the host, if any."""
-    routes = [Route(Match(h, p, t), (Backend(f"{h} {t} {p}".strip()),)) for h, t, p in rules]
+    routes = [RequestRoute(Match(h, p, t), (WeightedUpstream(f"{h} {t} {p}".strip()),)) for h, t, p in rules]
     return routed(*routes, default=default)
 
 
@@ -99,7 +106,9 @@ def test_implementation_specific_is_a_character_prefix() -> None:
 
 def test_the_first_of_two_equal_rules_stays() -> None:
     match = Match("h", "/x", "Prefix")
-    routes = routed(Route(match, (Backend("one"),)), Route(match, (Backend("two"),)))
+    routes = routed(
+        RequestRoute(match, (WeightedUpstream("one"),)), RequestRoute(match, (WeightedUpstream("two"),))
+    )
     assert upstream(routes, "/x/y", "h") == "one"
 
 
@@ -123,7 +132,7 @@ def test_conditions_of_one_place_and_of_vaguer_ones(request_line: str, fields: s
     canary, beta = FieldMatch("X-Canary", "always"), FieldMatch("X-Beta", "1")
     routes = routed(
         *(
-            Route(Match("", path, "Prefix", **conditions), (Backend(name),))
+            RequestRoute(Match("", path, "Prefix", **conditions), (WeightedUpstream(name),))
             for name, path, conditions in (
                 ("plain", "/x", {}),
                 ("post", "/x", {"methods": ("POST", "PUT")}),
@@ -159,9 +168,9 @@ def test_conditions_by_regular_expressions(request_line: str, fields: str, expec
     user = FieldMatch("x-user", "[a-z]+[0-9]+", REGULAR_EXPRESSION)
     version = FieldMatch("v", "[12]", REGULAR_EXPRESSION)
     routes = routed(
-        Route(Match("", "/x", "Prefix"), (Backend("plain"),)),
-        Route(Match("", "/x", "Prefix", query=(version,)), (Backend("version"),)),
-        Route(Match("", "/x", "Prefix", headers=(user,)), (Backend("user"),)),
+        RequestRoute(Match("", "/x", "Prefix"), (WeightedUpstream("plain"),)),
+        RequestRoute(Match("", "/x", "Prefix", query=(version,)), (WeightedUpstream("version"),)),
+        RequestRoute(Match("", "/x", "Prefix", headers=(user,)), (WeightedUpstream("user"),)),
     )
     lines = "\r\n".join([f"{request_line} HTTP/1.1", "Host: h", *([fields] if fields else [])])
     rule = routes.match(b"h", DIALECT.parse(lines.encode()))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY, heads, pages
 from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.http1.head import BadMessage
@@ -182,8 +182,8 @@ def test_a_length_ends_the_body() -> None:
     assert body.done
 
 
-def read(wire: bytes, head_only: bool = False, cuts: tuple[int, ...] = ()) -> ResponseReader:
-    reader = ResponseReader()
+def read(wire: bytes, head_only: bool = False, cuts: tuple[int, ...] = ()) -> UpstreamResponse:
+    reader = UpstreamResponse()
     reader.begin(head_only, PERSONALITY.response_fields)
     for piece in pieces_of(wire, list(cuts)):
         reader.feed(piece, HEAD_MAX)

@@ -7,14 +7,14 @@ from scripted import Script, contains, has, page, starts
 
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l7.config import (
-    Backend,
     Field,
     L7Config,
     Match,
     Policy,
     RequestHeaderModifier,
-    Route,
+    RequestRoute,
     Upstream,
+    WeightedUpstream,
 )
 from emulab.servers.l7.engine.exchange import KEEP_MAX
 from emulab.servers.l7.engine.snapshot import take
@@ -27,7 +27,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 def script(*servers: str, buffer: int = 1 << 20, told: bool = False, body_max: int = 1 << 20) -> Script:
     policy = Policy(request_buffer=buffer, body_max=body_max, body_timeout=3.0, read_timeout=7.0)
     filters = (RequestHeaderModifier(set=(Field("X-Filtered", "1"),)),)
-    route = Route(Match(), (Backend("up"),), filters=filters, policy=policy)
+    route = RequestRoute(Match(), (WeightedUpstream("up"),), filters=filters, policy=policy)
     config = L7Config((), routes=(route,), upstreams={"up": Upstream(servers or (A,))})
     assert from_json(L7Config, to_json(config)) == config
     play = Script(take(config, {}), told=told)

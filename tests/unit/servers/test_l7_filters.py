@@ -13,7 +13,6 @@ from scripted import CLIENT, Script, has, page
 from emulab.errors import PeerError
 from emulab.servers.configuration import BadConfiguration, from_json, to_json
 from emulab.servers.l7.config import (
-    Backend,
     Field,
     Filter,
     L7Config,
@@ -24,10 +23,11 @@ from emulab.servers.l7.config import (
     ReplacePrefixMatch,
     RequestHeaderModifier,
     RequestRedirect,
+    RequestRoute,
     ResponseHeaderModifier,
-    Route,
     Upstream,
     URLRewrite,
+    WeightedUpstream,
 )
 from emulab.servers.l7.engine.filters import FILTERS, Filters
 from emulab.servers.l7.engine.snapshot import take
@@ -45,8 +45,8 @@ def script(
     options: Options | None = None,
 ) -> Script:
     """A proxy with one route, which has these filters and all paths below one."""
-    match, backends = Match("", path, "Prefix"), (Backend("up"),)
-    route = Route(match, backends, "HTTPRoute d/r", filters, policy or Policy())
+    match, backends = Match("", path, "Prefix"), (WeightedUpstream("up"),)
+    route = RequestRoute(match, backends, "HTTPRoute d/r", filters, policy or Policy())
     config = L7Config((), routes=(route,), upstreams={"up": Upstream((A,))}, options=options or Options())
     assert from_json(L7Config, to_json(config)) == config
     play = Script(take(config, {}), scheme=scheme, told=told)

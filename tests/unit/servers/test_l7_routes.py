@@ -9,7 +9,7 @@ import pytest
 from scripted import Script, has, page
 
 from emulab.servers.configuration import BadConfiguration, from_json, to_json
-from emulab.servers.l7.config import Backend, L7Config, Match, Policy, Route, Upstream
+from emulab.servers.l7.config import L7Config, Match, Policy, RequestRoute, Upstream, WeightedUpstream
 from emulab.servers.l7.engine.snapshot import take
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -17,7 +17,7 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 UPSTREAMS = {"a": Upstream((A,)), "b": Upstream((B,)), "none": Upstream()}
 
 
-def script(*routes: Route, told: bool = False, **others: Any) -> Script:
+def script(*routes: RequestRoute, told: bool = False, **others: Any) -> Script:
     config = L7Config((), routes=routes, upstreams=UPSTREAMS, **others)
     assert from_json(L7Config, to_json(config)) == config
     return Script(take(config, {}), told=told)
@@ -33,14 +33,18 @@ def selected(play: Script) -> str:
 
 
 def test_shares_are_kept_and_spread() -> None:
-    play = script(Route(Match(), (Backend("a", 3), Backend("b", 1), Backend("none", 0))))
+    play = script(
+        RequestRoute(
+            Match(), (WeightedUpstream("a", 3), WeightedUpstream("b", 1), WeightedUpstream("none", 0))
+        )
+    )
     found = [selected(play) for _ in range(8)]
     assert Counter(found) == {A: 6, B: 2}
     assert found[:4] == found[4:] == [A, A, B, A], "not three and then one"
 
 
 def test_the_share_of_an_upstream_without_servers_is_a_503() -> None:
-    play = script(Route(Match(), (Backend("none"), Backend("a"))), told=True)
+    play = script(RequestRoute(Match(), (WeightedUpstream("none"), WeightedUpstream("a"))), told=True)
     play.skip()
     play.client(GET)
     play.expect(("send", page(503)), ("tell", has(upstream_name="none", upstream="")))
@@ -51,8 +55,10 @@ def test_the_share_of_an_upstream_without_servers_is_a_503() -> None:
 
 
 def test_each_route_has_its_policy() -> None:
-    slow = Route(Match(path="/slow"), (Backend("a"),), policy=Policy(read_timeout=600.0, tries=1))
-    play = script(slow, Route(Match(), (Backend("a"),)), policy=Policy(body_max=5))
+    slow = RequestRoute(
+        Match(path="/slow"), (WeightedUpstream("a"),), policy=Policy(read_timeout=600.0, tries=1)
+    )
+    play = script(slow, RequestRoute(Match(), (WeightedUpstream("a"),)), policy=Policy(body_max=5))
     play.client(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
     play.connected()
     assert play.deadline == 600

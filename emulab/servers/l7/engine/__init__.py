@@ -4,7 +4,7 @@
 * `exchange`: one request and its answer: who gets it, tries, limits, bodies, pages. `records`: what is told of it.
 * `commands`: what both ask of their shell.
 * `surroundings`: what the machines of one proxy share.
-* `routes`: which rule a request belongs to; `conditions`: what a rule asks besides host and path; `balance`: whose turn
-  it is; `snapshot`: a configuration, checked whole.
-* `filters`: what rules change on the way, and what they answer by themselves.
+* `routes`: which route a request belongs to; `conditions`: what a route asks besides host and path; `balance`: whose
+  turn it is; `snapshot`: a configuration, checked whole.
+* `filters`: what routes change on the way, and what they answer by themselves.
 """

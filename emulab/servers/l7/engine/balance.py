@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emulab.servers.l7.config import Backend
+from emulab.servers.l7.config import WeightedUpstream
 
 
 class Group:
@@ -33,7 +33,7 @@ class Shares:
 
     __slots__ = ("_credits", "_groups", "_total", "_weights")
 
-    def __init__(self, backends: Sequence[Backend], groups: Mapping[str, Group]) -> None:
+    def __init__(self, backends: Sequence[WeightedUpstream], groups: Mapping[str, Group]) -> None:
         used = [backend for backend in backends if backend.weight > 0]
         self._groups = [groups.get(backend.upstream) or Group(backend.upstream, ()) for backend in used]
         self._weights = [backend.weight for backend in used]

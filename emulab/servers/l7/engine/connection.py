@@ -20,7 +20,7 @@ from typing import Any
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
-from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
@@ -37,7 +37,7 @@ LINGERING = 3  # the last answer is out; what comes in is dropped
 TUNNELLED = 4  # no longer HTTP
 
 
-class Connection:
+class ConnectionMachine:
     """One client's connection."""
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Connection:
     )
 
     def __init__(
-        self, around: Surroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
+        self, around: EngineSurroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
     ) -> None:
         """`client` and `local` are the connection's ends: the IP address or port, and both as records have them."""
         self.around = around

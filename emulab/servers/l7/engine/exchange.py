@@ -26,11 +26,11 @@ from emulab.servers.l7.engine.filters import Asked
 from emulab.servers.l7.engine.records import Recorded
 from emulab.servers.l7.messages.compose import CONTINUE, client_response, switching_response
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import Connection
+    from emulab.servers.l7.engine.connection import ConnectionMachine
 
 KEEP_MAX = 65536
 """Bytes of a request that are kept for another try."""
@@ -51,13 +51,13 @@ class Exchange(Recorded):
     _full: bool  # whether the upstream takes no more bytes
     _group: Group
     _kept_size: int
-    _reader: ResponseReader
+    _reader: UpstreamResponse
     _reused: bool
     _touched: bool  # whether a byte of the response has come
     _tries: int
     _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
 
-    def __init__(self, client: Connection, head: RequestHead, now: float) -> None:
+    def __init__(self, client: ConnectionMachine, head: RequestHead, now: float) -> None:
         self._client = client
         self._commands = client.commands
         self._around = client.around
@@ -201,7 +201,7 @@ class Exchange(Recorded):
         elif not client.reading:
             client.flow(now)
 
-    def connected(self, reader: ResponseReader, source: str, reused: bool, now: float) -> bytes:
+    def connected(self, reader: UpstreamResponse, source: str, reused: bool, now: float) -> bytes:
         """An upstream's connection is there, whose responses `reader` reads; `source` is our end of it.
 
         What is returned goes to the upstream, before any command is carried out.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emulab.servers.l7.engine.routes import NO_RULE, Rule
-from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import Connection
+    from emulab.servers.l7.engine.connection import ConnectionMachine
 
 
 class Recorded:
@@ -19,12 +19,12 @@ class Recorded:
         "_around", "_attempt", "_client", "_head", "_name", "_rule", "_server", "_source", "_started", "answered",
     )  # fmt: skip
 
-    _around: Surroundings
+    _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
-    _client: Connection
+    _client: ConnectionMachine
     _head: RequestHead
     _name: str  # the upstream's
-    _rule: Rule | None
+    _rule: ReadyRoute | None
     _server: str  # the upstream's address
     _source: str  # our end of the upstream's connection
     _started: float
@@ -35,7 +35,7 @@ class Recorded:
         self.answered = True
         if not self._around.audience.wanted:
             return
-        client, head, rule = self._client, self._head, self._rule or NO_RULE
+        client, head, rule = self._client, self._head, self._rule or NO_ROUTE
         client.tell(
             "request",
             method=head.method.decode("latin-1"),
@@ -52,7 +52,7 @@ class Recorded:
 
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
-        self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_RULE).told)
+        self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_ROUTE).told)
 
     def _tell_error(self, why: str, then: str) -> None:
         """Tells of a try that failed; without a connection when it never came to one."""

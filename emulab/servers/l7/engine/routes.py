@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.config import Backend, Match, Policy, RequestRedirect, Route
+from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions
 from emulab.servers.l7.engine.filters import Asked, Filters, Page, redirect
@@ -31,7 +31,7 @@ _TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
 """What `ssl_redirect` answers."""
 
 
-class Rule:
+class ReadyRoute:
     """A route, ready to be followed."""
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Rule:
         "upstream",
     )
 
-    def __init__(self, route: Route, groups: Mapping[str, Group]) -> None:
+    def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
         self.policy = route.policy
@@ -77,37 +77,39 @@ class Rule:
         return self._group if self._shares is None else self._shares.pick()
 
 
-def default_rule(upstream: str, groups: Mapping[str, Group], policy: Policy) -> Rule:
-    """The rule of what no route takes."""
+def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) -> ReadyRoute:
+    """The route of what no other takes."""
     match = Match(path="", path_type="")
-    return Rule(Route(match, (Backend(upstream),), "default backend", policy=policy), groups)
+    return ReadyRoute(
+        RequestRoute(match, (WeightedUpstream(upstream),), "default backend", policy=policy), groups
+    )
 
 
-NO_RULE = Rule(Route(Match(path="", path_type=""), ()), {})
-"""Stands in records for the rule of what no rule took."""
+NO_ROUTE = ReadyRoute(RequestRoute(Match(path="", path_type=""), ()), {})
+"""Stands in records for the route of what no route took."""
 
 
-Paths = Callable[[bytes], list[Rule]]
-"""The rules of one host that take a path, the most specific first."""
-Locations = Callable[[Sequence[Rule]], Paths]
-"""How a personality reads the rules of one host. Raises `ValueError` for an unknown path type."""
+Paths = Callable[[bytes], list[ReadyRoute]]
+"""The routes of one host that take a path, the most specific first."""
+Locations = Callable[[Sequence[ReadyRoute]], Paths]
+"""How a personality reads the routes of one host. Raises `ValueError` for an unknown path type."""
 
 
 class RouteTable:
-    """All rules, ready to be asked. Answers are remembered by host and target, so asking again is cheap."""
+    """All routes, ready to be asked. Answers are remembered by host and target, so asking again is cheap."""
 
-    def __init__(self, rules: Iterable[Rule], default: Rule | None, locations: Locations) -> None:
+    def __init__(self, rules: Iterable[ReadyRoute], default: ReadyRoute | None, locations: Locations) -> None:
         """Raises `ValueError` for an unknown path type."""
-        hosts: dict[str, list[Rule]] = {}
+        hosts: dict[str, list[ReadyRoute]] = {}
         for rule in rules:
             hosts.setdefault(rule.route.match.host.lower(), []).append(rule)
         self._hosts = {host: locations(rules) for host, rules in hosts.items()}
         self._default = default
-        self._certain: dict[tuple[bytes, bytes], Rule] = {}  # what depends on nothing but these
-        self._memo: dict[tuple[bytes, bytes], tuple[Rule | None, ...]] = {}
+        self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
+        self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
-    def match(self, host: bytes, head: RequestHead) -> Rule | None:
-        """The rule for a request to this host, None if nothing takes it.
+    def match(self, host: bytes, head: RequestHead) -> ReadyRoute | None:
+        """The route for a request to this host, None if nothing takes it.
 
         Raises `PeerError` when the host or the request's target are malformed.
         """
@@ -124,7 +126,7 @@ class RouteTable:
                 return rule
         return None
 
-    def _remember(self, asked: tuple[bytes, bytes], candidates: tuple[Rule | None, ...]) -> None:
+    def _remember(self, asked: tuple[bytes, bytes], candidates: tuple[ReadyRoute | None, ...]) -> None:
         if len(self._memo) + len(self._certain) >= MEMO_MAX:
             self._memo.clear()
             self._certain.clear()
@@ -134,8 +136,8 @@ class RouteTable:
         else:
             self._memo[asked] = candidates
 
-    def _lookup(self, host: str, path: bytes) -> tuple[Rule | None, ...]:
-        """The rules that are to be asked, one after the other, for a host and a path that are normalised."""
+    def _lookup(self, host: str, path: bytes) -> tuple[ReadyRoute | None, ...]:
+        """The routes that are to be asked, one after the other, for a host and a path that are normalised."""
         paths = self._hosts.get(host)
         if paths is None:
             label, dot, parent = host.partition(".")
@@ -143,7 +145,7 @@ class RouteTable:
                 paths = self._hosts.get("*." + parent)
         if paths is None:
             paths = self._hosts.get("")
-        candidates: list[Rule | None] = []
+        candidates: list[ReadyRoute | None] = []
         for rule in paths(path) if paths is not None else ():
             candidates.append(rule)
             if rule.conditions is None:

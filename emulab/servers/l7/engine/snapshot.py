@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, Route, Upstream
+from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
 from emulab.servers.l7.engine.balance import Group
-from emulab.servers.l7.engine.routes import RouteTable, Rule, default_rule
+from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.personalities import Personality, find
 
 
@@ -51,7 +51,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     groups = _groups(config.upstreams, old)
     rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
-    default = default_rule(upstream, groups, config.policy) if upstream is not None else None
+    default = default_route(upstream, groups, config.policy) if upstream is not None else None
     personality = find(config.personality)
     return Snapshot(
         listen=listen,
@@ -66,9 +66,9 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     )
 
 
-def _rule(index: int, route: Route, groups: Mapping[str, Group]) -> Rule:
+def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:
     try:
-        return Rule(route, groups)
+        return ReadyRoute(route, groups)
     except BadConfiguration as wrong:
         raise BadConfiguration(f"config.routes[{index}].{wrong}") from None
 

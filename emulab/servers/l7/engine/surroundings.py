@@ -38,7 +38,7 @@ class Audience(Protocol):
         """Whether anyone listens."""
 
 
-class Surroundings:
+class EngineSurroundings:
     """One for all connections. `snapshot` is replaced whole when the configuration changes."""
 
     def __init__(

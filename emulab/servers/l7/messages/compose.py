@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.wire.http1.framing import CHUNKED, UNTIL_CLOSE, framing_line
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -12,7 +12,7 @@ _KEPT, _CLOSED = b"Connection: keep-alive\r\n", b"Connection: close\r\n"
 
 
 def client_response(
-    reader: ResponseReader, *, date: bytes, extra: bytes, old: bool, keep: bool
+    reader: UpstreamResponse, *, date: bytes, extra: bytes, old: bool, keep: bool
 ) -> tuple[bytes, bool, bool]:
     """The head of the response as it goes to the client: `(head, chunked, keep)`.
 
@@ -39,7 +39,7 @@ def client_response(
     return b"".join(head), chunked, keep
 
 
-def switching_response(reader: ResponseReader, date: bytes) -> bytes:
+def switching_response(reader: UpstreamResponse, date: bytes) -> bytes:
     """The head of a 101, after which the connection is a tunnel."""
     upgrade = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % reader.upgrade
     return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.reason, date, *reader.lines, upgrade])

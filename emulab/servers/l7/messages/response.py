@@ -41,11 +41,11 @@ def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
 
 _STARTS = Memo(_parse_start)
 
-Fields = Memo[tuple[int, bytes, bytes]]
+ResponseFields = Memo[tuple[int, bytes, bytes]]
 """What to do with a field line, the field's value, and the line that is passed on."""
 
 
-def fields_by(actions: ActionTable) -> Fields:
+def fields_by(actions: ActionTable) -> ResponseFields:
     """What field lines are by the table of a personality."""
 
     def parse_line(line: bytes) -> tuple[int, bytes, bytes]:
@@ -55,7 +55,7 @@ def fields_by(actions: ActionTable) -> Fields:
     return Memo(parse_line)
 
 
-class ResponseReader:
+class UpstreamResponse:
     """The response side of one upstream connection."""
 
     __slots__ = (
@@ -91,7 +91,7 @@ class ResponseReader:
     status: int
     _faulty: bool
 
-    def begin(self, to_head: bool, fields: Fields) -> None:
+    def begin(self, to_head: bool, fields: ResponseFields) -> None:
         """Gets ready for the answer to the next request; `to_head`: to a HEAD."""
         self._to_head = to_head
         self._fields = fields

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.response import Fields
+from emulab.servers.l7.messages.response import ResponseFields
 from emulab.servers.wire.http1.reader import Dialect
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.routes import Locations
 
 
-class Answer(Protocol):
+class ComposeAnswer(Protocol):
     """Makes a whole response of the proxy's own."""
 
     def __call__(
@@ -29,12 +29,12 @@ class Personality:
     name: str
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
     dialect: Dialect[RequestHead]  # what it takes for the head of a request
-    response_fields: Fields  # what of a response is passed on
+    response_fields: ResponseFields  # what of a response is passed on
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
     closing: frozenset[int]  # statuses of our own after which the connection ends
     client_closed: int  # the status, in records alone, for a client that left
-    answer: Answer
+    answer: ComposeAnswer
     wire_status: Callable[[int], int]  # the status that goes over the wire for one of our own
     locations: Locations  # in which order the paths of a host are looked at
     told_port: Callable[[str, str], str]  # scheme and port → the port that upstreams are told

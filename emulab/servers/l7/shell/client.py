@@ -23,13 +23,13 @@ from emulab.servers.l7.engine.commands import (
     TELL,
     TUNNEL,
 )
-from emulab.servers.l7.engine.connection import Connection
+from emulab.servers.l7.engine.connection import ConnectionMachine
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
-from emulab.servers.l7.shell.upstream import Upstream, format_address
+from emulab.servers.l7.shell.upstream import UpstreamConnection, format_address
 
 
-class Client(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A client's connection, and the upstream's that serves it at the moment."""
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Client(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
-    machine: Connection
+    machine: ConnectionMachine
 
     def __init__(self, context: Context, tls: bool) -> None:
         self._context = context
@@ -55,7 +55,7 @@ class Client(asyncio.Protocol):
         self._accepted = time_ns() if context.emit.wanted else 0
         self._busy = False
         self._connecting: asyncio.Task[None] | None = None
-        self.upstream: Upstream | None = None
+        self.upstream: UpstreamConnection | None = None
 
     @property
     def deadline(self) -> float:
@@ -69,7 +69,7 @@ class Client(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         client = (peer[0] if peer else "", format_address(peer))
-        self.machine = Connection(
+        self.machine = ConnectionMachine(
             context.surroundings,
             self._scheme,
             client,
@@ -122,7 +122,7 @@ class Client(asyncio.Protocol):
 
     # --- what happens at the upstream's side ------------------------------------------------------------------------
 
-    def connected(self, upstream: Upstream) -> None:
+    def connected(self, upstream: UpstreamConnection) -> None:
         self._connecting = None
         if (exchange := self.machine.exchange) is None:
             upstream.drop()  # nobody has a use for it any more
@@ -249,19 +249,19 @@ class Client(asyncio.Protocol):
         self._context.emit(record)
 
 
-_CARRY_OUT: Mapping[str, Callable[[Client, Any], None]] = {
-    SEND: Client._send,
-    READ: Client._read,
-    END: Client._end,
-    CLOSE: Client._close,
-    ABORT: Client._abort,
-    SETTLE: Client._settle,
-    SELECT: Client._select,
-    OPEN: Client._open,
-    FORWARD: Client._forward,
-    DRAIN: Client._drain,
-    RELEASE: Client._release,
-    DROP: Client._drop,
-    TUNNEL: Client._tunnel,
-    TELL: Client._tell,
+_CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
+    SEND: ClientConnection._send,
+    READ: ClientConnection._read,
+    END: ClientConnection._end,
+    CLOSE: ClientConnection._close,
+    ABORT: ClientConnection._abort,
+    SETTLE: ClientConnection._settle,
+    SELECT: ClientConnection._select,
+    OPEN: ClientConnection._open,
+    FORWARD: ClientConnection._forward,
+    DRAIN: ClientConnection._drain,
+    RELEASE: ClientConnection._release,
+    DROP: ClientConnection._drop,
+    TUNNEL: ClientConnection._tunnel,
+    TELL: ClientConnection._tell,
 }

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from emulab.servers.base import Emit
 from emulab.servers.l7.engine.snapshot import Snapshot
-from emulab.servers.l7.engine.surroundings import Surroundings
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
@@ -19,7 +19,7 @@ IDS = 64
 """Request ids that are drawn at once."""
 
 
-class Client(Protocol):
+class Accepted(Protocol):
     """A connection from a client, as the server sees it."""
 
     @property
@@ -43,11 +43,11 @@ class Context:
 
     def __init__(self, emit: Emit, snapshot: Snapshot) -> None:
         self.emit = emit
-        self.surroundings = Surroundings(snapshot, emit, self._date_line, self._request_id)
+        self.surroundings = EngineSurroundings(snapshot, emit, self._date_line, self._request_id)
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
         self.pool = Pool()
-        self.clients: set[Client] = set()
+        self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()
         self._date = DateLine()

@@ -13,7 +13,7 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.shell.client import Client
+from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.stub import ResolverConfig
 
@@ -75,7 +75,7 @@ class L7Server:
     async def _start(self, sock: socket.socket, tls: bool) -> Listener:
         context = self._context
         server = await asyncio.get_running_loop().create_server(
-            lambda: Client(context, tls),
+            lambda: ClientConnection(context, tls),
             sock=sock.dup(),
             ssl=context.certificates.base if tls else None,
             backlog=BACKLOG,

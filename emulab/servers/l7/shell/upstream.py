@@ -22,21 +22,21 @@ from typing import Any, Protocol, cast
 from emulab.errors import EmulabError
 from emulab.servers.l7.config import Options
 from emulab.servers.l7.engine.snapshot import parse_address
-from emulab.servers.l7.messages.response import ResponseReader
+from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.stub import ResolverConfig, resolve
 
 
-class Owner(Protocol):
+class UpstreamUser(Protocol):
     """The side of a client that an upstream's connection serves."""
 
-    def connected(self, upstream: Upstream) -> None: ...
+    def connected(self, upstream: UpstreamConnection) -> None: ...
     def connect_failed(self, why: str, timed_out: bool) -> None: ...
     def upstream_received(self, data: bytes) -> None: ...
     def upstream_ended(self, reset: bool) -> None: ...
     def upstream_filled(self, full: bool) -> None: ...
 
 
-class Upstream(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """One connection to one server."""
 
     __slots__ = (
@@ -55,8 +55,8 @@ class Upstream(asyncio.Protocol):
     def __init__(self, pool: Pool, address: str) -> None:
         self.pool = pool
         self.address = address
-        self.owner: Owner | None = None
-        self.reader = ResponseReader()
+        self.owner: UpstreamUser | None = None
+        self.reader = UpstreamResponse()
         self.idle_until = 0.0
         self.source = ""
 
@@ -104,11 +104,11 @@ class Pool:
 
     def __init__(self) -> None:
         self.options = Options()
-        self.connections: set[Upstream] = set()  # idle ones and busy ones
+        self.connections: set[UpstreamConnection] = set()  # idle ones and busy ones
         self.opened = 0
         self._addresses: frozenset[str] = frozenset()
         self._resolver = ResolverConfig((), (), 1, {})
-        self._idle: dict[str, list[Upstream]] = {}
+        self._idle: dict[str, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
     def configure(self, options: Options, addresses: frozenset[str], resolver: ResolverConfig) -> None:
@@ -120,7 +120,7 @@ class Pool:
             for upstream in self._idle.pop(address):
                 upstream.transport.close()
 
-    def take(self, address: str) -> Upstream | None:
+    def take(self, address: str) -> UpstreamConnection | None:
         """An idle connection to `address`, if there is one."""
         idle = self._idle.get(address)
         while idle:
@@ -130,20 +130,22 @@ class Pool:
             upstream.transport.abort()
         return None
 
-    def open(self, address: str, seconds: float, owner: Owner) -> asyncio.Task[None]:
+    def open(self, address: str, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
         """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
         task = asyncio.get_running_loop().create_task(self._open(address, seconds, owner))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _open(self, address: str, seconds: float, owner: Owner) -> None:
+    async def _open(self, address: str, seconds: float, owner: UpstreamUser) -> None:
         host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
                 found = await resolve(host, self._resolver, _open_socket)
-                _, upstream = await loop.create_connection(lambda: Upstream(self, address), found, port)
+                _, upstream = await loop.create_connection(
+                    lambda: UpstreamConnection(self, address), found, port
+                )
         except TimeoutError:
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
@@ -157,7 +159,7 @@ class Pool:
             self.opened += 1
             owner.connected(upstream)
 
-    def release(self, upstream: Upstream, now: float) -> None:
+    def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
         address, options = upstream.address, self.options
@@ -174,7 +176,7 @@ class Pool:
         upstream.idle_until = now + options.upstream_keepalive_timeout
         idle.append(upstream)
 
-    def forget(self, upstream: Upstream) -> None:
+    def forget(self, upstream: UpstreamConnection) -> None:
         """A connection that ended, or became something else."""
         self.connections.discard(upstream)
         idle = self._idle.get(upstream.address)

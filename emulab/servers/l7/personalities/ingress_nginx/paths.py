@@ -5,7 +5,7 @@
 * A regular expression comes after an exact path and before every prefix, the longest one first, and takes from the
   beginning of the path as far as it does, whatever the case: nginx's `~* "^EXPRESSION"` (`use-regex`).
 * `ImplementationSpecific` is an ordinary nginx `location`: a prefix of characters, `/foo` takes `/foobar`.
-* Of two rules with the same host, type and path and without conditions the first one stays, as in ingress-nginx.
+* Of two routes with the same host, type and path and without conditions the first one stays, as in ingress-nginx.
 * Paths are compared as nginx normalises them (`targets.normalise_path`).
 """
 
@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import REGULAR_EXPRESSION
 from emulab.servers.l7.engine.conditions import pattern
-from emulab.servers.l7.engine.routes import Paths, Rule
+from emulab.servers.l7.engine.routes import Paths, ReadyRoute
 
 
-def locations(rules: Sequence[Rule]) -> Paths:
-    """The rules of one host, in the order in which nginx would look at its locations."""
-    exact: dict[bytes, list[Rule]] = {}
-    literal: dict[bytes, list[Rule]] = {}
-    bases: dict[bytes, list[Rule]] = {}
-    regular: dict[bytes, list[Rule]] = {}
+def locations(rules: Sequence[ReadyRoute]) -> Paths:
+    """The routes of one host, in the order in which nginx would look at its locations."""
+    exact: dict[bytes, list[ReadyRoute]] = {}
+    literal: dict[bytes, list[ReadyRoute]] = {}
+    bases: dict[bytes, list[ReadyRoute]] = {}
+    regular: dict[bytes, list[ReadyRoute]] = {}
     places = {"Exact": exact, "Prefix": bases, "ImplementationSpecific": literal, REGULAR_EXPRESSION: regular}
     for rule in sorted(rules, key=_conditions, reverse=True):  # stable: otherwise the first one first
         match = rule.route.match
@@ -42,7 +42,7 @@ def locations(rules: Sequence[Rule]) -> Paths:
     prefixes = _longest_first(found)
     expressions = [(_expression(path, taken), taken) for path, taken in _longest_first(regular)]
 
-    def paths(path: bytes) -> list[Rule]:
+    def paths(path: bytes) -> list[ReadyRoute]:
         taking = list(exact.get(path, ()))
         for expression, taken in expressions:
             if expression.match(path):
@@ -55,11 +55,11 @@ def locations(rules: Sequence[Rule]) -> Paths:
     return paths
 
 
-def _longest_first(places: dict[bytes, list[Rule]]) -> list[tuple[bytes, list[Rule]]]:
+def _longest_first(places: dict[bytes, list[ReadyRoute]]) -> list[tuple[bytes, list[ReadyRoute]]]:
     return sorted(places.items(), key=lambda item: -len(item[0]))
 
 
-def _expression(path: bytes, rules: Sequence[Rule]) -> re.Pattern[bytes]:
+def _expression(path: bytes, rules: Sequence[ReadyRoute]) -> re.Pattern[bytes]:
     try:
         return pattern(path, re.IGNORECASE)
     except BadConfiguration as wrong:
@@ -68,6 +68,6 @@ def _expression(path: bytes, rules: Sequence[Rule]) -> re.Pattern[bytes]:
         ) from None
 
 
-def _conditions(rule: Rule) -> tuple[bool, int, int]:
+def _conditions(rule: ReadyRoute) -> tuple[bool, int, int]:
     conditions = rule.conditions
     return (False, 0, 0) if conditions is None else (True, *conditions.number)
