@@ -203,8 +203,7 @@ class Lab:
         before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
         """
         from emulab.lab.exchange import exchange
-        from emulab.servers.wire.http1.client import ResponseReader, as_target
-        from emulab.servers.wire.http1.client import request as written
+        from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
         begun = time.perf_counter()
         parts = urlsplit(url)
@@ -215,7 +214,7 @@ class Lab:
         sock = await self.socket(source, namespace=namespace, family=socket_family(address))
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
-        asked = written(method, target, _fields(parts, method, headers or {}, body), body or b"")
+        asked = request_bytes(method, target, _fields(parts, method, headers or {}, body), body or b"")
         async with asyncio.timeout(timeout):
             await _connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
             secured = _secured(verify) if parts.scheme == "https" else None

@@ -13,7 +13,7 @@ from emulab.cli import ending, manifests
 from emulab.cli.output.progress import progress
 from emulab.errors import EmulabError, UserError
 from emulab.lab.client.client import LabClient
-from emulab.lab.client.launch import start
+from emulab.lab.client.launch import start_lab
 from emulab.lab.folders import rundir
 from emulab.model.sources import Source
 
@@ -38,7 +38,7 @@ def leashed(name: str) -> Iterator[Leashed]:
     """A fresh, empty lab that ends with this block or with this process. Raises EmulabError."""
     path = rundir.folder(name).absolute()  # found now: in a lab's user namespace we would look elsewhere
     with progress(f"starting lab {name}"), _later() as interrupted:
-        client, leash = start(name, leashed=True)
+        client, leash = start_lab(name, leashed=True)
     lab = Leashed(client)
     try:
         if interrupted:
@@ -69,7 +69,7 @@ def _later() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def attach(name: str) -> LabClient | None:
+def attach_to_lab(name: str) -> LabClient | None:
     """A connection to the lab if it is up; one that is being started right now is waited for."""
     path = rundir.folder(name)
     deadline = time.monotonic() + STARTING

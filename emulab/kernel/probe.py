@@ -48,7 +48,7 @@ class Feature:
         return "ok" if not self.problem else "missing" if self.required else "optional"
 
 
-def checks(run_dir: Path) -> list[Feature]:
+def features(run_dir: Path) -> list[Feature]:
     """All checks; `run_dir` is where labs keep their files."""
     return [*_isolated(), *_machine(run_dir)]
 
@@ -57,7 +57,7 @@ def proxy_modes(found: list[Feature]) -> dict[str, bool]:
     """Which of the modes of kube-proxy this machine could do."""
     there = {check.name for check in found if check.state == "ok"}
     return {
-        name: all(there.issuperset(_NEEDS[need].checks) for need in mode.needs)
+        name: all(there.issuperset(_NEEDS[need].features) for need in mode.needs)
         for name, mode in MODES.items()
     }
 
@@ -80,7 +80,7 @@ Attempt = tuple[Feature, Callable[[], object]]
 class _Need(NamedTuple):
     """Something that proxy modes need: the checks that say whether it is there, and what tries it."""
 
-    checks: tuple[str, ...]
+    features: tuple[str, ...]
     attempts: Callable[[str], Iterable[Attempt]]  # IPVS' scheduler is given
 
 

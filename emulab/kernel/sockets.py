@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.model.addresses import socket_name
 
 BACKLOG = 1024
 
@@ -55,11 +56,6 @@ def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
         raise KernelError(what, namespace, error.errno or 0) from None
     sock.setblocking(False)
     return sock
-
-
-def socket_name(address: object, port: int | str) -> str:
-    """`10.0.0.1:80` or `[fd00::1]:80`."""
-    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:

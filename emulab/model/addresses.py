@@ -45,3 +45,18 @@ def spread(text: str, size: int) -> int:
 def networks(cidrs: Iterable[str] | None) -> tuple[IPNetwork, ...]:
     """CIDRs as network objects; host bits are cut off, as Kubernetes does with source ranges."""
     return tuple(ip_network(cidr.strip(), strict=False) for cidr in cidrs or ())
+
+
+def socket_name(address: IPAddress | str, port: int | str) -> str:
+    """`10.0.0.1:80` or `[fd00::1]:80`."""
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def parse_socket_name(text: str) -> tuple[str, int] | None:
+    """Host and port of a `socket_name`, or of `web.example.com:80`; None for what is none."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    return (host, int(port)) if host and port.isdigit() else None

@@ -110,18 +110,3 @@ def of_family(values: Iterable[T], family: Family) -> tuple[T, ...]:
 def first(values: Iterable[T], family: Family) -> T | None:
     """The first one of a family."""
     return next((v for v in values if v.version == family.version), None)
-
-
-def socket_name(address: IPAddress | str, port: int) -> str:
-    """`10.0.0.1:80` or `[fd00::1]:80`."""
-    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
-
-
-def parse_socket_name(text: str) -> tuple[str, int] | None:
-    """Host and port of a `socket_name`, or of `web.example.com:80`; None for what is none."""
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        return None
-    return (host, int(port)) if host and port.isdigit() else None

@@ -23,18 +23,17 @@ from emulab.observe.events import Flow, Recording
 from emulab.observe.explain.case import Diagnosis
 from emulab.observe.explain.failures import explain, oddities
 from emulab.observe.join.decisions import Decision, Evidence, untold
-from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.dissect import end_name, ends
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
 from emulab.observe.join.packets import Packet
 from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Connection, Hop, Path
-from emulab.observe.totals import totals
+from emulab.observe.totals import time_totals
 from emulab.observe.wording import (
     accepted,
     assign_flights,
-    ends,
     flight_detail,
-    missing,
+    missing_evidence,
     name_answer,
     pick,
     proxy_rule,
@@ -74,9 +73,12 @@ def tell(recording: Recording, every_packet: bool = False, sightings: Sightings 
         places=_places(joined, sending.place),
         connections=teller.connections(),
         failure=finding.failure if finding else None,
-        totals=totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
+        totals=time_totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
         tls=sending.tls or None,
-        notes=[*missing(recording), *([] if finding else oddities(recording, joined, teller.evidence))],
+        notes=[
+            *missing_evidence(recording),
+            *([] if finding else oddities(recording, joined, teller.evidence)),
+        ],
         answered=round(answered, 1) if answered is not None else None,
         method=sending.method,
     )
@@ -322,9 +324,9 @@ class _Teller:
                 hop = replace(hop, object=owner, rule=f"sourceRanges {acl}" if acl else "")
             elif event in ("dns-query", "dns-answer"):
                 direction = "request" if event == "dns-query" else "response"
-                ends = flow if event == "dns-query" else flow.reverse
+                seen = flow if event == "dns-query" else flow.reverse
                 hop = self._hop(
-                    leg.number, direction, record.place, None, event, ends, name_answer(record.fields)
+                    leg.number, direction, record.place, None, event, seen, name_answer(record.fields)
                 )
             else:
                 continue
@@ -385,8 +387,8 @@ class _Teller:
             interface=interface,
             event=event,
             protocol=flow.protocol,
-            source=endpoints(flow.source, flow.source_port),
-            destination=endpoints(flow.destination, flow.destination_port),
+            source=end_name(flow.source, flow.source_port),
+            destination=end_name(flow.destination, flow.destination_port),
             detail=detail,
             connection=connection,
         )

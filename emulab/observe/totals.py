@@ -22,7 +22,7 @@ _STEPS = frozenset({"proxy-accept", "dns-query", "dns-answer", "drop"})
 """What servers tell that lies on the request's way. The rest they tell when they get to it, and nobody waits for it."""
 
 
-def totals(recording: Recording, joined: Joined, start: int, end: int) -> dict[str, Any]:
+def time_totals(recording: Recording, joined: Joined, start: int, end: int) -> dict[str, Any]:
     """Microseconds between `start` and `end` (nanoseconds) by what they went to; see `Path.totals`."""
     kinds = {tap.place: tap.kind for tap in recording.taps}
     servers = {r.place for r in recording.records if r.fields.get("event") == "proxy-accept"}

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emulab.observe.events import Flow, Recording
-from emulab.observe.join.dissect import describe, endpoints
+from emulab.observe.events import Recording
+from emulab.observe.join.dissect import describe_packet
 from emulab.observe.join.flows import Leg, Transit
 from emulab.observe.join.packets import FIN, RST, SYN, Packet
 
@@ -46,7 +46,7 @@ def flight_detail(transits: Iterable[Transit]) -> str:
     packets = [t.first for t in transits]
     speaking = [p for p in packets if p.significant] or packets
     told = Counter(_words(p) for p in speaking)
-    text = describe(speaking[0])
+    text = describe_packet(speaking[0])
     sizes = [size for _, _, size, _ in told if size]
     if len(sizes) > 1 and speaking[0].flow.protocol == "tcp":
         text += f", {sum(sizes)} bytes in {len(sizes)} packets"
@@ -59,12 +59,6 @@ def flight_detail(transits: Iterable[Transit]) -> str:
 def _words(packet: Packet) -> tuple[int, int, int, bytes]:
     """What makes a packet the same to say as one before it."""
     return packet.flags & (SYN | FIN | RST), packet.sequence, packet.size, packet.payload
-
-
-def ends(flow: Flow) -> str:
-    return (
-        f"{endpoints(flow.source, flow.source_port)} → {endpoints(flow.destination, flow.destination_port)}"
-    )
 
 
 def reused(leg: Leg) -> bool:
@@ -115,7 +109,7 @@ def name_answer(fields: Mapping[str, Any]) -> str:
     return f"{question}: {answers}{ttl}{cache}"
 
 
-def missing(recording: Recording) -> list[str]:
+def missing_evidence(recording: Recording) -> list[str]:
     """What may be missing, and why."""
     notes = [
         f"{tap.place}: {tap.lost} packets found no room and were not looked at; what belongs there may be missing"

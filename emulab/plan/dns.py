@@ -19,9 +19,9 @@ from emulab.kinds.emulab.zone import Zone
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, POD, SERVICE, ZONE
 from emulab.kinds.underlay import virtual_addresses
-from emulab.model.addresses import IPAddress, parse_address
+from emulab.model.addresses import IPAddress, parse_address, socket_name
 from emulab.model.checks import fits_dns
-from emulab.model.families import family_of, socket_name
+from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import endpoints_of, views

@@ -2,7 +2,7 @@
 
 A thousand nodes have a million routes, and in an overlay two million entries more. As items they would take a gigabyte
 and a minute whenever a world is planned; as a value that all nodes share they take nothing, and what differs between
-two of them is found once. `entries` says what one way is in the kernel.
+two of them is found once. `items_of_way` says what one way is in the kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from emulab.plan.links import ForwardingEntry, Item, Neighbour, Route
 from emulab.plan.state import Mesh, Network, Way
 
 
-def entries(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
+def items_of_way(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
     """What a way is in the kernel of a node that has it."""
     if not way.vtep:
         return (Route(namespace, way.network, link, way.node),)
@@ -34,4 +34,4 @@ def expanded(network: Network, namespace: str = "") -> Iterator[Item]:
         if isinstance(mesh, Mesh) and namespace in ("", owner):
             for name, way in mesh.ways.items():
                 if name != mesh.node:
-                    yield from entries(owner, mesh.link, way)
+                    yield from items_of_way(owner, mesh.link, way)

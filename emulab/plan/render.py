@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
 from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, UdpBackends, World

@@ -166,7 +166,7 @@ class World:
     places: Mapping[str, Place]
 
 
-def summed(parts: Iterable[World]) -> World:
+def world_of(parts: Iterable[World]) -> World:
     """The world that has all of these parts, of which no two have the same."""
     namespaces: dict[str, Namespace] = {}
     rulesets: dict[tuple[str, str], Rules] = {}

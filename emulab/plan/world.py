@@ -29,7 +29,7 @@ from emulab.plan.pods import PodsPlan, place_name
 from emulab.plan.proxy.intents import Viewer, viewer
 from emulab.plan.proxy.proxies import Proxies
 from emulab.plan.standins import StandIns
-from emulab.plan.state import Network, Place, PlannedServer, World, summed
+from emulab.plan.state import Network, Place, PlannedServer, World, world_of
 from emulab.plan.topology import plan_outside
 
 
@@ -94,7 +94,7 @@ class _Sum:
         )
         parts = (outside, self._nodes, proxies, balancers, pods, public_dns, servers)
         if [*map(id, parts)] != [*map(id, self._parts)]:
-            self._parts, self._world = parts, summed(parts)
+            self._parts, self._world = parts, world_of(parts)
         return self._world
 
     def _servers(self, servers: list[PlannedServer]) -> World:

@@ -38,6 +38,14 @@ def parse_socket_key(key: str) -> tuple[str, str, int]:
     return protocol, address, int(port)
 
 
+def socket_name(name: Any) -> str:
+    """A socket's name, as sockets have it, as records do: `10.0.0.1:80` or `[fd00::1]:80`; "" where there is none."""
+    if not name:
+        return ""
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 Result = TypeVar("Result")
 
 

@@ -49,7 +49,7 @@ class Variant:
     """One of several things that a field may be. Its plain data tells the name of its class, as `type`."""
 
 
-def encode(config: Any) -> bytes:
+def json_bytes(config: Any) -> bytes:
     """A configuration as JSON. Raises BadConfiguration."""
     try:
         return _encoder.encode(config).encode()

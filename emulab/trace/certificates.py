@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 
 
-def describe(certificate: bytes) -> dict[str, Any]:
+def describe_certificate(certificate: bytes) -> dict[str, Any]:
     """Subject, issuer, names and dates (Unix time) of a certificate in DER."""
     from cryptography import x509
     from cryptography.x509.extensions import ExtensionNotFound
@@ -29,7 +29,7 @@ def describe(certificate: bytes) -> dict[str, Any]:
     }
 
 
-def problem(described: dict[str, Any], name: str, now: float) -> str:
+def certificate_problem(described: dict[str, Any], name: str, now: float) -> str:
     """Why a client wouldn't take this certificate for `name`, "" when it would, the issuer apart."""
     if now > described["not_after"]:
         return "certificate expired"

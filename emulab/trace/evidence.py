@@ -45,7 +45,7 @@ _LONGEST = 0.2  # seconds after which it is over though others go on
 _LOOK = 0.002
 _ROUNDS = 5  # a translation leads to other places, which may translate again
 
-_SILENT = {"ipvs": ("IPVS", NETLINK_GENERIC, kernel_ipvs.describe)}
+_SILENT = {"ipvs": ("IPVS", NETLINK_GENERIC, kernel_ipvs.ipvsadm_line)}
 """Rules that turn a destination into another one and tell nobody of it, by what `Network.rulesets` calls them: how a
 story calls them, and the protocol of sockets and the question that a virtual server of theirs is asked for with."""
 
@@ -252,7 +252,7 @@ def _fresh(known: Iterable[Translation], found: Iterable[Translation]) -> list[T
 
 
 def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
-    return netfilter.conntrack(windows.query(place, NETLINK_NETFILTER), place, flow)
+    return netfilter.translation_of(windows.query(place, NETLINK_NETFILTER), place, flow)
 
 
 def _virtual_server(windows: Windows, translation: Translation) -> VirtualAddress | None:

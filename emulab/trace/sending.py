@@ -21,7 +21,7 @@ from emulab.observe.events import Sending
 from emulab.observe.target import RequestTarget
 from emulab.servers.stub import socket_family
 from emulab.servers.wire.http1 import client as http
-from emulab.trace.certificates import describe, problem
+from emulab.trace.certificates import certificate_problem, describe_certificate
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _PIECE = 1 << 16
@@ -47,7 +47,7 @@ class RequestToSend:
     abandoned: bool = False  # nobody waits for the answer any more
 
     def abandon(self) -> None:
-        """Lets `send` end soon. For another thread."""
+        """Lets `send_request` end soon. For another thread."""
         self.abandoned = True
         for sock in self.sockets.values() if self.target.protocol != "udp" else ():
             with suppress(OSError):  # it has ended already
@@ -64,7 +64,7 @@ class _Outcome:
     tls: dict[str, Any] = field(default_factory=dict)
 
 
-def send(request: RequestToSend, name_ports: list[int]) -> Sending:
+def send_request(request: RequestToSend, name_ports: list[int]) -> Sending:
     """Sends the request and waits for its answer. `name_ports` are those that `resolve` has used by then."""
     begun = time.time_ns()
     outcome = _Outcome()
@@ -177,7 +177,9 @@ def _http(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> Non
         given = {name.lower() for name in request.headers}
         own = (("Host", target.authority), ("User-Agent", "emulab-trace"), ("Accept", "*/*"))
         fields = [(name, value) for name, value in own if name.lower() not in given]
-        connection.sendall(http.request(request.method, target.path, [*fields, *request.headers.items()]))
+        connection.sendall(
+            http.request_bytes(request.method, target.path, [*fields, *request.headers.items()])
+        )
         response = http.ResponseReader(to_head=request.method == "HEAD")
         while not response.complete:
             outcome.size += len(response.feed(connection.recv(_PIECE)))
@@ -201,8 +203,8 @@ def _secured(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> 
     }
     certificate = secured.getpeercert(binary_form=True)
     if certificate is not None:
-        outcome.tls |= describe(certificate)
-        wrong = problem(outcome.tls, name, time.time())
+        outcome.tls |= describe_certificate(certificate)
+        wrong = certificate_problem(outcome.tls, name, time.time())
         if wrong and request.verify:
             outcome.error, outcome.reason = "tls", wrong
         elif wrong:

@@ -23,7 +23,7 @@ from emulab.observe.story import tell
 from emulab.observe.target import parse
 from emulab.servers.stub import ResolverConfig, resolve
 from emulab.trace.evidence import Windows, complete
-from emulab.trace.sending import RequestToSend, send
+from emulab.trace.sending import RequestToSend, send_request
 
 _KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 
@@ -131,7 +131,7 @@ class TracedRequest:
             verify=self._verify,
         )
         self._request = request
-        return send(request, self._name_ports)
+        return send_request(request, self._name_ports)
 
     def _socket(self, family: int, kind: int) -> socket.socket:
         """A socket of the source, with a port of its own already, which is what its packets are known by."""

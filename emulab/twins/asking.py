@@ -64,7 +64,7 @@ class TryResult(NamedTuple):
         return f"{self.outcome}{BELATED}" if self.late else self.outcome
 
 
-def attempt(sock: socket.socket, address: str, target: RequestTarget, timeout: float) -> TryResult:
+def try_once(sock: socket.socket, address: str, target: RequestTarget, timeout: float) -> TryResult:
     """Sends the request to `address` and waits for what comes of it. The socket is closed after."""
     begun = time.monotonic()
     connected = answered = late = False
@@ -173,7 +173,7 @@ def _http(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
         sock = context.wrap_socket(sock, server_hostname=target.host)
     fields = [("Host", target.authority), ("User-Agent", "emulab-compare"), ("Connection", "close")]
     with sock:
-        sock.sendall(http.request("GET", target.path, fields))
+        sock.sendall(http.request_bytes("GET", target.path, fields))
         response, body = http.ResponseReader(), bytearray()
         while not response.complete and len(body) < _BODY:
             body += response.feed(sock.recv(_PIECE))

@@ -121,7 +121,7 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
 
 def _lacks(one: Counter[str], other: Counter[str]) -> bool:
     """Whether one has what the other would have shown, too."""
-    return bool(spread.missing(one, other) or spread.missing(other, one))
+    return bool(spread.surely_absent(one, other) or spread.surely_absent(other, one))
 
 
 def _spread_differs(situation: Situation, one: str, other: str, a: Sample, b: Sample) -> bool:

@@ -19,7 +19,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import PeerError, UserError
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
-from emulab.model.families import parse_socket_name
+from emulab.model.addresses import parse_socket_name
 from emulab.servers.stub import ResolverConfig, resolve, socket_family
 from emulab.twins import asking
 from emulab.twins.asking import BELATED, TryResult
@@ -157,7 +157,7 @@ class Sampler:
                 return
         kind = socket.SOCK_DGRAM if ask.target.protocol == "udp" else socket.SOCK_STREAM
         sock = _socket(client, ask, socket_family(observation.address), kind)
-        reply = asking.attempt(sock, observation.address, ask.target, self._timeout)
+        reply = asking.try_once(sock, observation.address, ask.target, self._timeout)
         observation.add(reply, self._owners)
 
     def _resolve(self, client: LabClient, ask: Ask) -> tuple[str, str]:

@@ -63,7 +63,7 @@ def in_turn(counts: Tally) -> bool:
     return len(counts) > 1 and max(counts.values()) - min(counts.values()) <= 1
 
 
-def missing(one: Tally, other: Tally) -> list[str]:
+def surely_absent(one: Tally, other: Tally) -> list[str]:
     """What `one` has that `other` would have too if they were alike: seen so often that it's no chance."""
     number, tries = sum(one.values()), sum(other.values())
     return [

@@ -83,7 +83,7 @@ def _untraced(folder: Path) -> float:
     from emulab.lab.client.client import LabClient
     from emulab.observe.target import parse
     from emulab.servers.stub import ResolverConfig, resolve
-    from emulab.trace.sending import RequestToSend, send
+    from emulab.trace.sending import RequestToSend, send_request
 
     def opened(kind: int) -> socket.socket:
         with LabClient(folder) as client:
@@ -107,7 +107,7 @@ def _untraced(folder: Path) -> float:
             sockets={int(socket.AF_INET): sock},
             resolve=lambda name: asyncio.run(resolve(name, config, name_socket)),
         )
-        sending = send(request, [])
+        sending = send_request(request, [])
     if sending.status != 200:
         sys.exit(f"bench: {URL}: {sending.reason or sending.status}")
     return (sending.ended - sending.begun) / 1e3

@@ -34,7 +34,7 @@ HANGS = 1800.0
 @pytest.fixture(scope="module")
 def modes(run_dir: Path) -> list[str]:
     """What this version and this kernel can do: two modes at least."""
-    possible = probe.proxy_modes(probe.checks(run_dir))
+    possible = probe.proxy_modes(probe.features(run_dir))
     found = [mode for mode, built in MODES["proxy.mode"].items() if built and possible[mode]]
     assert len(found) > 1
     return found

@@ -22,7 +22,7 @@ spec: {proxy: {mode: ipvs}}
 
 @pytest.mark.privilege
 async def test_up_names_what_ipvs_lacks_in_one_line_and_leaves_nothing(tmp_path: Path, run_dir: Path) -> None:
-    possible = probe.proxy_modes(probe.checks(run_dir))["ipvs"]
+    possible = probe.proxy_modes(probe.features(run_dir))["ipvs"]
     name, file = f"e2e-{os.getpid()}-ipvs", tmp_path / "cluster.yaml"
     file.write_text(CLUSTER)
     done = await emulab("-l", name, "up", str(file), str(TOPOLOGIES / "nodeport.yaml"))

@@ -66,7 +66,7 @@ def _lab() -> Iterator[Path]:
     before, folder = os.environ.get("EMULAB_RUN_DIR"), tempfile.mkdtemp(prefix="emulab-fuzz-")
     os.environ["EMULAB_RUN_DIR"] = folder
     try:
-        client, leash = launch.start("fuzz", leashed=True)
+        client, leash = launch.start_lab("fuzz", leashed=True)
         path = rundir.folder("fuzz")
         try:
             with client:

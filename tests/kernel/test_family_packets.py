@@ -18,8 +18,8 @@ from emulab.kernel.network import KernelNetwork
 from emulab.kernel.rules import conntrack
 from emulab.kernel.rules.nft import Nft
 from emulab.kinds.registry import SERVICE
-from emulab.model.addresses import IPAddress
-from emulab.model.families import IPV4, IPV6, Family, first, socket_name
+from emulab.model.addresses import IPAddress, socket_name
+from emulab.model.families import IPV4, IPV6, Family, first
 from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.modes import MODES

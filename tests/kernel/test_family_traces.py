@@ -21,8 +21,8 @@ from emulab.kinds.registry import SERVICE
 from emulab.lab.hosts.serverhosts import Recording
 from emulab.lab.supervisor.observation import Observation
 from emulab.lab.supervisor.operations import Operations
-from emulab.model.addresses import IPAddress
-from emulab.model.families import IPV4, IPV6, Family, family_of, first, parse_socket_name, socket_name
+from emulab.model.addresses import IPAddress, parse_socket_name, socket_name
+from emulab.model.families import IPV4, IPV6, Family, family_of, first
 from emulab.observe.path import Path
 from emulab.observe.story import tell
 from emulab.trace import tracing

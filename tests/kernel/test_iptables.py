@@ -33,7 +33,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.proxy.modes.iptables import chain_name, rules
-from emulab.plan.rules.iptables_script import Chains, stages, table_script
+from emulab.plan.rules.iptables_script import Chains, script_stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
 EVERYBODY = tuple(PODS)
@@ -251,7 +251,7 @@ def test_any_change_of_services_ends_where_a_fresh_load_does() -> None:
 def scripts(way: int, table: str, before: Chains, after: Chains) -> list[str]:
     """As a small change is made, as a large one, and as one that has to be made in small stages."""
     if way == 2:
-        return [script for script, _ in stages(table, before, after, 7)]
+        return [script for script, _ in script_stages(table, before, after, 7)]
     script = table_script(table, before, after, bulk=0 if way else 400)
     return [script] if script else []
 

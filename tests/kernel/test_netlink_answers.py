@@ -235,15 +235,15 @@ def test_connections_and_traces_of_each_family(version: int) -> None:
             ({4: "ip", 6: "ip6"}[version], "t", "eth0")
         }
         assert [t.verdict for t in mine if t.kind == "rule"] == ["continue", "accept"]
-        translation = netfilter.conntrack(sock, "a", flow)
+        translation = netfilter.translation_of(sock, "a", flow)
         assert translation is not None and translation.original == flow
-        assert netfilter.conntrack(sock, "a", flow._replace(source_port=1)) is None
+        assert netfilter.translation_of(sock, "a", flow._replace(source_port=1)) is None
         assert len(conntrack.entries(sock, "a")) == 2
         port, answerer = 53 + version, {4: f"{NEAR[4]}:57", 6: f"[{NEAR[6]}]:59"}[version]
         served, gone = (UdpBackends({(NEAR[version], port): frozenset(who)}) for who in ({answerer}, ()))
         assert conntrack.forget_stale(fd, "a", served, served) == 0
         assert conntrack.forget_stale(fd, "a", served, gone) == 1
-        assert netfilter.conntrack(sock, "a", flow) is None and len(conntrack.entries(sock, "a")) == 1
+        assert netfilter.translation_of(sock, "a", flow) is None and len(conntrack.entries(sock, "a")) == 1
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -115,7 +115,7 @@ class World:
         return sock
 
     def taps(self, *places: str, ports: list[int] | None = None, size: int = 1 << 20) -> list[rings.Ring]:
-        wanted = [(self.fd(place), filters.program(ports, 256), size) for place in places]
+        wanted = [(self.fd(place), filters.filter_program(ports, 256), size) for place in places]
         return [rings.Ring(sock, size) for sock in rings.open_taps(wanted)]
 
     def nfnetlink(self, place: str) -> socket.socket:
@@ -380,7 +380,7 @@ def test_taps_are_read_in_another_process_and_leave_nothing() -> None:
     world = World()
     before = open_descriptors()
     opened = rings.open_taps(
-        [(world.fd(p), filters.program(None, 128), 1 << 18) for p in ("client", "server")]
+        [(world.fd(p), filters.filter_program(None, 128), 1 << 18) for p in ("client", "server")]
     )
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -416,7 +416,7 @@ def test_taps_are_read_in_another_process_and_leave_nothing() -> None:
 def test_all_taps_or_none() -> None:
     world = World()
     before = open_descriptors()
-    program = filters.program(None, 128)
+    program = filters.filter_program(None, 128)
     with pytest.raises(KernelError, match="packet ring"):
         rings.open_taps([(world.fd("client"), program, 1 << 18), (world.fd("server"), program, 1 << 40)])
     with pytest.raises(KernelError, match="packet filter"):
@@ -535,11 +535,11 @@ def test_translations() -> None:
     world = World()
     outside, inside = world.request()
     with world.nfnetlink("router") as sock:
-        found = netfilter.conntrack(sock, "router", outside)
+        found = netfilter.translation_of(sock, "router", outside)
         assert found is not None
         assert (found.original, found.translated, found.place) == (outside, inside, "router")
-        assert netfilter.conntrack(sock, "router", inside.reverse) == found
-        assert netfilter.conntrack(sock, "router", outside._replace(source_port=1)) is None
+        assert netfilter.translation_of(sock, "router", inside.reverse) == found
+        assert netfilter.translation_of(sock, "router", outside._replace(source_port=1)) is None
         with (
             world.server(5353, socket.SOCK_DGRAM) as server,
             world.sock("client", socket.SOCK_DGRAM) as client,
@@ -547,12 +547,12 @@ def test_translations() -> None:
             client.sendto(b"question", (SERVICE, 53))
             peer = server.recvfrom(100)[1]
             question = Flow("udp", CLIENT, client.getsockname()[1], SERVICE, 53)
-            found = netfilter.conntrack(sock, "router", question)
+            found = netfilter.translation_of(sock, "router", question)
         assert found is not None and found.translated == Flow("udp", *peer, SERVER, 5353)
         world.ping("client", SERVER)
-        found = netfilter.conntrack(sock, "router", Flow("icmp", CLIENT, 0, SERVER, 0))
+        found = netfilter.translation_of(sock, "router", Flow("icmp", CLIENT, 0, SERVER, 0))
         assert found is not None and found.reply == Flow("icmp", SERVER, 0, CLIENT, 0)
-        assert netfilter.conntrack(sock, "router", Flow("icmp", SERVER, 0, ROUTER_IN, 0)) is None
+        assert netfilter.translation_of(sock, "router", Flow("icmp", SERVER, 0, ROUTER_IN, 0)) is None
 
 
 # routes

@@ -10,7 +10,7 @@ import time
 from namespaces import isolated
 
 from emulab.observe.target import parse
-from emulab.twins.asking import attempt
+from emulab.twins.asking import try_once
 
 TABLE = "add table ip t; add chain ip t input { type filter hook input priority 0; }; "
 RULE = "add rule ip t input tcp dport 9"
@@ -34,7 +34,7 @@ def test_only_a_syn_that_was_sent_again_is_refused_late() -> None:
     target = parse("127.0.0.1:9")
 
     def category() -> str:
-        return attempt(socket.socket(), "127.0.0.1", target, 60).category
+        return try_once(socket.socket(), "127.0.0.1", target, 60).category
 
     for then, word, late in (("", "TCP reset", ", late"), (REJECT, "ICMP port unreachable", "")):
         nft(f"{TABLE}flush chain ip t input; {RULE} counter drop")

@@ -20,7 +20,7 @@ from emulab.kinds.underlay import underlay_of
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
-from emulab.plan.cni.podlinks import masquerade
+from emulab.plan.cni.podlinks import masquerade_table
 from emulab.plan.proxy.intents import Viewer, intents
 from emulab.plan.proxy.modes import nftables
 from emulab.plan.proxy.ports import candidates
@@ -298,7 +298,7 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
 @isolated
 def test_the_other_tables_load() -> None:
     nft, _ = pair()
-    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade(Cluster(), IPV4)):
+    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade_table(Cluster(), IPV4)):
         nft.run(ruleset_script(None, rules))
     found = nft.run("list ruleset")
     assert "snat to 203.0.113.1" in found and "masquerade fully-random" in found

@@ -66,7 +66,7 @@ def asker() -> Iterator[Asker]:
 
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as _:  # a descriptor that the spawner inherits, and nobody has any business with
-        sock = spawner.start(serve, lambda: None, (77, limits[1]))
+        sock = spawner.start_spawner(serve, lambda: None, (77, limits[1]))
     with sock:
         asker = Asker(sock)
         yield asker

@@ -45,10 +45,10 @@ class World(ServiceWorld):
 
     def put(self, *intents: Intent, cluster: Cluster | None = None) -> None:
         mode, addresses = cluster or Cluster(proxy_mode="ipvs"), [ip_address(NODE)]
-        made = ipvs.summed(intents, mode, IPV4)
+        made = ipvs.server_sum(intents, mode, IPV4)
         self.apply(
             made.ruleset(),
-            ipvs.table({IPV4: made}, mode, addresses),
+            ipvs.node_table({IPV4: made}, mode, addresses),
             frozenset(ipvs.items("node", [made], addresses)),
         )
 
@@ -266,7 +266,7 @@ def test_a_table_that_fails_leaves_what_was_there() -> None:
     w = World(intent("pod1"), intent("pod2", protocol="UDP"))
     before, applied = w.listing(), w.kernel.applied
     wanted = [intent("pod2", "pod3"), intent("pod3", name="new", cluster_ips=(ip_address("10.96.0.9"),))]
-    table = ipvs.table({IPV4: ipvs.summed(wanted, Cluster(), IPV4)}, Cluster(), [])
+    table = ipvs.node_table({IPV4: ipvs.server_sum(wanted, Cluster(), IPV4)}, Cluster(), [])
     bad = VirtualServer("tcp", ip_address("10.96.0.10"), 80, "nonsense")
     rules = w.kernel.applied.rulesets["node", "ip kube-proxy"]
     assert isinstance(rules, Ruleset)

@@ -58,7 +58,7 @@ def places_of(hops: Sequence[Hop]) -> list[str]:
     return found
 
 
-def evidence(hop: Hop) -> Hashable:
+def evidence_of(hop: Hop) -> Hashable:
     """What a hop proves beyond the packet's having been there; None for nothing."""
     conntrack = tuple(hop.conntrack.items()) if hop.conntrack else ()
     shown = (hop.object, hop.rule, conntrack, hop.route, hop.encapsulation)
@@ -95,11 +95,11 @@ def _folded(own: Sequence[Hop]) -> Iterator[tuple[Hop, ...]]:
     for (direction, _), flight in flights.items():
         passing = [h for h in flight if h.event not in DECISIONS]
         way = (direction, tuple((h.place, h.interface, h.event) for h in passing))
-        nothing_new = tuple(h for h in passing if evidence(h) in known)
+        nothing_new = tuple(h for h in passing if evidence_of(h) in known)
         if way in ways and len(nothing_new) > 1:
             folds |= {id(h): nothing_new for h in nothing_new}
         ways.add(way)
-        known |= {evidence(h) for h in flight}
+        known |= {evidence_of(h) for h in flight}
     for hop in own:
         group = folds.get(id(hop), (hop,))
         if group[0] is hop:

@@ -15,7 +15,7 @@ from typing import Any
 from emulab.cli.output.escapes import cleaned, printable
 from emulab.cli.output.folding import Row, places_of, sections
 from emulab.cli.output.texts import ellipsis, short_place, wrap
-from emulab.cli.output.timespans import span, totals
+from emulab.cli.output.timespans import span, totals_line
 from emulab.observe.path import Connection, Encapsulation, Hop, Path
 
 MINIMUM = 60  # columns; below, nothing can be aligned
@@ -110,7 +110,7 @@ class _Ladder:
 
     def end(self) -> list[str]:
         lines: list[str] = []
-        spent = totals(self.path)
+        spent = totals_line(self.path)
         if spent:
             lines += wrap(f"time  {spent}", self.width, 6)
         for note in self.path.notes:

@@ -16,7 +16,7 @@ def span(us: float) -> str:
     return f"{us:.1f} µs" if abs(us) < 999.95 else f"{us / 1000:.3f} ms"
 
 
-def totals(path: Path) -> str:
+def totals_line(path: Path) -> str:
     """The parts of the duration in one line; as they are rounded, too, they add up to the whole."""
     parts = [(name, value) for name, value in _parts(path.totals) if _sum(value) > 0]
     if not parts:

@@ -166,7 +166,7 @@ def _check_possible(modes: Sequence[str]) -> None:
         if not built[mode]:
             able = ", ".join(name for name, there in built.items() if there)
             raise UserError(f"proxy mode {mode} is not built yet: this version builds {able} only")
-    found = probe.checks(rundir.base())
+    found = probe.features(rundir.base())
     possible = probe.proxy_modes(found)
     for mode in modes:
         if not possible[mode]:

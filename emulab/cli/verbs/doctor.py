@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    found = [_run_folder(check) for check in probe.checks(rundir.base())]
+    found = [_run_folder(check) for check in probe.features(rundir.base())]
     modes = probe.proxy_modes(found)
     missing = [check for check in found if check.state == "missing"]
     if options.output == "json":

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from emulab.cli import manifests
-from emulab.cli.building import DEFAULT_TIMEOUT, attach, fill, leashed
+from emulab.cli.building import DEFAULT_TIMEOUT, attach_to_lab, fill, leashed
 from emulab.cli.output import hints
 from emulab.cli.output.escapes import as_json
 from emulab.cli.usage import add_output, add_wait, duration
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     sources = manifests.read(options.files)
     name = options.lab
-    running = attach(name)
+    running = attach_to_lab(name)
     if running is not None:
         with running as client:
             outcome = fill(client, name, sources, options.timeout, options.wait)

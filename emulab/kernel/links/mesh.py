@@ -11,7 +11,7 @@ from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netlink.requests import send_batch
 from emulab.kernel.netns import Handle
 from emulab.plan.links import Item
-from emulab.plan.mesh import entries
+from emulab.plan.mesh import items_of_way
 from emulab.plan.state import Mesh, Way
 
 Ways = Mapping[str, Way]
@@ -56,7 +56,7 @@ class Meshes:
     ) -> tuple[tuple[Item, Message], ...]:
         key = add, index, way
         if key not in self._made:
-            items = entries(namespace, link, way)
+            items = items_of_way(namespace, link, way)
             make = kinds.add if add else kinds.remove
             ordered = items if add else reversed(items)
             self._made[key] = tuple((item, make(item, self._handles)) for item in ordered)

@@ -60,7 +60,7 @@ class MessageFailure:
 # one request
 
 
-def ask(sock: socket.socket, kind: int, payload: bytes) -> bytes:
+def ask_kernel(sock: socket.socket, kind: int, payload: bytes) -> bytes:
     """The payload of the kernel's answer to a question that has one. Raises Refused."""
     return _asked(sock, Message(kind, 0, payload))[0][0]
 

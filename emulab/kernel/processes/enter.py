@@ -103,7 +103,7 @@ class Entry:
         )
 
 
-def join(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:
+def join_namespaces(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:
     """Joins the existing namespaces. Raises KernelError."""
     for kind in KINDS:
         if kind in kinds and kind in program.join:
@@ -145,7 +145,8 @@ def _bind(source: str, target: str) -> None:
 def execute(program: Program) -> NoReturn:
     """Replaces the process with the program, which has descriptors 0 to 2 alone.
 
-    Raises what `failure` tells of: OSError when the program can't be started, ValueError for words that none can have.
+    Raises what `start_failure` tells of: OSError when the program can't be started, ValueError for words that none can
+    have.
     """
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2:
@@ -173,7 +174,7 @@ def _found(program: Program) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-def failure(error: BaseException, program: str, working_directory: str) -> tuple[int, str]:
+def start_failure(error: BaseException, program: str, working_directory: str) -> tuple[int, str]:
     """A shell's exit status, and what it would say, of a program of this name that can't be started there."""
     if isinstance(error, ValueError):  # a null byte in a word, or a variable's name with `=`
         return NOT_EXECUTABLE, f"{program}: {error}"

@@ -50,7 +50,7 @@ def run(entry: Entry, argv: Sequence[str]) -> int:
     joined = entry.open()
     try:
         program = entry.program(argv, joined, os.environ)
-        enter.join(program, _BEFORE_FORK)
+        enter.join_namespaces(program, _BEFORE_FORK)
         return _fork_and_wait(program)
     finally:
         for fd in joined.values():
@@ -96,13 +96,13 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
             0
         ]:  # the other end is closed: the parent died before the line above
             os._exit(1)
-        enter.join(program, _AFTER_FORK)
+        enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         enter.execute(program)
     except (OSError, ValueError, EmulabError) as error:
-        status, text = enter.failure(error, program.argv[0], program.working_directory)
+        status, text = enter.start_failure(error, program.argv[0], program.working_directory)
         os.write(2, f"emulab: {text}\n".encode())
     finally:
         os._exit(status)

@@ -42,7 +42,7 @@ _DESCRIPTORS = 16
 _REASON = 4000  # characters of an error
 
 
-def start(serve: Serve, preload: Callable[[], None], files: FileLimits) -> socket.socket:
+def start_spawner(serve: Serve, preload: Callable[[], None], files: FileLimits) -> socket.socket:
     """Forks the spawner and returns the supervisor's end of its socket.
 
     `serve(name, control)` runs a server until it ends; `preload` imports what servers need. `files` is how many files
@@ -192,7 +192,7 @@ class _Spawner:
                 import traceback
 
                 os.write(2, traceback.format_exc().encode(errors="replace"))  # the server's log
-            code, why = enter.failure(error, *_subject(message))
+            code, why = enter.start_failure(error, *_subject(message))
             os.write(report, f"{code} {why[:_REASON]}".encode(errors="replace"))
         finally:
             os._exit(code)
@@ -212,7 +212,7 @@ class _Spawner:
         if program.cgroup:
             with open(f"{program.cgroup}/cgroup.procs", "w") as procs:
                 procs.write("0")
-        enter.join(program)
+        enter.join_namespaces(program)
         if "serve" in message:
             _close_all_but(control)  # `report` among them: it has become what it should
             Path("/proc/self/comm").write_text(message["name"])  # so that `ps` tells one server from another

@@ -16,8 +16,8 @@ from emulab.kernel import netns
 from emulab.kernel.netlink import messages
 from emulab.kernel.netlink.conntrack import CONNECTION, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
 from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_NETFILTER
-from emulab.kernel.netlink.requests import Refused, ask, command, dump
-from emulab.kernel.sockets import socket_name
+from emulab.kernel.netlink.requests import Refused, ask_kernel, command, dump
+from emulab.model.addresses import socket_name
 from emulab.plan.state import UdpBackends
 
 _PROTOCOLS = {
@@ -60,7 +60,7 @@ def find(
     """The entry that has this direction, first or second. Raises KernelError."""
     what = f"look up the connection {wanted[1]} → {wanted[3]}"
     try:
-        answer = ask(sock, IPCTNL_MSG_CT_GET, _encode(FlowTuple(*wanted)))
+        answer = ask_kernel(sock, IPCTNL_MSG_CT_GET, _encode(FlowTuple(*wanted)))
     except Refused as error:
         if error.errno == errno.ENOENT:
             return None

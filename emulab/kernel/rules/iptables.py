@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
-from emulab.plan.rules.iptables_script import BUILT_IN, Chains, stages, table_script
+from emulab.plan.rules.iptables_script import BUILT_IN, Chains, script_stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
 TOOL = "iptables"  # of IPv4; that of IPv6 is ip6tables
@@ -155,11 +155,11 @@ def _change(namespace: str, fd: int, tool: str, table: str, before: Chains, afte
     limit = _buffer(fd) // _COMMAND_BYTES
     state = before
     try:
-        for script, following in stages(table, before, after, limit):
+        for script, following in script_stages(table, before, after, limit):
             restore(namespace, fd, script, tool)
             state = following
     except KernelError:
-        for script, _ in stages(table, state, before, limit):
+        for script, _ in script_stages(table, state, before, limit):
             restore(namespace, fd, script, tool)
         raise
 

@@ -34,9 +34,8 @@ from emulab.kernel.netlink.ipvs import (
     SET_SERVICE,
 )
 from emulab.kernel.netlink.messages import FAMILIES, NETLINK_GENERIC, Message
-from emulab.kernel.netlink.requests import ask, dump, send_batch
-from emulab.kernel.sockets import socket_name
-from emulab.model.addresses import IPAddress
+from emulab.kernel.netlink.requests import ask_kernel, dump, send_batch
+from emulab.model.addresses import IPAddress, socket_name
 from emulab.plan.state import Ipvs, VirtualServer
 
 REMEDY = "modprobe ip_vs, or use a kernel with CONFIG_IP_VS (Debian: linux-image-amd64; containers use their host's)"
@@ -82,7 +81,7 @@ def name_of(server: VirtualServer) -> VirtualName:
     return server.protocol, server.address, server.port
 
 
-def changed(before: Ipvs, after: Ipvs) -> list[VirtualServer]:
+def differing_servers(before: Ipvs, after: Ipvs) -> list[VirtualServer]:
     """Virtual servers of both that differ in their real ones."""
     old = {name_of(s): members for s, members in before.servers.items()}
     return [s for s, members in after.servers.items() if old.get(name_of(s), members) != members]
@@ -93,7 +92,7 @@ def changes(
 ) -> tuple[list[IpvsCommand], set[VirtualName]]:
     """The commands, and the virtual servers with real ones that can't go yet. Pure.
 
-    `there`: what the kernel has of those that are in both and `changed`.
+    `there`: what the kernel has of those that are in both and `differing_servers`.
     """
     old = {name_of(s): s for s in before.servers}
     new = {name_of(s): s for s in after.servers}
@@ -154,11 +153,11 @@ class IpvsTable:
         before, wanted = self._wanted, after or Ipvs({})
         if wanted.sysctls != before.sysctls:
             netns.inside(self._fd, lambda: self._write_sysctls(wanted))
-        commands, draining = changes(before, wanted, self._there(changed(before, wanted)))
+        commands, draining = changes(before, wanted, self._there(differing_servers(before, wanted)))
         failed = self._send(commands)
         if failed is not None:
             # Some of it may have been done, so some of this has nothing to undo, and fails.
-            self._send(changes(wanted, before, self._there(changed(wanted, before)))[0])
+            self._send(changes(wanted, before, self._there(differing_servers(wanted, before)))[0])
             raise failed
         self._wanted = wanted
         self._draining = draining | (self._draining & {name_of(s) for s in wanted.servers})
@@ -221,11 +220,11 @@ def real_server(body: bytes, version: int = 4) -> tuple[RealAddress, RealServer]
     return target, RealServer(found["IPVS_DEST_ATTR_WEIGHT"], connections)
 
 
-def describe(sock: socket.socket, protocol: str, address: str, port: int) -> str:
+def ipvsadm_line(sock: socket.socket, protocol: str, address: str, port: int) -> str:
     """A virtual server of the namespace that `sock` asks about, as ipvsadm writes it; "" where there is none."""
     server = VirtualServer(protocol, ip_address(address), port)
     try:
-        answer = ask(sock, _family(sock), _encode(GET_SERVICE, _identity(server)))
+        answer = ask_kernel(sock, _family(sock), _encode(GET_SERVICE, _identity(server)))
     except OSError:
         return ""
     found = IPVS.decode(answer)["IPVS_CMD_ATTR_SERVICE"]
@@ -244,7 +243,7 @@ def _open() -> socket.socket:
 def _family(sock: socket.socket) -> int:
     """The number that the kernel has given IPVS; the question loads its module. Raises OSError."""
     question = {"cmd": CTRL_CMD_GETFAMILY, "version": _VERSION, "CTRL_ATTR_FAMILY_NAME": "IPVS"}
-    answer = CONTROL.decode(ask(sock, GENL_ID_CTRL, CONTROL.encode(question)))
+    answer = CONTROL.decode(ask_kernel(sock, GENL_ID_CTRL, CONTROL.encode(question)))
     return int(answer["CTRL_ATTR_FAMILY_ID"])
 
 

@@ -25,7 +25,7 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.rules import elements
 from emulab.kernel.rules.elements import ElementChange
 from emulab.kernel.rules.nft import Nft
-from emulab.plan.rules.rulesets import MOST, ruleset_script, stages
+from emulab.plan.rules.rulesets import MOST, ruleset_script, ruleset_stages
 from emulab.plan.state import Ruleset
 
 _WHAT = "change elements of nftables"
@@ -75,7 +75,7 @@ def _steps(
     if before is not None and (changes := elements.element_changes(before, after)) is not None:
         return [(after, changes)]
     found: list[tuple[Ruleset | None, TableStep]] = []
-    for stage in stages(before, after, most):
+    for stage in ruleset_stages(before, after, most):
         known = elements.element_changes(before, stage) if before is not None else None
         found.append((stage, ruleset_script(before, stage) if known is None else known))
         before = stage

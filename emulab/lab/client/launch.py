@@ -42,7 +42,7 @@ def begin(name: str, leashed: bool = False) -> Starting:
         os.close(lock)  # the supervisor has it now
 
 
-def start(name: str, leashed: bool = False) -> tuple[LabClient, int]:
+def start_lab(name: str, leashed: bool = False) -> tuple[LabClient, int]:
     """A connection to a fresh, still empty lab, and its leash. Blocks.
 
     Raises EmulabError when the supervisor can't start, UserError when the lab is up already.
@@ -68,7 +68,7 @@ def _await_ready(begun: Starting) -> None:
 
 
 async def started(begun: Starting) -> None:
-    """Waits until a supervisor is ready, and closes `ready`. Raises what `start` raises."""
+    """Waits until a supervisor is ready, and closes `ready`. Raises what `start_lab` raises."""
     import asyncio  # here, not above: `up` does without it, and would take a fifth longer to load
 
     from emulab.lab.client.waiting import readable

@@ -28,7 +28,7 @@ from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
-from emulab.servers.configuration import encode
+from emulab.servers.configuration import json_bytes
 from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
@@ -72,8 +72,8 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
     if old is not None and replace(old, config=server.config) == server:
         patch = patch_between(old.config, server.config)
         if patch is not None:
-            return _News(server, encode(patch), old) if patch else None
-    return _News(server, encode(server.config))
+            return _News(server, json_bytes(patch), old) if patch else None
+    return _News(server, json_bytes(server.config))
 
 
 class ServerHosts:
@@ -242,7 +242,7 @@ class ServerHosts:
                 await host.patch(server, news.content)
                 return
             news = _News(
-                server, await asyncio.to_thread(encode, server.config)
+                server, await asyncio.to_thread(json_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
         if host is None or not host.process.running:
@@ -308,7 +308,7 @@ class ServerHosts:
         server = self._wanted.get(host.name)
         if server is not None and host.name not in self._hosts:
             try:
-                await self._bring(_News(server, await asyncio.to_thread(encode, server.config)))
+                await self._bring(_News(server, await asyncio.to_thread(json_bytes, server.config)))
             except EmulabError as error:
                 self._record(host.name, {"event": "error", "error": str(error)})
         self._changed()

@@ -18,7 +18,7 @@ from emulab.errors import EmulabError, PeerError
 from emulab.kernel import sockets
 from emulab.kinds.core.podspec import HTTPGet, Probe
 from emulab.lab.kubelet.telling import in_go
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
 
 LIMIT = 10 << 10
 """Bytes that are read of an answer, or of what a command prints (maxRespBodyLength, maxReadLength)."""
@@ -156,7 +156,7 @@ async def _status(get: HTTPGet, sock: socket.socket, host: str, address: str) ->
     Certificates aren't checked, as the kubelet doesn't either.
     """
     from emulab.lab.exchange import exchange  # few labs have such probes
-    from emulab.servers.wire.http1.client import ResponseReader, as_target, request
+    from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
     context = None
     if get.scheme == "HTTPS":
@@ -165,6 +165,6 @@ async def _status(get: HTTPGet, sock: socket.socket, host: str, address: str) ->
         context.verify_mode = ssl.CERT_NONE
     headers = {"host": address, "user-agent": "kube-probe/1.34"}
     headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
-    asked, response = request("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
+    asked, response = request_bytes("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
     await exchange(sock, asked, response, context, host, LIMIT)
     return response.status

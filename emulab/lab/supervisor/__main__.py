@@ -61,7 +61,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     gc.set_threshold(*_COLLECTING)
     libc.share_one_heap()
     Path("/proc/self/comm").write_text("supervisor")
-    spawned = spawner.start(host.serve, host.preload, files)
+    spawned = spawner.start_spawner(host.serve, host.preload, files)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command that started us
 
     import asyncio

@@ -39,7 +39,8 @@ from emulab.lab.supervisor.arguments import (
 )
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
-from emulab.model.families import FAMILIES, Family, parse_socket_name
+from emulab.model.addresses import parse_socket_name
+from emulab.model.families import FAMILIES, Family
 from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
@@ -104,7 +105,8 @@ class Observation:
         ports = [int(p) for p in arguments["ports"]]
         snap, families = 1 << 18 if arguments.get("whole") else SNAP, self._families()
         wanted = [
-            (w.fd, filters.program(_ports(w.place, source, ports), snap, families), w.ring) for w in watched
+            (w.fd, filters.filter_program(_ports(w.place, source, ports), snap, families), w.ring)
+            for w in watched
         ]
         marked = await asyncio.to_thread(self._ruled, watched)
         protocol = str(arguments["protocol"])
@@ -320,7 +322,7 @@ def _has_tables() -> bool:
     """Whether the calling thread's namespace has nftables rules that no trace made."""
     try:
         with netfilter.open_socket() as sock:
-            return any(not name.startswith(TRACE_TABLE) for name in netfilter.tables(sock))
+            return any(not name.startswith(TRACE_TABLE) for name in netfilter.table_names(sock))
     except KernelError:
         return False
 

@@ -57,7 +57,7 @@ def open_drops(families: Sequence[Family] = (IPV4,)) -> tuple[list[int], dict[st
         number, description = perf.read_tracefs([f"{_EVENT}/id", f"{_EVENT}/format"])
         fields, reasons = parse_format(description)
         opened.append(bpf.create_ring_buffer(_SIZE))
-        loaded = bpf.load_tracepoint_program(program(fields, opened[0], families))
+        loaded = bpf.load_tracepoint_program(tracepoint_program(fields, opened[0], families))
         try:
             opened.append(perf.open_tracepoint(int(number), _first_cpu(_ONLINE.read_text())))
             bpf.attach(opened[1], loaded)
@@ -84,7 +84,9 @@ def parse_format(text: str) -> tuple[TracepointFields, dict[str, str]]:
     return fields, reasons
 
 
-def program(fields: TracepointFields, ring: int, families: Sequence[Family] = (IPV4,)) -> list[Instruction]:
+def tracepoint_program(
+    fields: TracepointFields, ring: int, families: Sequence[Family] = (IPV4,)
+) -> list[Instruction]:
     """Writes time, location and reason of each drop to a ring, and lets others see the event too.
 
     Of packets of the families, and of ARP for IPv4.

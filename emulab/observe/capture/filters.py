@@ -35,7 +35,7 @@ _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
-def program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
+def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
     """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP for IPv4.
 
     With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
@@ -85,7 +85,7 @@ def nothing() -> bytes:
     return _assemble([(_RETURN, 0, 0, 0)])
 
 
-def attach(sock: socket.socket, program: bytes) -> None:
+def attach_filter(sock: socket.socket, program: bytes) -> None:
     """Makes the kernel run `program` on what `sock` receives, in place of the one before. Raises KernelError."""
     code = array.array("B", program)
     address, length = code.buffer_info()

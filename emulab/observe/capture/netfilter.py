@@ -180,7 +180,7 @@ def _addresses(network: bytes) -> tuple[int, str, str]:
 # conntrack
 
 
-def conntrack(sock: socket.socket, place: str, flow: Flow) -> Translation | None:
+def translation_of(sock: socket.socket, place: str, flow: Flow) -> Translation | None:
     """The entry that `flow` belongs to, whichever of its directions that is. Raises KernelError.
 
     An ICMP entry is known by its id, which a flow doesn't tell: the last one between the two addresses is given.
@@ -198,7 +198,7 @@ def conntrack(sock: socket.socket, place: str, flow: Flow) -> Translation | None
 # rules
 
 
-def tables(sock: socket.socket) -> list[str]:
+def table_names(sock: socket.socket) -> list[str]:
     """The names of all tables, of whatever family. Raises KernelError."""
     everything = nftables.TABLE.encode({"nfgen_family": AF_UNSPEC})
     found = dump(sock, nftables.NFT_MSG_GETTABLE, everything, "list the nftables tables")

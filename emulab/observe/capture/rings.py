@@ -100,7 +100,7 @@ def _start(sock: socket.socket, program: bytes, size: int) -> None:
     taps.set_option(
         sock, _SOL_PACKET, _PACKET_RX_RING, request, f"make a packet ring of {blocks * _BLOCK} bytes"
     )
-    filters.attach(sock, program)
+    filters.attach_filter(sock, program)
     taps.bind_everywhere(sock)
 
 
@@ -215,7 +215,7 @@ class Ring:
 
     def stop(self) -> None:
         """No frame is kept from now on; one that the kernel was just writing may need a moment. See `stop_all`."""
-        filters.attach(self._sock, filters.nothing())
+        filters.attach_filter(self._sock, filters.nothing())
 
     def close(self) -> None:
         """Waits for RCU, see `close_all`. The map has a descriptor of its own."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from emulab.errors import KernelError
 from emulab.kernel.netlink import messages
 from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_ROUTE
-from emulab.kernel.netlink.requests import Refused, ask, dump
+from emulab.kernel.netlink.requests import Refused, ask_kernel, dump
 from emulab.kernel.netlink.rtnetlink import (
     IFF_LOWER_UP,
     IFF_UP,
@@ -101,7 +101,7 @@ def _question(destination: str, source: str, input_index: int) -> dict[str, Any]
 
 
 def _asked(sock: socket.socket, question: Mapping[str, Any]) -> dict[str, Any]:
-    return ROUTE.decode(ask(sock, RTM_GETROUTE, ROUTE.encode(question)))
+    return ROUTE.decode(ask_kernel(sock, RTM_GETROUTE, ROUTE.encode(question)))
 
 
 def _prefix(entry: Mapping[str, Any], destination: str) -> str:

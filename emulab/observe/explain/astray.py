@@ -8,7 +8,7 @@ import os
 from emulab.observe.events import Flow
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.refusals import no_such_port
-from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.dissect import end_name
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import Packet
 from emulab.observe.path import Failure
@@ -40,7 +40,9 @@ def unroutable(case: Case) -> Diagnosis | None:
     if sending.errno == errno.EHOSTUNREACH and (route is None or not route.error):
         return None  # there is a way, but nobody at its end
     words = _NO_WAY[sending.errno]
-    text = f"{case.named(place)} {words} {endpoints(sending.address, sending.port)}: {os.strerror(sending.errno)}"
+    text = (
+        f"{case.named(place)} {words} {end_name(sending.address, sending.port)}: {os.strerror(sending.errno)}"
+    )
     off = case.switched_off(place)
     if off is not None:
         return Diagnosis(Failure(place, "link-down", f"{text}; {off[0]}", off[1], case.down_name(place)))

@@ -12,7 +12,7 @@ from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, KernelDrop, LinkState, Recording, RouteAnswer, ServerRecord
 from emulab.observe.join.decisions import Decision, Evidence
-from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.dissect import end_name
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg
 from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.path import Failure
@@ -230,7 +230,7 @@ def iproute(address: str) -> str:
 
 def to(flow: Flow | None) -> str:
     """Where a flow leads."""
-    return endpoints(flow.destination, flow.destination_port) if flow else "?"
+    return end_name(flow.destination, flow.destination_port) if flow else "?"
 
 
 def last_at(leg: Leg, place: str) -> Packet | None:

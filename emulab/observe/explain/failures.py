@@ -18,7 +18,7 @@ from emulab.observe.explain.proxied import balancer, cut_off, ingress, tls, wait
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.decisions import Evidence
-from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.dissect import end_name
 from emulab.observe.join.flows import Joined
 from emulab.observe.path import Failure
 
@@ -81,5 +81,5 @@ def _anything(case: Case) -> Diagnosis:
     sending = case.sending
     words = sending.reason or (os.strerror(sending.errno) if sending.errno else "failed")
     place = case.last.arrived.place if case.last and case.last.arrived else sending.place
-    text = f"{sending.target} from {sending.place} ({endpoints(sending.address, sending.port)}): {words}"
+    text = f"{sending.target} from {sending.place} ({end_name(sending.address, sending.port)}): {words}"
     return Diagnosis(Failure(place, sending.error or "failed", text, "the hops above show how far it came"))

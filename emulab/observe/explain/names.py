@@ -8,7 +8,7 @@ from emulab.model.addresses import is_address
 from emulab.observe.explain.case import Case, Diagnosis, Expert
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
-from emulab.observe.join.dissect import dns
+from emulab.observe.join.dissect import describe_dns
 from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
 
@@ -38,7 +38,7 @@ def _answer(leg: Leg) -> str:
         p.place == leg.begun.first.place for t in leg.transits if not t.forward for p in t.packets
     ):
         return ""
-    return next((said for p in back if (said := dns(p.payload))), "")
+    return next((said for p in back if (said := describe_dns(p.payload))), "")
 
 
 def _nobody(case: Case) -> Diagnosis:

@@ -6,14 +6,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from emulab.model.addresses import is_address
-from emulab.model.families import parse_socket_name
+from emulab.model.addresses import is_address, parse_socket_name
 from emulab.observe.events import ServerRecord
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.progress import ended, reset, stopped, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.explain.unreached import icmp, silence
-from emulab.observe.join.dissect import endpoints, http
+from emulab.observe.join.dissect import describe_http, end_name
 from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
 from emulab.plan.owner import Owner
@@ -117,8 +116,8 @@ def _no_tls(case: Case, place: str, who: str) -> Failure:
     """No TLS came about at all."""
     sending = case.sending
     back = [t.first for leg in case.chain for t in leg.transits if not t.forward and t.first.size]
-    plain = next((said for p in back if (said := http(p.payload))), "")
-    address = endpoints(sending.address, sending.port)
+    plain = next((said for p in back if (said := describe_http(p.payload))), "")
+    address = end_name(sending.address, sending.port)
     if plain or "wrong version" in sending.reason:
         text = f"{who} doesn't speak TLS on {address}: it answered the ClientHello with {plain or 'something else'}"
         plain_url = sending.target.replace("https://", "http://", 1)

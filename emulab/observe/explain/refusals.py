@@ -10,7 +10,7 @@ from emulab.model.families import family_of
 from emulab.observe.events import Flow, RuleTrace, is_loopback
 from emulab.observe.explain.case import Case, Diagnosis, to
 from emulab.observe.explain.progress import arrived, reset
-from emulab.observe.join.decisions import Decision, rejects
+from emulab.observe.join.decisions import Decision, is_rejection
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import SYN, Packet
 from emulab.observe.path import Failure
@@ -65,7 +65,7 @@ def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
         return None
     flow = refusal.before
     owner = case.owner(flow)
-    then = f"{place} {'refused' if rejects(step) else 'dropped'} it"
+    then = f"{place} {'refused' if is_rejection(step) else 'dropped'} it"
     if is_loopback(flow.destination):
         text = f"Services aren't served at {to(flow)}: node ports aren't open on loopback; {then}"
         return Failure(place, "closed-port", text, _ELSEWHERE, case.named(place))
@@ -113,8 +113,9 @@ def _by_rule(case: Case, leg: Leg, place: str, refusal: Decision) -> Failure:
         else f"the rule `{rule}` in chain {step.chain}"
     )
     packet = "the packet" if _forward(leg, refusal) else "the answer"
+    did = "rejected" if is_rejection(step) else "dropped"
     text = (
-        f"{by} of table {step.family} {step.table} in {case.named(place)} {'rejected' if rejects(step) else 'dropped'}"
+        f"{by} of table {step.family} {step.table} in {case.named(place)} {did}"
         f" {packet} from {case.named_address(flow.source)} to {_end(case, flow)}"
     )
     return Failure(place, "rule", text, f"take it away: {case.inside(place, _undo(step))}", refusal.object)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Recording, RouteAnswer, RuleTrace, Translation
-from emulab.observe.join.dissect import endpoints
+from emulab.observe.join.dissect import end_name, ends
 from emulab.observe.join.packets import Packet
 from emulab.plan.owner import Owner
 from emulab.plan.rules.meaning import DNAT, REJECT, SNAT, TRACE_TABLE
@@ -56,7 +56,7 @@ class Evidence:
     def text(self, protocol: str, address: str, port: int) -> str:
         """An owner in words, with the address where there is none."""
         found = self.owner(protocol, address, port)
-        return found.text if found else endpoints(address, port)
+        return found.text if found else end_name(address, port)
 
     def route(self, place: str, destination: str) -> RouteAnswer | None:
         return self._routes.get((place, destination))
@@ -94,8 +94,8 @@ class Evidence:
         conntrack = _shown(entry) if entry else None
         decisions = []
         if (before.destination, before.destination_port) != (flow.destination, flow.destination_port):
-            old = endpoints(before.destination, before.destination_port)
-            new = endpoints(flow.destination, flow.destination_port)
+            old = end_name(before.destination, before.destination_port)
+            new = end_name(flow.destination, flow.destination_port)
             stands_for = (
                 f"{self.text(flow.protocol, before.destination, before.destination_port)} → "
                 f"{self.text(flow.protocol, flow.destination, flow.destination_port)}"
@@ -105,8 +105,8 @@ class Evidence:
             detail = f"destination {old} → {new}"
             decisions.append(Decision("dnat", place, before, detail, stands_for, rule, conntrack))
         if (before.source, before.source_port) != (flow.source, flow.source_port):
-            old = endpoints(before.source, before.source_port)
-            new = endpoints(flow.source, flow.source_port)
+            old = end_name(before.source, before.source_port)
+            new = end_name(flow.source, flow.source_port)
             rule = _rule(steps, SNAT)
             stands_for = f"{self.text('', before.source, 0)} → {self.text('', flow.source, 0)}"
             detail = f"source {old} → {new}"
@@ -116,9 +116,9 @@ class Evidence:
     def refusal(self, place: str, flows: Iterable[Flow], sequence: int | None) -> Decision | None:
         """The rule that refused a packet at a place, if one did."""
         for flow, step in ((f, s) for f, packet in self._met(place, flows, sequence) for s in packet):
-            if step.flow is None or (step.verdict != "drop" and not rejects(step)):
+            if step.flow is None or (step.verdict != "drop" and not is_rejection(step)):
                 continue
-            word = "rejected" if rejects(step) else "dropped"
+            word = "rejected" if is_rejection(step) else "dropped"
             stands_for = self.text(step.flow.protocol, step.flow.destination, step.flow.destination_port)
             where = f"chain {step.chain} of table {step.family} {step.table}"
             detail = f"{word} by {'the policy of ' if step.kind == 'policy' else ''}{where}"
@@ -167,7 +167,7 @@ def rule_text(step: RuleTrace) -> str:
     return f"{where}: {step.rule or f'policy {step.verdict}'}"
 
 
-def rejects(step: RuleTrace) -> bool:
+def is_rejection(step: RuleTrace) -> bool:
     """Whether a rule refuses packets and says so to their sender."""
     return step.final and does(step, REJECT)
 
@@ -194,10 +194,4 @@ def _half(before: Flow, after: Flow) -> Flow:
 
 
 def _shown(entry: Translation) -> dict[str, str]:
-    return {"before": _flow(entry.original), "after": _flow(entry.translated), "answers": _flow(entry.reply)}
-
-
-def _flow(flow: Flow) -> str:
-    return (
-        f"{endpoints(flow.source, flow.source_port)} → {endpoints(flow.destination, flow.destination_port)}"
-    )
+    return {"before": ends(entry.original), "after": ends(entry.translated), "answers": ends(entry.reply)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
+from emulab.observe.events import Flow
 from emulab.observe.join.packets import ACK, FIN, RST, SYN, Packet
 
 _METHOD = re.compile(rb"([A-Z]{3,10}) (\S{1,2000}) HTTP/1\.[01]\r\n")
@@ -28,14 +29,14 @@ _HELLO = 5 + 4  # where a hello begins, after the record's header and the handsh
 _TLS_VERSIONS = {0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
 
-def describe(packet: Packet) -> str:
+def describe_packet(packet: Packet) -> str:
     """What a packet is, in a few words."""
     protocol = packet.flow.protocol
     if protocol == "icmp":
         return describe_icmp(packet)
     if protocol == "udp":
         if 53 in (packet.flow.source_port, packet.flow.destination_port):
-            return dns(packet.payload) or f"UDP, {packet.size} bytes"
+            return describe_dns(packet.payload) or f"UDP, {packet.size} bytes"
         return f"UDP, {packet.size} bytes"
     carried = _carried(packet) if packet.size else ""
     flags = _flags(packet)
@@ -46,10 +47,10 @@ def describe(packet: Packet) -> str:
 
 def _carried(packet: Packet) -> str:
     if 53 in (packet.flow.source_port, packet.flow.destination_port) and packet.size > 2:
-        found = dns(packet.payload[2:])
+        found = describe_dns(packet.payload[2:])
         if found:
             return f"{found} (TCP)"
-    return http(packet.payload) or tls(packet.payload) or f"TCP, {packet.size} bytes"
+    return describe_http(packet.payload) or describe_tls(packet.payload) or f"TCP, {packet.size} bytes"
 
 
 def _flags(packet: Packet) -> str:
@@ -69,18 +70,23 @@ def describe_icmp(packet: Packet) -> str:
     if packet.next_mtu:
         text += f", next MTU {packet.next_mtu}"
     if packet.about:
-        text += f", about {endpoints(packet.about.source, packet.about.source_port)} → " + endpoints(
+        text += f", about {end_name(packet.about.source, packet.about.source_port)} → " + end_name(
             packet.about.destination, packet.about.destination_port
         )
     return text
 
 
-def endpoints(address: str, port: int) -> str:
+def end_name(address: str, port: int) -> str:
     """`ADDRESS:PORT`, or the address alone where there is no port."""
     return socket_name(address, port) if port else address
 
 
-def http(payload: bytes) -> str:
+def ends(flow: Flow) -> str:
+    """Both ends of a flow: `10.0.0.1:40000 → 10.96.0.7:80`."""
+    return f"{end_name(flow.source, flow.source_port)} → {end_name(flow.destination, flow.destination_port)}"
+
+
+def describe_http(payload: bytes) -> str:
     """`GET /path` or `200 OK`, if the payload begins an HTTP/1 message."""
     if match := _METHOD.match(payload):
         return f"{match[1].decode()} {match[2].decode('latin-1')}"
@@ -89,7 +95,7 @@ def http(payload: bytes) -> str:
     return ""
 
 
-def tls(payload: bytes) -> str:
+def describe_tls(payload: bytes) -> str:
     """`TLS ClientHello, SNI name` or the kind of record, if the payload begins one (RFC 8446, section 5.1)."""
     if len(payload) < 6 or payload[0] not in _TLS_RECORDS or payload[1] != 3:
         return ""
@@ -98,7 +104,7 @@ def tls(payload: bytes) -> str:
     kind = _TLS_HANDSHAKES.get(payload[5], "handshake")
     try:
         if payload[5] == 1:
-            name = server_name(payload)
+            name = server_name_asked(payload)
             return f"TLS {kind}, SNI {name}" if name else f"TLS {kind}, no SNI"
         if payload[5] == 2:
             return f"TLS {kind}, {_version(payload)}"
@@ -107,7 +113,7 @@ def tls(payload: bytes) -> str:
     return f"TLS {kind}"
 
 
-def server_name(payload: bytes) -> str:
+def server_name_asked(payload: bytes) -> str:
     """The SNI of a ClientHello (RFC 6066, section 3), "" without one. Raises IndexError when cut short."""
     at = _HELLO + 2 + 32
     at += 1 + payload[at]
@@ -148,7 +154,7 @@ def _number(payload: bytes, at: int) -> int:
     return payload[at] << 8 | payload[at + 1]
 
 
-def dns(payload: bytes) -> str:
+def describe_dns(payload: bytes) -> str:
     """`DNS A? name` or `DNS A name: 203.0.113.10`, "" for what is no DNS message."""
     import dnslib
 

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.model.addresses import is_address
-from emulab.model.families import FAMILIES, parse_socket_name, socket_name
+from emulab.model.addresses import is_address, parse_socket_name, socket_name
+from emulab.model.families import FAMILIES
 from emulab.observe.events import Flow, Recording, ServerRecord
 from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.join.sightings import Sightings

@@ -37,7 +37,7 @@ def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: 
         )
 
 
-def masquerade(cluster: Cluster, family: Family) -> Ruleset:
+def masquerade_table(cluster: Cluster, family: Family) -> Ruleset:
     """What pods send out of the cluster leaves with their node's address, as flannel's --ip-masq does it."""
     pods, ip = ", ".join(map(str, cluster.pods_of(family))), family.nft
     rule = f'oifname "eth0" {ip} saddr {{ {pods} }} {ip} daddr != {{ {pods} }} masquerade fully-random'

@@ -10,7 +10,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
 from emulab.plan.proxy.filters import RuleWords
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import translates
@@ -23,7 +23,9 @@ def entry(kind: str, one: Intent) -> str:
     return f"{kind}/{_title(one)}"
 
 
-def chains(one: Intent, words: RuleWords) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
+def affinity_chains(
+    one: Intent, words: RuleWords
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
     """The chains and the sets of clients of one Service port."""
     title = _title(one)
     found: dict[str, tuple[str, ...]] = {}

@@ -95,7 +95,7 @@ class FilterCollections:
         }
 
 
-def chains(words: RuleWords, after: Sequence[str] = ()) -> ChainTexts:
+def filter_chains(words: RuleWords, after: Sequence[str] = ()) -> ChainTexts:
     """The chains of the checks; `after` are a mode's own rules for what is forwarded or sent, behind these."""
     # kube-proxy's priorities: checks right before the destination is translated, or right after.
     early, late = "priority -110 ; policy accept ;", "priority -90 ; policy accept ;"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from emulab.model.families import socket_name
+from emulab.model.addresses import socket_name
 from emulab.plan.persistent import Persistent
 from emulab.plan.proxy.intents import Candidates
 from emulab.plan.proxy.ports import Changed

@@ -5,8 +5,8 @@ is there. So what changed is declared and written anew, what is to go is declare
 the rest isn't mentioned. Built-in chains may have rules of others, so ours are deleted and put
 in front one by one, as kube-proxy does it.
 
-A transaction has to fit into the socket's buffer, which only the host's root can enlarge. `stages` is the way for
-everybody else: many small transactions, new chains first and old ones last, so that each state between serves.
+A transaction has to fit into the socket's buffer, which only the host's root can enlarge. `script_stages` is the way
+for everybody else: many small transactions, new chains first and old ones last, so that each state between serves.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def table_script(table: str, before: Chains, after: Chains, bulk: int = BULK) ->
     return _script(table, lines)
 
 
-def stages(
+def script_stages(
     table: str, before: Chains, after: Chains, limit: int
 ) -> Iterator[tuple[str, dict[str, ChainRules]]]:
     """Inputs of at most some `limit` commands, each with the chains that are there after it."""

@@ -11,7 +11,7 @@ from emulab.plan.state import Collection, Ruleset
 MOST = 300  # declarations and rules a transaction: an ordinary user's socket takes some 400 KB at once
 
 
-def stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Ruleset]:
+def ruleset_stages(before: Ruleset | None, after: Ruleset, most: int = MOST) -> list[Ruleset]:
     """The tables that are there in turn on the way to `after`, which is the last one.
 
     Packets meet the old table or the new one, nothing between: what is new is first put where nothing leads to it

@@ -100,7 +100,7 @@ class Cache:
         lifetimes = [r.ttl for r in answer]
         if response.rcode not in (NOERROR, NXDOMAIN):
             lifetimes = [0]
-        elif response.rcode == NXDOMAIN or not any(answers(r, key.rtype) for r in answer):
+        elif response.rcode == NXDOMAIN or not any(answers_question(r, key.rtype) for r in answer):
             authority = tuple(self._negative(r) for r in response.authority)
             soa = [r.ttl for r in authority if r.rtype == rdata.SOA]
             if soa or not answer:
@@ -117,6 +117,6 @@ class Cache:
         return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), self.limits.negative_ttl))
 
 
-def answers(record: ResourceRecord, rtype: int) -> bool:
+def answers_question(record: ResourceRecord, rtype: int) -> bool:
     """Whether a record is of the type asked for."""
     return rtype in (record.rtype, rdata.ANY)

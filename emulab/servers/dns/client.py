@@ -87,7 +87,7 @@ class _Question:
         return response
 
 
-async def ask(
+async def ask_server(
     server: ServerAddress,
     key: CacheKey,
     timeout: float,
@@ -109,7 +109,7 @@ async def ask(
             break
     if edns and response.rcode in (wire.FORMERR, wire.NOTIMP) and not response.answer:
         # older than EDNS (RFC 6891 section 6.2.2)
-        return await ask(server, key, timeout, clients, reporter=reporter, edns=False)
+        return await ask_server(server, key, timeout, clients, reporter=reporter, edns=False)
     return response
 
 

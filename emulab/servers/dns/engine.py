@@ -22,7 +22,7 @@ import math
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.dns import rdata, wire
-from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers
+from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
 from emulab.servers.dns.zone import LookupKind, Rotor, ServedZone, Zones, rotated
@@ -139,7 +139,9 @@ class Engine:
         turn = entry.tail.next()
         records = entry.answer(now, turn)
         rtype = walk.query.rtype
-        told = any(answers(r, rtype) for r in records) or any(r.rtype == rdata.SOA for r in entry.authority)
+        told = any(answers_question(r, rtype) for r in records) or any(
+            r.rtype == rdata.SOA for r in entry.authority
+        )
         if not told and entry.rcode == wire.NOERROR:
             target = _last_target(walk.name, records)
             if target != walk.name:

@@ -26,7 +26,9 @@ class Forwarder:
     has it in flight already, waits there, and all of them give up after their tries.
     """
 
-    def __init__(self, ask: AskServer = client.ask, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: AskServer = client.ask_server, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ask = ask
         self._clock = clock
         self._failed: dict[ServerAddress, float] = {}

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from emulab.errors import PeerError
-from emulab.servers.base import Emit
+from emulab.servers.base import Emit, socket_name
 from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import CacheKey
 from emulab.servers.dns.names import Name
@@ -61,7 +61,7 @@ class Reporter:
             return None
         told = {
             "protocol": "tcp" if stream else "udp",
-            "client": _endpoint(host),
+            "client": socket_name(host),
             "id": int.from_bytes(packet[:2], "big"),
             "question": _question(query.name, query.rtype),
         }
@@ -81,7 +81,7 @@ class Reporter:
             return None
         told = {
             "protocol": "tcp" if stream else "udp",
-            "upstream": _endpoint(server),
+            "upstream": socket_name(server),
             "source": "",
             "id": ident,
             "question": _question(key.name, key.rtype),
@@ -113,7 +113,7 @@ class UpstreamQuestion:
 
     def sent(self, source: Host) -> None:
         """The question is on its way, from the socket with this name."""
-        self._told["source"] = _endpoint(source)
+        self._told["source"] = socket_name(source)
         self._emit({"event": "dns-forward", **self._told, "for": list(self._clients)})
 
     def answered(self, response: Response) -> None:
@@ -126,10 +126,6 @@ class UpstreamQuestion:
 
     def _end(self, outcome: Told) -> None:
         self._emit({"event": "dns-forwarded", **self._told, "for": list(self._clients), **outcome})
-
-
-def _endpoint(host: Host) -> str:
-    return f"[{host[0]}]:{host[1]}" if ":" in host[0] else f"{host[0]}:{host[1]}"
 
 
 @lru_cache(maxsize=1024)

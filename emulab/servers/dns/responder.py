@@ -45,7 +45,7 @@ class Responder:
         self._clock = clock
         self._emit = emit
         self._reporter = Reporter(emit)
-        self._forwarder = Forwarder(partial(client.ask, reporter=self._reporter), clock)
+        self._forwarder = Forwarder(partial(client.ask_server, reporter=self._reporter), clock)
         self._waiting: set[asyncio.Task[None]] = set()
         self._waiting_of: Counter[str] = Counter()
         self.worked = 0  # queries for which no finished answer was there

@@ -41,7 +41,7 @@ class DnsSettings:
         Raises UserError.
         """
         try:
-            servers = tuple(map(parse_address, config.forward))
+            servers = tuple(map(parse_server_address, config.forward))
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
         return DnsSettings(
@@ -69,7 +69,7 @@ class DnsSettings:
         return Zones(zones)
 
 
-def parse_address(text: str, port: int = 53) -> ServerAddress:
+def parse_server_address(text: str, port: int = 53) -> ServerAddress:
     """`198.51.100.53:53`, `[2001:db8::1]:53`, or an address alone. Raises ValueError."""
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")

@@ -75,10 +75,10 @@ def answer(request: Request, identity: Identity, client: str) -> EchoAnswer:
             return EchoAnswer(200, client.encode(), TEXT)
         if parts[1] == "healthz":
             return EchoAnswer(200, b"ok", TEXT)
-    return EchoAnswer(200, describe(request, identity, client))
+    return EchoAnswer(200, received_json(request, identity, client))
 
 
-def describe(request: Request, identity: Identity, client: str) -> bytes:
+def received_json(request: Request, identity: Identity, client: str) -> bytes:
     """The JSON that tells what was received, by whom and from whom."""
     head = _encode(
         {
@@ -104,7 +104,7 @@ def _status(argument: str, request: Request, identity: Identity, client: str) ->
     status = int(argument)
     if status == 101:
         return refusal(400, "101 needs an upgrade that was asked for")
-    body = describe(request, identity, client)
+    body = received_json(request, identity, client)
     if status < 200:
         # An informational status never ends an exchange (RFC 9110 §15.2), and HTTP/1.0 has none.
         return EchoAnswer(200, body, interim=status if request.proto == "HTTP/1.1" else 0)
@@ -114,7 +114,7 @@ def _status(argument: str, request: Request, identity: Identity, client: str) ->
 def _delay(argument: str, request: Request, identity: Identity, client: str) -> EchoAnswer:
     if not _SECONDS.fullmatch(argument):
         return refusal(400, "a delay is a number of seconds")
-    return EchoAnswer(200, describe(request, identity, client), delay=min(float(argument), DELAY_LIMIT))
+    return EchoAnswer(200, received_json(request, identity, client), delay=min(float(argument), DELAY_LIMIT))
 
 
 def _bytes(argument: str, request: Request, identity: Identity, client: str) -> EchoAnswer:
@@ -133,7 +133,9 @@ _WITH_ARGUMENT: dict[str, Callable[[str, Request, Identity, str], EchoAnswer]] =
 }
 
 
-def render(what: EchoAnswer, method: str = "GET", proto: str = "HTTP/1.1", close: bool = False) -> bytes:
+def answer_bytes(
+    what: EchoAnswer, method: str = "GET", proto: str = "HTTP/1.1", close: bool = False
+) -> bytes:
     """The answer's bytes: the head, and the body unless it is streamed or the method is HEAD.
 
     `proto` is the request's: HTTP/1.0 has to be told when the connection stays open.

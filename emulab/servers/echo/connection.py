@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from emulab.servers.echo.answers import EchoAnswer, answer, refusal, render
+from emulab.servers.base import socket_name
+from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
 from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
@@ -27,12 +28,6 @@ FRESH = 2.0  # seconds that a connection without a request yet keeps when its li
 _WAITING_LIMIT = 16  # requests behind a slow one before the socket isn't read any more
 _BLOCK = bytes(64 * 1024)
 _TURN = 2**20  # bytes of a stream to write before other connections get their turn
-
-
-def endpoint(name: Any) -> str:
-    """A socket's name as `10.0.0.1:80` or `[fd00::1]:80`."""
-    host, port = name[:2] if name else ("", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class EchoConnection(asyncio.Protocol):
@@ -73,7 +68,7 @@ class EchoConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._client = endpoint(transport.get_extra_info("peername"))
+        self._client = socket_name(transport.get_extra_info("peername"))
         self._listener.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,7 +232,7 @@ class EchoConnection(asyncio.Protocol):
         self._work()
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
-        self._transport.write(render(what, request.method, request.proto, close))
+        self._transport.write(answer_bytes(what, request.method, request.proto, close))
         if what.stream and request.method != "HEAD":
             self._left = what.stream
             self._current = (request, what, close)
@@ -275,7 +270,9 @@ class EchoConnection(asyncio.Protocol):
 
     def _fail(self, status: int) -> None:
         self._record("", "", status, 0.0)
-        self._transport.write(render(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True))
+        self._transport.write(
+            answer_bytes(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True)
+        )
         self._linger()
 
     def _record(self, method: str, path: str, status: int, arrived: float) -> None:
@@ -287,7 +284,7 @@ class EchoConnection(asyncio.Protocol):
                     "namespace": identity.namespace,
                     "pod": identity.pod,
                     "client": self._client,
-                    "local": endpoint(self._transport.get_extra_info("sockname")),
+                    "local": socket_name(self._transport.get_extra_info("sockname")),
                     "method": method,
                     "path": path,
                     "status": status,
@@ -300,7 +297,7 @@ class EchoConnection(asyncio.Protocol):
         if problem or self._eof:
             problem = problem or 400  # nothing can come over a connection that the client has half closed
             self._record(request.method, request.target, problem, request.arrived)
-            self._transport.write(render(refusal(problem), close=True))
+            self._transport.write(answer_bytes(refusal(problem), close=True))
             self._linger()
             return
         self._cancel_timer()

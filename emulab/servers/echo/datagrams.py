@@ -6,9 +6,8 @@ import asyncio
 import socket
 from typing import Any
 
-from emulab.servers.base import Emit
+from emulab.servers.base import Emit, socket_name
 from emulab.servers.echo.answers import Identity
-from emulab.servers.echo.connection import endpoint
 
 _BURST = 64  # datagrams to answer before other sockets get their turn
 _buffer = bytearray(65536)  # one for all sockets: it is read and sent again before anyone else runs
@@ -51,7 +50,7 @@ class DatagramEcho:
                 "event": "datagram",
                 "namespace": self.identity.namespace,
                 "pod": self.identity.pod,
-                "client": endpoint(sender),
+                "client": socket_name(sender),
                 "local": self._local,
                 "size": size,
             }

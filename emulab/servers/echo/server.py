@@ -7,11 +7,11 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.base import Config, Emit, Server, parse_socket_key, socket_name
 from emulab.servers.configuration import from_json
 from emulab.servers.echo.answers import Identity, identity_of
 from emulab.servers.echo.config import EchoConfig, PodConfig
-from emulab.servers.echo.connection import EchoConnection, endpoint
+from emulab.servers.echo.connection import EchoConnection
 from emulab.servers.echo.datagrams import DatagramEcho
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
@@ -125,7 +125,9 @@ class EchoServer:
             )
             if protocol == "udp":
                 if key in sockets:
-                    self._udp[key] = DatagramEcho(sockets[key], endpoint((address, port)), identity, hub.emit)
+                    self._udp[key] = DatagramEcho(
+                        sockets[key], socket_name((address, port)), identity, hub.emit
+                    )
                 self._udp[key].identity = identity
                 continue
             listener = self._tcp.get(key)

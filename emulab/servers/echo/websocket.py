@@ -13,7 +13,7 @@ import hashlib
 import struct
 
 from emulab.servers.wire.http1.requests import Request
-from emulab.servers.wire.http1.writing import head
+from emulab.servers.wire.http1.writing import head_bytes
 
 FRAME_LIMIT = 16 * 2**20  # bytes of one frame's payload; more is refused with 1009
 
@@ -31,7 +31,7 @@ def handshake(request: Request) -> bytes:
     offered = request.first("Sec-Websocket-Protocol").partition(",")[0].strip()
     if offered:
         fields.append(("Sec-WebSocket-Protocol", offered))
-    return head("HTTP/1.1 101 Switching Protocols", fields)
+    return head_bytes("HTTP/1.1 101 Switching Protocols", fields)
 
 
 def frame(opcode: int, payload: bytes, fin: bool = True) -> bytes:

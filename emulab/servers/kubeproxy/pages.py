@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from emulab.servers.kubeproxy.proxy import Proxy
-from emulab.servers.wire.http1.writing import head
+from emulab.servers.wire.http1.writing import head_bytes
 
 TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -72,7 +72,7 @@ def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float)
     return ProxyPage(200 if endpoints and well else 503, json.dumps(found, indent="\t"), JSON, headers)
 
 
-def render(page: ProxyPage, now: float, method: str = "GET", close: bool = False) -> bytes:
+def page_bytes(page: ProxyPage, now: float, method: str = "GET", close: bool = False) -> bytes:
     """The answer's bytes."""
     body = page.body.encode()
     fields = [
@@ -82,7 +82,7 @@ def render(page: ProxyPage, now: float, method: str = "GET", close: bool = False
         ("Content-Length", str(len(body))),
         *([("Connection", "close")] if close else []),
     ]
-    written = head(f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}", fields)
+    written = head_bytes(f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}", fields)
     return written if method == "HEAD" else written + body
 
 

@@ -153,7 +153,7 @@ class _Connection(asyncio.Protocol):
             self._answer(reader.requests.popleft())
         if reader.failure or reader.upgraded:
             if not self._transport.is_closing():
-                self._transport.write(pages.render(pages.BAD_REQUEST, time.time(), close=True))
+                self._transport.write(pages.page_bytes(pages.BAD_REQUEST, time.time(), close=True))
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -168,6 +168,6 @@ class _Connection(asyncio.Protocol):
     def _answer(self, request: Request) -> None:
         close = not request.keep_alive
         page = self._server.page(self._key, request.path)
-        self._transport.write(pages.render(page, time.time(), request.method, close))
+        self._transport.write(pages.page_bytes(page, time.time(), request.method, close))
         if close:
             self._transport.close()

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from emulab.servers.base import socket_name
 from emulab.servers.l4.config import HealthPolicy
 
 
@@ -68,12 +69,7 @@ class BalancedTarget:
     @property
     def endpoint(self) -> str:
         """`address:port`."""
-        return endpoint(self.address, self.port)
-
-
-def endpoint(address: str, port: int) -> str:
-    """An address and port as people write them."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        return socket_name((self.address, self.port))
 
 
 class Strategy(Protocol):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import parse_socket_key
+from emulab.servers.base import parse_socket_key, socket_name
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Strategy, endpoint
+from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Strategy
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy, TargetConfig
 
 NOT_ALLOWED = "source address not allowed"
@@ -27,7 +27,7 @@ class Spec:
     affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
 
 
-def check(given: FrontendConfig) -> Spec:
+def checked_spec(given: FrontendConfig) -> Spec:
     """The frontend that a part of the configuration asks for. Raises ValueError where a value is wrong."""
     key, balance, policy = given.socket, given.balance, given.health
     protocol, _, _ = parse_socket_key(key)
@@ -47,7 +47,7 @@ class Frontend:
     def __init__(self, spec: Spec) -> None:
         _, address, port = parse_socket_key(spec.key)
         self.key = spec.key
-        self.local = endpoint(address, port)
+        self.local = socket_name((address, port))
         self.dropped = 0  # clients refused: by the ACL, or for want of a target
         self.targets: list[BalancedTarget] = []
         self._strategy: Strategy = STRATEGIES[spec.balance]()

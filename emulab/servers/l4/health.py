@@ -13,7 +13,7 @@ from emulab.servers.base import Emit, vital
 from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
-from emulab.servers.wire.http1.client import ResponseReader, request
+from emulab.servers.wire.http1.client import ResponseReader, request_bytes
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
 
@@ -54,7 +54,7 @@ async def _connect(sock: socket.socket, address: str, port: int) -> None:
 async def _status(sock: socket.socket, address: str, path: str) -> int:
     """The status that is answered; nobody waits for a body."""
     loop, response = asyncio.get_running_loop(), ResponseReader()
-    await loop.sock_sendall(sock, request("GET", path, [("Host", address)], version="1.0"))
+    await loop.sock_sendall(sock, request_bytes("GET", path, [("Host", address)], version="1.0"))
     while not response.status:
         response.feed(await loop.sock_recv(sock, 4096))
     return response.status

@@ -11,7 +11,7 @@ from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import from_json
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import L4Config
-from emulab.servers.l4.frontend import Frontend, Spec, check
+from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 from emulab.servers.l4.health import Checker
 from emulab.servers.l4.tcp import Half, Session
 from emulab.servers.l4.udp import UdpProxy
@@ -103,7 +103,7 @@ class L4Server:
             await listener.open(sockets[listener.frontend.key])
 
     def _wanted(self, config: L4Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
-        specs = {spec.key: spec for spec in map(check, config.frontends)}
+        specs = {spec.key: spec for spec in map(checked_spec, config.frontends)}
         wanted: dict[str, Spec] = {}
         for key in config.listen:
             if parse_socket_key(key)[0] not in ("tcp", "udp"):

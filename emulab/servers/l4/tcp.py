@@ -20,8 +20,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from emulab.servers.base import Emit
-from emulab.servers.l4.balance import BalancedTarget, endpoint
+from emulab.servers.base import Emit, socket_name
+from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 from emulab.servers.l4.health import RESET_ON_CLOSE
 
@@ -130,7 +130,7 @@ class Session:
     def accepted(self) -> None:
         """The client is there: lets it in and begins to connect, or resets it."""
         peer = self.client.transport.get_extra_info("peername") or ("", 0)
-        self._who = endpoint(peer[0], peer[1])
+        self._who = socket_name(peer)
         if not peer[0] or not self._frontend.allows(peer[0]):
             # The kernel has answered its SYN already; no byte is read or sent.
             self._drop(NOT_ALLOWED, acl=self._frontend.spec.acl.ranges)
@@ -235,7 +235,7 @@ class Session:
                 {
                     "event": "proxy-connect",
                     **self._common(),
-                    "upstream_source": endpoint(source[0], source[1]) if source else "",
+                    "upstream_source": socket_name(source) if source else "",
                     "upstream": target.endpoint,
                     "target": target.name,
                     "reason": self._frontend.explain(healthy, failed),

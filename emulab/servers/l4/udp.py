@@ -14,8 +14,8 @@ import socket
 from collections import OrderedDict
 from typing import Any
 
-from emulab.servers.base import Emit
-from emulab.servers.l4.balance import BalancedTarget, endpoint
+from emulab.servers.base import Emit, socket_name
+from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 
 IDLE_TIMEOUT = 30.0  # seconds, as conntrack's for UDP without replies
@@ -114,7 +114,7 @@ class UdpProxy:
         common = {
             "protocol": "udp",
             "connection": f"udp-{next(_numbers)}",
-            "client": endpoint(client[0], client[1]),
+            "client": socket_name(client),
             "local": frontend.local,
         }
         if not frontend.allows(client[0]):
@@ -153,7 +153,7 @@ class UdpProxy:
                 {
                     "event": "proxy-connect",
                     **common,
-                    "upstream_source": endpoint(source[0], source[1]),
+                    "upstream_source": socket_name(source),
                     "upstream": target.endpoint,
                     "target": target.name,
                     "reason": frontend.explain(len(healthy), failed),

@@ -247,7 +247,7 @@ def test_a_mode_that_is_not_built_or_not_possible(
     built = {"nftables": True, "iptables": False, "ipvs": True, "userspace": True}
     monkeypatch.setitem(cluster.MODES, "proxy.mode", built)  # type: ignore[arg-type]
     lacking = probe.Feature("ipvs", "proxy mode ipvs", False, "modprobe ip_vs", "the kernel has no IPVS")
-    monkeypatch.setattr(probe, "checks", lambda _: [lacking])
+    monkeypatch.setattr(probe, "features", lambda _: [lacking])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(built, True) | {"ipvs": False})
     assert status("--proxy", "nftables,iptables", file) == 1
     assert "proxy mode iptables is not built yet" in capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_a_source_that_no_lab_will_have(
     request_: str, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(running, "run", never)
-    monkeypatch.setattr(probe, "checks", lambda _: [])
+    monkeypatch.setattr(probe, "features", lambda _: [])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(MODES, True))
     assert status("--proxy", "nftables,userspace", file, "--", request_) == 1
     assert request_ in capsys.readouterr().err
@@ -285,7 +285,7 @@ def test_the_exit_status(
         return outcome(*compared)
 
     monkeypatch.setattr(running, "run", found)
-    monkeypatch.setattr(probe, "checks", lambda _: [])
+    monkeypatch.setattr(probe, "features", lambda _: [])
     monkeypatch.setattr(probe, "proxy_modes", lambda _: dict.fromkeys(MODES, True))
     monkeypatch.setitem(cluster.MODES, "proxy.mode", dict.fromkeys(MODES, True))  # type: ignore[arg-type]
     words = ["--proxy", ",".join(MODES), file, "-o", "json", "--wait", "1s", "--", "pod/web=http://x/"]

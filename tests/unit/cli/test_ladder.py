@@ -14,7 +14,7 @@ from emulab.cli.output.escapes import printable
 from emulab.cli.output.folding import DECISIONS, sections
 from emulab.cli.output.ladder import render
 from emulab.cli.output.texts import ellipsis, wrap
-from emulab.cli.output.timespans import apportion, span, totals
+from emulab.cli.output.timespans import apportion, span, totals_line
 from emulab.observe.path import Connection, Failure, Hop, Path
 
 PATHS = [shop, refused, secure]
@@ -220,7 +220,7 @@ def test_spans(us: float, text: str) -> None:
 
 def test_totals_add_up_as_they_are_shown() -> None:
     path = shop()
-    text = totals(path)
+    text = totals_line(path)
     whole, _, parts = text.partition(" = ")
     outside = re.sub(r" \(.*?\)", "", parts)
     assert float(whole.split()[0]) == 1.48
@@ -237,11 +237,11 @@ def test_totals_of_a_quick_request_are_in_microseconds() -> None:
     path = replace(
         shop(), duration=30.0, totals={"dns_us": 10.05, "client_us": 0.0, "kernel_us": {"veth": 19.95}}
     )
-    assert totals(path) in (
+    assert totals_line(path) in (
         "30.0 µs = DNS 10.1 µs · kernel 19.9 µs (veth 19.9)",
         "30.0 µs = DNS 10.0 µs · kernel 20.0 µs (veth 20.0)",
     )
-    assert totals(replace(path, totals={})) == ""
+    assert totals_line(replace(path, totals={})) == ""
 
 
 @pytest.mark.parametrize(("values", "shares"), [([1.5, 1.5], [2, 1]), ([], []), ([0.4, 0.4, 0.4], [1, 0, 0])])

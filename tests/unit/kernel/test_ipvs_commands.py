@@ -9,7 +9,15 @@ from pyroute2.netlink.generic.ipvs import ipvsmsg
 
 from emulab.kernel.netlink.ipvs import IPVS
 from emulab.kernel.rules import ipvs
-from emulab.kernel.rules.ipvs import IpvsCommand, RealServer, changed, changes, message, name_of, real_server
+from emulab.kernel.rules.ipvs import (
+    IpvsCommand,
+    RealServer,
+    changes,
+    differing_servers,
+    message,
+    name_of,
+    real_server,
+)
 from emulab.plan.state import Ipvs, VirtualServer
 
 ONE, TWO, THREE = ((ip_address(f"10.244.1.{n}"), 8080) for n in (1, 2, 3))
@@ -49,7 +57,7 @@ def test_a_new_table_and_none() -> None:
 
 def test_what_is_added_comes_before_what_goes() -> None:
     before, after = table(ONE), table(TWO)
-    assert changed(before, after) == [server()]
+    assert differing_servers(before, after) == [server()]
     commands, draining = changes(before, after, {name_of(server()): there(ONE)})
     assert verbs(commands) == [
         "add real server 10.244.1.2:8080 of TCP 10.96.0.7:80",

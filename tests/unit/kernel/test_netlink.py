@@ -25,7 +25,15 @@ from emulab.kernel.links import bridge, veth, vxlan
 from emulab.kernel.netlink import codec, conntrack, ipvs, nftables, rtnetlink
 from emulab.kernel.netlink.codec import STRING, U8, U32, AttributeTable, HeadedTable, HeadedTables, Header
 from emulab.kernel.netlink.messages import NLM_F_ACK, NLM_F_ACK_TLVS, NLMSG_ERROR, Message
-from emulab.kernel.netlink.requests import CHUNK, MessageFailure, Refused, ask, dump, send_batch, transact
+from emulab.kernel.netlink.requests import (
+    CHUNK,
+    MessageFailure,
+    Refused,
+    ask_kernel,
+    dump,
+    send_batch,
+    transact,
+)
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 VALUES: dict[codec.Type, st.SearchStrategy[Any]] = {
@@ -432,9 +440,9 @@ def test_a_dump_may_fail_on_the_way(end: tuple[int, int, bytes]) -> None:
 
 
 def test_a_question_has_one_answer_or_is_refused() -> None:
-    assert ask(Answers((24, 2, b"body")), 26, b"") == b"body"  # type: ignore[arg-type]
+    assert ask_kernel(Answers((24, 2, b"body")), 26, b"") == b"body"  # type: ignore[arg-type]
     with pytest.raises(Refused) as caught:
-        ask(Answers(REFUSED), 26, b"")  # type: ignore[arg-type]
+        ask_kernel(Answers(REFUSED), 26, b"")  # type: ignore[arg-type]
     assert caught.value.errno == 2
 
 

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from emulab.model.addresses import is_address
-from emulab.model.families import FAMILIES, Family, family_of, parse_socket_name, socket_name
+from emulab.model.addresses import is_address, parse_socket_name, socket_name
+from emulab.model.families import FAMILIES, Family, family_of
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.observe.events import Frame
-from emulab.observe.join.dissect import describe, dns, http, server_name, tls
+from emulab.observe.join.dissect import (
+    describe_dns,
+    describe_http,
+    describe_packet,
+    describe_tls,
+    server_name_asked,
+)
 from emulab.observe.join.packets import Packet, decode
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -22,7 +28,7 @@ def words(protocol: int, body: bytes) -> str:
     data = ethernet(ipv4(A, B, protocol, body))
     found = decode(0, Frame(START, "a", "eth0", True, len(data), data))
     assert isinstance(found, Packet)
-    return describe(found)
+    return describe_packet(found)
 
 
 def hello(name: str | None) -> bytes:
@@ -58,7 +64,7 @@ def test_flags(flags: int, text: str) -> None:
     ],
 )
 def test_http(payload: bytes, text: str) -> None:
-    assert http(payload) == text
+    assert describe_http(payload) == text
     assert words(6, tcp(1, 80, 3, ACK, payload)) == (
         text or (f"TCP, {len(payload)} bytes" if payload else "TCP ACK")
     )
@@ -69,16 +75,16 @@ def test_the_last_of_an_answer_may_end_the_connection() -> None:
 
 
 def test_client_hello() -> None:
-    assert tls(hello("shop.example.com")) == "TLS ClientHello, SNI shop.example.com"
-    assert tls(hello(None)) == "TLS ClientHello, no SNI"
-    assert server_name(hello("shop.example.com")) == "shop.example.com"
+    assert describe_tls(hello("shop.example.com")) == "TLS ClientHello, SNI shop.example.com"
+    assert describe_tls(hello(None)) == "TLS ClientHello, no SNI"
+    assert server_name_asked(hello("shop.example.com")) == "shop.example.com"
 
 
 def test_a_client_hello_that_was_cut_claims_no_more_than_it_shows() -> None:
     whole = hello("shop.example.com")
-    told = {tls(whole[:end]) for end in range(6, len(whole) + 1)}
+    told = {describe_tls(whole[:end]) for end in range(6, len(whole) + 1)}
     assert told == {"TLS ClientHello", "TLS ClientHello, SNI shop.example.com"}
-    assert {tls(hello(None)[:end]) for end in range(6, 100)} == {"TLS ClientHello"}
+    assert {describe_tls(hello(None)[:end]) for end in range(6, 100)} == {"TLS ClientHello"}
 
 
 def test_server_hello_and_others() -> None:
@@ -87,23 +93,23 @@ def test_server_hello_and_others() -> None:
     record = (
         b"\x16\x03\x03" + struct.pack("!H", len(body) + 4) + b"\x02" + len(body).to_bytes(3, "big") + body
     )
-    assert tls(record) == "TLS ServerHello, TLS 1.3"
-    assert tls(record[:45]) == "TLS ServerHello"
-    assert tls(b"\x15\x03\x03\x00\x02\x02\x28") == "TLS alert"
-    assert tls(b"\x17\x03\x03\x00\x10" + bytes(16)) == "TLS application data"
-    assert tls(b"\x18\x03\x03\x00\x10" + bytes(16)) == ""
+    assert describe_tls(record) == "TLS ServerHello, TLS 1.3"
+    assert describe_tls(record[:45]) == "TLS ServerHello"
+    assert describe_tls(b"\x15\x03\x03\x00\x02\x02\x28") == "TLS alert"
+    assert describe_tls(b"\x17\x03\x03\x00\x10" + bytes(16)) == "TLS application data"
+    assert describe_tls(b"\x18\x03\x03\x00\x10" + bytes(16)) == ""
 
 
 def test_dns() -> None:
     question = dnslib.DNSRecord.question("shop.example.com", "A")
-    assert dns(question.pack()) == "DNS A? shop.example.com"
+    assert describe_dns(question.pack()) == "DNS A? shop.example.com"
     reply = question.reply()
     reply.add_answer(*dnslib.RR.fromZone("shop.example.com 30 A 203.0.113.10"))
-    assert dns(reply.pack()) == "DNS A shop.example.com: 203.0.113.10 (TTL 30)"
-    assert dns(question.reply().pack()) == "DNS A shop.example.com: no such record"
+    assert describe_dns(reply.pack()) == "DNS A shop.example.com: 203.0.113.10 (TTL 30)"
+    assert describe_dns(question.reply().pack()) == "DNS A shop.example.com: no such record"
     refused = question.reply()
     refused.header.rcode = dnslib.RCODE.NXDOMAIN
-    assert dns(refused.pack()) == "DNS A shop.example.com: NXDOMAIN"
+    assert describe_dns(refused.pack()) == "DNS A shop.example.com: NXDOMAIN"
     assert words(17, udp(40000, 53, question.pack())) == "DNS A? shop.example.com"
     length = struct.pack("!H", len(question.pack()))
     assert words(6, tcp(40000, 53, 1, ACK, length + question.pack())) == "DNS A? shop.example.com (TCP)"
@@ -112,7 +118,7 @@ def test_dns() -> None:
 def test_broken_dns_is_bytes() -> None:
     whole = dnslib.DNSRecord.question("shop.example.com", "A").pack()
     for end in range(len(whole)):
-        assert dns(whole[:end]) == ""
+        assert describe_dns(whole[:end]) == ""
     assert words(17, udp(53, 40000, b"hello")) == "UDP, 5 bytes"
     assert words(6, tcp(53, 40000, 1, ACK, b"hello")) == "TCP, 5 bytes"
 
@@ -133,10 +139,10 @@ def test_icmp() -> None:
 )
 def test_random_bytes_never_raise(data: bytes, prefix: bytes) -> None:
     payload = prefix + data
-    http(payload)
-    tls(payload)
-    dns(payload)
-    dns(b"\x00\x01\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + data)
+    describe_http(payload)
+    describe_tls(payload)
+    describe_dns(payload)
+    describe_dns(b"\x00\x01\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + data)
     for port in (53, 80):
         words(6, tcp(1, port, 3, ACK, payload))
         words(17, udp(1, port, payload))

@@ -8,7 +8,7 @@ import pytest
 
 from emulab.kernel.bpf import Code
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
-from emulab.observe.capture.drops import parse_format, program, split_records
+from emulab.observe.capture.drops import parse_format, split_records, tracepoint_program
 
 FORMAT = """name: kfree_skb
 ID: 2310
@@ -42,7 +42,7 @@ def test_a_kernel_without_reasons() -> None:
 )
 def test_packets_of_the_labs_families_are_told_of(families: tuple[Family, ...], kinds: list[int]) -> None:
     fields, _ = parse_format(FORMAT)
-    found = program(fields, 7, families)
+    found = tracepoint_program(fields, 7, families)
     jumps = [(at, i) for at, i in enumerate(found) if i.code == Code.JUMP_IF_EQUAL]
     assert sorted(i.immediate for _, i in jumps) == sorted(kinds)
     assert len({at + i.offset for at, i in jumps}) == 1, "all of them to where the record is written"

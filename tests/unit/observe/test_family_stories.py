@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from handmade import ACK, START, SYN, Wire, arp, ethernet, icmp, ipv4, ipv6, ndp, recording, tcp
 
-from emulab.model.families import FAMILIES, IPV4, IPV6, Family, socket_name
+from emulab.model.addresses import socket_name
+from emulab.model.families import FAMILIES, IPV4, IPV6, Family
 from emulab.observe.events import LinkState, Recording, RouteAnswer, ServerRecord, Tap, Translation
 from emulab.observe.join.flows import Flow
 from emulab.observe.path import Failure

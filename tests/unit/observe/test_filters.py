@@ -98,8 +98,8 @@ OF_IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
     ],
 )
 def test_what_is_kept(frame: bytes, all_ports: bool, some_ports: bool) -> None:
-    assert run(filters.program(None, SNAP), frame) == SNAP * all_ports
-    assert run(filters.program([80, 443, 8080], SNAP), frame) == SNAP * some_ports
+    assert run(filters.filter_program(None, SNAP), frame) == SNAP * all_ports
+    assert run(filters.filter_program([80, 443, 8080], SNAP), frame) == SNAP * some_ports
 
 
 def ipv6(protocol: int, payload: bytes) -> bytes:
@@ -129,9 +129,9 @@ def ipv6(protocol: int, payload: bytes) -> bytes:
 )
 def test_what_is_kept_of_ipv6(frame: bytes, all_ports: bool, some_ports: bool) -> None:
     for families in ((IPV6,), (IPV4, IPV6), (IPV6, IPV4)):
-        assert run(filters.program(None, SNAP, families), frame) == SNAP * all_ports
-        assert run(filters.program([80, 443, 8080], SNAP, families), frame) == SNAP * some_ports
-    assert run(filters.program(None, SNAP), frame) == 0
+        assert run(filters.filter_program(None, SNAP, families), frame) == SNAP * all_ports
+        assert run(filters.filter_program([80, 443, 8080], SNAP, families), frame) == SNAP * some_ports
+    assert run(filters.filter_program(None, SNAP), frame) == 0
 
 
 @pytest.mark.parametrize("ports_given", [None, [80], list(range(1000, 1600))])
@@ -140,9 +140,9 @@ def test_a_family_is_kept_beside_another_as_it_is_alone(ports_given: list[int] |
         ARP,
         *(make(p, ports(40000, n)) for make in (ipv4, ipv6) for p in (TCP, UDP, 0) for n in (80, 1599, 7)),
     ]
-    alone = [filters.program(ports_given, SNAP, (f,)) for f in (IPV4, IPV6)]
+    alone = [filters.filter_program(ports_given, SNAP, (f,)) for f in (IPV4, IPV6)]
     for families in ((IPV4, IPV6), (IPV6, IPV4)):
-        both = filters.program(ports_given, SNAP, families)
+        both = filters.filter_program(ports_given, SNAP, families)
         for frame in frames:
             assert run(both, frame) == max(run(one, frame) for one in alone)
     assert run(alone[1], ARP) == 0, "neighbours are asked for in ICMP there"
@@ -151,7 +151,7 @@ def test_a_family_is_kept_beside_another_as_it_is_alone(ports_given: list[int] |
 @pytest.mark.parametrize("count", [1, 199, 200, 201, 1800])
 def test_many_ports(count: int) -> None:
     wanted = range(10000, 10000 + 2 * count, 2)
-    program = filters.program(wanted, SNAP)
+    program = filters.filter_program(wanted, SNAP)
     for port in (*wanted[:3], *wanted[-3:]):
         assert run(program, ipv4(TCP, ports(port, 1))) == SNAP
         assert run(program, ipv4(UDP, ports(1, port))) == SNAP
@@ -160,7 +160,7 @@ def test_many_ports(count: int) -> None:
 
 def test_too_many_ports() -> None:
     with pytest.raises(ValueError, match="at most 4096"):
-        filters.program(range(1, 2500), SNAP)
+        filters.filter_program(range(1, 2500), SNAP)
 
 
 def test_nothing() -> None:

@@ -16,7 +16,7 @@ from emulab.plan.balancers import service_place
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l4.config import FrontendConfig
-from emulab.servers.l4.frontend import check
+from emulab.servers.l4.frontend import checked_spec
 
 WEB = """
 apiVersion: v1
@@ -42,7 +42,7 @@ def frontends(built: World, place: str) -> dict[str, dict[str, Any]]:
     assert server.kind == "l4" and server.namespace == place
     assert list(found) == config["listen"] == list(server.listen)
     for frontend in found.values():
-        assert check(from_json(FrontendConfig, frontend)).key == frontend["socket"]
+        assert checked_spec(from_json(FrontendConfig, frontend)).key == frontend["socket"]
     return found
 
 

@@ -7,7 +7,7 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.plan.rules.iptables_script import BUILT_IN, BULK, Chains, stages, table_script
+from emulab.plan.rules.iptables_script import BUILT_IN, BULK, Chains, script_stages, table_script
 
 
 class Kernel:
@@ -85,7 +85,7 @@ def test_any_changes_go_by_small_stages_too(states: list[Chains], limit: int) ->
     kernel, before = Kernel(), {}
     for after in [*states, {}]:
         there = before
-        for script, there in stages("nat", before, after, limit):
+        for script, there in script_stages("nat", before, after, limit):
             commands = [line for line in script.splitlines()[1:-1] if line.split()[1] not in BUILT_IN]
             assert len(commands) <= limit
             kernel.restore(script)
@@ -97,7 +97,7 @@ def test_any_changes_go_by_small_stages_too(states: list[Chains], limit: int) ->
 def test_stages_replace_a_long_chain_bit_by_bit() -> None:
     before = {"KUBE-A": tuple(f"-s 10.0.0.{n} -j DROP" for n in range(8))}
     after = {"KUBE-A": (*before["KUBE-A"][:3], "-s 10.0.1.1 -j DROP", *before["KUBE-A"][5:])}
-    ((script, there),) = stages("nat", before, after, 100)
+    ((script, there),) = script_stages("nat", before, after, 100)
     assert script.splitlines()[1:-1] == [
         "-D KUBE-A 4",
         "-D KUBE-A 4",

@@ -32,12 +32,12 @@ def seen(*objects: Object) -> tuple[Intent, ...]:
 def table(*objects: Object, **cluster: Any) -> list[str]:
     """The lines of the table, without its settings."""
     mode = Cluster(proxy_mode="ipvs", **cluster)
-    found = ipvs.table({IPV4: ipvs.summed(seen(*objects), mode, IPV4)}, mode, NODE)
+    found = ipvs.node_table({IPV4: ipvs.server_sum(seen(*objects), mode, IPV4)}, mode, NODE)
     return [line.strip() for line in rules_lines(found) if "sysctl" not in line][1:]
 
 
 def rules(*objects: Object) -> Ruleset:
-    return ipvs.summed(seen(*objects), Cluster(proxy_mode="ipvs"), IPV4).ruleset()
+    return ipvs.server_sum(seen(*objects), Cluster(proxy_mode="ipvs"), IPV4).ruleset()
 
 
 def elements(of: Ruleset, name: str) -> dict[str, str]:
@@ -106,8 +106,8 @@ def test_policies_say_which_servers(
     internal: tuple[tuple[str, str], ...],
     external: tuple[tuple[str, str], ...],
 ) -> None:
-    made = ipvs.summed(seen(exposed(**policies), endpoints(*given)), Cluster(), IPV4)
-    found = ipvs.table({IPV4: made}, Cluster(), NODE)
+    made = ipvs.server_sum(seen(exposed(**policies), endpoints(*given)), Cluster(), IPV4)
+    found = ipvs.node_table({IPV4: made}, Cluster(), NODE)
     for server, members in found.servers.items():
         wanted = internal if str(server.address) == "10.96.1.7" else external
         assert [str(a) for a, _ in members] == [a for a, _ in wanted], server

@@ -20,7 +20,7 @@ from emulab.plan.proxy.intents import Viewer, intents
 from emulab.plan.proxy.modes import nftables
 from emulab.plan.proxy.modes.nftables import MARK
 from emulab.plan.proxy.ports import candidates
-from emulab.plan.rules.rulesets import stages
+from emulab.plan.rules.rulesets import ruleset_stages
 from emulab.plan.state import Ruleset
 
 MARKS = f"meta mark set meta mark or {MARK}"
@@ -344,7 +344,7 @@ def test_on_the_way_from_a_table_to_the_next_connections_go_as_before_or_as_afte
     )
     keys = [f"10.96.0.{i} . tcp . 80" for i in range(4)]
     ends = [[resolve(table, key) for key in keys] for table in (before, after)]
-    seen = [[resolve(table, key) for key in keys] for table in stages(before, after, most)]
+    seen = [[resolve(table, key) for key in keys] for table in ruleset_stages(before, after, most)]
     assert all(state in ends for state in seen)
     assert seen[-1] == ends[-1]
     assert seen == sorted(seen, key=ends.index), "there is no way back"

@@ -22,7 +22,7 @@ from emulab.plan.proxy.modes.userspace import PORTS, Portal, portals
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
-from emulab.servers.l4.frontend import check
+from emulab.servers.l4.frontend import checked_spec
 
 NODE = ip_address("10.0.0.11")
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}
@@ -87,7 +87,7 @@ def test_every_address_of_a_service_leads_to_its_process() -> None:
     assert behind(server, to) == ["10.244.1.2:8080", "10.244.2.2:8080"]
     assert server.namespace == "node1" and list(server.listen) == [f"tcp/10.0.0.11/{portal}"]
     (frontend,) = frontends(server)
-    assert check(frontend).policy is None, "an endpoint's readiness is the kubelet's business"
+    assert checked_spec(frontend).policy is None, "an endpoint's readiness is the kubelet's business"
 
 
 def test_a_local_policy_has_a_portal_of_its_own_and_pods_a_short_cut() -> None:
@@ -145,7 +145,7 @@ def test_affinity_and_protocols() -> None:
     found = wanted(service(sessionAffinity="ClientIP", ports=ports), slices)
     both = frontends(process(found))
     assert [f.socket.split("/")[0] for f in both] == ["tcp", "udp"]
-    assert [check(f).affinity for f in both] == [10800.0, 10800.0]
+    assert [checked_spec(f).affinity for f in both] == [10800.0, 10800.0]
     rules = table(found)
     assert set(led(rules, "portals-tcp")) == set(led(rules, "portals-udp")) == {"10.96.2.1 . 53"}
     assert all("sctp" not in rule for chain in rules.chains.values() for rule in chain)

@@ -14,7 +14,7 @@ from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.forwarder import Forwarder
-from emulab.servers.dns.settings import Upstreams, parse_address
+from emulab.servers.dns.settings import Upstreams, parse_server_address
 from emulab.servers.dns.wire import ResourceRecord, Response
 
 NAME = names.from_text("www.example.org.")
@@ -104,7 +104,7 @@ async def test_one_exchange_for_all_who_ask_the_same():
     ],
 )
 def test_addresses_of_servers(text, address):
-    assert parse_address(text) == address
+    assert parse_server_address(text) == address
 
 
 @contextlib.asynccontextmanager
@@ -145,7 +145,7 @@ def wrong_question(query):
 
 async def test_forged_and_broken_answers_are_passed_over():
     async with upstream(wrong_id, wrong_question, lambda q: b"junk", lambda q: q.pack(), good) as server:
-        response = await client.ask(parse_address(server), KEY, LONG)
+        response = await client.ask_server(parse_server_address(server), KEY, LONG)
     assert [(r.owner, r.rtype, r.data.toZone(), r.ttl) for r in response.answer] == [
         (NAME, rdata.A, "192.0.2.80", 30)
     ]
@@ -154,7 +154,7 @@ async def test_forged_and_broken_answers_are_passed_over():
 async def test_only_forged_answers_time_out():
     async with upstream(wrong_id) as server:
         with pytest.raises(TimeoutError):
-            await client.ask(parse_address(server), KEY, 0.02)
+            await client.ask_server(parse_server_address(server), KEY, 0.02)
 
 
 async def test_servers_without_edns_are_asked_without():
@@ -164,9 +164,9 @@ async def test_servers_without_edns_are_asked_without():
         return wire.error_header(query.pack(), wire.FORMERR)
 
     async with upstream(old) as server:
-        assert (await client.ask(parse_address(server), KEY, LONG)).answer
+        assert (await client.ask_server(parse_server_address(server), KEY, LONG)).answer
 
 
 async def test_a_closed_port_fails_at_once():
     with pytest.raises(OSError, match=r"refused|ECONNREFUSED"):
-        await client.ask(("127.0.0.1", closed_port("udp")), KEY, LONG)
+        await client.ask_server(("127.0.0.1", closed_port("udp")), KEY, LONG)

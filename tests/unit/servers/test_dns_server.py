@@ -68,7 +68,7 @@ class Running:
 
     async def ask(self, name: str, rtype: str = "A") -> list[str]:
         key = CacheKey(names.from_text(name), rdata.type_number(rtype), do=False)
-        response = await client.ask(("127.0.0.1", self.port), key, LONG)
+        response = await client.ask_server(("127.0.0.1", self.port), key, LONG)
         return [record.data.toZone() for record in response.answer]
 
     async def dig(self, *arguments: str) -> str:

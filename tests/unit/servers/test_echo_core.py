@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.servers.echo.answers import BYTES_LIMIT, answer, identity_of, render
+from emulab.servers.echo.answers import BYTES_LIMIT, answer, answer_bytes, identity_of
 from emulab.servers.echo.config import PodConfig, PortConfig
 from emulab.servers.echo.websocket import FRAME_LIMIT, WebSocketEcho, frame, handshake, unmask
 from emulab.servers.wire.http1.requests import HEADER_LIMIT, Request, RequestReader, canonical
@@ -185,7 +185,7 @@ def test_near_requests_never_raise(pieces: list[bytes]) -> None:
     assert [r.target for r in whole.requests] == [r.target for r in slow.requests]
     assert whole.failure == slow.failure
     for request in whole.requests:
-        render(answer(request, IDENTITY, CLIENT), request.method, request.proto)
+        answer_bytes(answer(request, IDENTITY, CLIENT), request.method, request.proto)
 
 
 # Answers.
@@ -254,7 +254,7 @@ def test_status_answers_json_with_that_status(status: int) -> None:
 
 def test_an_informational_status_comes_before_the_answer() -> None:
     what = answer(get("/status/103"), IDENTITY, CLIENT)
-    assert render(what).startswith(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert answer_bytes(what).startswith(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
 WRONG = """/status/ /status/99 /status/600 /status/101 /status/20 /status/2000 /status/abc /status/200/
@@ -284,14 +284,14 @@ def test_other_paths_are_echoed(path: str) -> None:
 
 def test_rendering() -> None:
     what = answer(get("/healthz"), IDENTITY, CLIENT)
-    assert render(what) == (
+    assert answer_bytes(what) == (
         b"HTTP/1.1 200 OK\r\nServer: emulab-echo\r\nContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 2\r\n\r\nok"
     )
-    assert render(what, "HEAD").endswith(b"Content-Length: 2\r\n\r\n")
-    assert b"Connection: close\r\n" in render(what, close=True)
-    assert b"Connection: keep-alive\r\n" in render(what, proto="HTTP/1.0")
-    assert b"Content-Length" not in render(answer(get("/status/204"), IDENTITY, CLIENT))
+    assert answer_bytes(what, "HEAD").endswith(b"Content-Length: 2\r\n\r\n")
+    assert b"Connection: close\r\n" in answer_bytes(what, close=True)
+    assert b"Connection: keep-alive\r\n" in answer_bytes(what, proto="HTTP/1.0")
+    assert b"Content-Length" not in answer_bytes(answer(get("/status/204"), IDENTITY, CLIENT))
 
 
 # WebSocket.

@@ -13,7 +13,7 @@ from emulab.servers.configuration import from_json
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Health
 from emulab.servers.l4.config import FrontendConfig, HealthPolicy
-from emulab.servers.l4.frontend import Frontend, Spec, check
+from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ SPEC = {
 
 
 def spec(config: dict[str, Any]) -> Spec:
-    return check(from_json(FrontendConfig, config))
+    return checked_spec(from_json(FrontendConfig, config))
 
 
 def test_an_update_keeps_what_stays() -> None:

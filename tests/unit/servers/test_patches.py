@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.dataclass import dataclass, field
-from emulab.servers.configuration import BadConfiguration, Configuration, encode
+from emulab.servers.configuration import BadConfiguration, Configuration, json_bytes
 from emulab.servers.patches import patch_between, read_changes
 
 
@@ -47,7 +47,7 @@ def test_what_differs_in_a_mapping_that_is_patched() -> None:
     other = large({"x": Row("x", 1), "y": Row("y", 3), "z": Row("z", 4)})
     patch = patch_between(ONE, other)
     assert patch == {"part.rows": {"y": Row("y", 3), "z": Row("z", 4)}}
-    assert json.loads(encode(patch)) == {"part.rows": {"y": ["y", 3], "z": ["z", 4]}}
+    assert json.loads(json_bytes(patch)) == {"part.rows": {"y": ["y", 3], "z": ["z", 4]}}
     assert patch_between(other, ONE) == {"part.rows": {"y": Row("y", 2), "z": None}}
 
 
@@ -84,7 +84,7 @@ ROWS = st.dictionaries(st.sampled_from("abcd"), st.builds(Row, st.just("r"), st.
 def test_who_follows_patches_has_what_was_meant(old: Mapping[str, Row], new: Mapping[str, Row]) -> None:
     patch = patch_between(large(old), large(new))
     assert patch is not None
-    told = json.loads(encode(patch))
+    told = json.loads(json_bytes(patch))
     rows = dict(old)
     for key, row in read_changes(Row, told.get("part.rows", {}), "part.rows").items():
         if row is None:

@@ -14,7 +14,7 @@ from emulab.servers.wire.http1.client import (
     ResponseReader,
     Unanswered,
     as_target,
-    request,
+    request_bytes,
 )
 from emulab.servers.wire.http1.head import BadMessage
 
@@ -31,10 +31,10 @@ def read(data: bytes, to_head: bool = False, pieces: int = 0) -> tuple[ResponseR
 
 
 def test_a_request() -> None:
-    assert request("GET", "/a?b=c", [("Host", "x"), ("X-Name", "größe")]) == (
+    assert request_bytes("GET", "/a?b=c", [("Host", "x"), ("X-Name", "größe")]) == (
         b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Name: gr\xc3\xb6\xc3\x9fe\r\n\r\n"
     )
-    assert request("POST", "/", [("Content-Length", "2")], b"hi", "1.0") == (
+    assert request_bytes("POST", "/", [("Content-Length", "2")], b"hi", "1.0") == (
         b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi"
     )
     assert as_target("/a b/ü?q=%20&r='\"") == "/a%20b/%C3%BC?q=%20&r='\""
@@ -53,7 +53,7 @@ def test_a_request() -> None:
 )
 def test_a_request_is_the_one_that_it_looks_like(method: str, target: str, field: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="can't"):
-        request(method, target, [field])
+        request_bytes(method, target, [field])
 
 
 ANSWERS = {

@@ -18,7 +18,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.observe.target import parse
 from emulab.twins import asking
-from emulab.twins.asking import TryResult, attempt
+from emulab.twins.asking import TryResult, try_once
 from emulab.twins.owners import Owners
 from emulab.twins.sampling import Sample
 
@@ -49,7 +49,7 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def ask(target: str, udp: bool = False, timeout: float = LONG) -> TryResult:
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
-    return attempt(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
+    return try_once(socket.socket(socket.AF_INET, kind), "127.0.0.1", parse(target), timeout)
 
 
 def page(status: int, body: bytes) -> Callable[[socket.socket], None]:
@@ -136,7 +136,7 @@ def test_refusals_in_ipv6_are_told_in_the_same_words() -> None:
             port = holder.getsockname()[1]
             if kind == socket.SOCK_DGRAM:
                 holder.connect(("::1", 9))
-            return attempt(socket.socket(socket.AF_INET6, kind), "::1", parse(target.format(port)), LONG)
+            return try_once(socket.socket(socket.AF_INET6, kind), "::1", parse(target.format(port)), LONG)
 
     assert refused(socket.SOCK_STREAM, "loopback.test:{}").category == "TCP reset"
     datagram = refused(socket.SOCK_DGRAM, "loopback.test:{}/udp")

@@ -74,9 +74,9 @@ def test_chi_square_as_in_the_tables() -> None:
 
 
 def test_what_few_tries_did_not_see_may_be_there() -> None:
-    assert spread.missing({"a": 20, "b": 20}, {"a": 40}) == ["b"]
-    assert spread.missing({"a": 39, "b": 1}, {"a": 40}) == []
-    assert spread.missing({"a": 1, "b": 1}, {"a": 2}) == []
+    assert spread.surely_absent({"a": 20, "b": 20}, {"a": 40}) == ["b"]
+    assert spread.surely_absent({"a": 39, "b": 1}, {"a": 40}) == []
+    assert spread.surely_absent({"a": 1, "b": 1}, {"a": 2}) == []
 
 
 def test_the_same_is_no_difference() -> None:

@@ -24,7 +24,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.families import Family, socket_name
+from emulab.model.addresses import socket_name
+from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName
 from emulab.plan.persistent import Persistent

@@ -37,7 +37,7 @@ from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
-from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade
+from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade_chain
 from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
 
@@ -144,7 +144,7 @@ class ServerSum:
         return _Piece(servers, (one.protocol, one.node_port, one.affinity, {b.target: 1 for b in outside}))
 
 
-def table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
+def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
     """IPVS of the node with these addresses, which has one table for all families."""
     servers: Servers = {}
     for family, made in sums.items():
@@ -164,7 +164,7 @@ def _address(node: str, address: str) -> Address:
     return Address(node, DEVICE, ip_interface(address))
 
 
-def summed(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
+def server_sum(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
     """The sum of these intents."""
     made = ServerSum(cluster, family)
     for _, own in groupby(intents, key=lambda i: (i.namespace, i.name)):
@@ -222,7 +222,7 @@ def _for_everybody(one: Intent) -> Intent:
 
 
 def _chains(words: RuleWords) -> ChainTexts:
-    found = filters.chains(words)
+    found = filters.filter_chains(words)
     # IPVS takes what the node sends before anything could look at it translated.
     del found["filter-output-after-dnat"]
     found["filter-output"] += ("ct state new jump no-endpoint-check",)
@@ -252,7 +252,7 @@ def _chains(words: RuleWords) -> ChainTexts:
         ),
         "nat-prerouting": (f"{{ type nat hook prerouting {dstnat} }}", "jump services"),
         "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
-        "nat-postrouting": masquerade(words),
+        "nat-postrouting": masquerade_chain(words),
     }
 
 
@@ -260,7 +260,7 @@ def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, Serv
     draft.add(*items(site.name, sums.values(), site.local))
     for made in sums.values():
         draft.rules(site.name, made.ruleset())
-    draft.rules(site.name, table(sums, cluster, site.local))
+    draft.rules(site.name, node_table(sums, cluster, site.local))
 
 
 MODE = Mode(

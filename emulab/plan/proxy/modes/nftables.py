@@ -86,7 +86,7 @@ def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Rulese
     return made.ruleset()
 
 
-def masquerade(words: RuleWords) -> tuple[str, ...]:
+def masquerade_chain(words: RuleWords) -> tuple[str, ...]:
     """The chain that does what is marked, and hairpins."""
     return (
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
@@ -127,7 +127,7 @@ class _Part:
             checks.add(one)
             self._elements |= {n: dict(c.elements) for n, c in checks.collections().items() if c.elements}
         if one.affinity and one.reachable:
-            chains, sets = affinity.chains(one, self._words)
+            chains, sets = affinity.affinity_chains(one, self._words)
             self._chains |= chains
             self._declared |= sets
         for address in (backend.address for backend in one.reachable):
@@ -276,7 +276,7 @@ def _map_key(name: str, group: EndpointGroup, ip: str) -> str:
 
 def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
     return {
-        **filters.chains(words, ["ct state new jump cluster-ips-check"]),
+        **filters.filter_chains(words, ["ct state new jump cluster-ips-check"]),
         "cluster-ips-check": (
             "",
             f"{words.destination} @cluster-ips goto refuse",
@@ -294,7 +294,7 @@ def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
             *["jump services"] * 2,
         ),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", *["jump services"] * 2),
-        "nat-postrouting": masquerade(words),
+        "nat-postrouting": masquerade_chain(words),
     }
 
 

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.addresses import IPAddress, spread
-from emulab.model.families import Family, family_of, first, socket_name
+from emulab.model.addresses import IPAddress, socket_name, spread
+from emulab.model.families import Family, family_of, first
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import TABLE, ChainTexts, Elements, RuleWords
@@ -232,7 +232,7 @@ def _chains(words: RuleWords) -> ChainTexts:
         return rules
 
     return {
-        **filters.chains(words),
+        **filters.filter_chains(words),
         "shortcuts": ("", *translate("shortcuts", "nodeport-shortcuts")),
         "services": (
             "",

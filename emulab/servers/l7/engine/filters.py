@@ -29,7 +29,7 @@ from emulab.servers.l7.config import (
     ResponseHeaderModifier,
     URLRewrite,
 )
-from emulab.servers.l7.messages.headers import changed
+from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.targets import escaped, normalise_path, without_port
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -151,7 +151,7 @@ def _fields(one: HeaderModifier, _match: Match) -> Responding:
                 )
     gone = frozenset(name.lower().encode() for name in (*one.remove, *(field.name for field in one.set)))
     new = [f"{field.name}: {field.value}\r\n".encode() for field in (*one.set, *one.add)]
-    return lambda lines: changed(lines, gone, new)
+    return lambda lines: replaced_lines(lines, gone, new)
 
 
 def _check_name(name: str, place: str) -> None:

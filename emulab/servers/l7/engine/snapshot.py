@@ -9,7 +9,7 @@ from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
-from emulab.servers.l7.personalities import Personality, find
+from emulab.servers.l7.personalities import Personality, personality_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Snapshot:
         return frozenset(server for group in self.groups.values() for server in group.servers)
 
 
-def parse_address(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
     """Host and port of `10.96.12.7:80` or `[fd00::7]:80`. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdigit():
@@ -52,7 +52,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
     default = default_route(upstream, groups, config.policy) if upstream is not None else None
-    personality = find(config.personality)
+    personality = personality_of(config.personality)
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
@@ -79,7 +79,7 @@ def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group]) -> dict[str
         if upstream.balance != "roundrobin":
             raise ValueError(f"unknown balance {upstream.balance!r} of upstream {name}")
         for server in upstream.servers:
-            parse_address(server)
+            split_address(server)
         known = old.get(name)
         unchanged = known is not None and known.servers == upstream.servers
         groups[name] = known if known is not None and unchanged else Group(name, upstream.servers)

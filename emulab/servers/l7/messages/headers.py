@@ -90,7 +90,7 @@ def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 
-def changed(lines: list[bytes], gone: Collection[bytes], new: list[bytes]) -> list[bytes]:
+def replaced_lines(lines: list[bytes], gone: Collection[bytes], new: list[bytes]) -> list[bytes]:
     """Field lines without those of some names, which are given in lower case, and with new ones. A new list."""
     return [line for line in lines if line.partition(b":")[0].lower() not in gone] + new
 

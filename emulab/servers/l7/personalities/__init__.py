@@ -6,12 +6,12 @@ from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.personalities import ingress_nginx
 from emulab.servers.l7.personalities.personality import Personality
 
-__all__ = ["Personality", "find"]
+__all__ = ["Personality", "personality_of"]
 
 PERSONALITIES = {one.name: one for one in (ingress_nginx.PERSONALITY,)}
 
 
-def find(name: str) -> Personality:
+def personality_of(name: str) -> Personality:
     """The personality of this name. Raises `BadConfiguration`."""
     if name not in PERSONALITIES:
         raise BadConfiguration(f"config.personality: {name!r} is not one of {', '.join(PERSONALITIES)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import Any, cast
 
+from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import (
     ABORT,
     CLOSE,
@@ -26,7 +27,7 @@ from emulab.servers.l7.engine.commands import (
 from emulab.servers.l7.engine.connection import ConnectionMachine
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
-from emulab.servers.l7.shell.upstream import UpstreamConnection, format_address
+from emulab.servers.l7.shell.upstream import UpstreamConnection
 
 
 class ClientConnection(asyncio.Protocol):
@@ -68,12 +69,12 @@ class ClientConnection(asyncio.Protocol):
         context = self._context
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        client = (peer[0] if peer else "", format_address(peer))
+        client = (peer[0] if peer else "", socket_name(peer))
         self.machine = ConnectionMachine(
             context.surroundings,
             self._scheme,
             client,
-            (str(local[1] if local else 80), format_address(local)),
+            (str(local[1] if local else 80), socket_name(local)),
         )
         context.clients.add(self)
         secure = transport.get_extra_info("ssl_object")

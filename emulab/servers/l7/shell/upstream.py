@@ -17,11 +17,12 @@ import asyncio
 import os
 import select
 import socket
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from emulab.errors import EmulabError
+from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
-from emulab.servers.l7.engine.snapshot import parse_address
+from emulab.servers.l7.engine.snapshot import split_address
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.stub import ResolverConfig, resolve
 
@@ -62,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.source = format_address(transport.get_extra_info("sockname"))
+        self.source = socket_name(transport.get_extra_info("sockname"))
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.pool.connections.add(self)
@@ -138,7 +139,7 @@ class Pool:
         return task
 
     async def _open(self, address: str, seconds: float, owner: UpstreamUser) -> None:
-        host, port = parse_address(address)
+        host, port = split_address(address)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
@@ -209,11 +210,3 @@ async def _open_socket(family: int, kind: int) -> socket.socket:
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock
-
-
-def format_address(name: Any) -> str:
-    """A socket name as `10.0.0.1:80` or `[fd00::1]:80`."""
-    if not name:
-        return ""
-    host, port = name[0], name[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

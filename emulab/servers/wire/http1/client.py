@@ -22,7 +22,7 @@ from urllib.parse import quote
 from emulab.errors import PeerError
 from emulab.servers.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Body, body_of, is_bodiless, parse_length
 from emulab.servers.wire.http1.head import BadMessage, parse_status_line
-from emulab.servers.wire.http1.writing import FieldPair, head
+from emulab.servers.wire.http1.writing import FieldPair, head_bytes
 
 HEAD_MAX = 1 << 16  # http.client's bound of a line
 
@@ -49,7 +49,7 @@ def as_target(path: str) -> str:
     return quote(path, safe=_AS_IT_IS)
 
 
-def request(
+def request_bytes(
     method: str, target: str, fields: Iterable[FieldPair], body: bytes = b"", version: str = "1.1"
 ) -> bytes:
     """The bytes of a request. Raises ValueError for what would be another request than it looks like."""
@@ -59,7 +59,7 @@ def request(
     for name, value in fields:
         if not name or re.search(r"[\x00-\x20:\x7f]", name) or _CONTROL.search(value):
             raise ValueError(f"a header field can't be {name!r}: {value!r}")
-    return head(f"{method} {target} HTTP/{version}", fields) + body
+    return head_bytes(f"{method} {target} HTTP/{version}", fields) + body
 
 
 class ResponseReader:
