@@ -211,11 +211,8 @@ def _take(inner: int, name: str, folder: int, moved: set[str]) -> None:
     try:
         os.unlink(name, dir_fd=inner)
         return
-    except (
-        IsADirectoryError,
-        PermissionError,
-    ):  # EISDIR is Linux's, EPERM POSIX's word for a folder (unlink(2))
-        pass
+    except (IsADirectoryError, PermissionError):
+        pass  # EISDIR is Linux's, EPERM POSIX's word for a folder (unlink(2))
     for number in count(len(moved)):
         new = f".removed-{number}"
         try:

@@ -17,9 +17,8 @@ def items_of_way(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
     """What a way is in the kernel of a node that has it."""
     if not way.vtep:
         return (Route(namespace, way.network, link, way.node),)
-    gateway = (
-        way.network.network_address
-    )  # flannel's: the other end of the overlay has the first address of its range
+    # Flannel's: the other end of the overlay has the first address of its range.
+    gateway = way.network.network_address
     return (
         Neighbour(namespace, link, gateway, way.vtep),
         ForwardingEntry(namespace, link, way.vtep, way.node),

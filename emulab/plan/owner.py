@@ -13,9 +13,8 @@ from emulab.dataclass import dataclass, field
 class Owner:
     """An object, as people write it, and what explains a failure of it."""
 
-    kind: (
-        str  # Service | Pod | Node | LoadBalancer | Client | Ingress | server (dns, resolver, router) | names
-    )
+    kind: str
+    """Service | Pod | Node | LoadBalancer | Client | Ingress | server (dns, resolver, router) | names."""
     namespace: str
     name: str
     text: str  # `Service app/product-service port 80`, `pod app/product-7c9f-2`

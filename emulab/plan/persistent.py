@@ -40,9 +40,8 @@ class Persistent(Mapping[K, V]):
         """`given` becomes its own, where it is a dict: the caller doesn't change it any more."""
         self._dict: dict[K, V] | None = given if isinstance(given, dict) else dict(given)
         self._newer: Persistent[K, V] | None = None
-        self._before: dict[
-            K, tuple[V] | None
-        ] = {}  # what differs from the newer one: the value here, None: no value
+        # What differs from the newer one: the value here, None: no value.
+        self._before: dict[K, tuple[V] | None] = {}
 
     def changed(self, removed: Iterable[K], added: Mapping[K, V]) -> Persistent[K, V]:
         """The version without some keys, and then with others. Raises KeyError for a removed key that isn't there."""
@@ -120,9 +119,8 @@ class Persistent(Mapping[K, V]):
         if self is other:
             return True
         if isinstance(other, Persistent):
-            change = self.change_to(other) or other.change_to(
-                self
-            )  # no copy is made of an older version for this
+            # No copy is made of an older version for this.
+            change = self.change_to(other) or other.change_to(self)
             return change.empty if change else self._whole() == other._whole()
         return self._whole() == other if isinstance(other, Mapping) else NotImplemented
 

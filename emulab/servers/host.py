@@ -57,13 +57,10 @@ LOGS = "emulab.servers.logs.keeper"
 _MESSAGE = 1 << 16
 _MAX_FDS = 250
 _LINES = 200  # records written before the server's work has its turn
-_LEAST_MEMORY, _SHARE = (
-    512 << 20,
-    4,
-)  # a server may have a quarter of the machine's memory, and that much at least
-_OOM_SCORE = (
-    "300"  # sooner than the supervisor, with which the lab ends; later than a BestEffort container's 1000
-)
+_LEAST_MEMORY, _SHARE = 512 << 20, 4
+"""A server may have a quarter of the machine's memory, and that much at least."""
+_OOM_SCORE = "300"
+"""Sooner than the supervisor, with which the lab ends; later than a BestEffort container's 1000."""
 _RESERVE = 1 << 20  # given back to say why, when there is no other memory left
 _CAN_NOT_GO_ON = 70  # EX_SOFTWARE of sysexits.h
 

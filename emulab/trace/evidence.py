@@ -78,9 +78,8 @@ class Windows:
         self._emptying.start()
         self._queries: dict[tuple[str, int], socket.socket] = {}
         self._rules: list[RuleTrace] = []
-        self._headers: dict[
-            str, dict[int, netfilter.PacketHeaders]
-        ] = {}  # by place, of packets that rules were told about
+        # By place, of packets that rules were told about.
+        self._headers: dict[str, dict[int, netfilter.PacketHeaders]] = {}
         self.lost_rules: set[str] = set()
 
     def settle(self) -> None:

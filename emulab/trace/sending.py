@@ -25,9 +25,8 @@ from emulab.trace.certificates import certificate_problem, describe_certificate
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _PIECE = 1 << 16
-_PATIENCE = (
-    0.2  # seconds between looks whether anybody still waits; shutdown(2) doesn't wake who waits for UDP
-)
+_PATIENCE = 0.2
+"""Seconds between looks whether anybody still waits; shutdown(2) doesn't wake who waits for UDP."""
 
 
 @dataclass(slots=True)

@@ -111,9 +111,8 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
         return False  # one endpoint for one client, or for as long as an ingress keeps its connection
     if aspect == ANSWER and situation.sticky and a.endpoints.keys() != b.endpoints.keys():
         return False  # another one says other things
-    if (
-        aspect == SOURCE and situation.sticky
-    ):  # the asker itself may be the endpoint in one mode, and is masqueraded
+    # The asker itself may be the endpoint in one mode, and is masqueraded.
+    if aspect == SOURCE and situation.sticky:
         others = (a.sources - a.hairpins, b.sources - b.hairpins)
         return any(x and y and _lacks(x, y) for x, y in (others, (a.hairpins, b.hairpins)))
     return _lacks(_counted(aspect, a), _counted(aspect, b))

@@ -150,6 +150,5 @@ def _occupy() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(
-                os.devnull, os.O_RDONLY if fd else os.O_WRONLY
-            )  # the lowest number that is free: this one
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY)

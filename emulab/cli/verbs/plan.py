@@ -24,9 +24,8 @@ def run(options: argparse.Namespace) -> int:
     from emulab.plan import render
 
     objects, world = offline_world(manifests.read(options.files))
-    missing = sorted(
-        not_ready(objects), key=lambda reason: reason.startswith("Pod ")
-    )  # of what owns them first
+    # What has Pods comes before them.
+    missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []
     manifests.warn([*missing[:TOLD], *more])
     if options.output == "json":

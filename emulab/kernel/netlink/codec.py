@@ -24,12 +24,8 @@ from typing import Any
 NLA_F_NESTED = 0x8000
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _HEAD = struct.Struct("=HH")  # length, number (struct nlattr)
-_PADDING = (
-    b"",
-    bytes(3),
-    bytes(2),
-    bytes(1),
-)  # by the length's remainder: attributes begin at multiples of four
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
+"""By the length's remainder: attributes begin at multiples of four."""
 
 Encode = Callable[[Any], bytes]
 """From a value to the whole attribute."""

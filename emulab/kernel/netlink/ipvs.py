@@ -27,9 +27,8 @@ _GENLMSGHDR = Header("=BBxx", "cmd", "version")
 CONTROL = HeadedTable(_GENLMSGHDR, {"CTRL_ATTR_FAMILY_ID": (1, U16), "CTRL_ATTR_FAMILY_NAME": (2, STRING)})
 
 FLAGS = Converted(
-    lambda flags: struct.pack(
-        "=II", flags, 0xFFFFFFFF
-    ),  # struct ip_vs_flags: flags, and a mask of those that are set
+    # struct ip_vs_flags: flags, and a mask of those that are set
+    lambda flags: struct.pack("=II", flags, 0xFFFFFFFF),
     lambda data: int(struct.unpack_from("=I", data)[0]),
 )
 

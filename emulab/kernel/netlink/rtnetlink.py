@@ -99,9 +99,8 @@ NEXT_HOP = HeadedTable(
 )
 
 ROUTE = HeadedTable(
-    Header(
-        "=BBBBBBBBI", "family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags"
-    ),  # rtmsg
+    # struct rtmsg
+    Header("=BBBBBBBBI", "family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags"),
     {
         "RTA_DST": (1, ADDRESS),
         "RTA_SRC": (2, ADDRESS),
@@ -116,9 +115,8 @@ ROUTE = HeadedTable(
 )
 
 RULE = HeadedTable(
-    Header(
-        "=BBBBBxxBI", "family", "dst_len", "src_len", "tos", "table", "action", "flags"
-    ),  # struct fib_rule_hdr
+    # struct fib_rule_hdr
+    Header("=BBBBBxxBI", "family", "dst_len", "src_len", "tos", "table", "action", "flags"),
     {
         "FRA_DST": (1, ADDRESS),
         "FRA_SRC": (2, ADDRESS),

@@ -92,9 +92,8 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
     status = 1
     try:
         libc.die_with_parent(signal.SIGKILL)
-        if select.select([alive], [], [], 0)[
-            0
-        ]:  # the other end is closed: the parent died before the line above
+        # The other end is closed: the parent died before the line above.
+        if select.select([alive], [], [], 0)[0]:
             os._exit(1)
         enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)

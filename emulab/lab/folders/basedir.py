@@ -24,9 +24,8 @@ from emulab.kernel import folders
 
 LOCK = "lock"
 _MARK = ".emulab"
-_NEW = (
-    ".emulab-new"  # a lab's folder that isn't one yet; there is one at a time, as who makes it holds the mark
-)
+_NEW = ".emulab-new"
+"""A lab's folder that isn't one yet; there is one at a time, as who makes it holds the mark."""
 _BASE_TEXT = b"emulab keeps its labs in this folder; what has no lock file of emulab's in it is no lab.\n"
 _LAB_TEXT = b"the lock of a lab of emulab: who holds it is its supervisor\n"
 _PATIENCE = 10.0  # seconds; who holds the mark does so for the time of a few system calls
@@ -237,9 +236,8 @@ def _create(base: int, path: Path) -> int:
 
 def _move_into_place(base: int, path: Path) -> None:
     """Raises FileExistsError when there is a lab already, UserError when there is something else."""
-    for _ in range(
-        2
-    ):  # a dead lab may be swept between the first look and the second, but nobody makes another
+    # A dead lab may be swept between the first look and the second, but nobody makes another.
+    for _ in range(2):
         try:
             os.rename(_NEW, path.name, src_dir_fd=base, dst_dir_fd=base)
             return

@@ -33,9 +33,8 @@ def writing(path: Path) -> Iterator[None]:
 def refused(error: OSError, path: Path | str) -> KernelError:
     """What the system has against a file, with what to do where its disk is full."""
     number = error.errno or 0
-    known = isinstance(error.filename, str) and os.path.isabs(
-        error.filename
-    )  # else it is relative to a descriptor
+    # Else it is relative to a descriptor.
+    known = isinstance(error.filename, str) and os.path.isabs(error.filename)
     return KernelError(
         f"write {error.filename if known else path}", errno=number, remedy=REMEDIES.get(number, "")
     )

@@ -28,10 +28,8 @@ def keep(path: Path, lab: int) -> None:
     text, at = _tail(lab, LOG)
     if not text.strip():
         return
-    with (
-        suppress(OSError),
-        basedir.opened_base(path.parent) as base,
-    ):  # a full disk takes no log, but the lab goes
+    # A full disk takes no log, but the lab goes.
+    with suppress(OSError), basedir.opened_base(path.parent) as base:
         if base is None:
             return
         name = f"{path.name}.log"

@@ -48,9 +48,8 @@ class Table:
         self._declared = dict(collections)
         self._elements: dict[str, Elements] = {name: {} for name in collections}
         self._uses: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._contested: set[tuple[str, str]] = (
-            set()
-        )  # what two Service ports want otherwise: the last one gets it
+        # What two Service ports want otherwise: the last one gets it.
+        self._contested: set[tuple[str, str]] = set()
         self._made: Ruleset | None = None
 
     def copy(self) -> Table:
@@ -85,11 +84,8 @@ class Table:
                 collections[name] = replace(self._declared[name], elements=Persistent(elements))
             chains = self._chains | {name: self._entrance(name) for name in self._entrances}
             self._made = Ruleset(*self._name, chains, collections)
-            self._chains, self._declared, self._elements = (
-                {},
-                {},
-                {},
-            )  # from now on the ruleset's own ones count
+            # From now on those of the ruleset count.
+            self._chains, self._declared, self._elements = {}, {}, {}
         return self._made
 
     def exchange(self, old: Sequence[Part], new: Sequence[Part]) -> bool:

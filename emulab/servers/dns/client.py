@@ -19,9 +19,8 @@ from emulab.servers.dns.reporter import Reporter, UpstreamQuestion
 from emulab.servers.dns.settings import ServerAddress
 from emulab.servers.dns.wire import Response
 
-_LARGEST_DATAGRAM = (
-    4096  # octets; more than we say that we take (`wire.UDP_LIMIT`), for servers that don't listen
-)
+_LARGEST_DATAGRAM = 4096
+"""Octets; more than we say that we take (`wire.UDP_LIMIT`), for servers that don't listen."""
 
 
 class _Question:

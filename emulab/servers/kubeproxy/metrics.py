@@ -185,9 +185,8 @@ class Histogram:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self.counts = [0] * (
-            len(bounds) + 1
-        )  # each value in the first bucket that holds it, the last one unbounded
+        # Each value in the first bucket that holds it, the last one unbounded.
+        self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:

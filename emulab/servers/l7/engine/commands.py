@@ -21,9 +21,8 @@ SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 
 # To the upstream.
 SELECT = "select"  # an address: a kept connection to it; the answer is `connected` or `vacant`
-OPEN = (
-    "open"  # an address and how long it may take: a fresh connection; the answer is `connected` or `refused`
-)
+OPEN = "open"
+"""An address and how long it may take: a fresh connection; the answer is `connected` or `refused`."""
 FORWARD = "forward"  # bytes
 DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time

@@ -262,9 +262,8 @@ class ConnectionMachine:
     def send_page(self, status: int, head: RequestHead, location: bytes) -> bool:
         """Answers with a page of our own. Whether the connection ends after it."""
         personality = self.personality
-        refused = (
-            self.body is not None and head.expect
-        )  # the client waits for a word before it sends the body
+        # The client waits for a word before it sends the body.
+        refused = self.body is not None and head.expect
         close = not self.keep or refused or status in personality.closing
         page = personality.answer(
             status,

@@ -122,9 +122,8 @@ class HeadParser:
             head.expect = not head.old and single.get(b"expect", b"").lower() == b"100-continue"
         if head.connection:
             head.lines = without_listed(lines, head.connection)
-        if (
-            authority is not None
-        ):  # it outranks the Host field (RFC 9112, section 3.2.2), which must still be right
+        # It outranks the Host field (RFC 9112, section 3.2.2), which must still be right.
+        if authority is not None:
             if host is not None:
                 normalise_host(host)
             head.host = authority

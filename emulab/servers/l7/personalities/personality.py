@@ -41,6 +41,5 @@ class Personality:
     answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
     forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
     trusted: Callable[[RequestHead, str, str, str], tuple[bytes, bytes, str]]  # … whose front is believed
-    request: Callable[
-        [RequestHead, bytes, bytes, bytes], bytes
-    ]  # head, host, forwarding, id → what goes upstream
+    request: Callable[[RequestHead, bytes, bytes, bytes], bytes]
+    """Head, host, forwarding, id → what goes upstream."""
