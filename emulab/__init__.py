@@ -30,14 +30,21 @@ Words that are ours, and mean one thing everywhere (all others are those of Kube
     world       everything that must exist for a set of objects; a plan's result, a value
     item        what of a world is one object of the kernel: a link, an address, a neighbour, a route, a rule of routing
     rules       what of a world changes in part: nftables, iptables, IPVS, UDP flows to forget, ways between nodes
+    meaning     what a rule is for, said by who plans it: `MeantRule` is a rule's text with it
     intent      what a node's proxy has to bring about for one Service port, in whatever mode
     stand-in    what answers for a container image that isn't run
-    server      a program of ours that answers: DNS, balancer, ingress, stand-in, kube-proxy's own pages
+    server      a program of ours that answers: DNS, balancer, ingress, stand-in, kube-proxy's own pages; a
+                `PlannedServer` is one that must run
+    route       a `Route` is the kernel's; a `RequestRoute` is what an L7 proxy sends requests by
+    endpoint    where a Service's traffic may go; a proxy sees it as a `ProxiedEndpoint`
     personality what a make of proxy has of its own, over the same engine
     dialect     what a make of server takes for the head of a request, over the same reader
     fork        a copy of the store, on which a change is tried before anybody hears of it
     pass        one turn of the reconcile loop
-    record      what a server tells of its work while a trace asks for it (an Event is Kubernetes')
+    record      what a server tells of its work while a trace asks for it (an Event is Kubernetes'); a trace has it
+                as a `ServerRecord`. DNS' own are a Zone's `Record`, a `ZoneRecord` and a `ResourceRecord`
+    owner       the object that an address stands for
+    diagnosis   what an expert of a trace found: the failure, and the packet that was thrown away
     hop, leg    a step of a traced request; the part of it over one connection
 
     from emulab import Lab
