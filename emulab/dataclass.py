@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["dataclass", "field"]
 
 
-def _made(cls: Any = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True) -> Any:
-    """As `dataclasses.dataclass`, with those of its options that we use."""
+def _make_dataclass(cls: Any = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True) -> Any:
+    """A dataclass as `dataclasses.dataclass` makes it, with those of its options that we use."""
     if cls is None:
-        return lambda given: _made(given, frozen=frozen, slots=slots, eq=eq)
+        return lambda given: _make_dataclass(given, frozen=frozen, slots=slots, eq=eq)
     cls.__doc__ = cls.__doc__ or cls.__name__  # else its signature, which takes as long to find as all else
     cls = dataclasses.dataclass(cls, init=False, repr=False, eq=False, slots=slots)
     _later(cls, "__init__", lambda: _init(cls, frozen, slots))
@@ -42,7 +42,7 @@ def _made(cls: Any = None, /, *, frozen: bool = False, slots: bool = False, eq: 
 if TYPE_CHECKING:
     from dataclasses import dataclass
 else:
-    dataclass = _made
+    dataclass = _make_dataclass
 
 
 def _give(cls: Any, name: str, method: Callable[..., Any]) -> None:

@@ -140,7 +140,7 @@ def _rtnl() -> socket.socket:
 
 
 def _lift(fd: int) -> int:
-    """The same descriptor with a number above FD_SETSIZE, where the limit allows one.
+    """Moves a descriptor to a number above FD_SETSIZE, where the limit allows one.
 
     libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.
     """

@@ -34,7 +34,7 @@ RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 
 @dataclass(slots=True)
 class Sync:
-    """One writing of rules, and how long it took; None: it failed."""
+    """That rules were written, and how long it took; None: it failed."""
 
     namespace: str
     kind: str
@@ -59,7 +59,7 @@ class KernelNetwork:
 
     @property
     def applied(self) -> Network:
-        """What is there."""
+        """The network that is there now."""
         if self._known is None:
             self._known = Network(dict(self._namespaces), frozenset(self._items), dict(self._rulesets))
         return self._known

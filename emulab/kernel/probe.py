@@ -35,7 +35,7 @@ _KERNEL_MODULES = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-;
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature. `problem` is empty when it is there."""
+    """Something that emulab wants of kernel and machine. `problem` is empty when it is there."""
 
     name: str
     purpose: str
@@ -49,7 +49,7 @@ class Feature:
 
 
 def features(run_dir: Path) -> list[Feature]:
-    """All checks; `run_dir` is where labs keep their files."""
+    """All features, tried; `run_dir` is where labs keep their files."""
     return [*_isolated(), *_machine(run_dir)]
 
 
@@ -78,7 +78,7 @@ Attempt = tuple[Feature, Callable[[], object]]
 
 
 class _Need(NamedTuple):
-    """Something that proxy modes need: the checks that say whether it is there, and what tries it."""
+    """Something that proxy modes need: the features that say whether it is there, and what tries it."""
 
     features: tuple[str, ...]
     attempts: Callable[[str], Iterable[Attempt]]  # IPVS' scheduler is given
@@ -95,7 +95,7 @@ def _nftables_attempts(_: str) -> Iterator[Attempt]:
 
 
 def _isolated() -> list[Feature]:
-    """The checks that need namespaces of their own, from a process that is gone afterwards."""
+    """The features that are tried in namespaces of their own, by a process that is gone afterwards."""
     read, write = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     pid = os.fork()
@@ -153,7 +153,7 @@ _IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptab
 
 
 def _user_namespaces() -> None:
-    """As an ordinary user, whoever asks."""
+    """Whether an ordinary user may make user namespaces, whoever asks."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -267,7 +267,7 @@ def _ipvs(scheduler: str = "rr") -> None:
 
 
 def _machine(run_dir: Path) -> Iterator[Feature]:
-    """What is looked at, not tried."""
+    """The features that are looked up, not tried."""
     yield _try(Feature("nftables binding", "nftables", True, "apt install python3-nftables"), nft.binding)
     folder = next(p for p in (run_dir, *run_dir.absolute().parents) if p.exists())
     yield Feature(
@@ -321,5 +321,5 @@ def _tool(name: str, purpose: str, package: str) -> Feature:
 
 
 def as_data(check: Feature) -> dict[str, Any]:
-    """A check as JSON-able data."""
+    """A feature as JSON-able data."""
     return {**asdict(check), "state": check.state}

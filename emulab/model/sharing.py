@@ -23,11 +23,11 @@ class Shared:
         """Puts a part that is known already in the place of each one in `container` that equals it."""
         for step, part in container.items() if isinstance(container, Mapping) else enumerate(container):
             if type(part) is dict or type(part) is list:
-                known = self._one(part)
+                known = self._known_part(part)
                 if known is not part:
                     container[step] = known  # a key that is there: the iteration goes on
 
-    def _one(self, part: Any) -> Any:
+    def _known_part(self, part: Any) -> Any:
         # Bytes tell 1 from True and from 1.0, which are equal as keys, and one order of keys from another.
         content = dumps(part, _PLAIN)
         known = self._known.get(content)

@@ -83,7 +83,7 @@ class RuleTrace:
 
     @property
     def final(self) -> bool:
-        """Whether it decided on the packet, for its chain at least, and didn't just lead on to another step."""
+        """Whether the step decided on the packet, for its chain at least, and didn't just lead on to another step."""
         return self.verdict.partition(" ")[0] not in ("", "continue", "jump", "goto", "return")
 
 

@@ -26,7 +26,7 @@ class SlicesByService:
 
     @classmethod
     def among(cls, objects: Objects) -> SlicesByService:
-        """Those that there are among these objects."""
+        """The EndpointSlices among these objects, by Service."""
         made = cls()
         made.follow(objects.members(ENDPOINT_SLICE))
         return made
@@ -57,7 +57,7 @@ class SlicesByService:
         return touched[name]
 
     def of(self, name: ServiceName) -> SliceObjects:
-        """Those of a Service, which need not exist."""
+        """The EndpointSlices of a Service, which need not exist."""
         return self._by_service.get(name, ())
 
 

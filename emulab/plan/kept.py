@@ -28,11 +28,11 @@ class PlanSource:
 
     @classmethod
     def of(cls, objects: Objects) -> PlanSource:
-        """For who plans once."""
+        """A source for who plans once."""
         return cls(objects, SlicesByService.among(objects))
 
     def get(self, key: Key) -> Object | None:
-        """One object, if it is there."""
+        """The object with a key, if it is there."""
         return self.objects.get(key)
 
     def members(self, kind: GroupKind) -> Members:
@@ -77,7 +77,7 @@ class _Noted(PlanSource):
 
 
 class Kept(Generic[T]):
-    """One part of the plan."""
+    """A part of the plan, with what it was planned from."""
 
     def __init__(self, make: Callable[[PlanSource], T]) -> None:
         self._make = make

@@ -14,7 +14,7 @@ from emulab.plan.state import Mesh, Network, Way
 
 
 def items_of_way(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
-    """What a way is in the kernel of a node that has it."""
+    """The items that a way is in the kernel of a node: a route, and with VXLAN a neighbour and a forwarding entry."""
     if not way.vtep:
         return (Route(namespace, way.network, link, way.node),)
     # Flannel's: the other end of the overlay has the first address of its range.

@@ -39,7 +39,7 @@ place's links and routes were planned; `like`: names that are much like one.
 
 
 def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -> dict[OwnerQuestion, Owner]:
-    """Answers those questions that have an answer."""
+    """The answers to those of the questions that have one."""
     index = _Index(objects, world)
     found: dict[OwnerQuestion, Owner] = {}
     for question in questions:

@@ -71,7 +71,7 @@ class Persistent(Mapping[K, V]):
         return MapChange(removed, {key: new for key, old, new in pairs if new is not _NOTHING and old != new})
 
     def _whole(self) -> dict[K, V]:
-        """All of it; an older version takes a copy for itself."""
+        """The whole mapping as a dict; an older version takes a copy for itself."""
         if self._dict is None:
             before, newest = self._since()
             whole = dict(newest)

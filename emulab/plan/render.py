@@ -66,7 +66,7 @@ class _Once:
 
 
 def data(world: World) -> dict[str, Any]:
-    """The same as JSON-able data."""
+    """The whole plan as JSON-able data."""
     name = _Names(world)
     items = _by_namespace(expanded(world.network))
     namespaces = {}

@@ -180,7 +180,7 @@ class StandIns:
 
 
 def _pair(o: Object) -> Pair | None:
-    """One of the pairs that a Service selects Pods by."""
+    """The label, with its value, that a Service is looked up by, of those that it selects Pods by."""
     selector = o.spec.get("selector")
     return (o.namespace, *min(selector.items())) if selector else None
 

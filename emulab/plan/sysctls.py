@@ -43,13 +43,13 @@ def _common(families: Families) -> Sysctls:
 
 @cache
 def host(families: Families) -> Sysctls:
-    """Somewhere programs run."""
+    """The settings of a namespace in which programs run."""
     return (*_common(families), ("net/ipv4/ip_unprivileged_port_start", "0"))  # containerd's default for pods
 
 
 @cache
 def switch(_families: Families) -> Sysctls:
-    """The fabric: it has no addresses, so it speaks no family."""
+    """The settings of the fabric, which has no addresses and so speaks no family."""
     return (
         *_NO_IPV6,
         ("net/bridge/bridge-nf-call-iptables", "0"),
@@ -60,5 +60,5 @@ def switch(_families: Families) -> Sysctls:
 
 @cache
 def forwarder(families: Families) -> Sysctls:
-    """A router or a node."""
+    """The settings of a router or a node, which forward packets."""
     return (*_common(families), *(setting for f in families for setting in _FORWARDING[f]))

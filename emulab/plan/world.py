@@ -116,7 +116,7 @@ class _ServerPods:
         self._known: dict[str, tuple[Place, Any, PlannedServer]] = {}
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
-        """Their servers, the very same where nothing changed."""
+        """The servers of such pods, the very same value where nothing changed."""
         known, self._known = self._known, {}
         for pod, containers in source.facts(POD, _served).values():
             place = places.get(place_name(pod))

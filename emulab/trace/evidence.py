@@ -255,7 +255,7 @@ def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
 
 
 def _virtual_server(windows: Windows, translation: Translation) -> VirtualAddress | None:
-    """What turned a destination into another one, of that which tells nobody what it does."""
+    """The virtual server that translated a destination, of which no rule tells; None where there was none."""
     place, flow, to = translation.place, translation.original, translation.translated
     named = flow.protocol, flow.destination, flow.destination_port
     for kind, (title, protocol, describe) in _SILENT.items() if flow[3:] != to[3:] else ():
@@ -281,7 +281,7 @@ def _routes(windows: Windows, wanted: Needs) -> list[RouteAnswer]:
 def _explained(
     windows: Windows, rules: Sequence[RuleTrace], wanted: Needs
 ) -> tuple[list[RuleTrace], dict[tuple[str, str, int], Owner]]:
-    """The rules with their texts, and whose the addresses are."""
+    """The rules with their texts and meanings, and the owners of the addresses."""
     chains = sorted(wanted.chains)
     if not chains and not wanted.owners:
         return list(rules), {}

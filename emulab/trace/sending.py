@@ -160,7 +160,7 @@ def _datagram(request: RequestToSend, sock: socket.socket, outcome: _Outcome) ->
 
 
 def _connection(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> None:
-    """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
+    """Sends nothing, and waits a moment: a server that refuses what its kernel has accepted already does it now."""
     sock.settimeout(min(_LISTEN, request.timeout))
     try:
         outcome.size = len(sock.recv(_PIECE))

@@ -98,7 +98,7 @@ def try_once(sock: socket.socket, address: str, target: RequestTarget, timeout: 
 
 
 def _sent_again(sock: socket.socket) -> bool:
-    """Whether it took a second SYN to be refused. The clock couldn't say: a busy machine takes its time, too."""
+    """Whether a connection was refused only after a second SYN. The clock couldn't say: a busy machine is late, too."""
     size = _TOTAL_RETRANS + 4
     (again,) = struct.unpack_from(
         "=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size), _TOTAL_RETRANS
@@ -157,7 +157,7 @@ def _datagram(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
 
 
 def _connection(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
-    """Nothing is said; but who refuses a connection that the kernel has accepted already does it now."""
+    """Sends nothing, and waits a moment: a server that refuses what its kernel has accepted already does it now."""
     sock.settimeout(_LISTEN)
     try:
         return ("connected" if sock.recv(1 << 16) else CLOSED), b""

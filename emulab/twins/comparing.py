@@ -119,7 +119,7 @@ def _differ(aspect: str, situation: Situation, observed: ByMode, one: str, other
 
 
 def _lacks(one: Counter[str], other: Counter[str]) -> bool:
-    """Whether one has what the other would have shown, too."""
+    """Whether one of two modes lacks what it would have shown, too, if they were alike."""
     return bool(spread.surely_absent(one, other) or spread.surely_absent(other, one))
 
 
@@ -136,7 +136,7 @@ def _spread_differs(situation: Situation, one: str, other: str, a: Sample, b: Sa
 
 
 def behaviour(compared: Sequence[Compared]) -> str:
-    """same | as documented | different"""
+    """The word for how alike the modes are: same, as documented or different."""
     found = [d for c in compared for d in c.differences]
     if any(not d.is_known for d in found):
         return "different"

@@ -15,7 +15,7 @@ RuleCounts = Mapping[str, int]
 
 
 async def count(lab: Lab, node: str) -> RuleCounts | None:
-    """What a node has, by kind; None where the program that lists it is missing."""
+    """How many rules and elements a node has, by kind; None where the program that lists it is missing."""
     listing, _, virtual = (await lab.exec(node, *_LIST)).text.partition("\n")
     return counts(json.loads(listing), virtual) if listing else None
 

@@ -49,7 +49,7 @@ class _Deriving:
         ]
 
     def services(self) -> Iterator[tuple[str, str]]:
-        """What is asked, and the request, for each Service."""
+        """The requests for each Service, each with what of the Service it tries."""
         for o in self._services:
             service = Service.of(o)
             if service.type == "ExternalName":
@@ -96,7 +96,7 @@ class _Deriving:
                 yield "external IP", f"{_source(far)}={_target(str(ip), port, backends)}"
 
     def ingresses(self) -> Iterator[tuple[str, str]]:
-        """Likewise for each host and path of each Ingress."""
+        """The requests for each host and path of each Ingress."""
         balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind(LOAD_BALANCER)}
         for o in self._objects.kind(INGRESS):
             ingress = Ingress.of(o)

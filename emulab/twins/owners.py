@@ -69,13 +69,15 @@ class Frontends:
                     Situation(CLUSTER_IP, sticky, inside=inside),
                     Situation(OUTSIDE, sticky, local),
                 )
-                self._add(map(str, service.cluster_ips), port.protocol, port.port, internal)
-                self._add(outside, port.protocol, port.port, external)
+                self._add_frontends(map(str, service.cluster_ips), port.protocol, port.port, internal)
+                self._add_frontends(outside, port.protocol, port.port, external)
                 if port.node_port:
                     at_node = Situation(NODE_PORT, sticky, local)
-                    self._add(self._nodes, port.protocol, port.node_port, at_node)
+                    self._add_frontends(self._nodes, port.protocol, port.node_port, at_node)
 
-    def _add(self, addresses: Iterable[str], protocol: str, port: int, situation: Situation) -> None:
+    def _add_frontends(
+        self, addresses: Iterable[str], protocol: str, port: int, situation: Situation
+    ) -> None:
         for address in addresses:  # the first Service that claims one has it (`emulab.plan.proxy.intents`)
             self._known.setdefault((address, protocol, port), situation)
 

@@ -53,14 +53,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found."""
+    """What was found in all modes."""
 
     compared: Sequence[Compared]
     rules: Mapping[str, Mapping[str, counting.RuleCounts | None]]  # mode → node → numbers
 
 
 def manifest(given: Sequence[Object], mode: str) -> str:
-    """The same objects with the cluster's proxies in this mode, as one text."""
+    """The manifests of a lab whose proxies are in this mode, as one text."""
     items: list[Mapping[str, Any]] = [o.raw for o in given if o.type != CLUSTER]
     cluster: dict[str, Any] = next(
         (dict(o.raw) for o in given if o.type == CLUSTER),
@@ -79,11 +79,11 @@ async def run(plan: Plan) -> Comparison:
     }
     async with AsyncExitStack() as ending:
         plan.tell(f"building {len(labs)} labs")
-        await _together(*map(ending.enter_async_context, labs.values()))
+        await _all_results(*map(ending.enter_async_context, labs.values()))
         return await _Twins(plan, labs).compare(ending)
 
 
-async def _together(*work: Coroutine[Any, Any, T]) -> list[T]:
+async def _all_results(*work: Coroutine[Any, Any, T]) -> list[T]:
     """The results of all; the first failure ends the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -104,12 +104,14 @@ class _Twins:
         self._done, self._total, self._doing = 0, 0, ""
 
     async def compare(self, ending: AsyncExitStack) -> Comparison:
-        """Asks and compares."""
+        """Asks the labs each request and compares what came of it."""
         ending.callback(self._stop.set)  # before the labs go: threads are still asking when we are cancelled
         nodes = [o.name for o in self._plan.objects.kind(NODE)]
         cluster = cluster_of(self._plan.objects)
-        await _together(*(_unlimit(lab, (*nodes, ROUTER), cluster.families) for lab in self._labs.values()))
-        self._samplers = await _together(*map(self._sampler, self._labs.values()))
+        await _all_results(
+            *(_unlimit(lab, (*nodes, ROUTER), cluster.families) for lab in self._labs.values())
+        )
+        self._samplers = await _all_results(*map(self._sampler, self._labs.values()))
         asks = self._plan.asks
         observed = await self._sample(asks, self._plan.connections, "asking")
         frontends = Frontends(self._plan.objects, cluster)
@@ -133,14 +135,14 @@ class _Twins:
         found = [Object(raw) for kind in ("Pod", "Node") for raw in await lab.get(kind)]
         summary = await asyncio.to_thread(_summary, lab.name)
         owners = Owners(Objects(found), summary["places"])
-        return Sampler(lab.name, owners, self._plan.patience, self._stop, self._told)
+        return Sampler(lab.name, owners, self._plan.patience, self._stop, self._tell_progress)
 
     async def _sample(self, asks: Sequence[Ask], connections: int, doing: str) -> list[dict[Ask, Sample]]:
         """What came of the requests in each lab."""
         self._done, self._total, self._doing = 0, 2 * len(asks) * len(self._labs), doing
-        observed = await _together(*(asyncio.to_thread(s.first, asks) for s in self._samplers))
+        observed = await _all_results(*(asyncio.to_thread(s.first, asks) for s in self._samplers))
         contested = {ask for o in observed for ask in asks if o[ask].answered}
-        await _together(
+        await _all_results(
             *(
                 asyncio.to_thread(s.more, o, connections, contested)
                 for s, o in zip(self._samplers, observed, strict=True)
@@ -148,7 +150,7 @@ class _Twins:
         )
         return observed
 
-    def _told(self) -> None:
+    def _tell_progress(self) -> None:
         self._done += 1
         self._plan.tell(f"{self._doing}, {100 * self._done // max(self._total, 1)} %")
 
@@ -156,7 +158,7 @@ class _Twins:
         async def of(lab: Lab) -> dict[str, counting.RuleCounts | None]:
             return {node: await counting.count(lab, node) for node in nodes[:COUNTED]}
 
-        return await _together(*map(of, self._labs.values()))
+        return await _all_results(*map(of, self._labs.values()))
 
 
 async def _unlimit(lab: Lab, places: Sequence[str], families: Sequence[Family]) -> None:

@@ -51,7 +51,7 @@ class Outlet:
 
     @property
     def buffer(self) -> _Raw:
-        """For bytes, which are written as they are."""
+        """The stream for bytes, which are written as they are."""
         return _Raw(self)
 
     @property
@@ -67,9 +67,9 @@ class Outlet:
     def put(self, text: str) -> None:
         """Writes a text as it is."""
         with self._guarded():
-            self._there().write(text)
+            self._open_stream().write(text)
 
-    def _there(self) -> Any:
+    def _open_stream(self) -> Any:
         if self._stream is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._stream
@@ -102,13 +102,13 @@ class _Raw:
 
     def write(self, data: bytes) -> int:
         with self._outlet._guarded():
-            buffer: BinaryIO = self._outlet._there().buffer
+            buffer: BinaryIO = self._outlet._open_stream().buffer
             return buffer.write(data)
         return len(data)
 
     def flush(self) -> None:
         with self._outlet._guarded():
-            self._outlet._there().buffer.flush()
+            self._outlet._open_stream().buffer.flush()
 
 
 def styled(text: str) -> None:

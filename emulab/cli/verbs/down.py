@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    paths = _all() if options.all else [rundir.folder(options.lab)]
+    paths = _all_folders() if options.all else [rundir.folder(options.lab)]
     status = 0
     for path in paths:
         ended = lastlog.how_it_ended(path)
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def _all() -> list[Path]:
+def _all_folders() -> list[Path]:
     """The folders of all labs, and of those of which a last log is kept."""
     there = {path.name for path in rundir.labs()}
     return [rundir.folder(name) for name in sorted(there.union(lastlog.kept(rundir.base())))]

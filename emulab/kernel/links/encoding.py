@@ -24,7 +24,10 @@ def _nothing(_: Any, __: Handles) -> Iterable[tuple[Handle, Message]]:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One kind. `finish`: what is left to do once an item is there, each with the namespace that is told it."""
+    """How items of one kind are made, undone and finished.
+
+    `finish`: what is left to do once an item is there, each message with the namespace that is told it.
+    """
 
     add: EncodeItem
     remove: EncodeItem

@@ -266,7 +266,7 @@ class HeadedTables(Type):
 
 
 class _Attributes(Type):
-    """Attributes of a table that another attribute tells (IFLA_INFO_KIND): bytes, both ways."""
+    """Attributes whose table depends on another attribute (IFLA_INFO_KIND); they stay bytes both ways."""
 
     __slots__ = ()
 

@@ -62,19 +62,19 @@ class MessageFailure:
 
 def ask_kernel(sock: socket.socket, kind: int, payload: bytes) -> bytes:
     """The payload of the kernel's answer to a question that has one. Raises Refused."""
-    return _asked(sock, Message(kind, 0, payload))[0][0]
+    return _answers_to(sock, Message(kind, 0, payload))[0][0]
 
 
 def command(sock: socket.socket, kind: int, payload: bytes) -> None:
     """Sends a change and waits until it is made. Raises Refused."""
-    _asked(sock, Message(kind, NLM_F_ACK, payload))
+    _answers_to(sock, Message(kind, NLM_F_ACK, payload))
 
 
 def dump(sock: socket.socket, kind: int, payload: bytes, what: str) -> list[bytes]:
     """The payloads of a whole table, asked for again when it changed meanwhile. Raises KernelError."""
     try:
         for _ in range(_ATTEMPTS):
-            found, torn = _asked(sock, Message(kind, NLM_F_DUMP, payload))
+            found, torn = _answers_to(sock, Message(kind, NLM_F_DUMP, payload))
             if not torn:
                 break
     except OSError as error:
@@ -82,7 +82,7 @@ def dump(sock: socket.socket, kind: int, payload: bytes, what: str) -> list[byte
     return found
 
 
-def _asked(sock: socket.socket, message: Message) -> tuple[list[bytes], bool]:
+def _answers_to(sock: socket.socket, message: Message) -> tuple[list[bytes], bool]:
     sequence = next(_sequence) & 0xFFFFFFFF
     sock.send(framed(message, sequence))
     found: list[bytes] = []
@@ -190,7 +190,7 @@ def _refusal(sock: socket.socket, first: int, last: int) -> int:
 
 
 def _make_room(sock: socket.socket, size: int) -> None:
-    """Lets so much be sent at once, as far as this user may."""
+    """Lets a socket send so many bytes at once, as far as this user may."""
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= size + 4096:
         return
     try:

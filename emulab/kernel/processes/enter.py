@@ -156,10 +156,10 @@ def execute(program: Program) -> NoReturn:
         signal.signal(name, signal.SIG_DFL)
     if program.working_directory:
         os.chdir(program.working_directory)
-    os.execve(_found(program), list(program.argv), dict(program.environment))
+    os.execve(_find_program(program), list(program.argv), dict(program.environment))
 
 
-def _found(program: Program) -> str:
+def _find_program(program: Program) -> str:
     """The file of a program, as a shell looks for it: one that can run comes first. Raises FileNotFoundError."""
     name = program.argv[0]
     if "/" in name:

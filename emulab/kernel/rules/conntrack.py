@@ -32,7 +32,7 @@ _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_
 
 
 class FlowTuple(NamedTuple):
-    """One direction of an entry."""
+    """One direction of a tracked connection."""
 
     protocol: str  # tcp | udp | icmp | icmpv6
     source: str

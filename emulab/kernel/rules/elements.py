@@ -88,7 +88,7 @@ def _known_encoders(collection: Collection) -> tuple[EncodeText, EncodeText]:
 
 
 def small(changes: Iterable[ElementChange]) -> Iterable[list[ElementChange]]:
-    """The same in parts that any socket takes; what goes and comes under one key is in one of them.
+    """The changes in parts that any socket takes; what goes and comes under one key is in one part.
 
     What sets lead to is in the maps before it is in the sets, and stays there for longer.
     """
@@ -121,7 +121,7 @@ def _messages(
 
 
 def _loads(elements: Iterable[bytes]) -> Iterable[list[bytes]]:
-    """As many of them together as a message holds."""
+    """Elements in loads, each as many as a message holds."""
     part: list[bytes] = []
     size = 0
     for element in elements:
@@ -188,13 +188,13 @@ def _encoders(declaration: str) -> tuple[EncodeText, EncodeText] | None:
     text = declaration.removeprefix("typeof ").rstrip("; ")
     key, _, value = text.partition(" : ")
     is_plain = value not in ("", "verdict")
-    keys, values = _known(key), _known(value) if is_plain else []
+    keys, values = _fields_of_type(key), _fields_of_type(value) if is_plain else []
     if keys is None or values is None:
         return None
     return _concatenation(keys), _concatenation(values) if is_plain else _verdict
 
 
-def _known(text: str) -> list[_Field] | None:
+def _fields_of_type(text: str) -> list[_Field] | None:
     found: list[_Field] = []
     for part in text.split(" . "):
         if part.startswith(_NUMGEN):

@@ -131,7 +131,7 @@ def _has(fd: int, tool: str, table: str, chain: str, rule: str) -> bool:
 
 
 def _write(namespace: str, fd: int, old: Mapping[str, Chains], new: Mapping[str, Chains], tool: str) -> None:
-    """The same for chains that are there as it is known."""
+    """Turns chains into others, on the word that they are there as they are known; what failed is taken back."""
     done: list[str] = []
     try:
         for table in {**new, **old}:

@@ -153,11 +153,11 @@ class IpvsTable:
         before, wanted = self._wanted, after or Ipvs({})
         if wanted.sysctls != before.sysctls:
             netns.inside(self._fd, lambda: self._write_sysctls(wanted))
-        commands, draining = changes(before, wanted, self._there(differing_servers(before, wanted)))
+        commands, draining = changes(before, wanted, self._real_servers(differing_servers(before, wanted)))
         failed = self._send(commands)
         if failed is not None:
             # Some of it may have been done, so some of this has nothing to undo, and fails.
-            self._send(changes(wanted, before, self._there(differing_servers(wanted, before)))[0])
+            self._send(changes(wanted, before, self._real_servers(differing_servers(wanted, before)))[0])
             raise failed
         self._wanted = wanted
         self._draining = draining | (self._draining & {name_of(s) for s in wanted.servers})
@@ -165,7 +165,7 @@ class IpvsTable:
     def sweep(self) -> None:
         """Removes real servers that are not wanted any more and have lost their last connection."""
         servers = [s for s in self._wanted.servers if name_of(s) in self._draining]
-        commands, self._draining = changes(self._wanted, self._wanted, self._there(servers))
+        commands, self._draining = changes(self._wanted, self._wanted, self._real_servers(servers))
         failed = self._send(commands)
         if failed is not None:
             raise failed
@@ -186,7 +186,9 @@ class IpvsTable:
             return KernelError(what, self.namespace, failure.errno)
         return None
 
-    def _there(self, servers: Iterable[VirtualServer]) -> dict[VirtualName, dict[RealAddress, RealServer]]:
+    def _real_servers(
+        self, servers: Iterable[VirtualServer]
+    ) -> dict[VirtualName, dict[RealAddress, RealServer]]:
         found = {}
         for server in servers:
             payload = _encode(GET_DEST, _identity(server))
@@ -259,7 +261,7 @@ def _encode(verb: int, service: Mapping[str, Any], target: Mapping[str, Any] | N
 
 
 def _packed(address: IPAddress) -> bytes:
-    """As union nf_inet_addr."""
+    """An address as `union nf_inet_addr`."""
     return address.packed.ljust(16, b"\0")
 
 

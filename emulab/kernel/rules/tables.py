@@ -54,7 +54,7 @@ class Steps:
         return self._known[pair]
 
     def anew(self, after: Ruleset) -> list[tuple[Ruleset | None, TableStep]]:
-        """The same whatever is there."""
+        """The steps to a table whatever is there now."""
         (table, step), *others = self.between(None, after)
         assert isinstance(step, str)  # there are no elements before there is a table
         return [(table, _removal(after) + step), *others]

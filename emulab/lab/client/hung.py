@@ -39,12 +39,15 @@ class LabSilence:
         self._spent = -1
 
     def broken(self) -> None:
-        """It has said something."""
+        """Notes that the lab has said something."""
         self._looks = self._idle = 0
         self._spent = -1
 
     def look(self) -> None:
-        """One more look without a word. Raises EmulabError when it isn't worth waiting any longer."""
+        """Looks at the supervisor after another while without a word from it.
+
+        Raises EmulabError when it isn't worth waiting any longer.
+        """
         pid = _pid(self._path)
         state, spent = _process(pid)
         self._looks += 1

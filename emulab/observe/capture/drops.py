@@ -71,7 +71,7 @@ def open_drops(families: Sequence[Family] = (IPV4,)) -> tuple[list[int], dict[st
 
 
 def _first_cpu(text: str) -> int:
-    """The first of `0-3,5`."""
+    """The first CPU of a list such as `0-3,5`."""
     return int(re.split("[-,]", text.strip())[0])
 
 

@@ -70,9 +70,9 @@ def route(
     names = interface_names(sock) if names is None else names
     question = _question(destination, source, input_index)
     try:
-        way = _asked(sock, question)
+        way = _ask_route(sock, question)
         try:
-            entry = _asked(sock, question | {"flags": RTM_F_FIB_MATCH})
+            entry = _ask_route(sock, question | {"flags": RTM_F_FIB_MATCH})
         except Refused:  # a change in between, or an answer that no entry of a table stands for
             entry = way
     except Refused as error:
@@ -100,7 +100,7 @@ def _question(destination: str, source: str, input_index: int) -> dict[str, Any]
     }
 
 
-def _asked(sock: socket.socket, question: Mapping[str, Any]) -> dict[str, Any]:
+def _ask_route(sock: socket.socket, question: Mapping[str, Any]) -> dict[str, Any]:
     return ROUTE.decode(ask_kernel(sock, RTM_GETROUTE, ROUTE.encode(question)))
 
 
@@ -113,7 +113,7 @@ def _prefix(entry: Mapping[str, Any], destination: str) -> str:
 
 
 def _words(entry: Mapping[str, Any], gateway: str, prefix: str, interface: str) -> list[str]:
-    """As iproute2 prints it, without what is the same for all of a lab's routes (table, protocol, scope)."""
+    """A route as iproute2 prints it, without what is the same for all of a lab's routes (table, protocol, scope)."""
     words = [_TYPES[entry["type"]]] if entry["type"] in _TYPES else []
     words.append(prefix)
     if gateway:

@@ -31,7 +31,7 @@ _TABLE = {
 
 
 def unroutable(case: Case) -> Diagnosis | None:
-    """The sender's kernel knew no way."""
+    """A failure because the sender's kernel knew no way."""
     sending, leg = case.sending, case.last
     if sending.error != "connect" or sending.errno not in _NO_WAY or leg is None or leg.transits:
         return None
@@ -101,7 +101,7 @@ def _by_default(case: Case, leg: Leg, destination: str, end: str) -> tuple[str, 
 
 
 def loop(case: Case, leg: Leg, origin: Packet, about: Flow | None) -> Diagnosis:
-    """The time to live ran out."""
+    """A failure because the time to live ran out."""
     rounds = max((t for t in leg.transits if t.forward), key=lambda t: len(t.packets))
     places = [p.place for p in rounds.packets if not p.outgoing]
     circle = list(dict.fromkeys(p for p in places if places.count(p) > 1))

@@ -62,7 +62,7 @@ class Case:
         self.addresses = {tap.place: frozenset(tap.addresses) for tap in recording.taps}
 
     def about(self, leg: Leg) -> Case:
-        """The same evidence, looked at for one connection alone."""
+        """The case of one connection alone, with the same evidence."""
         case = copy(self)
         case.chain, case.last = [leg], leg
         return case
@@ -91,7 +91,7 @@ class Case:
         return next((found for other in before if (found := self.service(other))), None)
 
     def whose(self, address: str) -> Owner | None:
-        """Whoever has an address."""
+        """The object that has an address."""
         return self.evidence.owner("", address, 0)
 
     def named(self, place: str) -> str:
@@ -180,7 +180,7 @@ class Case:
         return next((x for x in self.recording.links if (x.place, x.name) == (place, name)), None)
 
     def down(self, place: str, name: str = "") -> LinkState | None:
-        """A link of a place that is switched off: this one, or any."""
+        """A link of a place that is switched off: the one of this name, or any."""
         return next(
             (
                 x
@@ -229,7 +229,7 @@ def iproute(address: str) -> str:
 
 
 def to(flow: Flow | None) -> str:
-    """Where a flow leads."""
+    """The end that a flow leads to, as `ADDRESS:PORT`."""
     return end_name(flow.destination, flow.destination_port) if flow else "?"
 
 

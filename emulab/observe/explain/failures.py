@@ -77,7 +77,7 @@ def _dropped_later(case: Case) -> bool:
 
 
 def _anything(case: Case) -> Diagnosis:
-    """What is left: the sender's own words."""
+    """The failure in the sender's own words, where no expert knows more."""
     sending = case.sending
     words = sending.reason or (os.strerror(sending.errno) if sending.errno else "failed")
     place = case.last.arrived.place if case.last and case.last.arrived else sending.place

@@ -16,19 +16,19 @@ _ASKING: tuple[Expert, ...] = (ruled_out, refused, icmp, silence)
 
 
 def unresolved(case: Case) -> Diagnosis | None:
-    """The name didn't resolve."""
+    """A failure because the name didn't resolve."""
     if case.sending.error != "name":
         return None
     asked = [leg for leg in case.names if leg.begun and leg.begun.first.place == case.sending.place]
     if not asked:
-        return _nobody(case)
+        return _not_asked(case)
     answers = [(leg, _answer(leg)) for leg in asked]
     for leg, answer in reversed(answers):
         if not answer:
-            return _silent(case, leg, "")
+            return _unanswered(case, leg, "")
         if "SERVFAIL" in answer:
             return _server_failed(case, leg)
-    return _told(case, [(leg, answer) for leg, answer in answers if answer])
+    return _no_address(case, [(leg, answer) for leg, answer in answers if answer])
 
 
 def _answer(leg: Leg) -> str:
@@ -41,8 +41,8 @@ def _answer(leg: Leg) -> str:
     return next((said for p in back if (said := describe_dns(p.payload))), "")
 
 
-def _nobody(case: Case) -> Diagnosis:
-    """No question left the sender."""
+def _not_asked(case: Case) -> Diagnosis:
+    """A failure because no question left the sender."""
     sending, place = case.sending, case.sending.place
     text = f"{sending.host} was not resolved: {sending.reason}; no question left {case.named(place)}"
     off = case.switched_off(place)
@@ -59,7 +59,7 @@ def _nobody(case: Case) -> Diagnosis:
     return Diagnosis(Failure(place, "no-name-server", text, remedy, case.named(place)))
 
 
-def _silent(case: Case, leg: Leg, before: str) -> Diagnosis:
+def _unanswered(case: Case, leg: Leg, before: str) -> Diagnosis:
     """A question without an answer fails as any other packet does."""
     sending = case.sending
     beyond = case.about(leg)
@@ -82,15 +82,15 @@ def _server_failed(case: Case, leg: Leg) -> Diagnosis:
     beyond = [other for other in case.names if other.begun and other.begun.first.place != case.sending.place]
     for other in reversed(beyond):
         if not _answer(other):
-            return _silent(case, other, said)
+            return _unanswered(case, other, said)
     text = f"{case.sending.host} was not resolved: {server} answered SERVFAIL"
     place = leg.arrived.place if leg.arrived else case.sending.place
     remedy = f"see whom it asks: {case.inside(place, 'cat /etc/resolv.conf')}"
     return Diagnosis(Failure(place, "servfail", text, remedy, server))
 
 
-def _told(case: Case, answers: list[tuple[Leg, str]]) -> Diagnosis:
-    """The name servers answered, and not with an address."""
+def _no_address(case: Case, answers: list[tuple[Leg, str]]) -> Diagnosis:
+    """A failure because the name servers answered, and not with an address."""
     sending = case.sending
     leg, last = answers[-1]
     words = [a.split(" ", 2) for _, a in answers]  # DNS, type, `NAME: ANSWER`

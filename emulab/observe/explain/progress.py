@@ -50,7 +50,7 @@ def arrived(case: Case, leg: Leg, transit: Transit) -> bool:
 
 def stopped(case: Case, leg: Leg) -> Stop | None:
     """Where a connection came to a stand; None when its packets all went well, or none was seen."""
-    groups = _groups(t for t in leg.transits if _speaks(t.first))
+    groups = _groups(t for t in leg.transits if _matters(t.first))
     if not groups:
         return None
     opened = any(t.forward and t.first.flags & ACK for t in leg.transits)
@@ -58,11 +58,11 @@ def stopped(case: Case, leg: Leg) -> Stop | None:
         if not any(arrived(case, leg, t) for t in group):
             best = max(group, key=lambda t: (len(t.packets), -t.time))
             before = (t for t in leg.transits if t.time < group[0].time)
-            said = _said(case, leg, before)
+            said = _answered_bytes(case, leg, before)
             return Stop(best.last, best.forward, len(group), True, opened, False, said)
     last = groups[-1]
     taken = any(_acknowledges(t, last[-1]) for t in leg.transits)
-    said = _said(case, leg, leg.transits)
+    said = _answered_bytes(case, leg, leg.transits)
     return Stop(last[-1].last, last[-1].forward, len(last), False, opened, taken, said)
 
 
@@ -75,15 +75,15 @@ def _acknowledges(transit: Transit, of: Transit) -> bool:
     return 0 < behind < 1 << 31
 
 
-def _speaks(packet: Packet) -> bool:
-    """Whether it matters: bare acknowledgements, and what only ends a connection, may get lost."""
+def _matters(packet: Packet) -> bool:
+    """Whether the loss of a packet matters: bare acknowledgements, and what only ends a connection, may get lost."""
     if packet.flow.protocol != "tcp":
         return True
     return packet.size > 0 or bool(packet.flags & SYN)
 
 
 def _groups(transits: Iterable[Transit]) -> list[list[Transit]]:
-    """The same data, as often as it was sent, in the order of its first time."""
+    """Packets in groups that carry the same data, sent once or again, in the order of the first of each."""
     found: dict[tuple[object, ...], list[Transit]] = {}
     for transit in transits:
         first = transit.first
@@ -95,7 +95,7 @@ def _groups(transits: Iterable[Transit]) -> list[list[Transit]]:
     return list(found.values())
 
 
-def _said(case: Case, leg: Leg, transits: Iterable[Transit]) -> int:
+def _answered_bytes(case: Case, leg: Leg, transits: Iterable[Transit]) -> int:
     """Bytes of the answer that came back to who asked."""
     seen = {
         (t.first.sequence, t.first.size, t.first.payload if t.first.flow.protocol == "udp" else b"")
@@ -116,7 +116,7 @@ def ended(leg: Leg) -> bool:
 
 
 def what(stop: Stop) -> str:
-    """What it was that got lost or that is to be answered, with how often it was sent."""
+    """The packet that got lost or is to be answered, in words, with how often it was sent."""
     packet = stop.packet
     if packet.flow.protocol == "udp":
         name = "a datagram" if stop.forward else "the datagram that answers"

@@ -63,7 +63,7 @@ def _behind(owner: Owner | None) -> Owner | None:
 
 
 def tls(case: Case) -> Diagnosis | None:
-    """TLS failed, or its certificate was not one that a client takes."""
+    """A failure of TLS, or of a certificate that no client takes."""
     sending = case.sending
     if sending.error != "tls":
         return None
@@ -113,7 +113,7 @@ def tls(case: Case) -> Diagnosis | None:
 
 
 def _no_tls(case: Case, place: str, who: str) -> Failure:
-    """No TLS came about at all."""
+    """A failure because no TLS connection came about at all."""
     sending = case.sending
     back = [t.first for leg in case.chain for t in leg.transits if not t.forward and t.first.size]
     plain = next((said for p in back if (said := describe_http(p.payload))), "")
@@ -127,7 +127,7 @@ def _no_tls(case: Case, place: str, who: str) -> Failure:
 
 
 def ingress(case: Case) -> Diagnosis | None:
-    """The ingress answered by itself."""
+    """A failure that the ingress answered by itself."""
     record = case.record("request")
     if record is None or record.fields.get("answered_by") != "ingress":
         return None
@@ -157,7 +157,7 @@ def ingress(case: Case) -> Diagnosis | None:
 
 
 def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
-    """404: nobody's host, or nobody's path."""
+    """A 404: no Ingress has the host, or none the path."""
     fields = record.fields
     host, path = str(fields.get("host") or ""), str(fields.get("path") or "/")
     owner = case.fact("host", host.partition(":")[0])

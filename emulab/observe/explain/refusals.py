@@ -25,7 +25,7 @@ _CLOSED = frozenset({"NO_SOCKET"})
 
 
 def ruled_out(case: Case) -> Diagnosis | None:
-    """A rule refused a packet."""
+    """A failure because a rule refused a packet."""
     leg = case.last
     if leg is None:
         return None

@@ -31,7 +31,7 @@ _MEANINGS = {
 
 
 def icmp(case: Case) -> Diagnosis | None:
-    """An ICMP error says it."""
+    """A failure that an ICMP error tells of."""
     leg = case.last
     if leg is None or _healed(case, leg):
         return None
@@ -201,7 +201,7 @@ def _never_sent(case: Case, leg: Leg) -> Diagnosis | None:
 
 
 def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
-    """Left a place and arrived nowhere."""
+    """A failure because a packet left a place and arrived nowhere."""
     last = stop.packet
     hop = last.encapsulation.outer_destination if last.encapsulation else last.flow.destination
     route = case.route(last.place, hop)
@@ -229,7 +229,7 @@ def _sender(leg: Leg, packet: Packet) -> str:
 
 
 def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
-    """Came to a place that was to forward it and didn't."""
+    """A failure because a packet came to a place that was to forward it and didn't."""
     last = stop.packet
     flow = case.beyond(last.place, last.flow)
     route = case.route(last.place, flow.destination)

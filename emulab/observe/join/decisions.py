@@ -134,7 +134,7 @@ class Evidence:
 
 
 def _packets(steps: Iterable[RuleTrace]) -> list[list[RuleTrace]]:
-    """The steps of each packet. A packet's number is used again, and its addresses change on its way."""
+    """The steps of rules, packet by packet. A packet's number is used again, and its addresses change on its way."""
     found: list[list[RuleTrace]] = []
     open_: dict[tuple[str, int], list[RuleTrace]] = {}
     for step in steps:
@@ -155,7 +155,7 @@ def _is_same(before: RuleTrace, after: RuleTrace) -> bool:
 
 
 def untold(decisions: Iterable[Decision], told: set[tuple[str, str]]) -> list[Decision]:
-    """Those that weren't told yet of a connection; they are from now on."""
+    """The decisions that weren't told yet of a connection; they count as told from now on."""
     fresh = [d for d in decisions if (d.event, d.place) not in told]
     told.update((d.event, d.place) for d in fresh)
     return fresh

@@ -70,15 +70,15 @@ class Leg:
 
     @property
     def begun(self) -> Transit | None:
-        """Its first packet."""
+        """The first packet of the connection."""
         return next((t for t in self.transits if t.forward), None)
 
     def clients(self) -> set[str]:
-        """Every `ADDRESS:PORT` that it comes from, as a server may see it."""
+        """Every `ADDRESS:PORT` that the connection comes from, as a server may see it."""
         return {socket_name(f.source, f.source_port) for f, forward in self.flows.items() if forward}
 
     def servers(self) -> set[str]:
-        """Every `ADDRESS:PORT` that it goes to, as a server may see its own."""
+        """Every `ADDRESS:PORT` that the connection goes to, as a server may see its own."""
         return {
             socket_name(f.destination, f.destination_port) for f, forward in self.flows.items() if forward
         }
@@ -338,7 +338,7 @@ def _done(records: Sequence[ServerRecord], connect: ServerRecord) -> int | None:
 
 
 def _limit(leg: Leg, start: int, end: int) -> None:
-    """Leaves what was sent in between, from the first packet on that is more than an acknowledgement."""
+    """Leaves what was sent between two times, from the first packet on that is more than an acknowledgement."""
     within = [t for t in leg.transits if start <= t.time <= end]
     if start:
         speaks = (i for i, t in enumerate(within) if t.forward and t.first.significant)

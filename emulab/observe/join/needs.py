@@ -15,7 +15,7 @@ _FORWARDERS = frozenset({"router", "node"})
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Questions by kind.
+    """The questions, by kind.
 
     `translations`: place and flow; `routes`: place, destination, source, input interface ("" for what the place
     sends itself); `owners`: protocol, address, port; `chains`: place, family, table, chain; `links`: places.
@@ -28,7 +28,7 @@ class Needs:
     links: frozenset[str] = frozenset()
 
     def without(self, other: Needs) -> Needs:
-        """Those that `other` hasn't."""
+        """The questions that `other` hasn't."""
         return Needs(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     def plus(self, other: Needs) -> Needs:

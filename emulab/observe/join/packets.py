@@ -91,7 +91,7 @@ class Packet(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether it is more than an acknowledgement."""
+        """Whether the packet is more than an acknowledgement."""
         return self.flow.protocol != "tcp" or self.size > 0 or bool(self.flags & (SYN | FIN | RST))
 
 
@@ -222,7 +222,7 @@ fragmented, identification (0 where there is none)."""
 
 
 def _ipv4(frame: Frame, data: bytes, at: int) -> _Header | None:
-    """The header; None of a later fragment."""
+    """What an IPv4 header says; None for a later fragment."""
     if (data[at + 6] & 0x1F) << 8 | data[at + 7]:
         return None
     # A length of 0 is larger than 64 KiB (IPv4 BIG TCP): the link's length tells.
@@ -234,7 +234,7 @@ def _ipv4(frame: Frame, data: bytes, at: int) -> _Header | None:
 
 
 def _ipv6(frame: Frame, data: bytes, at: int) -> _Header | None:
-    """The header (RFC 8200, section 3). What has extension headers isn't looked into."""
+    """What an IPv6 header says (RFC 8200, section 3). What has extension headers isn't looked into."""
     length = data[at + 4] << 8 | data[at + 5]
     source, destination = _text6(data[at + 8 : at + 24]), _text6(data[at + 24 : at + 40])
     whole = length + 40 if length else frame.length - at

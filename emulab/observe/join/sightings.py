@@ -49,7 +49,7 @@ class Sightings:
             self._marked.setdefault(its_mark, []).append(number)
 
     def of(self, flow: Flow) -> Sequence[Packet]:
-        """The packets of a flow."""
+        """The sightings of a flow's packets."""
         if flow not in self._flows:
             try:
                 numbers = self._numbers.get(flow_key(flow), [])
@@ -83,7 +83,7 @@ class Sightings:
         return self._errors.get(flow, ())
 
     def _look(self, number: int) -> tuple[bytes, bytes] | None:
-        """What a glance doesn't tell, or isn't a packet of a flow at all."""
+        """Looks into a frame of which a glance doesn't tell enough, or that is no packet of a flow at all."""
         packet = decode(number, self._frames[number])
         if isinstance(packet, Discovery):
             self.discoveries.append(packet)

@@ -1,4 +1,4 @@
-"""What is to be said of a network of pods, and what is known of a node."""
+"""What a network of pods says of itself (`Plugin`), and what planners know of a node (`Node`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One network of pods. What other rooms do about it is named here."""
+    """How the pods of a cluster reach each other. What other rooms do about such a network is named here."""
 
     name: str
     plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]

@@ -14,7 +14,7 @@ from emulab.plan.state import Mesh, Way
 
 
 def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """A route to each of the others' ranges."""
+    """On each node a route to the pods' range of each other node."""
     ways = _ways(tuple(nodes), family)
     for node in nodes:
         draft.rules(node.name, Mesh(node.name, "eth0", ways), family)

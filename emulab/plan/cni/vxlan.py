@@ -25,7 +25,7 @@ def overhead(family: Family) -> int:
 
 
 def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """The device of a family on every node, and the ways to the others' ranges."""
+    """The VXLAN device of a family on every node, and the ways from there to the pods' ranges of the other nodes."""
     device, ways = DEVICES[family], _ways(tuple(nodes), family)
     mtu = cluster.mtu - max(map(overhead, cluster.families))
     for node in nodes:

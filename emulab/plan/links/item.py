@@ -22,15 +22,15 @@ class Item:
     word = ""
 
     def ends(self) -> tuple[End, ...]:
-        """The link ends that are there with it."""
+        """The link ends that exist as long as the item does."""
         return ()
 
     def on(self) -> tuple[End, ...]:
-        """The links that carry it, with which the kernel removes it."""
+        """The links that the item is on: the kernel removes it with them."""
         return ()
 
     def joins(self) -> tuple[End, ...]:
-        """Links that it names and outlives, and must name again when they are made anew."""
+        """Links that the item names and outlives: it must name them again when they are made anew."""
         return ()
 
     def slots(self) -> tuple[tuple[object, ...], ...]:
@@ -38,19 +38,19 @@ class Item:
         raise NotImplementedError
 
     def order(self) -> tuple[object, ...]:
-        """Where it is added among those of its kind."""
+        """Where the item is added among items of its kind."""
         return (self.namespace, *self.reading_order())
 
     def reading_order(self) -> tuple[object, ...]:
-        """Where it stands among those of its kind in a plan."""
+        """Where the item stands among items of its kind in a plan."""
         raise NotImplementedError
 
     def title(self) -> str:
-        """What it is called in errors: its kind and what tells it from others."""
+        """What errors call the item: its kind and what tells it from others."""
         raise NotImplementedError
 
     def line(self, name: Callable[[str], str]) -> str:
-        """As a plan writes it, in the words of iproute2 where it has some; `name` calls namespaces by their places."""
+        """The item as a plan writes it, where possible in iproute2's words; `name` calls namespaces by their places."""
         raise NotImplementedError
 
 

@@ -17,7 +17,7 @@ _METRICS = {4: 0, 6: 1024}
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """One of several ways. `weight`: its share of the flows, 1 to 256."""
+    """A next hop of a route that has several. `weight`: its share of the flows, 1 to 256."""
 
     link: str
     gateway: IPAddress | None = None
@@ -54,7 +54,7 @@ class Route(Item):
 
     @property
     def priority(self) -> int:
-        """The metric that the kernel gives it."""
+        """The metric that the kernel gives the route."""
         return self.metric or _METRICS[self.destination.version]
 
     def on(self) -> tuple[End, ...]:
@@ -92,7 +92,7 @@ class Route(Item):
         return f"route {self.words()}"
 
     def words(self) -> str:
-        """As `ip route` takes it."""
+        """The route as `ip route` takes it."""
         words = [] if self.type == "unicast" else [self.type]
         words.append(str(self.destination))
         if not self.hops:

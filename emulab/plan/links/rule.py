@@ -47,7 +47,7 @@ class RoutingRule(Item):
         return f"rule {self.words()}"
 
     def words(self) -> str:
-        """As `ip rule` takes it."""
+        """The rule as `ip rule` takes it."""
         words = [f"priority {self.priority} from {self.source or 'all'}"]
         if self.destination:
             words.append(f"to {self.destination}")

@@ -54,7 +54,7 @@ def _plain(network: IPNetwork) -> str:
 
 
 class FilterCollections:
-    """The sets and maps of the checks, under construction."""
+    """The sets and maps that the checks look into, under construction."""
 
     def __init__(self, words: RuleWords) -> None:
         self._words = words
@@ -64,7 +64,7 @@ class FilterCollections:
         self._allowed: Elements = {}
 
     def add(self, one: Intent) -> None:
-        """Everything for one Service port."""
+        """Adds the checks of one Service port."""
         service = f"{one.protocol} . {one.port.port}"
         if one.internal_verdict:
             keys = [f"{a} . {service}" for a in one.cluster_ips]
@@ -84,7 +84,7 @@ class FilterCollections:
             self._allowed[f"{key} . {network}"] = ""
 
     def collections(self) -> dict[str, Collection]:
-        """All of them, filled."""
+        """The sets and maps by name, with their elements."""
         service = self._words.service
         interval = f"typeof {self._words.client} ; flags interval ;"
         return {
@@ -125,7 +125,7 @@ def _verdict(word: str) -> str:
 
 
 def merged(allowed: Elements) -> Elements:
-    """The same without ranges that lie inside others of the same key: an interval set refuses what overlaps."""
+    """Elements without ranges that lie inside others of the same key: an interval set refuses what overlaps."""
     ranges: dict[str, list[str]] = {}
     for element in allowed:
         key, _, network = element.rpartition(" . ")

@@ -29,7 +29,7 @@ class FlowSum:
 
     @property
     def made(self) -> UdpBackends:
-        """The sum as it is now."""
+        """The flows of all Services as they are now."""
         return self._made
 
     def exchange(self, changes: Iterable[Changed]) -> bool:

@@ -35,7 +35,7 @@ class Changed(NamedTuple):
 
 
 class ServicePorts:
-    """Those that proxies care for, of some families, as they were when `follow` was asked last."""
+    """The Service ports that proxies care for, of some families, as they were when `follow` was asked last."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = tuple(families)
@@ -67,7 +67,7 @@ class ServicePorts:
                 yield Changed(was, will)
 
     def __iter__(self) -> Iterator[Candidates]:
-        """All of them, by Service."""
+        """All Service ports, those of one Service together."""
         for o in self._services.values():
             yield from self._ports(o, self._slices.of((o.namespace, o.name)), self._owners)
 

@@ -41,7 +41,7 @@ class _Group:
         return other
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
-        """Puts the intents of one Service in the place of those that it had."""
+        """Puts new intents of one Service in the place of its old ones."""
         self.turn += 1
         if any(one.internal_local or one.external_local for one in (*gone, *come)):
             self.no_local.subtract(unserved(gone))
@@ -50,7 +50,7 @@ class _Group:
 
 
 class Proxies:
-    """Those of some nodes of a cluster, for as long as both are the same."""
+    """The proxies of some nodes of a cluster, for as long as nodes and cluster are the same."""
 
     def __init__(self, cluster: Cluster, sites: Sequence[Site], viewers: Sequence[Viewer]) -> None:
         self._cluster, self._sites = cluster, sites

@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 class Table:
-    """The sum. Elements of the sets named `counted` may be needed by several parts.
+    """The table as a sum of parts. Elements of the sets named `counted` may be needed by several parts.
 
     `entrances`: chains that have rules of the parts, and behind how many others; in what order means nothing.
     """
@@ -53,7 +53,7 @@ class Table:
         self._made: Ruleset | None = None
 
     def copy(self) -> Table:
-        """One that is the same now, and changes apart."""
+        """A table that is equal now, and changes apart."""
         other = copy(self)
         other._uses = defaultdict(Counter, {kind: needs.copy() for kind, needs in self._uses.items()})
         other._contested = set(self._contested)
@@ -178,7 +178,7 @@ class Table:
 
 
 class _Total:
-    """Several parts together."""
+    """The chains, elements and needs of several parts together."""
 
     def __init__(self) -> None:
         self.chains: ChainTexts = {}

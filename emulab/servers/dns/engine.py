@@ -105,7 +105,7 @@ class Engine:
         return done
 
     def _inside(self, walk: Walk, zone: ServedZone) -> Solved | None:
-        """One look into a zone; None when an alias leads on."""
+        """Looks the name up in a zone; None when an alias leads on."""
         kind, rrset = zone.lookup(walk.name, walk.query.rtype)
         if kind is LookupKind.REFERRAL:
             return self._solved(walk, authority=rrset.records, hosts=rrset.records)

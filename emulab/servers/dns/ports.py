@@ -121,7 +121,7 @@ def _make_room(streams: set[TcpConnection], newest: TcpConnection) -> None:
 
 
 class TcpConnection(asyncio.Protocol):
-    """One connection."""
+    """A client's connection."""
 
     def __init__(self, port: TcpPort, responder: Responder) -> None:
         self._port = port
@@ -133,7 +133,7 @@ class TcpConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of it is under way."""
+        """Whether no query of the connection is under way."""
         return not (self._waiting or self._turn or self._full)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -37,7 +37,7 @@ class MessageReader(DNSBuffer):  # type: ignore[misc]
         self._work = 8 * len(message)
 
     def decode_name(self, last: int = -1) -> DNSLabel:
-        """As dnslib's own, by which record data with names in it is read too."""
+        """A name as dnslib wants it: its classes read record data with names in it by this method."""
         return DNSLabel(self.name())
 
     def name(self) -> Name:

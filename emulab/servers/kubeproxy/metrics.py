@@ -221,7 +221,7 @@ class Metrics:
             self._values[name, labels] += number
 
     def set(self, name: str, value: float, labels: Labels = FAMILY) -> None:
-        """Sets a gauge, likewise."""
+        """Sets a gauge; a mode that doesn't have it ignores that."""
         if (name, labels) in self._values:
             self._values[name, labels] = value
 
@@ -229,7 +229,7 @@ class Metrics:
         return self._histograms.get(name)
 
     def text(self) -> str:
-        """All of them in Prometheus' text format, version 0.0.4."""
+        """The metrics in Prometheus' text format, version 0.0.4."""
         lines: list[str] = []
         for family in self._families:
             name = f"kubeproxy_{family.name}"

@@ -31,7 +31,7 @@ NOT_FOUND = ProxyPage(404, "404 page not found\n", TEXT, _NO_SNIFF)
 
 
 def metrics(path: str, proxy: Proxy) -> ProxyPage:
-    """What is at 127.0.0.1:10249."""
+    """What is served at 127.0.0.1:10249."""
     match path:
         case "/proxyMode":
             return ProxyPage(200, proxy.mode, TEXT, _NO_SNIFF)
@@ -44,7 +44,7 @@ def metrics(path: str, proxy: Proxy) -> ProxyPage:
 
 
 def health(path: str, proxy: Proxy, now: float) -> ProxyPage:
-    """What is at port 10256 (pkg/proxy/healthcheck/proxy_health.go). `now` is Unix time."""
+    """What is served at port 10256 (pkg/proxy/healthcheck/proxy_health.go). `now` is Unix time."""
     if path not in ("/healthz", "/livez"):
         return NOT_FOUND
     well = proxy.healthy(now)
@@ -61,7 +61,7 @@ def health(path: str, proxy: Proxy, now: float) -> ProxyPage:
 
 
 def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float) -> ProxyPage:
-    """What is at the healthCheckNodePort of a Service (pkg/proxy/healthcheck/service_health.go), whatever the path."""
+    """The page of a Service's healthCheckNodePort (pkg/proxy/healthcheck/service_health.go), whatever the path."""
     well = proxy.healthy(now)
     found = {
         "service": {"namespace": namespace, "name": name},
@@ -73,7 +73,7 @@ def service(namespace: str, name: str, endpoints: int, proxy: Proxy, now: float)
 
 
 def page_bytes(page: ProxyPage, now: float, method: str = "GET", close: bool = False) -> bytes:
-    """The answer's bytes."""
+    """A page as the bytes of an HTTP response."""
     body = page.body.encode()
     fields = [
         ("Content-Type", page.kind),

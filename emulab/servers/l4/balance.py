@@ -68,7 +68,7 @@ class BalancedTarget:
 
     @property
     def endpoint(self) -> str:
-        """`address:port`."""
+        """The target's socket name: `address:port`."""
         return socket_name((self.address, self.port))
 
 

@@ -18,7 +18,7 @@ class TargetConfig:
 
     @classmethod
     def nameless(cls, address: str, port: int) -> TargetConfig:
-        """One that goes by its address and port."""
+        """A target that goes by its address and port."""
         return cls(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", address, port)
 
 
@@ -61,6 +61,6 @@ class L4Config(Configuration):
 
     @classmethod
     def at(cls, frontends: Iterable[FrontendConfig]) -> L4Config:
-        """One that listens at its frontends' sockets."""
+        """A configuration that listens at its frontends' sockets."""
         frontends = tuple(frontends)
         return cls(tuple(frontend.socket for frontend in frontends), frontends)

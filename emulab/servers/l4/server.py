@@ -53,7 +53,7 @@ class _Listener:
             self._datagrams.follow()
 
     def close(self) -> None:
-        """Accepts no more; sessions go on."""
+        """Accepts no more connections; sessions go on."""
         self.checker.stop()
         self.close_socket()
 

@@ -129,7 +129,7 @@ class ServerSum:
         checks.add(one)
         found = {name: dict(c.elements) for name, c in checks.collections().items() if c.elements}
         own: dict[str, Elements] = {name: {} for name in _keys(self._words)}
-        _add(own, one)
+        _add_elements(own, one)
         return Part({}, found | {name: elements for name, elements in own.items() if elements}, {}, {})
 
     def _piece(self, given: Intent) -> _Piece:
@@ -165,15 +165,15 @@ def _address(node: str, address: str) -> Address:
 
 
 def server_sum(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
-    """The sum of these intents."""
+    """What proxies need for these intents."""
     made = ServerSum(cluster, family)
     for _, own in groupby(intents, key=lambda i: (i.namespace, i.name)):
         made.exchange((), list(own))
     return made
 
 
-def _add(found: dict[str, Elements], one: Intent) -> None:
-    """Everything for one Service port but the checks."""
+def _add_elements(found: dict[str, Elements], one: Intent) -> None:
+    """Adds all that a Service port has beside IPVS, but for the checks."""
     shortcut = one.external_local and one.external_verdict == "drop" and one.cluster
     for b in one.reachable:
         found["hairpin-connections"][f"{b.address} . {b.address}"] = ""

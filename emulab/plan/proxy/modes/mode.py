@@ -1,4 +1,4 @@
-"""What is to be said of a mode of kube-proxy, and what a mode plans with."""
+"""What a mode of kube-proxy says of itself (`Mode`), and what modes plan with."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Sum(Protocol):
     """What proxies need in one family, as the sum of what all Services need. Nodes that see them alike share one."""
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
-        """Puts the intents of one Service in the place of those that it had. False, and nothing is changed, where the
+        """Puts new intents of one Service in the place of its old ones. False, and nothing is changed, where the
         sum has to be made anew, of all Services."""
 
     def copy(self) -> Self:
-        """One that is the same now, and changes apart."""
+        """A sum that is equal now, and changes apart."""
 
 
 class Pieces(Generic[T]):
@@ -50,8 +50,10 @@ class Pieces(Generic[T]):
         self._names: Sequence[ServiceName] | None = ()
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> Mapping[ServiceName, Sequence[T]]:
-        """Puts the intents of one Service in the place of those that it had. What was made of those that it had, by
-        the Service whose pieces are others now."""
+        """Puts new intents of one Service in the place of its old ones.
+
+        What was made of the old ones, by the Services whose pieces are others now.
+        """
         names = {(one.namespace, one.name) for one in (*gone, *come)}
         before = {name: self._made.pop(name, ()) for name in names}
         known = len(self._intents)
@@ -64,17 +66,17 @@ class Pieces(Generic[T]):
         return before
 
     def copy(self) -> Self:
-        """The same, to be changed apart."""
+        """Pieces that are equal now, and change apart."""
         other = copy(self)
         other._intents, other._made = dict(self._intents), dict(self._made)
         return other
 
     def forget(self) -> None:
-        """Everything is made anew: it would be made in another way now."""
+        """Forgets all pieces: what they are made by has changed, so all are made anew."""
         self._made.clear()
 
     def of(self, name: ServiceName) -> Sequence[T]:
-        """Those of a Service."""
+        """The pieces of a Service."""
         made = self._made.get(name)
         if made is None and name in self._intents:
             made = self._made[name] = [self.make(one) for one in self._intents[name]]

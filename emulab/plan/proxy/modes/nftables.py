@@ -87,7 +87,7 @@ def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Rulese
 
 
 def masquerade_chain(words: RuleWords) -> tuple[str, ...]:
-    """The chain that does what is marked, and hairpins."""
+    """The chain that masquerades what is marked, and hairpins."""
     return (
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
         f"meta mark & {MARK} != {MARK} {words.source} . {words.destination} != @hairpin-connections return",
@@ -121,7 +121,7 @@ class _Part:
         self._entries: dict[str, set[str]] = {}
 
     def of(self, one: Intent) -> Part:
-        """Everything for it."""
+        """All that a Service port has in the table."""
         if one.internal_verdict or one.external_verdict or one.source_ranges:
             checks = filters.FilterCollections(self._words)
             checks.add(one)
@@ -157,22 +157,20 @@ class _Part:
         self._chains[f"cluster-{group}"] = ("", outside, self._pick("endpoints", group))
 
     def _enter(self, one: Intent, address: str, chain: str) -> None:
-        """What goes to an address, or with "" to a node port, goes to a chain that has others, too."""
+        """Leads traffic to an address, or with "" to a node port, to a chain that other traffic goes to, too."""
         protocol = one.protocol
         destination = self._words.destination
-        entrance, key, element = (
-            "services",
-            f"{destination} . {protocol} dport",
-            f"{address} . {one.port.port}",
-        )
-        if not address:
+        if address:
+            entrance, key = "services", f"{destination} . {protocol} dport"
+            element = f"{address} . {one.port.port}"
+        else:
             entrance, key, element = "nodeports", f"{protocol} dport", str(one.node_port)
         self._declared[chain] = Collection("set", f"typeof {key} ;", {})
         self._put(chain, element, "")
         self._entries.setdefault(entrance, set()).add(f"{key} @{chain} goto {chain}")
 
     def _enter_own(self, one: Intent, address: str, chain: str) -> None:
-        """The same for a chain of its own."""
+        """Leads traffic to an address, or with "" to a node port, to a chain that no other traffic has."""
         if address:
             self._put("affinity-services", f"{address} . {one.protocol} . {one.port.port}", f"goto {chain}")
         else:

@@ -98,7 +98,7 @@ class IntentSum:
         return other
 
     def portals(self) -> Portals:
-        """The portals of all."""
+        """The portals of all intents."""
         if self._portals is None:
             self._portals = portals(self._pieces)
         return self._portals

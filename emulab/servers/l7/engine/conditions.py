@@ -27,7 +27,7 @@ def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 
 
 class Conditions:
-    """Those of one route."""
+    """The conditions of one route."""
 
     __slots__ = ("_headers", "_methods", "_query", "number")
 

@@ -38,7 +38,7 @@ TUNNELLED = 4  # no longer HTTP
 
 
 class ConnectionMachine:
-    """One client's connection."""
+    """What becomes of one client's connection, without its socket."""
 
     __slots__ = (
         "_held",

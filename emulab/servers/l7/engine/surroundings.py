@@ -39,7 +39,7 @@ class Audience(Protocol):
 
 
 class EngineSurroundings:
-    """One for all connections. `snapshot` is replaced whole when the configuration changes."""
+    """What all connections of a proxy share. `snapshot` is replaced whole when the configuration changes."""
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class Tunnel:
         self.upstream.transport.abort()
 
     def end_lost(self) -> None:
-        """One of the two is gone."""
+        """One of the two connections is gone."""
         if self.client.lost and self.upstream.lost:
             self._context.tunnels.discard(self)
             self._context.left()
