@@ -18,49 +18,53 @@ from emulab.plan.state import Collection
 _MARK = "meta mark set meta mark or 0x4000"
 
 
-def entry(kind: str, one: Intent) -> str:
+def entry(kind: str, intent: Intent) -> str:
     """The chain that traffic of a kind (cluster, external, local) enters by."""
-    return f"{kind}/{_title(one)}"
+    return f"{kind}/{_title(intent)}"
 
 
 def affinity_chains(
-    one: Intent, words: RuleWords
+    intent: Intent, words: RuleWords
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Collection]]:
     """The chains and the sets of clients of one Service port."""
-    title = _title(one)
+    title = _title(intent)
     found: dict[str, tuple[str, ...]] = {}
-    lists = {"balance": one.cluster, "balance-local": one.local}
+    lists = {"balance": intent.cluster, "balance-local": intent.local}
     for kind, backends in lists.items():
         if backends:
             found[f"{kind}/{title}"] = ("", *_balance(title, backends, words))
-    if one.internal:
-        kind = "balance-local" if one.internal_local else "balance"
-        found[entry("cluster", one)] = ("", f"{words.source} != {words.pods} {_MARK}", f"goto {kind}/{title}")
-    if one.externally_accessible and not one.external_local and one.cluster:
-        found[entry("external", one)] = ("", _MARK, f"goto balance/{title}")
-    if one.externally_accessible and one.external_local:
-        found[entry("local", one)] = ("", *_local(one, words))
+    if intent.internal:
+        kind = "balance-local" if intent.internal_local else "balance"
+        found[entry("cluster", intent)] = (
+            "",
+            f"{words.source} != {words.pods} {_MARK}",
+            f"goto {kind}/{title}",
+        )
+    if intent.externally_accessible and not intent.external_local and intent.cluster:
+        found[entry("external", intent)] = ("", _MARK, f"goto balance/{title}")
+    if intent.externally_accessible and intent.external_local:
+        found[entry("local", intent)] = ("", *_local(intent, words))
     sets = {}
-    for backend in one.reachable:
+    for backend in intent.reachable:
         clients = f"clients/{title}/{_where(backend)}"
-        timeout = f"type {words.family.nft_address} ; flags dynamic,timeout ; timeout {one.affinity}s ;"
+        timeout = f"type {words.family.nft_address} ; flags dynamic,timeout ; timeout {intent.affinity}s ;"
         sets[clients] = Collection("set", timeout, {})
         renew = f"update @{clients} {{ {words.source} }}"
-        translate = f"meta l4proto {one.protocol} dnat {words.ip} to {socket_name(*backend.target)}"
+        translate = f"meta l4proto {intent.protocol} dnat {words.ip} to {socket_name(*backend.target)}"
         found[f"endpoint/{title}/{_where(backend)}"] = ("", renew, translates(translate))
     return found, sets
 
 
-def _local(one: Intent, words: RuleWords) -> list[str]:
-    title = _title(one)
+def _local(intent: Intent, words: RuleWords) -> list[str]:
+    title = _title(intent)
     lines = []
-    if one.cluster:
+    if intent.cluster:
         lines += [
             f"{words.source} {words.pods} goto balance/{title}",
             f"fib saddr type local {_MARK}",
             f"fib saddr type local goto balance/{title}",
         ]
-    if one.local:
+    if intent.local:
         lines.append(f"goto balance-local/{title}")
     return lines
 
@@ -74,9 +78,9 @@ def _balance(title: str, backends: Sequence[ProxiedEndpoint], words: RuleWords) 
     return [*lines, f"numgen random mod {len(targets)} vmap {{ {choices} }}"]
 
 
-def _title(one: Intent) -> str:
+def _title(intent: Intent) -> str:
     """A Service port in the letters that nftables takes in a name."""
-    return f"{one.protocol}-{one.namespace}/{one.name}/{one.port.name or one.port.port}"
+    return f"{intent.protocol}-{intent.namespace}/{intent.name}/{intent.port.name or intent.port.port}"
 
 
 def _where(backend: ProxiedEndpoint) -> str:

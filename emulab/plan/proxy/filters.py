@@ -63,24 +63,26 @@ class FilterCollections:
         self._firewalled: Elements = {}
         self._allowed: Elements = {}
 
-    def add(self, one: Intent) -> None:
+    def add(self, intent: Intent) -> None:
         """Adds the checks of one Service port."""
-        service = f"{one.protocol} . {one.port.port}"
-        if one.internal_verdict:
-            keys = [f"{a} . {service}" for a in one.cluster_ips]
-            self._services.update(dict.fromkeys(keys, _verdict(one.internal_verdict)))
-        if one.external_verdict:
-            keys = [f"{a} . {service}" for a in one.outside_ips]
-            self._services.update(dict.fromkeys(keys, _verdict(one.external_verdict)))
-            if one.node_port:
-                self._node_ports[f"{one.protocol} . {one.node_port}"] = _verdict(one.external_verdict)
-        for address in one.balancer_ips:
-            if one.source_ranges:
-                self._firewall(one, f"{address} . {service}")
+        service = f"{intent.protocol} . {intent.port.port}"
+        if intent.internal_verdict:
+            keys = [f"{a} . {service}" for a in intent.cluster_ips]
+            self._services.update(dict.fromkeys(keys, _verdict(intent.internal_verdict)))
+        if intent.external_verdict:
+            keys = [f"{a} . {service}" for a in intent.outside_ips]
+            self._services.update(dict.fromkeys(keys, _verdict(intent.external_verdict)))
+            if intent.node_port:
+                self._node_ports[f"{intent.protocol} . {intent.node_port}"] = _verdict(
+                    intent.external_verdict
+                )
+        for address in intent.balancer_ips:
+            if intent.source_ranges:
+                self._firewall(intent, f"{address} . {service}")
 
-    def _firewall(self, one: Intent, key: str) -> None:
+    def _firewall(self, intent: Intent, key: str) -> None:
         self._firewalled[key] = ""
-        for network in one.source_ranges:
+        for network in intent.source_ranges:
             self._allowed[f"{key} . {network}"] = ""
 
     def collections(self) -> dict[str, Collection]:

@@ -131,12 +131,12 @@ class ChainSum:
         other._changed = dict(self._changed)
         return other
 
-    def _piece(self, i: Intent) -> _Piece:
-        port = _Port(i, self._pods, self._terse)
+    def _piece(self, intent: Intent) -> _Piece:
+        port = _Port(intent, self._pods, self._terse)
         filtered: RulesByChain = {}
         nat: RulesByChain = {}
         port.refuse(filtered)
-        if not i.has_any:
+        if not intent.has_any:
             return _Piece(filtered, nat, {})
         port.lead(nat)
         return _Piece(filtered, nat, {name: tuple(lines) for name, lines in port.chains().items()})

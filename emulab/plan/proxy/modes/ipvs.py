@@ -172,20 +172,20 @@ def server_sum(intents: Sequence[Intent], cluster: Cluster, family: Family) -> S
     return made
 
 
-def _add_elements(found: dict[str, Elements], one: Intent) -> None:
+def _add_elements(found: dict[str, Elements], intent: Intent) -> None:
     """Adds all that a Service port has beside IPVS, but for the checks."""
-    shortcut = one.external_local and one.external_verdict == "drop" and one.cluster
-    for b in one.reachable:
+    shortcut = intent.external_local and intent.external_verdict == "drop" and intent.cluster
+    for b in intent.reachable:
         found["hairpin-connections"][f"{b.address} . {b.address}"] = ""
-    for f in _service_frontends(one):
-        key = f"{f.address} . {one.protocol} . {f.port}"
+    for f in _service_frontends(intent):
+        key = f"{f.address} . {intent.protocol} . {f.port}"
         found["virtual-ips"][str(f.address)] = found["virtual-servers"][key] = ""
         found["service-ips"][key] = f"goto mark-{f.use}"
         if shortcut and f.use == "local":
             found["shortcuts"][key] = ""
-    if one.node_port:
-        key = f"{one.protocol} . {one.node_port}"
-        found["service-nodeports"][key] = f"goto mark-{'local' if one.external_local else 'external'}"
+    if intent.node_port:
+        key = f"{intent.protocol} . {intent.node_port}"
+        found["service-nodeports"][key] = f"goto mark-{'local' if intent.external_local else 'external'}"
         if shortcut:
             found["shortcut-nodeports"][key] = ""
 
@@ -203,22 +203,24 @@ def _keys(words: RuleWords) -> dict[str, str]:
     }
 
 
-def _service_frontends(one: Intent) -> Iterator[ServiceAddress]:
+def _service_frontends(intent: Intent) -> Iterator[ServiceAddress]:
     """A Service port's own addresses."""
     use, outside = (
-        ("local", one.external or one.cluster) if one.external_local else ("external", one.external)
+        ("local", intent.external or intent.cluster)
+        if intent.external_local
+        else ("external", intent.external)
     )
-    for address in one.cluster_ips:
-        yield ServiceAddress(address, one.port.port, "cluster", one.internal)
-    for address in one.outside_ips:
-        yield ServiceAddress(address, one.port.port, use, outside)
+    for address in intent.cluster_ips:
+        yield ServiceAddress(address, intent.port.port, "cluster", intent.internal)
+    for address in intent.outside_ips:
+        yield ServiceAddress(address, intent.port.port, use, outside)
 
 
-def _for_everybody(one: Intent) -> Intent:
+def _for_everybody(intent: Intent) -> Intent:
     """The internal policy Local counts for nothing on a node without an endpoint."""
-    if not one.internal_local or one.local:
-        return one
-    return replace(one, internal_local=False, has_any=one.has_any and bool(one.cluster))
+    if not intent.internal_local or intent.local:
+        return intent
+    return replace(intent, internal_local=False, has_any=intent.has_any and bool(intent.cluster))
 
 
 def _chains(words: RuleWords) -> ChainTexts:

@@ -74,9 +74,9 @@ class TableSum:
         """The table as it is now."""
         return self._table.ruleset()
 
-    def _part(self, one: Intent) -> Part:
+    def _part(self, intent: Intent) -> Part:
         """What one Service port needs."""
-        return _Part(self._words).of(one)
+        return _Part(self._words).of(intent)
 
 
 def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Ruleset:
@@ -120,91 +120,97 @@ class _Part:
         self._declared: dict[str, Collection] = {}
         self._entries: dict[str, set[str]] = {}
 
-    def of(self, one: Intent) -> Part:
+    def of(self, intent: Intent) -> Part:
         """All that a Service port has in the table."""
-        if one.internal_verdict or one.external_verdict or one.source_ranges:
+        if intent.internal_verdict or intent.external_verdict or intent.source_ranges:
             checks = filters.FilterCollections(self._words)
-            checks.add(one)
+            checks.add(intent)
             self._elements |= {n: dict(c.elements) for n, c in checks.collections().items() if c.elements}
-        if one.affinity and one.reachable:
-            chains, sets = affinity.affinity_chains(one, self._words)
+        if intent.affinity and intent.reachable:
+            chains, sets = affinity.affinity_chains(intent, self._words)
             self._chains |= chains
             self._declared |= sets
-        for address in (backend.address for backend in one.reachable):
+        for address in (backend.address for backend in intent.reachable):
             text = str(address)
             self._put("hairpin-connections", f"{text} . {text}", "")
-        for address in one.cluster_ips:
+        for address in intent.cluster_ips:
             self._put("cluster-ips", str(address), "")
-            self._internal(one, str(address))
-        for address in one.outside_ips:
-            self._external(one, str(address))
-        if one.node_port:
-            self._external(one, "")
+            self._internal(intent, str(address))
+        for address in intent.outside_ips:
+            self._external(intent, str(address))
+        if intent.node_port:
+            self._external(intent, "")
         return Part(self._chains, self._elements, self._declared, self._entries)
 
     def _put(self, collection: str, key: str, value: str) -> None:
         self._elements.setdefault(collection, {})[key] = value
 
-    def _internal(self, one: Intent, address: str) -> None:
-        if not one.internal:
+    def _internal(self, intent: Intent, address: str) -> None:
+        if not intent.internal:
             return
-        if one.affinity:
-            self._enter_own(one, address, affinity.entry("cluster", one))
+        if intent.affinity:
+            self._enter_own(intent, address, affinity.entry("cluster", intent))
             return
-        group = self._endpoints("endpoints", f"{address} . {one.port.port}", one.protocol, one.internal)
-        self._enter(one, address, f"cluster-{group}")
+        group = self._endpoints(
+            "endpoints", f"{address} . {intent.port.port}", intent.protocol, intent.internal
+        )
+        self._enter(intent, address, f"cluster-{group}")
         outside = f"{self._words.source} != {self._words.pods} {SET_MARK}"
         self._chains[f"cluster-{group}"] = ("", outside, self._pick("endpoints", group))
 
-    def _enter(self, one: Intent, address: str, chain: str) -> None:
+    def _enter(self, intent: Intent, address: str, chain: str) -> None:
         """Leads traffic to an address, or with "" to a node port, to a chain that other traffic goes to, too."""
-        protocol = one.protocol
+        protocol = intent.protocol
         destination = self._words.destination
         if address:
             entrance, key = "services", f"{destination} . {protocol} dport"
-            element = f"{address} . {one.port.port}"
+            element = f"{address} . {intent.port.port}"
         else:
-            entrance, key, element = "nodeports", f"{protocol} dport", str(one.node_port)
+            entrance, key, element = "nodeports", f"{protocol} dport", str(intent.node_port)
         self._declared[chain] = Collection("set", f"typeof {key} ;", {})
         self._put(chain, element, "")
         self._entries.setdefault(entrance, set()).add(f"{key} @{chain} goto {chain}")
 
-    def _enter_own(self, one: Intent, address: str, chain: str) -> None:
+    def _enter_own(self, intent: Intent, address: str, chain: str) -> None:
         """Leads traffic to an address, or with "" to a node port, to a chain that no other traffic has."""
         if address:
-            self._put("affinity-services", f"{address} . {one.protocol} . {one.port.port}", f"goto {chain}")
+            self._put(
+                "affinity-services", f"{address} . {intent.protocol} . {intent.port.port}", f"goto {chain}"
+            )
         else:
-            self._put("affinity-nodeports", f"{one.protocol} . {one.node_port}", f"goto {chain}")
+            self._put("affinity-nodeports", f"{intent.protocol} . {intent.node_port}", f"goto {chain}")
 
-    def _external(self, one: Intent, address: str) -> None:
+    def _external(self, intent: Intent, address: str) -> None:
         """An external address, or with address "" a node port."""
-        if not one.external and not (one.external_local and one.cluster):
+        if not intent.external and not (intent.external_local and intent.cluster):
             return
-        if one.affinity:
-            self._enter_own(one, address, affinity.entry("local" if one.external_local else "external", one))
-        elif one.external_local:
-            self._enter(one, address, self._local(one, address))
+        if intent.affinity:
+            self._enter_own(
+                intent, address, affinity.entry("local" if intent.external_local else "external", intent)
+            )
+        elif intent.external_local:
+            self._enter(intent, address, self._local(intent, address))
         else:
-            self._enter(one, address, self._everywhere(one, address))
+            self._enter(intent, address, self._everywhere(intent, address))
 
-    def _everywhere(self, one: Intent, address: str) -> str:
+    def _everywhere(self, intent: Intent, address: str) -> str:
         """The chain for external traffic that may go to any endpoint, maybe on another node."""
-        use, prefix, name = _names(one, address)
-        group = self._endpoints(f"{prefix}endpoints", name, one.protocol, one.external)
+        use, prefix, name = _names(intent, address)
+        group = self._endpoints(f"{prefix}endpoints", name, intent.protocol, intent.external)
         chain = f"{use or 'external'}-{group}"
         self._chains[chain] = ("", SET_MARK, self._pick(f"{prefix}endpoints", group))
         return chain
 
-    def _local(self, one: Intent, address: str) -> str:
+    def _local(self, intent: Intent, address: str) -> str:
         """The chain for external traffic that stays on its node and keeps its source.
 
         What pods and the node itself send there is short-cut: it goes to any endpoint, as if it had gone out to the
         balancer and come in again.
         """
-        use, prefix, name = _names(one, address)
-        shortcut = self._endpoints(f"{prefix}shortcut", name, one.protocol, one.cluster)
+        use, prefix, name = _names(intent, address)
+        shortcut = self._endpoints(f"{prefix}shortcut", name, intent.protocol, intent.cluster)
         lines: list[str] = []
-        if one.cluster:
+        if intent.cluster:
             cut = f"{prefix}shortcut-{shortcut}"
             self._chains[cut] = ("", self._pick(f"{prefix}shortcut", shortcut))
             lines += [
@@ -212,8 +218,8 @@ class _Part:
                 f"fib saddr type local {SET_MARK}",
                 f"fib saddr type local goto {cut}",
             ]
-        group = self._endpoints(f"{prefix}endpoints", name, one.protocol, one.local)
-        if one.local:
+        group = self._endpoints(f"{prefix}endpoints", name, intent.protocol, intent.local)
+        if intent.local:
             lines.append(self._pick(f"{prefix}endpoints", group))
         chain = f"{f'{use}-' if use else ''}local-{group}-{shortcut.size}"
         self._chains[chain] = ("", *lines)
@@ -256,11 +262,11 @@ def _base_collections(words: RuleWords) -> dict[str, Collection]:
     return found
 
 
-def _names(one: Intent, address: str) -> tuple[str, str, str]:
+def _names(intent: Intent, address: str) -> tuple[str, str, str]:
     """How chains and maps for an address, or with "" for a node port, are called, and the key in the maps."""
     if address:
-        return "", "", f"{address} . {one.port.port}"
-    return "nodeport", "nodeport-", str(one.node_port)
+        return "", "", f"{address} . {intent.port.port}"
+    return "nodeport", "nodeport-", str(intent.node_port)
 
 
 def _choice(group: EndpointGroup) -> str:

@@ -173,43 +173,43 @@ def _proxied(intents: Iterable[Intent]) -> list[Intent]:
     return [one for one in intents if one.protocol in _PROTOCOLS]
 
 
-def _portal(one: Intent, use: str) -> Portal:
-    return Portal(one.protocol, one.title, use)
+def _portal(intent: Intent, use: str) -> Portal:
+    return Portal(intent.protocol, intent.title, use)
 
 
-def _uses(one: Intent) -> list[str]:
+def _uses(intent: Intent) -> list[str]:
     """The policies that some traffic of a Service port follows, whether or not anybody serves it now."""
-    outside = one.externally_accessible
-    cluster = not one.internal_local or outside
-    local = one.internal_local or (one.external_local and outside)
+    outside = intent.externally_accessible
+    cluster = not intent.internal_local or outside
+    local = intent.internal_local or (intent.external_local and outside)
     return [use for use, wanted in (("cluster", cluster), ("local", local)) if wanted]
 
 
-def _lead(one: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Elements]) -> None:
+def _lead(intent: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Elements]) -> None:
     """Leads the traffic of a Service port to its portals."""
 
     def lead(kind: str, key: str, local: bool) -> None:
-        port = given[_portal(one, "local" if local else "cluster")]
-        maps[f"{kind}-{one.protocol}"][key] = f"{node} . {port}"
+        port = given[_portal(intent, "local" if local else "cluster")]
+        maps[f"{kind}-{intent.protocol}"][key] = f"{node} . {port}"
 
-    service = f" . {one.port.port}"
-    if one.internal:
-        for address in one.cluster_ips:
-            lead("portals", f"{address}{service}", one.internal_local)
-    outside = [("", f"{a}{service}") for a in one.outside_ips]
-    if one.node_port:
-        outside.append(("nodeport", str(one.node_port)))
+    service = f" . {intent.port.port}"
+    if intent.internal:
+        for address in intent.cluster_ips:
+            lead("portals", f"{address}{service}", intent.internal_local)
+    outside = [("", f"{a}{service}") for a in intent.outside_ips]
+    if intent.node_port:
+        outside.append(("nodeport", str(intent.node_port)))
     for prefix, key in outside:
-        if one.external:
-            lead("nodeports" if prefix else "portals", key, one.external_local)
-        if one.external_local and one.cluster:
+        if intent.external:
+            lead("nodeports" if prefix else "portals", key, intent.external_local)
+        if intent.external_local and intent.cluster:
             lead("nodeport-shortcuts" if prefix else "shortcuts", key, False)
 
 
-def _frontend(socket: str, one: Intent, use: str) -> FrontendConfig:
-    backends: Sequence[ProxiedEndpoint] = one.cluster if use == "cluster" else one.local
+def _frontend(socket: str, intent: Intent, use: str) -> FrontendConfig:
+    backends: Sequence[ProxiedEndpoint] = intent.cluster if use == "cluster" else intent.local
     targets = tuple(TargetConfig.nameless(str(b.address), b.port) for b in backends)
-    return FrontendConfig(socket, "roundrobin", targets, affinity=one.affinity)
+    return FrontendConfig(socket, "roundrobin", targets, affinity=intent.affinity)
 
 
 def _key(name: str, protocol: str, words: RuleWords) -> str:
