@@ -41,6 +41,7 @@ Words that are ours, and mean one thing everywhere (all others are those of Kube
     dialect     what a make of server takes for the head of a request, over the same reader
     fork        a copy of the store, on which a change is tried before anybody hears of it
     pass        one turn of the reconcile loop
+    WorkingCopy the objects as the controllers of one call change them
     record      what a server tells of its work while a trace asks for it (an Event is Kubernetes'); a trace has it
                 as a `ServerRecord`. DNS' own are a Zone's `Record`, a `ZoneRecord` and a `ResourceRecord`
     owner       the object that an address stands for

@@ -18,7 +18,7 @@ from namespaces import isolated
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.registry import SERVICE
-from emulab.lab.hosts.serverhosts import Recording
+from emulab.lab.hosts.serverhosts import RecordListener
 from emulab.lab.supervisor.observation import Observation
 from emulab.lab.supervisor.operations import Operations
 from emulab.model.addresses import IPAddress, parse_socket_name, socket_name
@@ -37,13 +37,13 @@ NAME = "traced.test"
 class Servers:
     """Servers of a lab, of which there are none."""
 
-    async def record(self) -> Recording:
-        return Recording(1, None)
+    async def record(self) -> RecordListener:
+        return RecordListener(1, None)
 
-    async def records(self, _: Recording) -> list[dict[str, Any]]:
+    async def records(self, _: RecordListener) -> list[dict[str, Any]]:
         return []
 
-    async def stop_recording(self, _: Recording) -> None:
+    async def stop_recording(self, _: RecordListener) -> None:
         pass
 
 

@@ -35,12 +35,12 @@ from emulab.cluster.controllers import (
     statefulsets,
 )
 from emulab.cluster.controllers.deadlines import next_due
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.model.collection import Change, Objects
 
 __all__ = ["next_due", "reconcile"]
 
-ORDER: tuple[Callable[[World], None], ...] = (
+ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     namespaces.empty,
     garbage.collect,  # these first, so that nothing below works for an owner that is gone
     deployments.roll,  # decides how many replicas each ReplicaSet shall have …
@@ -62,7 +62,7 @@ def reconcile(objects: Objects, now: float) -> list[Change]:
 
     An empty list means that nothing is to be done until an object changes or `next_due` has come.
     """
-    world = World(objects, now)
+    world = WorkingCopy(objects, now)
     for controller in ORDER:
         controller(world)
     return world.changes()

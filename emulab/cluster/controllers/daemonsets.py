@@ -16,7 +16,7 @@ from emulab.cluster.controllers.pods import (
     share,
 )
 from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import DAEMON_SET, NODE, POD
@@ -31,7 +31,7 @@ REVISION_LABEL = "controller-revision-hash"
 class _Daemon:
     """One DaemonSet: the nodes it shall run on, and its Pods by node, ending ones included."""
 
-    world: World
+    world: WorkingCopy
     owner: Object
     want: Workload = field(init=False)
     hash: str = field(init=False)
@@ -55,7 +55,7 @@ class _Daemon:
         return pod.labels.get(REVISION_LABEL) == self.hash
 
 
-def place(world: World) -> None:
+def place(world: WorkingCopy) -> None:
     """Makes and deletes Pods until every fitting node has exactly one of each DaemonSet, of its template."""
     for owner in world.kind(DAEMON_SET):
         if world.is_over(owner):
@@ -72,7 +72,7 @@ def place(world: World) -> None:
             _update(it)
 
 
-def report(world: World) -> None:
+def report(world: WorkingCopy) -> None:
     """Writes every DaemonSet's status; all counts that the API requires are there, zeros too."""
     for owner in world.kind(DAEMON_SET):
         it = _Daemon(world, owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.registry import DEPLOYMENT, KINDS, POD
 from emulab.model.collection import Objects
@@ -15,7 +15,7 @@ def next_due(objects: Objects, now: float) -> float | None:
 
     These moments are the end of a Ready Pod's `minReadySeconds` and of a rollout's progress deadline.
     """
-    world = World(objects, now)
+    world = WorkingCopy(objects, now)
     moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
     for kind in KINDS.of(WORKLOAD):
         for owner in world.kind(kind):

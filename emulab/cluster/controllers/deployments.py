@@ -12,8 +12,8 @@ from typing import Any
 from emulab.cluster.controllers import rollout, room
 from emulab.cluster.controllers.names import controller_reference, new_uid, template_hash
 from emulab.cluster.controllers.pods import condition, count, replicas_asked, with_condition
-from emulab.cluster.controllers.rollout import Rollout
-from emulab.cluster.controllers.world import World, owner_uid, rfc3339, uid, unix_time
+from emulab.cluster.controllers.rollout import DeploymentRollout
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid, rfc3339, uid, unix_time
 from emulab.kinds.registry import DEPLOYMENT, POD, REPLICA_SET
 from emulab.model.objects import Object
 
@@ -28,7 +28,7 @@ _NOT_COPIED = (
 _COUNTERS = ("updatedReplicas", "readyReplicas", "availableReplicas")
 
 
-def roll(world: World) -> None:
+def roll(world: WorkingCopy) -> None:
     """Takes every Deployment's rollout as far as its Pods' readiness allows."""
     for deployment in world.kind(DEPLOYMENT):
         if world.is_over(deployment):
@@ -50,7 +50,7 @@ def roll(world: World) -> None:
         _forget(plan)
 
 
-def report(world: World) -> None:
+def report(world: WorkingCopy) -> None:
     """Writes every Deployment's status and conditions; counts of zero are left out, as in the API."""
     for deployment in world.kind(DEPLOYMENT):
         plan = _rollout(world, deployment)
@@ -80,7 +80,7 @@ def report(world: World) -> None:
         world.put(deployment.replace(status=_progressing(plan, status)))
 
 
-def _with_failure_of_sets(plan: Rollout, status: dict[str, Any]) -> dict[str, Any]:
+def _with_failure_of_sets(plan: DeploymentRollout, status: dict[str, Any]) -> dict[str, Any]:
     """`status` with its ReplicaSets' condition ReplicaFailure, the new one's first (`getReplicaFailures`)."""
     failing = [f for rs in ([plan.new] if plan.new else []) + plan.olds() if (f := room.failure(rs))]
     if failing:
@@ -89,12 +89,12 @@ def _with_failure_of_sets(plan: Rollout, status: dict[str, Any]) -> dict[str, An
     return {**status, "conditions": conditions}
 
 
-def _rollout(world: World, deployment: Object) -> Rollout:
+def _rollout(world: WorkingCopy, deployment: Object) -> DeploymentRollout:
     """The Deployment with its ReplicaSets, the one of its present template apart.
 
     Should a stranger have taken the name that the template's hash gives, another hash is tried.
     """
-    known: Rollout | None = world.once.get(uid(deployment))
+    known: DeploymentRollout | None = world.once.get(uid(deployment))
     if known is not None:
         known.deployment = deployment
         return known
@@ -104,12 +104,12 @@ def _rollout(world: World, deployment: Object) -> Rollout:
         key = REPLICA_SET.key(deployment.namespace, f"{deployment.name}-{hashed}")
         rs = world.get(key)
         if rs is None or owner_uid(rs) == uid(deployment):
-            plan = world.once[uid(deployment)] = Rollout(world, deployment, hashed, key)
+            plan = world.once[uid(deployment)] = DeploymentRollout(world, deployment, hashed, key)
             return plan
     raise AssertionError("unreachable")
 
 
-def _ensure_new(plan: Rollout) -> None:
+def _ensure_new(plan: DeploymentRollout) -> None:
     """Makes the ReplicaSet of the present template, empty, if it isn't there."""
     if plan.new is not None:
         return
@@ -137,7 +137,7 @@ def _ensure_new(plan: Rollout) -> None:
     plan.world.put(Object(raw))
 
 
-def _number(plan: Rollout) -> None:
+def _number(plan: DeploymentRollout) -> None:
     """Gives the present ReplicaSet the highest revision, and its number to the Deployment."""
     rs, world = plan.new, plan.world
     if rs is None:
@@ -157,7 +157,7 @@ def _number(plan: Rollout) -> None:
     plan.deployment = world.get(plan.deployment.key) or plan.deployment
 
 
-def _forget(plan: Rollout) -> None:
+def _forget(plan: DeploymentRollout) -> None:
     """Deletes the oldest empty ReplicaSets beyond the history limit, once the rollout is complete."""
     limit = plan.deployment.spec.get("revisionHistoryLimit")
     olds = plan.olds()
@@ -168,7 +168,7 @@ def _forget(plan: Rollout) -> None:
                 plan.world.delete(rs)
 
 
-def _is_complete(plan: Rollout) -> bool:
+def _is_complete(plan: DeploymentRollout) -> bool:
     """Whether all Pods are of the present template and available (`DeploymentComplete`)."""
     if plan.new is None:
         return False
@@ -177,7 +177,7 @@ def _is_complete(plan: Rollout) -> bool:
     return total == new.replicas == new.available == plan.want.replicas
 
 
-def _progressing(plan: Rollout, status: dict[str, Any]) -> dict[str, Any]:
+def _progressing(plan: DeploymentRollout, status: dict[str, Any]) -> dict[str, Any]:
     """`status` with the condition Progressing (`syncRolloutStatus`).
 
     Complete is complete: Pods that fail later don't make it a rollout again. While nothing moves, the

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from emulab.cluster.controllers.names import LONGEST_BASE, controller_reference, new_uid, safe_hash
 from emulab.cluster.controllers.pods import has_ended, is_ending, is_ready
-from emulab.cluster.controllers.world import World, uid
+from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.kinds.core.serviceview import Service, ServicePort
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD, SERVICE
 from emulab.model.keys import Key
@@ -44,7 +44,7 @@ class _Member(NamedTuple):
 class _Index:
     """The Pods by namespace and label, for the labels that Services select by; and the nodes' zones."""
 
-    def __init__(self, world: World, services: Sequence[Service]) -> None:
+    def __init__(self, world: WorkingCopy, services: Sequence[Service]) -> None:
         self.zones = {node.name: node.labels.get(ZONE, "") for node in world.kind(NODE)}
         self.families = _cluster_families(world)
         self._by_label: dict[str, dict[tuple[str, str], list[_Member]]] = {}  # by namespace and label
@@ -76,7 +76,7 @@ class _Index:
         return sorted(chosen, key=lambda m: m.name)
 
 
-def publish(world: World) -> None:
+def publish(world: WorkingCopy) -> None:
     """Writes the slices of every Service that has a selector, and deletes those it no longer needs."""
     slices: dict[tuple[str, str], set[Key]] = {}
     for key, service_name in world.facts(ENDPOINT_SLICE, _managed).items():
@@ -132,7 +132,7 @@ def with_pod(o: Object, pod: Object, service: Object) -> Object | None:
 
 
 def _publish_family(
-    world: World,
+    world: WorkingCopy,
     o: Object,
     service: Service,
     index: _Index,
@@ -175,7 +175,7 @@ def _publish_family(
                 world.put(Object(raw))
 
 
-def _slice_key(world: World, service: Object, family: str, number: int, mine: set[Key]) -> Key:
+def _slice_key(world: WorkingCopy, service: Object, family: str, number: int, mine: set[Key]) -> Key:
     """The key of a Service's slice by number; names that somebody else's slice has are passed over."""
     namespace, base = service.namespace, f"{service.name}-"[:LONGEST_BASE]
     for attempt in count():
@@ -284,7 +284,7 @@ def _addresses(pod: Object) -> dict[str, list[str]]:
     return families
 
 
-def _cluster_families(world: World) -> list[str]:
+def _cluster_families(world: WorkingCopy) -> list[str]:
     """The families that Pods have, the primary one first, as the nodes' Pod ranges say."""
     for node in world.kind(NODE):
         ranges = node.spec.get("podCIDRs") or [node.spec.get("podCIDR")]

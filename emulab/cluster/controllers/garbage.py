@@ -5,12 +5,12 @@ An object goes when the controller that its `ownerReferences` name (by uid: a na
 
 from __future__ import annotations
 
-from emulab.cluster.controllers.world import World, uid
+from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.model.keys import Key, group_kind
 from emulab.model.objects import Object
 
 
-def collect(world: World) -> None:
+def collect(world: WorkingCopy) -> None:
     """Deletes what lost its owner, owners before what they own."""
     lost = [owner for owner, owned in world.owners().items() if owned and not _lives(world, owner, owned)]
     while lost:
@@ -20,7 +20,7 @@ def collect(world: World) -> None:
                 lost.append(uid(o))
 
 
-def _lives(world: World, owner: str, owned: dict[Key, Object]) -> bool:
+def _lives(world: WorkingCopy, owner: str, owned: dict[Key, Object]) -> bool:
     """Whether the owner is there: under the name in a reference to it, or, badly referred to, anywhere."""
     some = next(iter(owned.values()))
     for reference in some.metadata["ownerReferences"]:

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid5
 
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
@@ -41,7 +41,7 @@ def template_hash(template: Mapping[str, Any], collisions: int = 0) -> str:
     return safe_hash(_encode(template), *([collisions] if collisions else []), length=10)
 
 
-def generated_name(world: World, key: Key, *parts: object, start: int = 0) -> tuple[str, int]:
+def generated_name(world: WorkingCopy, key: Key, *parts: object, start: int = 0) -> tuple[str, int]:
     """The first free name `KEY.NAME-XXXXX` and the index it stands for, counted from `start`.
 
     Names of objects that are ending are not free, nor are those that Pods had who are gone: drawn at random,

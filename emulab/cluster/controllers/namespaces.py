@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.cluster.controllers.pods import with_condition
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.kinds.core.namespace import FINALIZER
 from emulab.kinds.registry import KINDS, NAMESPACE, POD
 from emulab.model.objects import Object
 
 
-def empty(world: World) -> None:
+def empty(world: WorkingCopy) -> None:
     """Deletes what is in ending Namespaces, says what is left, and lets go of those that have nothing any more."""
     if not world.ending:
         return
@@ -70,7 +70,7 @@ _CONDITIONS: Mapping[str, _Words] = {
 """In the words, and the order, of status_condition_utils.go. The first three are about API servers that fail."""
 
 
-def _report(world: World, namespace: Object, left: Sequence[Object]) -> None:
+def _report(world: WorkingCopy, namespace: Object, left: Sequence[Object]) -> None:
     kinds = Counter(f"{KINDS[o.type].plural}.{o.type.group}" for o in left)
     finalizers = Counter(finalizer for o in left for finalizer in o.metadata.get("finalizers") or ())
     remaining = {

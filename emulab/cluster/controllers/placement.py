@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers.pods import has_ended, is_ending
-from emulab.cluster.controllers.world import World, owner_uid
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid
 from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
@@ -85,7 +85,7 @@ def host_ports(spec: Mapping[str, Any]) -> Iterator[HostPort]:
 class Ledger:
     """Where Pods run, counted in the ways that filters and scores ask for; kept up to date by `bind`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: WorkingCopy) -> None:
         self.nodes = world.kind(NODE)
         self.rooms = {node.name: room(node) for node in self.nodes}
         self.total: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from emulab.cluster.controllers.names import new_uid
-from emulab.cluster.controllers.world import World, rfc3339, uid, unix_time
+from emulab.cluster.controllers.world import WorkingCopy, rfc3339, uid, unix_time
 from emulab.kinds.registry import POD
 from emulab.model.objects import Object
 
@@ -80,7 +80,7 @@ def replicas_asked(owner: Object) -> int:
     return 1 if replicas is None else int(replicas)
 
 
-def count(world: World, owner: Object) -> Counts:
+def count(world: WorkingCopy, owner: Object) -> Counts:
     """The owner's Pods counted; remembered until one of them changes."""
     known = world.counts.get(uid(owner))
     if isinstance(known, Counts):

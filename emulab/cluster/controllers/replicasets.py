@@ -18,7 +18,7 @@ from emulab.cluster.controllers.pods import (
 )
 from emulab.cluster.controllers.room import Room, importance, with_failure
 from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
-from emulab.cluster.controllers.world import World, owner_uid, uid, unix_time
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid, uid, unix_time
 from emulab.kinds.registry import POD, REPLICA_SET
 from emulab.model.objects import Object
 
@@ -28,7 +28,7 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"  # KEP-2255
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
-def scale(world: World) -> None:
+def scale(world: WorkingCopy) -> None:
     """Makes and deletes Pods until every ReplicaSet has as many active ones as it asks for."""
     for rs in sorted(world.kind(REPLICA_SET), key=importance):
         if world.is_over(rs):
@@ -41,7 +41,7 @@ def scale(world: World) -> None:
                 delete_pod(world, rs, pod, WORDS)
 
 
-def report(world: World) -> None:
+def report(world: WorkingCopy) -> None:
     """Writes every ReplicaSet's status; counts of zero are left out, as the API's `omitempty` does."""
     for rs in world.kind(REPLICA_SET):
         counts = count(world, rs)
@@ -66,7 +66,7 @@ def report(world: World) -> None:
         world.put(rs.replace(status=with_failure(world, status, counts.replicas, asked)))
 
 
-def _make(world: World, rs: Object, number: int) -> None:
+def _make(world: WorkingCopy, rs: Object, number: int) -> None:
     reference = controller_reference(rs)
     template = rs.spec.get("template") or {}
     index = -1
@@ -75,7 +75,7 @@ def _make(world: World, rs: Object, number: int) -> None:
         make_pod(world, rs, new_pod(rs.namespace, name, template, reference), WORDS)
 
 
-def _victims(world: World, rs: Object) -> list[Object]:
+def _victims(world: WorkingCopy, rs: Object) -> list[Object]:
     """The ReplicaSet's active Pods, those to be deleted first in front (`ActivePodsWithRanks`).
 
     Where Pods crowd is judged over all ReplicaSets of the same Deployment, and not judged anew after each.

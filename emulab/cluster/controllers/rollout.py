@@ -17,7 +17,7 @@ from math import floor
 
 from emulab.cluster.controllers import telling
 from emulab.cluster.controllers.pods import count, has_ended, replicas_asked, share
-from emulab.cluster.controllers.world import World, owner_uid, uid
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid, uid
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import POD, REPLICA_SET
@@ -31,10 +31,10 @@ _DIGITS = 20  # of numbers that are meant
 
 
 @dataclass
-class Rollout:
+class DeploymentRollout:
     """One Deployment and its ReplicaSets, as they are in the working copy at the moment of asking."""
 
-    world: World
+    world: WorkingCopy
     deployment: Object
     hash: str  # of the present template
     new_key: Key  # of the ReplicaSet that has it, or shall have it
@@ -93,7 +93,7 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
 
 
-def rolling_update(plan: Rollout) -> None:
+def rolling_update(plan: DeploymentRollout) -> None:
     """Grows the new ReplicaSet and shrinks the old ones, as far as surge and availability allow."""
     fill(plan)
     new = plan.new
@@ -119,7 +119,7 @@ def rolling_update(plan: Rollout) -> None:
             plan.scale(rs, replicas_asked(rs) - fewer)
 
 
-def fill(plan: Rollout) -> None:
+def fill(plan: DeploymentRollout) -> None:
     """Brings the new ReplicaSet to the Deployment's size, within the surge that the old ones leave."""
     new = plan.new
     if new is None:
@@ -132,7 +132,7 @@ def fill(plan: Rollout) -> None:
     plan.scale(new, wanted)
 
 
-def recreate(plan: Rollout) -> bool:
+def recreate(plan: DeploymentRollout) -> bool:
     """Empties the old ReplicaSets; whether their last Pod is gone, ending ones included."""
     running = False
     for rs in plan.olds():
@@ -142,13 +142,13 @@ def recreate(plan: Rollout) -> bool:
     return not running
 
 
-def was_resized(plan: Rollout) -> bool:
+def was_resized(plan: DeploymentRollout) -> bool:
     """Whether `replicas` changed since the ReplicaSets were last scaled (`isScalingEvent`)."""
     wanted = str(plan.want.replicas)
     return any(rs.annotations.get(DESIRED, wanted) != wanted for rs in plan.sets() if replicas_asked(rs))
 
 
-def resize(plan: Rollout) -> None:
+def resize(plan: DeploymentRollout) -> None:
     """Follows a change of `replicas` without going on with the rollout (`scale` of sync.go)."""
     active = [rs for rs in plan.sets() if replicas_asked(rs)]
     if len(active) <= 1:
@@ -163,7 +163,7 @@ def resize(plan: Rollout) -> None:
         _share_out(plan, active)
 
 
-def _is_saturated(plan: Rollout, new: Object) -> bool:
+def _is_saturated(plan: DeploymentRollout, new: Object) -> bool:
     wanted = plan.want.replicas
     return (
         replicas_asked(new) == wanted
@@ -172,7 +172,7 @@ def _is_saturated(plan: Rollout, new: Object) -> bool:
     )
 
 
-def _share_out(plan: Rollout, active: list[Object]) -> None:
+def _share_out(plan: DeploymentRollout, active: list[Object]) -> None:
     """Adds or takes replicas in proportion to the sizes, the largest first, which takes the rest too."""
     limit = plan.want.replicas + plan.surge if plan.want.replicas else 0
     change = limit - sum(replicas_asked(rs) for rs in active)
@@ -193,7 +193,7 @@ def _share_out(plan: Rollout, active: list[Object]) -> None:
         plan.scale(rs, size)
 
 
-def _fraction(plan: Rollout, rs: Object) -> int:
+def _fraction(plan: DeploymentRollout, rs: Object) -> int:
     """What the ReplicaSet gains or loses when the whole goes from its old limit to its new one."""
     size = replicas_asked(rs)
     if plan.want.replicas == 0:

@@ -19,7 +19,7 @@ from typing import Any
 
 from emulab.cluster.controllers import placement
 from emulab.cluster.controllers.pods import condition, has_ended, is_active, with_condition
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 
@@ -38,7 +38,7 @@ def importance(o: Object) -> int:
 class Room:
     """What the nodes can take beside all Pods that there are, in one call of the controllers."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: WorkingCopy) -> None:
         self._world = world
         self._limits = {node.name: placement.room(node) for node in world.kind(NODE)}
         pods = [pod for pod in world.kind(POD) if not has_ended(pod)]
@@ -47,7 +47,7 @@ class Room:
         self.free = self.total - len(pods)
 
     @staticmethod
-    def of(world: World) -> Room:
+    def of(world: WorkingCopy) -> Room:
         """The room as it is known in this call; whoever makes Pods says so by `grant`."""
         known: Room | None = world.once.get(_ONCE)
         if known is None:
@@ -69,7 +69,7 @@ class Room:
         return node in self._limits and self._crowd[node] <= self._limits[node]
 
 
-def with_failure(world: World, status: Mapping[str, Any], there: int, asked: int) -> dict[str, Any]:
+def with_failure(world: WorkingCopy, status: Mapping[str, Any], there: int, asked: int) -> dict[str, Any]:
     """`status` with the condition ReplicaFailure where fewer Pods were made than asked for, without it elsewhere."""
     if there >= asked:
         others = [c for c in status.get("conditions") or () if c.get("type") != FAILURE]

@@ -16,7 +16,7 @@ from emulab.cluster.controllers import placement, telling
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
 from emulab.cluster.controllers.room import importance
-from emulab.cluster.controllers.world import World, owner_uid
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid
 from emulab.kinds.registry import POD
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
@@ -24,7 +24,7 @@ from emulab.model.selectors import matches_selector
 Veto = Callable[[Object], str | None]  # node → why not
 
 
-def schedule(world: World) -> None:
+def schedule(world: WorkingCopy) -> None:
     """Binds every Pod that has no node yet; says on the Pod why where there is none for it."""
     waiting = [
         pod

@@ -22,7 +22,7 @@ from emulab.cluster.controllers.pods import (
 )
 from emulab.cluster.controllers.room import Room, with_failure
 from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import POD, STATEFUL_SET
@@ -43,7 +43,7 @@ INDEX_LABEL = "apps.kubernetes.io/pod-index"  # KEP-4017
 class _Set:
     """One StatefulSet: its Pods by ordinal, and the revisions between which it stands."""
 
-    world: World
+    world: WorkingCopy
     owner: Object
     want: Workload = field(init=False)
     update: str = field(init=False)
@@ -78,7 +78,7 @@ class _Set:
         return ready and phase(pod) == "Running" and not is_ending(pod)
 
 
-def scale(world: World) -> None:
+def scale(world: WorkingCopy) -> None:
     """Takes every StatefulSet one step on: missing Pods first, then surplus ones, then outdated ones."""
     for owner in world.kind(STATEFUL_SET):
         if world.is_over(owner):
@@ -90,7 +90,7 @@ def scale(world: World) -> None:
         _update(it)
 
 
-def report(world: World) -> None:
+def report(world: WorkingCopy) -> None:
     """Writes every StatefulSet's status; the update revision becomes current once all Pods have it."""
     for owner in world.kind(STATEFUL_SET):
         it, counts = _Set(world, owner), count(world, owner)

@@ -71,7 +71,7 @@ def _owned_by(objects: Objects) -> dict[str, dict[Key, Object]]:
     return objects.made("owners", tuple(owner_of for _, owner_of in owners), make)
 
 
-class World:
+class WorkingCopy:
     """A changeable copy of the lab's objects, indexed by kind, key and owner. What isn't changed isn't copied."""
 
     def __init__(self, objects: Objects, now: float) -> None:

@@ -20,13 +20,13 @@ ANSWER = 60.0
 """Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
 _FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
 
-Record = Callable[[str, dict[str, Any]], None]
+TakeRecord = Callable[[str, dict[str, Any]], None]
 
 
 class Hosted:
     """One server's process and what it has been told."""
 
-    def __init__(self, name: str, process: Process, control: socket.socket, record: Record) -> None:
+    def __init__(self, name: str, process: Process, control: socket.socket, record: TakeRecord) -> None:
         self.name = name
         self.process = process
         self.control = control

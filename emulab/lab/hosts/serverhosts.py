@@ -23,7 +23,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
-from emulab.lab.hosts.hosted import Hosted, Record, memory_file
+from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
@@ -38,7 +38,7 @@ _LINES = 500  # records read before others have their turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
+class RecordListener:
     """One who records: its number and the servers it hears, None for all, those to come included.
 
     As of the last time that records were fetched, by server: `lost` are those that found no room, `began` is when it
@@ -79,7 +79,9 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
 class ServerHosts:
     """All servers of a lab. `changed` is called when one went up or down of its own accord."""
 
-    def __init__(self, processes: Processes, logs: Logs, changed: Callable[[], None], record: Record) -> None:
+    def __init__(
+        self, processes: Processes, logs: Logs, changed: Callable[[], None], record: TakeRecord
+    ) -> None:
         self._processes = processes
         self._logs = logs
         self._changed = changed
@@ -92,7 +94,7 @@ class ServerHosts:
             str, asyncio.Lock
         ] = {}  # one at a time brings a server up: a plan, or its own restart
         self._tasks: set[asyncio.Task[None]] = set()
-        self._recordings: dict[int, Recording] = {}
+        self._recordings: dict[int, RecordListener] = {}
         self._numbers = count(1)
         self.restarts: dict[str, int] = {}
         self.exits: dict[str, int] = {}  # how those that were started again had ended
@@ -120,13 +122,13 @@ class ServerHosts:
         if host is not None and host.process.running:
             host.send("tell", message=message)
 
-    async def record(self, names: Iterable[str] | None = None) -> Recording:
+    async def record(self, names: Iterable[str] | None = None) -> RecordListener:
         """Has servers keep their records from now on, until `stop_recording`, which must follow.
 
         `names` may hold servers that aren't up; those that come up meanwhile, again or for the first time,
         record as well. None are all servers.
         """
-        recording = Recording(next(self._numbers), None if names is None else frozenset(names))
+        recording = RecordListener(next(self._numbers), None if names is None else frozenset(names))
         self._recordings[recording.number] = recording
         try:
             await self._settle(self._tell_recorders(recording))
@@ -136,7 +138,7 @@ class ServerHosts:
             raise
         return recording
 
-    async def records(self, recording: Recording) -> list[dict[str, Any]]:
+    async def records(self, recording: RecordListener) -> list[dict[str, Any]]:
         """What was told since `recording` began, the earliest first: each record with its `time` and `server`.
 
         A server that ended has taken its records with it; one that doesn't answer gives none.
@@ -145,7 +147,7 @@ class ServerHosts:
         found = await asyncio.gather(*(self._fetch(host, recording) for host in hosts))
         return sorted(chain.from_iterable(found), key=itemgetter("time"))
 
-    async def stop_recording(self, recording: Recording) -> None:
+    async def stop_recording(self, recording: RecordListener) -> None:
         """Ends a recording; its records are forgotten. Never fails, and may be called twice.
 
         The servers are told before this waits for the first time, so even cancelling it ends the recording.
@@ -153,10 +155,10 @@ class ServerHosts:
         if self._recordings.pop(recording.number, None) is not None:
             await self._settle(self._tell_recorders(recording))
 
-    def _heard(self, recording: Recording) -> list[Hosted]:
+    def _heard(self, recording: RecordListener) -> list[Hosted]:
         return [h for n, h in self._hosts.items() if recording.hears(n) and h.process.running]
 
-    def _tell_recorders(self, recording: Recording) -> list[asyncio.Future[Any]]:
+    def _tell_recorders(self, recording: RecordListener) -> list[asyncio.Future[Any]]:
         """Tells the servers of a recording, which has begun or ended, who records now."""
         return [h.send("record", recorders=self._recorders(h.name)) for h in self._heard(recording)]
 
@@ -169,7 +171,7 @@ class ServerHosts:
             await asyncio.wait(answers, timeout=_RECORD_ANSWER)
 
     @staticmethod
-    async def _fetch(host: Hosted, recording: Recording) -> list[dict[str, Any]]:
+    async def _fetch(host: Hosted, recording: RecordListener) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = []
         with os.fdopen(memory_file(b"")) as file:
             number = recording.number

@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\s;{}\"'#$]{1,300}")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ArgumentKind:
     """What an argument may be, in words and as a test. An optional one may be missing or null."""
 
     words: str
@@ -34,16 +34,16 @@ class Kind:
     optional: bool = False
 
 
-def optional(kind: Kind) -> Kind:
-    return Kind(kind.words, kind.allows, True)
+def optional(kind: ArgumentKind) -> ArgumentKind:
+    return ArgumentKind(kind.words, kind.allows, True)
 
 
-def listed(kind: Kind) -> Kind:
+def listed(kind: ArgumentKind) -> ArgumentKind:
     """Any number of these."""
-    return Kind(f"a list of {kind.words}", lambda v: isinstance(v, list) and all(map(kind.allows, v)))
+    return ArgumentKind(f"a list of {kind.words}", lambda v: isinstance(v, list) and all(map(kind.allows, v)))
 
 
-def tuples(*kinds: Kind) -> Kind:
+def tuples(*kinds: ArgumentKind) -> ArgumentKind:
     """Any number of lists with one of each kind."""
 
     def allows(value: Any) -> bool:
@@ -54,7 +54,7 @@ def tuples(*kinds: Kind) -> Kind:
             for v in value
         )
 
-    return Kind(f"a list of [{', '.join(k.words for k in kinds)}]", allows)
+    return ArgumentKind(f"a list of [{', '.join(k.words for k in kinds)}]", allows)
 
 
 def _is_text(value: Any) -> bool:
@@ -71,19 +71,23 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= _LARGEST  # what is no number (NaN) is neither
 
 
-TEXT = Kind("text", _is_text)
-STRING = Kind(
+TEXT = ArgumentKind("text", _is_text)
+STRING = ArgumentKind(
     "a string", lambda v: isinstance(v, str)
 )  # any at all, bytes that are no UTF-8 included (PEP 383)
-WORDS = Kind("a list of strings", lambda v: isinstance(v, list) and bool(v) and all(map(STRING.allows, v)))
-ENVIRONMENT = Kind("strings by name", lambda v: isinstance(v, dict) and all(map(STRING.allows, v.values())))
-NAME = Kind("a name", lambda v: _is_text(v) and len(v) <= _LONGEST and (not v or v.isprintable()))
-WORD = Kind("a word", lambda v: _is_text(v) and bool(_WORD.fullmatch(v)))
-COUNT = Kind("a whole number that isn't negative", lambda v: type(v) is int and 0 <= v <= _LARGEST)
-PORT = Kind("a port", lambda v: type(v) is int and 0 <= v <= 0xFFFF)
-SECONDS = Kind("a number of seconds", _is_number)
-FLAG = Kind("true or false", lambda v: isinstance(v, bool))
-PROTOCOL = Kind("tcp or udp", lambda v: v in ("tcp", "udp"))
+WORDS = ArgumentKind(
+    "a list of strings", lambda v: isinstance(v, list) and bool(v) and all(map(STRING.allows, v))
+)
+ENVIRONMENT = ArgumentKind(
+    "strings by name", lambda v: isinstance(v, dict) and all(map(STRING.allows, v.values()))
+)
+NAME = ArgumentKind("a name", lambda v: _is_text(v) and len(v) <= _LONGEST and (not v or v.isprintable()))
+WORD = ArgumentKind("a word", lambda v: _is_text(v) and bool(_WORD.fullmatch(v)))
+COUNT = ArgumentKind("a whole number that isn't negative", lambda v: type(v) is int and 0 <= v <= _LARGEST)
+PORT = ArgumentKind("a port", lambda v: type(v) is int and 0 <= v <= 0xFFFF)
+SECONDS = ArgumentKind("a number of seconds", _is_number)
+FLAG = ArgumentKind("true or false", lambda v: isinstance(v, bool))
+PROTOCOL = ArgumentKind("tcp or udp", lambda v: v in ("tcp", "udp"))
 SOURCES = tuples(TEXT, TEXT)
 KEYS = tuples(NAME, NAME, NAME, NAME)
 IDENTITIES = tuples(NAME, NAME, NAME, NAME, NAME)  # keys, each with a uid
@@ -93,7 +97,7 @@ CHAINS = tuples(NAME, WORD, WORD, WORD)
 OWNERS = tuples(NAME, NAME, COUNT)
 
 
-def check(arguments: Mapping[str, Any], **kinds: Kind) -> None:
+def check(arguments: Mapping[str, Any], **kinds: ArgumentKind) -> None:
     """Raises UserError unless a request has these arguments and no others."""
     op = arguments.get("op", "")
     for name, kind in kinds.items():
@@ -108,7 +112,7 @@ def check(arguments: Mapping[str, Any], **kinds: Kind) -> None:
 Method = Callable[Concatenate[S, dict[str, Any], P], Coroutine[Any, Any, T]]
 
 
-def takes(**kinds: Kind) -> Callable[[Method[S, P, T]], Method[S, P, T]]:
+def takes(**kinds: ArgumentKind) -> Callable[[Method[S, P, T]], Method[S, P, T]]:
     """Checks what a method is asked for before it runs."""
 
     def decorate(method: Method[S, P, T]) -> Method[S, P, T]:

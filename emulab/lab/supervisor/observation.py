@@ -23,7 +23,7 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.rules import iptables
 from emulab.kernel.rules.nft import Nft
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.lab.hosts.serverhosts import Recording
+from emulab.lab.hosts.serverhosts import RecordListener
 from emulab.lab.supervisor.arguments import (
     CHAINS,
     FLAG,
@@ -81,7 +81,7 @@ class Observation:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._number = next(_numbers)
-        self._recording: Recording | None = None
+        self._recording: RecordListener | None = None
         self._watched: dict[str, _Watched] = {}  # by namespace
         self._marked: dict[str, Nft] = {}  # by namespace
         self._world: World | None = None

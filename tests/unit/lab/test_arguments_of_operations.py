@@ -18,7 +18,7 @@ from emulab.lab.supervisor.arguments import (
     SECONDS,
     SOURCES,
     WORD,
-    Kind,
+    ArgumentKind,
     check,
     listed,
     optional,
@@ -57,7 +57,7 @@ MANIFEST = "kind: Pod\nmetadata: {name: ü}\n"
         (optional(FLAG), [None, True], ["", 0]),
     ],
 )
-def test_kinds(kind: Kind, right: list[Any], wrong: list[Any]) -> None:
+def test_kinds(kind: ArgumentKind, right: list[Any], wrong: list[Any]) -> None:
     for value in right:
         check({"op": "do", "it": value}, it=kind)
     for value in wrong:

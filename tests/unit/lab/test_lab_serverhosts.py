@@ -22,7 +22,7 @@ from server_processes import Processes
 
 from emulab.lab.hosts import pulse, serverhosts
 from emulab.lab.hosts.logs import Logs
-from emulab.lab.hosts.serverhosts import Recording, ServerHosts
+from emulab.lab.hosts.serverhosts import RecordListener, ServerHosts
 from emulab.plan.state import PlannedServer
 
 
@@ -66,7 +66,7 @@ class Lab:
         await reader.read()
         writer.close()
 
-    async def heard(self, recording: Recording) -> list[tuple[str, str]]:
+    async def heard(self, recording: RecordListener) -> list[tuple[str, str]]:
         records = await self.hosts.records(recording)
         assert [record["time"] for record in records] == sorted(record["time"] for record in records)
         return [(record["server"], record["path"].partition("?")[2]) for record in records]
