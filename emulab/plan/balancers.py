@@ -11,7 +11,7 @@ healthCheckNodePort, which tells at once that a node has no endpoint (and is the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
@@ -47,11 +47,11 @@ def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: li
         balancer = LoadBalancer.of(o)
         plug_balancer(draft, o.name, addresses, vips, cluster)
         service = _target(source, balancer)
-        frontends = [
-            _frontend("tcp", vip, port, node_port, balancer.source_ranges, nodes, service)
+        frontends = {
+            f"tcp/{vip}/{port}": _frontend(vip, node_port, balancer.source_ranges, nodes, service)
             for vip in vips
             for port, node_port in _forwarded(balancer, service)
-        ]
+        }
         _add_server(draft, o.name, frontends)
     for o in source.facts(SERVICE, _balanced).values():
         _plan_service(draft, source, o, cluster, nodes)
@@ -70,15 +70,15 @@ def _plan_service(draft: Draft, source: PlanSource, o: Object, cluster: Cluster,
     vips = [parse_address(ip) for ip in ingress_ips(o)[: len(addresses)]]
     plug_balancer(draft, place, addresses, vips, cluster)
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
-    frontends = []
+    frontends: dict[str, FrontendConfig] = {}
     for vip in vips:
         for p in ports:
             ranges = service.load_balancer_source_ranges
-            frontend = _frontend(p.protocol.lower(), vip, p.port, p.node_port, ranges, nodes, service)
+            frontend = _frontend(vip, p.node_port, ranges, nodes, service)
             if not p.node_port:
                 targets = _pods(source, service, p, family_of(vip))
                 frontend = replace(frontend, targets=targets, health=HEALTH)
-            frontends.append(frontend)
+            frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
     if not all(p.node_port for p in ports):
         families = families_of(addresses)
         draft.add(*(Route(place, n.pod_range(f), "eth0", n.address(f)) for f in families for n in nodes))
@@ -123,11 +123,11 @@ def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[in
 def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     balancers = {name: s.config.frontends for name, s in servers.items() if isinstance(s.config, L4Config)}
-    ports = {t.port for frontends in balancers.values() for f in frontends for t in f.targets}
+    ports = {t.port for frontends in balancers.values() for f in frontends.values() for t in f.targets}
     served = _served(objects, ports) if ports else set()
     found: dict[str, set[str]] = {}
     for name, frontends in balancers.items():
-        expected = {f.socket for f in frontends if any(t.port in served for t in f.targets)}
+        expected = {key for key, f in frontends.items() if any(t.port in served for t in f.targets)}
         if expected:
             found[name] = expected
     return found
@@ -160,9 +160,7 @@ def _service(source: PlanSource, namespace: str, name: str) -> Service | None:
 
 
 def _frontend(
-    protocol: str,
     vip: IPAddress,
-    port: int,
     node_port: int,
     sources: tuple[IPNetwork, ...],
     nodes: list[Node],
@@ -170,7 +168,6 @@ def _frontend(
 ) -> FrontendConfig:
     own = [(n.name, str(n.address(family_of(vip)))) for n in nodes] if node_port else []
     return FrontendConfig(
-        socket=f"{protocol}/{vip}/{port}",
         balance="roundrobin",
         targets=tuple(TargetConfig(name, address, node_port) for name, address in own),
         health=_health(service),
@@ -185,6 +182,6 @@ def _health(service: Service | None) -> HealthPolicy:
     return replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
 
 
-def _add_server(draft: Draft, place: str, frontends: Iterable[FrontendConfig]) -> None:
+def _add_server(draft: Draft, place: str, frontends: Mapping[str, FrontendConfig]) -> None:
     config = L4Config.at(frontends)
     draft.servers[place] = PlannedServer(place, "l4", place, config, dict.fromkeys(config.listen, place))

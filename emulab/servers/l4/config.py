@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
 
 
@@ -42,9 +42,8 @@ class HealthPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:
-    """A listening socket, by its key, and who is behind it."""
+    """Who is behind a listening socket."""
 
-    socket: str
     balance: str  # one of `balance.STRATEGIES`
     targets: tuple[TargetConfig, ...]
     health: HealthPolicy | None = None  # None: no checks
@@ -55,12 +54,16 @@ class FrontendConfig:
 
 @dataclass(frozen=True, slots=True)
 class L4Config(Configuration):
-    """The configuration of a balancer. A socket that is listed without a frontend resets its clients."""
+    """The configuration of a balancer: frontends by the keys of their sockets.
 
-    frontends: tuple[FrontendConfig, ...] = ()
+    A socket that is listed without a frontend resets its clients.
+    """
+
+    PATCHED = frozenset({"frontends"})
+
+    frontends: Mapping[str, FrontendConfig] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, frontends: Iterable[FrontendConfig]) -> L4Config:
+    def at(cls, frontends: Mapping[str, FrontendConfig]) -> L4Config:
         """A configuration that listens at its frontends' sockets."""
-        frontends = tuple(frontends)
-        return cls(tuple(frontend.socket for frontend in frontends), frontends)
+        return cls(tuple(sorted(frontends)), frontends)

@@ -27,9 +27,9 @@ class Spec:
     affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
 
 
-def checked_spec(given: FrontendConfig) -> Spec:
-    """The frontend that a part of the configuration asks for. Raises ValueError where a value is wrong."""
-    key, balance, policy = given.socket, given.balance, given.health
+def checked_spec(key: str, given: FrontendConfig) -> Spec:
+    """The frontend that the configuration asks for at a socket. Raises ValueError where a value is wrong."""
+    balance, policy = given.balance, given.health
     protocol, _, _ = parse_socket_key(key)
     if balance not in STRATEGIES:
         raise ValueError(f"{key}: unknown balance {balance!r}, known are {', '.join(sorted(STRATEGIES))}")

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
-from emulab.servers.configuration import from_json
+from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.config import L4Config
+from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 from emulab.servers.l4.health import Checker
 from emulab.servers.l4.tcp import Half, Session
 from emulab.servers.l4.udp import UdpProxy
+from emulab.servers.patches import read_changes
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
 
@@ -103,7 +104,7 @@ class L4Server:
             await listener.open(sockets[listener.frontend.key])
 
     def _wanted(self, config: L4Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
-        specs = {spec.key: spec for spec in map(checked_spec, config.frontends)}
+        specs = {key: checked_spec(key, given) for key, given in config.frontends.items()}
         wanted: dict[str, Spec] = {}
         for key in config.listen:
             if parse_socket_key(key)[0] not in ("tcp", "udp"):
@@ -115,6 +116,16 @@ class L4Server:
         if unheard:
             raise ValueError(f"a frontend without a listening socket: {', '.join(unheard)}")
         return wanted
+
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `base.Patchable`: frontends change, and the sockets stay."""
+        given = read_changes(FrontendConfig, changes.get("frontends", {}), "frontends")
+        if unheard := [key for key in given if key not in self._listeners]:
+            raise BadConfiguration(f"a frontend without a listening socket: {', '.join(unheard)}")
+        wanted = {key: checked_spec(key, new) if new else Spec(key, Acl()) for key, new in given.items()}
+        for key, spec in wanted.items():
+            self._listeners[key].update(spec)
+            self._listeners[key].checker.follow()
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting, waits up to `grace` seconds for connections to end, then resets them."""

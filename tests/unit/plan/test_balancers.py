@@ -38,11 +38,11 @@ def balancer(name: str, spec: str) -> str:
 def frontends(built: World, place: str) -> dict[str, dict[str, Any]]:
     server = built.servers[place]
     config = to_json(server.config)
-    found = {f["socket"]: f for f in config["frontends"]}
+    found: dict[str, dict[str, Any]] = config["frontends"]
     assert server.kind == "l4" and server.namespace == place
-    assert list(found) == config["listen"] == list(server.listen)
-    for frontend in found.values():
-        assert checked_spec(from_json(FrontendConfig, frontend)).key == frontend["socket"]
+    assert sorted(found) == config["listen"] == list(server.listen)
+    for key, frontend in found.items():
+        assert checked_spec(key, from_json(FrontendConfig, frontend)).key == key
     return found
 
 

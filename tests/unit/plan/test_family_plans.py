@@ -169,8 +169,8 @@ def test_services_and_balancers_have_addresses_of_their_families() -> None:
     assert families_of(world.places["private-lb"].addresses) == (IPV4, IPV6)
     balancer, public = world.servers["lb-shop-exposed"].config, world.servers["dns"].config
     assert isinstance(balancer, L4Config) and isinstance(public, DnsConfig)
-    for frontend in balancer.frontends:
-        addresses = [frontend.socket.split("/")[1], *(t.address for t in frontend.targets)]
+    for key, frontend in balancer.frontends.items():
+        addresses = [key.split("/")[1], *(t.address for t in frontend.targets)]
         assert len(families_of(map(ip_address, addresses))) == 1 and len(addresses) == 4
     assert len(balancer.frontends) == 2
     records = {(r.type, r.data) for zone in public.zones for r in zone.records}

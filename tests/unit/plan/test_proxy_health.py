@@ -94,7 +94,7 @@ def test_what_each_node_is_told() -> None:
 
 def test_balancers_ask_for_the_health_of_local_services() -> None:
     spec, world = made(LOCAL)
-    for frontend in config(world, "lb-default-web")["frontends"]:
+    for frontend in config(world, "lb-default-web")["frontends"].values():
         health = frontend["health"]
         assert (health["port"], health["path"], health["fall"]) == (
             spec["healthCheckNodePort"],
@@ -102,14 +102,14 @@ def test_balancers_ask_for_the_health_of_local_services() -> None:
             1,
         )
     _, plain = made("type: LoadBalancer")
-    assert all("path" not in f["health"] for f in config(plain, "lb-default-web")["frontends"])
+    assert all("path" not in f["health"] for f in config(plain, "lb-default-web")["frontends"].values())
 
 
 def test_without_node_ports_the_balancer_has_the_endpoints_and_the_way_to_them() -> None:
     spec, world = made("type: LoadBalancer, allocateLoadBalancerNodePorts: false")
     assert not any(p.get("nodePort") for p in spec["ports"])
     pod = next(p for p in world.places.values() if p.name.startswith("default.web"))
-    frontends = config(world, "lb-default-web")["frontends"]
+    frontends = config(world, "lb-default-web")["frontends"].values()
     targets = [(t["address"], t["port"]) for f in frontends for t in f["targets"]]
     assert targets == [(str(pod.addresses[0]), 8080), (str(pod.addresses[0]), 53)]
     assert all("port" not in f["health"] for f in frontends)
@@ -124,6 +124,6 @@ def test_a_node_port_asked_for_is_kept() -> None:
     )
     service = objects.get(SERVICE.key("default", "web"))
     assert service is not None and [p.get("nodePort") for p in service.spec["ports"]] == [30080, None]
-    first, second = config(world, "lb-default-web")["frontends"]
+    first, second = config(world, "lb-default-web")["frontends"].values()
     assert [t["port"] for t in first["targets"]] == [30080, 30080]
     assert [t["port"] for t in second["targets"]] == [53]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,9 +17,10 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
+from emulab.plan.proxy import modes
 from emulab.plan.proxy.intents import Intent, Viewer, intents
 from emulab.plan.proxy.modes import userspace
-from emulab.plan.proxy.modes.userspace import PORTS, Portal, portals
+from emulab.plan.proxy.modes.portals import PORTS, Portal, portals
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
@@ -34,11 +36,11 @@ def wanted(*objects: Object, node: str = "node1") -> tuple[Intent, ...]:
 
 
 def table(found: tuple[Intent, ...]) -> Ruleset:
-    return userspace.rules(found, portals(found), NODE, Cluster())
+    return userspace.node_sum(found, NODE, Cluster()).ruleset()
 
 
 def process(found: tuple[Intent, ...]) -> PlannedServer:
-    return userspace.server("node1", [(found, portals(found), NODE)])
+    return userspace.server("node1", userspace.node_sum(found, NODE, Cluster()).frontends)
 
 
 def service(name: str = "s", **spec: Any) -> Object:
@@ -55,7 +57,7 @@ def led(rules: Ruleset, name: str) -> dict[str, str]:
     return dict(rules.collections[name].elements)
 
 
-def frontends(server: PlannedServer) -> tuple[FrontendConfig, ...]:
+def frontends(server: PlannedServer) -> Mapping[str, FrontendConfig]:
     assert isinstance(server.config, L4Config)
     assert server.config == L4Config.at(server.config.frontends), "it listens for each of them"
     return server.config.frontends
@@ -64,7 +66,7 @@ def frontends(server: PlannedServer) -> tuple[FrontendConfig, ...]:
 def behind(server: PlannedServer, address: str) -> list[str]:
     """The targets of the frontend that an element leads to."""
     ip, _, port = address.partition(" . ")
-    (frontend,) = [f for f in frontends(server) if f.socket.endswith(f"/{ip}/{port}")]
+    (frontend,) = [f for key, f in frontends(server).items() if key.endswith(f"/{ip}/{port}")]
     return [f"{t.address}:{t.port}" for t in frontend.targets]
 
 
@@ -86,8 +88,8 @@ def test_every_address_of_a_service_leads_to_its_process() -> None:
     assert not led(rules, "shortcuts-tcp") and not led(rules, "portals-udp")
     assert behind(server, to) == ["10.244.1.2:8080", "10.244.2.2:8080"]
     assert server.namespace == "node1" and list(server.listen) == [f"tcp/10.0.0.11/{portal}"]
-    (frontend,) = frontends(server)
-    assert checked_spec(frontend).policy is None, "an endpoint's readiness is the kubelet's business"
+    ((key, frontend),) = frontends(server).items()
+    assert checked_spec(key, frontend).policy is None, "an endpoint's readiness is the kubelet's business"
 
 
 def test_a_local_policy_has_a_portal_of_its_own_and_pods_a_short_cut() -> None:
@@ -126,7 +128,7 @@ def test_without_endpoints_traffic_is_refused_and_the_process_listens_all_the_sa
     found = wanted(service())
     assert not led(table(found), "portals-tcp")
     assert led(table(found), "no-endpoint-services") == {"10.96.2.1 . tcp . 80": "goto refuse"}
-    assert [f.targets for f in frontends(process(found))] == [()]
+    assert [f.targets for f in frontends(process(found)).values()] == [()]
     assert process(found).listen == process(wanted(service(), on("node1"))).listen
 
 
@@ -144,8 +146,8 @@ def test_affinity_and_protocols() -> None:
     )
     found = wanted(service(sessionAffinity="ClientIP", ports=ports), slices)
     both = frontends(process(found))
-    assert [f.socket.split("/")[0] for f in both] == ["tcp", "udp"]
-    assert [checked_spec(f).affinity for f in both] == [10800.0, 10800.0]
+    assert sorted(key.split("/")[0] for key in both) == ["tcp", "udp"]
+    assert [checked_spec(key, f).affinity for key, f in both.items()] == [10800.0, 10800.0]
     rules = table(found)
     assert set(led(rules, "portals-tcp")) == set(led(rules, "portals-udp")) == {"10.96.2.1 . 53"}
     assert all("sctp" not in rule for chain in rules.chains.values() for rule in chain)
@@ -183,7 +185,7 @@ def test_ports_are_stable_apart_and_in_their_range(numbers: set[int]) -> None:
 
 
 def test_a_full_range_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(userspace, "PORTS", range(61000, 61003))
+    monkeypatch.setattr(modes.portals, "PORTS", range(61000, 61003))
     services = [service(f"s{n}", clusterIP=f"10.96.2.{n + 1}") for n in range(4)]
     assert sorted(portals(wanted(*services[:3])).values()) == [61000, 61001, 61002]
     with pytest.raises(UserError, match="room for 3 TCP Service ports"):
@@ -232,5 +234,5 @@ def test_between_two_sets_of_rules_the_process_serves_both() -> None:
         "b": ["10.244.1.2:9090", "10.244.2.2:9090"],
         "c": ["10.244.1.2:9090", "10.244.2.2:9090"],
     }
-    assert set(both.listen) == {f.socket for f in frontends(both)} and len(frontends(both)) == 3
+    assert set(both.listen) == set(frontends(both)) and len(frontends(both)) == 3
     assert userspace.between(process(new), process(new)) == process(new)

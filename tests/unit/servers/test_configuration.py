@@ -177,9 +177,11 @@ def test_who_writes_says_it_too() -> None:
         Wheel()  # type: ignore[call-arg]
     address: Any = ip_address("10.0.0.1")
     health = HealthPolicy(interval=1.0, timeout=1.0, rise=1, fall=1)
-    frontend = FrontendConfig("tcp/10.0.0.1/80", "roundrobin", (TargetConfig("a", address, 80),), health)
-    with pytest.raises(BadConfiguration, match=r"config\.frontends\[0\]\.targets\[0\]\.address: IPv4Address"):
-        json_bytes(L4Config.at([frontend]))
+    frontend = FrontendConfig("roundrobin", (TargetConfig("a", address, 80),), health)
+    with pytest.raises(
+        BadConfiguration, match=r"config\.frontends\.tcp/10\.0\.0\.1/80\.targets\[0\]\.address: IPv4Address"
+    ):
+        json_bytes(L4Config.at({"tcp/10.0.0.1/80": frontend}))
 
 
 def test_a_field_of_a_type_that_has_no_words_is_a_fault_of_the_program() -> None:

@@ -175,7 +175,6 @@ def test_who_is_down_is_asked_less_often_the_longer_it_is() -> None:
 
 
 SPEC = {
-    "socket": "tcp/203.0.113.10/80",
     "source_ranges": ["10.0.0.0/24"],
     "balance": "roundrobin",
     "targets": [
@@ -186,8 +185,8 @@ SPEC = {
 }
 
 
-def spec(config: dict[str, Any]) -> Spec:
-    return checked_spec(from_json(FrontendConfig, config))
+def spec(config: dict[str, Any], key: str = "tcp/203.0.113.10/80") -> Spec:
+    return checked_spec(key, from_json(FrontendConfig, config))
 
 
 def test_an_update_keeps_what_stays() -> None:
@@ -237,8 +236,8 @@ def test_a_wrong_frontend_is_refused(change: dict[str, object], message: str) ->
 
 
 def test_udp_is_not_checked_by_tcp_unless_a_port_is_named() -> None:
-    udp = {**SPEC, "socket": "udp/203.0.113.10/53"}
-    assert spec(udp).policy is None
-    policy = spec({**udp, "health": {**SPEC["health"], "port": 80}}).policy
+    key = "udp/203.0.113.10/53"
+    assert spec(SPEC, key).policy is None
+    policy = spec({**SPEC, "health": {**SPEC["health"], "port": 80}}, key).policy
     assert policy is not None
     assert policy.port == 80

@@ -85,7 +85,7 @@ class Bench:
         self.server = create(self.records)
         self.upstreams: list[Upstream] = []
         self.frontend: dict[str, Any] = {}
-        self.port = 0
+        self.key, self.port = "", 0
         self.clients: list[asyncio.StreamWriter] = []
 
     async def open(self, upstreams: int, kind: str = "tcp", **frontend: Any) -> None:
@@ -93,13 +93,13 @@ class Bench:
             self.upstreams.append(await Upstream(f"node{number}").open())
         sock = bound(kind=kind)
         self.port = sock.getsockname()[1]
-        key, targets = f"{kind}/127.0.0.1/{self.port}", self.targets(*self.upstreams)
-        self.frontend = {"socket": key, "balance": "roundrobin", "targets": targets, **frontend}
-        await self.server.configure(self.config, {self.frontend["socket"]: sock})
+        self.key, targets = f"{kind}/127.0.0.1/{self.port}", self.targets(*self.upstreams)
+        self.frontend = {"balance": "roundrobin", "targets": targets, **frontend}
+        await self.server.configure(self.config, {self.key: sock})
 
     @property
     def config(self) -> dict[str, Any]:
-        return {"listen": [self.frontend["socket"]], "frontends": [self.frontend]}
+        return {"listen": [self.key], "frontends": {self.key: self.frontend}}
 
     def targets(self, *upstreams: Upstream) -> list[dict[str, Any]]:
         return [{"name": u.name, "address": "127.0.0.1", "port": u.port} for u in upstreams]
@@ -118,7 +118,7 @@ class Bench:
         return client, await self.upstreams[number].take()
 
     def status(self, name: str = "node0") -> dict[str, Any]:
-        frontend = self.server.status()["frontends"][self.frontend["socket"]]
+        frontend = self.server.status()["frontends"][self.key]
         return frontend["targets"][name] if name else frontend
 
     def of(self, event: str) -> list[dict[str, Any]]:
@@ -550,7 +550,7 @@ async def test_a_removed_target_keeps_its_connections() -> None:
 async def test_a_removed_listener_accepts_no_more() -> None:
     async with bench() as made:
         (_, writer), (up_reader, _) = await made.pair()
-        await made.server.configure({"listen": [], "frontends": []}, {})
+        await made.server.configure({"listen": [], "frontends": {}}, {})
         with pytest.raises(ConnectionRefusedError):
             await made.connect()
         writer.write(b"on")
@@ -561,7 +561,7 @@ async def test_a_removed_listener_accepts_no_more() -> None:
 @on_uvloop
 async def test_a_socket_without_a_frontend_resets() -> None:
     async with bench() as made:
-        await made.server.configure({"listen": [made.frontend["socket"]]}, {})
+        await made.server.configure({"listen": [made.key]}, {})
         reader, _ = await made.connect()
         assert await is_reset(reader)
 
@@ -569,12 +569,12 @@ async def test_a_socket_without_a_frontend_resets() -> None:
 @on_uvloop
 async def test_a_wrong_configuration_changes_nothing() -> None:
     async with bench() as made:
-        key = made.frontend["socket"]
+        key = made.key
         wrong: list[dict[str, Any]] = [
-            {"listen": [key, "tcp/127.0.0.1/1"], "frontends": []},
-            {"listen": ["icmp/127.0.0.1/1"], "frontends": []},
-            {"listen": [], "frontends": [made.frontend]},
-            {"listen": [key], "frontends": [{**made.frontend, "balance": "magic"}]},
+            {"listen": [key, "tcp/127.0.0.1/1"], "frontends": {}},
+            {"listen": ["icmp/127.0.0.1/1"], "frontends": {}},
+            {"listen": [], "frontends": {key: made.frontend}},
+            {"listen": [key], "frontends": {key: {**made.frontend, "balance": "magic"}}},
         ]
         for config in wrong:
             with pytest.raises(ValueError, match=r"socket|balance"):
@@ -804,3 +804,36 @@ async def test_udp_without_a_target_drops() -> None:
         with udp_client(made.port) as client:
             client.send(b"x")
             await until(lambda: bool(made.of("drop")))
+
+
+@on_uvloop
+async def test_a_patch_changes_one_frontend_and_nobody_is_cut_off() -> None:
+    async with bench(2) as made:
+        made.server.patch(patch(made, targets=made.targets(made.upstreams[0])))
+        kept = await made.pair(0)
+        made.server.patch(patch(made, targets=made.targets(made.upstreams[1])))
+        await made.pair(1)
+        kept[0][1].write(b"still")
+        assert await kept[1][0].readexactly(5) == b"still"
+        made.server.patch({"frontends": {made.key: None}})
+        reader, _ = await made.connect()
+        assert await is_reset(reader)
+
+
+@on_uvloop
+async def test_a_wrong_patch_changes_nothing() -> None:
+    async with bench() as made:
+        wrong: list[dict[str, Any]] = [
+            {"tcp/127.0.0.1/1": made.frontend},
+            {made.key: {**made.frontend, "balance": "magic"}},
+            {made.key: {**made.frontend, "unknown": 1}},
+            {made.key: None, "tcp/127.0.0.1/1": None},
+        ]
+        for frontends in wrong:
+            with pytest.raises(ValueError, match=r"socket|balance|unknown"):
+                made.server.patch({"frontends": frontends})
+        await made.pair()
+
+
+def patch(made: Bench, **frontend: Any) -> dict[str, Any]:
+    return {"frontends": {made.key: {**made.frontend, **frontend}}}

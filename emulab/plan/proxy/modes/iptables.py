@@ -112,14 +112,12 @@ class ChainSum:
         self._loopback = family.loopback_network
         self._endpoints, self._terse = 0, False
         self._pieces = Pieces(self._piece)
-        self._changed: dict[ServiceName, Sequence[_Piece]] = {}  # and what they were when `_made` was made
         self._made: Iptables | None = None
+        self._turn = 0  # of the pieces, when it was made
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
-        for name, pieces in self._pieces.exchange(gone, come).items():
-            if self._made is not None:
-                self._changed.setdefault(name, pieces)
+        self._pieces.exchange(gone, come)
         self._endpoints += sum(len(i.reachable) for i in come) - sum(len(i.reachable) for i in gone)
         return True
 
@@ -128,7 +126,6 @@ class ChainSum:
         other = copy(self)
         other._pieces = self._pieces.copy()
         other._pieces.make = other._piece
-        other._changed = dict(self._changed)
         return other
 
     def _piece(self, intent: Intent) -> _Piece:
@@ -146,22 +143,22 @@ class ChainSum:
         if self._terse != (self._endpoints > LARGE_CLUSTER):
             self._terse = not self._terse
             self._pieces.forget()
-            self._made = None
-        if self._made is None:
+        changed = self._pieces.changed_since(self._turn)
+        if self._made is None or changed is None:
             own = {name: lines for piece in self._pieces for name, lines in piece.own.items()}
             filtered, nat = self._common()
             self._made = Iptables({"filter": Persistent(filtered), "nat": Persistent(nat | own)})
-        elif self._changed:
-            self._made = self._follow(self._made)
-        self._changed = {}
+        elif changed:
+            self._made = self._follow(self._made, changed)
+        self._turn = self._pieces.turn
         return self._made
 
-    def _follow(self, made: Iptables) -> Iptables:
+    def _follow(self, made: Iptables, changed: Mapping[ServiceName, Sequence[_Piece]]) -> Iptables:
         """The chains, made of those that were there before some Services changed."""
         old: dict[str, tuple[str, ...]] = {}
         new: dict[str, tuple[str, ...]] = {}
         common = False
-        for name, before in self._changed.items():
+        for name, before in changed.items():
             now = self._pieces.of(name)
             common = common or [p[:2] for p in before] != [p[:2] for p in now]
             old.update(pair for piece in before for pair in piece.own.items())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from emulab.dataclass import dataclass
@@ -17,6 +18,8 @@ from emulab.plan.proxy.intents import Intent
 from emulab.plan.state import UdpBackends
 
 T = TypeVar("T")
+
+_REMEMBERED = 1000  # changes
 
 
 class Site(NamedTuple):
@@ -45,35 +48,47 @@ class Pieces(Generic[T]):
 
     def __init__(self, make: Callable[[Intent], T]) -> None:
         self.make = make
+        self.turn = 0
+        """Goes up with every change."""
         self._intents: dict[ServiceName, Sequence[Intent]] = {}
         self._made: dict[ServiceName, Sequence[T]] = {}
         self._names: Sequence[ServiceName] | None = ()
+        self._past: deque[tuple[ServiceName, Sequence[T]]] = deque(maxlen=_REMEMBERED)
 
-    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> Mapping[ServiceName, Sequence[T]]:
-        """Puts new intents of one Service in the place of its old ones.
-
-        What was made of the old ones, by the Services whose pieces are others now.
-        """
-        names = {(one.namespace, one.name) for one in (*gone, *come)}
-        before = {name: self._made.pop(name, ()) for name in names}
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
+        """Puts new intents of one Service in the place of its old ones."""
         known = len(self._intents)
-        for one in gone:
-            self._intents.pop((one.namespace, one.name), None)
+        for name in {(one.namespace, one.name): None for one in (*gone, *come)}:
+            self.turn += 1
+            self._past.append((name, self._made.pop(name, ())))
+            self._intents.pop(name, None)
         for one in come[:1]:
             self._intents[one.namespace, one.name] = come
         if not gone or not come or len(self._intents) != known:
             self._names = None
-        return before
+
+    def changed_since(self, turn: int) -> Mapping[ServiceName, Sequence[T]] | None:
+        """The Services that have changed since a turn, each with its pieces of then, where somebody asked for all of
+        them then. None when that is forgotten."""
+        count = self.turn - turn
+        if count > len(self._past):
+            return None
+        found: dict[ServiceName, Sequence[T]] = {}
+        for name, pieces in islice(self._past, len(self._past) - count, None):
+            found.setdefault(name, pieces)
+        return found
 
     def copy(self) -> Self:
         """Pieces that are equal now, and change apart."""
         other = copy(self)
-        other._intents, other._made = dict(self._intents), dict(self._made)
+        other._intents, other._made, other._past = dict(self._intents), dict(self._made), self._past.copy()
         return other
 
     def forget(self) -> None:
         """Forgets all pieces: what they are made by has changed, so all are made anew."""
         self._made.clear()
+        self._past.clear()
+        self.turn += 1
 
     def of(self, name: ServiceName) -> Sequence[T]:
         """The pieces of a Service."""

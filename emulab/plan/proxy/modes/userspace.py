@@ -24,11 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple
 
-from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.addresses import IPAddress, socket_name, spread
+from emulab.model.addresses import IPAddress, socket_name
 from emulab.model.families import Family, family_of, first
 from emulab.plan.draft import Draft
 from emulab.plan.proxy import filters
@@ -37,64 +35,48 @@ from emulab.plan.proxy.flows import UdpFrontend, merged_flows
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import translates
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
+from emulab.plan.proxy.modes.portals import (
+    PROTOCOLS,
+    Portals,
+    none_moved,
+    portal,
+    portals,
+    portals_of,
+    proxied,
+    uses,
+)
+from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
-PORTS = range(61000, 65536)
-"""The ports of the process: above those that the kernel gives to connections (ip_local_port_range, 32768 to 60999)."""
-
-_PROTOCOLS = ("tcp", "udp")
 _KINDS = ("portals", "shortcuts", "nodeports", "nodeport-shortcuts")
 _DSTNAT = "priority -100 ; policy accept ;"
 
-
-class Portal(NamedTuple):
-    """One listening socket of the process: a Service port, and which of its endpoints are meant."""
-
-    protocol: str
-    title: str  # kube-proxy's name of the Service port
-    use: str  # cluster | local: the policy
-
-
-Portals = Mapping[Portal, int]
-
-
-def portals(intents: Iterable[Intent]) -> Portals:
-    """The port of every portal, hashed from its name, the next free one where that is taken. Raises UserError."""
-    wanted = sorted(_portal(one, use) for one in _proxied(intents) for use in _uses(one))
-    found: dict[Portal, int] = {}
-    used: set[tuple[str, int]] = set()
-    for portal in wanted:
-        first, size = spread("/".join(portal), len(PORTS)), len(PORTS)
-        ports = (PORTS[(first + step) % size] for step in range(size))
-        port = next((p for p in ports if (portal.protocol, p) not in used), 0)
-        if not port:
-            raise UserError(
-                f"Cluster spec.proxy.mode: userspace has room for {size} {portal.protocol.upper()} Service ports"
-                " a node, and there are more; take another mode"
-            )
-        used.add((portal.protocol, port))
-        found[portal] = port
-    return found
+Frontends = dict[str, FrontendConfig]
+"""By the keys of their sockets."""
 
 
 class IntentSum:
-    """The intents of a family: the ports of their portals depend on one another, and so does all else."""
+    """The intents of a family, and what the nodes that see them so have of it."""
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
-        self._pieces = Pieces(lambda one: one)
+        self._cluster = cluster
+        self._pieces = Pieces(lambda intent: intent)
         self._portals: Portals | None = None
+        self._nodes: dict[IPAddress, tuple[NodeSum, Portals, int]] = {}  # the last is the turn of the pieces
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
         self._pieces.exchange(gone, come)
-        self._portals = None
+        was, will = ({p for i in proxied(intents) for p in portals_of(i)} for intents in (gone, come))
+        if was != will:
+            self._portals = None
         return True
 
     def copy(self) -> IntentSum:
         """See `Sum.copy`."""
         other = copy(self)
-        other._pieces = self._pieces.copy()
+        other._pieces, other._nodes = self._pieces.copy(), {}
         return other
 
     def portals(self) -> Portals:
@@ -103,33 +85,89 @@ class IntentSum:
             self._portals = portals(self._pieces)
         return self._portals
 
+    def node(self, address: IPAddress) -> NodeSum:
+        """What the node with this address has."""
+        given, pieces = self.portals(), self._pieces
+        known = self._nodes.get(address)
+        if known is None or not self._follow(*known, given):
+            known = NodeSum(address, self._cluster), given, 0
+            known[0].exchange((), given, tuple(pieces), given)
+        self._nodes[address] = known[0], given, pieces.turn
+        return known[0]
+
+    def _follow(self, node: NodeSum, before: Portals, turn: int, given: Portals) -> bool:
+        """Changes what a node had at a turn. False where it has to be made anew."""
+        changed = self._pieces.changed_since(turn)
+        if changed is None or not none_moved(before, given):
+            return False
+        gone = [intent for intents in changed.values() for intent in intents]
+        come = [intent for name in changed for intent in self._pieces.of(name)]
+        return not changed or node.exchange(gone, before, come, given)
+
     def __iter__(self) -> Iterator[Intent]:
         return iter(self._pieces)
 
 
-def rules(intents: Iterable[Intent], given: Portals, address: IPAddress, cluster: Cluster) -> Ruleset:
-    """The table `kube-proxy` of the family of this address on the node that has it."""
-    words = RuleWords(cluster, family_of(address))
-    checks = filters.FilterCollections(words)
-    maps: dict[str, Elements] = {f"{kind}-{protocol}": {} for kind in _KINDS for protocol in _PROTOCOLS}
-    for one in intents:
-        checks.add(one)
-    for one in _proxied(intents):
-        _lead(one, given, address, maps)
-    declared = {name: Collection("map", _declaration(name, words), e) for name, e in maps.items()}
-    return Ruleset(words.ip, TABLE, _chains(words), {**checks.collections(), **declared})
+class NodeSum:
+    """The table `kube-proxy` of a node in the family of its address, and the frontends of its process."""
+
+    def __init__(self, address: IPAddress, cluster: Cluster) -> None:
+        self._address, self._words = address, RuleWords(cluster, family_of(address))
+        collections = filters.FilterCollections(self._words).collections()
+        for name in (f"{kind}-{protocol}" for kind in _KINDS for protocol in PROTOCOLS):
+            collections[name] = Collection("map", _declaration(name, self._words), {})
+        self._table = Table(self._words.ip, TABLE, _chains(self._words), collections, frozenset(), {})
+        self.frontends: Frontends = {}
+
+    def exchange(
+        self, gone: Iterable[Intent], before: Portals, come: Iterable[Intent], given: Portals
+    ) -> bool:
+        """See `Sum.exchange`. `before`, `given`: the portals of those that go, and of those that come."""
+        old, new = proxied(gone), proxied(come)
+        parts = [self._part(i, before) for i in gone], [self._part(i, given) for i in come]
+        if not self._table.exchange(*parts):
+            return False
+        was, will = self._frontends(old, before), self._frontends(new, given)
+        self.frontends = {key: frontend for key, frontend in self.frontends.items() if key not in was}
+        self.frontends |= {
+            key: was[key] if was.get(key) == frontend else frontend for key, frontend in will.items()
+        }
+        return True
+
+    def ruleset(self) -> Ruleset:
+        """The table as it is now."""
+        return self._table.ruleset()
+
+    def _part(self, intent: Intent, given: Portals) -> Part:
+        checks = filters.FilterCollections(self._words)
+        checks.add(intent)
+        found = {name: dict(c.elements) for name, c in checks.collections().items() if c.elements}
+        if intent.protocol in PROTOCOLS:
+            _lead(intent, given, self._address, found)
+        return Part({}, found, {}, {})
+
+    def _frontends(self, intents: Iterable[Intent], given: Portals) -> Frontends:
+        return {
+            f"{intent.protocol}/{self._address}/{given[portal(intent, use)]}": _frontend(intent, use)
+            for intent in intents
+            for use in uses(intent)
+        }
 
 
-def server(node: str, families: Iterable[tuple[Iterable[Intent], Portals, IPAddress]]) -> PlannedServer:
-    """The process of a node; of each family the intents, their portals and the node's address."""
-    config = L4Config.at(
-        _frontend(f"{one.protocol}/{address}/{given[_portal(one, use)]}", one, use)
-        for intents, given, address in families
-        for one in _proxied(intents)
-        for use in _uses(one)
+def node_sum(intents: Iterable[Intent], address: IPAddress, cluster: Cluster) -> NodeSum:
+    """What the node with this address has for these intents."""
+    own = tuple(intents)
+    made, given = NodeSum(address, cluster), portals(own)
+    made.exchange((), given, own, given)
+    return made
+
+
+def server(node: str, frontends: Frontends) -> PlannedServer:
+    """The process of a node."""
+    config = L4Config.at(frontends)
+    return PlannedServer(
+        f"{node}/kube-proxy", "l4", node, config, dict.fromkeys(config.listen, node), ahead=True
     )
-    listen = dict.fromkeys(config.listen, node)
-    return PlannedServer(f"{node}/kube-proxy", "l4", node, config, listen, ahead=True)
 
 
 def between(old: PlannedServer, new: PlannedServer) -> PlannedServer:
@@ -137,24 +175,23 @@ def between(old: PlannedServer, new: PlannedServer) -> PlannedServer:
 
     kube-proxy, too, opened a port before it wrote the rules, and closed it after they were gone.
     """
-    kept = [f for f in _frontends(old) if f.socket not in new.listen]
-    config = L4Config.at([*_frontends(new), *kept])
+    config = L4Config.at({**_frontends_of(old), **_frontends_of(new)})
     return replace(new, config=config, listen={**old.listen, **new.listen})
 
 
-def _frontends(process: PlannedServer) -> tuple[FrontendConfig, ...]:
-    return process.config.frontends if isinstance(process.config, L4Config) else ()
+def _frontends_of(process: PlannedServer) -> Mapping[str, FrontendConfig]:
+    return process.config.frontends if isinstance(process.config, L4Config) else {}
 
 
 def udp_flows(intents: Iterable[Intent], given: Portals, address: IPAddress) -> UdpBackends:
     """Where UDP flows may lead: to the process, which itself cares for endpoints that come and go, while there are any.
     Without, a rule refuses what comes, and no flow may go on past it."""
     found: dict[tuple[str, int], frozenset[str]] = {}
-    for one in _proxied(intents):
+    for one in intents:
         if one.protocol != "udp":
             continue
-        serving = [use for use in _uses(one) if (one.cluster if use == "cluster" else one.local)]
-        ends = {use: socket_name(address, given[_portal(one, use)]) for use in serving}
+        serving = [use for use in uses(one) if (one.cluster if use == "cluster" else one.local)]
+        ends = {use: socket_name(address, given[portal(one, use)]) for use in serving}
         internal = _some(ends, "local" if one.internal_local else "cluster")
         outside = _some(ends, "cluster", *(["local"] if one.external_local else []))
         found |= {(str(a), one.port.port): internal for a in one.cluster_ips}
@@ -168,29 +205,12 @@ def _some(ends: Mapping[str, str], *uses: str) -> frozenset[str]:
     return frozenset(ends[use] for use in uses if use in ends)
 
 
-def _proxied(intents: Iterable[Intent]) -> list[Intent]:
-    """The process knew no SCTP."""
-    return [one for one in intents if one.protocol in _PROTOCOLS]
-
-
-def _portal(intent: Intent, use: str) -> Portal:
-    return Portal(intent.protocol, intent.title, use)
-
-
-def _uses(intent: Intent) -> list[str]:
-    """The policies that some traffic of a Service port follows, whether or not anybody serves it now."""
-    outside = intent.externally_accessible
-    cluster = not intent.internal_local or outside
-    local = intent.internal_local or (intent.external_local and outside)
-    return [use for use, wanted in (("cluster", cluster), ("local", local)) if wanted]
-
-
-def _lead(intent: Intent, given: Portals, node: IPAddress, maps: Mapping[str, Elements]) -> None:
+def _lead(intent: Intent, given: Portals, node: IPAddress, maps: dict[str, Elements]) -> None:
     """Leads the traffic of a Service port to its portals."""
 
     def lead(kind: str, key: str, local: bool) -> None:
-        port = given[_portal(intent, "local" if local else "cluster")]
-        maps[f"{kind}-{intent.protocol}"][key] = f"{node} . {port}"
+        port = given[portal(intent, "local" if local else "cluster")]
+        maps.setdefault(f"{kind}-{intent.protocol}", {})[key] = f"{node} . {port}"
 
     service = f" . {intent.port.port}"
     if intent.internal:
@@ -206,10 +226,10 @@ def _lead(intent: Intent, given: Portals, node: IPAddress, maps: Mapping[str, El
             lead("nodeport-shortcuts" if prefix else "shortcuts", key, False)
 
 
-def _frontend(socket: str, intent: Intent, use: str) -> FrontendConfig:
+def _frontend(intent: Intent, use: str) -> FrontendConfig:
     backends: Sequence[ProxiedEndpoint] = intent.cluster if use == "cluster" else intent.local
     targets = tuple(TargetConfig.nameless(str(b.address), b.port) for b in backends)
-    return FrontendConfig(socket, "roundrobin", targets, affinity=intent.affinity)
+    return FrontendConfig("roundrobin", targets, affinity=intent.affinity)
 
 
 def _key(name: str, protocol: str, words: RuleWords) -> str:
@@ -225,7 +245,7 @@ def _chains(words: RuleWords) -> ChainTexts:
     def translate(services: str, node_ports: str) -> list[str]:
         rules: list[str] = []
         for kind, condition in ((services, ""), (node_ports, f"{words.local_destination} ")):
-            for protocol in _PROTOCOLS:
+            for protocol in PROTOCOLS:
                 name = f"{kind}-{protocol}"
                 to = f"dnat {words.ip} to {_key(name, protocol, words)} map @{name}"
                 rules.append(translates(f"{condition}meta l4proto {protocol} {to}"))
@@ -246,16 +266,16 @@ def _chains(words: RuleWords) -> ChainTexts:
 
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, IntentSum]) -> UdpBackends:
-    parts: list[tuple[Sequence[Intent], Portals, IPAddress]] = []
+    frontends: Frontends = {}
     flows: list[Mapping[UdpFrontend, frozenset[str]]] = []
     for family, made in sums.items():
         address = first(site.addresses, family)
         assert address is not None, f"{site.name} has no address of {family}"
-        own, given = list(made), made.portals()
-        draft.rules(site.name, rules(own, given, address, cluster))
-        parts.append((own, given, address))
-        flows.append(udp_flows(own, given, address).frontends)
-    process = server(site.name, parts)
+        own = made.node(address)
+        draft.rules(site.name, own.ruleset())
+        frontends |= own.frontends
+        flows.append(udp_flows(made, made.portals(), address).frontends)
+    process = server(site.name, frontends)
     draft.servers[process.name] = process
     return merged_flows(flows)
 
