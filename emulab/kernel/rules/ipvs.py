@@ -36,6 +36,7 @@ from emulab.kernel.netlink.ipvs import (
 from emulab.kernel.netlink.messages import FAMILIES, NETLINK_GENERIC, Message
 from emulab.kernel.netlink.requests import ask_kernel, dump, send_batch
 from emulab.model.addresses import IPAddress, socket_name
+from emulab.plan.persistent import change_between
 from emulab.plan.state import Ipvs, VirtualServer
 
 REMEDY = "modprobe ip_vs, or use a kernel with CONFIG_IP_VS (Debian: linux-image-amd64; containers use their host's)"
@@ -83,28 +84,31 @@ def name_of(server: VirtualServer) -> VirtualName:
 
 def differing_servers(before: Ipvs, after: Ipvs) -> list[VirtualServer]:
     """Virtual servers of both that differ in their real ones."""
-    old = {name_of(s): members for s, members in before.servers.items()}
-    return [s for s, members in after.servers.items() if old.get(name_of(s), members) != members]
+    change = change_between(before.servers, after.servers)
+    old = {name_of(s): before.servers[s] for s in change.removed}
+    return [s for s, members in change.added.items() if old.get(name_of(s), members) != members]
 
 
 def changes(
-    before: Ipvs, after: Ipvs, there: Mapping[VirtualName, Mapping[RealAddress, RealServer]]
+    before: Ipvs, after: Ipvs, there: Mapping[VirtualServer, Mapping[RealAddress, RealServer]]
 ) -> tuple[list[IpvsCommand], set[VirtualName]]:
     """The commands, and the virtual servers with real ones that can't go yet. Pure.
 
-    `there`: what the kernel has of those that are in both and `differing_servers`.
+    `there`: what the kernel has of virtual servers of `after`, those that are `differing_servers` among them.
     """
-    old = {name_of(s): s for s in before.servers}
-    new = {name_of(s): s for s in after.servers}
+    change = change_between(before.servers, after.servers)
+    old = {name_of(s): s for s in change.removed}
+    new = {name_of(s): s for s in (*change.added, *there)}
     commands: list[IpvsCommand] = []
     draining: set[VirtualName] = set()
     for name, server in new.items():
-        if name not in old:
+        fresh = name not in old and server not in there
+        if fresh:
             commands.append(IpvsCommand(NEW_SERVICE, server))
-        elif old[name] != server:
+        elif old.get(name, server) != server:
             commands.append(IpvsCommand(SET_SERVICE, server))
-        if name not in old or name in there:
-            members, left = _members(server, after.servers[server], there.get(name, {}))
+        if fresh or server in there:
+            members, left = _members(server, after.servers[server], there.get(server, {}))
             commands += members
             if left:
                 draining.add(name)
@@ -160,7 +164,9 @@ class IpvsTable:
             self._send(changes(wanted, before, self._real_servers(differing_servers(wanted, before)))[0])
             raise failed
         self._wanted = wanted
-        self._draining = draining | (self._draining & {name_of(s) for s in wanted.servers})
+        if self._draining:
+            draining |= self._draining & {name_of(s) for s in wanted.servers}
+        self._draining = draining
 
     def sweep(self) -> None:
         """Removes real servers that are not wanted any more and have lost their last connection."""
@@ -188,12 +194,12 @@ class IpvsTable:
 
     def _real_servers(
         self, servers: Iterable[VirtualServer]
-    ) -> dict[VirtualName, dict[RealAddress, RealServer]]:
+    ) -> dict[VirtualServer, dict[RealAddress, RealServer]]:
         found = {}
         for server in servers:
             payload = _encode(GET_DEST, _identity(server))
             bodies = dump(self._socket, self._family, payload, f"list IPVS of {self.namespace}")
-            found[name_of(server)] = dict(real_server(body, server.address.version) for body in bodies)
+            found[server] = dict(real_server(body, server.address.version) for body in bodies)
         return found
 
 

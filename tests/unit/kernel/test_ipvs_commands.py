@@ -58,7 +58,7 @@ def test_a_new_table_and_none() -> None:
 def test_what_is_added_comes_before_what_goes() -> None:
     before, after = table(ONE), table(TWO)
     assert differing_servers(before, after) == [server()]
-    commands, draining = changes(before, after, {name_of(server()): there(ONE)})
+    commands, draining = changes(before, after, {server(): there(ONE)})
     assert verbs(commands) == [
         "add real server 10.244.1.2:8080 of TCP 10.96.0.7:80",
         "remove real server 10.244.1.1:8080 of TCP 10.96.0.7:80",
@@ -67,20 +67,18 @@ def test_what_is_added_comes_before_what_goes() -> None:
 
 
 def test_a_server_with_connections_stays_without_weight() -> None:
-    commands, draining = changes(
-        table(ONE, TWO), table(TWO), {name_of(server()): there(ONE, TWO, connections=1)}
-    )
+    commands, draining = changes(table(ONE, TWO), table(TWO), {server(): there(ONE, TWO, connections=1)})
     assert [(c.verb, c.target, c.weight) for c in commands] == [(ipvs.SET_DEST, ONE, 0)]
     assert draining == {name_of(server())}
     left = {**there(ONE, connections=1, weight=0), **there(TWO)}
-    assert changes(table(TWO), table(TWO), {name_of(server()): left}) == ([], draining)
+    assert changes(table(TWO), table(TWO), {server(): left}) == ([], draining)
     gone = {**there(ONE, weight=0), **there(TWO)}
-    commands, draining = changes(table(TWO), table(TWO), {name_of(server()): gone})
+    commands, draining = changes(table(TWO), table(TWO), {server(): gone})
     assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
 
 
 def test_a_server_that_comes_back_gets_its_weight_again() -> None:
-    left = {name_of(server()): there(ONE, connections=1, weight=0)}
+    left = {server(): there(ONE, connections=1, weight=0)}
     commands, draining = changes(table(TWO), table(TWO, ONE), {**left})
     assert [(c.verb, c.target, c.weight) for c in commands] == [
         (ipvs.NEW_DEST, TWO, 1),
@@ -91,7 +89,7 @@ def test_a_server_that_comes_back_gets_its_weight_again() -> None:
 
 def test_a_udp_server_goes_at_once() -> None:
     udp = server(protocol="udp")
-    known = {name_of(udp): there(ONE, TWO, connections=7)}
+    known = {udp: there(ONE, TWO, connections=7)}
     commands, draining = changes(table(ONE, TWO, of=udp), table(TWO, of=udp), known)
     assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
 

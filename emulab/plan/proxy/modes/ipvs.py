@@ -33,6 +33,7 @@ from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Address, Dummy, Item
+from emulab.plan.persistent import Persistent
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
@@ -63,8 +64,9 @@ class ServiceAddress(NamedTuple):
     backends: tuple[ProxiedEndpoint, ...]
 
 
-Servers = dict[VirtualServer, Mapping[tuple[IPAddress, int], int]]
-"""Virtual servers with the weights of their real ones."""
+Weights = Mapping[tuple[IPAddress, int], int]
+"""Of the real servers of a virtual one."""
+Servers = dict[VirtualServer, Weights]
 COUNTED = frozenset({"virtual-ips", "hairpin-connections"})
 """Sets whose elements several Service ports may need; what is elsewhere is one's own."""
 
@@ -73,7 +75,7 @@ class _Piece(NamedTuple):
     """What IPVS has for a Service port: what is the same on all nodes, and what is at each node's addresses."""
 
     servers: Servers
-    node_port: tuple[str, int, int, Mapping[tuple[IPAddress, int], int]] | None
+    node_port: tuple[str, int, int, Weights] | None
     """Protocol, port, seconds of persistence, and the weights of the real servers."""
 
 
@@ -88,6 +90,7 @@ class ServerSum:
             collections[name] = Collection(kind, f"typeof {key}{value} ;", {})
         self._table = Table(family.nft, TABLE, _chains(self._words), collections, COUNTED, {})
         self._pieces = Pieces(self._piece)
+        self._servers: dict[tuple[IPAddress, ...], tuple[Persistent[VirtualServer, Weights], int]] = {}
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
@@ -101,22 +104,40 @@ class ServerSum:
         other = copy(self)
         other._table, other._pieces = self._table.copy(), self._pieces.copy()
         other._pieces.make = other._piece
+        other._servers = dict(self._servers)
         return other
 
     def ruleset(self) -> Ruleset:
         """The table as it is now."""
         return self._table.ruleset()
 
-    def servers(self, addresses: Sequence[IPAddress]) -> Servers:
+    def servers(self, addresses: Sequence[IPAddress]) -> Mapping[VirtualServer, Weights]:
         """The virtual servers of the node with these addresses of the family."""
+        at, pieces = tuple(addresses), self._pieces
+        known, turn = self._servers.get(at, (Persistent({}), -1))
+        changed = pieces.changed_since(turn) if turn >= 0 else None
+        if changed is None:
+            known = Persistent(self._at(at, pieces))
+        elif changed:
+            old = self._at(at, (piece for own in changed.values() for piece in own))
+            new = self._at(at, (piece for name in changed for piece in pieces.of(name)))
+            added = {server: weights for server, weights in new.items() if old.get(server) != weights}
+            if any(server in known and server not in old for server in added):
+                known = Persistent(self._at(at, pieces))  # several Services have it: the last one gets it
+            else:
+                known = known.changed([server for server in old if server not in new], added)
+        self._servers[at] = known, pieces.turn
+        return known
+
+    def _at(self, addresses: Sequence[IPAddress], pieces: Iterable[_Piece]) -> Servers:
+        """The virtual servers of some Service ports."""
         found: Servers = {}
-        for piece in self._pieces:
+        for piece in pieces:
             found |= piece.servers
             if piece.node_port:
                 protocol, port, persistence, weights = piece.node_port
                 for address in addresses:
-                    server = VirtualServer(protocol, address, port, self._scheduler, persistence)
-                    found[server] = weights
+                    found[VirtualServer(protocol, address, port, self._scheduler, persistence)] = weights
         return found
 
     def addresses(self) -> Iterable[str]:
@@ -146,9 +167,8 @@ class ServerSum:
 
 def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
     """IPVS of the node with these addresses, which has one table for all families."""
-    servers: Servers = {}
-    for family, made in sums.items():
-        servers |= made.servers(of_family(addresses, family))
+    found = [made.servers(of_family(addresses, family)) for family, made in sums.items()]
+    servers = found[0] if len(found) == 1 else {server: w for own in found for server, w in own.items()}
     return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in sums else ()))
 
 
