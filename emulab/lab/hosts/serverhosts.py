@@ -221,7 +221,8 @@ class ServerHosts:
             return
         news = await asyncio.to_thread(_news, changes, ahead)
         for (old, server), new in zip(changes, news, strict=True):
-            if new is None and old is self._applied(server.name):
+            # Who is told nothing ahead is both what it was and what it shall be, and that it stays.
+            if new is None and not ahead and old is self._applied(server.name):
                 self._hosts[server.name].applied = server
         results = await asyncio.gather(
             *(self._bring(new) for new in news if new is not None), return_exceptions=True
