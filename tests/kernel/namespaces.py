@@ -7,6 +7,7 @@ does to the kernel is gone with the child.
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import select
@@ -93,7 +94,8 @@ def ip(handle: netns.Handle, *words: str) -> list[dict[str, Any]]:
 
 
 def open_descriptors() -> list[str]:
-    """What this process's descriptors are, without the one that looks."""
+    """What this process's descriptors are, without the one that looks and those that nobody refers to any more."""
+    gc.collect()
     found = []
     for entry in os.listdir("/proc/self/fd"):
         try:

@@ -52,7 +52,7 @@ from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 _KINDS = ("portals", "shortcuts", "nodeports", "nodeport-shortcuts")
 _DSTNAT = "priority -100 ; policy accept ;"
 
-Frontends = dict[str, FrontendConfig]
+ProcessFrontends = dict[str, FrontendConfig]
 """By the keys of their sockets."""
 
 
@@ -117,7 +117,7 @@ class NodeSum:
         for name in (f"{kind}-{protocol}" for kind in _KINDS for protocol in PROTOCOLS):
             collections[name] = Collection("map", _declaration(name, self._words), {})
         self._table = Table(self._words.ip, TABLE, _chains(self._words), collections, frozenset(), {})
-        self.frontends: Frontends = {}
+        self.frontends: ProcessFrontends = {}
 
     def exchange(
         self, gone: Iterable[Intent], before: Portals, come: Iterable[Intent], given: Portals
@@ -146,7 +146,7 @@ class NodeSum:
             _lead(intent, given, self._address, found)
         return Part({}, found, {}, {})
 
-    def _frontends(self, intents: Iterable[Intent], given: Portals) -> Frontends:
+    def _frontends(self, intents: Iterable[Intent], given: Portals) -> ProcessFrontends:
         return {
             f"{intent.protocol}/{self._address}/{given[portal(intent, use)]}": _frontend(intent, use)
             for intent in intents
@@ -162,7 +162,7 @@ def node_sum(intents: Iterable[Intent], address: IPAddress, cluster: Cluster) ->
     return made
 
 
-def server(node: str, frontends: Frontends) -> PlannedServer:
+def server(node: str, frontends: ProcessFrontends) -> PlannedServer:
     """The process of a node."""
     config = L4Config.at(frontends)
     return PlannedServer(
@@ -266,7 +266,7 @@ def _chains(words: RuleWords) -> ChainTexts:
 
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, IntentSum]) -> UdpBackends:
-    frontends: Frontends = {}
+    frontends: ProcessFrontends = {}
     flows: list[Mapping[UdpFrontend, frozenset[str]]] = []
     for family, made in sums.items():
         address = first(site.addresses, family)
