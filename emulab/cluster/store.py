@@ -68,9 +68,10 @@ class Event:
 
 @dataclass(slots=True)
 class Changes:
-    """What changed: each object as it was before, None for one that wasn't there."""
+    """What changed: each object as it was before (None: it wasn't there), and the version of its last change."""
 
     before: dict[Key, Object | None] = field(default_factory=dict)
+    versions: dict[Key, int] = field(default_factory=dict)
     since: float = 0.0  # of the clock of `time.perf_counter`: when the first of them came
 
 
@@ -278,10 +279,13 @@ class Store:
         if not self._changes.before:
             self._changes.since = perf_counter()
         self._changes.before.setdefault(key, old)
+        self._changes.versions[key] = self._version
 
     def _tell(self, what: str, o: Object) -> None:
         self._snapshot = None
-        event = Event(what, o, self._version)
+        self._announce(Event(what, o, self._version))
+
+    def _announce(self, event: Event) -> None:
         self._history.append(event)
         for watcher in tuple(self._watchers):
             watcher(event)
@@ -299,11 +303,17 @@ class Store:
     def adopt(self, fork: Store, base: Objects, partly: bool = False) -> bool:
         """Does here what was done on a fork since it had the objects `base`, each object once.
 
-        What was changed here meanwhile is in its way: the part of an object (its status, or all else) that both have
-        changed, and an object that is gone. Returns whether nothing was; else nothing is done, or (`partly`) all else.
+        Where nothing was changed here meanwhile, the fork's objects become the store's, so that whoever has worked with
+        them knows them again. Else what was changed here is in the way of what the fork did: the part of an object (its
+        status, or all else) that both have changed, and an object that is gone. Returns whether nothing was; else
+        nothing is done, or (`partly`) all else.
         Changes that were made here meanwhile are what `take_changes` gives next: those of the fork are known already.
         """
-        changed = fork.take_changes().before
+        changes = fork.take_changes()
+        changed = changes.before
+        if self._snapshot is base:
+            self._take_over(fork, changes)
+            return True
         steps = [_step(base.get(key), self.get(key), fork.get(key)) for key in changed]
         free = all(step.free for step in steps)
         if not (free or partly):
@@ -311,9 +321,26 @@ class Store:
         meanwhile, self._changes = self._changes, Changes()
         for key, step in zip(changed, steps, strict=True):
             self._do(key, step, fork.get(key))
-        self._changes = Changes({k: fork.get(k) for k in meanwhile.before}, meanwhile.since)
+        self._changes = Changes(
+            {k: fork.get(k) for k in meanwhile.before}, meanwhile.versions, meanwhile.since
+        )
         self._told += fork.take_told()
         return free
+
+    def _take_over(self, fork: Store, changes: Changes) -> None:
+        """Becomes what the fork is, and tells of each object's last change."""
+        self._changes = Changes()
+        self._snapshot = fork.objects()
+        self._kinds, self._shared = fork._kinds, set(fork._kinds)
+        self._version, self._pods_ever, self._new_pods = fork._version, fork._pods_ever, set()
+        self._told += fork.take_told()
+        for key, version in sorted(changes.versions.items(), key=lambda pair: pair[1]):
+            old, new = changes.before[key], self.get(key)
+            if new is not None:
+                self._announce(Event("MODIFIED" if old else "ADDED", new, version))
+            elif old is not None:
+                gone = old.replace(metadata={**old.metadata, "resourceVersion": str(version)})
+                self._announce(Event("DELETED", gone, version))
 
     def _do(self, key: Key, step: _Step, new: Object | None) -> None:
         if key.type == POD and key not in self._pods_ever:

@@ -326,6 +326,32 @@ def test_a_fork_is_another_store() -> None:
     )
 
 
+def test_whoever_has_worked_with_a_fork_knows_its_objects_again() -> None:
+    store = Store()
+    for name in "abc":
+        store.put(obj("ConfigMap", name))
+    events: list[Event] = []
+    store.watch(events.append)
+    fork, base = store.fork(), store.objects()
+    fork.put(obj("ConfigMap", "new"))
+    fork.put(obj("ConfigMap", "a", data={"k": "1"}))
+    fork.remove(CONFIG_MAP.key("default", "b"))
+    fork.put(obj("ConfigMap", "gone"))
+    fork.remove(CONFIG_MAP.key("default", "gone"))
+    fork.put(obj("ConfigMap", "a", data={"k": "2"}))
+    planned = fork.objects()
+    assert store.adopt(fork, base)
+    assert store.objects() is planned and store.version == 9
+    told = [(e.type, e.object.name, e.version, e.object.metadata["resourceVersion"]) for e in events]
+    assert told == [("ADDED", "new", 4, "4"), ("DELETED", "b", 6, "6"), ("MODIFIED", "a", 9, "9")]
+    again: list[Event] = []
+    store.watch(again.append, since=4)
+    assert again == events[1:]
+    store.put(obj("ConfigMap", "new", data={"k": "1"}))
+    assert planned.get(CONFIG_MAP.key("default", "new")) is not store.get(CONFIG_MAP.key("default", "new"))
+    assert "data" not in planned.members(CONFIG_MAP)[CONFIG_MAP.key("default", "new")].raw
+
+
 def test_statuses_that_came_meanwhile_stay() -> None:
     store = Store()
     place(store, pod(status={"phase": "Pending"}))
