@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from emulab.kinds.core.serviceview import ServicePort
-from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, Endpoint, EndpointPort, EndpointSlice
+from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
 from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.model.collection import Objects
 from emulab.model.members import Members, changed_keys
@@ -70,17 +69,3 @@ def _service(o: Object) -> ServiceName | None:
 def views(slices: Iterable[Object]) -> list[EndpointSlice]:
     """The typed views of EndpointSlices."""
     return [EndpointSlice.of(o) for o in slices]
-
-
-def endpoints_of(
-    slices: Iterable[EndpointSlice], port: ServicePort
-) -> list[tuple[EndpointSlice, Endpoint, EndpointPort]]:
-    """Endpoints of the slices that have a port of the Service port's name and protocol."""
-    return [
-        (view, endpoint, number)
-        for view in slices
-        for number in view.ports
-        if number.name == port.name and number.protocol == port.protocol
-        for endpoint in view.endpoints
-        if endpoint.addresses
-    ]

@@ -18,8 +18,9 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
+from emulab.plan.clusterdns import cluster_dns_config, cluster_dns_server
 from emulab.plan.cni.plugin import Node
-from emulab.plan.dns import cluster_dns_config, cluster_dns_server, plan_public_dns
+from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
 from emulab.plan.kept import Kept, PlanSource

@@ -77,6 +77,26 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: twins}
+spec: {clusterIP: None, selector: {app: twins}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: twins}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: twins}}
+  template:
+    metadata: {labels: {app: twins}}
+    spec: {hostname: same, subdomain: twins, containers: [{name: c}]}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: 113.0.203.in-addr.arpa}
+spec: {records: [{name: "10", type: PTR, value: www.public.test.}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: shop}
 spec: {type: ExternalName, externalName: shop.example.com}
 ---
@@ -200,7 +220,11 @@ async def test_srv_records_name_port_and_target(lab: Lab) -> None:
         "0 100 53 web.default.svc.cluster.local."
     ]
     assert await short(lab, "pod/asker", "SRV", "_sql._tcp.db.data.svc.cluster.local") == [
-        f"0 100 5432 db-{i}.db.data.svc.cluster.local." for i in range(2)
+        f"0 50 5432 db-{i}.db.data.svc.cluster.local." for i in range(2)
+    ]
+    # What peer finders ask for; the weight is shared, as CoreDNS has it.
+    assert await short(lab, "pod/asker", "SRV", "db.data.svc.cluster.local") == [
+        f"0 50 5432 db-{i}.db.data.svc.cluster.local." for i in range(2)
     ]
 
 
@@ -217,6 +241,36 @@ async def test_pods_have_records_by_their_dashed_address(lab: Lab) -> None:
     address = pod["status"]["podIP"]
     dashed = address.replace(".", "-")
     assert await short(lab, "pod/asker", f"{dashed}.default.pod.cluster.local") == [address]
+
+
+async def test_endpoints_of_every_service_have_names_and_lead_back(lab: Lab) -> None:
+    """With a cluster IP or without, with a hostname or without; and it is one name only while it is ready."""
+    for p in await pods(lab, app="web"):
+        address = p["status"]["podIP"]
+        own = f"{address.replace('.', '-')}.web.default.svc.cluster.local"
+        assert await short(lab, "pod/asker", own) == [address]
+        assert await short(lab, "pod/asker", "-x", address) == [f"{own}."]
+    [member, *_] = await pods(lab, app="crowd")
+    address = member["status"]["podIP"]
+    assert await short(lab, "pod/asker", "-x", address) == [
+        f"{address.replace('.', '-')}.crowd.default.svc.cluster.local."
+    ]
+
+
+async def test_pods_of_one_hostname_are_all_told_under_it(lab: Lab) -> None:
+    """kubernetes/dns#116."""
+    addresses = sorted(p["status"]["podIP"] for p in await pods(lab, app="twins"))
+    assert len(addresses) == 2
+    for question in ("twins", "same.twins"):
+        assert await short(lab, "pod/asker", f"{question}.default.svc.cluster.local") == addresses
+    [pod, *_] = await pods(lab, app="twins")
+    assert await output(lab, f"pod/{name(pod)}", "hostname") == "same"
+
+
+async def test_reverse_names_of_others_are_asked_for_upstream(lab: Lab) -> None:
+    """The cluster's DNS has the whole reverse trees, and lets through what it doesn't know."""
+    assert await short(lab, "pod/asker", "-x", "203.0.113.10") == ["www.public.test."]
+    assert status(await dig(lab, "pod/asker", "-x", "203.0.113.11")) == "NXDOMAIN"
 
 
 async def test_an_external_name_is_a_cname_that_is_followed(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import ip_address
 
 import pytest
+from dnsanswers import answers
 from familyworlds import planned, planned_with_objects
 from namespaces import isolated
 
@@ -27,6 +28,7 @@ from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
 from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, UdpBackends, World
 from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.settings import DnsSettings
 
 BOTH = [(IPV6,), (IPV4, IPV6)]
 IDS = ["6", "4-6"]
@@ -191,7 +193,6 @@ def cluster_ips(world: World, family: Family) -> Iterable[IPAddress]:
     name = "ingress-nginx-controller.ingress-nginx.svc.cluster.local."
     config = servers[0].config
     assert isinstance(config, DnsConfig)
-    records = [r for zone in config.zones for r in zone.records if r.name == name]
-    found = [ip_address(r.data) for r in records if r.type == family.record]
-    assert found
-    return found
+    records = answers(DnsSettings().changed(config), name, family.record)
+    assert records and not isinstance(records, str)
+    return [ip_address(data) for _, _, data, _ in records]

@@ -2,12 +2,12 @@
 
 * `dns`, the authoritative server of the emulated internet: zones, no `forward`;
 * `resolver`, the caching recursive server: `forward`, usually no zones;
-* the cluster's DNS: zones (cluster domain, reverse zones) and `forward` for the rest.
+* the cluster's DNS: `kubernetes`, the names of a cluster, and `forward` for the rest.
 
 The cores know neither sockets nor clocks: `names`, `rdata`, `reader` and `wire` lead to dnslib's encoding, `zone` the
-data and its lookup, `cache` what upstream servers said, `engine` leads one question through them until it
-is `Solved` or upstream must be asked (`Forward`), `hot` keeps finished answers as bytes. Around them:
-`client` and `forwarder` ask upstream servers, `responder` turns queries into answers, `reporter` tells of
+data and its lookup, `kubernetes` a cluster's names, `cache` what upstream servers said, `engine` leads one
+question through them until it is `Solved` or upstream must be asked (`Forward`), `hot` keeps finished answers as bytes.
+Around them: `client` and `forwarder` ask upstream servers, `responder` turns queries into answers, `reporter` tells of
 them, `ports` and `server` own the sockets.
 
 The wire format is dnslib's; `wire`, `reader`, `rdata` and `names` alone know it. Names are tuples of labels

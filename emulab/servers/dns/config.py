@@ -26,6 +26,57 @@ class ZoneConfig:
     clients: tuple[str, ...] | None = None
 
 
+class NamedPort(NamedTuple):
+    """A port of a Service or of its endpoints; number 0: it isn't said."""
+
+    name: str
+    protocol: str
+    number: int
+
+
+class NamedEndpoint(NamedTuple):
+    """An address with its hostname, if it has one."""
+
+    hostname: str
+    address: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceNames:
+    """A Service as its names tell it: an ExternalName leads to `alias`, a `tolerant` one to endpoints that aren't
+    ready, too."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    headless: bool = False
+    tolerant: bool = False
+    alias: str = ""
+    ports: tuple[NamedPort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SliceNames:
+    """Endpoints of a Service, all of them with the same ports."""
+
+    namespace: str
+    service: str
+    endpoints: tuple[NamedEndpoint, ...]
+    ports: tuple[NamedPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """What a cluster's names follow from: no records, of which there would be several for each endpoint."""
+
+    domain: str
+    namespaces: tuple[str, ...]
+    services: tuple[ServiceNames, ...]
+    slices: tuple[SliceNames, ...]
+    ttl: int = 5
+
+
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
@@ -78,3 +129,4 @@ class DnsConfig(Configuration):
     upstream: Asking = field(default_factory=Asking)
     tcp_idle: float = 10.0
     events_per_second: int = 10_000
+    kubernetes: Kubernetes | None = None

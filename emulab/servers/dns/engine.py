@@ -25,7 +25,7 @@ from emulab.servers.dns import rdata, wire
 from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
-from emulab.servers.dns.zone import LookupKind, Rotor, ServedZone, Zones, rotated
+from emulab.servers.dns.zone import Authority, LookupKind, Rotor, Zones, rotated
 
 MAX_HOPS = 10
 
@@ -101,12 +101,14 @@ class Engine:
         done: Solved | Forward | None = None
         while done is None:
             zone = self.zones.find(walk.name, walk.view)
-            done = self._inside(walk, zone) if zone else self._outside(walk, now)
+            done = self._inside(walk, zone, now) if zone else self._outside(walk, now)
         return done
 
-    def _inside(self, walk: Walk, zone: ServedZone) -> Solved | None:
-        """Looks the name up in a zone; None when an alias leads on."""
+    def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
+        """One look into a zone; None when an alias leads on."""
         kind, rrset = zone.lookup(walk.name, walk.query.rtype)
+        if kind is LookupKind.ELSEWHERE:
+            return self._outside(walk, now)
         if kind is LookupKind.REFERRAL:
             return self._solved(walk, authority=rrset.records, hosts=rrset.records)
         walk.authoritative |= not walk.chain

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.dns.config import CacheLimits, DnsConfig, Soa, ZoneConfig
-from emulab.servers.dns.zone import ServedZone, Zones
+from emulab.servers.dns.config import CacheLimits, DnsConfig, Kubernetes, Soa, ZoneConfig
+from emulab.servers.dns.kubernetes import cluster_zones
+from emulab.servers.dns.zone import Authority, ServedZone, Zones
 
 ServerAddress = tuple[str, int]
+ZoneSource = ZoneConfig | Kubernetes
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,11 +23,12 @@ class Upstreams:
 
 @dataclass(slots=True, frozen=True)
 class DnsSettings:
-    """What a server goes by; `sources` are the zones as they were given, for the next comparison."""
+    """What a server goes by; `sources` are the zones as they were given and what became of each, for the next
+    comparison."""
 
     listen: tuple[str, ...] = ()
     zones: Zones = field(default_factory=Zones)
-    sources: tuple[ZoneConfig, ...] = ()
+    sources: tuple[tuple[ZoneSource, tuple[Authority, ...]], ...] = ()
     soa: Soa = field(default_factory=Soa)
     upstream: Upstreams = field(default_factory=Upstreams)
     limits: CacheLimits = field(default_factory=CacheLimits)
@@ -44,10 +45,11 @@ class DnsSettings:
             servers = tuple(map(parse_server_address, config.forward))
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
+        sources = self._sources(config)
         return DnsSettings(
             listen=config.listen,
-            zones=self._zones(config.zones, config.soa),
-            sources=config.zones,
+            zones=Zones([zone for _, made in sources for zone in made]),
+            sources=sources,
             soa=config.soa,
             upstream=Upstreams(servers, config.upstream.timeout, config.upstream.tries),
             limits=config.cache,
@@ -56,17 +58,29 @@ class DnsSettings:
             events=config.events_per_second,
         )
 
-    def _zones(self, wanted: Iterable[ZoneConfig], soa: Soa) -> Zones:
-        """A cluster's zone has tens of thousands of records, and most changes concern none of them."""
-        pairs = zip(self.sources, self.zones.zones, strict=True) if soa == self.soa else ()
-        known = {(source.origin, source.clients): (source, zone) for source, zone in pairs}
-        zones = []
-        for given in wanted:
-            source, zone = known.get((given.origin, given.clients), (None, None))
-            if zone is None or source != given:
-                zone = ServedZone(given.origin, given.records, clients=given.clients, soa=soa)
-            zones.append(zone)
-        return Zones(zones)
+    def _sources(self, config: DnsConfig) -> tuple[tuple[ZoneSource, tuple[Authority, ...]], ...]:
+        """A zone may have tens of thousands of records, and most changes concern none of them."""
+        soa = config.soa
+        known = {_which(source): (source, made) for source, made in self.sources} if soa == self.soa else {}
+        given: list[ZoneSource] = [*config.zones, *((config.kubernetes,) if config.kubernetes else ())]
+        found = []
+        for source in given:
+            old, made = known.get(_which(source), (None, ()))
+            found.append((source, made if old == source else _made(source, soa)))
+        return tuple(found)
+
+
+def _which(source: ZoneSource) -> tuple[object, ...]:
+    """What a source of zones is known by."""
+    if isinstance(source, Kubernetes):
+        return (Kubernetes,)
+    return source.origin, source.clients
+
+
+def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:
+    if isinstance(source, Kubernetes):
+        return cluster_zones(source, soa)
+    return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa),)
 
 
 def parse_server_address(text: str, port: int = 53) -> ServerAddress:

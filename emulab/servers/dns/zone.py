@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
@@ -52,6 +52,7 @@ class LookupKind(Enum):
     REFERRAL = auto()  # NS records that delegate the name away
     NODATA = auto()
     NXDOMAIN = auto()
+    ELSEWHERE = auto()  # not here: as if the zone weren't
 
 
 class Found(NamedTuple):
@@ -59,6 +60,36 @@ class Found(NamedTuple):
 
     kind: LookupKind
     rrset: Rotor = Rotor()
+
+
+class Authority(Protocol):
+    """Who answers for the names at and below `origin`, as `networks` alone see it (None: everyone)."""
+
+    origin: Name
+    networks: tuple[ClientNetwork, ...] | None
+    soa: ResourceRecord
+
+    def lookup(self, name: Name, rtype: int) -> Found:
+        """Looks up a lower-case name at or below the origin."""
+
+    def addresses(self, name: Name) -> Iterator[ResourceRecord]:
+        """The A and AAAA records of exactly this lower-case name, for the additional section."""
+
+
+def start_of_authority(origin: str, settings: Soa) -> ResourceRecord:
+    """The SOA of a zone that has none of its own."""
+    dot = "." + origin.strip(".")
+    hosts = settings.mname or "ns.dns" + dot, settings.rname or "hostmaster" + dot
+    numbers = settings.serial, settings.refresh, settings.retry, settings.expire, settings.minimum
+    data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers))))
+    ttl = settings.minimum if settings.ttl is None else settings.ttl
+    return ResourceRecord(lower(names.from_text(origin)), rdata.SOA, ttl, data)
+
+
+def negative(soa: ResourceRecord) -> ResourceRecord:
+    """The SOA of negative answers. Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum
+    field."""
+    return soa._replace(ttl=min(soa.ttl, rdata.minimum(soa.data)))
 
 
 class ServedZone:
@@ -112,20 +143,11 @@ class ServedZone:
         return node
 
     def _start_of_authority(self, origin: str, settings: Soa) -> ResourceRecord:
-        """The SOA that negative answers carry: the zone's own, or one made from `settings`.
-
-        Its TTL is what RFC 2308 section 3 asks for: the lesser of its own and its minimum field.
-        """
+        """The SOA that negative answers carry: the zone's own, or one made from `settings`."""
         apex = self.nodes[self.origin]
         if rdata.SOA not in apex:
-            dot = "." + origin.strip(".")
-            hosts = settings.mname or "ns.dns" + dot, settings.rname or "hostmaster" + dot
-            numbers = settings.serial, settings.refresh, settings.retry, settings.expire, settings.minimum
-            data = rdata.from_text(rdata.SOA, " ".join(map(str, (*hosts, *numbers))))
-            ttl = settings.minimum if settings.ttl is None else settings.ttl
-            apex[rdata.SOA] = Rotor((ResourceRecord(self.origin, rdata.SOA, ttl, data),))
-        own = apex[rdata.SOA].records[0]
-        return own._replace(ttl=min(own.ttl, rdata.minimum(own.data)))
+            apex[rdata.SOA] = Rotor((start_of_authority(origin, settings),))
+        return negative(apex[rdata.SOA].records[0])
 
     def lookup(self, name: Name, rtype: int) -> Found:
         """Looks up a lower-case name at or below the origin.
@@ -176,10 +198,10 @@ class Zones:
     zone. Clients with equal views get equal answers, so answers can be kept by view.
     """
 
-    def __init__(self, zones: Sequence[ServedZone] = ()) -> None:
+    def __init__(self, zones: Sequence[Authority] = ()) -> None:
         self.zones = tuple(zones)
         self._restricted = [zone for zone in zones if zone.networks is not None]
-        self._by_origin: dict[Name, list[tuple[int, ServedZone]]] = {}
+        self._by_origin: dict[Name, list[tuple[int, Authority]]] = {}
         bits = {id(zone): 1 << index for index, zone in enumerate(self._restricted)}
         # Of two zones with one origin, a client that the restricted one admits sees that one.
         for zone in sorted(zones, key=lambda zone: zone.networks is None):
@@ -210,7 +232,7 @@ class Zones:
             if any(address in network for network in zone.networks or ())
         )
 
-    def find(self, name: Name, view: int) -> ServedZone | None:
+    def find(self, name: Name, view: int) -> Authority | None:
         """The zone with the longest origin at or above a lower-case name, among those in view."""
         for suffix in suffixes(name):
             for bit, zone in self._by_origin.get(suffix, ()):

@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from dnsanswers import answers
 from familyworlds import built
 
 from emulab.kinds.emulab import clusterview
@@ -24,6 +25,7 @@ from emulab.plan.draft import LOCALHOST
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Ruleset, World
 from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.l4.config import L4Config
 
 BOTH = [(IPV4, IPV6), (IPV6, IPV4)]
@@ -161,10 +163,18 @@ def test_servers_serve_in_every_family_and_in_no_other(families: tuple[Family, .
 
 
 def of_kinds(world: World) -> set[tuple[str, str]]:
-    """Type and name of every record of an address that the cluster's DNS has."""
+    """Type and name of every record of an address that the cluster's DNS has for Services and their endpoints."""
     configs = [s.config for s in world.servers.values() if s.name.startswith("kube-system.")]
-    records = [r for c in configs if isinstance(c, DnsConfig) for zone in c.zones for r in zone.records]
-    return {(r.type, r.name) for r in records if r.type in ("A", "AAAA")}
+    found = set()
+    for config in configs:
+        assert isinstance(config, DnsConfig) and config.kubernetes
+        settings = DnsSettings().changed(config)
+        for service in config.kubernetes.services:
+            name = f"{service.name}.{service.namespace}.svc.cluster.local."
+            found |= {
+                (f.record, name) for f in (IPV4, IPV6) if isinstance(answers(settings, name, f.record), list)
+            }
+    return found
 
 
 @pytest.mark.parametrize("families", BOTH, ids=IDS)

@@ -19,6 +19,7 @@ from emulab.model.objects import Object
 from emulab.plan.proxy.flows import FlowSum
 from emulab.plan.state import Ruleset, World
 from emulab.plan.world import Planner, plan_world
+from emulab.servers.dns.config import DnsConfig
 
 NOW = 1_700_000_000.0
 NAMES = ("one", "two", "udp", "kept", "near", "far", "bare", "shared", "front")
@@ -218,16 +219,27 @@ def test_nothing_is_planned_again_where_nothing_changed() -> None:
     assert planned(store, planner) is first
 
 
-def test_one_endpoint_changes_the_rules_alone() -> None:
-    """And of these a few elements: all else is the very same, so that nobody has to look for what differs."""
+def test_one_endpoint_changes_the_rules_and_its_names_alone() -> None:
+    """And of the rules a few elements: all else is the very same, so that nobody has to look for what differs."""
     store, planner = store_of(alike=True), Planner()
     first = planned(store, planner)
     store.put(slice_of("one", [endpoint(1), endpoint(2)]))
     second = planned(store, planner)
+    dns = {name for name in first.servers if name.startswith("kube-system.coredns-")}
+    assert len(dns) == 2
     assert all(
-        second.servers[name] is server for name, server in first.servers.items() if name != "kube-proxy"
+        second.servers[name] is server
+        for name, server in first.servers.items()
+        if name not in {"kube-proxy", *dns}
     )
-    assert second.servers == first.servers and second.network.items == first.network.items
+    assert second.servers["kube-proxy"] == first.servers["kube-proxy"]
+    for name in dns:
+        old_config, new_config = first.servers[name].config, second.servers[name].config
+        assert isinstance(old_config, DnsConfig) and isinstance(new_config, DnsConfig)
+        old_names, new_names = old_config.kubernetes, new_config.kubernetes
+        assert old_names and new_names and old_names.services == new_names.services
+        assert {s.service for s in {*old_names.slices} ^ {*new_names.slices}} == {"one"}
+    assert second.network.items == first.network.items
     (key,) = {
         (n, k)
         for (n, k), r in second.network.rulesets.items()

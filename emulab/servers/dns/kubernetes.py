@@ -1,0 +1,284 @@
+"""A cluster's names, as CoreDNS' kubernetes plugin answers for them with `pods insecure`. Pure.
+
+They follow the Kubernetes DNS specification 1.1.0, and where that leaves it open CoreDNS (plugin/kubernetes,
+plugin/backend_lookup.go). Nothing is kept but Services and endpoints: which records a name has is said when it is asked
+for, so that a change costs little, however many names it concerns.
+
+* `SERVICE.NAMESPACE.svc`: the cluster IPs, or the endpoints of a headless Service; without any, there is no such name.
+* `HOST.SERVICE.NAMESPACE.svc`: the endpoints of that hostname, of whatever Service; one without a hostname has its
+  address with dashes.
+* `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`: what of these has the port. Each of these names has SRV records of all the
+  ports that it leads to, and addresses.
+* `A-B-C-D.NAMESPACE.pod`: that address, whether a Pod has it or not.
+* A PTR leads from a cluster IP to its Service, or from an endpoint to its name under each Service that has it. Other
+  reverse names are looked for elsewhere, as `fallthrough` has it in the stock configuration.
+
+A namespace that isn't there has no names; one that is exists as a name without records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from emulab.servers.dns import names, rdata
+from emulab.servers.dns.config import Kubernetes, NamedEndpoint, NamedPort, ServiceNames, SliceNames, Soa
+from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.wire import ResourceRecord
+from emulab.servers.dns.zone import (
+    Authority,
+    ClientNetwork,
+    Found,
+    LookupKind,
+    Rotor,
+    negative,
+    start_of_authority,
+)
+
+VERSION = "1.1.0"
+REVERSE = ("in-addr.arpa.", "ip6.arpa.")
+"""The whole reverse trees, as in CoreDNS' stock configuration."""
+_SERVICES, _PODS = "svc", "pod"
+_NO_PORTS = (NamedPort("", "", 0),)
+_RECORDS = {4: rdata.A, 6: rdata.AAAA}
+
+
+def cluster_zones(given: Kubernetes, soa: Soa) -> tuple[Authority, ...]:
+    """The zone of the cluster's domain and those of its reverse names."""
+    directory = _Directory(given)
+    reverse = (ReverseNames(directory, origin, soa) for origin in REVERSE)
+    return ClusterNames(directory, soa), *reverse
+
+
+class _Directory:
+    """Services, and the endpoints of each."""
+
+    def __init__(self, given: Kubernetes) -> None:
+        self.domain, self.ttl = given.domain, given.ttl
+        self.namespaces = frozenset(given.namespaces) | {s.namespace for s in given.services}
+        self.services = {(s.namespace, s.name): s for s in given.services}
+        self._slices: dict[tuple[str, str], list[SliceNames]] = {}
+        for one in given.slices:
+            self._slices.setdefault((one.namespace, one.service), []).append(one)
+        self._pointers: dict[str, list[str]] | None = None
+
+    def endpoints(self, service: ServiceNames) -> Iterator[tuple[NamedEndpoint, Sequence[NamedPort]]]:
+        """Those that a Service's names lead to."""
+        for one in self._slices.get((service.namespace, service.name), ()):
+            for endpoint in one.endpoints:
+                if endpoint.ready or service.tolerant:
+                    yield endpoint, one.ports or _NO_PORTS
+
+    def whole_name(self, service: ServiceNames) -> str:
+        return f"{service.name}.{service.namespace}.{_SERVICES}.{self.domain}"
+
+    def pointers(self, address: str) -> Sequence[str]:
+        """The names of an address."""
+        if self._pointers is None:
+            self._pointers = self._all_pointers()
+        return self._pointers.get(address, ())
+
+    def _all_pointers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for service in self.services.values():
+            for address in service.addresses:
+                found.setdefault(_canonical(address), [self.whole_name(service)])
+        own = frozenset(found)
+        for service in self.services.values():
+            for endpoint, _ in self.endpoints(service):
+                address = _canonical(endpoint.address)
+                if address not in own:
+                    found.setdefault(address, []).append(f"{host(endpoint)}.{self.whole_name(service)}")
+        return found
+
+
+def _canonical(address: str) -> str:
+    return str(ip_address(address)) if ":" in address else address
+
+
+def host(endpoint: NamedEndpoint) -> str:
+    """An endpoint's first label (`endpointHostname` of CoreDNS)."""
+    if endpoint.hostname:
+        return endpoint.hostname
+    dashed = endpoint.address.replace(".", "-").replace(":", "-")
+    return f"{dashed}0" if dashed.endswith("-") else dashed
+
+
+class _Led(NamedTuple):
+    """Where a name leads: an address, and a port of it by the name that SRV records have for it."""
+
+    address: str
+    port: int
+    target: str
+
+
+class ClusterNames:
+    """The cluster's domain."""
+
+    networks: tuple[ClientNetwork, ...] | None = None
+
+    def __init__(self, directory: _Directory, soa: Soa) -> None:
+        self._directory = directory
+        self._apex = start_of_authority(directory.domain, soa)
+        self.origin, self.soa = self._apex.owner, negative(self._apex)
+        self._answers: dict[tuple[Name, int], Found] = {}  # their records take turns
+
+    def lookup(self, name: Name, rtype: int) -> Found:
+        """Looks up a lower-case name at or below the origin."""
+        known = self._answers.get((name, rtype))
+        if known is not None:
+            return known
+        labels = [label.decode(errors="replace") for label in name[: len(name) - len(self.origin)]]
+        found = self._apex_has(labels, rtype) or self._found(name, labels, rtype)
+        if found.kind in (LookupKind.ANSWER, LookupKind.ALIAS) and labels[-1:] != [
+            _PODS
+        ]:  # of which there are without end
+            self._answers[name, rtype] = found
+        return found
+
+    def addresses(self, name: Name) -> Iterator[ResourceRecord]:
+        """The A and AAAA records of exactly this lower-case name, for the additional section."""
+        for rtype in _RECORDS.values():
+            found = self.lookup(name, rtype)
+            if found.kind is LookupKind.ANSWER:
+                yield from found.rrset.records
+
+    def _apex_has(self, labels: list[str], rtype: int) -> Found | None:
+        """What the zone has of its own: its SOA, and the version of the specification."""
+        if not labels and rtype in (rdata.SOA, rdata.ANY):
+            return Found(LookupKind.ANSWER, Rotor((self._apex,)))
+        if labels != ["dns-version"]:
+            return None
+        if rtype not in (rdata.TXT, rdata.ANY):
+            return Found(LookupKind.NODATA)
+        owner = names.from_text(f"dns-version.{self._directory.domain}")
+        data = rdata.from_text(rdata.TXT, VERSION)
+        return Found(
+            LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, self._directory.ttl, data),))
+        )
+
+    def _found(self, name: Name, labels: list[str], rtype: int) -> Found:
+        led = self._led(labels)
+        if led is None:
+            return Found(LookupKind.NXDOMAIN)
+        if isinstance(led, str):
+            kind = LookupKind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else LookupKind.ALIAS
+            return Found(kind, Rotor((self._record(name, rdata.CNAME, led),)))
+        types = (*_RECORDS.values(), rdata.SRV) if rtype == rdata.ANY else (rtype,)
+        for one in types:
+            if records := self._records(name, one, led):
+                return Found(LookupKind.ANSWER, Rotor(records))
+        return Found(LookupKind.NODATA)
+
+    def _record(self, owner: Name, rtype: int, text: str) -> ResourceRecord:
+        return ResourceRecord(owner, rtype, self._directory.ttl, rdata.from_text(rtype, text))
+
+    def _records(self, name: Name, rtype: int, led: Sequence[_Led]) -> list[ResourceRecord]:
+        if rtype in _RECORDS.values():
+            texts = (one.address for one in led if (":" in one.address) == (rtype == rdata.AAAA))
+        elif rtype == rdata.SRV:
+            # 100 is divided among all that the name leads to (backend_lookup.go).
+            weight = max(100 // len(led), 1) if led else 0
+            texts = (f"0 {weight} {one.port} {one.target}" for one in led if one.port)
+        else:
+            return []
+        records = []
+        for text in dict.fromkeys(texts):
+            with suppress(
+                ValueError
+            ):  # a target that no DNS name can be: a hostname or port name may be longer
+                records.append(self._record(name, rtype, text))
+        return records
+
+    def _led(self, labels: list[str]) -> str | list[_Led] | None:
+        """Where a name leads; another name for an alias, None where there is no such name."""
+        if not labels or labels in ([_SERVICES], [_PODS]):
+            return []
+        kind, namespace = labels[-1], labels[-2] if len(labels) > 1 else ""
+        if kind not in (_SERVICES, _PODS) or namespace not in self._directory.namespaces or len(labels) > 5:
+            return None
+        if len(labels) == 2:
+            return []
+        if kind == _PODS:
+            return _pod(labels[-3])
+        service = self._directory.services.get((namespace, labels[-3]))
+        return self._service(service, labels[:-3]) if service else None
+
+    def _service(self, service: ServiceNames, before: list[str]) -> str | list[_Led] | None:
+        """Where a Service's name leads with these labels before it."""
+        if service.alias:
+            return service.alias if not before and not _is_address(service.alias) else None
+        port, protocol = (label.removeprefix("_") for label in before) if len(before) == 2 else ("", "")
+        own = self._directory.whole_name(service)
+        found = []
+        if service.headless or len(before) == 1:
+            for endpoint, ports in self._directory.endpoints(service):
+                label = host(endpoint)
+                if len(before) != 1 or label.lower() == before[0]:
+                    numbers = [p.number for p in ports if _fits(p, port, protocol)]
+                    found += [_Led(endpoint.address, number, f"{label}.{own}") for number in numbers]
+        else:
+            numbers = [p.number for p in service.ports or _NO_PORTS if _fits(p, port, protocol)]
+            found = [_Led(address, number, own) for number in numbers for address in service.addresses]
+        return found or None
+
+
+def _fits(port: NamedPort, name: str, protocol: str) -> bool:
+    return name in ("", port.name.lower()) and protocol in ("", port.protocol.lower())
+
+
+def _pod(label: str) -> list[_Led] | None:
+    ipv4 = label.count("-") == 3 and "--" not in label
+    address = label.replace("-", "." if ipv4 else ":")
+    return [_Led(address, 0, "")] if _is_address(address) else None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text.rstrip("."))
+    except ValueError:
+        return False
+    return True
+
+
+class ReverseNames:
+    """Names of addresses, as far as they are the cluster's."""
+
+    networks: tuple[ClientNetwork, ...] | None = None
+
+    def __init__(self, directory: _Directory, origin: str, soa: Soa) -> None:
+        self._directory = directory
+        self._apex = start_of_authority(origin, soa)
+        self.origin, self.soa = self._apex.owner, negative(self._apex)
+
+    def lookup(self, name: Name, rtype: int) -> Found:
+        """Looks up a lower-case name at or below the origin."""
+        if name == self.origin:
+            return (
+                Found(LookupKind.ANSWER, Rotor((self._apex,)))
+                if rtype == rdata.SOA
+                else Found(LookupKind.NODATA)
+            )
+        records = []
+        if rtype in (rdata.PTR, rdata.ANY):
+            for pointer in self._directory.pointers(_address(name)):
+                with suppress(ValueError):  # a hostname that is longer than a label may be
+                    data = rdata.from_text(rdata.PTR, pointer)
+                    records.append(ResourceRecord(name, rdata.PTR, self._directory.ttl, data))
+        return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.ELSEWHERE)
+
+    def addresses(self, _name: Name) -> Iterator[ResourceRecord]:
+        """None: no name here has any."""
+        return iter(())
+
+
+def _address(name: Name) -> str:
+    """The address that a reverse name is of (RFC 1035 section 3.5, RFC 3596 section 2.5); "" for other names."""
+    labels = [label.decode(errors="replace") for label in reversed(name[:-2])]
+    if name[-2] == b"in-addr":
+        return ".".join(labels) if len(labels) == 4 else ""
+    text = "".join(labels)
+    groups = ":".join(text[at : at + 4] for at in range(0, 32, 4))
+    return _canonical(groups) if len(labels) == len(text) == 32 and _is_address(groups) else ""

@@ -1,0 +1,146 @@
+"""What the cluster's DNS is told, and what it answers then."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from controllers_store import make
+from dnsanswers import answers
+from worlds import raw_service, raw_slice
+
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.plan.clusterdns import cluster_dns_config, cluster_dns_server
+from emulab.plan.kept import PlanSource
+from emulab.plan.state import Place
+from emulab.servers.configuration import from_json, to_json
+from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.settings import DnsSettings
+
+WEB, DB = "web.default.svc.cluster.local.", "db.default.svc.cluster.local."
+
+
+def planned(*objects: Object, cluster: Cluster | None = None) -> DnsConfig:
+    spaces = [make("Namespace", name) for name in ("default", "app")]
+    return cluster_dns_config(PlanSource.of(Objects([*objects, *spaces])), cluster or Cluster())
+
+
+def told(*objects: Object, cluster: Cluster | None = None) -> DnsSettings:
+    """The settings of the server, by what its process gets."""
+    return DnsSettings().changed(from_json(DnsConfig, to_json(planned(*objects, cluster=cluster))))
+
+
+def test_a_service_has_an_address_srv_and_ptr() -> None:
+    ports = [{"name": "http", "port": 80}, {"port": 81}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    dns = told(raw_service("web", "app", clusterIP="10.96.0.5", ports=ports))
+    name = "web.app.svc.cluster.local."
+    assert answers(dns, name) == [[name, "A", "10.96.0.5", 5]]
+    assert answers(dns, f"_http._tcp.{name}", "SRV") == [[f"_http._tcp.{name}", "SRV", f"0 100 80 {name}", 5]]
+    assert answers(dns, f"_dns._udp.{name}", "SRV") == [[f"_dns._udp.{name}", "SRV", f"0 100 53 {name}", 5]]
+    ptr = "5.0.96.10.in-addr.arpa."
+    assert answers(dns, ptr, "PTR") == [[ptr, "PTR", name, 5]]
+    config = to_json(planned())
+    assert config["forward"] == ["10.0.0.2:53"] and config["cache"] == {"max_ttl": 30}
+
+
+def test_an_external_name_is_an_alias() -> None:
+    dns = told(raw_service("x", type="ExternalName", externalName="example.com", ports=[]))
+    name = "x.default.svc.cluster.local."
+    assert answers(dns, name, "CNAME") == [[name, "CNAME", "example.com.", 5]]
+
+
+def test_a_headless_service_is_its_endpoints() -> None:
+    endpoints = [
+        {"addresses": ["10.244.1.2"], "hostname": "db-0", "conditions": {"ready": True}},
+        {"addresses": ["10.244.1.3"], "conditions": {"ready": True}},
+        {"addresses": ["10.244.1.4"], "conditions": {"ready": False}},
+    ]
+    dns = told(
+        raw_service("db", clusterIP="None"),
+        raw_slice("db", endpoints=endpoints, ports=[{"name": "p", "protocol": "TCP", "port": 5432}]),
+    )
+    assert answers(dns, DB) == [[DB, "A", "10.244.1.2", 5], [DB, "A", "10.244.1.3", 5]]
+    assert answers(dns, f"db-0.{DB}") == [[f"db-0.{DB}", "A", "10.244.1.2", 5]]
+    assert answers(dns, f"10-244-1-3.{DB}") == [[f"10-244-1-3.{DB}", "A", "10.244.1.3", 5]]
+    assert answers(dns, f"_p._tcp.{DB}", "SRV") == [
+        [f"_p._tcp.{DB}", "SRV", f"0 50 5432 db-0.{DB}", 5],
+        [f"_p._tcp.{DB}", "SRV", f"0 50 5432 10-244-1-3.{DB}", 5],
+    ]
+    ptr = "2.1.244.10.in-addr.arpa."
+    assert answers(dns, ptr, "PTR") == [[ptr, "PTR", f"db-0.{DB}", 5]]
+
+
+def test_endpoints_that_are_not_ready_where_they_are_asked_for() -> None:
+    endpoints = [{"addresses": ["10.244.1.4"], "conditions": {"ready": False}}]
+    dns = told(
+        raw_service("db", clusterIP="None", publishNotReadyAddresses=True, ports=[]),
+        raw_slice("db", endpoints=endpoints),
+    )
+    assert [r[2] for r in answers(dns, DB)] == ["10.244.1.4"]
+    assert [r[2] for r in answers(dns, f"10-244-1-4.{DB}")] == ["10.244.1.4"]
+
+
+def test_pods_have_names_of_the_family_of_each_address() -> None:
+    dns = told()
+    for label, record, address in (
+        ("10-244-1-2", "A", "10.244.1.2"),
+        ("fd00-1--2", "AAAA", "fd00:1::2"),
+    ):
+        name = f"{label}.app.pod.cluster.local."
+        assert answers(dns, name, record) == [[name, record, address, 5]]
+
+
+def test_the_domain_is_the_clusters() -> None:
+    dns = told(raw_service("web", clusterIP="10.96.0.5", ports=[]), cluster=Cluster(cluster_domain="k.test"))
+    assert [".".join(map(bytes.decode, z.origin)) for z in dns.zones.zones] == [
+        "k.test",
+        "in-addr.arpa",
+        "ip6.arpa",
+    ]
+    name = "web.default.svc.k.test."
+    assert answers(dns, name) == [[name, "A", "10.96.0.5", 5]]
+    version = "dns-version.k.test."
+    assert answers(dns, version, "TXT") == [[version, "TXT", '"1.1.0"', 5]]
+
+
+def test_the_cluster_dns_understands_its_configuration() -> None:
+    dual = raw_service("web", clusterIPs=["10.96.0.5", "fd00::5"])
+    pod = Place("p", "n", "p", "", "", (ip_address("10.244.1.2"),), "pod")
+    config = planned(dual, raw_service("h", clusterIP="None"), raw_slice("h", "10.244.1.3"))
+    server = cluster_dns_server("s", pod, config)
+    assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
+    settings = DnsSettings().changed(from_json(DnsConfig, to_json(server.config)))
+    assert settings.recursion is True
+    assert answers(settings, WEB, "AAAA") == [[WEB, "AAAA", "fd00::5", 5]]
+
+
+def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
+    endpoints = [
+        {"addresses": ["10.244.1.2"], "hostname": "s" * 64, "conditions": {"ready": True}},
+        {"addresses": ["10.244.1.3"], "conditions": {"ready": True}},
+    ]
+    dns = told(
+        raw_service("web", clusterIP="10.96.0.5", ports=[{"name": "p" * n, "port": n} for n in (62, 63)]),
+        raw_service("db", clusterIP="None"),
+        raw_slice("db", endpoints=endpoints),
+    )
+    long = f"_{'p' * 62}._tcp.{WEB}"
+    assert answers(dns, long, "SRV") == [[long, "SRV", f"0 100 62 {WEB}", 5]]
+    assert [r[2] for r in answers(dns, DB)] == ["10.244.1.2", "10.244.1.3"]
+    assert [r[2] for r in answers(dns, f"_p._tcp.{DB}", "SRV")] == [f"0 50 8080 10-244-1-3.{DB}"]
+    assert answers(dns, "2.1.244.10.in-addr.arpa.", "PTR") == "ELSEWHERE"
+
+
+def test_what_changes_nothing_of_a_name_is_no_other_configuration() -> None:
+    """A Pod's being there, an endpoint that ends, and who sends to it."""
+    service = raw_service("web", clusterIP="10.96.0.5")
+
+    def ended(terminating: bool, **more: Any) -> Object:
+        conditions = {"ready": False, "serving": True, "terminating": terminating}
+        return raw_slice("web", endpoints=[{"addresses": ["10.244.1.2"], "conditions": conditions, **more}])
+
+    pod = make("Pod", "p", "app", status={"podIPs": [{"ip": "10.244.1.2"}]})
+    first = planned(service, ended(False))
+    assert planned(service, ended(True, hints={"forZones": [{"name": "a"}]}), pod) == first

@@ -1,0 +1,188 @@
+"""A cluster's names, as CoreDNS' kubernetes plugin has them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from dnsanswers import answers
+
+from emulab.servers.dns.config import (
+    DnsConfig,
+    Kubernetes,
+    NamedEndpoint,
+    NamedPort,
+    ServiceNames,
+    SliceNames,
+)
+from emulab.servers.dns.settings import DnsSettings
+
+HTTP, METRICS = NamedPort("http", "TCP", 80), NamedPort("metrics", "TCP", 9090)
+
+
+def service(name: str, *addresses: str, ports: tuple[NamedPort, ...] = (HTTP,), **more: Any) -> ServiceNames:
+    return ServiceNames("app", name, addresses, headless=not addresses, ports=ports, **more)
+
+
+def endpoints(name: str, *given: tuple[str, str], ports: tuple[NamedPort, ...] = (HTTP,)) -> SliceNames:
+    return SliceNames("app", name, tuple(NamedEndpoint(h, a, True) for h, a in given), ports)
+
+
+WORLD = Kubernetes(
+    "c.test.",
+    ("app", "empty"),
+    (
+        service("web", "10.96.0.5", ports=(HTTP, METRICS)),
+        service("db"),
+        service("bare", ports=()),
+        service("nobody"),
+        service("out", alias="example.com."),
+        service("number", alias="192.0.2.1."),
+        service("six", "fd00::5", "10.96.0.6"),
+    ),
+    (
+        endpoints("web", ("web-1", "10.244.1.2"), ("", "10.244.1.3"), ports=(HTTP, METRICS)),
+        endpoints("db", ("same", "10.244.1.4"), ("same", "10.244.1.5"), ("other", "10.244.1.6")),
+        endpoints("bare", ("", "10.244.1.4"), ports=()),
+        endpoints("six", ("", "fd00:1::")),
+        endpoints("gone", ("", "10.244.1.9")),
+    ),
+)
+SETTINGS = DnsSettings().changed(DnsConfig(listen=(), kubernetes=WORLD))
+
+
+def data(name: str, rtype: str = "A") -> list[str] | str:
+    found = answers(SETTINGS, name, rtype)
+    return found if isinstance(found, str) else [r[2] for r in found]
+
+
+def test_endpoints_of_one_hostname_are_all_told() -> None:
+    """DNS specification 2.4.1; kubernetes/dns#116."""
+    everyone = ["10.244.1.4", "10.244.1.5", "10.244.1.6"]
+    assert data("db.app.svc.c.test.") == everyone
+    assert data("same.db.app.svc.c.test.") == everyone[:2]
+    assert data("SAME.db.app.svc.c.test.") == everyone[:2]
+    # One SRV record for the name that two have; a third of the weight for each endpoint.
+    assert data("_http._tcp.db.app.svc.c.test.", "SRV") == [
+        "0 33 80 same.db.app.svc.c.test.",
+        "0 33 80 other.db.app.svc.c.test.",
+    ]
+
+
+def test_endpoints_of_every_service_have_names() -> None:
+    """kubernetes/kubernetes#68352."""
+    assert data("web-1.web.app.svc.c.test.") == ["10.244.1.2"]
+    assert data("10-244-1-3.web.app.svc.c.test.") == ["10.244.1.3"]
+    assert data("web-2.web.app.svc.c.test.") == "NXDOMAIN"
+    assert data("fd00-1--0.six.app.svc.c.test.", "AAAA") == ["fd00:1::"]
+    assert data("10-244-1-9.gone.app.svc.c.test.") == "NXDOMAIN"  # no such Service
+
+
+def test_addresses_lead_back_to_the_names() -> None:
+    """DNS specification 2.4.3; coredns#7177."""
+    assert data("5.0.96.10.in-addr.arpa.", "PTR") == ["web.app.svc.c.test."]
+    assert data("3.1.244.10.in-addr.arpa.", "PTR") == ["10-244-1-3.web.app.svc.c.test."]
+    assert data("4.1.244.10.in-addr.arpa.", "PTR") == [
+        "same.db.app.svc.c.test.",
+        "10-244-1-4.bare.app.svc.c.test.",
+    ]
+    nibbles = ".".join(reversed("fd000000000000000000000000000005"))
+    assert data(f"{nibbles}.ip6.arpa.", "PTR") == ["six.app.svc.c.test."]
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype"),
+    [
+        ("9.9.244.10.in-addr.arpa.", "PTR"),
+        ("244.10.in-addr.arpa.", "PTR"),
+        ("5.0.96.10.in-addr.arpa.", "A"),
+        ("x.5.0.96.10.in-addr.arpa.", "PTR"),
+        ("1.ip6.arpa.", "PTR"),
+    ],
+)
+def test_other_reverse_names_are_asked_for_elsewhere(name: str, rtype: str) -> None:
+    assert data(name, rtype) == "ELSEWHERE"
+
+
+def test_a_service_without_endpoints_that_is_headless_does_not_exist() -> None:
+    assert data("nobody.app.svc.c.test.") == "NXDOMAIN"
+
+
+def test_srv_records_of_all_ports_where_none_is_named() -> None:
+    """What peer finders ask for."""
+    assert data("web.app.svc.c.test.", "SRV") == [
+        "0 50 80 web.app.svc.c.test.",
+        "0 50 9090 web.app.svc.c.test.",
+    ]
+    assert data("_metrics._tcp.web.app.svc.c.test.", "SRV") == ["0 100 9090 web.app.svc.c.test."]
+    assert data("bare.app.svc.c.test.", "SRV") == "NODATA"
+    assert data("bare.app.svc.c.test.") == ["10.244.1.4"]
+
+
+def test_a_ports_name_has_addresses_too() -> None:
+    assert data("_http._tcp.web.app.svc.c.test.") == ["10.96.0.5"]
+    assert data("_http._udp.web.app.svc.c.test.", "SRV") == "NXDOMAIN"
+    assert data("_ftp._tcp.web.app.svc.c.test.", "SRV") == "NXDOMAIN"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["c.test.", "svc.c.test.", "pod.c.test.", "app.svc.c.test.", "empty.svc.c.test.", "empty.pod.c.test."],
+)
+def test_names_that_lead_to_others_exist(name: str) -> None:
+    assert data(name) == "NODATA"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x.c.test.",
+        "none.svc.c.test.",
+        "web.none.svc.c.test.",
+        "web.empty.svc.c.test.",
+        "a.b.c.web.app.svc.c.test.",
+        "10-0-0-1.none.pod.c.test.",
+        "web-1.app.pod.c.test.",
+        "10-0-0-256.app.pod.c.test.",
+    ],
+)
+def test_names_that_do_not_exist(name: str) -> None:
+    assert data(name) == "NXDOMAIN"
+    assert data(name, "SRV") == "NXDOMAIN"
+
+
+def test_other_types_of_a_name_that_exists() -> None:
+    for rtype in ("AAAA", "TXT", "MX", "CNAME"):
+        assert data("web.app.svc.c.test.", rtype) == "NODATA"
+    assert data("six.app.svc.c.test.", "AAAA") == ["fd00::5"]
+    assert data("web.app.svc.c.test.", "ANY") == ["10.96.0.5"]
+
+
+def test_pods_are_their_addresses_whether_they_are_there_or_not() -> None:
+    """`pods insecure`."""
+    assert data("192-0-2-77.empty.pod.c.test.") == ["192.0.2.77"]
+    assert data("fd00--7.app.pod.c.test.", "AAAA") == ["fd00::7"]
+    assert data("192-0-2-77.empty.pod.c.test.", "SRV") == "NODATA"
+
+
+def test_aliases() -> None:
+    assert data("out.app.svc.c.test.") == ["example.com."]
+    assert data("_http._tcp.out.app.svc.c.test.") == "NXDOMAIN"
+    # An address is no name to lead to: CoreDNS answers as if the Service weren't there.
+    assert data("number.app.svc.c.test.") == "NXDOMAIN"
+
+
+def test_the_zone_has_its_own_records() -> None:
+    soa = answers(SETTINGS, "c.test.", "SOA")
+    assert isinstance(soa, list) and soa[0][2].startswith("ns.dns.c.test. hostmaster.c.test. ")
+    assert data("dns-version.c.test.", "TXT") == ['"1.1.0"']
+
+
+def test_a_cluster_that_is_the_same_is_not_read_again() -> None:
+    more = DnsConfig(listen=(), kubernetes=WORLD, forward=("10.0.0.2:53",))
+    assert [*map(id, SETTINGS.changed(more).zones.zones)] == [*map(id, SETTINGS.zones.zones)]
+    other = replace(WORLD, namespaces=("app",))
+    changed = SETTINGS.changed(replace(more, kubernetes=other))
+    assert answers(changed, "empty.svc.c.test.") == "NXDOMAIN"
+    assert answers(changed, "web.app.svc.c.test.") == answers(SETTINGS, "web.app.svc.c.test.")
