@@ -11,6 +11,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.errors import UserError
+from emulab.kinds.core.hostnames import unfit_hostname
+from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
@@ -75,7 +77,7 @@ def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
         *_clients(objects, cluster),
         *_balancers(objects, cluster),
         *_services(objects, cluster),
-        *_pods(objects),
+        *_pods(objects, cluster),
     ]
 
 
@@ -291,7 +293,7 @@ def _node_port(key: Key, what: str, used: set[Any]) -> int:
     return number
 
 
-def _pods(objects: Objects) -> list[Change]:
+def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
     """Addresses for scheduled pods: the next one after the last given, as the host-local IPAM plugin does.
 
     A pod that finds none stays without; its status says so.
@@ -320,7 +322,11 @@ def _pods(objects: Objects) -> list[Change]:
             if pod.spec.get("hostNetwork"):
                 found = hosts
             elif len(found) < len(networks) or not found:
-                changes += _without_address(pod, name)
+                lack = f"failed to set up pod network: no address is left in the pod range of {name}"
+                changes += _without_sandbox(pod, name, lack)
+                continue
+            if unfit := unfit_hostname(pod, PodSpec.of(pod.spec), cluster):
+                changes += _without_sandbox(pod, name, unfit)
                 continue
             ips = [{"ip": a} for a in found]
             if own:
@@ -362,8 +368,7 @@ def _next_address(network: IPNetwork, last: str, used: set[str]) -> str | None:
     return None
 
 
-def _without_address(pod: Object, node: str) -> list[Change]:
-    message = f"failed to set up pod network: no address is left in the pod range of {node}"
+def _without_sandbox(pod: Object, node: str, message: str) -> list[Change]:
     if pod.status.get("message") == message:
         return []
     return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from emulab.kinds.core.hostnames import hostname, kernel_hostname, whole_hostname
+from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX_SEARCHES
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import cluster_dns_address
@@ -16,8 +18,6 @@ from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
 from emulab.plan.state import Network, Place, World
-
-_HOSTNAME_MAX = 63  # sethostname(2): 64 with its end
 
 
 def place_name(pod: Object) -> str:
@@ -43,14 +43,12 @@ def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
     """Where a pod's programs run, and what they resolve names by."""
     addresses = pod_addresses(pod)
     namespace = spec.node_name if spec.host_network else identity(pod)
-    own = (spec.hostname or pod.name)[:_HOSTNAME_MAX].rstrip("-.")  # as the kubelet truncates it
-    hostname = spec.node_name if spec.host_network else own
     return Place(
         name=place_name(pod),
         namespace=namespace,
-        hostname=hostname,
+        hostname=kernel_hostname(pod, spec, cluster),
         resolv_conf=resolv_conf(pod.namespace, spec, cluster),
-        hosts=_hosts(pod, spec, hostname, addresses, cluster),
+        hosts=_hosts(pod, spec, addresses, cluster),
         addresses=addresses,
         kind="pod",
     )
@@ -75,18 +73,17 @@ def resolv_conf(namespace: str, spec: PodSpec, cluster: Cluster) -> str:
     for option in extra.get("options") or ():
         options = [o for o in options if o.split(":")[0] != option["name"]]
         options.append(f"{option['name']}:{option['value']}" if option.get("value") else option["name"])
+    search = search[:MAX_SEARCHES]
+    while len(" ".join(search)) > MAX_SEARCH_LETTERS:
+        search.pop()
     lines = [f"search {' '.join(search)}"] if search else []
-    lines += [f"nameserver {s}" for s in servers]
+    lines += [f"nameserver {s}" for s in servers[:MAX_NAMESERVERS]]
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"
 
 
-def _hosts(
-    pod: Object, spec: PodSpec, hostname: str, addresses: tuple[IPAddress, ...], cluster: Cluster
-) -> str:
-    names = hostname
-    if spec.subdomain:
-        names = f"{hostname}.{spec.subdomain}.{pod.namespace}.svc.{cluster.cluster_domain}\t{hostname}"
+def _hosts(pod: Object, spec: PodSpec, addresses: tuple[IPAddress, ...], cluster: Cluster) -> str:
+    names = "\t".join(filter(None, (whole_hostname(pod, spec, cluster), hostname(pod, spec))))
     lines = ["# Kubernetes-managed hosts file.", *LOCALHOST]
     lines += [f"{a}\t{names}" for a in addresses]
     for alias in spec.host_aliases:

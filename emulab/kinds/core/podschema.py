@@ -5,6 +5,7 @@ One rule is stricter than Kubernetes': two containers of one pod may not claim t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
@@ -150,6 +151,9 @@ _container = mapping(
 
 # Pods
 
+MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_LETTERS = 3, 32, 2048
+"""What a resolv.conf may hold (pkg/apis/core/validation), with what the kubelet puts before it, too."""
+
 
 def _one_port_one_container(spec: dict[str, Any]) -> Problems:
     """Containers of a pod share its network namespace, so a second listener on a port would not start."""
@@ -176,6 +180,33 @@ def _names_once(spec: dict[str, Any]) -> Problems:
     ]
 
 
+def _at_most(most: int, what: str) -> Callable[[list[Any]], Problems]:
+    return lambda values: wrong(f"must not have more than {most} {what}") if len(values) > most else ()
+
+
+def _fit_a_line(searches: list[str]) -> Problems:
+    fits = len(" ".join(searches)) <= MAX_SEARCH_LETTERS
+    return (
+        () if fits else wrong(f"must not have more than {MAX_SEARCH_LETTERS} characters (including spaces)")
+    )
+
+
+def _own_hostname(value: Any) -> Problems:
+    long = isinstance(value, str) and len(value) > 64
+    return dns_subdomain(value) or (wrong("must be no more than 64 characters") if long else ())
+
+
+def _override_stands_alone(spec: dict[str, Any]) -> Problems:
+    """KEP-4762."""
+    if not spec.get("hostnameOverride"):
+        return ()
+    found: list[tuple[Path, str]] = []
+    for field in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(field):
+            found += wrong(f"may not be set when {field} is true", "hostnameOverride")
+    return found
+
+
 def _own_name_servers(spec: dict[str, Any]) -> Problems:
     if spec.get("dnsPolicy") != "None" or spec.get("dnsConfig", {}).get("nameservers"):
         return ()
@@ -192,12 +223,14 @@ pod_spec = mapping(
         "terminationGracePeriodSeconds": count,
         "hostname": maybe_empty(dns_label),
         "subdomain": maybe_empty(dns_label),
+        "setHostnameAsFQDN": boolean,
+        "hostnameOverride": maybe_empty(_own_hostname),
         "hostNetwork": boolean,
         "dnsPolicy": one_of("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
         "dnsConfig": mapping(
             {
-                "nameservers": sequence(ip),
-                "searches": sequence(string),
+                "nameservers": sequence(ip, rules=(_at_most(MAX_NAMESERVERS, "nameservers"),)),
+                "searches": sequence(string, rules=(_at_most(MAX_SEARCHES, "search paths"), _fit_a_line)),
                 "options": sequence(mapping({"name": string, "value": string}, required=("name",))),
             }
         ),
@@ -215,5 +248,5 @@ pod_spec = mapping(
         ),
     },
     required=("containers",),
-    rules=(_one_port_one_container, _names_once, _own_name_servers),
+    rules=(_one_port_one_container, _names_once, _own_name_servers, _override_stands_alone),
 )

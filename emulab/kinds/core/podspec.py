@@ -117,6 +117,8 @@ class PodSpec:
     restart_policy: str  # Always | OnFailure | Never
     termination_grace: int  # seconds
     hostname: str
+    hostname_as_fqdn: bool
+    hostname_override: str
     subdomain: str
     dns_policy: str
     dns_config: Mapping[str, Any]
@@ -146,6 +148,8 @@ class PodSpec:
             restart_policy=spec.get("restartPolicy") or "Always",
             termination_grace=30 if grace is None else grace,
             hostname=spec.get("hostname") or "",
+            hostname_as_fqdn=bool(spec.get("setHostnameAsFQDN")),
+            hostname_override=spec.get("hostnameOverride") or "",
             subdomain=spec.get("subdomain") or "",
             dns_policy=spec.get("dnsPolicy") or "ClusterFirst",
             dns_config=spec.get("dnsConfig") or {},

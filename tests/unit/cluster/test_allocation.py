@@ -391,6 +391,23 @@ def test_a_pod_without_room_says_so_and_is_given_an_address_later() -> None:
     assert "no address is left" not in mended.status.get("message", ""), "it has one now"
 
 
+def test_a_pod_whose_whole_name_is_too_long_has_no_sandbox() -> None:
+    """pkg/kubelet/util, GetNodenameForKernel: 64 letters are what the kernel takes."""
+    store = Store()
+    place(store, node(cidr="10.244.1.0/24"))
+    for hostname in ("h" * 36, "h" * 37):
+        o = pod(hostname)
+        fqdn = {"hostname": hostname, "subdomain": "s", "setHostnameAsFQDN": True}
+        place(store, o.replace(spec={**o.spec, **fqdn}))
+    store.apply(at.allocate(store.objects(), Cluster()))
+    assert [n for n, ip in pod_ips(store.objects()).items() if ip] == ["h" * 36]
+    left = store.get(POD.key("default", "h" * 37))
+    assert left is not None and left.status["message"] == (
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN"
+        f" {'h' * 37}.s.default.svc.cluster.local is too long (64 is the max, 65 characters requested)"
+    )
+
+
 def test_who_gets_no_address() -> None:
     found = given(
         node(),

@@ -47,6 +47,23 @@ VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
             'dnsPolicy: "Cluster" is not one of ClusterFirst, ClusterFirstWithHostNet, Default, None',
         ),
         ("dnsPolicy", "None", "dnsConfig.nameservers: must name servers when dnsPolicy is None"),
+        (
+            "dnsConfig",
+            {"nameservers": [f"192.0.2.{n}" for n in range(4)]},
+            "dnsConfig.nameservers: must not have more than 3 nameservers",
+        ),
+        (
+            "dnsConfig",
+            {"searches": ["x.test"] * 33},
+            "dnsConfig.searches: must not have more than 32 search paths",
+        ),
+        (
+            "dnsConfig",
+            {"searches": ["x" * 1030, "y" * 1030]},
+            "dnsConfig.searches: must not have more than 2048 characters (including spaces)",
+        ),
+        ("setHostnameAsFQDN", "yes", 'setHostnameAsFQDN: "yes" is not true or false'),
+        ("hostnameOverride", "x" * 65, "hostnameOverride: must be no more than 64 characters"),
         ("dnsConfig", {"nameservers": ["dns"]}, 'dnsConfig.nameservers[0]: "dns" is not an IP address'),
         (
             "topologySpreadConstraints.0",

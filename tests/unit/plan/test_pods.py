@@ -222,3 +222,49 @@ def test_two_pods_on_one_nodes_network_are_told_apart() -> None:
     assert ports_of(server, ips["one"]) == {"tcp/7001", "tcp/7002"}
     text = repr(told(server)["identities"])
     assert "'one'" in text and "'two'" in text
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "line"),
+    [
+        ({}, "p", "p"),
+        ({"hostname": "h", "subdomain": "s"}, "h", "h.s.app.svc.cluster.local\th"),
+        (
+            {"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": True},
+            "h.s.app.svc.cluster.local",
+            "h.s.app.svc.cluster.local\th",
+        ),
+        (
+            {"subdomain": "s", "setHostnameAsFQDN": True},
+            "p.s.app.svc.cluster.local",
+            "p.s.app.svc.cluster.local\tp",
+        ),
+        ({"hostname": "h", "setHostnameAsFQDN": True}, "h", "h"),
+        (
+            {"hostname": "h", "subdomain": "s", "hostnameOverride": "my.host.test"},
+            "my.host.test",
+            "my.host.test",
+        ),
+        (
+            {"hostNetwork": True, "subdomain": "s", "setHostnameAsFQDN": True},
+            "node1",
+            "node1.s.app.svc.cluster.local\tnode1",
+        ),
+    ],
+)
+def test_what_a_pod_is_called(spec: dict[str, Any], name: str, line: str) -> None:
+    """The kubelet's GetNodenameForKernel, and the pod's line in /etc/hosts."""
+    pod = make(
+        "Pod", "p", "app", spec={**spec, "nodeName": "node1"}, status={"podIPs": [{"ip": "10.244.1.2"}]}
+    )
+    place = pod_place(pod, PodSpec.of(pod.spec), Cluster())
+    assert place.hostname == name
+    assert f"10.244.1.2\t{line}\n" in place.hosts
+
+
+def test_name_servers_beyond_the_third_are_left_out() -> None:
+    spec = PodSpec.of({"dnsConfig": {"nameservers": [f"192.0.2.{n}" for n in range(3)]}})
+    servers = [
+        x.split()[1] for x in resolv_conf("app", spec, Cluster()).splitlines() if x.startswith("nameserver")
+    ]
+    assert servers == ["10.96.0.10", "192.0.2.0", "192.0.2.1"]
