@@ -10,6 +10,9 @@ from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import (
+    API_NAMESPACE,
+    API_PORT,
+    API_SERVICE,
     CONTROLLER,
     DNS_IMAGE,
     DNS_NAMESPACE,
@@ -19,6 +22,7 @@ from emulab.kinds.installed import (
     INGRESS_NAME,
     INGRESS_NAMESPACE,
     SERVED_BY,
+    api_address,
     cluster_dns_address,
 )
 from emulab.kinds.kind import Kind
@@ -27,7 +31,7 @@ from emulab.model.objects import Object
 
 
 def system_objects(cluster: Cluster) -> list[Object]:
-    """Namespaces, cluster DNS, ingress controller, the default client and the public balancer."""
+    """Namespaces, the API's Service, cluster DNS, ingress controller, the default client and the public balancer."""
     return [
         *(_object(NAMESPACE, name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
         _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
@@ -42,6 +46,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
                 "target": {"ingress": True},
             },
         ),
+        _api(cluster),
         *_cluster_dns(cluster),
         *_ingress_controller(cluster),
     ]
@@ -83,6 +88,19 @@ def _deployment(
         },
     }
     return _object(DEPLOYMENT, name, namespace, spec, labels=labels)
+
+
+def _api(cluster: Cluster) -> Object:
+    """The Service `kubernetes`, which an API server makes at its start."""
+    address = api_address(cluster)
+    service = {
+        "type": "ClusterIP",
+        "clusterIP": address,
+        "clusterIPs": [address],
+        "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": API_PORT}],
+    }
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    return _object(SERVICE, API_SERVICE, API_NAMESPACE, service, labels=labels)
 
 
 def _cluster_dns(cluster: Cluster) -> list[Object]:

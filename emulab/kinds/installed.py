@@ -11,9 +11,16 @@ SERVER_IMAGES = {DNS_IMAGE: "dns", INGRESS_IMAGE: "ingress"}
 INGRESS_NAMESPACE, INGRESS_NAME = "ingress-nginx", "ingress-nginx-controller"
 DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"
 INGRESS_CLASS_NAME, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
+API_NAMESPACE, API_SERVICE, API_PORT = "default", "kubernetes", 6443
+"""The Service of the API server, and the port of its endpoint, which is kubeadm's."""
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
 
 def cluster_dns_address(cluster: Cluster) -> str:
     """The cluster IP of kube-dns: the tenth of the service range, as kubeadm gives it (10.96.0.10)."""
     return str(cluster.service_cidrs[0][10])
+
+
+def api_address(cluster: Cluster) -> str:
+    """The cluster IP of the Service `kubernetes`: the first of the service range (`--service-cluster-ip-range`)."""
+    return str(cluster.service_cidrs[0][1])

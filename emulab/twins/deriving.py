@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.installed import DNS_NAMESPACE, INGRESS_NAME, INGRESS_NAMESPACE, SERVER_IMAGES
+from emulab.kinds.installed import (
+    API_NAMESPACE,
+    API_SERVICE,
+    DNS_NAMESPACE,
+    INGRESS_NAME,
+    INGRESS_NAMESPACE,
+    SERVER_IMAGES,
+)
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.model.collection import Objects
@@ -21,6 +28,8 @@ from emulab.model.selectors import matches_labels
 from emulab.twins.asks import Ask, ask
 
 UNUSED_PORT = 4444
+_UNASKED = {SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME), SERVICE.key(API_NAMESPACE, API_SERVICE)}
+"""Services that the world's own balancers ask, and one that nobody serves."""
 
 
 def derive(objects: Objects) -> list[Ask]:
@@ -44,9 +53,7 @@ class _Deriving:
         self._all_pods = pods
         clients = sorted(o.name for o in objects.kind(CLIENT))
         self._client = "client" if "client" in clients else clients[0] if clients else ""
-        self._services = [
-            o for o in objects.kind(SERVICE) if o.key != SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME)
-        ]
+        self._services = [o for o in objects.kind(SERVICE) if o.key not in _UNASKED]
 
     def services(self) -> Iterator[tuple[str, str]]:
         """The requests for each Service, each with what of the Service it tries."""

@@ -88,7 +88,7 @@ spec:
   selector: {matchLabels: {app: twins}}
   template:
     metadata: {labels: {app: twins}}
-    spec: {hostname: same, subdomain: twins, containers: [{name: c}]}
+    spec: {hostname: same, subdomain: twins, setHostnameAsFQDN: true, containers: [{name: c}]}
 ---
 apiVersion: emulab.dev/v1
 kind: Zone
@@ -258,13 +258,26 @@ async def test_endpoints_of_every_service_have_names_and_lead_back(lab: Lab) -> 
 
 
 async def test_pods_of_one_hostname_are_all_told_under_it(lab: Lab) -> None:
-    """kubernetes/dns#116."""
+    """kubernetes/dns#116; with `setHostnameAsFQDN` the pod's own name for itself is the whole one."""
     addresses = sorted(p["status"]["podIP"] for p in await pods(lab, app="twins"))
     assert len(addresses) == 2
     for question in ("twins", "same.twins"):
         assert await short(lab, "pod/asker", f"{question}.default.svc.cluster.local") == addresses
     [pod, *_] = await pods(lab, app="twins")
-    assert await output(lab, f"pod/{name(pod)}", "hostname") == "same"
+    assert await output(lab, f"pod/{name(pod)}", "hostname") == "same.twins.default.svc.cluster.local"
+
+
+async def test_the_api_server_has_a_name_and_an_address(lab: Lab) -> None:
+    """Nothing listens there: a cluster whose API server is down refuses, too, and a trace says why."""
+    assert await lab.resolve("kubernetes.default", "pod/asker") == "10.96.0.1"
+    assert await short(lab, "pod/asker", "SRV", "_https._tcp.kubernetes.default.svc.cluster.local") == [
+        "0 100 443 kubernetes.default.svc.cluster.local."
+    ]
+    assert await short(lab, "pod/asker", "-x", "10.96.0.1") == ["kubernetes.default.svc.cluster.local."]
+    path = await lab.trace("https://kubernetes.default/", source="pod/asker")
+    assert path.failure is not None and path.failure.reason == "closed-port"
+    assert path.failure.object == "Service default/kubernetes port 443 (https)"
+    assert "10.0.0.11:6443 in node node1: a lab has no Kubernetes API server" in path.failure.text
 
 
 async def test_reverse_names_of_others_are_asked_for_upstream(lab: Lab) -> None:

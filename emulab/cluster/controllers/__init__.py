@@ -11,7 +11,7 @@ it after every change until it returns nothing.
   `daemonsets`: workloads become Pods
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes
-* `endpointslices`: Services and Pods become EndpointSlices
+* `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`
 * `telling`: what they tell of it in Events
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emulab.cluster.controllers import (
+    apiserver,
     daemonsets,
     deployments,
     endpointslices,
@@ -48,6 +49,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     statefulsets.scale,
     daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
     scheduler.schedule,  # gives every Pod made above a node
+    apiserver.announce,
     endpointslices.publish,  # reads the Pods' final state, nodes included
     replicasets.report,  # statuses last: they count what all of the above left behind,
     deployments.report,  # and a Deployment's adds up its ReplicaSets'

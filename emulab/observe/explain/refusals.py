@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from emulab.kinds.installed import API_NAMESPACE, API_SERVICE
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RuleTrace, is_loopback
@@ -237,6 +238,9 @@ def _closed(case: Case, leg: Leg, packet: Packet, flow: Flow) -> tuple[str, str,
             f"add {flow.destination_port} to spec.ports of LoadBalancer {owner.name}",
             owner.text,
         )
+    if service is not None and (service.namespace, service.name) == (API_NAMESPACE, API_SERVICE):
+        remedy = "programs that need the API do without it here; `emulab get` and `emulab apply` know a lab's objects"
+        return f"{text}: a lab has no Kubernetes API server", remedy, service.text
     if case.kinds.get(place) == "node" and flow.destination_port in _NODE_PORTS:
         if is_loopback(flow.destination):
             return f"{text}, as node ports aren't open on loopback", _ELSEWHERE, stands_for
