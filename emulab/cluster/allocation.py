@@ -250,7 +250,7 @@ def _services(objects: Objects, cluster: Cluster) -> list[Change]:
         if not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
         if needs_node_ports(spec):
-            spec["ports"] = _with_node_ports(o.key, spec.get("ports") or (), node_ports)
+            spec["ports"] = _with_node_ports(o, node_ports)
         if needs_health_check(spec) and not spec.get("healthCheckNodePort"):
             spec["healthCheckNodePort"] = _node_port(o.key, "health check", node_ports)
         if spec != o.spec:
@@ -272,11 +272,26 @@ def _cluster_ip(key: Key, cluster: Cluster, family: Family, used: set[str]) -> s
     raise UserError(f"{key}: no cluster IP is left in {network}")
 
 
-def _with_node_ports(key: Key, ports: Iterable[Mapping[str, Any]], used: set[Any]) -> list[dict[str, Any]]:
+def _with_node_ports(o: Object, used: set[Any]) -> list[dict[str, Any]]:
+    """The ports of a Service, each with a node port.
+
+    When a Service is made, ports of one number share theirs (`initNodePorts` in pkg/registry/core/service/storage);
+    ports that come later get each its own.
+    """
+    ports: Sequence[Mapping[str, Any]] = o.spec.get("ports") or ()
+    shared: dict[int, int] = {}
+    made = o.metadata.get("generation", 1) == 1
+    for port in ports if made else ():
+        if port.get("nodePort"):
+            shared.setdefault(port["port"], port["nodePort"])
     given = []
     for port in ports:
         if not port.get("nodePort"):
-            number = _node_port(key, f"{port.get('protocol', 'TCP')}/{port['port']}", used)
+            number = shared.get(port["port"])
+            if number is None:
+                number = _node_port(o.key, f"{port.get('protocol', 'TCP')}/{port['port']}", used)
+            if made:
+                shared[port["port"]] = number
             port = {**port, "nodePort": number}
         given.append(dict(port))
     return given

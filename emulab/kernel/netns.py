@@ -126,6 +126,11 @@ def _enter_and(fd: int, work: Callable[[], T]) -> T:
     return work()
 
 
+def tune(handle: Handle, settings: Iterable[tuple[str, str]]) -> None:
+    """Writes sysctls of a namespace that is there already. Raises KernelError."""
+    inside(handle.fd, lambda: [write_sysctl(handle.name, key, value) for key, value in settings])
+
+
 def open_rtnl(handle: Handle) -> socket.socket:
     """The handle's rtnetlink socket, made again when it was closed."""
     if handle.rtnl is None:

@@ -26,7 +26,7 @@ from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
-from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, UdpBackends
+from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
 
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
@@ -224,6 +224,9 @@ class KernelNetwork:
                     if isinstance(before, UdpBackends) and after is not None:
                         fd = self.handles[key[0]].fd
                         sync.forgotten = conntrack.forget_stale(fd, key[0], before, backends)
+                case Tuning(settings):
+                    if after is not None:
+                        netns.tune(self.handles[key[0]], settings)
                 case other:
                     raise NotImplementedError(f"rules of kind {type(other).__name__}")
             sync.seconds = time.perf_counter() - begun

@@ -19,6 +19,7 @@ from emulab.plan.state import (
     PlannedServer,
     Rules,
     Ruleset,
+    Tuning,
     UdpBackends,
     World,
 )
@@ -62,6 +63,8 @@ def rules_key(rules: Rules, family: Family) -> str:
             return "udp-backends"
         case Mesh():
             return f"mesh-{family.nft}"
+        case Tuning():
+            return "conntrack"
 
 
 class Draft:
@@ -87,15 +90,24 @@ class Draft:
     def namespace(self, name: str, settings: Callable[[Families], Sysctls] = host) -> None:
         self.namespaces[name] = Namespace(name, settings(self._families))
 
-    def plug(self, namespace: str, interface: str, bridge: str, mtu: int, port: str = "") -> None:
-        """A veth pair from `namespace` to a bridge of the fabric."""
+    def plug(
+        self,
+        namespace: str,
+        interface: str,
+        bridge: str,
+        mtu: int,
+        port: str = "",
+        address: IPAddress | None = None,
+    ) -> None:
+        """A veth pair from `namespace` to a bridge of the fabric.
+
+        Where an address goes from one place to another, its MAC address goes with it (as many a cloud derives it from
+        the address): `address` is the place's first one there. So what neighbours know of it stays right.
+        """
         own = "" if port or namespace in RESERVED_PORTS else namespace
         port = interface_name("p", f"{namespace}/{interface}", port or own)
-        self.add(
-            Veth(
-                FABRIC, port, mac(FABRIC, port), namespace, interface, mac(namespace, interface), mtu, bridge
-            )
-        )
+        known = mac(namespace, interface) if address is None else mac(bridge, str(address))
+        self.add(Veth(FABRIC, port, mac(FABRIC, port), namespace, interface, known, mtu, bridge))
 
     def address(
         self, namespace: str, link: str, address: IPAddress, network: IPNetwork | None = None

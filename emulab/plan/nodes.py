@@ -9,6 +9,7 @@ from emulab.plan.cni import plugin_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.proxy.modes.mode import Site
+from emulab.plan.state import Tuning
 from emulab.plan.sysctls import forwarder
 from emulab.plan.topology import plug_vpc, vpc_resolv_conf
 
@@ -24,4 +25,6 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
     for rules in [plugin.masquerade(cluster, family) for family in cluster.families]:
         for node in nodes:
             draft.rules(node.name, rules)
+    for node in nodes:
+        draft.rules(node.name, Tuning(cluster.conntrack))
     return [Site(node.name, node.addresses, tuple(draft.addresses[node.name])) for node in nodes]

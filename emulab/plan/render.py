@@ -14,7 +14,7 @@ from typing import Any
 from emulab.model.addresses import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
-from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, UdpBackends, World
+from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, Tuning, UdpBackends, World
 from emulab.servers.configuration import to_json
 
 
@@ -129,6 +129,8 @@ def rules_lines(rules: Rules) -> list[str]:
             return _udp_lines(rules)
         case Mesh():
             return [f"mesh on {rules.link}, {len(rules.ways)} nodes"]
+        case Tuning():
+            return [f"sysctl {key} = {value}" for key, value in rules.sysctls]
 
 
 def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[str]:

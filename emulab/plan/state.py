@@ -108,7 +108,14 @@ class Mesh:
     ways: Mapping[str, Way]
 
 
-Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Settings (paths below /proc/sys) of what is in a namespace only once there are rules: connection tracking."""
+
+    sysctls: tuple[tuple[str, str], ...]
+
+
+Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh | Tuning
 """What is large and changes in part, so that it is one value and not an item each."""
 
 
@@ -117,7 +124,7 @@ class Network:
     """The wanted state of the kernel.
 
     `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`,
-    `ip6tables`, `ipvs`, `udp-backends`, or `mesh-ip` and `mesh-ip6`.
+    `ip6tables`, `ipvs`, `udp-backends`, `conntrack`, or `mesh-ip` and `mesh-ip6`.
     """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

@@ -85,7 +85,7 @@ def _on_internet(
 ) -> None:
     addresses = tuple(addresses)
     draft.namespace(name)
-    draft.plug(name, "eth0", "internet", cluster.mtu)
+    draft.plug(name, "eth0", "internet", cluster.mtu, address=addresses[0])
     for address in addresses:
         u = cluster.underlay(family_of(address))
         draft.address(name, "eth0", address, u.internet)
@@ -101,8 +101,9 @@ def plug_vpc(
     settings: Callable[[Families], Sysctls] = host,
 ) -> None:
     """A namespace with one leg in the vpc and the router as its way out."""
+    addresses = tuple(addresses)
     draft.namespace(name, settings)
-    draft.plug(name, "eth0", "vpc", cluster.mtu)
+    draft.plug(name, "eth0", "vpc", cluster.mtu, address=addresses[0])
     for address in addresses:
         u = cluster.underlay(family_of(address))
         draft.address(name, "eth0", address, u.vpc)

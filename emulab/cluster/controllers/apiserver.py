@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.cluster.controllers.names import new_uid
-from emulab.cluster.controllers.world import World
+from emulab.cluster.controllers.world import WorkingCopy
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL
 from emulab.kinds.installed import API_NAMESPACE, API_PORT, API_SERVICE
@@ -19,7 +19,7 @@ from emulab.model.families import family_of
 from emulab.model.objects import Object
 
 
-def announce(world: World) -> None:
+def announce(world: WorkingCopy) -> None:
     """Writes the EndpointSlice, unless the Service is a user's with a selector, or gone."""
     key = ENDPOINT_SLICE.key(API_NAMESPACE, API_SERVICE)
     old, o = world.get(key), world.get(SERVICE.key(API_NAMESPACE, API_SERVICE))

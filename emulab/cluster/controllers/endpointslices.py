@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from emulab.cluster.controllers.names import LONGEST_BASE, controller_reference, new_uid, safe_hash
 from emulab.cluster.controllers.pods import has_ended, is_ending, is_ready
 from emulab.cluster.controllers.world import WorkingCopy, uid
-from emulab.kinds.core.serviceview import Service, ServicePort
+from emulab.kinds.core.serviceview import HEADLESS_LABEL, Service, ServicePort
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD, SERVICE
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -24,7 +24,6 @@ from emulab.model.objects import Object
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-HEADLESS = "service.kubernetes.io/headless"
 ZONE = "topology.kubernetes.io/zone"
 MAX_ENDPOINTS = 100
 
@@ -187,10 +186,12 @@ def _slice_key(world: WorkingCopy, service: Object, family: str, number: int, mi
 
 
 def _metadata(o: Object, service: Service) -> dict[str, Any]:
-    """Labels and owner of a Service's slices: the Service's own labels are passed on."""
+    """Labels and owner of a Service's slices: the Service's own labels are passed on, but for those that say what a
+    slice is."""
     labels = {**o.labels, SERVICE_NAME: o.name, MANAGED_BY: CONTROLLER}
+    labels.pop(HEADLESS_LABEL, None)
     if service.headless:
-        labels[HEADLESS] = ""
+        labels[HEADLESS_LABEL] = ""
     return {"labels": labels, "ownerReferences": [controller_reference(o)]}
 
 

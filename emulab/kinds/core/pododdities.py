@@ -28,7 +28,7 @@ def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup)
                 yield Finding(o, path, "is run as a TCP connection to its port")
 
 
-def _left_out(o: Object, base: Path, spec: Mapping[str, Any]) -> Iterator[Finding]:
+def _left_out(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:
     """Name servers for which a resolv.conf has no line left behind the kubelet's own (`DNSConfigForming`)."""
     servers = (spec.get("dnsConfig") or {}).get("nameservers") or ()
     own = 0 if spec.get("dnsPolicy") == "None" else 1

@@ -200,7 +200,7 @@ def _override_stands_alone(spec: dict[str, Any]) -> Problems:
     """KEP-4762."""
     if not spec.get("hostnameOverride"):
         return ()
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[FieldPath, str]] = []
     for field in ("setHostnameAsFQDN", "hostNetwork"):
         if spec.get(field):
             found += wrong(f"may not be set when {field} is true", "hostnameOverride")

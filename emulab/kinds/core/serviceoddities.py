@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emulab.kinds.core.podspec import PodSpec
-from emulab.kinds.core.serviceview import Service, is_proxied
+from emulab.kinds.core.serviceview import Service, is_proxied, unproxied_label
 from emulab.kinds.lookup import TOO_LONG
-from emulab.model.addresses import parse_address
+from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
@@ -19,10 +19,22 @@ if TYPE_CHECKING:
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _claims(o, world)
+    yield from _without_proxy(o)
     yield from _selection(o, world)
     for index, port in enumerate(o.spec.get("ports") or ()):
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
+    if o.spec.get("type") == "ExternalName" and is_address(o.spec.get("externalName") or ""):
+        what = "is an address, to which no name can be an alias: the cluster's DNS has no answer"
+        yield Finding(o, ("spec", "externalName"), what)
+
+
+def _without_proxy(o: Object) -> Iterator[Finding]:
+    service = Service.of(o)
+    label = unproxied_label(o)
+    if label and not service.headless and service.type != "ExternalName":
+        what = "kube-proxy leaves the Service alone, and nobody else serves it"
+        yield Finding(o, ("metadata", "labels", label), what)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

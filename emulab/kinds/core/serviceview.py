@@ -11,6 +11,10 @@ from emulab.model.objects import Object
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 """Label of a Service that another proxy serves: kube-proxy leaves it alone (KEP-2447)."""
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+"""Label of the EndpointSlices of a headless Service."""
+UNPROXIED_LABELS = (PROXY_NAME_LABEL, HEADLESS_LABEL)
+"""Services and EndpointSlices with either of them kube-proxy doesn't ask for (cmd/kube-proxy/app/server.go)."""
 
 DEFAULT_AFFINITY_TIMEOUT = 10800
 """`sessionAffinityConfig.clientIP.timeoutSeconds` when not given: three hours."""
@@ -66,10 +70,15 @@ class Service:
 
 
 def is_proxied(o: Object) -> bool:
-    """Whether kube-proxy has to do with a Service: not with one that is headless or an ExternalName, nor with another
-    proxy's by its label (KEP-2447)."""
+    """Whether kube-proxy has to do with a Service: not with one that is headless or an ExternalName, nor with one whose
+    labels say so."""
     service = Service.of(o)
-    return not (service.headless or service.type == "ExternalName" or PROXY_NAME_LABEL in o.labels)
+    return not (service.headless or service.type == "ExternalName" or unproxied_label(o))
+
+
+def unproxied_label(o: Object) -> str:
+    """The label by which kube-proxy leaves a Service or EndpointSlice alone, if there is one."""
+    return next((label for label in UNPROXIED_LABELS if label in o.labels), "")
 
 
 def _service(o: Object) -> Service:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.serviceview import unproxied_label
 from emulab.model.objects import Object
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -64,6 +65,7 @@ class EndpointSlice:
     address_type: str  # IPv4 | IPv6 | FQDN
     endpoints: tuple[Endpoint, ...]
     ports: tuple[EndpointPort, ...]
+    proxied: bool  # not by its labels somebody else's than kube-proxy's
 
     @staticmethod
     def of(o: Object) -> EndpointSlice:
@@ -81,4 +83,5 @@ def _view(o: Object) -> EndpointSlice:
             EndpointPort(port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0)
             for port in o.raw.get("ports") or ()
         ),
+        proxied=not unproxied_label(o),
     )

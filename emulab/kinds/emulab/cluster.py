@@ -10,6 +10,7 @@ from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -236,7 +237,12 @@ cluster_spec = mapping(
             closed=True,
         ),
         "proxy": mapping(
-            {"mode": _mode("proxy.mode"), "scheduler": one_of(*SCHEDULERS), "strictARP": boolean},
+            {
+                "mode": _mode("proxy.mode"),
+                "scheduler": one_of(*SCHEDULERS),
+                "strictARP": boolean,
+                "conntrack": conntrack,
+            },
             rules=(_ipvs_alone,),
             closed=True,
         ),

@@ -8,6 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
+from emulab.kinds.emulab.conntrack import settings
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
@@ -43,6 +44,7 @@ class Cluster:
     proxy_mode: str = "nftables"
     scheduler: str = "rr"  # of ipvs
     strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
+    conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
 
@@ -66,6 +68,7 @@ class Cluster:
             proxy_mode=proxy.get("mode") or default.proxy_mode,
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
+            conntrack=settings(proxy.get("conntrack") or {}),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
         )

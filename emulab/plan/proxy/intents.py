@@ -161,7 +161,7 @@ def service_candidates(o: Object, slices: Iterable[EndpointSlice], family: Famil
     balanced = ingress_ips(o, proxied=False) if service.type == "LoadBalancer" else []
     balancer_ips = of_family(map(parse_address, balanced), family)
     external_ips = of_family(service.external_ips, family)
-    own = [view for view in slices if view.address_type == family.name]
+    own = [view for view in slices if view.address_type == family.name and view.proxied]
     return [
         Candidates(service, port, family, cluster_ips, external_ips, balancer_ips, backends(own, port))
         for port in service.ports

@@ -153,6 +153,32 @@ def test_node_ports() -> None:
     assert "nodePort" not in given(raw_service("c")).kind(SERVICE)[0].spec["ports"][0]
 
 
+def test_ports_of_one_number_share_a_node_port_when_a_service_is_made() -> None:
+    """kubernetes/kubernetes#20092; what comes later gets one of its own, as in `updateNodePorts`."""
+
+    def ports(*given: dict[str, Any]) -> list[int]:
+        o = store.get(SERVICE.key("default", "a"))
+        kept = {k: o.spec[k] for k in ("clusterIP", "clusterIPs")} if o else {}
+        store.put(raw_service("a", type="NodePort", ports=list(given), **kept))
+        store.apply(at.allocate(store.objects(), Cluster()))
+        done = store.get(SERVICE.key("default", "a"))
+        assert done is not None
+        return [p["nodePort"] for p in done.spec["ports"]]
+
+    tcp, udp = {"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}
+    store = Store()
+    first, second = ports(tcp, udp)
+    assert first == second
+    store = Store()
+    assert ports(tcp, {**udp, "nodePort": 30053}) == [30053, 30053]
+    store = Store()
+    assert ports({**tcp, "nodePort": 30001}, {**udp, "nodePort": 30002}) == [30001, 30002]
+    store = Store()
+    (number,) = ports(tcp)
+    kept, other = ports({**tcp, "nodePort": number}, udp)
+    assert kept == number != other
+
+
 def test_node_ports_asked_for_come_first() -> None:
     (free,) = given(raw_service("a", type="NodePort")).kind(SERVICE)
     number = free.spec["ports"][0]["nodePort"]

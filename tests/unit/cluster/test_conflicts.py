@@ -229,8 +229,28 @@ def test_an_external_address_of_a_service_that_nobody_proxies() -> None:
     labels = {"labels": {"service.kubernetes.io/service-proxy-name": "another"}}
     spec = {**SERVICE, "selector": None, "externalIPs": ["192.0.2.7"]}
     foreign = described("Service", spec, "first", metadata={"name": "first", **labels})
-    for first in (headless, elsewhere, foreign):
+    for first in (headless, elsewhere):
         assert warned(first, second) == warned(second, first) == []
+    for both in ((foreign, second), (second, foreign)):
+        assert not any("externalIPs" in warning for warning in warned(*both))
+
+
+@pytest.mark.parametrize(
+    "label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"]
+)
+def test_a_service_that_nobody_proxies(label: str) -> None:
+    spec = {**SERVICE, "selector": None}
+    labelled = described("Service", spec, "first", metadata={"name": "first", "labels": {label: ""}})
+    assert warned(labelled) == [
+        f"Service/first metadata.labels[{label}]: kube-proxy leaves the Service alone, and nobody else serves it"
+    ]
+
+
+def test_an_external_name_that_is_an_address() -> None:
+    assert warned(service("first", selector=None, type="ExternalName", externalName="192.0.2.1")) == [
+        "Service/first spec.externalName: is an address, to which no name can be an alias: the cluster's DNS has"
+        " no answer"
+    ]
 
 
 def test_what_has_no_effect_is_said() -> None:

@@ -175,6 +175,23 @@ def test_headless_services_publish_hostnames_of_their_own_subdomain() -> None:
     assert [e.get("hostname") for e in endpoints(store, "other")] == [None]
 
 
+def test_the_headless_label_of_a_service_is_not_passed_on() -> None:
+    """It says what the slice is of (setEndpointSliceLabels in staging/src/k8s.io/endpointslice)."""
+    labels = {"service.kubernetes.io/headless": "", "team": "a"}
+    store = Store(
+        node("n"),
+        make(
+            "Service",
+            "web",
+            metadata={"labels": labels},
+            spec={"selector": {"app": "web"}, "clusterIP": "10.96.0.5"},
+        ),
+    )
+    store.settle()
+    (found,) = store.all("EndpointSlice")
+    assert found.labels["team"] == "a" and "service.kubernetes.io/headless" not in found.labels
+
+
 def test_a_headless_service_needs_no_ports() -> None:
     store = Store(*NODES, running("p", "10.244.0.5"), service("web", clusterIP="None", ports=None))
     store.settle()

@@ -13,6 +13,7 @@ from lab_objects import place
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
+from emulab.kinds.core.serviceview import UNPROXIED_LABELS
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import ENDPOINT_SLICE, INGRESS, POD, SERVICE
 from emulab.model.objects import Object
@@ -161,6 +162,8 @@ CHANGES = st.lists(
             lambda name: st.tuples(st.just("spec"), st.just(name), st.sampled_from(SPECS[name]))
         ),
         st.tuples(st.just("gone"), st.sampled_from(sorted(SPECS)), st.none()),
+        st.tuples(st.just("labels"), st.sampled_from(NAMES), st.sampled_from(["", *UNPROXIED_LABELS])),
+        st.tuples(st.just("slice labels"), st.sampled_from(NAMES), st.sampled_from(["", *UNPROXIED_LABELS])),
         st.tuples(st.just("slice gone"), st.sampled_from(NAMES), st.none()),
         st.tuples(st.just("pod"), st.integers(0, 3), st.tuples(st.booleans(), st.booleans())),
         st.tuples(st.just("pod gone"), st.integers(0, 3), st.none()),
@@ -184,6 +187,12 @@ def change(store: Store, what: str, name: Any, value: Any) -> None:
             store.put(service(name, **{**kept, **value}))
         case "gone":
             store.remove(service_key)
+        case "labels":
+            if (o := store.get(service_key)) is not None:
+                store.put(o.replace(metadata={**o.metadata, "labels": {value: "x"} if value else {}}))
+        case "slice labels":
+            labels = {value: "x"} if value else {}
+            store.put(slice_of(name, [endpoint(1), endpoint(2)], protocol=_protocol(name), labels=labels))
         case "slice gone":
             store.remove(slice_key)
         case "pod":

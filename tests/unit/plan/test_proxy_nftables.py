@@ -258,11 +258,27 @@ def test_a_pod_that_ends_gives_way_to_the_next_one_of_its_address() -> None:
             assert resolve(table, "10.96.0.1 . tcp . 80") == expected
 
 
-def test_a_service_of_another_proxy_is_left_alone() -> None:
-    """KEP-2447: the label says whose it is."""
-    label = {"service.kubernetes.io/service-proxy-name": "other"}
+UNPROXIED = pytest.mark.parametrize(
+    "label", [{"service.kubernetes.io/service-proxy-name": "other"}, {"service.kubernetes.io/headless": ""}]
+)
+
+
+@UNPROXIED
+def test_a_service_of_another_proxy_is_left_alone(label: dict[str, str]) -> None:
+    """KEP-2447, and cmd/kube-proxy/app/server.go: the label says whose it is."""
     table = rules(raw_service("a", clusterIP="10.96.0.1", labels=label), raw_slice("a", "10.244.1.2"))
     assert not entered(table, "10.96.0.1 . tcp . 80")
+
+
+@UNPROXIED
+def test_endpoints_of_another_proxy_are_left_alone(label: dict[str, str]) -> None:
+    labels = {"kubernetes.io/service-name": "a", **label}
+    slices = [
+        raw_slice("a", "10.244.1.2"),
+        raw_slice("a", "10.244.1.3", metadata={"name": "x", "namespace": "default", "labels": labels}),
+    ]
+    table = rules(raw_service("a", clusterIP="10.96.0.1"), *slices)
+    assert resolve(table, "10.96.0.1 . tcp . 80") == {"10.244.1.2 . 8080"}
 
 
 def test_source_ranges_of_the_other_family_close_nothing() -> None:

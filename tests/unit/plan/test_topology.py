@@ -223,3 +223,22 @@ def test_names_that_the_fabric_uses_itself(name: str) -> None:
 def test_no_place_is_called_as_the_fabric_is() -> None:
     with pytest.raises(ManifestError, match=r'"fabric" is already the name of another place of the lab$'):
         world("apiVersion: emulab.dev/v1\nkind: Client\nmetadata: {name: fabric}\nspec: {network: vpc}\n")
+
+
+def test_an_address_keeps_its_mac_address_from_place_to_place() -> None:
+    """So neighbours know the right one of an address that went from one Service's balancer to another's."""
+
+    def balancer(name: str) -> str:
+        return (
+            f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n"
+            "spec: {type: LoadBalancer, ports: [{port: 80}]}\n---\n"
+        )
+
+    def mac_of(network: Network, place: str) -> tuple[set[str], str]:
+        (link,) = [v for v in items(network, Veth) if v.peer_namespace == place and v.peer == "eth0"]
+        return addresses(network, place), link.peer_mac
+
+    one, other = world(balancer("one")).network, world(balancer("other")).network
+    assert mac_of(one, "lb-default-one") == mac_of(other, "lb-default-other")
+    both = world(balancer("one"), balancer("two")).network
+    assert mac_of(both, "lb-default-one")[1] != mac_of(both, "lb-default-two")[1]
