@@ -6,11 +6,11 @@
 * `topology`, `nodes`, `pods`: links, addresses and routes of places (`draft` collects); `sysctls`: what namespaces
   are set to; `mesh`: the ways between nodes, n² entries from a value a node.
 * `standins`: who answers for pods.
-* `cni/`: the pods' networks, a module each; `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
+* `cni/`: the pods' networks, a module each, and `hostports`; `endpoints`: where Services lead; `proxy/`: kube-proxy, in several modes.
 
 Addresses are of the cluster's families (`model/families`): nothing here says `ip` or `127.0.0.1`.
 
-* `dns`, `balancers`, `l7/`: the configuration of the servers.
+* `dns` (outside), `clusterdns`, `balancers`, `l7/`: the configuration of the servers.
 * `owners`: whose an address is, in words (`owner`).
 * `world`: the sum of it all, of which a change plans its part alone (`kept`: parts with what they were planned from;
   `persistent`: large mappings of which little changes); `render` prints a world for people.

@@ -22,6 +22,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.cni.hostports import host_ports
 from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
 from emulab.plan.owner import Owner
@@ -75,6 +76,8 @@ class _Index:
                 self._places.setdefault(str(item.address.ip), node_namespaces[item.namespace])
         self._services: dict[str, list[Candidates]] = {}  # by address
         self._node_ports: dict[tuple[str, int], Candidates] = {}
+        mapped = objects.facts(POD, host_ports).values()
+        self._host_ports = {(p.node, p.protocol, p.number): p.pod for ports in mapped for p in ports}
         self._balancers: dict[str, Object] = {}
         self._ports = candidates(objects, cluster_of(objects).families)
         for c in self._ports:
@@ -123,6 +126,9 @@ class _Index:
             # Services may have ports of it as an external address, too, but not those that they don't name.
             if (protocol, port) in self._node_ports:
                 return self._port(self._node_ports[protocol, port], address, f" (node port {port})")
+            if (pod := self._host_ports.get((place.name, protocol, port))) is not None:
+                namespace, _, name = pod.partition("/")
+                return Owner("Pod", namespace, name, f"host port {port} of pod {pod}", {"node": place.name})
         elif entries:
             other = any(c.port.port == port for c in entries)  # this very port, but of another protocol
             missing = f"{port}/{protocol.upper()}" if other else port

@@ -153,7 +153,7 @@ def _udp_lines(rules: UdpBackends) -> list[str]:
         f"  {socket_name(address or '*', port)} {' '.join(sorted(members))}".rstrip()
         for (address, port), members in sorted(rules.frontends.items())
     ]
-    return ["udp-backends", *lines]
+    return ["udp-backends", *lines] if lines else []
 
 
 def _nft_lines(rules: Ruleset) -> list[str]:

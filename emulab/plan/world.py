@@ -19,6 +19,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.clusterdns import cluster_dns_config, cluster_dns_server
+from emulab.plan.cni.hostports import plan_host_ports
 from emulab.plan.cni.plugin import Node
 from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
@@ -68,6 +69,7 @@ class _Sum:
         self._slices = SlicesByService()
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
+        self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster))
         self._proxies = Proxies(cluster, sites, viewers)
         self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
@@ -89,11 +91,11 @@ class _Sum:
         source = PlanSource(objects, self._slices)
         outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
-        public_dns = self._public_dns.now(source)
+        public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
         servers = self._servers(
             [self._standins.follow(source, pods.places), *self._server_pods.follow(source, pods.places)]
         )
-        parts = (outside, self._nodes, proxies, balancers, pods, public_dns, servers)
+        parts = (outside, self._nodes, proxies, host_ports, balancers, pods, public_dns, servers)
         if [*map(id, parts)] != [*map(id, self._parts)]:
             self._parts, self._world = parts, world_of(parts)
         return self._world

@@ -136,6 +136,7 @@ _container = mapping(
                     "protocol": protocol,
                     "containerPort": port,
                     "hostPort": integer(0, 65535, "a port"),
+                    "hostIP": maybe_empty(ip),
                 },
                 required=("containerPort",),
             ),
@@ -165,6 +166,26 @@ def _one_port_one_container(spec: dict[str, Any]) -> Problems:
             if owner.setdefault(key, container["name"]) != container["name"]:
                 clash = f"{key[0]}/{key[1]} is already a port of container {show(owner[key])} of this pod"
                 found += wrong(clash, "containers", i, "ports", j, "containerPort")
+    return found
+
+
+def _host_ports_fit(spec: dict[str, Any]) -> Problems:
+    """One port of a node leads to one container's (`checkHostPortConflicts`); on the node's network it is that port."""
+    found: list[tuple[FieldPath, str]] = []
+    taken: set[tuple[int, str, str]] = set()
+    for i, container in enumerate(spec["containers"]):
+        for j, p in enumerate(container.get("ports", ())):
+            number = p.get("hostPort")
+            if not number:
+                continue
+            key = (number, p.get("protocol", "TCP"), p.get("hostIP", ""))
+            if key in taken:
+                what = f"{number}/{key[1]} is already a host port of this pod"
+                found += wrong(what, "containers", i, "ports", j, "hostPort")
+            taken.add(key)
+            if spec.get("hostNetwork") and number != p["containerPort"]:
+                what = "must match `containerPort` when `hostNetwork` is true"
+                found += wrong(what, "containers", i, "ports", j, "containerPort")
     return found
 
 
@@ -248,5 +269,5 @@ pod_spec = mapping(
         ),
     },
     required=("containers",),
-    rules=(_one_port_one_container, _names_once, _own_name_servers, _override_stands_alone),
+    rules=(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
 )

@@ -14,7 +14,7 @@ from emulab.plan.state import Place, Ruleset
 
 GATEWAYS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::1")}
 """What pods take for their router. No link has these addresses: a neighbour entry says that the node's end is it."""
-MASQUERADE_TABLE = "pod-masquerade"
+MASQUERADE_TABLE, HOST_PORT_TABLE = "pod-masquerade", "cni_hostport"
 
 
 def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:

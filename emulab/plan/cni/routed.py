@@ -8,7 +8,7 @@ from functools import lru_cache
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family
 from emulab.plan.cni.plugin import Node, Plugin
-from emulab.plan.cni.podlinks import MASQUERADE_TABLE, masquerade_table, routed_link
+from emulab.plan.cni.podlinks import HOST_PORT_TABLE, MASQUERADE_TABLE, masquerade_table, routed_link
 from emulab.plan.draft import Draft
 from emulab.plan.state import Mesh, Way
 
@@ -32,5 +32,5 @@ PLUGIN = Plugin(
     masquerade=masquerade_table,
     overhead=lambda family: 0,
     ports=frozenset(),
-    tables=frozenset({MASQUERADE_TABLE}),
+    tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),
 )

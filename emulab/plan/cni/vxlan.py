@@ -8,7 +8,7 @@ from functools import lru_cache
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4, IPV6, Family
 from emulab.plan.cni.plugin import Node, Plugin
-from emulab.plan.cni.podlinks import MASQUERADE_TABLE, masquerade_table, routed_link
+from emulab.plan.cni.podlinks import HOST_PORT_TABLE, MASQUERADE_TABLE, masquerade_table, routed_link
 from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Vxlan
 from emulab.plan.state import Mesh, Way
@@ -48,5 +48,5 @@ PLUGIN = Plugin(
     masquerade=masquerade_table,
     overhead=overhead,
     ports=frozenset({PORT}),
-    tables=frozenset({MASQUERADE_TABLE}),
+    tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),
 )

@@ -46,6 +46,16 @@ VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
             "Cluster",
             'dnsPolicy: "Cluster" is not one of ClusterFirst, ClusterFirstWithHostNet, Default, None',
         ),
+        (
+            "containers.0.ports",
+            [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81, "hostPort": 8080}],
+            "containers[0].ports[1].hostPort: 8080/TCP is already a host port of this pod",
+        ),
+        (
+            "containers.0.ports",
+            [{"containerPort": 80, "hostIP": "x"}],
+            'containers[0].ports[0].hostIP: "x" is not an IP address',
+        ),
         ("dnsPolicy", "None", "dnsConfig.nameservers: must name servers when dnsPolicy is None"),
         (
             "dnsConfig",

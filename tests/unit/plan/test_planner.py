@@ -166,6 +166,7 @@ CHANGES = st.lists(
         st.tuples(st.just("slice labels"), st.sampled_from(NAMES), st.sampled_from(["", *UNPROXIED_LABELS])),
         st.tuples(st.just("slice gone"), st.sampled_from(NAMES), st.none()),
         st.tuples(st.just("pod"), st.integers(0, 3), st.tuples(st.booleans(), st.booleans())),
+        st.tuples(st.just("host port"), st.integers(0, 3), st.sampled_from(["TCP", "UDP"])),
         st.tuples(st.just("pod gone"), st.integers(0, 3), st.none()),
         st.tuples(st.just("ingress"), st.sampled_from(["one", "two"]), st.booleans()),
     ),
@@ -198,6 +199,10 @@ def change(store: Store, what: str, name: Any, value: Any) -> None:
         case "pod":
             ready, ending = value
             place(store, pod(f"p{name}", name, ready=ready, ending=ending))
+        case "host port":
+            o = pod(f"p{name}", name)
+            port = {"containerPort": 8080, "hostPort": 9000 + name, "protocol": value}
+            place(store, o.replace(spec={**o.spec, "containers": [{"name": "c", "ports": [port]}]}))
         case "pod gone":
             store.remove(POD.key("default", f"p{name}"))
         case "ingress":
