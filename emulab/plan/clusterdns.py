@@ -6,13 +6,16 @@ what a name leads to, Pods by themselves change nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
 from emulab.model.addresses import socket_name
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
@@ -27,14 +30,16 @@ from emulab.servers.dns.config import (
     SliceNames,
 )
 
+T = TypeVar("T")
+
 
 def cluster_dns_config(source: PlanSource, cluster: Cluster) -> DnsConfig:
     """The configuration of the cluster DNS, without its listeners."""
     told = Kubernetes(
         domain=cluster.cluster_domain.rstrip(".") + ".",
         namespaces=tuple(source.facts(NAMESPACE, _name).values()),
-        services=tuple(source.facts(SERVICE, _service).values()),
-        slices=tuple(source.facts(ENDPOINT_SLICE, _slice).values()),
+        services=_by_name(source.facts(SERVICE, _service)),
+        slices=_by_name(source.facts(ENDPOINT_SLICE, _slice)),
     )
     return DnsConfig(
         listen=(),
@@ -43,6 +48,10 @@ def cluster_dns_config(source: PlanSource, cluster: Cluster) -> DnsConfig:
         recursion=True,
         cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
     )
+
+
+def _by_name(facts: Mapping[Key, T]) -> dict[str, T]:
+    return {f"{key.namespace}/{key.name}": told for key, told in facts.items()}
 
 
 def _name(namespace: Object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
@@ -68,12 +69,15 @@ class SliceNames:
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """What a cluster's names follow from: no records, of which there would be several for each endpoint."""
+    """What a cluster's names follow from: no records, of which there would be several for each endpoint.
+
+    A Service or slice is told by a key, by which its change is told, too.
+    """
 
     domain: str
     namespaces: tuple[str, ...]
-    services: tuple[ServiceNames, ...]
-    slices: tuple[SliceNames, ...]
+    services: Mapping[str, ServiceNames]
+    slices: Mapping[str, SliceNames]
     ttl: int = 5
 
 
@@ -120,6 +124,8 @@ class DnsConfig(Configuration):
     where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are told while
     someone records; the rest are counted only.
     """
+
+    PATCHED = frozenset({"kubernetes.services", "kubernetes.slices"})
 
     zones: tuple[ZoneConfig, ...] = ()
     forward: tuple[str, ...] = ()

@@ -43,30 +43,50 @@ REVERSE = ("in-addr.arpa.", "ip6.arpa.")
 _SERVICES, _PODS = "svc", "pod"
 _NO_PORTS = (NamedPort("", "", 0),)
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
+_ServiceName = tuple[str, str]
 
 
-def cluster_zones(given: Kubernetes, soa: Soa) -> tuple[Authority, ...]:
+def cluster_zones(directory: Directory, soa: Soa) -> tuple[Authority, ...]:
     """The zone of the cluster's domain and those of its reverse names."""
-    directory = _Directory(given)
     reverse = (ReverseNames(directory, origin, soa) for origin in REVERSE)
     return ClusterNames(directory, soa), *reverse
 
 
-class _Directory:
+class Directory:
     """Services, and the endpoints of each."""
 
-    def __init__(self, given: Kubernetes) -> None:
+    def __init__(self, given: Kubernetes, known: Directory | None = None) -> None:
+        """`known`: one of the same cluster, of which is taken over what stays as it is."""
+        self.given = given
         self.domain, self.ttl = given.domain, given.ttl
-        self.namespaces = frozenset(given.namespaces) | {s.namespace for s in given.services}
-        self.services = {(s.namespace, s.name): s for s in given.services}
-        self._slices: dict[tuple[str, str], list[SliceNames]] = {}
-        for one in given.slices:
-            self._slices.setdefault((one.namespace, one.service), []).append(one)
+        if known is None or known.given.services is not given.services:
+            self.services = {(s.namespace, s.name): s for s in given.services.values()}
+            self.namespaces = frozenset(given.namespaces) | {namespace for namespace, _ in self.services}
+        else:
+            self.services, self.namespaces = known.services, known.namespaces
+        self._slices: dict[_ServiceName, dict[str, SliceNames]] = {} if known is None else dict(known._slices)
+        before = {} if known is None else known.given.slices
+        for key, told in before.items():
+            new = given.slices.get(key)
+            if new is not told and (new is None or _service_of(new) != _service_of(told)):
+                self._exchange(_service_of(told), key, None)
+        for key, told in given.slices.items():
+            if before.get(key) is not told:
+                self._exchange(_service_of(told), key, told)
         self._pointers: dict[str, list[str]] | None = None
+
+    def _exchange(self, service: _ServiceName, key: str, told: SliceNames | None) -> None:
+        """Puts a slice in the place of the one of its key, or none. What another directory has stays as it is."""
+        own = dict(self._slices.get(service, {}))
+        if told is None:
+            own.pop(key, None)
+        else:
+            own[key] = told
+        self._slices[service] = own
 
     def endpoints(self, service: ServiceNames) -> Iterator[tuple[NamedEndpoint, Sequence[NamedPort]]]:
         """Those that a Service's names lead to."""
-        for one in self._slices.get((service.namespace, service.name), ()):
+        for one in self._slices.get((service.namespace, service.name), {}).values():
             for endpoint in one.endpoints:
                 if endpoint.ready or service.tolerant:
                     yield endpoint, one.ports or _NO_PORTS
@@ -94,6 +114,10 @@ class _Directory:
         return found
 
 
+def _service_of(told: SliceNames) -> _ServiceName:
+    return told.namespace, told.service
+
+
 def _canonical(address: str) -> str:
     return str(ip_address(address)) if ":" in address else address
 
@@ -119,8 +143,8 @@ class ClusterNames:
 
     networks: tuple[ClientNetwork, ...] | None = None
 
-    def __init__(self, directory: _Directory, soa: Soa) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory, soa: Soa) -> None:
+        self.directory = self._directory = directory
         self._apex = start_of_authority(directory.domain, soa)
         self.origin, self.soa = self._apex.owner, negative(self._apex)
         self._answers: dict[tuple[Name, int], Found] = {}  # their records take turns
@@ -248,7 +272,7 @@ class ReverseNames:
 
     networks: tuple[ClientNetwork, ...] | None = None
 
-    def __init__(self, directory: _Directory, origin: str, soa: Soa) -> None:
+    def __init__(self, directory: Directory, origin: str, soa: Soa) -> None:
         self._directory = directory
         self._apex = start_of_authority(origin, soa)
         self.origin, self.soa = self._apex.owner, negative(self._apex)

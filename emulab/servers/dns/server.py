@@ -9,10 +9,11 @@ from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
-from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.config import DnsConfig, ServiceNames, SliceNames
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.patches import read_changes
 
 
 def create(emit: Emit) -> Server:
@@ -53,6 +54,15 @@ class DnsServer:
             else:
                 self._ports[key] = listener = TcpPort(self._responder, settings.tcp_idle)
                 await listener.open(sock)
+
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""
+        services, slices = (changes.get(path, {}) for path in ("kubernetes.services", "kubernetes.slices"))
+        self._settings = self._settings.patched(
+            read_changes(ServiceNames, services, "kubernetes.services"),
+            read_changes(SliceNames, slices, "kubernetes.slices"),
+        )
+        self._responder.configure(self._settings)
 
     async def close(self, grace: float = 0.0) -> None:
         """Gives queries under way `grace` seconds, then closes sockets and connections."""

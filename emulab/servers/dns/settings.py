@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.dns.config import CacheLimits, DnsConfig, Kubernetes, Soa, ZoneConfig
-from emulab.servers.dns.kubernetes import cluster_zones
+from emulab.servers.dns.config import (
+    CacheLimits,
+    DnsConfig,
+    Kubernetes,
+    ServiceNames,
+    SliceNames,
+    Soa,
+    ZoneConfig,
+)
+from emulab.servers.dns.kubernetes import ClusterNames, Directory, cluster_zones
 from emulab.servers.dns.zone import Authority, ServedZone, Zones
 
+T = TypeVar("T")
+Changes = Mapping[str, T | None]
+"""By the keys of what changed; None for what is gone."""
 ServerAddress = tuple[str, int]
 ZoneSource = ZoneConfig | Kubernetes
 
@@ -58,6 +73,23 @@ class DnsSettings:
             events=config.events_per_second,
         )
 
+    def patched(self, services: Changes[ServiceNames], slices: Changes[SliceNames]) -> DnsSettings:
+        """The settings with other Services and endpoints of a cluster. Raises BadConfiguration where there is none."""
+        found: list[tuple[ZoneSource, tuple[Authority, ...]]] = []
+        for source, made in self.sources:
+            if isinstance(source, Kubernetes):
+                kubernetes = replace(
+                    source,
+                    services=_with(source.services, services) if services else source.services,
+                    slices=_with(source.slices, slices) if slices else source.slices,
+                )
+                found.append((kubernetes, cluster_zones(Directory(kubernetes, _directory(made)), self.soa)))
+            else:
+                found.append((source, made))
+        if all(new is old for (new, _), (old, _) in zip(found, self.sources, strict=True)):
+            raise BadConfiguration("patch: this server has no cluster's names")
+        return replace(self, sources=tuple(found), zones=Zones([zone for _, made in found for zone in made]))
+
     def _sources(self, config: DnsConfig) -> tuple[tuple[ZoneSource, tuple[Authority, ...]], ...]:
         """A zone may have tens of thousands of records, and most changes concern none of them."""
         soa = config.soa
@@ -77,9 +109,24 @@ def _which(source: ZoneSource) -> tuple[object, ...]:
     return source.origin, source.clients
 
 
+def _directory(made: Iterable[Authority]) -> Directory:
+    """What the zones of a cluster answer from."""
+    return next(zone.directory for zone in made if isinstance(zone, ClusterNames))
+
+
+def _with(told: Mapping[str, T], changes: Changes[T]) -> dict[str, T]:
+    found = dict(told)
+    for key, value in changes.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = value
+    return found
+
+
 def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:
     if isinstance(source, Kubernetes):
-        return cluster_zones(source, soa)
+        return cluster_zones(Directory(source), soa)
     return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa),)
 
 

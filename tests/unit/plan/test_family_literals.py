@@ -169,7 +169,7 @@ def of_kinds(world: World) -> set[tuple[str, str]]:
     for config in configs:
         assert isinstance(config, DnsConfig) and config.kubernetes
         settings = DnsSettings().changed(config)
-        for service in config.kubernetes.services:
+        for service in config.kubernetes.services.values():
             name = f"{service.name}.{service.namespace}.svc.cluster.local."
             found |= {
                 (f.record, name) for f in (IPV4, IPV6) if isinstance(answers(settings, name, f.record), list)

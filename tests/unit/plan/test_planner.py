@@ -252,7 +252,8 @@ def test_one_endpoint_changes_the_rules_and_its_names_alone() -> None:
         assert isinstance(old_config, DnsConfig) and isinstance(new_config, DnsConfig)
         old_names, new_names = old_config.kubernetes, new_config.kubernetes
         assert old_names and new_names and old_names.services == new_names.services
-        assert {s.service for s in {*old_names.slices} ^ {*new_names.slices}} == {"one"}
+        differing = {*old_names.slices.items()} ^ {*new_names.slices.items()}
+        assert {names.service for _, names in differing} == {"one"}
     assert second.network.items == first.network.items
     (key,) = {
         (n, k)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from dnsanswers import answers
+from hypothesis import given
+from hypothesis import strategies as st
 
+from emulab.servers.configuration import BadConfiguration
 from emulab.servers.dns.config import (
     DnsConfig,
     Kubernetes,
@@ -18,6 +21,7 @@ from emulab.servers.dns.config import (
 )
 from emulab.servers.dns.settings import DnsSettings
 
+T = TypeVar("T")
 HTTP, METRICS = NamedPort("http", "TCP", 80), NamedPort("metrics", "TCP", 9090)
 
 
@@ -29,10 +33,14 @@ def endpoints(name: str, *given: tuple[str, str], ports: tuple[NamedPort, ...] =
     return SliceNames("app", name, tuple(NamedEndpoint(h, a, True) for h, a in given), ports)
 
 
+def by_number(*told: T) -> dict[str, T]:
+    return dict(zip("abcdefghij", told, strict=False))
+
+
 WORLD = Kubernetes(
     "c.test.",
     ("app", "empty"),
-    (
+    by_number(
         service("web", "10.96.0.5", ports=(HTTP, METRICS)),
         service("db"),
         service("bare", ports=()),
@@ -41,7 +49,7 @@ WORLD = Kubernetes(
         service("number", alias="192.0.2.1."),
         service("six", "fd00::5", "10.96.0.6"),
     ),
-    (
+    by_number(
         endpoints("web", ("web-1", "10.244.1.2"), ("", "10.244.1.3"), ports=(HTTP, METRICS)),
         endpoints("db", ("same", "10.244.1.4"), ("same", "10.244.1.5"), ("other", "10.244.1.6")),
         endpoints("bare", ("", "10.244.1.4"), ports=()),
@@ -186,3 +194,72 @@ def test_a_cluster_that_is_the_same_is_not_read_again() -> None:
     changed = SETTINGS.changed(replace(more, kubernetes=other))
     assert answers(changed, "empty.svc.c.test.") == "NXDOMAIN"
     assert answers(changed, "web.app.svc.c.test.") == answers(SETTINGS, "web.app.svc.c.test.")
+
+
+KEYS = st.sampled_from("abc")
+SERVICES = st.sampled_from(
+    [
+        service("web", "10.96.0.5"),
+        service("web"),
+        service("web", "10.96.0.7", ports=(METRICS,)),
+        service("db"),
+        service("db", alias="example.com."),
+        replace(service("web"), namespace="other"),
+    ]
+)
+SLICES = st.sampled_from(
+    [
+        endpoints("web", ("a", "10.244.1.2"), ("", "10.244.1.3")),
+        endpoints("web", ("b", "10.244.1.4"), ports=(METRICS,)),
+        endpoints("db", ("a", "10.244.1.2")),
+        replace(endpoints("web", ("", "10.244.2.2")), namespace="other"),
+    ]
+)
+NAMES = [
+    f"{name}.svc.c.test."
+    for namespace in ("app", "other", "empty")
+    for name in (
+        *(
+            f"{one}.{namespace}"
+            for one in ("web", "db", "a.web", "b.web", "10-244-1-3.web", "_http._tcp.web")
+        ),
+        namespace,
+    )
+]
+ADDRESSES = ["10.96.0.5", "10.96.0.7", "10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.2.2"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(KEYS, st.none() | SERVICES, max_size=2),
+            st.dictionaries(KEYS, st.none() | SLICES, max_size=2),
+        ),
+        max_size=4,
+    )
+)
+def test_who_is_told_of_changes_answers_as_if_all_had_been_told(
+    changes: list[tuple[dict[str, ServiceNames | None], dict[str, SliceNames | None]]],
+) -> None:
+    told, services, slices = DnsSettings().changed(DnsConfig(listen=(), kubernetes=EMPTY)), {}, {}
+    for some, others in changes:
+        told = told.patched(some, others)
+        services = {k: v for k, v in {**services, **some}.items() if v is not None}
+        slices = {k: v for k, v in {**slices, **others}.items() if v is not None}
+    whole = DnsSettings().changed(
+        DnsConfig(listen=(), kubernetes=replace(EMPTY, services=services, slices=slices))
+    )
+    for name in NAMES:
+        for rtype in ("A", "SRV", "CNAME"):
+            assert answers(told, name, rtype) == answers(whole, name, rtype), (name, rtype)
+    for address in ADDRESSES:
+        reverse = ".".join(reversed(address.split("."))) + ".in-addr.arpa."
+        assert answers(told, reverse, "PTR") == answers(whole, reverse, "PTR"), address
+
+
+def test_whoever_has_no_cluster_is_told_of_none() -> None:
+    with pytest.raises(BadConfiguration, match="no cluster"):
+        DnsSettings().patched({}, {})
+
+
+EMPTY = Kubernetes("c.test.", ("app", "empty"), {}, {})
