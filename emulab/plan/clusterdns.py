@@ -6,16 +6,13 @@ what a name leads to, Pods by themselves change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
 from emulab.model.addresses import socket_name
-from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
@@ -30,16 +27,14 @@ from emulab.servers.dns.config import (
     SliceNames,
 )
 
-T = TypeVar("T")
-
 
 def cluster_dns_config(source: PlanSource, cluster: Cluster) -> DnsConfig:
     """The configuration of the cluster DNS, without its listeners."""
     told = Kubernetes(
         domain=cluster.cluster_domain.rstrip(".") + ".",
         namespaces=tuple(source.facts(NAMESPACE, _name).values()),
-        services=_by_name(source.facts(SERVICE, _service)),
-        slices=_by_name(source.facts(ENDPOINT_SLICE, _slice)),
+        services=dict(source.facts(SERVICE, _service).values()),
+        slices=dict(source.facts(ENDPOINT_SLICE, _slice).values()),
     )
     return DnsConfig(
         listen=(),
@@ -50,18 +45,18 @@ def cluster_dns_config(source: PlanSource, cluster: Cluster) -> DnsConfig:
     )
 
 
-def _by_name(facts: Mapping[Key, T]) -> dict[str, T]:
-    return {f"{key.namespace}/{key.name}": told for key, told in facts.items()}
-
-
 def _name(namespace: Object) -> str:
     return namespace.name
 
 
-def _service(o: Object) -> ServiceNames:
+def _key(o: Object) -> str:
+    return f"{o.namespace}/{o.name}"
+
+
+def _service(o: Object) -> tuple[str, ServiceNames]:
     service = Service.of(o)
     external = service.type == "ExternalName"
-    return ServiceNames(
+    return _key(o), ServiceNames(
         namespace=service.namespace,
         name=service.name,
         headless=service.headless,
@@ -72,13 +67,13 @@ def _service(o: Object) -> ServiceNames:
     )
 
 
-def _slice(o: Object) -> SliceNames | None:
+def _slice(o: Object) -> tuple[str, SliceNames] | None:
     view = EndpointSlice.of(o)
     endpoints = tuple(NamedEndpoint(e.hostname, a, e.ready) for e in view.endpoints for a in e.addresses)
     if not (view.service and endpoints) or view.address_type == "FQDN":
         return None
     ports = tuple(NamedPort(p.name, p.protocol, p.port) for p in view.ports)
-    return SliceNames(view.namespace, view.service, endpoints, ports)
+    return _key(o), SliceNames(view.namespace, view.service, endpoints, ports)
 
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:

@@ -59,14 +59,15 @@ class Persistent(Mapping[K, V]):
 
     def change_to(self, newer: Mapping[K, V]) -> MapChange[K, V] | None:
         """What changed up to a newer version; None when the other isn't one."""
-        keys: dict[K, None] = {}
+        before: dict[K, tuple[V] | None] = {}
         version: Persistent[K, V] = self
         while version is not newer:
             if version._newer is None:
                 return None
-            keys |= dict.fromkeys(version._before)
+            for key, old in version._before.items():
+                before.setdefault(key, old)
             version = version._newer
-        pairs = [(key, self.get(key, _NOTHING), newer.get(key, _NOTHING)) for key in keys]
+        pairs = [(key, old[0] if old else _NOTHING, newer.get(key, _NOTHING)) for key, old in before.items()]
         removed = [key for key, old, new in pairs if old is not _NOTHING and old != new]
         return MapChange(removed, {key: new for key, old, new in pairs if new is not _NOTHING and old != new})
 
