@@ -84,14 +84,21 @@ def attach_to_lab(name: str) -> LabClient | None:
 
 
 def fill(
-    client: LabClient, name: str, sources: Sequence[Source], timeout: float, wait: bool = True
+    client: LabClient,
+    name: str,
+    sources: Sequence[Source],
+    timeout: float,
+    wait: bool = True,
+    validate: str = "strict",
 ) -> dict[str, Any]:
     """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said.
 
     Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
     """
     with progress(f"lab {name}") as tell:
-        outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources))
+        outcome: dict[str, Any] = client.request(
+            "apply", tell, sources=manifests.pairs(sources), validate=validate
+        )
         if wait:
             client.request("ready", tell, timeout=timeout)
     return outcome

@@ -129,6 +129,25 @@ def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--wait=false", dest="wait", action="store_false", help=what)
 
 
+def add_validate(parser: argparse.ArgumentParser) -> None:
+    """kubectl's --validate: strict where it isn't given, and where it is given without a value."""
+    words = {
+        "strict": ("--validate", "--validate=strict", "--validate=true"),
+        "warn": ("--validate=warn",),
+        "ignore": ("--validate=ignore", "--validate=false"),
+    }
+    what = {"warn": "leave unknown and repeated fields out, with a warning", "ignore": "leave them out"}
+    for value, flags in words.items():
+        parser.add_argument(
+            *flags,
+            dest="validate",
+            action="store_const",
+            const=value,
+            default="strict",
+            help=what.get(value, argparse.SUPPRESS),
+        )
+
+
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.add_argument("-o", "--output", choices=formats, help=f"print {' or '.join(formats)}")
 

@@ -3,6 +3,7 @@
     registry                       every kind by its names, one line each; nothing else lists kinds
     kind, definition               what such a line says, and what a kind's module says beside: its DEFINITION
     schema                         what is wrong with one object by itself, whatever kind it says it is of
+    openapi                        the structure of Kubernetes' kinds, and checks by it
     core, apps, discovery, networking, emulab
                                    one module a kind, in the folder of its API group
     checks, addresses              what schemas have in common

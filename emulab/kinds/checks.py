@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulab.kinds.kind import Kind
+from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
     Problems,
     Rule,
     annotation_map,
+    anything,
     base64,
     config_key,
     dns_label,
@@ -24,6 +26,7 @@ from emulab.model.checks import (
     port,
     port_name,
     sequence,
+    string,
     string_map,
     wrong,
 )
@@ -38,6 +41,7 @@ def whole(
     fields: Mapping[str, Check] | None = None,
     required: Sequence[str] = (),
     rules: Sequence[Rule] = (),
+    optional: Sequence[str] = (),
 ) -> Check:
     """The check of a whole object: its metadata, with that of its name, `spec`, and `fields` that stand beside it."""
     body: dict[str, Check] = {"metadata": _metadata(kind, name), **(fields or {})}
@@ -45,7 +49,22 @@ def whole(
     if spec:
         body["spec"] = spec
         needed = needed if optional_spec else (*needed, "spec")
-    return mapping(body, needed, rules)
+    if kind.is_kubernetes:
+        return typed(kind.structures[0], body, needed, rules, optional)
+    return mapping({"apiVersion": string, "kind": string, **body}, needed, rules, closed=True)
+
+
+SERVER_METADATA = (
+    *("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"),
+    *("deletionGracePeriodSeconds", "managedFields", "ownerReferences", "selfLink"),
+)
+"""Metadata that the API server (or, of owners, a controller) writes; from a user it means nothing here."""
+
+
+def object_meta(required: Sequence[str] = (), **fields: Check) -> Check:
+    """An object's metadata, or a template's, as ObjectMeta has it; `fields` are checked besides."""
+    given = {"labels": label_map, "annotations": annotation_map, **fields}
+    return typed("meta.v1.ObjectMeta", {**given, **dict.fromkeys(SERVER_METADATA, anything)}, required)
 
 
 def _metadata(kind: Kind, name: Check) -> Check:
@@ -53,14 +72,8 @@ def _metadata(kind: Kind, name: Check) -> Check:
         return wrong(f"may not be set: a {kind.kind} is in no namespace")
 
     namespace = maybe_empty(dns_label if kind.namespaced else none)
-    fields = {
-        "name": name,
-        "namespace": namespace,
-        "labels": label_map,
-        "annotations": annotation_map,
-        "finalizers": sequence(label_key),  # qualified names (ValidateFinalizerName)
-    }
-    return mapping(fields, required=("name",))
+    finalizers = sequence(label_key)  # qualified names (ValidateFinalizerName)
+    return object_meta(("name",), name=name, namespace=namespace, finalizers=finalizers)
 
 
 protocol = one_of("TCP", "UDP", "SCTP")
@@ -75,21 +88,22 @@ def _expression(value: dict[str, Any]) -> Problems:
     return wrong(f"must {'' if needs else 'not '}be given with operator {value['operator']}", "values")
 
 
-label_selector = mapping(
+label_selector = typed(
+    "meta.v1.LabelSelector",
     {
         "matchLabels": label_map,
         "matchExpressions": sequence(
-            mapping(
+            typed(
+                "meta.v1.LabelSelectorRequirement",
                 {
                     "key": label_key,
                     "operator": one_of("In", "NotIn", "Exists", "DoesNotExist"),
                     "values": sequence(label_value),
                 },
-                required=("key", "operator"),
                 rules=(_expression,),
             )
         ),
-    }
+    },
 )
 
 

@@ -38,6 +38,7 @@ class Kind(GroupKind):
     categories: frozenset[str]
     home: str
     served_as: tuple[str, ...]
+    also: tuple[str, ...]
 
     def __new__(
         cls,
@@ -49,16 +50,18 @@ class Kind(GroupKind):
         categories: tuple[str, ...] = (),
         home: str = "",
         served_as: tuple[str, ...] = (),
+        also: tuple[str, ...] = (),
     ) -> Kind:
         """`plural` is kubectl's name of the resource, and `short` its short names.
 
-        `served_as`: other versions, of other groups, in which an API server has the very same objects.
+        `served_as`: other versions, of other groups, in which an API server has the very same objects. `also`: other
+        versions of its own group in which it is taken, each with a structure of its own.
         """
         group, _, version = api_version.rpartition("/")
         self = super().__new__(cls, group, kind)
         self.version, self.plural, self.short = version, plural, short
         self.namespaced, self.categories = namespaced, frozenset(categories)
-        self.served_as = served_as
+        self.served_as, self.also = served_as, also
         self.home = home or f"emulab.kinds.{group.partition('.')[0] or 'core'}.{kind.lower()}"
         return self
 
@@ -70,6 +73,19 @@ class Kind(GroupKind):
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def is_kubernetes(self) -> bool:
+        """Whether it is one of Kubernetes' own, whose structure its OpenAPI tells: those have groups without a dot, or
+        below k8s.io."""
+        return "." not in self.group or self.group.endswith(".k8s.io")
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What the definitions of a kind of Kubernetes are called, that of its first version first."""
+        group = self.group.partition(".")[0] or "core"
+        versions = (self.version, *(version.rpartition("/")[2] for version in self.also))
+        return tuple(f"{group}.{version}.{self.kind}" for version in versions) if self.is_kubernetes else ()
 
     @property
     def qualifiers(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What is wrong with one object by itself, whatever kind it says it is of.
 
-The schemas of kinds hold the fields that concern the data plane, as Kubernetes' API reference has them; other fields of
-Kubernetes' kinds are accepted as they are. Rules between objects are in `emulab.cluster.admission.conflicts`.
+The structure of Kubernetes' kinds is that of its OpenAPI (`emulab.kinds.openapi`); what it can't say, and all of
+emulab's own kinds, is in the kinds' modules. Rules between objects are in `emulab.cluster.admission.conflicts`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds.registry import KINDS
-from emulab.model.checks import Problems, show, string, suggest, wrong
+from emulab.model.checks import Problems, Unknown, show, string, suggest, wrong
+from emulab.model.findings import path_text
 from emulab.model.keys import group_kind
+from emulab.model.paths import FieldPath
 
 
 def check_object(raw: Any) -> Problems:
@@ -24,7 +26,13 @@ def check_object(raw: Any) -> Problems:
     kind = KINDS.get(group_kind(version, name))
     if kind is None or kind.api_version != version or kind.definition.standing.name == "refused":
         return _not_taken(name, version)
-    return kind.definition.check(raw)
+    # Statuses are the lab's: what a dump says of them is left out, whatever cluster's it is.
+    return kind.definition.check({field: value for field, value in raw.items() if field != "status"})
+
+
+def unknown_field(path: FieldPath, meant: Unknown) -> str:
+    """The API server's words for a field that there isn't, and what may have been meant."""
+    return f'unknown field "{path_text(path)}"' + (f"; {meant}" if meant else "")
 
 
 def _not_taken(name: str, version: str) -> Problems:

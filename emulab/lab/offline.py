@@ -29,8 +29,12 @@ _STARTED = "1970-01-01T00:00:00Z"
 
 def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
     """The objects and the plan of a lab with these manifests, once all its pods are Ready. Raises UserError."""
+    return thought_of(load(sources).objects if sources else ())
+
+
+def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
+    """The objects and the plan of a lab with these objects, as `offline_world` has them."""
     store = Store()
-    given = load(sources).objects if sources else ()
     own = {o.key for o in given}
     for o in system_objects(cluster_of(Objects(given))):
         if o.key not in own:

@@ -17,6 +17,15 @@ from emulab.model.paths import FieldPath
 
 Problems = Sequence[tuple[FieldPath, str]]
 Check = Callable[[Any], Problems]
+
+
+class Unknown(str):
+    """What is said of a field that there isn't: what may have been meant instead, or "".
+
+    `kubectl --validate` tells such a field from all else that is wrong.
+    """
+
+
 Rule = Callable[[dict[str, Any]], Problems]
 """A check of how the fields of a mapping go together; run only once each of them is sound by itself."""
 
@@ -49,7 +58,10 @@ def mapping(
     rules: Sequence[Rule] = (),
     closed: bool = False,
 ) -> Check:
-    """A mapping whose known `fields` pass their checks. Others are accepted, unless it is `closed`."""
+    """A mapping whose known `fields` pass their checks. Others are accepted, unless it is `closed`.
+
+    There is no message of what isn't known there but `Unknown`: the words are `emulab.kinds.schema`'s.
+    """
 
     def check(value: Any) -> Problems:
         if type(value) is not dict:
@@ -62,7 +74,7 @@ def mapping(
                 if problems:
                     found += at(name, problems)
             elif closed:
-                found += wrong(f"is not a field here; {suggest(name, fields)}", name)
+                found += wrong(Unknown(suggest(name, fields)), name)
         for name in required:
             if name not in value:
                 found += wrong("is required", name)
@@ -178,6 +190,20 @@ def boolean(value: Any) -> Problems:
 
 LARGEST = (1 << 31) - 1
 """What a number may be that has no other limit: most of the API's are an int32."""
+
+
+def whole_number(bits: int) -> Check:
+    """A whole number that has room in so many bits beside its sign."""
+    most = (1 << bits) - 1
+
+    def check(value: Any) -> Problems:
+        if type(value) is int and -most <= value + (value < 0) <= most:
+            return ()
+        if type(value) is int:
+            return wrong(f"{show(value)} is too {'large' if value > 0 else 'small'} for {bits + 1} bits")
+        return wrong(f"{show(value)} is not a whole number{_unquote(value)}")
+
+    return check
 
 
 def integer(least: int, most: int | None = None, what: str = "") -> Check:
@@ -334,15 +360,25 @@ label_map = string_map(label_key, label_value)
 annotation_map = string_map(annotation_key)
 
 
+MAX_LISTED = 20
+"""Names of which a message lists all."""
+SHORTEST_PART = 4
+"""Letters of a name that is meant by a longer one which it is a part of."""
+
+
 def suggest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """What may have been meant by an unknown `name`, and what there is."""
+    """What may have been meant by an unknown `name`, or else what there is, where that is not too much."""
     from difflib import get_close_matches
 
     by_lower = {key.lower(): key for key in known}
     lower = name.lower()
     near = [lower] if lower in by_lower else get_close_matches(lower, by_lower, n=3)
-    meant = f"did you mean {' or '.join(by_lower[key] for key in near)}? " if near else ""
-    return f"{meant}known: {', '.join(known)}"
+    near = (
+        near or [key for key in by_lower if len(key) >= SHORTEST_PART and (key in lower or lower in key)][:3]
+    )
+    if near:
+        return f"did you mean {' or '.join(by_lower[key] for key in near)}?"
+    return f"known: {', '.join(known)}" if len(known) <= MAX_LISTED else ""
 
 
 def _unquote(value: Any) -> str:

@@ -62,11 +62,12 @@ class MalformedYaml(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document: its data, the line on which it begins, and the lines of everything in it."""
+    """One document: its data, the line on which it begins, the lines of everything in it, and what was given twice."""
 
     data: Any
     line: int
     lines: Lines
+    repeated: tuple[tuple[int, str], ...] = ()  # line and message of each key that its mapping has already
 
     def line_of(self, container: Any, path: FieldPath, default: int) -> int:
         """The line of `path` inside `container`, or of the nearest thing around it that is there."""
@@ -112,13 +113,16 @@ class _MergeKey:
 _MERGE = _MergeKey()
 
 
-def documents(text: str, parser: Callable[[str], Any] = PARSER) -> Iterator[Document]:
+def documents(
+    text: str, parser: Callable[[str], Any] = PARSER, *, last_wins: bool = False
+) -> Iterator[Document]:
     """The documents of a YAML stream, empty ones with `data` None.
 
-    Raises Malformed at the first thing that is wrong, after the documents before it.
+    Raises MalformedYaml at the first thing that is wrong, after the documents before it. A key that is given twice is
+    such a thing, or its last value counts, as it does for kubectl: sigs.k8s.io/yaml's `YAMLToJSON` isn't strict.
     """
     try:
-        yield from _Reader(parser(text)).read()
+        yield from _Reader(parser(text), last_wins).read()
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, text) from None
     except yaml.reader.ReaderError as error:
@@ -142,8 +146,10 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:
 
 
 class _Reader:
-    def __init__(self, parser: Any) -> None:
+    def __init__(self, parser: Any, last_wins: bool) -> None:
         self.parser = parser
+        self.last_wins = last_wins
+        self.repeated: list[tuple[int, str]] = []
         self.stack: list[_Frame] = []
         self.lines: Lines = {}
         self.anchors: dict[str, _Anchor | None] = {}
@@ -183,9 +189,9 @@ class _Reader:
             elif kind is ev.AliasEvent:
                 self.alias(event)
             elif kind is ev.DocumentStartEvent:
-                self.root, self.lines, self.anchors = None, {}, {}
+                self.root, self.lines, self.anchors, self.repeated = None, {}, {}, []
             elif kind is ev.DocumentEndEvent:
-                yield Document(self.root, self.root_line, self.lines)
+                yield Document(self.root, self.root_line, self.lines, tuple(self.repeated))
             elif kind is ev.StreamEndEvent or event is None:
                 return
 
@@ -205,8 +211,7 @@ class _Reader:
             frame.key = value if value is _MERGE else _key(value, line)
             frame.key_line = line
             if frame.key in frame.lines:
-                first = frame.lines[frame.key]
-                raise MalformedYaml(line, f'the key "{_brief(frame.key)}" was already given on line {first}')
+                self.again(frame, line)
         else:
             key, frame.key = frame.key, _NO_KEY
             if key is _MERGE:
@@ -215,6 +220,14 @@ class _Reader:
             frame.lines[key] = frame.key_line
             if value is not None:
                 frame.data[key] = "<<" if value is _MERGE else value
+
+    def again(self, frame: _Frame, line: int) -> None:
+        """A key that its mapping has already."""
+        why = f'the key "{_brief(frame.key)}" was already given on line {frame.lines[frame.key]}'
+        if not self.last_wins:
+            raise MalformedYaml(line, f"{why}; kubectl takes the last")
+        self.repeated.append((line, f"{why}; the last counts"))
+        frame.data.pop(frame.key, None)
 
     def scalar(self, event: Any) -> Any:
         tag, value = event.tag, event.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any
@@ -53,7 +54,7 @@ def accepted(*objects: dict[str, Any]) -> list[Object]:
 
 def refused(*objects: dict[str, Any]) -> list[str]:
     """The problems of the objects, each without its position and without the Kind/name before the path."""
-    return [problem.split(": ", 1)[1].split(" ", 1)[1] for problem in problems(stream(*objects))]
+    return [re.sub(r"^\S+: [^ :]+:? ", "", problem) for problem in problems(stream(*objects))]
 
 
 def warned(*objects: dict[str, Any]) -> list[str]:

@@ -6,18 +6,20 @@ import argparse
 
 from emulab.cli import manifests
 from emulab.cli.output.progress import progress
-from emulab.cli.usage import add_files
+from emulab.cli.usage import add_files, add_validate
 from emulab.lab.client.client import connect
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_files(parser, required=True)
+    add_validate(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     with connect(options.lab) as client, progress(f"lab {options.lab}") as tell:
-        outcome = client.request("apply", tell, sources=manifests.pairs(sources))
+        asked = {"sources": manifests.pairs(sources), "validate": options.validate}
+        outcome = client.request("apply", tell, **asked)
     manifests.warn(outcome["warnings"])
     for name, verdict in outcome["applied"]:
         print(f"{name} {verdict}")

@@ -12,7 +12,7 @@ from emulab.cli.building import DEFAULT_TIMEOUT
 from emulab.cli.output.escapes import as_json
 from emulab.cli.output.progress import progress
 from emulab.cli.output.texts import columns
-from emulab.cli.usage import UsageError, add_namespace, add_output, duration, natural
+from emulab.cli.usage import UsageError, add_namespace, add_output, add_validate, duration, natural
 from emulab.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long to wait until every lab is Ready (default: 60s)",
     )
+    add_validate(parser)
     add_output(parser, "json")
 
 
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     from emulab.twins import comparing, running
     from emulab.twins.deriving import derive
 
-    manifest = load(sources)
+    manifest = load(sources, validation=options.validate)
     _check_possible(modes)
     manifests.warn(manifest.warnings)
     objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, modes[0]))])

@@ -6,7 +6,7 @@ import argparse
 
 from emulab.cli import manifests
 from emulab.cli.output.escapes import as_json
-from emulab.cli.usage import add_output
+from emulab.cli.usage import add_output, add_validate
 
 TOLD = 3  # lines about what would not get Ready
 
@@ -15,15 +15,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
     )
+    add_validate(parser)
     add_output(parser, "json")
 
 
 def run(options: argparse.Namespace) -> int:
-    from emulab.lab.offline import offline_world
+    from emulab.cluster.admission.loader import Manifest, load
+    from emulab.lab.offline import thought_of
     from emulab.lab.supervisor.readiness import not_ready
     from emulab.plan import render
 
-    objects, world = offline_world(manifests.read(options.files))
+    sources = manifests.read(options.files)
+    manifest = load(sources, validation=options.validate) if sources else Manifest(())
+    objects, world = thought_of(manifest.objects)
+    manifests.warn(manifest.warnings)
     # What has Pods comes before them.
     missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []

@@ -7,14 +7,14 @@ import os
 
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, fill, leashed
-from emulab.cli.usage import add_namespace, duration, require_command
+from emulab.cli.usage import add_namespace, add_validate, duration, require_command
 from emulab.cli.verbs.exec import execute
 
 PLACE = "client"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "emulab run [-l LAB] [--timeout TIME] [--from TARGET] FILE… -- CMD…"
+    parser.usage = "emulab run [-l LAB] [--timeout TIME] [--from TARGET] [--validate=…] FILE… -- CMD…"
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
     )
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the command runs (default: client)",
     )
     add_namespace(parser)
+    add_validate(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,6 +41,6 @@ def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     name = options.lab_given or f"run-{os.getpid()}"  # a lab of its own: EMULAB_LAB is another
     with leashed(name) as lab:
-        outcome = fill(lab.client, name, sources, options.timeout)
+        outcome = fill(lab.client, name, sources, options.timeout, validate=options.validate)
         manifests.warn(outcome["warnings"])
         return execute(lab.client, options.place, options.namespace, "", command)

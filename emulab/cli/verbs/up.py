@@ -10,7 +10,7 @@ from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, attach_to_lab, fill, leashed
 from emulab.cli.output import hints
 from emulab.cli.output.escapes import as_json
-from emulab.cli.usage import add_output, add_wait, duration
+from emulab.cli.usage import add_output, add_validate, add_wait, duration
 from emulab.errors import NotReady
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how long to wait until everything is Ready (default: 60s)",
     )
     add_wait(parser, "don't wait until everything is Ready")
+    add_validate(parser)
     add_output(parser, "json")
 
 
@@ -38,12 +39,12 @@ def run(options: argparse.Namespace) -> int:
     running = attach_to_lab(name)
     if running is not None:
         with running as client:
-            outcome = fill(client, name, sources, options.timeout, options.wait)
+            outcome = fill(client, name, sources, options.timeout, options.wait, options.validate)
             _report(client, options, outcome, time.monotonic() - begun)
         return 0
     with leashed(name) as lab:
         try:
-            outcome = fill(lab.client, name, sources, options.timeout, options.wait)
+            outcome = fill(lab.client, name, sources, options.timeout, options.wait, options.validate)
         except NotReady:
             lab.release()  # it may be Ready later, or show what it lacks
             raise

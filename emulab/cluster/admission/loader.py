@@ -10,31 +10,19 @@ from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
+from emulab.kinds.checks import SERVER_METADATA
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import KINDS
-from emulab.kinds.schema import check_object
-from emulab.model.checks import show
+from emulab.kinds.schema import check_object, unknown_field
+from emulab.model.checks import Unknown, show
 from emulab.model.findings import Finding, one_line
 from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
+from emulab.model.paths import FieldPath
 from emulab.model.sharing import Shared
 from emulab.model.sources import Source
+from emulab.model.validation import STRICT, WARN, without
 from emulab.model.yaml_nodes import Document, MalformedYaml, documents
-
-SERVER_METADATA = frozenset(
-    {
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "managedFields",
-        "ownerReferences",
-        "selfLink",
-    }
-)
-"""Metadata that the API server (or, of owners, a controller) writes; from a user it means nothing here."""
 
 MAX_PROBLEMS = 20
 """Problems that one error lists; how many more there are is said in one line."""
@@ -45,34 +33,37 @@ class Manifest:
     """What sources hold: objects that passed every check, in their order."""
 
     objects: tuple[Object, ...]
+    left_out: tuple[str, ...] = ()  # what each says: a line about what was given and isn't in them
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What looks odd in them, where there is nothing else beside them."""
-        return tuple(warnings(self.objects))
+        return (*self.left_out, *warnings(self.objects))
 
 
-def load(sources: Sequence[Source], cluster: Cluster | None = None) -> Manifest:
+def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: str = STRICT) -> Manifest:
     """The objects of all sources.
 
     `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster.
     Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
     """
-    batch = _Batch()
+    batch = _Batch(validation)
     for number, source in enumerate(sources):
         batch.read(number, source)
     if found := conflicts(batch.objects, cluster):
         batch.locate(sources, found)
     if batch.problems:
         raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))
-    return Manifest(tuple(batch.objects))
+    return Manifest(tuple(batch.objects), tuple(batch.left_out))
 
 
 @dataclass(slots=True)
 class _Batch:
     """What has been read so far. Lines are known of one document at a time: they need more room than its data."""
 
+    validation: str = STRICT
     objects: list[Object] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
@@ -80,8 +71,10 @@ class _Batch:
     def read(self, number: int, source: Source) -> None:
         count = 0
         try:
-            for document in documents(source.text):
+            for document in documents(source.text, last_wins=self.validation != STRICT):
                 first = len(self.objects)
+                if self.validation == WARN:
+                    self.left_out += [f"{source.name}:{line}: {why}" for line, why in document.repeated]
                 for data, line in _objects(document):
                     self.check((number, count), source.name, document, data, line)
                     count += 1
@@ -94,13 +87,24 @@ class _Batch:
             self.problems.append((number, 1, f"{source.name}:1: there is no object in it"))
 
     def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
-        problems = check_object(data)
+        def located(problem: tuple[FieldPath, str]) -> tuple[int, str]:
+            path, message = problem
+            at = Position(name, document.line_of(data, path, line))
+            if not isinstance(message, Unknown):
+                return at.line, one_line(at, data, path, message)
+            return at.line, one_line(at, data, (), unknown_field(path, message))
+
+        checked, problems = data, check_object(data)
+        unknown = [p for p in problems if isinstance(p[1], Unknown)]
+        if unknown and self.validation != STRICT:
+            if self.validation == WARN:
+                self.left_out += [located(problem)[1] for problem in unknown]
+            checked = without(data, [path for path, _ in unknown])
+            problems = check_object(checked)
         if problems:
-            for path, message in problems:
-                at = Position(name, document.line_of(data, path, line))
-                self.problems.append((origin[0], at.line, one_line(at, data, path, message)))
+            self.problems += [(origin[0], *located(problem)) for problem in problems]
             return
-        self.objects.append(Object(_as_created(data), Position(name, line)))
+        self.objects.append(Object(_as_created(checked), Position(name, line)))
         self.origins.append(origin)
 
     def locate(self, sources: Sequence[Source], found: Sequence[Finding]) -> None:
@@ -111,7 +115,7 @@ class _Batch:
             wanted.setdefault(origins[id(finding.object)], []).append(finding)
         lines: dict[int, int] = {}
         for number in dict.fromkeys(number for number, _ in wanted):
-            for origin, document, data in _again(number, sources[number]):
+            for origin, document, data in _again(number, sources[number], self.validation):
                 for finding in wanted.get(origin, ()):
                     lines[id(finding)] = document.line_of(data, finding.path, finding.object.position.line)
         for finding in found:
@@ -119,11 +123,11 @@ class _Batch:
             self.problems.append((origins[id(finding.object)][0], at.line, finding.line(at)))
 
 
-def _again(number: int, source: Source) -> Iterator[tuple[tuple[int, int], Document, Any]]:
+def _again(number: int, source: Source, validation: str) -> Iterator[tuple[tuple[int, int], Document, Any]]:
     """The objects of a source that has been read before, as far as it can be read, each with its origin."""
     count = 0
     with suppress(MalformedYaml):  # which is among the problems
-        for document in documents(source.text):
+        for document in documents(source.text, last_wins=validation != STRICT):
             for data, _ in _objects(document):
                 yield (number, count), document, data
                 count += 1

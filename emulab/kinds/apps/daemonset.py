@@ -36,7 +36,7 @@ def _wanted(o: Raw) -> Any:
     return cells.status(o).get("desiredNumberScheduled", 0)
 
 
-_spec = workload_spec(OF_SETS)
+_spec = workload_spec("apps.v1.DaemonSetSpec", OF_SETS)
 DEFINITION = Definition(
     check=whole(DAEMON_SET, dns_subdomain, _spec),
     warnings=workload.warnings,

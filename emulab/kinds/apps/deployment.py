@@ -10,7 +10,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.registry import DEPLOYMENT
-from emulab.model.checks import boolean, count, dns_subdomain
+from emulab.model.checks import count, dns_subdomain
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -23,7 +23,7 @@ def _cells(o: Raw, now: float) -> Cells:
     ]
 
 
-_spec = workload_spec(OF_DEPLOYMENTS, paused=boolean, progressDeadlineSeconds=count)
+_spec = workload_spec("apps.v1.DeploymentSpec", OF_DEPLOYMENTS, replicas=count, progressDeadlineSeconds=count)
 DEFINITION = Definition(
     check=whole(DEPLOYMENT, dns_subdomain, _spec),
     merge=workload.keep_replicas,

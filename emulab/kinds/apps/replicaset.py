@@ -9,7 +9,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.registry import REPLICA_SET
-from emulab.model.checks import dns_subdomain
+from emulab.model.checks import count, dns_subdomain
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -22,7 +22,7 @@ def _cells(o: Raw, now: float) -> Cells:
     return [cells.name(o), *(str(c) for c in counts), cells.age(o, now)], wide
 
 
-_spec = workload_spec()
+_spec = workload_spec("apps.v1.ReplicaSetSpec", replicas=count)
 DEFINITION = Definition(
     check=whole(REPLICA_SET, dns_subdomain, _spec),
     merge=workload.keep_replicas,

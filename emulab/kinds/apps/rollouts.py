@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 
 class Rollout(NamedTuple):
-    """The field that says it, what a kind may do instead of rolling, and what rolling does where nothing is said."""
+    """The field that says it, what a kind may do instead of rolling, what rolling does where nothing is said, and what
+    may be said of it."""
 
     field: str
     instead: str
     max_surge: int | str
     max_unavailable: int | str
+    rolling: tuple[str, ...] = ("maxSurge", "maxUnavailable")
 
 
 OF_DEPLOYMENTS = Rollout("strategy", "Recreate", "25%", "25%")
 OF_SETS = Rollout("updateStrategy", "OnDelete", 0, 1)
+OF_STATEFUL_SETS = OF_SETS._replace(rolling=("maxUnavailable", "partition"))

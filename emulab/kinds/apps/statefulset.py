@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from emulab.kinds import cells
 from emulab.kinds.apps import workload
-from emulab.kinds.apps.rollouts import OF_SETS
+from emulab.kinds.apps.rollouts import OF_STATEFUL_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import STATEFUL_SET
-from emulab.model.checks import anything, count, dns_label, mapping, one_of, sequence, string
+from emulab.model.checks import count, dns_label, one_of
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -19,16 +20,16 @@ def _cells(o: Raw, now: float) -> Cells:
 
 
 _spec = workload_spec(
-    OF_SETS,
-    serviceName=string,
+    "apps.v1.StatefulSetSpec",
+    OF_STATEFUL_SETS,
+    replicas=count,
     podManagementPolicy=one_of("OrderedReady", "Parallel"),
-    ordinals=mapping({"start": count}),
-    volumeClaimTemplates=sequence(anything),
+    ordinals=typed("apps.v1.StatefulSetOrdinals", {"start": count}),
 )
 DEFINITION = Definition(
     check=whole(STATEFUL_SET, dns_label, _spec),
     merge=workload.keep_replicas,
     warnings=workload.warnings,
     columns=Columns(("NAME", "READY", "AGE"), workload.WIDE[:2], _cells),
-    describe=workload.description(OF_SETS),
+    describe=workload.description(OF_STATEFUL_SETS),
 )

@@ -9,20 +9,18 @@ from emulab.errors import UserError
 from emulab.kinds import cells
 from emulab.kinds.apps.rollouts import Rollout
 from emulab.kinds.cells import NONE, Raw
-from emulab.kinds.checks import label_selector
+from emulab.kinds.checks import label_selector, object_meta
 from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
+from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
     Problems,
     Rule,
-    annotation_map,
     count,
     either,
-    label_map,
-    mapping,
     one_of,
     pattern,
     show,
@@ -78,37 +76,38 @@ def _moves(rollout: Rollout) -> Rule:
     return rule
 
 
-def _strategy(rollout: Rollout) -> Check:
-    rolling = {"maxSurge": _number_or_percent, "maxUnavailable": _number_or_percent, "partition": count}
-    return mapping(
+_ROLLING: dict[str, Check] = {
+    "maxSurge": _number_or_percent,
+    "maxUnavailable": _number_or_percent,
+    "partition": count,
+}
+
+
+def _strategy(name: str, rollout: Rollout) -> Check:
+    rolling = {field: _ROLLING[field] for field in rollout.rolling}
+    return typed(
+        name,
         {
             "type": one_of("RollingUpdate", rollout.instead),
-            "rollingUpdate": mapping(rolling, rules=(_moves(rollout),)),
+            "rollingUpdate": typed(f"{name}.rollingUpdate", rolling, rules=(_moves(rollout),)),
         },
         rules=(_rolling_is_for_rolling,),
     )
 
 
-_template = mapping(
-    {"metadata": mapping({"labels": label_map, "annotations": annotation_map}), "spec": pod_spec},
-    required=("spec",),
+_template = typed(
+    "core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": pod_spec}, required=("spec",)
 )
 
 
-def workload_spec(rollout: Rollout | None = None, **fields: Check) -> Check:
+def workload_spec(definition: str, rollout: Rollout | None = None, **fields: Check) -> Check:
     """What a workload's spec may say: what all have, how it replaces its Pods, and `fields`."""
-    common: dict[str, Check] = {
-        "replicas": count,
-        "minReadySeconds": count,
-        "revisionHistoryLimit": count,
-        "selector": label_selector,
-        "template": _template,
-    }
+    common: dict[str, Check] = {"minReadySeconds": count, "selector": label_selector, "template": _template}
     if rollout:
-        common[rollout.field] = _strategy(rollout)
-    return mapping(
-        {**common, **fields}, required=("selector", "template"), rules=(_selects_its_pods, _restarts_always)
-    )
+        common["revisionHistoryLimit"] = count
+        common[rollout.field] = _strategy(f"{definition}:{rollout.field}", rollout)
+    rules = (_selects_its_pods, _restarts_always)
+    return typed(definition, {**common, **fields}, required=("selector", "template"), rules=rules)
 
 
 def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:

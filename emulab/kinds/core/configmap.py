@@ -8,7 +8,7 @@ from emulab.kinds.checks import base64_map, texts, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.registry import CONFIG_MAP
-from emulab.model.checks import boolean, dns_subdomain
+from emulab.model.checks import dns_subdomain
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -25,11 +25,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
 
 
 DEFINITION = Definition(
-    check=whole(
-        CONFIG_MAP,
-        dns_subdomain,
-        fields={"data": texts, "binaryData": base64_map, "immutable": boolean},
-    ),
+    check=whole(CONFIG_MAP, dns_subdomain, fields={"data": texts, "binaryData": base64_map}),
     columns=Columns(("NAME", "DATA", "AGE"), (), _cells),
     describe=_describe,
 )

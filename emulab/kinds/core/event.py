@@ -8,11 +8,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition, kept
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.registry import EVENT
-from emulab.model.checks import dns_subdomain, integer, mapping, one_of, string
-
-_reference = mapping(
-    {"kind": string, "namespace": string, "name": string, "uid": string, "fieldPath": string}
-)
+from emulab.model.checks import dns_subdomain, integer, one_of
 
 
 def _object(o: Raw) -> str:
@@ -52,14 +48,7 @@ DEFINITION = Definition(
     check=whole(
         EVENT,
         dns_subdomain,
-        fields={
-            "involvedObject": _reference,
-            "type": one_of("Normal", "Warning"),
-            "reason": string,
-            "message": string,
-            "count": integer(0),
-        },
-        required=("involvedObject",),
+        fields={"type": one_of("Normal", "Warning"), "count": integer(0)},
     ),
     standing=kept("is kept, and nobody acts on it"),
     columns=Columns(

@@ -14,8 +14,9 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions
+from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import NAMESPACE
-from emulab.model.checks import dns_label, label_key, mapping, sequence
+from emulab.model.checks import dns_label, label_key, sequence
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
@@ -52,8 +53,9 @@ def _describe(o: Raw, _: Slices) -> Fields:
     return [("Status", _state(o)), *conditions(o)]
 
 
+_spec = typed("core.v1.NamespaceSpec", {"finalizers": sequence(label_key)})
 DEFINITION = Definition(
-    check=whole(NAMESPACE, dns_label, mapping({"finalizers": sequence(label_key)}), optional_spec=True),
+    check=whole(NAMESPACE, dns_label, _spec, optional_spec=True),
     created=_created,
     merge=_merge,
     columns=Columns(("NAME", "STATUS", "AGE"), (), _cells),

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
     Problems,
-    boolean,
     count,
     dns_label,
     dns_subdomain,
@@ -21,7 +21,6 @@ from emulab.model.checks import (
     ip,
     label_key,
     label_value,
-    mapping,
     maybe_empty,
     one_of,
     pattern,
@@ -38,30 +37,22 @@ from emulab.model.paths import FieldPath
 
 # Probes and hooks
 
-_exec = mapping({"command": sequence(string, least=1)}, required=("command",))
+_exec = typed("core.v1.ExecAction", {"command": sequence(string, least=1)}, required=("command",))
 
-_http_get = mapping(
-    {
-        "path": string,
-        "port": port_or_name,
-        "host": string,
-        "scheme": one_of("HTTP", "HTTPS"),
-        "httpHeaders": sequence(mapping({"name": string, "value": string}, required=("name",))),
-    },
-    required=("port",),
-)
+_http_get = typed("core.v1.HTTPGetAction", {"port": port_or_name, "scheme": one_of("HTTP", "HTTPS")})
 
-_tcp_socket = mapping({"port": port_or_name, "host": string}, required=("port",))
+_tcp_socket = typed("core.v1.TCPSocketAction", {"port": port_or_name})
 
 
 def _probe(success: Check) -> Check:
     """A probe; `success` checks `successThreshold`, which only readiness may set to more than 1."""
-    return mapping(
+    return typed(
+        "core.v1.Probe",
         {
             "exec": _exec,
             "httpGet": _http_get,
             "tcpSocket": _tcp_socket,
-            "grpc": mapping({"port": port, "service": string}, required=("port",)),
+            "grpc": typed("core.v1.GRPCAction", {"port": port}),
             "initialDelaySeconds": count,
             "periodSeconds": count,
             "timeoutSeconds": count,
@@ -75,12 +66,13 @@ def _probe(success: Check) -> Check:
 
 _must_be_one = integer(0, 1, "1, which liveness and startup probes must have")
 
-_hook = mapping(
+_hook = typed(
+    "core.v1.LifecycleHandler",
     {
         "exec": _exec,
         "httpGet": _http_get,
         "tcpSocket": _tcp_socket,
-        "sleep": mapping({"seconds": count}, required=("seconds",)),
+        "sleep": typed("core.v1.SleepAction", {"seconds": count}),
     },
     rules=(exactly_one("exec", "httpGet", "tcpSocket", "sleep"),),
 )
@@ -93,7 +85,9 @@ _field_path = pattern(
     "a field of the downward API, such as metadata.name, metadata.labels['app'] or status.podIP",
 )
 
-_key_ref = mapping({"name": string, "key": string, "optional": boolean}, required=("name", "key"))
+
+def _key_ref(definition: str) -> Check:
+    return typed(definition, required=("name",))
 
 
 def _value_once(value: dict[str, Any]) -> Problems:
@@ -101,36 +95,33 @@ def _value_once(value: dict[str, Any]) -> Problems:
     return wrong("may not be given beside value", "valueFrom") if both else ()
 
 
-_env = mapping(
+_env = typed(
+    "core.v1.EnvVar",
     {
         "name": pattern(r"[^=\x00]+", "the name of an environment variable"),
-        "value": string,
-        "valueFrom": mapping(
+        "valueFrom": typed(
+            "core.v1.EnvVarSource",
             {
-                "fieldRef": mapping({"fieldPath": _field_path}, required=("fieldPath",)),
-                "configMapKeyRef": _key_ref,
-                "secretKeyRef": _key_ref,
+                "fieldRef": typed("core.v1.ObjectFieldSelector", {"fieldPath": _field_path}),
+                "configMapKeyRef": _key_ref("core.v1.ConfigMapKeySelector"),
+                "secretKeyRef": _key_ref("core.v1.SecretKeySelector"),
             },
             rules=(
                 exactly_one("fieldRef", "configMapKeyRef", "secretKeyRef", "resourceFieldRef", "fileKeyRef"),
             ),
         ),
     },
-    required=("name",),
     rules=(_value_once,),
 )
 
-_container = mapping(
+_container = typed(
+    "core.v1.Container",
     {
         "name": dns_label,
-        "image": string,
-        "command": sequence(string),
-        "args": sequence(string),
-        "workingDir": string,
         "env": sequence(_env),
-        "envFrom": sequence(mapping({"prefix": string})),
         "ports": sequence(
-            mapping(
+            typed(
+                "core.v1.ContainerPort",
                 {
                     "name": maybe_empty(port_name),
                     "protocol": protocol,
@@ -138,16 +129,14 @@ _container = mapping(
                     "hostPort": integer(0, 65535, "a port"),
                     "hostIP": maybe_empty(ip),
                 },
-                required=("containerPort",),
             ),
             rules=(unique("name"),),
         ),
         "readinessProbe": _probe(count),
         "livenessProbe": _probe(_must_be_one),
         "startupProbe": _probe(_must_be_one),
-        "lifecycle": mapping({"preStop": _hook, "postStart": _hook}),
+        "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
     },
-    required=("name",),
 )
 
 # Pods
@@ -234,7 +223,8 @@ def _own_name_servers(spec: dict[str, Any]) -> Problems:
     return wrong("must name servers when dnsPolicy is None", "dnsConfig", "nameservers")
 
 
-pod_spec = mapping(
+pod_spec = typed(
+    "core.v1.PodSpec",
     {
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
@@ -244,30 +234,28 @@ pod_spec = mapping(
         "terminationGracePeriodSeconds": count,
         "hostname": maybe_empty(dns_label),
         "subdomain": maybe_empty(dns_label),
-        "setHostnameAsFQDN": boolean,
         "hostnameOverride": maybe_empty(_own_hostname),
-        "hostNetwork": boolean,
         "dnsPolicy": one_of("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
-        "dnsConfig": mapping(
+        "dnsConfig": typed(
+            "core.v1.PodDNSConfig",
             {
                 "nameservers": sequence(ip, rules=(_at_most(MAX_NAMESERVERS, "nameservers"),)),
                 "searches": sequence(string, rules=(_at_most(MAX_SEARCHES, "search paths"), _fit_a_line)),
-                "options": sequence(mapping({"name": string, "value": string}, required=("name",))),
-            }
+                "options": sequence(typed("core.v1.PodDNSConfigOption", required=("name",))),
+            },
         ),
-        "hostAliases": sequence(mapping({"ip": ip, "hostnames": sequence(dns_subdomain)}, required=("ip",))),
+        "hostAliases": sequence(typed("core.v1.HostAlias", {"ip": ip, "hostnames": sequence(dns_subdomain)})),
         "topologySpreadConstraints": sequence(
-            mapping(
+            typed(
+                "core.v1.TopologySpreadConstraint",
                 {
                     "maxSkew": integer(1),
                     "topologyKey": label_key,
                     "whenUnsatisfiable": one_of("DoNotSchedule", "ScheduleAnyway"),
                     "labelSelector": label_selector,
                 },
-                required=("maxSkew", "topologyKey", "whenUnsatisfiable"),
             )
         ),
     },
-    required=("containers",),
     rules=(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
 )

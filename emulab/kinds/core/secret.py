@@ -11,7 +11,7 @@ from emulab.kinds.checks import base64_map, texts, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.registry import SECRET
-from emulab.model.checks import Problems, boolean, dns_subdomain, string, wrong
+from emulab.model.checks import Problems, dns_subdomain, wrong
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
@@ -64,7 +64,7 @@ DEFINITION = Definition(
     check=whole(
         SECRET,
         dns_subdomain,
-        fields={"data": base64_map, "stringData": texts, "type": string, "immutable": boolean},
+        fields={"data": base64_map, "stringData": texts},
         rules=(_has_pair,),
     ),
     columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),

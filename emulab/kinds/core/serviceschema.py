@@ -8,22 +8,20 @@ from typing import Any
 
 from emulab.kinds.addresses import special
 from emulab.kinds.checks import port_or_name, protocol
+from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Problems,
-    boolean,
     cidr,
     dns_label,
     integer,
     ip,
     label_map,
-    mapping,
     maybe_empty,
     one_of,
     pattern,
     port,
     sequence,
     show,
-    string,
     unique,
     wrong,
 )
@@ -116,7 +114,8 @@ def _is_headless(spec: dict[str, Any]) -> bool:
     return "None" in (spec.get("clusterIP"), *spec.get("clusterIPs", ())[:1])
 
 
-service_spec = mapping(
+service_spec = typed(
+    "core.v1.ServiceSpec",
     {
         "type": one_of("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"),
         "clusterIP": maybe_empty(_cluster_ip),
@@ -124,16 +123,15 @@ service_spec = mapping(
         "ipFamilies": sequence(one_of("IPv4", "IPv6")),
         "ipFamilyPolicy": one_of("SingleStack", "PreferDualStack", "RequireDualStack"),
         "ports": sequence(
-            mapping(
+            typed(
+                "core.v1.ServicePort",
                 {
                     "name": maybe_empty(dns_label),
                     "protocol": protocol,
                     "port": port,
                     "targetPort": port_or_name,
                     "nodePort": _node_port,
-                    "appProtocol": string,
                 },
-                required=("port",),
             ),
             rules=(
                 unique("name"),
@@ -144,17 +142,19 @@ service_spec = mapping(
         "selector": label_map,
         "externalName": maybe_empty(_dns_name_with_dot),
         "externalIPs": sequence(_reachable_ip),
-        "publishNotReadyAddresses": boolean,
         "sessionAffinity": one_of("None", "ClientIP"),
-        "sessionAffinityConfig": mapping(
-            {"clientIP": mapping({"timeoutSeconds": integer(1, 86400, "a number of seconds")})}
+        "sessionAffinityConfig": typed(
+            "core.v1.SessionAffinityConfig",
+            {
+                "clientIP": typed(
+                    "core.v1.ClientIPConfig", {"timeoutSeconds": integer(1, 86400, "a number of seconds")}
+                )
+            },
         ),
         "externalTrafficPolicy": one_of("Cluster", "Local"),
         "internalTrafficPolicy": one_of("Cluster", "Local"),
         "loadBalancerIP": maybe_empty(ip),
         "loadBalancerSourceRanges": sequence(cidr),
-        "loadBalancerClass": string,
-        "allocateLoadBalancerNodePorts": boolean,
         "healthCheckNodePort": _node_port,
         "trafficDistribution": one_of("PreferClose", "PreferSameZone", "PreferSameNode"),
     },

@@ -13,15 +13,14 @@ from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import protocol, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.model.checks import (
     Problems,
-    boolean,
     dns_label,
     dns_subdomain,
     ip,
     is_ipv4,
-    mapping,
     maybe_empty,
     one_of,
     port,
@@ -60,33 +59,22 @@ def _addresses_fit(slice_: dict[str, Any]) -> Problems:
     return found
 
 
-_hints = sequence(mapping({"name": string}, required=("name",)))
-
-_conditions = mapping({"ready": boolean, "serving": boolean, "terminating": boolean})
-
 _FIELDS = {
     "addressType": one_of("IPv4", "IPv6", "FQDN"),
     "endpoints": sequence(
-        mapping(
+        typed(
+            "discovery.v1.Endpoint",
             {
                 "addresses": sequence(string, least=1),
-                "conditions": _conditions,
                 "hostname": maybe_empty(dns_label),
                 "nodeName": dns_subdomain,
-                "zone": string,
-                "hints": mapping({"forZones": _hints, "forNodes": _hints}),
-                "targetRef": mapping({"kind": string, "name": string, "namespace": string}),
             },
-            required=("addresses",),
         )
     ),
     "ports": sequence(
-        mapping(
-            {
-                "name": maybe_empty(dns_label),
-                "protocol": protocol,
-                "port": port,
-            }
+        typed(
+            "discovery.v1.EndpointPort",
+            {"name": maybe_empty(dns_label), "protocol": protocol, "port": port},
         ),
         rules=(unique("name", defaults={"name": ""}),),
     ),
@@ -133,7 +121,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
 
 DEFINITION = Definition(
     check=whole(
-        ENDPOINT_SLICE, dns_subdomain, fields=_FIELDS, required=("addressType",), rules=(_addresses_fit,)
+        ENDPOINT_SLICE, dns_subdomain, fields=_FIELDS, rules=(_addresses_fit,), optional=("endpoints",)
     ),
     merge=_merge,
     columns=Columns(("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), (), _cells),

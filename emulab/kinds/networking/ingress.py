@@ -11,6 +11,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.core.servicetext import endpoints
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import INGRESS
 from emulab.model.checks import (
     Problems,
@@ -19,7 +20,6 @@ from emulab.model.checks import (
     dns_subdomain,
     exactly_one,
     ip,
-    mapping,
     maybe_empty,
     one_of,
     port,
@@ -61,27 +61,29 @@ def _path_is_absolute(entry: dict[str, Any]) -> Problems:
     return wrong(f"{show(path)} must not contain {show(bad[0])}", "path") if bad else ()
 
 
-_backend_check = mapping(
+_backend_check = typed(
+    "networking.v1.IngressBackend",
     {
-        "service": mapping(
+        "service": typed(
+            "networking.v1.IngressServiceBackend",
             {
                 "name": dns_1035_label,
-                "port": mapping({"number": port, "name": dns_label}, rules=(exactly_one("number", "name"),)),
+                "port": typed(
+                    "networking.v1.ServiceBackendPort",
+                    {"number": port, "name": dns_label},
+                    rules=(exactly_one("number", "name"),),
+                ),
             },
-            required=("name", "port"),
+            required=("port",),
         ),
         "resource": lambda _: wrong("is not supported; name a service"),
     },
     rules=(exactly_one("service", "resource"),),
 )
 
-_path = mapping(
-    {
-        "path": string,
-        "pathType": one_of("Exact", "Prefix", "ImplementationSpecific"),
-        "backend": _backend_check,
-    },
-    required=("pathType", "backend"),
+_path = typed(
+    "networking.v1.HTTPIngressPath",
+    {"pathType": one_of("Exact", "Prefix", "ImplementationSpecific"), "backend": _backend_check},
     rules=(_path_is_absolute,),
 )
 
@@ -90,19 +92,26 @@ def _leads_somewhere(spec: dict[str, Any]) -> Problems:
     return () if spec.get("rules") or "defaultBackend" in spec else wrong("needs rules or defaultBackend")
 
 
-ingress_spec = mapping(
+ingress_spec = typed(
+    "networking.v1.IngressSpec",
     {
         "ingressClassName": maybe_empty(dns_subdomain),
         "defaultBackend": _backend_check,
         "rules": sequence(
-            mapping(
+            typed(
+                "networking.v1.IngressRule",
                 {
                     "host": maybe_empty(_host),
-                    "http": mapping({"paths": sequence(_path, least=1)}, required=("paths",)),
+                    "http": typed("networking.v1.HTTPIngressRuleValue", {"paths": sequence(_path, least=1)}),
                 },
             )
         ),
-        "tls": sequence(mapping({"hosts": sequence(_host), "secretName": maybe_empty(dns_subdomain)})),
+        "tls": sequence(
+            typed(
+                "networking.v1.IngressTLS",
+                {"hosts": sequence(_host), "secretName": maybe_empty(dns_subdomain)},
+            )
+        ),
     },
     rules=(_leads_somewhere,),
 )

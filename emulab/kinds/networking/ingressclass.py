@@ -7,9 +7,7 @@ from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.registry import INGRESS_CLASS
-from emulab.model.checks import anything, dns_subdomain, mapping, string
-
-_spec_check = mapping({"controller": string, "parameters": anything})
+from emulab.model.checks import dns_subdomain
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -19,6 +17,6 @@ def _cells(o: Raw, now: float) -> Cells:
 
 
 DEFINITION = Definition(
-    check=whole(INGRESS_CLASS, dns_subdomain, _spec_check, optional_spec=True),
+    check=whole(INGRESS_CLASS, dns_subdomain),
     columns=Columns(("NAME", "CONTROLLER", "PARAMETERS", "AGE"), (), _cells),
 )

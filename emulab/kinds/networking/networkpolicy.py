@@ -6,16 +6,13 @@ from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import label_selector, whole
 from emulab.kinds.definition import Definition, kept
+from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import NETWORK_POLICY
-from emulab.model.checks import anything, dns_subdomain, mapping, one_of, sequence
+from emulab.model.checks import dns_subdomain, one_of, sequence
 
-_spec_check = mapping(
-    {
-        "podSelector": label_selector,
-        "policyTypes": sequence(one_of("Ingress", "Egress")),
-        "ingress": sequence(anything),
-        "egress": sequence(anything),
-    }
+_spec_check = typed(
+    "networking.v1.NetworkPolicySpec",
+    {"podSelector": label_selector, "policyTypes": sequence(one_of("Ingress", "Egress"))},
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.deletion import Deletion
-from emulab.cluster.admission.loader import load
+from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
@@ -52,6 +52,7 @@ from emulab.model.families import families_of
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
+from emulab.model.validation import IGNORE, STRICT
 from emulab.plan.proxy.modes import rules_shown_by
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ class Operations:
         waiting = Waiting(around, reconciler)
         self.ready, self.gone = waiting.ready, waiting.gone
 
-    @takes(sources=SOURCES)
+    @takes(sources=SOURCES, validate=optional(NAME))
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
-        """`sources`: [[name, text], …]. Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
+        """`sources`: [[name, text], …]; `validate`: strict, warn or ignore.
+
+        Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
 
         One at a time: what is checked against the lab's objects must not meet others than those.
         """
@@ -97,7 +100,9 @@ class Operations:
     async def _apply(self, arguments: Arguments, progress: Progress) -> Any:
         progress("reading manifests")
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
-        given = await self._load(arguments, cluster)
+        manifest = await self._load(arguments, cluster, arguments.get("validate") or STRICT)
+        given, left_out = list(manifest.objects), manifest.left_out
+        del manifest
         await self._refuse_conflicts(given)
         for o in given:
             if cluster is not None and o.type == CLUSTER:
@@ -114,21 +119,21 @@ class Operations:
         given.clear()  # the store has its own by now
         _tidy(keys)
         self._furnished = True
-        return {"applied": outcome, "warnings": await self._warnings(keys)}
+        return {"applied": outcome, "warnings": [*left_out, *await self._warnings(keys)]}
 
     @staticmethod
-    async def _load(arguments: Arguments, cluster: Cluster | None) -> list[Object]:
-        """The objects in `sources`. Raises ManifestError.
+    async def _load(arguments: Arguments, cluster: Cluster | None, validation: str) -> Manifest:
+        """What is in `sources`. Raises ManifestError.
 
         The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
         """
         sources = [Source(name, text) for name, text in arguments.pop("sources")]
         if not sources:
-            return []
-        manifest = await asyncio.to_thread(load, sources, cluster)
+            return Manifest(())
+        manifest = await asyncio.to_thread(load, sources, cluster, validation)
         del sources
         _tidy(manifest.objects)
-        return list(manifest.objects)
+        return manifest
 
     async def _refuse_conflicts(self, given: Sequence[Object]) -> None:
         """Raises ManifestError when `given` can't be there together with what the lab has."""
@@ -177,7 +182,9 @@ class Operations:
         """
         asked = [Deletion(Key(*k)) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
-            asked += [Deletion(o.key, o.position.file) for o in await self._load(arguments, None)]
+            # What is to go needs no more than a name: kubectl doesn't validate it.
+            found = await self._load(arguments, None, IGNORE)
+            asked += [Deletion(o.key, o.position.file) for o in found.objects]
         ignore_missing = bool(arguments.get("ignore_missing"))
         outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing)
 

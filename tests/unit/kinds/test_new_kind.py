@@ -74,7 +74,7 @@ def test_it_is_loaded_checked_and_seen(module: ModuleType, widget: Kind) -> None
         loaded(BIG.replace("colour", "color").replace("7", "70"))
     assert raised.value.problems == [
         "w.yaml:5: Widget/big spec.size: 70 is not a size (1-9)",
-        "w.yaml:5: Widget/big spec.color: is not a field here; did you mean colour? known: size, colour, pod",
+        'w.yaml:5: Widget/big: unknown field "spec.color"; did you mean colour?',
     ]
     with pytest.raises(
         ManifestError, match=r'"example\.dev/v2" is not that of Widget, which is example\.dev/v1'

@@ -260,13 +260,30 @@ def test_downward_api(path: str) -> None:
         ),
         ("template.metadata.labels.v", 2, "template.metadata.labels.v: 2 is not a string; put it in quotes"),
         ("template.metadata.labels.v", "a b", f'template.metadata.labels.v: "a b" is not {VALUE}'),
-        ("replicas", -1, "replicas: -1 is not a number of 0 or more"),
-        ("replicas", "3", 'replicas: "3" is not a number of 0 or more; write it without quotes'),
-        ("replicas", 1.5, "replicas: 1.5 is not a number of 0 or more"),
+        ("minReadySeconds", -1, "minReadySeconds: -1 is not a number of 0 or more"),
     ],
 )
 def test_workloads(kind: str, path: str, value: Any, problem: str) -> None:
     assert refused(described(kind, patched(WORKLOAD, path, value))) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize("kind", ("Deployment", "ReplicaSet", "StatefulSet"))
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (-1, "-1 is not a number of 0 or more"),
+        ("3", '"3" is not a number of 0 or more; write it without quotes'),
+        (1.5, "1.5 is not a number of 0 or more"),
+    ],
+)
+def test_replicas(kind: str, value: Any, problem: str) -> None:
+    assert refused(described(kind, {**WORKLOAD, "replicas": value})) == [f"spec.replicas: {problem}"]
+
+
+def test_a_daemon_set_has_no_replicas() -> None:
+    assert refused(described("DaemonSet", {**WORKLOAD, "replicas": 1}))[0].startswith(
+        'unknown field "spec.replicas"'
+    )
 
 
 @pytest.mark.parametrize(

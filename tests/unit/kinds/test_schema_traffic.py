@@ -275,7 +275,7 @@ HOST = "is not a host: a DNS name in lower case, with or without a leading '*.'"
         ("rules.0.http.paths.0.backend", None, ".rules[0].http.paths[0].backend: is required"),
         (
             "rules.0.http.paths.0.backend",
-            {"serviceName": "web", "servicePort": 80},
+            {},
             ".rules[0].http.paths[0].backend: needs exactly one of service, resource; it has none",
         ),
         (

@@ -116,9 +116,9 @@ def test_lines(parser: Callable[[str], Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
-        ("a: 1\nb: 2\na: 3", 3, 'the key "a" was already given on line 1'),
-        ("a: {b: 1, 'b': 2}", 1, 'the key "b" was already given on line 1'),
-        ("on: 1\ntrue: 2", 2, 'the key "true" was already given on line 1'),
+        ("a: 1\nb: 2\na: 3", 3, 'the key "a" was already given on line 1; kubectl takes the last'),
+        ("a: {b: 1, 'b': 2}", 1, 'the key "b" was already given on line 1; kubectl takes the last'),
+        ("on: 1\ntrue: 2", 2, 'the key "true" was already given on line 1; kubectl takes the last'),
         ("a:\n  ? [b]\n  : 1", 2, "a key must be a string"),
         ("~: 1", 1, "a key must be a string"),
         ("a: 1\nb: *x", 2, "the alias *x has no anchor before it"),
