@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds.cells import NAME_AND_AGE, Columns, Raw
 from emulab.kinds.fields import Fields, Slices, generic
+from emulab.kinds.following import NOTHING, Table
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -59,6 +60,7 @@ class Definition(NamedTuple):
     `outdated`      fields of the old object's status that don't hold for the new object: they are given anew
     `annotations`   prefixes of annotations that controllers write, and that stay
     `warnings`      what looks odd in an object among others
+    `fields`        what of its fields is followed; of a kind that nothing follows, it's nothing
     `columns`       its table, as `get` prints it
     `describe`      the fields of a description beside metadata
     """
@@ -70,5 +72,6 @@ class Definition(NamedTuple):
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
     annotations: tuple[str, ...] = ()
     warnings: Callable[[Object, Lookup], Iterable[Finding]] = no_findings
+    fields: Table = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic

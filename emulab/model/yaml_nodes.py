@@ -164,9 +164,10 @@ class _Reader:
             event = next_event()
             kind = type(event)
             if kind is ev.ScalarEvent:
-                if event.tag is None and event.anchor is None and event.implicit[0] and event.value in known:
-                    value = known[event.value]
-                else:
+                value = _NO_KEY
+                if event.implicit[0] and event.tag is None and event.anchor is None:
+                    value = known.get(event.value, _NO_KEY)
+                if value is _NO_KEY:
                     value = self.scalar(event)
                 frame = stack[-1] if stack else None
                 # Nearly everything is a key or a value of a mapping, so these two are dealt with here.
@@ -248,7 +249,7 @@ class _Reader:
         if len(self.stack) >= MAX_DEPTH:
             raise MalformedYaml(line, f"nested more than {MAX_DEPTH} levels deep")
         is_list = type(event) is ev.SequenceStartEvent
-        if event.tag not in (None, "!", _STANDARD_TAG + ("seq" if is_list else "map")):
+        if event.tag is not None and event.tag not in ("!", _STANDARD_TAG + ("seq" if is_list else "map")):
             raise MalformedYaml(line, f"the tag {_short(event.tag)} is not supported")
         data: Any = [] if is_list else {}
         lines = self.lines[id(data)] = {}

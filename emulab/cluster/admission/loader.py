@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
 from emulab.kinds.checks import SERVER_METADATA
@@ -33,12 +35,14 @@ class Manifest:
     """What sources hold: objects that passed every check, in their order."""
 
     objects: tuple[Object, ...]
-    left_out: tuple[str, ...] = ()  # what each says: a line about what was given and isn't in them
+    without_effect: tuple[
+        str, ...
+    ] = ()  # lines about what was given and isn't in them, or is and isn't followed
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What looks odd in them, where there is nothing else beside them."""
-        return (*self.left_out, *warnings(self.objects))
+        return (*self.without_effect, *warnings(self.objects))
 
 
 def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: str = STRICT) -> Manifest:
@@ -54,7 +58,7 @@ def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: 
         batch.locate(sources, found)
     if batch.problems:
         raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))
-    return Manifest(tuple(batch.objects), tuple(batch.left_out))
+    return Manifest(tuple(batch.objects), (*batch.without_effect, *batch.ignored.lines()))
 
 
 @dataclass(slots=True)
@@ -63,7 +67,8 @@ class _Batch:
 
     validation: str = STRICT
     objects: list[Object] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    without_effect: list[str] = field(default_factory=list)
+    ignored: Unfollowed = field(default_factory=Unfollowed)
     origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
@@ -74,7 +79,7 @@ class _Batch:
             for document in documents(source.text, last_wins=self.validation != STRICT):
                 first = len(self.objects)
                 if self.validation == WARN:
-                    self.left_out += [f"{source.name}:{line}: {why}" for line, why in document.repeated]
+                    self.without_effect += [f"{source.name}:{line}: {why}" for line, why in document.repeated]
                 for data, line in _objects(document):
                     self.check((number, count), source.name, document, data, line)
                     count += 1
@@ -87,23 +92,20 @@ class _Batch:
             self.problems.append((number, 1, f"{source.name}:1: there is no object in it"))
 
     def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
-        def located(problem: tuple[FieldPath, str]) -> tuple[int, str]:
-            path, message = problem
-            at = Position(name, document.line_of(data, path, line))
-            if not isinstance(message, Unknown):
-                return at.line, one_line(at, data, path, message)
-            return at.line, one_line(at, data, (), unknown_field(path, message))
-
+        place = partial(_place, name, document, data, line)
         checked, problems = data, check_object(data)
-        unknown = [p for p in problems if isinstance(p[1], Unknown)]
-        if unknown and self.validation != STRICT:
+        if problems and self.validation != STRICT:
+            unknown = [p for p in problems if isinstance(p[1], Unknown)]
             if self.validation == WARN:
-                self.left_out += [located(problem)[1] for problem in unknown]
+                self.without_effect += [_line(place(path), data, path, why) for path, why in unknown]
             checked = without(data, [path for path, _ in unknown])
             problems = check_object(checked)
+        for path, why in problems:
+            at = place(path)
+            self.problems.append((origin[0], at.line, _line(at, data, path, why)))
         if problems:
-            self.problems += [(origin[0], *located(problem)) for problem in problems]
             return
+        self.ignored.meet(checked, place)
         self.objects.append(Object(_as_created(checked), Position(name, line)))
         self.origins.append(origin)
 
@@ -121,6 +123,18 @@ class _Batch:
         for finding in found:
             at = Position(finding.object.position.file, lines[id(finding)])
             self.problems.append((origins[id(finding.object)][0], at.line, finding.line(at)))
+
+
+def _place(name: str, document: Document, data: Any, line: int, path: FieldPath) -> Position:
+    """Where a path of an object stands that begins on that line of the document."""
+    return Position(name, document.line_of(data, path, line))
+
+
+def _line(at: Position, data: Any, path: FieldPath, why: str) -> str:
+    """The line for a problem; what there is no field for names the field itself."""
+    if isinstance(why, Unknown):
+        return one_line(at, data, (), unknown_field(path, why))
+    return one_line(at, data, path, why)
 
 
 def _again(number: int, source: Source, validation: str) -> Iterator[tuple[tuple[int, int], Document, Any]]:

@@ -40,6 +40,11 @@ _spec = workload_spec("apps.v1.DaemonSetSpec", OF_SETS)
 DEFINITION = Definition(
     check=whole(DAEMON_SET, dns_subdomain, _spec),
     warnings=workload.warnings,
+    fields=workload.workload_fields(
+        "minReadySeconds updateStrategy.rollingUpdate.maxUnavailable updateStrategy.type",
+        kept="revisionHistoryLimit",  # there are no revisions of it to go back to
+        ignored={"updateStrategy.rollingUpdate.maxSurge": "a Pod goes before the next one comes"},
+    ),
     columns=Columns(("NAME", *_DAEMONS, "AGE"), workload.WIDE, _cells),
     describe=workload.description(OF_SETS, _wanted),
 )

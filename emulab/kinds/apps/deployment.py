@@ -29,6 +29,9 @@ DEFINITION = Definition(
     merge=workload.keep_replicas,
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,
+    fields=workload.workload_fields(
+        "minReadySeconds paused progressDeadlineSeconds replicas revisionHistoryLimit strategy"
+    ),
     columns=Columns(("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"), workload.WIDE, _cells),
     describe=workload.description(OF_DEPLOYMENTS),
 )

@@ -28,6 +28,7 @@ DEFINITION = Definition(
     merge=workload.keep_replicas,
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,
+    fields=workload.workload_fields("minReadySeconds replicas"),
     columns=Columns(("NAME", "DESIRED", "CURRENT", "READY", "AGE"), workload.WIDE, _cells),
     describe=workload.description(),
 )

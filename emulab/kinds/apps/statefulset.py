@@ -30,6 +30,15 @@ DEFINITION = Definition(
     check=whole(STATEFUL_SET, dns_label, _spec),
     merge=workload.keep_replicas,
     warnings=workload.warnings,
+    fields=workload.workload_fields(
+        "minReadySeconds ordinals podManagementPolicy replicas serviceName updateStrategy.rollingUpdate.partition"
+        " updateStrategy.type",
+        kept="persistentVolumeClaimRetentionPolicy revisionHistoryLimit",
+        ignored={
+            "updateStrategy.rollingUpdate.maxUnavailable": "one Pod is replaced after the other",
+            "volumeClaimTemplates": "programs see no volumes",
+        },
+    ),
     columns=Columns(("NAME", "READY", "AGE"), workload.WIDE[:2], _cells),
     describe=workload.description(OF_STATEFUL_SETS),
 )

@@ -11,9 +11,11 @@ from emulab.kinds.apps.rollouts import Rollout
 from emulab.kinds.cells import NONE, Raw
 from emulab.kinds.checks import label_selector, object_meta
 from emulab.kinds.core.containers import container_fields
+from emulab.kinds.core.podfields import TEMPLATE_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
+from emulab.kinds.following import Table, kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
@@ -108,6 +110,12 @@ def workload_spec(definition: str, rollout: Rollout | None = None, **fields: Che
         common[rollout.field] = _strategy(f"{definition}:{rollout.field}", rollout)
     rules = (_selects_its_pods, _restarts_always)
     return typed(definition, {**common, **fields}, required=("selector", "template"), rules=rules)
+
+
+def workload_fields(followed: str, kept: str = "", ignored: Mapping[str, str] | None = None) -> Table:
+    """What of a workload's fields is followed: its Pods' template, and these fields of its spec."""
+    own = table(f"selector {followed}", kept, ignored, template=TEMPLATE_FIELDS)
+    return kind_table(spec=own)
 
 
 def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:

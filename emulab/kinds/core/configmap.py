@@ -7,6 +7,7 @@ from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import base64_map, texts, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.checks import dns_subdomain
 
@@ -26,6 +27,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
 
 DEFINITION = Definition(
     check=whole(CONFIG_MAP, dns_subdomain, fields={"data": texts, "binaryData": base64_map}),
+    fields=kind_table() | table("binaryData data", kept="immutable"),
     columns=Columns(("NAME", "DATA", "AGE"), (), _cells),
     describe=_describe,
 )

@@ -14,6 +14,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import NAMESPACE
 from emulab.model.checks import dns_label, label_key, sequence
@@ -58,6 +59,7 @@ DEFINITION = Definition(
     check=whole(NAMESPACE, dns_label, _spec, optional_spec=True),
     created=_created,
     merge=_merge,
+    fields=kind_table(spec=table("finalizers")),
     columns=Columns(("NAME", "STATUS", "AGE"), (), _cells),
     describe=_describe,
 )

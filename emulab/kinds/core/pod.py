@@ -10,10 +10,12 @@ from emulab.kinds.cells import NONE, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.podcells import pod_cells, pod_status
+from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
+from emulab.kinds.following import kind_table
 from emulab.kinds.registry import POD
 from emulab.model.checks import dns_subdomain
 from emulab.model.findings import Finding
@@ -67,6 +69,7 @@ DEFINITION = Definition(
     check=whole(POD, dns_subdomain, pod_spec),
     merge=_merge,
     warnings=_warnings,
+    fields=kind_table(spec=POD_FIELDS),
     columns=Columns(
         ("NAME", "READY", "STATUS", "RESTARTS", "AGE"),
         ("IP", "NODE", "NOMINATED NODE", "READINESS GATES"),

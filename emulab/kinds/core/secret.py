@@ -10,6 +10,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import base64_map, texts, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import SECRET
 from emulab.model.checks import Problems, dns_subdomain, wrong
 
@@ -67,6 +68,7 @@ DEFINITION = Definition(
         fields={"data": base64_map, "stringData": texts},
         rules=(_has_pair,),
     ),
+    fields=kind_table() | table("data stringData type", kept="immutable"),
     columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),
     describe=_describe,
 )

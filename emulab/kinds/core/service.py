@@ -10,6 +10,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.core import servicetext
 from emulab.kinds.core.serviceschema import needs_health_check, service_spec
 from emulab.kinds.definition import Definition
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import SERVICE
 from emulab.model.checks import dns_1035_label
 
@@ -81,6 +82,15 @@ DEFINITION = Definition(
     merge=_merge,
     outdated=_outdated,
     warnings=_warnings,
+    fields=kind_table(
+        spec=table(
+            "allocateLoadBalancerNodePorts clusterIP clusterIPs externalIPs externalName externalTrafficPolicy"
+            " healthCheckNodePort internalTrafficPolicy ipFamilies ipFamilyPolicy loadBalancerIP"
+            " loadBalancerSourceRanges ports publishNotReadyAddresses selector sessionAffinity sessionAffinityConfig"
+            " trafficDistribution type",
+            ignored={"loadBalancerClass": "the lab's own balancer serves it"},
+        )
+    ),
     columns=servicetext.COLUMNS,
     describe=servicetext.describe,
 )

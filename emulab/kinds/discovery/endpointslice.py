@@ -13,6 +13,7 @@ from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import protocol, whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.model.checks import (
@@ -124,6 +125,12 @@ DEFINITION = Definition(
         ENDPOINT_SLICE, dns_subdomain, fields=_FIELDS, rules=(_addresses_fit,), optional=("endpoints",)
     ),
     merge=_merge,
+    fields=kind_table()
+    | table(
+        "addressType endpoints.addresses endpoints.conditions endpoints.hints endpoints.hostname endpoints.nodeName"
+        " endpoints.targetRef ports",
+        kept="endpoints.deprecatedTopology endpoints.zone",
+    ),
     columns=Columns(("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), (), _cells),
     describe=_describe,
 )

@@ -11,6 +11,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.core.servicetext import endpoints
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import INGRESS
 from emulab.model.checks import (
@@ -76,7 +77,6 @@ _backend_check = typed(
             },
             required=("port",),
         ),
-        "resource": lambda _: wrong("is not supported; name a service"),
     },
     rules=(exactly_one("service", "resource"),),
 )
@@ -176,9 +176,17 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     return oddities(o, world)
 
 
+_BACKEND_FIELDS = table("service", ignored={"resource": "nothing answers there but the ingress, with 503"})
 DEFINITION = Definition(
     check=whole(INGRESS, dns_subdomain, ingress_spec),
     warnings=_warnings,
+    fields=kind_table(
+        table(
+            "ingressClassName rules.host rules.http.paths.path rules.http.paths.pathType tls",
+            defaultBackend=_BACKEND_FIELDS,
+            rules__http__paths__backend=_BACKEND_FIELDS,
+        )
+    ),
     columns=Columns(("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"), (), _cells),
     describe=_describe,
 )

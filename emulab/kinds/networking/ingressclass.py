@@ -6,6 +6,7 @@ from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import INGRESS_CLASS
 from emulab.model.checks import dns_subdomain
 
@@ -18,5 +19,6 @@ def _cells(o: Raw, now: float) -> Cells:
 
 DEFINITION = Definition(
     check=whole(INGRESS_CLASS, dns_subdomain),
+    fields=kind_table(spec=table("controller", ignored={"parameters": "the ingress has its own settings"})),
     columns=Columns(("NAME", "CONTROLLER", "PARAMETERS", "AGE"), (), _cells),
 )

@@ -27,6 +27,8 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     if ingress.default_backend:
         backends.append((("spec", "defaultBackend", "service"), ingress.default_backend))
     for path, backend in backends:
+        if not backend.service:
+            continue
         paths = ((*path, "name"), (*path, "port"))
         for where, why in leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)

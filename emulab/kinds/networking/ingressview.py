@@ -19,14 +19,14 @@ PUBLIC_LOAD_BALANCER = "public-lb"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    service: str
+    service: str  # "" where the backend is a resource, which nothing here serves
     port: int | str  # number or name of the Service's port
 
     @staticmethod
     def of(backend: Mapping[str, Any]) -> Backend:
-        service = backend["service"]
+        service = backend.get("service") or {}
         port = service.get("port") or {}
-        return Backend(service["name"], port.get("number") or port.get("name") or 0)
+        return Backend(service.get("name") or "", port.get("number") or port.get("name") or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Operations:
         progress("reading manifests")
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
         manifest = await self._load(arguments, cluster, arguments.get("validate") or STRICT)
-        given, left_out = list(manifest.objects), manifest.left_out
+        given, without_effect = list(manifest.objects), manifest.without_effect
         del manifest
         await self._refuse_conflicts(given)
         for o in given:
@@ -119,7 +119,7 @@ class Operations:
         given.clear()  # the store has its own by now
         _tidy(keys)
         self._furnished = True
-        return {"applied": outcome, "warnings": [*left_out, *await self._warnings(keys)]}
+        return {"applied": outcome, "warnings": [*without_effect, *await self._warnings(keys)]}
 
     @staticmethod
     async def _load(arguments: Arguments, cluster: Cluster | None, validation: str) -> Manifest:

@@ -165,7 +165,7 @@ def test_unknown_fields_are_refused_all_at_once() -> None:
 def test_unknown_fields_are_left_out_with_a_warning_or_without() -> None:
     for validation, told in ((WARN, tuple(UNKNOWN)), (IGNORE, ())):
         loaded = load([Source("shop.yaml", MISSPELT)], validation=validation)
-        assert loaded.left_out == told
+        assert loaded.without_effect == told
         deployment, service, ingress = loaded.objects
         assert deployment.spec.keys() == {"selector", "template"}
         assert deployment.spec["template"]["spec"] == {"containers": [{"name": "web"}]}
@@ -198,12 +198,12 @@ def test_keys_that_are_given_twice() -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  k: one\n  l: x\n  k: two\n  l:\n"
     assert problems(text) == ['shop.yaml:7: the key "k" was already given on line 5; kubectl takes the last']
     loaded = load([Source("shop.yaml", text)], validation=WARN)
-    assert loaded.left_out == (
+    assert loaded.without_effect == (
         'shop.yaml:7: the key "k" was already given on line 5; the last counts',
         'shop.yaml:8: the key "l" was already given on line 6; the last counts',
     )
     assert loaded.objects[0].raw["data"] == {"k": "two"}
-    assert load([Source("shop.yaml", text)], validation=IGNORE).left_out == ()
+    assert load([Source("shop.yaml", text)], validation=IGNORE).without_effect == ()
 
 
 def test_what_only_a_server_says_is_left_out() -> None:

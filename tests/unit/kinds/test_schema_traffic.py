@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manifest_texts import BACKEND, SERVICE, accepted, described, patched, refused
+from manifest_texts import BACKEND, SERVICE, accepted, described, patched, refused, warned
 
 from emulab.model.checks import dns_label, dns_subdomain, port
 
@@ -279,11 +279,6 @@ HOST = "is not a host: a DNS name in lower case, with or without a leading '*.'"
             ".rules[0].http.paths[0].backend: needs exactly one of service, resource; it has none",
         ),
         (
-            "rules.0.http.paths.0.backend",
-            {"resource": {"kind": "Bucket", "name": "x"}},
-            ".rules[0].http.paths[0].backend.resource: is not supported; name a service",
-        ),
-        (
             "rules.0.http.paths.0.backend.service.port",
             None,
             ".rules[0].http.paths[0].backend.service.port: is required",
@@ -369,4 +364,11 @@ def test_ingress_classes() -> None:
     assert accepted(described("IngressClass", {"controller": "k8s.io/ingress-nginx"}, "nginx"))
     assert refused(described("IngressClass", {"controller": 1}, "nginx")) == [
         "spec.controller: 1 is not a string; put it in quotes"
+    ]
+
+
+def test_a_resource_may_be_a_backend_and_is_not_followed() -> None:
+    ingress = described("Ingress", {"defaultBackend": {"resource": {"kind": "Bucket", "name": "x"}}})
+    assert warned(ingress) == [
+        "Ingress/web spec.defaultBackend.resource: isn't followed: nothing answers there but the ingress, with 503"
     ]

@@ -1,0 +1,104 @@
+"""What of a Pod's `spec`, and of a template's, is followed."""
+
+from __future__ import annotations
+
+from emulab.kinds.following import FOLLOWED, METADATA, Table, table
+
+_HTTP = table(followed="host httpHeaders path port scheme")
+
+_PROBE = table(
+    followed="exec failureThreshold initialDelaySeconds periodSeconds successThreshold tcpSocket timeoutSeconds",
+    ignored={
+        "grpc.service": "the port is dialled, and no health asked for",
+        "terminationGracePeriodSeconds": "the probe has no grace period of its own",
+    },
+    httpGet=_HTTP,
+    grpc=table(followed="port"),
+)
+
+_CONTAINER = table(
+    followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
+    " env.valueFrom.secretKeyRef image lifecycle.preStop.exec lifecycle.preStop.sleep name ports.containerPort"
+    " ports.name ports.protocol workingDir",
+    # An image is never pulled here, and a message to terminate with is read by people.
+    kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
+    ignored={
+        "env.valueFrom.fileKeyRef": "the variable isn't set",
+        "env.valueFrom.resourceFieldRef": "the variable isn't set",
+        "envFrom": "these variables aren't set",
+        "lifecycle.postStart": "the hook isn't run",
+        "lifecycle.preStop.httpGet": "the hook isn't run",
+        "lifecycle.preStop.tcpSocket": "the hook isn't run",
+        "lifecycle.stopSignal": "programs are ended by SIGTERM",
+        "ports.hostIP": "nothing listens on the node",
+        "ports.hostPort": "it is the Pod's alone on its node, but nothing listens there",
+        "resources": "programs have no limits, and nodes room for any of them",
+        "restartPolicyRules": "restartPolicy alone says when a container is started again",
+        "securityContext": "programs run with the rights of the lab",
+        "stdin": "programs read an empty standard input",
+        "stdinOnce": "programs read an empty standard input",
+        "tty": "programs have no terminal",
+        "volumeDevices": "programs see no volumes",
+        "volumeMounts": "programs see no volumes",
+    },
+    livenessProbe=_PROBE,
+    readinessProbe=_PROBE,
+    startupProbe=_PROBE,
+)
+
+_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED}
+
+_POD_AFFINITY = table(
+    followed=" ".join(
+        f"requiredDuringSchedulingIgnoredDuringExecution.{field}"
+        for field in ("labelSelector", "namespaces", "topologyKey")
+    ),
+    ignored={
+        "preferredDuringSchedulingIgnoredDuringExecution": "the scheduler has no such preference",
+        **{
+            f"requiredDuringSchedulingIgnoredDuringExecution.{field}": "the scheduler doesn't look at it"
+            for field in ("matchLabelKeys", "mismatchLabelKeys", "namespaceSelector")
+        },
+    },
+)
+
+POD_FIELDS: Table = table(
+    followed="affinity.nodeAffinity dnsConfig dnsPolicy hostAliases hostNetwork hostname nodeName"
+    " nodeSelector restartPolicy schedulingGates serviceAccountName subdomain terminationGracePeriodSeconds"
+    " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
+    " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
+    " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
+    " topologySpreadConstraints.whenUnsatisfiable",
+    # Nodes have no taints, images aren't pulled, nobody has to be asked who a Pod is.
+    kept="automountServiceAccountToken imagePullSecrets os serviceAccount tolerations"
+    " topologySpreadConstraints.nodeTaintsPolicy",
+    ignored={
+        "activeDeadlineSeconds": "the Pod runs on",
+        "enableServiceLinks": "there are no variables of Services",
+        "ephemeralContainers": "they aren't run",
+        "hostIPC": "programs have the lab's",
+        "hostPID": "programs see those of the lab",
+        "hostUsers": "programs have the users of the lab",
+        "hostnameOverride": "hostname and name say what it is",
+        "overhead": "nodes have room for any Pods",
+        "preemptionPolicy": "no Pod makes room for another",
+        "priority": "no Pod makes room for another",
+        "priorityClassName": "no Pod makes room for another",
+        "readinessGates": "the Pod is Ready without these conditions",
+        "resourceClaims": "there are no such devices",
+        "resources": "programs have no limits, and nodes room for any of them",
+        "runtimeClassName": "programs run as all others",
+        "schedulerName": "emulab's scheduler places it",
+        "securityContext": "programs run with the rights of the lab",
+        "setHostnameAsFQDN": "the host name is the short one",
+        "shareProcessNamespace": "programs see those of the lab",
+        "volumes": "programs see no volumes",
+        "workloadRef": "each Pod is placed by itself",
+    },
+    affinity__podAffinity=_POD_AFFINITY,
+    affinity__podAntiAffinity=_POD_AFFINITY,
+    containers=_WHOLE_CONTAINER,
+    initContainers=_WHOLE_CONTAINER,
+)
+
+TEMPLATE_FIELDS = table(metadata=METADATA, spec=POD_FIELDS)
