@@ -89,16 +89,14 @@ def fill(
     sources: Sequence[Source],
     timeout: float,
     wait: bool = True,
-    validate: str = "strict",
+    **how: Any,
 ) -> dict[str, Any]:
-    """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said.
+    """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said, which takes `how`.
 
     Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
     """
     with progress(f"lab {name}") as tell:
-        outcome: dict[str, Any] = client.request(
-            "apply", tell, sources=manifests.pairs(sources), validate=validate
-        )
+        outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources), **how)
         if wait:
             client.request("ready", tell, timeout=timeout)
     return outcome

@@ -6,8 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulab.errors import UserError
+from emulab.errors import ManifestError, UserError
 from emulab.model.sources import MAX_BYTES, Source, read_sources
+
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from emulab.cluster.admission.loader import Manifest
 
 STDIN = "-"
 
@@ -40,7 +44,17 @@ def pairs(sources: Sequence[Source]) -> list[list[str]]:
     return [[source.name, source.text] for source in sources]
 
 
-def warn(warnings: Sequence[str]) -> None:
-    """Prints what looks odd in manifests."""
+def warn(warnings: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Prints what looks odd in manifests, and what else is to be said of them."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def warn_of(manifest: Manifest, strict: bool) -> None:
+    """Prints what is to be said of a manifest. Raises ManifestError with it instead, where that is strict."""
+    warnings, notes = manifest.warnings, manifest.notes
+    if strict and (warnings or notes):
+        raise ManifestError([*warnings, *notes])
+    warn(warnings, notes)

@@ -130,7 +130,7 @@ def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
-    """kubectl's --validate: strict where it isn't given, and where it is given without a value."""
+    """kubectl's --validate: strict where it isn't given, and where it is given without a value. And --strict."""
     words = {
         "strict": ("--validate", "--validate=strict", "--validate=true"),
         "warn": ("--validate=warn",),
@@ -146,6 +146,7 @@ def add_validate(parser: argparse.ArgumentParser) -> None:
             default="strict",
             help=what.get(value, argparse.SUPPRESS),
         )
+    parser.add_argument("--strict", action="store_true", help="what would be a warning or a note is an error")
 
 
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:

@@ -6,6 +6,7 @@
     openapi                        the structure of Kubernetes' kinds, and checks by it
     core, apps, discovery, networking, emulab
                                    one module a kind, in the folder of its API group
+    aside, unmade, custom          homes of all the kinds that are kept and have no effect
     checks, addresses              what schemas have in common
     following                      what of a kind's fields is followed; `document` makes docs/fields.md of it
     cells, fields, ages            what the tables of `get`, and descriptions, are made of
@@ -14,8 +15,8 @@
     installed                      what every lab has without being asked for, by name
 
 Whoever adds a kind writes its module and its line. A kind that says much has modules beside its own, by what they
-hold: NAMEschema, NAMEfields, NAMEtext, NAMEoddities, and NAMEview, its typed view, which is made from an object that has passed the
-schema and so never fails. `emulab get` loads the modules of the kinds that it lists, and no views of that sort: what a
-dataclass needs takes longer to load than all else that the command does. A small kind's view is a NamedTuple in the
-kind's own module.
+hold: NAMEschema, NAMEfields, NAMEtext, NAMEoddities, and NAMEview, its typed view, which is made from an object that
+has passed the schema and so never fails. `emulab get` loads the modules of the kinds that it lists, and no views of
+that sort: what a dataclass needs takes longer to load than all else that the command does. A small kind's view is a
+NamedTuple in the kind's own module.
 """

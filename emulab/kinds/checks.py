@@ -16,6 +16,7 @@ from emulab.model.checks import (
     base64,
     config_key,
     dns_label,
+    dns_subdomain,
     either,
     label_key,
     label_map,
@@ -44,7 +45,7 @@ def whole(
     optional: Sequence[str] = (),
 ) -> Check:
     """The check of a whole object: its metadata, with that of its name, `spec`, and `fields` that stand beside it."""
-    body: dict[str, Check] = {"metadata": _metadata(kind, name), **(fields or {})}
+    body: dict[str, Check] = {"metadata": metadata_of(kind, name), **(fields or {})}
     needed: tuple[str, ...] = ("metadata", *required)
     if spec:
         body["spec"] = spec
@@ -67,7 +68,9 @@ def object_meta(required: Sequence[str] = (), **fields: Check) -> Check:
     return typed("meta.v1.ObjectMeta", {**given, **dict.fromkeys(SERVER_METADATA, anything)}, required)
 
 
-def _metadata(kind: Kind, name: Check) -> Check:
+def metadata_of(kind: Kind, name: Check) -> Check:
+    """An object's metadata, with the check of its name."""
+
     def none(_value: Any) -> Problems:
         return wrong(f"may not be set: a {kind.kind} is in no namespace")
 
@@ -75,6 +78,10 @@ def _metadata(kind: Kind, name: Check) -> Check:
     finalizers = sequence(label_key)  # qualified names (ValidateFinalizerName)
     return object_meta(("name",), name=name, namespace=namespace, finalizers=finalizers)
 
+
+custom_metadata = object_meta(
+    ("name",), name=dns_subdomain, namespace=maybe_empty(dns_label), finalizers=sequence(label_key)
+)
 
 protocol = one_of("TCP", "UDP", "SCTP")
 

@@ -24,6 +24,10 @@ class Standing(NamedTuple):
 
 
 FOLLOWED = Standing("followed")
+ASIDE = Standing("aside", "kept, without effect")
+"""As in a cluster, where it has none on packets and programs either: said in one line for all such objects."""
+CUSTOM = Standing("custom", "kept, without effect")
+"""What it would do in a cluster with its controllers is its own matter (`emulab.kinds.custom`)."""
 
 
 def kept(why: str) -> Standing:

@@ -97,6 +97,11 @@ class Kind(GroupKind):
     def singular(self) -> str:
         return self.kind.lower()
 
+    def counted(self, number: int) -> str:
+        """`1 Ingress`, `2 Ingresses`, `3 NetworkPolicies`."""
+        stem = self.kind.removesuffix("y") if self.plural.endswith("ies") else self.kind
+        return f"{number} {self.kind if number == 1 else stem + self.plural[len(stem) :]}"
+
     @property
     def resource(self) -> str:
         """Singular and group, as `-o name` begins: `deployment.apps`."""

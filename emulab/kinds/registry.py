@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from emulab.kinds.kind import ADDRESSED, ALL, PLACE, SCALABLE, WORKLOAD, Kind
 from emulab.model.keys import GroupKind
@@ -13,6 +14,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._kinds: dict[GroupKind, Kind] = {}
+        self._custom: dict[GroupKind, Kind] = {}
 
     def add(self, kind: Kind) -> Kind:
         self._kinds[kind] = kind
@@ -21,14 +23,45 @@ class Registry:
     def remove(self, kind: GroupKind) -> None:
         del self._kinds[kind]
 
+    def adopt(
+        self, api_version: str, kind: str, plural: str = "", *short: str, namespaced: bool = True
+    ) -> Kind:
+        """The kind of that name in an API group that isn't the registry's: a cluster has CustomResourceDefinitions.
+
+        Such kinds are no part of the registry's list. What one is called is guessed where nobody says it, as kubectl
+        guesses it (apimachinery's `UnsafeGuessKindToResource`).
+        """
+        group, lower = api_version.rpartition("/")[0], kind.lower()
+        known = self._custom.get(GroupKind(group, kind))
+        if known is None or plural:
+            ending = "es" if lower.endswith("s") else "ies" if lower.endswith("y") else "s"
+            guess = lower.removesuffix("y") + ending if ending == "ies" else lower + ending
+            home = "emulab.kinds.custom"
+            known = Kind(api_version, kind, plural or guess, *short, namespaced=namespaced, home=home)
+            self._custom[known] = known
+        return known
+
+    @property
+    def custom(self) -> list[Kind]:
+        """The kinds that were adopted."""
+        return list(self._custom.values())
+
+    def is_own(self, group: str) -> bool:
+        """Whether an API group is one of the registry's, or of Kubernetes': those of CustomResourceDefinitions have a
+        dot in them (`ValidateCustomResourceDefinition`)."""
+        return "." not in group or any(kind.group == group for kind in self)
+
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds.values())
 
     def __getitem__(self, kind: GroupKind) -> Kind:
-        return self._kinds[kind]
+        own = self._kinds.get(kind)
+        return own if own is not None else self._custom[kind]
 
     def get(self, kind: GroupKind) -> Kind | None:
-        return self._kinds.get(kind)
+        if kind in self._kinds:
+            return self._kinds[kind]
+        return self._custom.get(kind)
 
     def of(self, category: str) -> list[Kind]:
         """The kinds of a category."""
@@ -41,7 +74,8 @@ class Registry:
         `Deployment`, `deployments.apps`, `deployments.v1.apps`. A bare name is that of the first kind which has it.
         """
         first, _, rest = name.lower().partition(".")
-        for kind in self:
+        kinds: list[Kind] = [*self, *self.custom]
+        for kind in kinds:
             if first in (kind.singular, kind.plural, *kind.short) and (not rest or rest in kind.qualifiers):
                 return kind
         return None
@@ -80,3 +114,84 @@ LOAD_BALANCER = _add(
 NODE = _add(Kind("v1", "Node", "nodes", "no", namespaced=False, categories=(PLACE, ADDRESSED)))
 CLIENT = _add(Kind(_EMULAB, "Client", "clients", namespaced=False, categories=(PLACE, ADDRESSED)))
 ZONE = _add(Kind(_EMULAB, "Zone", "zones", namespaced=False))
+
+# Kinds of Kubernetes that have no bearing on packets or programs: kept and shown.
+
+_RBAC, _STORAGE, _ADMISSION = (
+    "rbac.authorization.k8s.io/v1",
+    "storage.k8s.io/v1",
+    "admissionregistration.k8s.io/v1",
+)
+_RESOURCE, _FLOW = "resource.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1"
+
+
+def _aside(api_version: str, kind: str, plural: str, *short: str, **more: Any) -> Kind:
+    return _add(Kind(api_version, kind, plural, *short, home="emulab.kinds.aside", **more))
+
+
+_aside("v1", "ServiceAccount", "serviceaccounts", "sa")
+_aside("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc")
+_aside("v1", "PersistentVolume", "persistentvolumes", "pv", namespaced=False)
+_aside("v1", "LimitRange", "limitranges", "limits")
+_aside("v1", "ResourceQuota", "resourcequotas", "quota")
+_aside("v1", "PodTemplate", "podtemplates")
+_aside("apps/v1", "ControllerRevision", "controllerrevisions")
+_aside(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
+_aside(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False)
+_aside(_RBAC, "Role", "roles")
+_aside(_RBAC, "RoleBinding", "rolebindings")
+_aside(_STORAGE, "StorageClass", "storageclasses", "sc", namespaced=False)
+_aside(_STORAGE, "CSIDriver", "csidrivers", namespaced=False)
+_aside(_STORAGE, "CSINode", "csinodes", namespaced=False)
+_aside(_STORAGE, "CSIStorageCapacity", "csistoragecapacities")
+_aside(_STORAGE, "VolumeAttachment", "volumeattachments", namespaced=False)
+_aside(_STORAGE, "VolumeAttributesClass", "volumeattributesclasses", "vac", namespaced=False)
+_aside(
+    *("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa"),
+    categories=(ALL,),
+    also=("autoscaling/v1",),
+)
+_aside("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb")
+_aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", namespaced=False)
+_aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+_aside("coordination.k8s.io/v1", "Lease", "leases")
+_aside(_NETWORKING, "IPAddress", "ipaddresses", "ip", namespaced=False)
+_aside(_NETWORKING, "ServiceCIDR", "servicecidrs", namespaced=False)
+CUSTOM_RESOURCE_DEFINITION = _aside(
+    *("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds"),
+    namespaced=False,
+)
+_aside("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
+_aside(_ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", namespaced=False)
+_aside(_ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", namespaced=False)
+_aside(_ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", namespaced=False)
+_aside(_ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", namespaced=False)
+_aside(
+    "certificates.k8s.io/v1",
+    "CertificateSigningRequest",
+    "certificatesigningrequests",
+    "csr",
+    namespaced=False,
+)
+_aside(_FLOW, "FlowSchema", "flowschemas", namespaced=False)
+_aside(_FLOW, "PriorityLevelConfiguration", "prioritylevelconfigurations", namespaced=False)
+_aside(_RESOURCE, "DeviceClass", "deviceclasses", namespaced=False)
+_aside(_RESOURCE, "ResourceClaim", "resourceclaims")
+_aside(_RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates")
+_aside(_RESOURCE, "ResourceSlice", "resourceslices", namespaced=False)
+
+# What these would make isn't made yet, which their homes say.
+
+_add(
+    Kind(
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        "rc",
+        categories=(ALL,),
+        home="emulab.kinds.unmade",
+    )
+)
+_add(Kind("v1", "Endpoints", "endpoints", home="emulab.kinds.unmade"))
+_add(Kind("batch/v1", "Job", "jobs", categories=(ALL,), home="emulab.kinds.unmade"))
+_add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,), home="emulab.kinds.unmade"))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulab.kinds.definition import CUSTOM, FOLLOWED
 from emulab.kinds.registry import KINDS
 from emulab.model.checks import Problems, Unknown, show, string, suggest, wrong
 from emulab.model.findings import path_text
-from emulab.model.keys import group_kind
+from emulab.model.keys import group_kind, group_of
 from emulab.model.paths import FieldPath
 
 
@@ -24,8 +25,13 @@ def check_object(raw: Any) -> Problems:
         return found
     name, version = raw["kind"], raw["apiVersion"]
     kind = KINDS.get(group_kind(version, name))
-    if kind is None or kind.api_version != version or kind.definition.standing.name == "refused":
+    if kind is None and not KINDS.is_own(group_of(version)):
+        kind = KINDS.adopt(version, name)
+    custom = kind is not None and kind.definition.standing == CUSTOM
+    if kind is None or not (custom or version in (kind.api_version, *kind.also)):
         return _not_taken(name, version)
+    if kind.definition.standing.name == "refused":
+        return wrong(f"{show(name)} {kind.definition.standing.why}", "kind")
     if "status" in raw:  # of whatever cluster a dump is: statuses are the lab's
         raw = {field: value for field, value in raw.items() if field != "status"}
     return kind.definition.check(raw)
@@ -37,16 +43,18 @@ def unknown_field(path: FieldPath, meant: Unknown) -> str:
 
 
 def _not_taken(name: str, version: str) -> Problems:
-    """Why no object of that kind and version is taken."""
-    namesakes = [kind for kind in KINDS if kind.kind == name]
-    if not namesakes:
-        known = [kind.kind for kind in KINDS if kind.definition.standing.name != "refused"]
-        return wrong(f"{show(name)} is not a kind that emulab knows; {suggest(name, known)}", "kind")
-    for kind in namesakes:
-        if kind.definition.standing.name == "refused":
-            return wrong(f"{show(name)} {kind.definition.standing.why}", "kind")
-    versions = " or ".join(kind.api_version for kind in namesakes)
-    return wrong(f"{show(version)} is not that of {name}, which is {versions}", "apiVersion")
+    """Why no object of that kind and version is taken, in kubectl's words where there is such a kind."""
+    if namesakes := [kind for kind in KINDS if kind.kind == name]:
+        versions = " or ".join(v for kind in namesakes for v in (kind.api_version, *kind.also))
+        return wrong(
+            f"no matches for kind {show(name)} in version {show(version)}; write {versions}", "apiVersion"
+        )
+    group = group_of(version)
+    meant = suggest(name, [kind.kind for kind in KINDS if kind.group == group], listed=())
+    if not meant:
+        taken = [kind.kind for kind in KINDS if kind.definition.standing == FOLLOWED]
+        meant = suggest(name, [kind.kind for kind in KINDS], listed=taken)
+    return wrong(f"{show(name)} is not a kind that emulab knows; {meant}", "kind")
 
 
 def _named(raw: dict[str, Any], field: str) -> Problems:

@@ -59,6 +59,7 @@ def connected(monkeypatch: pytest.MonkeyPatch, *verbs: str) -> Store:
     monkeypatch.setattr(probe, "missing_for", lambda mode, scheduler: "")
     store = Store()
     client = Client(store)
+    monkeypatch.setattr("emulab.cli.kinds.connect", lambda _: client)
     for verb in verbs:
         monkeypatch.setattr(import_module(f"emulab.cli.verbs.{verb}"), "connect", lambda _: client)
     return store

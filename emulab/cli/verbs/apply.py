@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     with connect(options.lab) as client, progress(f"lab {options.lab}") as tell:
-        asked = {"sources": manifests.pairs(sources), "validate": options.validate}
+        asked = {"sources": manifests.pairs(sources), "validate": options.validate, "strict": options.strict}
         outcome = client.request("apply", tell, **asked)
-    manifests.warn(outcome["warnings"])
+    manifests.warn(outcome["warnings"], outcome["notes"])
     for name, verdict in outcome["applied"]:
         print(f"{name} {verdict}")
     return 0

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.files:
         asked = {"sources": manifests.pairs(manifests.read(options.files))}
     else:
-        named = references(options.what, name_required=True)
+        named = references(options.what, name_required=True, lab=options.lab)
         asked = {"keys": [[*r.kind, options.namespace if r.kind.namespaced else "", r.name] for r in named]}
     with connect(options.lab) as client:
         return _delete(client, options, asked)

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = references(options.what)
+    wanted = references(options.what, lab=options.lab)
     texts: list[str] = []
     missing: list[Reference] = []
     with connect(options.lab) as client:

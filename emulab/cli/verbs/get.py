@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = references(options.what)
+    wanted = references(options.what, lab=options.lab)
     if options.all_namespaces and any(r.name for r in wanted):
         raise UsageError("an object is in one namespace: a name can't go with --all-namespaces")
     found: dict[Kind, list[Raw]] = {}

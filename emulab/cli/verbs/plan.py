@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     manifest = load(sources, validation=options.validate) if sources else Manifest(())
     objects, world = thought_of(manifest.objects)
-    manifests.warn(manifest.warnings)
+    manifests.warn_of(manifest, options.strict)
     # What has Pods comes before them.
     missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []

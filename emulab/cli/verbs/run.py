@@ -14,7 +14,9 @@ PLACE = "client"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "emulab run [-l LAB] [--timeout TIME] [--from TARGET] [--validate=…] FILE… -- CMD…"
+    parser.usage = (
+        "emulab run [-l LAB] [--timeout TIME] [--from TARGET] [--validate=…] [--strict] FILE… -- CMD…"
+    )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
     )
@@ -41,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     name = options.lab_given or f"run-{os.getpid()}"  # a lab of its own: EMULAB_LAB is another
     with leashed(name) as lab:
-        outcome = fill(lab.client, name, sources, options.timeout, validate=options.validate)
-        manifests.warn(outcome["warnings"])
+        outcome = fill(
+            lab.client, name, sources, options.timeout, validate=options.validate, strict=options.strict
+        )
+        manifests.warn(outcome["warnings"], outcome["notes"])
         return execute(lab.client, options.place, options.namespace, "", command)

@@ -36,15 +36,16 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     sources = manifests.read(options.files)
     name = options.lab
+    how = {"validate": options.validate, "strict": options.strict}
     running = attach_to_lab(name)
     if running is not None:
         with running as client:
-            outcome = fill(client, name, sources, options.timeout, options.wait, options.validate)
+            outcome = fill(client, name, sources, options.timeout, options.wait, **how)
             _report(client, options, outcome, time.monotonic() - begun)
         return 0
     with leashed(name) as lab:
         try:
-            outcome = fill(lab.client, name, sources, options.timeout, options.wait, options.validate)
+            outcome = fill(lab.client, name, sources, options.timeout, options.wait, **how)
         except NotReady:
             lab.release()  # it may be Ready later, or show what it lacks
             raise
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, Any], seconds: float) -> None:
-    manifests.warn(outcome["warnings"])
+    manifests.warn(outcome["warnings"], outcome["notes"])
     summary = client.request("summary")
     if options.output == "json":
         info = rundir.read_info(rundir.folder(options.lab))
@@ -66,6 +67,7 @@ def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, A
             "seconds": round(seconds, 3),
             "applied": outcome["applied"],
             "warnings": outcome["warnings"],
+            "notes": outcome["notes"],
         }
         print(as_json(report))
         return

@@ -6,13 +6,16 @@ kind; what it may ask for that is here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
 from emulab.kinds.core.serviceview import Service, is_proxied
+from emulab.kinds.custom import would_make
+from emulab.kinds.definition import ASIDE, CUSTOM
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.kind import WORKLOAD
+from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.registry import CLUSTER, KINDS, POD, SERVICE
 from emulab.model.addresses import IPAddress, parse_address
@@ -30,7 +33,28 @@ def warnings(objects: Iterable[Object], among: Objects | None = None) -> list[st
     """
     given = list(objects)
     world = _World(Objects(given) if among is None else among)
-    return [finding.line() for o in given for finding in _findings(o, world)]
+    return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
+
+
+def notes(objects: Iterable[Object]) -> list[str]:
+    """What else is to be said of these objects: how many there are that have no effect, as in a cluster."""
+    kinds = Counter(KINDS[o.type] for o in objects if KINDS[o.type].definition.standing == ASIDE)
+    return [f"{', '.join(kind.counted(n) for kind, n in kinds.items())}: {ASIDE.why}"] if kinds else []
+
+
+def _customs(objects: Sequence[Object]) -> Iterator[str]:
+    """What objects of API groups that aren't Kubernetes' own would make, and how many there are of the others."""
+    harmless: Counter[Kind] = Counter()
+    for o in objects:
+        kind = KINDS[o.type]
+        if kind.definition.standing != CUSTOM:
+            continue
+        if what := would_make(kind.group, kind.kind, o.spec):
+            yield f"{o.position}: {o.kind}/{o.name} would make {what}; it makes none here"
+        else:
+            harmless[kind] += 1
+    for kind, n in harmless.items():
+        yield f"{kind.counted(n)} of {kind.group}: {CUSTOM.why}"
 
 
 def _findings(o: Object, world: _World) -> Iterator[Finding]:

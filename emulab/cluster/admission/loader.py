@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any
 
 from emulab.cluster.admission.conflicts import conflicts
-from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.crosscheck import notes, warnings
+from emulab.cluster.admission.dumps import Dumps
 from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
 from emulab.kinds.checks import SERVER_METADATA
+from emulab.kinds.custom import define
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import KINDS
+from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, KINDS
 from emulab.kinds.schema import check_object, unknown_field
 from emulab.model.checks import Unknown, show
 from emulab.model.findings import Finding, one_line
@@ -44,6 +46,11 @@ class Manifest:
         """What looks odd in them, where there is nothing else beside them."""
         return (*self.without_effect, *warnings(self.objects))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is no warning, and worth a line."""
+        return tuple(notes(self.objects))
+
 
 def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: str = STRICT) -> Manifest:
     """The objects of all sources.
@@ -54,6 +61,9 @@ def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: 
     batch = _Batch(validation)
     for number, source in enumerate(sources):
         batch.read(number, source)
+    clusters = [o for o in batch.objects if o.type == CLUSTER]
+    world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
+    batch.without_effect += batch.dumps.adapt(batch.objects, world)
     if found := conflicts(batch.objects, cluster):
         batch.locate(sources, found)
     if batch.problems:
@@ -69,6 +79,7 @@ class _Batch:
     objects: list[Object] = field(default_factory=list)
     without_effect: list[str] = field(default_factory=list)
     ignored: Unfollowed = field(default_factory=Unfollowed)
+    dumps: Dumps = field(default_factory=Dumps)
     origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
@@ -106,6 +117,9 @@ class _Batch:
         if problems:
             return
         self.ignored.meet(checked, place)
+        self.dumps.meet(len(self.objects), checked, place)
+        if group_kind(checked["apiVersion"], checked["kind"]) == CUSTOM_RESOURCE_DEFINITION:
+            define(checked)
         self.objects.append(Object(_as_created(checked), Position(name, line)))
         self.origins.append(origin)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from emulab.cluster.admission import deletion
-from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.crosscheck import notes, warnings
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
@@ -86,11 +86,12 @@ class Operations:
         waiting = Waiting(around, reconciler)
         self.ready, self.gone = waiting.ready, waiting.gone
 
-    @takes(sources=SOURCES, validate=optional(NAME))
+    @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG))
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
-        """`sources`: [[name, text], …]; `validate`: strict, warn or ignore.
+        """`sources`: [[name, text], …]; `validate`: strict, warn or ignore. `strict`: whether what would be a warning
+        or a note is an error.
 
-        Result: `{"applied": [[key, "created" | …]], "warnings": [...]}`.
+        Result: `{"applied": [[key, "created" | …]], "warnings": [...], "notes": [...]}`.
 
         One at a time: what is checked against the lab's objects must not meet others than those.
         """
@@ -108,8 +109,11 @@ class Operations:
             if cluster is not None and o.type == CLUSTER:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
+        if arguments.get("strict"):
+            await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []
         keys = [o.key for o in given]
+        noted = notes(given)
 
         def work(store: Store) -> None:
             self._furnish(store, given)
@@ -119,7 +123,8 @@ class Operations:
         given.clear()  # the store has its own by now
         _tidy(keys)
         self._furnished = True
-        return {"applied": outcome, "warnings": [*without_effect, *await self._warnings(keys)]}
+        odd = await self._warnings(self._around.store.objects(), keys)
+        return {"applied": outcome, "warnings": [*without_effect, *odd], "notes": noted}
 
     @staticmethod
     async def _load(arguments: Arguments, cluster: Cluster | None, validation: str) -> Manifest:
@@ -143,9 +148,18 @@ class Operations:
         if found:
             raise ManifestError([f.line() for f in found])
 
-    async def _warnings(self, keys: Sequence[Key]) -> list[str]:
-        """What looks odd in these objects, with all that the lab has beside them."""
-        objects = self._around.store.objects()
+    async def _refuse_oddities(self, given: Sequence[Object], known: Sequence[str]) -> None:
+        """Raises ManifestError where there is something to say of `given`, as they would be in the lab."""
+        fork = self._around.store.fork()
+        self._furnish(fork, given)
+        for o in given:
+            admit(fork, o)
+        odd = await self._warnings(fork.objects(), [o.key for o in given])
+        if told := [*known, *odd, *notes(given)]:
+            raise ManifestError(told)
+
+    async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
+        """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
         return await asyncio.to_thread(warnings, there, objects)
 
@@ -218,6 +232,11 @@ class Operations:
 
         await self._reconciler.change(work, progress)
         return _kubectl_name(key)
+
+    @takes()
+    async def kinds(self, _: Arguments, __: Progress) -> Any:
+        """The kinds that aren't in the registry: [[apiVersion, kind, plural, namespaced, short…], …]."""
+        return [[k.api_version, k.kind, k.plural, k.namespaced, *k.short] for k in KINDS.custom]
 
     @takes(group=NAME, kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:

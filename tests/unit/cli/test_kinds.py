@@ -59,7 +59,16 @@ def test_what_is_no_name_of_a_kind(name: str) -> None:
 
 def test_lists_of_kinds() -> None:
     assert [k.kind for k in find_all("po,svc,pods")] == ["Pod", "Service"]
-    everything = ["Pod", "Service", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]
+    everything = [
+        "Pod",
+        "ReplicationController",
+        "Service",
+        "DaemonSet",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+    ]
+    everything += ["HorizontalPodAutoscaler", "CronJob", "Job"]  # as kubectl's category has them
     assert [k.kind for k in find_all("all")] == everything
     with pytest.raises(UsageError):
         find_all("po,,svc")

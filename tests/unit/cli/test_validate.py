@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
     monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     Path("f.yaml").write_text(TEXT)
-    return connected(monkeypatch, "apply", "delete")
+    return connected(monkeypatch, "apply", "delete", "get")
 
 
 def emulab(*words: str) -> int:
@@ -65,3 +66,59 @@ def test_what_is_deleted_is_not_validated(store: Store, capsys: pytest.CaptureFi
     assert emulab("apply", "--validate=ignore", "-f", "f.yaml") == 0
     assert emulab("delete", "-f", "f.yaml") == 0
     assert capsys.readouterr().out.endswith('configmap "a" deleted\n')
+
+
+ACCOUNT = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n"
+ROLLOUT = "---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r}\n"
+NOTED = "1 ServiceAccount: kept, without effect"
+WARNED = "f.yaml:5: Rollout/r would make pods; it makes none here"
+
+
+def test_warnings_and_notes(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("f.yaml").write_text(ACCOUNT + ROLLOUT)
+    assert emulab("apply", "-f", "f.yaml") == 0
+    told = f"warning: {WARNED}\nnote: {NOTED}\n"
+    assert capsys.readouterr() == ("serviceaccount/a created\nrollout/r created\n", told)
+    assert emulab("plan", "f.yaml") == 0
+    assert capsys.readouterr().err == told
+
+
+def test_strict_makes_them_errors_and_changes_nothing(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("f.yaml").write_text(ACCOUNT + ROLLOUT)
+    for verb in (["apply", "-f"], ["plan"]):
+        assert emulab(*verb, "f.yaml", "--strict") == 1
+        assert capsys.readouterr() == ("", f"emulab: {WARNED}\n{NOTED}\n")
+    assert not list(store.objects())
+    Path("f.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    assert emulab("apply", "-f", "f.yaml", "--strict") == 0
+
+
+def test_kept_objects_are_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("f.yaml").write_text(ACCOUNT + ROLLOUT)
+    assert emulab("apply", "-f", "f.yaml") == 0
+    capsys.readouterr()
+    for name in ("sa", "rollouts", "rollout.argoproj.io"):
+        assert emulab("get", name, "-o", "name") == 0
+    assert capsys.readouterr().out.split() == ["serviceaccount/a", *["rollout.argoproj.io/r"] * 2]
+    assert emulab("get", "sa") == 0
+    assert capsys.readouterr().out.startswith("NAME   AGE\na      ")
+    assert emulab("get", "rolouts") == 2
+    assert "there is no kind 'rolouts'" in capsys.readouterr().err
+
+
+def test_the_lab_is_asked_for_kinds_that_the_registry_has_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Lab:
+        def request(self, op: str) -> list[list[object]]:
+            asked.append(op)
+            return [["zoo.example.com/v1", "Otter", "otters", True, "ot"]]
+
+    monkeypatch.setattr("emulab.cli.kinds.connect", lambda name: nullcontext(Lab()))
+    assert emulab("get", "ot") == 0 and asked == ["kinds"]
+    assert capsys.readouterr().err == "No resources found in default namespace.\n"
+    assert emulab("get", "sa") == 0 and asked == ["kinds"]

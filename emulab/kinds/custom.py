@@ -1,0 +1,89 @@
+"""Objects of API groups that aren't Kubernetes' own: kept as they are, with a word on what they would make in a cluster
+that has their controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.kinds.checks import custom_metadata
+from emulab.kinds.definition import CUSTOM, Definition
+from emulab.kinds.fields import generic
+from emulab.kinds.registry import KINDS
+from emulab.model.checks import mapping, string
+
+PODS, ROUTES, RULES = "pods", "routes", "rules of packets"
+
+WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
+    PODS: {
+        "acid.zalan.do": "postgresql",
+        "apps.kruise.io": "AdvancedCronJob BroadcastJob CloneSet DaemonSet StatefulSet UnitedDeployment",
+        "argoproj.io": "ArgoCD CronWorkflow Rollout Workflow",
+        "elasticsearch.k8s.elastic.co": "Elasticsearch",
+        "jaegertracing.io": "Jaeger",
+        "k8s.nginx.org": "NginxIngress",
+        "kafka.strimzi.io": "Kafka KafkaBridge KafkaConnect KafkaMirrorMaker2",
+        "kibana.k8s.elastic.co": "Kibana",
+        "kubevirt.io": "VirtualMachine VirtualMachineInstance",
+        "monitoring.coreos.com": "Alertmanager Prometheus ThanosRuler",
+        "opentelemetry.io": "OpenTelemetryCollector",
+        "postgresql.cnpg.io": "Cluster",
+        "rabbitmq.com": "RabbitmqCluster",
+        "serving.knative.dev": "Configuration Revision Service",
+    },
+    ROUTES: {
+        "configuration.konghq.com": "TCPIngress UDPIngress",
+        "gateway.networking.k8s.io": "GRPCRoute Gateway HTTPRoute TCPRoute TLSRoute UDPRoute",
+        "getambassador.io": "Host Listener Mapping TCPMapping",
+        "k8s.nginx.org": "TransportServer VirtualServer VirtualServerRoute",
+        "networking.istio.io": "DestinationRule Gateway ServiceEntry VirtualService",
+        "projectcontour.io": "HTTPProxy",
+        "route.openshift.io": "Route",
+        "serving.knative.dev": "DomainMapping Route",
+        "traefik.containo.us": "IngressRoute IngressRouteTCP IngressRouteUDP",
+        "traefik.io": "IngressRoute IngressRouteTCP IngressRouteUDP",
+    },
+    RULES: {
+        "cilium.io": "CiliumClusterwideNetworkPolicy CiliumNetworkPolicy",
+        "crd.projectcalico.org": "GlobalNetworkPolicy NetworkPolicy",
+        "policy.networking.k8s.io": "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
+        "projectcalico.org": "GlobalNetworkPolicy NetworkPolicy",
+        "security.istio.io": "AuthorizationPolicy PeerAuthentication",
+    },
+}
+"""What objects of well-known kinds make in a cluster, by API group."""
+
+
+def define(crd: Mapping[str, Any]) -> None:
+    """The kind of a CustomResourceDefinition: what it is called, and whether it is in namespaces."""
+    spec = crd["spec"]
+    names, version = spec["names"], spec["versions"][0]["name"] if spec["versions"] else "v1"
+    KINDS.adopt(
+        *(f"{spec['group']}/{version}", names["kind"], names["plural"], *(names.get("shortNames") or ())),
+        namespaced=spec["scope"] == "Namespaced",
+    )
+
+
+def would_make(group: str, kind: str, spec: Mapping[str, Any]) -> str:
+    """What an object would make, or "". One that has a Pod's template is taken to make Pods, whatever it is."""
+    for what, groups in WOULD_MAKE.items():
+        if kind in groups.get(group, "").split():
+            return what
+    return PODS if _has_template(spec) else ""
+
+
+def _has_template(spec: Mapping[str, Any]) -> bool:
+    for template in spec.values() if isinstance(spec, Mapping) else ():
+        inner = template.get("spec") if isinstance(template, Mapping) else None
+        if isinstance(inner, Mapping) and isinstance(inner.get("containers"), list):
+            return True
+    return False
+
+
+DEFINITION = Definition(
+    check=mapping(
+        {"apiVersion": string, "kind": string, "metadata": custom_metadata}, required=("metadata",)
+    ),
+    standing=CUSTOM,
+    describe=generic,
+)
