@@ -6,7 +6,8 @@
 * `topology`, `nodes`, `pods`: links, addresses and routes of places (`draft` collects); `sysctls`: what namespaces
   are set to; `mesh`: the ways between nodes, n² entries from a value a node.
 * `standins`: who answers for pods.
-* `cni/`: the pods' networks, a module each; `hostports`; `endpoints`: where Services lead; `proxy/`: kube-proxy.
+* `cni/`: the pods' networks, a module each, and `hostports`; `endpoints`: where Services lead; `proxy/`: kube-proxy, in
+  several modes.
 
 Addresses are of the cluster's families (`model/families`): nothing here says `ip` or `127.0.0.1`.
 

@@ -19,7 +19,7 @@ _PROBE = table(
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.secretKeyRef image lifecycle.preStop.exec lifecycle.preStop.sleep name ports.containerPort"
-    " ports.name ports.protocol workingDir",
+    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir",
     # An image is never pulled here, and a message to terminate with is read by people.
     kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
@@ -30,8 +30,6 @@ _CONTAINER = table(
         "lifecycle.preStop.httpGet": "the hook isn't run",
         "lifecycle.preStop.tcpSocket": "the hook isn't run",
         "lifecycle.stopSignal": "programs are ended by SIGTERM",
-        "ports.hostIP": "nothing listens on the node",
-        "ports.hostPort": "it is the Pod's alone on its node, but nothing listens there",
         "resources": "programs have no limits, and nodes room for any of them",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext": "programs run with the rights of the lab",
@@ -63,8 +61,9 @@ _POD_AFFINITY = table(
 )
 
 POD_FIELDS: Table = table(
-    followed="affinity.nodeAffinity dnsConfig dnsPolicy hostAliases hostNetwork hostname nodeName"
-    " nodeSelector restartPolicy schedulingGates serviceAccountName subdomain terminationGracePeriodSeconds"
+    followed="affinity.nodeAffinity dnsConfig dnsPolicy hostAliases hostNetwork hostname hostnameOverride nodeName"
+    " nodeSelector restartPolicy schedulingGates serviceAccountName setHostnameAsFQDN subdomain"
+    " terminationGracePeriodSeconds"
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
@@ -79,7 +78,6 @@ POD_FIELDS: Table = table(
         "hostIPC": "programs have the lab's",
         "hostPID": "programs see those of the lab",
         "hostUsers": "programs have the users of the lab",
-        "hostnameOverride": "hostname and name say what it is",
         "overhead": "nodes have room for any Pods",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
@@ -90,7 +88,6 @@ POD_FIELDS: Table = table(
         "runtimeClassName": "programs run as all others",
         "schedulerName": "emulab's scheduler places it",
         "securityContext": "programs run with the rights of the lab",
-        "setHostnameAsFQDN": "the host name is the short one",
         "shareProcessNamespace": "programs see those of the lab",
         "volumes": "programs see no volumes",
         "workloadRef": "each Pod is placed by itself",
