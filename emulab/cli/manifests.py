@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from emulab.cluster.admission.loader import Manifest
 
 STDIN = "-"
+URLS = ("http://", "https://")
 
 
 def read(files: Sequence[str]) -> list[Source]:
     """The texts of all files and folders; `-` is stdin. Raises UserError."""
     sources: list[Source] = []
     for file in files:
+        if file.startswith(URLS):
+            raise UserError(
+                f"{file}: a lab fetches nothing; give what is there: curl -fsSL {file} | emulab up -"
+            )
         if file == STDIN:
             sources.append(Source.of_bytes("(stdin)", _stdin()))
         else:

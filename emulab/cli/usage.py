@@ -163,6 +163,8 @@ def add_files(parser: argparse.ArgumentParser, required: bool = False) -> None:
         required=required,
         help="a manifest, a folder of them, or - for stdin; may be repeated",
     )
+    # kubectl's, which reads the folders in a folder with it alone; here they always are.
+    parser.add_argument("-R", "--recursive", action="store_true", help=argparse.SUPPRESS)
 
 
 def require_command(options: argparse.Namespace, verb: str) -> list[str]:

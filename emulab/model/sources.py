@@ -11,6 +11,9 @@ from emulab.errors import ManifestError, UserError
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 """Files of a folder that are manifests."""
 
+KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
+"""The names that kustomize knows (`RecognizedKustomizationFileNames`): such a file says what to make of others."""
+
 MAX_BYTES = 64 << 20
 """Bytes of one file: far above any manifest, and far below what would hurt."""
 
@@ -34,7 +37,7 @@ class Source(NamedTuple):
 def read_sources(paths: Sequence[Path]) -> list[Source]:
     """The files at `paths`, and every manifest inside those that are folders, sorted by name.
 
-    Raises UserError for what cannot be read and for a folder without manifests.
+    Raises UserError for what cannot be read, for a folder without manifests, and for a kustomization.
     """
     return [_read(file) for path in paths for file in _files(path)]
 
@@ -42,13 +45,25 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 def _files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
+            _refuse_kustomizations([path])
             return [path]
-        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+        there = [file for file in path.rglob("*") if file.is_file()]
+        _refuse_kustomizations(there)
+        files = sorted(file for file in there if file.suffix in SUFFIXES)
     except OSError as error:
         raise UserError(f"{_shown(path)}: {error.strerror}") from None
     if not files:
         raise UserError(f"{_shown(path)}: no manifests (*.yaml, *.yml, *.json) in this folder")
     return files
+
+
+def _refuse_kustomizations(files: Sequence[Path]) -> None:
+    for file in files:
+        if file.name in KUSTOMIZATIONS:
+            made = f"kubectl kustomize {_shown(file.parent)}"
+            raise UserError(
+                f"{_shown(file)}: this is a kustomization; give what it makes: {made} | emulab up -"
+            )
 
 
 def _shown(path: Path) -> str:

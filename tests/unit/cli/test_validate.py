@@ -122,3 +122,29 @@ def test_the_lab_is_asked_for_kinds_that_the_registry_has_not(
     assert emulab("get", "ot") == 0 and asked == ["kinds"]
     assert capsys.readouterr().err == "No resources found in default namespace.\n"
     assert emulab("get", "sa") == 0 and asked == ["kinds"]
+
+
+def test_an_address_on_the_web_is_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://example.com/web.yaml"
+    for verb in (["apply", "-f"], ["plan"]):
+        assert emulab(*verb, url) == 1
+        assert capsys.readouterr().err == (
+            f"emulab: {url}: a lab fetches nothing; give what is there: curl -fsSL {url} | emulab up -\n"
+        )
+
+
+def test_a_kustomization_is_refused_and_folders_are_read_whole(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("app/inner")
+    folder.mkdir(parents=True)
+    (folder / "a.yaml").write_text(ACCOUNT)
+    assert emulab("apply", "-R", "-f", "app") == emulab("apply", "-f", "app") == 0
+    capsys.readouterr()
+    (folder / "kustomization.yaml").write_text("resources: [a.yaml]\n")
+    for given in ("app", "app/inner/kustomization.yaml"):
+        assert emulab("apply", "-f", given) == 1
+        assert capsys.readouterr().err == (
+            "emulab: app/inner/kustomization.yaml: this is a kustomization; give what it makes: "
+            "kubectl kustomize app/inner | emulab up -\n"
+        )
