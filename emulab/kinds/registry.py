@@ -96,6 +96,9 @@ REPLICA_SET = _add(Kind("apps/v1", "ReplicaSet", "replicasets", "rs", categories
 STATEFUL_SET = _add(
     Kind("apps/v1", "StatefulSet", "statefulsets", "sts", categories=(ALL, WORKLOAD, SCALABLE))
 )
+REPLICATION_CONTROLLER = _add(
+    Kind("v1", "ReplicationController", "replicationcontrollers", "rc", categories=(ALL, WORKLOAD, SCALABLE))
+)
 DAEMON_SET = _add(Kind("apps/v1", "DaemonSet", "daemonsets", "ds", categories=(ALL, WORKLOAD)))
 SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED)))
 ENDPOINT_SLICE = _add(
@@ -182,16 +185,6 @@ _aside(_RESOURCE, "ResourceSlice", "resourceslices", namespaced=False)
 
 # What these would make isn't made yet, which their homes say.
 
-_add(
-    Kind(
-        "v1",
-        "ReplicationController",
-        "replicationcontrollers",
-        "rc",
-        categories=(ALL,),
-        home="emulab.kinds.unmade",
-    )
-)
 _add(Kind("v1", "Endpoints", "endpoints", home="emulab.kinds.unmade"))
 _add(Kind("batch/v1", "Job", "jobs", categories=(ALL,), home="emulab.kinds.unmade"))
 _add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,), home="emulab.kinds.unmade"))

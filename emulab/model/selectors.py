@@ -29,3 +29,11 @@ def _matches_expression(expression: Mapping[str, Any], labels: Mapping[str, str]
             return key in labels
         case _:  # DoesNotExist
             return key not in labels
+
+
+def label_selector_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The LabelSelector of a workload's spec. A ReplicationController's selector is a plain mapping of labels."""
+    selector: Mapping[str, Any] = spec.get("selector") or {}
+    if any(isinstance(value, str) for value in selector.values()):
+        return {"matchLabels": selector}
+    return selector

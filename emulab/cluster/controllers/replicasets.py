@@ -1,4 +1,7 @@
-"""ReplicaSets become Pods: pkg/controller/replicaset, with the victims' order of controller_utils.go."""
+"""ReplicaSets and ReplicationControllers become Pods.
+
+As in pkg/controller/replicaset, which does it for both kinds, with the victims' order of controller_utils.go.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,23 @@ from emulab.cluster.controllers.pods import (
 from emulab.cluster.controllers.room import Room, importance, with_failure
 from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
 from emulab.cluster.controllers.world import WorkingCopy, owner_uid, uid, unix_time
-from emulab.kinds.registry import POD, REPLICA_SET
+from emulab.kinds.registry import POD, REPLICA_SET, REPLICATION_CONTROLLER
+from emulab.model.keys import GroupKind
 from emulab.model.objects import Object
 
-WORDS = Words("replicaset-controller")
+_WORDS: dict[GroupKind, Words] = {
+    REPLICA_SET: Words("replicaset-controller"),
+    REPLICATION_CONTROLLER: Words("replication-controller"),
+}
+"""The kinds, and as whom their controller tells of what it does."""
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"  # KEP-2255
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def scale(world: WorkingCopy) -> None:
-    """Makes and deletes Pods until every ReplicaSet has as many active ones as it asks for."""
-    for rs in sorted(world.kind(REPLICA_SET), key=importance):
+    """Makes and deletes Pods until every one of them has as many active ones as it asks for."""
+    for rs in sorted(_all(world), key=importance):
         if world.is_over(rs):
             continue
         surplus = count(world, rs).replicas - replicas_asked(rs)
@@ -38,12 +46,12 @@ def scale(world: WorkingCopy) -> None:
             _make(world, rs, -surplus)
         elif surplus > 0:
             for pod in _victims(world, rs)[:surplus]:
-                delete_pod(world, rs, pod, WORDS)
+                delete_pod(world, rs, pod, _WORDS[rs.type])
 
 
 def report(world: WorkingCopy) -> None:
-    """Writes every ReplicaSet's status; counts of zero are left out, as the API's `omitempty` does."""
-    for rs in world.kind(REPLICA_SET):
+    """Writes every one's status; counts of zero are left out, as the API's `omitempty` does."""
+    for rs in _all(world):
         counts = count(world, rs)
         wanted = (rs.spec.get("template") or {}).get("metadata") or {}
         labels = wanted.get("labels") or {}
@@ -66,13 +74,17 @@ def report(world: WorkingCopy) -> None:
         world.put(rs.replace(status=with_failure(world, status, counts.replicas, asked)))
 
 
+def _all(world: WorkingCopy) -> list[Object]:
+    return [o for kind in _WORDS for o in world.kind(kind)]
+
+
 def _make(world: WorkingCopy, rs: Object, number: int) -> None:
     reference = controller_reference(rs)
     template = rs.spec.get("template") or {}
     index = -1
     for _ in range(Room.of(world).grant(rs, number)):
         name, index = generated_name(world, POD.key(rs.namespace, rs.name), start=index + 1)
-        make_pod(world, rs, new_pod(rs.namespace, name, template, reference), WORDS)
+        make_pod(world, rs, new_pod(rs.namespace, name, template, reference), _WORDS[rs.type])
 
 
 def _victims(world: WorkingCopy, rs: Object) -> list[Object]:

@@ -29,7 +29,7 @@ from emulab.model.checks import (
     wrong,
 )
 from emulab.model.findings import Finding
-from emulab.model.selectors import matches_selector
+from emulab.model.selectors import label_selector_of, matches_selector
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -52,7 +52,7 @@ def _selects_its_pods(spec: dict[str, Any]) -> Problems:
     return wrong("`selector` does not match template `labels`", "template", "metadata", "labels")
 
 
-def _restarts_always(spec: dict[str, Any]) -> Problems:
+def restarts_always(spec: dict[str, Any]) -> Problems:
     policy = spec["template"].get("spec", {}).get("restartPolicy", "Always")
     if policy == "Always":
         return ()
@@ -97,18 +97,16 @@ def _strategy(name: str, rollout: Rollout) -> Check:
     )
 
 
-_template = typed(
-    "core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": pod_spec}, required=("spec",)
-)
+TEMPLATE = typed("core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": pod_spec}, required=("spec",))
 
 
 def workload_spec(definition: str, rollout: Rollout | None = None, **fields: Check) -> Check:
     """What a workload's spec may say: what all have, how it replaces its Pods, and `fields`."""
-    common: dict[str, Check] = {"minReadySeconds": count, "selector": label_selector, "template": _template}
+    common: dict[str, Check] = {"minReadySeconds": count, "selector": label_selector, "template": TEMPLATE}
     if rollout:
         common["revisionHistoryLimit"] = count
         common[rollout.field] = _strategy(f"{definition}:{rollout.field}", rollout)
-    rules = (_selects_its_pods, _restarts_always)
+    rules = (_selects_its_pods, restarts_always)
     return typed(definition, {**common, **fields}, required=("selector", "template"), rules=rules)
 
 
@@ -170,7 +168,7 @@ def description(
 
 def _fields(o: Raw, rollout: Rollout | None, wanted: Any) -> Fields:
     spec, status = o.get("spec") or {}, o.get("status") or {}
-    fields: Fields = [("Selector", cells.selector_text(spec.get("selector")))]
+    fields: Fields = [("Selector", cells.selector_text(label_selector_of(spec)))]
     counts = {
         k: v
         for k, v in status.items()

@@ -12,7 +12,7 @@ from emulab.kinds.registry import KINDS, POD
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
-from emulab.model.selectors import matches_selector
+from emulab.model.selectors import label_selector_of, matches_selector
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -73,7 +73,7 @@ def _pod_of_workload(around: Surroundings, kind: Kind, namespace: str, name: str
     workload = around.store.get(kind.key(namespace, name))
     if workload is None:
         raise UserError(f"{kind.singular} {name!r} not found in namespace {namespace}")
-    selector = workload.spec.get("selector") or {}
+    selector = label_selector_of(workload.spec)
     pods = [
         p
         for p in around.store.objects().kind(POD, namespace)

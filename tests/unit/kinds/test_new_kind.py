@@ -128,7 +128,10 @@ def test_the_command_line_knows_it(
     described = capsys.readouterr().out
     assert "Name:         big\nNamespace:    default\n" in described and "Size:         7 of 9" in described
     assert emulab("scale", "wd/big", "--replicas", "2") == 1
-    assert "Widget/default/big can't be scaled; a Deployment, ReplicaSet or Stat" in capsys.readouterr().err
+    assert (
+        "Widget/default/big can't be scaled; a Deployment, ReplicaSet, StatefulSet or Re"
+        in capsys.readouterr().err
+    )
     assert emulab("delete", "wd/big", "wd/small") == 1
     out, err = capsys.readouterr()
     assert out == 'widget "big" deleted\n'
