@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds.cells import NAME_AND_AGE, Columns, Raw
 from emulab.kinds.fields import Fields, Slices, generic
-from emulab.kinds.following import NOTHING, Table
+from emulab.kinds.following import NOTHING, FollowedFields
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -76,6 +76,6 @@ class Definition(NamedTuple):
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
     annotations: tuple[str, ...] = ()
     warnings: Callable[[Object, Lookup], Iterable[Finding]] = no_findings
-    fields: Table = NOTHING
+    fields: FollowedFields = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.kinds.following import METADATA, Following, Table
+from emulab.kinds.following import METADATA, FollowedFields, Following
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import KINDS, POD
 
@@ -50,7 +50,7 @@ def _section(kind: Kind) -> Iterator[str]:
         yield ""
 
 
-def _own(kind: Kind) -> Table:
+def _own(kind: Kind) -> FollowedFields:
     """The rows of a kind without those that are said elsewhere: of metadata and status, of a Pod, of its containers."""
     rows = kind.definition.fields
     return {path: what for path, what in rows.items() if _elsewhere(kind, path) != what}

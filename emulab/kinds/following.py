@@ -25,15 +25,15 @@ FOLLOWED = Following("followed")
 KEPT = Following("kept")
 """It has no effect on what packets or programs do, here as in a cluster."""
 
-Table = dict[str, Following]
+FollowedFields = dict[str, Following]
 
 
 def table(
     followed: str = "",
     kept: str = "",
     ignored: Mapping[str, str] | None = None,
-    **within: Table,
-) -> Table:
+    **within: FollowedFields,
+) -> FollowedFields:
     """A table of these fields, separated by spaces; `ignored` are those that aren't followed.
 
     `within`: the tables of what is in fields, by the field; `__` stands for a dot.
@@ -45,7 +45,7 @@ def table(
     return found
 
 
-NOTHING: Table = {}
+NOTHING: FollowedFields = {}
 """The table of a kind that nothing follows, and of emulab's own: those say themselves what they mean."""
 
 METADATA = table(
@@ -56,7 +56,7 @@ METADATA = table(
 )
 
 
-def kind_table(spec: Table | None = None) -> Table:
+def kind_table(spec: FollowedFields | None = None) -> FollowedFields:
     """The table of a whole kind, of which more may stand beside metadata, spec and status."""
     whole = table("apiVersion kind", kept="status", metadata=METADATA)
     return whole if spec is None else whole | table(spec=spec)
@@ -73,7 +73,7 @@ class Ignored(NamedTuple):
 class Watch:
     """Finds what isn't followed in objects of one kind."""
 
-    def __init__(self, rows: Table) -> None:
+    def __init__(self, rows: FollowedFields) -> None:
         self._rows = {path: what.instead for path, what in rows.items() if what.word == "ignored"}
         self._tree: dict[str, Any] = {}
         for path in self._rows:

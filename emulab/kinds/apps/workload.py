@@ -15,7 +15,7 @@ from emulab.kinds.core.podfields import TEMPLATE_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
-from emulab.kinds.following import Table, kind_table, table
+from emulab.kinds.following import FollowedFields, kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
@@ -110,7 +110,9 @@ def workload_spec(definition: str, rollout: Rollout | None = None, **fields: Che
     return typed(definition, {**common, **fields}, required=("selector", "template"), rules=rules)
 
 
-def workload_fields(followed: str, kept: str = "", ignored: Mapping[str, str] | None = None) -> Table:
+def workload_fields(
+    followed: str, kept: str = "", ignored: Mapping[str, str] | None = None
+) -> FollowedFields:
     """What of a workload's fields is followed: its Pods' template, and these fields of its spec."""
     own = table(f"selector {followed}", kept, ignored, template=TEMPLATE_FIELDS)
     return kind_table(spec=own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulab.kinds.following import FOLLOWED, METADATA, Table, table
+from emulab.kinds.following import FOLLOWED, METADATA, FollowedFields, table
 
 _HTTP = table(followed="host httpHeaders path port scheme")
 
@@ -60,7 +60,7 @@ _POD_AFFINITY = table(
     },
 )
 
-POD_FIELDS: Table = table(
+POD_FIELDS: FollowedFields = table(
     followed="affinity.nodeAffinity dnsConfig dnsPolicy hostAliases hostNetwork hostname hostnameOverride nodeName"
     " nodeSelector restartPolicy schedulingGates serviceAccountName setHostnameAsFQDN subdomain"
     " terminationGracePeriodSeconds"

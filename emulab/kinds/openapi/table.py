@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Field(NamedTuple):
+class ApiField(NamedTuple):
     """A field of a definition: its type, without suffixes, and how it is merged."""
 
     type: str
@@ -36,13 +36,13 @@ def definitions() -> list[str]:
 
 
 @cache
-def fields(definition: str) -> Mapping[str, Field]:
+def fields(definition: str) -> Mapping[str, ApiField]:
     """The fields of a definition by name."""
-    found: dict[str, Field] = {}
+    found: dict[str, ApiField] = {}
     for word in _lines("structure.txt")[definition].split():
         name, _, given = word.partition(":")
         kind, *merged = given.split(";")
-        found[name.removesuffix("!")] = Field(kind, name.endswith("!"), tuple(merged))
+        found[name.removesuffix("!")] = ApiField(kind, name.endswith("!"), tuple(merged))
     return found
 
 
