@@ -104,6 +104,7 @@ SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESS
 ENDPOINT_SLICE = _add(
     Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "ep", "endpoints", "eps")
 )
+ENDPOINTS = _add(Kind("v1", "Endpoints", "endpoints"))
 INGRESS = _add(Kind(_NETWORKING, "Ingress", "ingresses", "ing"))
 INGRESS_CLASS = _add(Kind(_NETWORKING, "IngressClass", "ingressclasses", namespaced=False))
 CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm"))
@@ -185,6 +186,5 @@ _aside(_RESOURCE, "ResourceSlice", "resourceslices", namespaced=False)
 
 # What these would make isn't made yet, which their homes say.
 
-_add(Kind("v1", "Endpoints", "endpoints", home="emulab.kinds.unmade"))
 _add(Kind("batch/v1", "Job", "jobs", categories=(ALL,), home="emulab.kinds.unmade"))
 _add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,), home="emulab.kinds.unmade"))

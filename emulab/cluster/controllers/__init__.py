@@ -11,7 +11,8 @@ it after every change until it returns nothing.
   `daemonsets`: workloads become Pods
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes
-* `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`
+* `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
+  `mirroring`: those of Endpoints that users write
 * `telling`: what they tell of it in Events
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
@@ -30,6 +31,7 @@ from emulab.cluster.controllers import (
     deployments,
     endpointslices,
     garbage,
+    mirroring,
     namespaces,
     replicasets,
     scheduler,
@@ -50,6 +52,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
     scheduler.schedule,  # gives every Pod made above a node
     apiserver.announce,
+    mirroring.mirror,
     endpointslices.publish,  # reads the Pods' final state, nodes included
     replicasets.report,  # statuses last: they count what all of the above left behind,
     deployments.report,  # and a Deployment's adds up its ReplicaSets'
