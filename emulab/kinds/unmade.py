@@ -5,4 +5,4 @@ from __future__ import annotations
 from emulab.kinds.aside import check
 from emulab.kinds.definition import Definition, kept
 
-DEFINITION = Definition(check=check, standing=kept("is kept, and makes nothing here"))
+DEFINITION = Definition(check=check, standing=kept("would make pods; it makes none here"))
