@@ -10,7 +10,7 @@ from typing import Any
 
 from emulab.kinds.definition import CUSTOM, FOLLOWED
 from emulab.kinds.registry import KINDS
-from emulab.model.checks import Problems, Unknown, show, string, suggest, wrong
+from emulab.model.checks import Problems, Unknown, dns_1035_label, dns_subdomain, show, string, suggest, wrong
 from emulab.model.findings import path_text
 from emulab.model.keys import group_kind, group_of
 from emulab.model.paths import FieldPath
@@ -25,7 +25,7 @@ def check_object(raw: Any) -> Problems:
         return found
     name, version = raw["kind"], raw["apiVersion"]
     kind = KINDS.get(group_kind(version, name))
-    if kind is None and not KINDS.is_own(group_of(version)):
+    if kind is None and _may_be_custom(name, version):
         kind = KINDS.adopt(version, name)
     custom = kind is not None and kind.definition.standing == CUSTOM
     if kind is None or not (custom or version in (kind.api_version, *kind.also)):
@@ -40,6 +40,13 @@ def check_object(raw: Any) -> Problems:
 def unknown_field(path: FieldPath, meant: Unknown) -> str:
     """The API server's words for a field that there isn't, and what may have been meant."""
     return f'unknown field "{path_text(path)}"' + (f"; {meant}" if meant else "")
+
+
+def _may_be_custom(name: str, version: str) -> bool:
+    """Whether a CustomResourceDefinition could say that there is such a kind (`ValidateCustomResourceDefinition`)."""
+    group = group_of(version)
+    words = (name.lower(), version.removeprefix(f"{group}/"))
+    return not (KINDS.is_own(group) or dns_subdomain(group) or any(map(dns_1035_label, words)))
 
 
 def _not_taken(name: str, version: str) -> Problems:

@@ -113,6 +113,21 @@ def test_unknown_kinds_and_versions_of_kubernetes_own_groups_are_errors() -> Non
     assert '"PodSecurityPolicy" is not a kind that emulab knows' in problem
 
 
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        ("example.org/v1", ""),
+        ("example.org/v1", "a b"),
+        ("exa mple.org/v1", "A"),
+        ("example.org/", "A"),
+        ("A.b/v1", "A"),
+    ],
+)
+def test_what_no_definition_could_define(version: str, kind: str) -> None:
+    (problem,) = problems(stream(custom(version, kind)))
+    assert "is not a kind that emulab knows" in problem
+
+
 def dump(cluster_ip: str, **metadata: Any) -> Manifest:
     spec = {**SERVICE, "clusterIP": cluster_ip, "clusterIPs": [cluster_ip], "ipFamilies": ["IPv4"]}
     metadata = {"name": "web", "managedFields": [{"manager": "kubectl"}], **metadata}
