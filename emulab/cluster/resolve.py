@@ -24,7 +24,7 @@ def resolve(store: Store, now: float) -> tuple[Cluster, Objects]:
         store.apply(node_objects(cluster, store.objects()))
         store.apply(controllers.reconcile(store.objects(), now))
         store.apply(allocation.allocate(store.objects(), cluster))
-        store.apply(balancer_statuses(store.objects()))
+        store.apply(balancer_statuses(store.objects(), cluster))
         if store.version == version:
             return cluster, store.objects()
     raise EmulabError("the controllers do not come to rest; this is a fault of emulab")

@@ -11,6 +11,7 @@ from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.core.serviceview import Service
+    from emulab.kinds.networking.ingressclasses import IngressClasses
     from emulab.model.addresses import IPAddress
     from emulab.model.objects import Object
 
@@ -37,6 +38,9 @@ class Lookup(Protocol):
 
     @property
     def nodes(self) -> frozenset[str]: ...
+
+    @property
+    def ingress_classes(self) -> IngressClasses: ...
 
     @property
     def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:

@@ -15,8 +15,9 @@ from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
+from emulab.kinds.registry import INGRESS, INGRESS_CLASS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
@@ -154,8 +155,11 @@ class _Index:
         return self._unknown_port(service, port)
 
     def host(self, name: str) -> Owner | None:
-        """The Ingress that has a host, with the Secret of its certificate and its paths."""
-        for o in self._objects.kind(INGRESS):
+        """The Ingress that has a host, with the Secret of its certificate and its paths; one that is served first."""
+        classes = IngressClasses.among(self._objects.kind(INGRESS_CLASS), cluster_of(self._objects))
+        for o in sorted(
+            self._objects.kind(INGRESS), key=lambda o: not classes.serves(Ingress.of(o).class_name)
+        ):
             ingress = Ingress.of(o)
             if name not in {r.host for r in ingress.rules} | {h for t in ingress.tls for h in t.hosts}:
                 continue
@@ -169,6 +173,9 @@ class _Index:
                     f"{p.path} ({p.path_type})" for r in ingress.rules if r.host == name for p in r.paths
                 ],
             }
+            if not classes.serves(ingress.class_name):
+                details["unserved"] = f"{classes.why_not(ingress.class_name)}, its class"
+                details["class"] = ingress.class_name
             return Owner("Ingress", ingress.namespace, ingress.name, f"Ingress {_short(o)}", details)
         return None
 

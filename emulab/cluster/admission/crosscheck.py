@@ -17,7 +17,8 @@ from emulab.kinds.definition import ASIDE, CUSTOM
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
-from emulab.kinds.registry import CLUSTER, KINDS, POD, SERVICE
+from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.registry import CLUSTER, INGRESS_CLASS, KINDS, POD, SERVICE
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -78,10 +79,17 @@ class _World:
         return self._objects.get(key) is not None
 
     @cached_property
-    def nodes(self) -> frozenset[str]:
+    def _cluster(self) -> Cluster:
         clusters = self._objects.kind(CLUSTER)
-        cluster = Cluster.of(clusters[-1]) if clusters else Cluster()
-        return frozenset(node.name for node in cluster.nodes)
+        return Cluster.of(clusters[-1]) if clusters else Cluster()
+
+    @cached_property
+    def nodes(self) -> frozenset[str]:
+        return frozenset(node.name for node in self._cluster.nodes)
+
+    @cached_property
+    def ingress_classes(self) -> IngressClasses:
+        return IngressClasses.among(self._objects.kind(INGRESS_CLASS), self._cluster)
 
     @cached_property
     def _pods(self) -> Mapping[tuple[str, str, str], list[Pods]]:

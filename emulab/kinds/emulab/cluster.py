@@ -216,6 +216,10 @@ def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
     return ()
 
 
+def _class_name(value: Any) -> Problems:
+    return () if value == "*" else dns_subdomain(value)
+
+
 _nodes = sequence(
     mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
     rules=(unique("name"),),
@@ -246,7 +250,14 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
-        "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
+        "ingress": mapping(
+            {
+                "replicas": count,
+                "upstream": one_of("service", "endpoints"),
+                "classes": sequence(_class_name),
+            },
+            closed=True,
+        ),
     },
     rules=(_family_in_common, _apart_from_outside, _pods_and_services_apart, _nodes_fit),
     closed=True,

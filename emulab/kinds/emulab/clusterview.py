@@ -47,6 +47,7 @@ class Cluster:
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
+    ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
 
     @staticmethod
     def of(o: Object) -> Cluster:
@@ -71,6 +72,7 @@ class Cluster:
             conntrack=settings(proxy.get("conntrack") or {}),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
+            ingress_classes=tuple(ingress.get("classes") or ()),
         )
 
     @property

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
-from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, PUBLIC_LOAD_BALANCER, Ingress
+from emulab.kinds.networking.ingressview import (
+    CLASS_ANNOTATION,
+    LOAD_BALANCER_ANNOTATION,
+    PUBLIC_LOAD_BALANCER,
+    Ingress,
+)
 from emulab.kinds.registry import LOAD_BALANCER, SECRET
 from emulab.model.checks import fits_dns
 from emulab.model.findings import Finding
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     ingress = Ingress.of(o)
+    yield from _of_nobodys_class(o, ingress.class_name, world)
     backends: list[tuple[FieldPath, Any]] = [
         (("spec", "rules", i, "http", "paths", j, "backend", "service"), path.backend)
         for i, rule in enumerate(ingress.rules)
@@ -44,3 +50,18 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     if balancer != PUBLIC_LOAD_BALANCER and not world.has(LOAD_BALANCER.key("", balancer)):
         unknown = f"there is no LoadBalancer {balancer}"
         yield Finding(o, ("metadata", "annotations", LOAD_BALANCER_ANNOTATION), unknown)
+
+
+def _of_nobodys_class(o: Object, name: str, world: Lookup) -> Iterator[Finding]:
+    classes = world.ingress_classes
+    if classes.serves(name):
+        return
+    path: FieldPath = ("spec", "ingressClassName")
+    if not o.spec.get("ingressClassName"):
+        path = ("metadata", "annotations", CLASS_ANNOTATION)
+    what = (
+        f"{classes.why_not(name)}, so nothing serves the Ingress; classes that are served: {classes.known()}"
+    )
+    yield Finding(
+        o, path, f"{what}; Cluster spec.ingress.classes: [{name}] has the lab's ingress take it over"
+    )

@@ -165,6 +165,13 @@ def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
         text = f"no Ingress has the host {host or '(none given)'}; so {said}"
         remedy = f"add the host {host} to an Ingress, or ask for one that exists: emulab get ingress -A"
         return Failure(record.place, "no-ingress-rule", text, remedy, host)
+    if owner.details.get("unserved"):
+        text = f"{owner.text} has the host {host}, but {owner.details['unserved']}; so {said}"
+        remedy = (
+            f"set spec.ingressClassName of {owner.text} to nginx, or have the lab's ingress take the class over:"
+            f" Cluster spec.ingress.classes: [{owner.details['class']}]"
+        )
+        return Failure(record.place, "no-ingress-class", text, remedy, owner.text)
     paths = ", ".join(owner.details.get("paths") or ()) or "none"
     text = f"{owner.text} has the host {host} and no path for {path}; so {said}"
     remedy = f"add a path for {path} to {owner.text}, or ask for one of its paths: {paths}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
+from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
 from emulab.model.addresses import socket_name
@@ -23,13 +23,11 @@ from emulab.servers.l7.config import Certificate, L7Config, Match, RequestRoute,
 def ingress_config(source: PlanSource, cluster: Cluster) -> L7Config:
     """The configuration of every ingress pod, without its listeners."""
     builder = _Builder(source, cluster)
-    classes_there = source.members(INGRESS_CLASS).values()
-    found = [o.name for o in classes_there if o.spec.get("controller") == CONTROLLER]
-    classes = {"", INGRESS_CLASS_NAME, *found}
+    classes = IngressClasses.among(source.members(INGRESS_CLASS).values(), cluster)
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
-        if ingress.class_name in classes:
+        if classes.serves(ingress.class_name):
             builder.add(ingress)
     return L7Config(
         listen=(),

@@ -253,6 +253,35 @@ def test_an_external_name_that_is_an_address() -> None:
     ]
 
 
+RULES = {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {
+    "service": {"name": "web", "port": {"number": 80}}}}]}}]}  # fmt: skip
+
+
+def test_an_ingress_of_a_class_that_nobody_serves() -> None:
+    base = [service("web", selector=None, ports=[{"port": 80}])]
+    take_over = "; Cluster spec.ingress.classes: [alb] has the lab's ingress take it over"
+    nobody = "so nothing serves the Ingress; classes that are served: nginx"
+    alb = described("Ingress", {**RULES, "ingressClassName": "alb"})
+    assert warned(*base, alb) == [
+        f"Ingress/web spec.ingressClassName: there is no IngressClass alb, {nobody}{take_over}"
+    ]
+    other = described("IngressClass", {"controller": "ingress.k8s.aws/alb"}, "alb")
+    assert warned(*base, alb, other) == [
+        "Ingress/web spec.ingressClassName: nobody here is the controller of IngressClass alb, ingress.k8s.aws/alb,"
+        f" {nobody}{take_over}"
+    ]
+    annotated = described(
+        "Ingress", RULES, metadata={"name": "web", "annotations": {"kubernetes.io/ingress.class": "alb"}}
+    )
+    (warning,) = warned(*base, annotated)
+    assert warning.startswith("Ingress/web metadata.annotations[kubernetes.io/ingress.class]: there is no")
+    mine = described("IngressClass", {"controller": "k8s.io/ingress-nginx"}, "alb")
+    assert warned(*base, alb, mine) == []
+    for classes in (["alb"], ["*"]):
+        cluster = described("Cluster", {"ingress": {"classes": classes}})
+        assert warned(*base, alb, cluster) == []
+
+
 def test_what_has_no_effect_is_said() -> None:
     assert warned(described("NetworkPolicy", {"podSelector": {}})) == [
         "NetworkPolicy/web: is accepted but not enforced yet: all traffic passes"

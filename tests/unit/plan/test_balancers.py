@@ -9,6 +9,7 @@ from controllers_store import make
 from worlds import plan, raw_service, world
 
 from emulab.cluster.statuses import balancer_statuses
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import SERVICE
 from emulab.model.collection import Objects, PutStatus
 from emulab.model.objects import Object
@@ -116,13 +117,24 @@ def shop(balancer: str = "") -> Object:
     return make("Ingress", "shop", metadata={"annotations": annotations}, spec={})
 
 
+def test_an_ingress_that_nobody_serves_has_no_address() -> None:
+    front = lb("public-lb", {"ingress": True}, "203.0.113.10")
+    alb = shop().replace(spec={"ingressClassName": "alb"})
+    assert entries(front, alb) == {}
+    told = alb.replace(status={"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}})
+    assert entries(front, told) == {"shop": []}, "it had one while it was served"
+    for classes in (("alb",), ("*",)):
+        (change,) = balancer_statuses(Objects([front, alb]), Cluster(ingress_classes=classes))
+        assert isinstance(change, PutStatus) and change.status["loadBalancer"]["ingress"]
+
+
 def entries(*objects: Object) -> dict[str, Any]:
-    changes = balancer_statuses(Objects(objects))
+    changes = balancer_statuses(Objects(objects), Cluster())
     by_key = {o.key: o for o in objects}
     done = [by_key[c.key].replace(status=c.status) for c in changes if isinstance(c, PutStatus)]
     assert len(done) == len(changes)
     again = {o.key: o for o in (*objects, *done)}
-    assert balancer_statuses(Objects(again.values())) == [], "said once"
+    assert balancer_statuses(Objects(again.values()), Cluster()) == [], "said once"
     return {o.name: o.status["loadBalancer"]["ingress"] for o in done}
 
 

@@ -167,6 +167,18 @@ def test_an_ingress_class_of_this_controller_by_another_name() -> None:
     assert [r.match.host for r in config(*WEB, mine, other, shop, gate).routes] == ["a.test"]
 
 
+@pytest.mark.parametrize(
+    ("classes", "hosts"), [((), []), (("alb",), ["a.test"]), (("*",), ["a.test", "b.test"])]
+)
+def test_classes_that_the_cluster_has_it_take_over(classes: tuple[str, ...], hosts: list[str]) -> None:
+    objects = [
+        ingress(f"i-{c}", rule(f"{h}.test"), ingressClassName=c) for h, c in (("a", "alb"), ("b", "traefik"))
+    ]
+    source = PlanSource.of(Objects([*WEB, *objects]))
+    found = ingress_config(source, Cluster(ingress_classes=classes))
+    assert [r.match.host for r in found.routes] == hosts
+
+
 def secret(name: str, **texts: str) -> Object:
     data = {k.replace("_", "."): b64encode(v.encode()).decode() for k, v in texts.items()}
     metadata = {"name": name, "namespace": "default"}

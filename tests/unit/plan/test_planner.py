@@ -15,7 +15,7 @@ from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.kinds.core.serviceview import UNPROXIED_LABELS
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import ENDPOINT_SLICE, INGRESS, POD, SERVICE
+from emulab.kinds.registry import ENDPOINT_SLICE, INGRESS, INGRESS_CLASS, POD, SERVICE
 from emulab.model.objects import Object
 from emulab.plan.proxy.flows import FlowSum
 from emulab.plan.state import Ruleset, World
@@ -168,6 +168,7 @@ CHANGES = st.lists(
         st.tuples(st.just("pod"), st.integers(0, 3), st.tuples(st.booleans(), st.booleans())),
         st.tuples(st.just("host port"), st.integers(0, 3), st.sampled_from(["TCP", "UDP"])),
         st.tuples(st.just("pod gone"), st.integers(0, 3), st.none()),
+        st.tuples(st.just("class"), st.none(), st.sampled_from(["", "k8s.io/ingress-nginx", "another"])),
         st.tuples(st.just("ingress"), st.sampled_from(["one", "two"]), st.booleans()),
     ),
     min_size=1,
@@ -205,6 +206,8 @@ def change(store: Store, what: str, name: Any, value: Any) -> None:
             place(store, o.replace(spec={**o.spec, "containers": [{"name": "c", "ports": [port]}]}))
         case "pod gone":
             store.remove(POD.key("default", f"p{name}"))
+        case "class":
+            store.put(edge_class(value)) if value else store.remove(INGRESS_CLASS.key("", "edge"))
         case "ingress":
             store.put(ingress(name)) if value else store.remove(INGRESS.key("default", f"to-{name}"))
 
@@ -338,6 +341,17 @@ def test_udp_flows_that_two_services_have() -> None:
         assert planned(store, planner) == fresh(store)
 
 
+def edge_class(controller: str) -> Object:
+    return Object(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": "edge"},
+            "spec": {"controller": controller},
+        }
+    )
+
+
 def ingress(name: str) -> Object:
     backend = {"service": {"name": name, "port": {"number": 80}}}
     rule = {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
@@ -346,7 +360,7 @@ def ingress(name: str) -> Object:
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
             "metadata": {"name": f"to-{name}", "namespace": "default"},
-            "spec": {"rules": [rule]},
+            "spec": {"rules": [rule], **({"ingressClassName": "edge"} if name == "two" else {})},
         }
     )
 
