@@ -15,9 +15,10 @@ from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, INGRESS_CLASS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
+from emulab.kinds.registry import INGRESS, INGRESS_CLASS, KINDS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
@@ -194,7 +195,17 @@ class _Index:
             f"{o.name}.{o.namespace}" for o in self._objects.kind(SERVICE)
         }
         near = get_close_matches(name, sorted(hosts | services), 3, 0.7)
-        return Owner("names", "", name, name, {"near": near}) if near else None
+        details = {**({"near": near} if near else {}), **self._called(name)}
+        return Owner("names", "", name, name, details) if details else None
+
+    def _called(self, name: str) -> dict[str, str]:
+        """The Service that a name is one of in the cluster."""
+        domain = cluster_of(self._objects).cluster_domain
+        labels = name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc").split(".")
+        for o in self._objects.kind(SERVICE):
+            if labels in ([o.name], [o.name, o.namespace]):
+                return {"service": f"Service {_short(o)}"}
+        return {}
 
     def _ports_of(self, namespace: str, name: str) -> list[Candidates]:
         return [c for c in self._ports if (c.service.namespace, c.service.name) == (namespace, name)]
@@ -266,12 +277,27 @@ class _Index:
         }
         waiting = [o.name for o in pods if not _is_ready(o)]
         return {
+            **({} if pods else self._idle(service)),
             "selector": dict(service.selector),
             "pods": len(pods),
             "ready": len(ready),
             "names": waiting or [o.name for o in pods],
             "pod_ports": sorted(ports),
         }
+
+    def _idle(self, service: Service) -> dict[str, str]:
+        """A workload whose pods the Service would have, if it weren't for none."""
+        for kind in KINDS.of(WORKLOAD):
+            for o in self._objects.kind(kind, service.namespace):
+                labels = (o.spec["template"].get("metadata") or {}).get("labels") or {}
+                owned = o.metadata.get("ownerReferences")
+                if (
+                    o.spec.get("replicas") == 0
+                    and not owned
+                    and matches_labels(service.selector or {}, labels)
+                ):
+                    return {"idle": f"{o.kind}/{o.name}"}
+        return {}
 
 
 def _is_ready(pod: Object) -> bool:

@@ -482,3 +482,31 @@ async def test_names_that_do_not_exist(objects: Lab) -> None:
     assert found.place.startswith("kube-system.coredns-") and found.reason == "nxdomain"
     tried = "nothere.default.svc.cluster.local, nothere.svc.cluster.local, nothere.cluster.local, nothere"
     assert f"for {tried}" in found.text and "Service kube-system/kube-dns" in found.text
+
+
+async def test_a_name_of_the_clusters_asked_for_outside(objects: Lab) -> None:
+    for host in ("web", "web.default", "web.default.svc.cluster.local"):
+        found = await fails(objects, f"http://{host}/")
+        assert (found.reason, found.object) == ("nxdomain", host)
+        assert "it is a name of Service default/web, which only the cluster's DNS has" in found.text
+        assert "--from pod/NAME" in found.remedy
+
+
+async def test_a_service_whose_workload_has_no_replicas(objects: Lab) -> None:
+    """The labels are right: what mends it is the number of replicas."""
+    idle = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idle}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: idle}}
+  template: {metadata: {labels: {app: idle}}, spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}
+---"""
+    await objects.apply(idle + service("idle", "idle", "{port: 80, targetPort: 8080}"))
+    found = await fails(objects, "http://idle/", source="pod/asker")
+    assert (found.reason, found.object) == ("no-endpoints", "Service default/idle port 80")
+    assert "Deployment default/idle, whose pods it selects, has 0 replicas" in found.text
+    assert found.remedy == "emulab scale deployment/idle --replicas 1 -n default"
+    await objects.scale("idle", 1)
+    await works(objects, "http://idle/", "pod/asker")

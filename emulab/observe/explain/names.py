@@ -107,10 +107,19 @@ def _no_address(case: Case, answers: list[tuple[Leg, str]]) -> Diagnosis:
     else:
         reason, what = "name", f"no address ({last.rpartition(': ')[2]})"
     text = f"{sending.host}: {what}; asked {server} for {', '.join(tried)}"
-    near = case.fact("like", sending.host)
-    if near is not None:
-        text += f"; much like it: {', '.join(near.details['near'])}"
-    if case.kinds.get(sending.place) in ("pod", "node"):
+    like = case.fact("like", sending.host)
+    details = like.details if like else {}
+    inside = case.kinds.get(sending.place) in ("pod", "node")
+    if details.get("service") and case.kinds.get(sending.place) != "pod":
+        text += f"; it is a name of {details['service']}, which only the cluster's DNS has"
+        remedy = (
+            f"ask from a pod (--from pod/NAME), or ask for what {details['service']} has outside: a node port, a"
+            " balancer's address or an Ingress host"
+        )
+        return Diagnosis(Failure(place, reason, text, remedy, sending.host))
+    if details.get("near"):
+        text += f"; much like it: {', '.join(details['near'])}"
+    if inside:
         remedy = (
             "names in the cluster are SERVICE, SERVICE.NAMESPACE and Ingress hosts: emulab get svc,ingress -A"
         )

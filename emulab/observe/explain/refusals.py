@@ -178,6 +178,10 @@ def _lacking(service: Owner, name: str) -> tuple[str, str]:
             "it has no selector, and no EndpointSlice is for it",
             f"apply an EndpointSlice for Service {name}",
         )
+    if details.get("idle"):
+        kind, _, workload = str(details["idle"]).partition("/")
+        remedy = f"emulab scale {kind.lower()}/{workload} --replicas 1 {space}"
+        return f"{kind} {service.namespace}/{workload}, whose pods it selects, has 0 replicas", remedy
     if not pods:
         remedy = f"give pods these labels, or correct spec.selector of Service {name}"
         remedy += f": emulab get pods {space} -o yaml"
