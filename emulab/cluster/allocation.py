@@ -153,6 +153,7 @@ def _balancers(objects: Objects, cluster: Cluster) -> list[Change]:
     wanted = {
         ip_address(o.spec["loadBalancerIP"]) for o in objects.kind(SERVICE) if o.spec.get("loadBalancerIP")
     }
+    wanted -= {a for a in wanted if any(a in network for network in cluster.own_networks)}
     for o in services.values():
         families = service_families(o.spec, cluster)
         underlays = [u for u in cluster.underlays if u.family in families]
@@ -189,7 +190,7 @@ def _service_balancer(
     address = _first_free(u.vpc, u.first_balancer, used, str(o.key))
     text = o.spec.get("loadBalancerIP")
     asked = ip_address(text) if text else None
-    if asked is not None and family_of(asked) is u.family and asked not in vips:
+    if asked in wanted and asked is not None and family_of(asked) is u.family and asked not in vips:
         vip = asked
     else:
         vip = _first_free(u.public, u.first_vip, vips | {*wanted}, str(o.key))

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -118,7 +119,7 @@ def _try_all() -> Iterator[Feature]:
     yield lab
     for check, network in _networks():
         yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
-    for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check)):
+    for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
         yield _try(check, work) if not lab.problem else _untried(check)
 
 
@@ -150,6 +151,19 @@ _NAMESPACES = Feature(
 _DUMMY = Feature("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
 _IPVS = Feature("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
 _IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptables")
+_SCTP = Feature(
+    "sctp",
+    "programs of pods that speak SCTP; nodes translate it without",
+    False,
+    _KERNEL_MODULES.format("CONFIG_IP_SCTP"),
+)
+
+
+def _sctp() -> None:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        raise EmulabError("the kernel has no SCTP") from None
 
 
 def _user_namespaces() -> None:

@@ -12,7 +12,7 @@ from emulab.model.paths import FieldPath
 if TYPE_CHECKING:
     from emulab.kinds.core.serviceview import Service
     from emulab.kinds.networking.ingressclasses import IngressClasses
-    from emulab.model.addresses import IPAddress
+    from emulab.model.addresses import IPAddress, IPNetwork
     from emulab.model.objects import Object
 
 TOO_LONG = "a label of a DNS name has at most 63 letters"
@@ -38,6 +38,10 @@ class Lookup(Protocol):
 
     @property
     def nodes(self) -> frozenset[str]: ...
+
+    @property
+    def own_networks(self) -> tuple[IPNetwork, ...]:
+        """Those of nodes, pods and Services, of which no balancer has an address."""
 
     @property
     def ingress_classes(self) -> IngressClasses: ...

@@ -19,7 +19,7 @@ from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.registry import CLUSTER, INGRESS_CLASS, KINDS, POD, SERVICE
-from emulab.model.addresses import IPAddress, parse_address
+from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.keys import Key
@@ -86,6 +86,10 @@ class _World:
     @cached_property
     def nodes(self) -> frozenset[str]:
         return frozenset(node.name for node in self._cluster.nodes)
+
+    @cached_property
+    def own_networks(self) -> tuple[IPNetwork, ...]:
+        return self._cluster.own_networks
 
     @cached_property
     def ingress_classes(self) -> IngressClasses:

@@ -21,7 +21,13 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _claims(o, world)
     yield from _without_proxy(o)
     yield from _selection(o, world)
+    yield from _given_another(o, world)
     for index, port in enumerate(o.spec.get("ports") or ()):
+        if port.get("protocol") == "SCTP":
+            what = (
+                "SCTP is translated by nodes, but no stand-in or balancer speaks it: programs of your own do"
+            )
+            yield Finding(o, ("spec", "ports", index, "protocol"), what)
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
     if o.spec.get("type") == "ExternalName" and is_address(o.spec.get("externalName") or ""):
@@ -35,6 +41,17 @@ def _without_proxy(o: Object) -> Iterator[Finding]:
     if label and not service.headless and service.type != "ExternalName":
         what = "kube-proxy leaves the Service alone, and nobody else serves it"
         yield Finding(o, ("metadata", "labels", label), what)
+
+
+def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
+    """An address that a balancer can't have."""
+    asked = o.spec.get("loadBalancerIP")
+    if o.spec.get("type") != "LoadBalancer" or not asked:
+        return
+    network = next((n for n in world.own_networks if parse_address(asked) in n), None)
+    if network is not None:
+        what = f"{asked} is in {network}, which the lab has itself: the balancer gets another address"
+        yield Finding(o, ("spec", "loadBalancerIP"), what)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

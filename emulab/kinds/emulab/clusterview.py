@@ -84,6 +84,11 @@ class Cluster:
         """The networks outside the cluster, of one family."""
         return underlay_of(family, self.vpc)
 
+    @property
+    def own_networks(self) -> tuple[IPNetwork, ...]:
+        """Those of nodes, pods and Services, of which no Service's balancer has its virtual address."""
+        return (*(u.vpc for u in self.underlays), *self.pod_cidrs, *self.service_cidrs)
+
     def pods_of(self, family: Family) -> tuple[IPNetwork, ...]:
         """The pods' networks of a family."""
         return of_family(self.pod_cidrs, family)

@@ -179,6 +179,16 @@ def test_ports_of_one_number_share_a_node_port_when_a_service_is_made() -> None:
     assert kept == number != other
 
 
+def test_a_balancer_gets_no_address_of_the_labs_own() -> None:
+    for asked, expected in (
+        ("10.20.30.40", "10.20.30.40"),
+        ("10.244.1.7", "203.0.113.20"),
+        ("10.0.0.9", "203.0.113.20"),
+    ):
+        (o,) = given(raw_service("a", type="LoadBalancer", loadBalancerIP=asked)).kind(SERVICE)
+        assert ingress_ips(o) == [expected]
+
+
 def test_node_ports_asked_for_come_first() -> None:
     (free,) = given(raw_service("a", type="NodePort")).kind(SERVICE)
     number = free.spec["ports"][0]["nodePort"]

@@ -253,6 +253,26 @@ def test_an_external_name_that_is_an_address() -> None:
     ]
 
 
+def test_a_balancers_address_that_the_lab_has_itself() -> None:
+    for address, network in (
+        ("10.244.1.7", "10.244.0.0/16"),
+        ("10.96.0.7", "10.96.0.0/12"),
+        ("10.0.0.20", "10.0.0.0/24"),
+    ):
+        assert warned(service("first", selector=None, type="LoadBalancer", loadBalancerIP=address)) == [
+            f"Service/first spec.loadBalancerIP: {address} is in {network}, which the lab has itself: the balancer gets"
+            " another address"
+        ]
+    assert warned(service("first", selector=None, type="LoadBalancer", loadBalancerIP="10.20.30.40")) == []
+
+
+def test_nobody_but_programs_speaks_sctp() -> None:
+    (warning,) = warned(service("first", selector=None, ports=[{"port": 80, "protocol": "SCTP"}]))
+    assert warning.startswith(
+        "Service/first spec.ports[0].protocol: SCTP is translated by nodes, but no stand-in"
+    )
+
+
 RULES = {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {
     "service": {"name": "web", "port": {"number": 80}}}}]}}]}  # fmt: skip
 
