@@ -118,6 +118,14 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ),
         ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
         ({"ingress": {"upstream": "pods"}}, 'ingress.upstream: "pods" is not one of service, endpoints'),
+        (
+            {"ingress": {"classes": ["A b"]}},
+            "ingress.classes[0]: \"A b\" is not a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
+        ),
+        (
+            {"proxy": {"conntrack": {"udpTimeout": "1d"}}},
+            'proxy.conntrack.udpTimeout: "1d" is not a duration of whole seconds, such as 24h0m0s',
+        ),
         ({"ingress": {"replicas": -1}}, "ingress.replicas: -1 is not a number of 0 or more"),
     ],
 )
