@@ -22,6 +22,10 @@ class UserError(EmulabError):
     """The user's fault: a manifest, an argument, a name that isn't there."""
 
 
+class NotUp(UserError):
+    """The lab that is meant isn't up."""
+
+
 class ManifestError(UserError):
     """One or more problems in manifests; each is one line `FILE:LINE: what is wrong`."""
 

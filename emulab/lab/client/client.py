@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, UserError
+from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, NotUp, UserError
 from emulab.lab.client import hung
 from emulab.lab.folders import lastlog, rundir
 
@@ -149,12 +149,12 @@ def peer_uid(sock: socket.socket) -> int:
     return uid
 
 
-def _not_up(path: Path) -> UserError:
+def _not_up(path: Path) -> NotUp:
     with suppress(EmulabError, OSError):  # its last words are kept then
         rundir.sweep(path)
     ended = lastlog.how_it_ended(path)
     why = f"; {ended}" if ended else ""
-    return UserError(f"lab {path.name!r} is not up{why}; start it with: emulab -l {path.name} up")
+    return NotUp(f"lab {path.name!r} is not up{why}; start it with: emulab -l {path.name} up")
 
 
 def connect(name: str) -> LabClient:

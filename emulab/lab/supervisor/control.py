@@ -62,6 +62,7 @@ class ControlServer:
             "scale": operations.scale,
             "server-status": operations.server_status,
             "summary": operations.summary,
+            "watch": operations.watch,
         }
 
     async def run(self) -> None:

@@ -46,6 +46,7 @@ from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
 from emulab.lab.supervisor.waiting import Waiting
+from emulab.lab.supervisor.watching import Watches
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
@@ -85,6 +86,7 @@ class Operations:
         self._newcomers = Newcomers()
         waiting = Waiting(around, reconciler)
         self.ready, self.gone = waiting.ready, waiting.gone
+        self.watch = Watches(around.store).watch
 
     @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG))
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
