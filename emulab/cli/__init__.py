@@ -17,7 +17,15 @@ from contextlib import suppress
 from importlib import import_module
 
 from emulab.cli.output.outlet import Outlet, outlets
-from emulab.cli.usage import Parser, UsageError, VerbParser, VersionAction, add_lab
+from emulab.cli.usage import (
+    Parser,
+    ServerRefusal,
+    UsageError,
+    VerbParser,
+    VersionAction,
+    add_lab,
+    looks_like_selector,
+)
 from emulab.errors import EmulabError
 
 VERBS = {
@@ -51,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UsageError as error:
             print(f"emulab: {error}", file=sys.stderr)
             return 2
+        except ServerRefusal as error:
+            print(error, file=sys.stderr)
+            return 1
         except EmulabError as error:
             print(f"emulab: {error}", file=sys.stderr)
             return 1
@@ -97,16 +108,24 @@ def _run(argv: list[str]) -> int:
     options.lab_given = options.lab
     options.lab = options.lab or os.environ.get("EMULAB_LAB") or "default"
     # Here, not above: `--help` has left by now.
-    from emulab.errors import UserError
+    from emulab.errors import NotUp, UserError
     from emulab.lab.folders import rundir
 
     try:
         rundir.check_name(options.lab)
     except UserError as error:
-        raise UsageError(str(error)) from None
+        selectors = (
+            f"; -l is the lab, and {verb} takes no label selector" if looks_like_selector(options.lab) else ""
+        )
+        raise UsageError(f"{error}{selectors}") from None
     with suppress(OSError, EmulabError):  # what can't be swept isn't ours; a verb that needs it says so
         rundir.sweep_dead()
-    status: int = import_module(f"emulab.cli.verbs.{verb}").run(options)
+    try:
+        status: int = import_module(f"emulab.cli.verbs.{verb}").run(options)
+    except NotUp as error:
+        if options.lab_given and hasattr(options, "selector"):
+            raise NotUp(f"{error}\n-l is the lab; if a label is meant: --selector {options.lab}") from None
+        raise
     return status
 
 

@@ -13,12 +13,17 @@ TYPE_CHECKING = False  # not from typing, which takes long to load
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+_SELECTOR = r"[=!(),<>\s/]"  # what a label selector has, and a lab's name hasn't
 _DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h)?"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 class UsageError(UserError):
     """A command line that can't be meant: exit status 2."""
+
+
+class ServerRefusal(UserError):
+    """What an API server would refuse, in its words."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -107,10 +112,24 @@ def natural(text: str) -> int:
     return int(text)
 
 
+class _LabAction(argparse.Action):
+    """-l and --lab. With verbs that take a label selector, -l with something that is no name but a selector is one."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        is_selector = option == "-l" and "--selector" in parser._option_string_actions
+        setattr(namespace, "selector" if is_selector and looks_like_selector(value) else self.dest, value)
+
+
+def looks_like_selector(text: str) -> bool:
+    """Whether a text is a label selector and can't be a name."""
+    return bool(re.search(_SELECTOR, text))
+
+
 def add_lab(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument(
         "-l",
         "--lab",
+        action=_LabAction,
         metavar="NAME",
         default=default,
         help="the lab's name (default: $EMULAB_LAB, else `default`)",
@@ -120,6 +139,23 @@ def add_lab(parser: argparse.ArgumentParser, default: str | None) -> None:
 def add_namespace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--namespace", metavar="NS", default="default", help="Kubernetes namespace (default: default)"
+    )
+
+
+def add_selector(parser: argparse.ArgumentParser) -> None:
+    """--selector, for which -l may stand as well, and --field-selector."""
+    parser.add_argument(
+        *("--selector",),
+        metavar="LABELS",
+        default="",
+        help="only objects with such labels: app=web,tier in (a,b),!canary; `-l app=web` is understood, too",
+    )
+    parser.add_argument(
+        "--field-selector",
+        *(),
+        metavar="FIELDS",
+        default="",
+        help="only objects with such fields: status.phase!=Running,spec.nodeName=node1",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emulab.kinds.cells import NAME_AND_AGE, Columns, Raw
 from emulab.kinds.fields import Fields, Slices, generic
 from emulab.kinds.following import NOTHING, FollowedFields
+from emulab.kinds.selectable import NO_MORE, Selectable
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -67,6 +68,7 @@ class Definition(NamedTuple):
     `fields`        what of its fields is followed; of a kind that nothing follows, it's nothing
     `columns`       its table, as `get` prints it
     `describe`      the fields of a description beside metadata
+    `selectable`    what field selectors may ask for beside name and Namespace
     """
 
     check: Check
@@ -79,3 +81,4 @@ class Definition(NamedTuple):
     fields: FollowedFields = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic
+    selectable: Selectable = NO_MORE

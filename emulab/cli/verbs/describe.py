@@ -7,8 +7,8 @@ import sys
 
 from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.output.description import describe
+from emulab.cli.selection import fetch
 from emulab.cli.usage import add_namespace
-from emulab.cli.verbs.get import fetch
 from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.lab.client.client import connect
 

@@ -1,4 +1,4 @@
-"""`emulab get`: objects with their status, in kubectl's columns, JSON or YAML."""
+"""`emulab get`: objects with their status, in kubectl's tables, as JSON or YAML or by a template, once or for ever."""
 
 from __future__ import annotations
 
@@ -6,99 +6,114 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
+from emulab.cli.following import follow
 from emulab.cli.kinds import Reference, not_found, references
-from emulab.cli.output.columns import rows
-from emulab.cli.output.escapes import as_json, visible
-from emulab.cli.output.table import table
-from emulab.cli.usage import UsageError, add_namespace, add_output
+from emulab.cli.output.formats import Format, as_list, parse_format
+from emulab.cli.output.objecttables import Layout, ObjectTables, named
+from emulab.cli.output.sorting import sort_by
+from emulab.cli.selection import Selection, fetch, namespace_of
+from emulab.cli.usage import UsageError, add_namespace, add_selector
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import Kind
 from emulab.lab.client.client import LabClient, connect
 
+_Found = list[tuple[Kind, Raw]]
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "emulab get [-l LAB] [-n NS | -A] [-o FORMAT] KIND[,KIND…] [NAME…] | KIND/NAME…"
-    parser.add_argument("what", nargs="+", metavar="KIND [NAME]", help="pods, svc, deploy/web, all, …")
+    parser.usage = (
+        "emulab get [-l LAB] [-n NS | -A] [-o FORMAT] [-w] [--selector LABELS]"
+        " KIND[,KIND…] [NAME…] | KIND/NAME…"
+    )
+    add = parser.add_argument
+    add("what", nargs="+", metavar="KIND [NAME]", help="pods, svc, deploy/web, all, …")
     add_namespace(parser)
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
-    parser.add_argument("--no-headers", action="store_true", help="print rows only")
-    add_output(parser, "wide", "json", "yaml", "name")
+    add("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
+    add_selector(parser)
+    add("-w", "--watch", action="store_true", help="print them again whenever they change, until Ctrl-C")
+    add("--watch-only", action="store_true", help="print only what changes from now on")
+    add("--output-watch-events", action="store_true", help="say what happened: ADDED, MODIFIED, DELETED")
+    add("--sort-by", metavar="PATH", default="", help="in the order of a field: .metadata.creationTimestamp")
+    add("-L", "--label-columns", metavar="LABEL", action="append", default=[], help="a column for a label")
+    add("--show-labels", action="store_true", help="a column with all labels")
+    add("--show-kind", action="store_true", help="names say the kind")
+    add("--no-headers", action="store_true", help="print rows only")
+    add("--ignore-not-found", action="store_true", help="what isn't there is no failure")
+    add(
+        *("-o", "--output"),
+        metavar="FORMAT",
+        default="",
+        help="wide, json, yaml, name, jsonpath={…}, jsonpath-as-json={…}, custom-columns=NAME:.metadata.name,…",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     wanted = references(options.what, lab=options.lab)
+    output = parse_format(options.output)
     if options.all_namespaces and any(r.name for r in wanted):
         raise UsageError("an object is in one namespace: a name can't go with --all-namespaces")
-    found: dict[Kind, list[Raw]] = {}
-    missing: list[Reference] = []
+    selection = Selection.of(options, wanted)
     with connect(options.lab) as client:
-        for reference in wanted:
-            objects = fetch(client, reference, "" if options.all_namespaces else options.namespace)
-            found.setdefault(reference.kind, []).extend(objects)
-            if reference.name and not objects:
-                missing.append(reference)
-    named = len(wanted) == 1 and bool(wanted[0].name)
-    if not (named and missing):
-        _print(found, options, named, [r.kind for r in wanted])
+        if options.watch or options.watch_only:
+            return follow(client, wanted, selection, output, layout(wanted, output, options), options)
+        return _get(client, wanted, selection, output, options)
+
+
+def _get(
+    client: LabClient,
+    wanted: Sequence[Reference],
+    selection: Selection,
+    output: Format,
+    options: argparse.Namespace,
+) -> int:
+    found: _Found = []
+    missing: list[Reference] = []
+    for reference in wanted:
+        admits = selection.filter(reference.kind).admits
+        objects = fetch(client, reference, namespace_of(reference.kind, options))
+        found += [(reference.kind, o) for o in objects if admits(o)]
+        if reference.name and not objects:
+            missing.append(reference)
+    if options.sort_by:
+        kinds = {id(o): kind for kind, o in found}
+        found = [(kinds[id(o)], o) for o in sort_by([o for _, o in found], options.sort_by)]
+    named_one = len(wanted) == 1 and bool(wanted[0].name)
+    if not (named_one and missing):
+        sys.stdout.write(_text(found, wanted, output, options))
+    if not found and not missing and output.write is None and not options.ignore_not_found:
+        print(_nothing(wanted, options), file=sys.stderr)
+    if options.ignore_not_found:
+        return 0
     for reference in missing:
         print(not_found(reference), file=sys.stderr)
     return 1 if missing else 0
 
 
-def fetch(client: LabClient, reference: Reference, namespace: str) -> list[Raw]:
-    """The objects of a kind and namespace ("" for all), sorted as kubectl's server does."""
-    namespace = namespace if reference.kind.namespaced else ""
-    group, kind = reference.kind
-    objects: list[Raw] = client.request(
-        "get", group=group, kind=kind, namespace=namespace, name=reference.name
+def _text(found: _Found, wanted: Sequence[Reference], output: Format, options: argparse.Namespace) -> str:
+    if output.write is not None:
+        named_one = len(wanted) == 1 and bool(wanted[0].name)
+        objects = [o for _, o in found]
+        return output.write(objects[0] if named_one else as_list(objects))
+    if output.names:
+        return "".join(f"{named(kind, o)}\n" for kind, o in found)
+    return ObjectTables(layout(wanted, output, options)).text(found, time.time()) if found else ""
+
+
+def layout(wanted: Sequence[Reference], output: Format, options: argparse.Namespace) -> Layout:
+    """The tables that the options ask for."""
+    several = len({reference.kind for reference in wanted}) > 1
+    return Layout(
+        *(output.wide, not options.no_headers, options.all_namespaces),
+        kinds=several or options.show_kind,
+        labels=[label for labels in options.label_columns for label in labels.split(",")],
+        all_labels=options.show_labels,
+        custom=output.columns,
     )
-    return sorted(objects, key=lambda o: (o["metadata"].get("namespace") or "", o["metadata"]["name"]))
 
 
-def _print(found: dict[Kind, list[Raw]], options: argparse.Namespace, named: bool, asked: list[Kind]) -> None:
-    everything = [o for objects in found.values() for o in objects]
-    if options.output in ("json", "yaml"):
-        print(document(everything[0] if named else as_list(everything), options.output))
-    elif not everything:
-        everywhere = options.all_namespaces or not any(kind.namespaced for kind in asked)
-        place = "" if everywhere else f" in {options.namespace} namespace"
-        print(f"No resources found{place}{'' if everywhere else '.'}", file=sys.stderr)
-    elif options.output == "name":
-        for kind, objects in found.items():
-            for o in objects:
-                print(f"{kind.resource}/{o['metadata']['name']}")
-    else:
-        prefixed = len(set(asked)) > 1
-        tables = [_table(kind, objects, options, prefixed) for kind, objects in found.items() if objects]
-        print("\n\n".join(tables))
-
-
-def _table(kind: Kind, objects: Sequence[Raw], options: argparse.Namespace, prefixed: bool) -> str:
-    header, lines = rows(kind, objects, time.time(), options.output == "wide")
-    for line, o in zip(lines, objects, strict=True):
-        if prefixed:  # several kinds: a name says which
-            line[0] = f"{kind.resource}/{line[0]}"
-        if options.all_namespaces and kind.namespaced:
-            line.insert(0, o["metadata"]["namespace"])
-    if options.all_namespaces and kind.namespaced:
-        header.insert(0, "NAMESPACE")
-    text = table(header, lines)
-    return text.partition("\n")[2] if options.no_headers else text
-
-
-def as_list(objects: Sequence[Raw]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "items": list(objects), "kind": "List", "metadata": {"resourceVersion": ""}}
-
-
-def document(value: Any, form: str) -> str:
-    """A value as one JSON or YAML document."""
-    if form == "json":
-        return as_json(value, indent=4)
-    import yaml
-
-    text = str(yaml.safe_dump(value, default_flow_style=False, allow_unicode=True)).rstrip()
-    if text != visible(text):  # some are escaped only where all that isn't ASCII is
-        text = str(yaml.safe_dump(value, default_flow_style=False, allow_unicode=False)).rstrip()
-    return text
+def _nothing(wanted: Sequence[Reference], options: argparse.Namespace) -> str:
+    """kubectl's words where there are no objects."""
+    if options.all_namespaces or not any(reference.kind.namespaced for reference in wanted):
+        return "No resources found"
+    return f"No resources found in {options.namespace} namespace."

@@ -9,6 +9,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.registry import REPLICA_SET
+from emulab.kinds.selectable import field
 from emulab.model.checks import count, dns_subdomain
 
 
@@ -31,4 +32,5 @@ DEFINITION = Definition(
     fields=workload.workload_fields("minReadySeconds replicas"),
     columns=Columns(("NAME", "DESIRED", "CURRENT", "READY", "AGE"), workload.WIDE, _cells),
     describe=workload.description(),
+    selectable={"status.replicas": field("status.replicas", "0")},
 )

@@ -8,7 +8,10 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition, kept
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.registry import EVENT
+from emulab.kinds.selectable import field, fields
 from emulab.model.checks import dns_subdomain, integer, one_of
+
+_REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 
 def _object(o: Raw) -> str:
@@ -57,4 +60,8 @@ DEFINITION = Definition(
         _cells,
     ),
     describe=_describe,
+    selectable={
+        **fields(*(f"involvedObject.{part}" for part in _REFERENCE), "reason", "reportingComponent", "type"),
+        "source": field("source.component"),
+    },
 )

@@ -17,6 +17,7 @@ from emulab.kinds.fields import Fields, Slices, conditions
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import NAMESPACE
+from emulab.kinds.selectable import field
 from emulab.model.checks import dns_label, label_key, sequence
 
 if TYPE_CHECKING:
@@ -62,4 +63,5 @@ DEFINITION = Definition(
     fields=kind_table(spec=table("finalizers")),
     columns=Columns(("NAME", "STATUS", "AGE"), (), _cells),
     describe=_describe,
+    selectable={"status.phase": field("status.phase", "Active"), "name": field("metadata.name")},
 )

@@ -8,6 +8,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition, refused
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.registry import NODE
+from emulab.kinds.selectable import field
 from emulab.model.checks import dns_label
 
 
@@ -45,4 +46,5 @@ DEFINITION = Definition(
     standing=refused("is not given as an object; spec.nodes of the Cluster says which nodes there are"),
     columns=Columns(("NAME", "STATUS", "ROLES", "AGE", "VERSION"), ("INTERNAL-IP", "EXTERNAL-IP"), _cells),
     describe=_describe,
+    selectable={"spec.unschedulable": field("spec.unschedulable", "false")},
 )

@@ -17,6 +17,7 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
 from emulab.kinds.registry import POD
+from emulab.kinds.selectable import field, fields
 from emulab.model.checks import dns_subdomain
 from emulab.model.findings import Finding
 
@@ -76,4 +77,18 @@ DEFINITION = Definition(
         pod_cells,
     ),
     describe=_describe,
+    selectable={
+        **fields(
+            *(
+                "spec.nodeName",
+                "spec.serviceAccountName",
+                "status.phase",
+                "status.podIP",
+                "status.nominatedNodeName",
+            ),
+        ),
+        "spec.restartPolicy": field("spec.restartPolicy", "Always"),
+        "spec.schedulerName": field("spec.schedulerName", "default-scheduler"),
+        "spec.hostNetwork": field("spec.hostNetwork", "false"),
+    },
 )

@@ -12,6 +12,7 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import SECRET
+from emulab.kinds.selectable import field
 from emulab.model.checks import Problems, dns_subdomain, wrong
 
 if TYPE_CHECKING:
@@ -71,4 +72,5 @@ DEFINITION = Definition(
     fields=kind_table() | table("data stringData type", kept="immutable"),
     columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),
     describe=_describe,
+    selectable={"type": field("type", "Opaque")},
 )

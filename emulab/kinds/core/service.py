@@ -12,6 +12,7 @@ from emulab.kinds.core.serviceschema import needs_health_check, service_spec
 from emulab.kinds.definition import Definition
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import SERVICE
+from emulab.kinds.selectable import field
 from emulab.model.checks import dns_1035_label
 
 if TYPE_CHECKING:
@@ -93,4 +94,5 @@ DEFINITION = Definition(
     ),
     columns=servicetext.COLUMNS,
     describe=servicetext.describe,
+    selectable={"spec.clusterIP": field("spec.clusterIP"), "spec.type": field("spec.type", "ClusterIP")},
 )

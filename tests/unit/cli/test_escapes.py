@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.cli.output.escapes import as_json, cleaned, printable, visible
+from emulab.cli.output.formats import document
 from emulab.cli.output.outlet import Outlet
 from emulab.cli.output.table import table
-from emulab.cli.verbs.get import document
 from emulab.observe.path import Failure
 
 OBEYED = re.compile(

@@ -8,8 +8,8 @@ import pytest
 
 from emulab.cli.kinds import Reference, find, not_found
 from emulab.cli.output.description import render
+from emulab.cli.output.formats import as_list, document
 from emulab.cli.output.hints import hints
-from emulab.cli.verbs.get import as_list, document
 from emulab.cli.verbs.logs import tail_offset
 from emulab.kinds.emulab.cluster import MODES
 from emulab.model.families import IPV4
