@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _SELECTOR = r"[=!(),<>\s/]"  # what a label selector has, and a lab's name hasn't
-_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h)?"
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h)"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class UsageError(UserError):
@@ -98,11 +98,17 @@ def version() -> str:
 
 
 def duration(text: str) -> float:
-    """Seconds from `60s`, `2m`, `500ms` or `60`."""
-    match = re.fullmatch(_DURATION, text)
-    if match is None:
+    """Seconds from `60s`, `2m30s`, `500ms` or `60`."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(f"({_DURATION})+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 60s, 2m or 500ms")
-    return float(match[1]) * _SECONDS[match[2]]
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION, text))
+
+
+def signed_duration(text: str) -> float:
+    """A duration that may be negative: `-1s`."""
+    return -duration(text[1:]) if text.startswith("-") else duration(text)
 
 
 def natural(text: str) -> int:

@@ -39,6 +39,13 @@ def refused(why: str) -> Standing:
     return Standing("refused", why)
 
 
+class RolloutStatus(NamedTuple):
+    """How far the replacement of a workload's Pods is, and whether that is all."""
+
+    text: str
+    done: bool = False
+
+
 def as_asked(new: Object) -> Object:
     return new
 
@@ -68,6 +75,7 @@ class Definition(NamedTuple):
     `fields`        what of its fields is followed; of a kind that nothing follows, it's nothing
     `columns`       its table, as `get` prints it
     `describe`      the fields of a description beside metadata
+    `rollout`       how far the replacement of a workload's Pods is; None for kinds that don't replace any
     `selectable`    what field selectors may ask for beside name and Namespace
     """
 
@@ -81,4 +89,5 @@ class Definition(NamedTuple):
     fields: FollowedFields = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic
+    rollout: Callable[[Raw], RolloutStatus] | None = None
     selectable: Selectable = NO_MORE

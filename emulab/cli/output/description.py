@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.core.event import last_seen, seen
 from emulab.kinds.fields import Fields, Slices, Value, pairs
 from emulab.kinds.kind import Kind
+from emulab.kinds.registry import EVENT
 
 _HIDDEN = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
-def describe(kind: Kind, o: Raw, slices: Slices) -> str:
-    """The description of an object; `slices` are the EndpointSlices of its namespace."""
+def describe(kind: Kind, o: Raw, slices: Slices, events: Sequence[Raw] = (), now: float = 0.0) -> str:
+    """The description of an object; `slices` and `events` are the EndpointSlices and Events of its namespace."""
     metadata = o["metadata"]
     fields: Fields = [("Name", str(metadata["name"]))]
     if metadata.get("namespace"):
@@ -25,7 +29,37 @@ def describe(kind: Kind, o: Raw, slices: Slices) -> str:
     fields.append(("Created", str(metadata.get("creationTimestamp") or NONE)))
     if metadata.get("deletionTimestamp"):
         fields.append(("Terminating", f"since {metadata['deletionTimestamp']}"))
-    return render([*fields, *kind.definition.describe(o, slices)])
+    text = render([*fields, *kind.definition.describe(o, slices)])
+    return text if kind == EVENT else f"{text}\n{_happened(kind, o, events, now)}"
+
+
+def _happened(kind: Kind, o: Raw, events: Sequence[Raw], now: float) -> str:
+    """The Events of an object as a table, the last one at its end."""
+    metadata = o["metadata"]
+    about = (kind.kind, metadata["name"], metadata.get("uid"))
+    own = [event for event in events if _about(event) == about]
+    if not own:
+        return f"Events:  {NONE}"
+    rows = [_row(event, now) for event in sorted(own, key=last_seen)]
+    header = ["Type", "Reason", "Age", "From", "Message"]
+    ruled = [header, [*("-" * len(word) for word in header[:2]), "----", "----", "-------"], *rows]
+    widths = [max(len(cell) for cell in column) + 2 for column in zip(*ruled, strict=True)]
+    lines = [
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in ruled
+    ]
+    return "\n".join(["Events:", *(f"  {line}" for line in lines)])
+
+
+def _about(event: Raw) -> tuple[str, str, str | None]:
+    involved = event.get("involvedObject") or {}
+    return str(involved.get("kind")), str(involved.get("name")), involved.get("uid")
+
+
+def _row(event: Raw, now: float) -> list[str]:
+    source = event.get("source") or {}
+    words = [str(event.get(field, "")) for field in ("type", "reason")]
+    component = str(source.get("component") or event.get("reportingComponent") or "")
+    return [*words, seen(event, now), component, str(event.get("message", "")).strip()]
 
 
 def render(fields: Fields, indent: int = 0) -> str:

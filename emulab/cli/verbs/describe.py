@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.output.description import describe
-from emulab.cli.selection import fetch
+from emulab.cli.selection import EVERY_NAMESPACE, fetch
 from emulab.cli.usage import add_namespace
-from emulab.kinds.registry import ENDPOINT_SLICE
+from emulab.kinds.registry import ENDPOINT_SLICE, EVENT
 from emulab.lab.client.client import connect
 
 
@@ -25,9 +26,12 @@ def run(options: argparse.Namespace) -> int:
     missing: list[Reference] = []
     with connect(options.lab) as client:
         slices = fetch(client, Reference(ENDPOINT_SLICE, ""), options.namespace)
+        # Of what is in no Namespace, Events are in the default one.
+        everywhere = not all(reference.kind.namespaced for reference in wanted)
+        events = fetch(client, Reference(EVENT, ""), EVERY_NAMESPACE if everywhere else options.namespace)
         for reference in wanted:
             objects = fetch(client, reference, options.namespace)
-            texts += [describe(reference.kind, o, slices) for o in objects]
+            texts += [describe(reference.kind, o, slices, events, time.time()) for o in objects]
             if reference.name and not objects:
                 missing.append(reference)
     if texts:

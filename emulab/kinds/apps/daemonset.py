@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds import cells
-from emulab.kinds.apps import workload
+from emulab.kinds.apps import rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -47,4 +47,5 @@ DEFINITION = Definition(
     ),
     columns=Columns(("NAME", *_DAEMONS, "AGE"), workload.WIDE, _cells),
     describe=workload.description(OF_SETS, _wanted),
+    rollout=rolloutstatus.of_daemonset,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulab.kinds import cells
-from emulab.kinds.apps import workload
+from emulab.kinds.apps import rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -34,4 +34,5 @@ DEFINITION = Definition(
     ),
     columns=Columns(("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"), workload.WIDE, _cells),
     describe=workload.description(OF_DEPLOYMENTS),
+    rollout=rolloutstatus.of_deployment,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulab.kinds import cells
-from emulab.kinds.apps import workload
+from emulab.kinds.apps import rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_STATEFUL_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -41,4 +41,5 @@ DEFINITION = Definition(
     ),
     columns=Columns(("NAME", "READY", "AGE"), workload.WIDE[:2], _cells),
     describe=workload.description(OF_STATEFUL_SETS),
+    rollout=rolloutstatus.of_statefulset,
 )

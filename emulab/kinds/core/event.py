@@ -25,6 +25,20 @@ def _source(o: Raw) -> str:
     return ", ".join(str(source[part]) for part in ("component", "host") if source.get(part))
 
 
+def last_seen(o: Raw) -> str:
+    """When it happened last, as RFC 3339, which sorts."""
+    return str(
+        o.get("lastTimestamp") or o.get("firstTimestamp") or o["metadata"].get("creationTimestamp") or ""
+    )
+
+
+def seen(o: Raw, now: float) -> str:
+    """How long ago it happened, and how often in which time: `5s (x3 over 2m)`."""
+    last = ages.age(last_seen(o), now)
+    count = int(o.get("count") or 1)
+    return f"{last} (x{count} over {ages.age(o.get('firstTimestamp'), now)})" if count > 1 else last
+
+
 def _cells(o: Raw, now: float) -> Cells:
     first = o.get("firstTimestamp")
     seen = ages.age(o.get("lastTimestamp") or first, now)

@@ -81,6 +81,7 @@ WORDS = ArgumentKind(
 ENVIRONMENT = ArgumentKind(
     "strings by name", lambda v: isinstance(v, dict) and all(map(STRING.allows, v.values()))
 )
+MAPPING = ArgumentKind("a mapping", lambda v: isinstance(v, dict))
 NAME = ArgumentKind("a name", lambda v: _is_text(v) and len(v) <= _LONGEST and (not v or v.isprintable()))
 WORD = ArgumentKind("a word", lambda v: _is_text(v) and bool(_WORD.fullmatch(v)))
 COUNT = ArgumentKind("a whole number that isn't negative", lambda v: type(v) is int and 0 <= v <= _LARGEST)

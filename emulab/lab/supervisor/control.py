@@ -56,6 +56,7 @@ class ControlServer:
             "get": operations.get,
             "gone": operations.gone,
             "logs": operations.logs,
+            "patch": operations.patch,
             "ready": operations.ready,
             "release": operations.release,
             "resolver-files": operations.resolver_files,

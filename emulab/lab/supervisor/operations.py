@@ -23,6 +23,7 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
+from emulab.kinds.schema import check_object
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.arguments import (
@@ -30,6 +31,7 @@ from emulab.lab.supervisor.arguments import (
     ENVIRONMENT,
     FLAG,
     KEYS,
+    MAPPING,
     NAME,
     PLACED,
     SOCKET,
@@ -50,7 +52,9 @@ from emulab.lab.supervisor.watching import Watches
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
+from emulab.model.findings import path_text
 from emulab.model.keys import GroupKind, Key
+from emulab.model.mergepatch import patched
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.model.validation import IGNORE, STRICT
@@ -239,6 +243,23 @@ class Operations:
     async def kinds(self, _: Arguments, __: Progress) -> Any:
         """The kinds that aren't in the registry: [[apiVersion, kind, plural, namespaced, short…], …]."""
         return [[k.api_version, k.kind, k.plural, k.namespaced, *k.short] for k in KINDS.custom]
+
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING)
+    async def patch(self, arguments: Arguments, progress: Progress) -> Any:
+        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec."""
+        key = Key(*(arguments[part] for part in Key._fields))
+
+        def work(store: Store) -> None:
+            there = store.get(key)
+            if there is None:
+                raise UserError(f"{key} not found")
+            changed = there.replace(spec=patched(there.spec, arguments["spec"]))
+            for path, message in check_object(changed.raw):
+                raise UserError(f"{key} {path_text(path)}: {message}")
+            store.put(changed)
+
+        await self._reconciler.change(work, progress)
+        return _kubectl_name(key)
 
     @takes(group=NAME, kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:
