@@ -214,9 +214,12 @@ class Store:
         if o is not None:
             self.put_status(key, {**o.status, **fields}, uid)
 
-    def delete(self, key: Key, uid: str = "") -> None:
+    def delete(self, key: Key, uid: str = "", grace: int | None = None) -> None:
         """Deletes the object. One that has finalizers, and a Pod that has containers, is only marked: it goes with the
-        last finalizer, and with the kubelet's word (`remove`). Raises Conflict when the object isn't that of `uid`."""
+        last finalizer, and with the kubelet's word (`remove`). Raises Conflict when the object isn't that of `uid`.
+
+        `grace`: the seconds that a Pod gets in place of its own; with 0 nobody waits for its kubelet.
+        """
         o = self.get(key)
         if o is None:
             return
@@ -225,11 +228,11 @@ class Store:
                 f"{key}: the UID in the precondition is {uid}, that of the object {o.metadata['uid']}"
             )
         runs = key.type == POD and o.status.get("podIPs") and o.status.get("phase") not in _ENDED
-        if not runs:
+        if not runs or grace == 0:
             self.remove(key)
         elif not o.metadata.get("deletionTimestamp"):
-            grace = o.spec.get("terminationGracePeriodSeconds")
-            self._mark(o, 30 if grace is None else grace)
+            own = o.spec.get("terminationGracePeriodSeconds", 30) if grace is None else grace
+            self._mark(o, 30 if own is None else own)
 
     def remove(self, key: Key) -> None:
         """Deletes the object at once, or once its finalizers let it go."""

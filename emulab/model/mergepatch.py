@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def patched(value: Any, patch: Any) -> Any:
+def merge_patched(value: Any, patch: Any) -> Any:
     """A value with a patch applied; `None` in a patch takes a field away."""
     if not isinstance(patch, Mapping):
         return patch
@@ -15,7 +15,7 @@ def patched(value: Any, patch: Any) -> Any:
         if change is None:
             changed.pop(name, None)
         else:
-            changed[name] = patched(changed.get(name), change)
+            changed[name] = merge_patched(changed.get(name), change)
     return changed
 
 

@@ -27,11 +27,14 @@ class Outcome(NamedTuple):
     refused: list[tuple[str, str, str]]
 
 
-def delete(store: Store, asked: Iterable[Deletion], ignore_missing: bool) -> Outcome:
+def delete(
+    store: Store, asked: Iterable[Deletion], ignore_missing: bool, grace: int | None = None
+) -> Outcome:
+    """`grace`: the seconds that Pods get to end, in place of their own."""
     outcome = Outcome([], [])
     for one in asked:
         try:
-            outcome.deleted.append((one.key, _delete(store, one.key)))
+            outcome.deleted.append((one.key, _delete(store, one.key, grace)))
         except NotFound as error:
             if not ignore_missing:
                 outcome.refused.append(("NotFound", str(error), one.file))
@@ -40,7 +43,7 @@ def delete(store: Store, asked: Iterable[Deletion], ignore_missing: bool) -> Out
     return outcome
 
 
-def _delete(store: Store, key: Key) -> str:
+def _delete(store: Store, key: Key, grace: int | None) -> str:
     """The uid of the object. Raises UserError where it isn't there or may not go."""
     refuse_deletion(key)
     o = store.get(key)
@@ -49,5 +52,5 @@ def _delete(store: Store, key: Key) -> str:
         raise NotFound(f'{kind.resources if kind else key.kind} "{key.name}" not found')
     if key.type == CLUSTER:
         check_no_cluster(cluster_of(store.objects()), key)
-    store.delete(key)
+    store.delete(key, grace=grace)
     return str(o.metadata["uid"])

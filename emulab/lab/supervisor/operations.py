@@ -54,7 +54,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import families_of
 from emulab.model.findings import path_text
 from emulab.model.keys import GroupKind, Key
-from emulab.model.mergepatch import patched
+from emulab.model.mergepatch import merge_patched
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.model.validation import IGNORE, STRICT
@@ -193,12 +193,19 @@ class Operations:
             if o.key not in own and (old is None or old.position == NOWHERE):
                 admit(store, o)
 
-    @takes(keys=optional(KEYS), sources=optional(SOURCES), ignore_missing=optional(FLAG))
+    @takes(
+        keys=optional(KEYS),
+        sources=optional(SOURCES),
+        ignore_missing=optional(FLAG),
+        grace=optional(COUNT),
+        dry_run=optional(FLAG),
+    )
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
         """`keys`: [[group, kind, namespace, name], …] or `sources`. What can't be deleted doesn't hold up the rest.
 
         Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …]}`. The
-        former go, now or once they are let go of: `gone` awaits that.
+        former go, now or once they are let go of: `gone` awaits that. `grace`: the seconds that Pods get to end in
+        place of their own. `dry_run`: says what would become of it, and does nothing.
         """
         asked = [Deletion(Key(*k)) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
@@ -206,13 +213,14 @@ class Operations:
             found = await self._load(arguments, None, IGNORE)
             asked += [Deletion(o.key, o.position.file) for o in found.objects]
         ignore_missing = bool(arguments.get("ignore_missing"))
-        outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing)
+        grace = arguments.get("grace")
+        outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, grace)
 
         def work(store: Store) -> None:
             nonlocal outcome
-            outcome = deletion.delete(store, asked, ignore_missing)
+            outcome = deletion.delete(store, asked, ignore_missing, grace)
 
-        if outcome.deleted:
+        if outcome.deleted and not arguments.get("dry_run"):
             await self._reconciler.change(work, progress)
         return {"deleted": [[*key, uid] for key, uid in outcome.deleted], "refused": outcome.refused}
 
@@ -253,7 +261,7 @@ class Operations:
             there = store.get(key)
             if there is None:
                 raise UserError(f"{key} not found")
-            changed = there.replace(spec=patched(there.spec, arguments["spec"]))
+            changed = there.replace(spec=merge_patched(there.spec, arguments["spec"]))
             for path, message in check_object(changed.raw):
                 raise UserError(f"{key} {path_text(path)}: {message}")
             store.put(changed)

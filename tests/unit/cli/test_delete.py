@@ -10,7 +10,7 @@ from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cluster.store import Store
-from emulab.kinds.registry import CONFIG_MAP
+from emulab.kinds.registry import CONFIG_MAP, POD
 
 HELD = CONFIG_MAP.key("default", "held")
 
@@ -40,7 +40,7 @@ def test_it_waits_for_what_finalizers_hold(store: Store, capsys: pytest.CaptureF
 def test_one_of_its_name_that_came_since_is_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     delete = store.delete
 
-    def delete_and_replace(key: object, uid: str = "") -> None:
+    def delete_and_replace(key: object, uid: str = "", grace: object = None) -> None:
         delete(HELD)
         held = store.get(HELD)
         assert held is not None
@@ -66,3 +66,62 @@ def test_of_files_those_objects_go_that_are_there(
     )
     assert main(["delete", "-f", str(file), "--ignore-not-found"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def labelled(store: Store) -> Store:
+    for name, app in (("web-1", "web"), ("web-2", "web"), ("db", "db")):
+        store.put(obj("Pod", name, metadata={"labels": {"app": app}}).replace(spec={}))
+    return store
+
+
+def left(store: Store) -> list[str]:
+    return sorted(o.name for o in store.objects().kind(POD))
+
+
+def test_by_labels_and_all(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    labelled(store)
+    assert main(["delete", "pods", "-l", "app=web", "--dry-run=client"]) == 0
+    assert left(store) == ["db", "web-1", "web-2"]
+    assert main(["delete", "pods", "-l", "app=web"]) == 0
+    assert left(store) == ["db"]
+    assert main(["delete", "pods", "--all"]) == 0
+    assert main(["delete", "pods", "--selector", "app"]) == 0
+    out, err = capsys.readouterr()
+    assert out == (
+        'pod "web-1" deleted (dry run)\npod "web-2" deleted (dry run)\n'
+        'pod "web-1" deleted\npod "web-2" deleted\npod "db" deleted\n'
+    )
+    assert err == "No resources found\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "grace"),
+    [([], 7), (["--now"], 1), (["--grace-period=0"], 1), (["--grace-period", "3"], 3), (["--force"], None)],
+)
+def test_how_long_pods_have(store: Store, words: list[str], grace: int | None) -> None:
+    key = POD.key("default", "web")
+    store.put(obj("Pod", "web").replace(spec={"terminationGracePeriodSeconds": 7}))
+    store.set_status(key, podIPs=[{"ip": "10.244.1.2"}], phase="Running")
+    assert main(["delete", "pod", "web", "--wait=false", *words]) == 0
+    there = store.get(key)
+    assert (there.metadata["deletionGracePeriodSeconds"] if there else None) == grace
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["pods"], "which of the pods? Add a name"),
+        (["pods", "web", "-l", "a=b"], "name cannot be provided when a selector is specified"),
+        (["pods", "--all", "-l", "a=b"], "setting 'all' parameter but found a non empty selector"),
+        (["pod", "x", "--now", "--grace-period=1"], "--now and --grace-period cannot be specified together"),
+        (
+            ["pod", "x", "--force", "--grace-period=1"],
+            "--force and --grace-period greater than 0 cannot be specified together",
+        ),
+    ],
+)
+def test_what_does_not_go_together(
+    store: Store, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["delete", *words]) == 2
+    assert capsys.readouterr().err == f"emulab: {error}\n"
