@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 
 from emulab.cli.output.outlet import Outlet, outlets
 from emulab.cli.usage import (
@@ -42,6 +43,7 @@ VERBS = {
     "rollout": "follow, restart, pause or undo a workload's rollout",
     "logs": "print what a container wrote",
     "scale": "change a workload's number of replicas",
+    "port-forward": "let ports of this machine lead to a pod",
     "exec": "run a command at a place of the lab",
     "trace": "send one request and show every hop it takes",
     "compare": "compare the proxy modes of one lab, side by side",
@@ -124,12 +126,16 @@ def _run(argv: list[str]) -> int:
     with suppress(OSError, EmulabError):  # what can't be swept isn't ours; a verb that needs it says so
         rundir.sweep_dead()
     try:
-        status: int = import_module(f"emulab.cli.verbs.{verb}").run(options)
+        status: int = _module(verb).run(options)
     except NotUp as error:
         if options.lab_given and hasattr(options, "selector"):
             raise NotUp(f"{error}\n-l is the lab; if a label is meant: --selector {options.lab}") from None
         raise
     return status
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"emulab.cli.verbs.{verb.replace('-', '_')}")
 
 
 def _verb(argv: Sequence[str]) -> str:
@@ -168,5 +174,5 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         child = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         add_lab(child, argparse.SUPPRESS)
         if name == verb:
-            import_module(f"emulab.cli.verbs.{name}").configure(child)
+            _module(name).configure(child)
     return parser
