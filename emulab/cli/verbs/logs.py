@@ -1,99 +1,142 @@
-"""`emulab logs`: what a container wrote, as far as the newest file of its log has it, as with kubectl."""
+"""`emulab logs`: what containers wrote, as far as the newest files of their logs have it, as with kubectl."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
-from emulab.cli.usage import add_namespace, natural
-from emulab.lab.client.client import connect
+from emulab.cli.kinds import Reference
+from emulab.cli.logfiles import PAUSE, FollowedLog, prefixed
+from emulab.cli.pods import choose
+from emulab.cli.selection import Selection, fetch
+from emulab.cli.usage import UsageError, add_namespace, add_selector, natural
+from emulab.kinds.cells import Raw
+from emulab.kinds.registry import POD
+from emulab.lab.client.client import LabClient, connect
 
-CHUNK = 1 << 16
-PAUSE = 0.1  # seconds between two looks at a log that is followed
+_LINES = 10  # of each log, where labels choose the pods
+
+
+class _Source(NamedTuple):
+    """A log that is to be read: of a container, or of a place without one."""
+
+    target: str
+    container: str = ""
+
+    @property
+    def prefix(self) -> str:
+        name = self.target.rpartition("/")[2]
+        return f"[pod/{name}/{self.container}] " if self.container else f"[{name}] "
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="POD", help="a pod's name, pod/NAME or deploy/NAME")
-    add_namespace(parser)
-    parser.add_argument(
-        "-c", "--container", metavar="NAME", default="", help="container (default: the first)"
+    parser.usage = (
+        "emulab logs [-l LAB] [-n NS] [-c CONTAINER | --all-containers] [-f] [--tail N] [--prefix]"
+        " POD|KIND/NAME|PLACE | --selector LABELS"
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
-    parser.add_argument("--tail", type=natural, metavar="N", help="only the last N lines")
+    add = parser.add_argument
+    add("target", nargs="?", metavar="POD", help="a pod's name, pod/NAME, deploy/NAME, svc/NAME or a place")
+    add_namespace(parser)
+    add_selector(parser)
+    add("-c", "--container", metavar="NAME", default="", help="container (default: the first)")
+    add("--all-containers", action="store_true", help="all containers of the pod")
+    add("--all-pods", action="store_true", help="all pods of deploy/NAME")
+    add("--prefix", action="store_true", help="say before each line whose it is")
+    add("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    add("--tail", type=natural, metavar="N", help=f"only the last N lines (with a selector: {_LINES})")
 
 
 def run(options: argparse.Namespace) -> int:
+    selected = bool(options.selector or options.field_selector)
+    if selected == bool(options.target):
+        raise UsageError("expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'")
+    if options.all_containers and options.container:
+        raise UsageError("--all-containers=true should not be specified with container name")
+    tail = _LINES if selected and options.tail is None and not options.follow else options.tail
     with connect(options.lab) as client:
-        where = client.request(
-            "logs", target=options.target, namespace=options.namespace, container=options.container
-        )
-    path = Path(where)
-    while not path.exists():  # it has written nothing yet
-        if not options.follow or not path.parent.exists():
-            return 0
-        time.sleep(PAUSE)
-    log: BinaryIO = path.open("rb")
+        sources = list(_selected(client, options) if selected else _named(client, options))
+        paths = [_path(client, source, options.namespace) for source in sources]
+    logs = [
+        FollowedLog(path, tail, prefixed(source.prefix, _write) if options.prefix else _write)
+        for source, path in zip(sources, paths, strict=True)
+    ]
+    _copy(logs, options.follow)
+    return 0
+
+
+def _copy(logs: Sequence[FollowedLog], follow: bool) -> None:
     try:
-        if options.tail is not None:
-            log.seek(tail_offset(log, options.tail))
-        _copy(log)
-        while options.follow and path.exists():
+        for log in logs:
+            log.copy()
+        sys.stdout.buffer.flush()
+        while follow and logs:
             time.sleep(PAUSE)
-            log = _follow(log, path)
+            logs = [log for log in logs if log.follow()]
+            sys.stdout.buffer.flush()
     finally:
-        log.close()
-    return 0
+        for log in logs:
+            log.close()
 
 
-def _follow(log: BinaryIO, path: Path) -> BinaryIO:
-    """Copies what has come since, and returns the log to go on with: as `kubectl logs -f`, the newest one.
-
-    A log that is full makes room for a new one and isn't written to any more. The line in which it ended has moved to
-    the new one; as much of it as is copied already is passed over there.
-    """
-    _copy(log)
-    try:
-        fresh = path.open("rb")
-    except FileNotFoundError:
-        return log
-    if os.path.samestat(os.fstat(fresh.fileno()), os.fstat(log.fileno())):
-        fresh.close()
-        return log
-    time.sleep(PAUSE)  # the moment in which the line is in both
-    _copy(log)
-    fresh.seek(max(0, log.tell() - os.fstat(log.fileno()).st_size))
-    log.close()
-    _copy(fresh)
-    return fresh
+def _write(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
 
 
-def _copy(log: BinaryIO) -> None:
-    while chunk := log.read(CHUNK):
-        sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+def _path(client: LabClient, source: _Source, namespace: str) -> Path:
+    found = client.request("logs", target=source.target, namespace=namespace, container=source.container)
+    return Path(found)
 
 
-def tail_offset(log: BinaryIO, lines: int) -> int:
-    """Where the last `lines` lines begin, read from the end."""
-    end = log.seek(0, 2)
-    if lines == 0:
-        return end
-    position, missing, last = end, lines, True
-    while position > 0:
-        start = max(0, position - CHUNK)
-        log.seek(start)
-        block = log.read(position - start)
-        at = len(block)
-        if last and block.endswith(b"\n"):
-            at -= 1  # the newline that ends the last line begins none
-        last = False
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            missing -= 1
-            if missing == 0:
-                return start + at + 1
-        position = start
-    return 0
+def _selected(client: LabClient, options: argparse.Namespace) -> Iterator[_Source]:
+    admits = Selection.of(options).filter(POD).admits
+    pods = [pod for pod in fetch(client, Reference(POD, ""), options.namespace) if admits(pod)]
+    if not pods:
+        print(f"No resources found in {options.namespace} namespace.", file=sys.stderr)
+    for pod in pods:
+        yield from _containers(pod, options)
+
+
+def _named(client: LabClient, options: argparse.Namespace) -> Iterator[_Source]:
+    """What a target means: of many Pods one is taken, and it is said which."""
+    target: str = options.target
+    if "/" not in target:
+        pods = fetch(client, Reference(POD, target), options.namespace)
+        found = [source for pod in pods for source in _containers(pod, options)]
+        # Without a Pod it is a place, or the lab says that there is none; of one name, the place is meant.
+        yield from [source._replace(target=target) for source in found] or [
+            _Source(target, options.container)
+        ]
+        return
+    chosen = choose(client, target, options.namespace)
+    if options.all_pods:
+        for pod in chosen.pods:
+            yield from _containers(pod, options)
+        return
+    if len(chosen.pods) > 1:
+        print(f"Found {len(chosen.pods)} pods, using pod/{chosen.pod['metadata']['name']}", file=sys.stderr)
+    yield from _containers(chosen.pod, options)
+
+
+def _containers(pod: Raw, options: argparse.Namespace) -> Iterator[_Source]:
+    """The containers of a Pod that are meant, by default its first; where it has more, kubectl says so, too."""
+    target = f"pod/{pod['metadata']['name']}"
+    spec = pod["spec"]
+    names = [c["name"] for field in ("containers", "initContainers") for c in spec.get(field) or ()]
+    if options.all_containers:
+        inits = len(spec.get("initContainers") or ())
+        yield from (
+            _Source(target, name) for name in (*names[len(names) - inits :], *names[: len(names) - inits])
+        )
+        return
+    if not options.container and len(names) > 1:
+        print(f'Defaulted container "{names[0]}" out of: {_told(pod)}', file=sys.stderr)
+    yield _Source(target, options.container or names[0])
+
+
+def _told(pod: Raw) -> str:
+    plain = [c["name"] for c in pod["spec"].get("containers") or ()]
+    return ", ".join([*plain, *(f"{c['name']} (init)" for c in pod["spec"].get("initContainers") or ())])

@@ -1,0 +1,104 @@
+"""Whose logs `emulab logs` shows, and what it says of its choice, in kubectl's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_in_process import Client, connected
+from lab_objects import obj
+
+from emulab.cli import main
+from emulab.cli.logfiles import FollowedLog, prefixed
+from emulab.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.delenv("EMULAB_LAB", raising=False)
+    store = connected(monkeypatch, "logs")
+    ask = Client.request
+
+    def request(self: Client, op: str, on_progress: Any = None, **arguments: Any) -> Any:
+        """The lab's logs, each of twelve lines that say whose it is."""
+        if op != "logs":
+            return ask(self, op, on_progress, **arguments)
+        target, container = arguments["target"].removeprefix("pod/"), arguments["container"]
+        if target == "nix":
+            raise UserError("nix: no such place")
+        path = tmp_path / f"{target}.{container}"
+        path.write_text("".join(f"{target} {container} {number}\n" for number in range(12)))
+        return str(path)
+
+    monkeypatch.setattr(Client, "request", request)
+    labels = {"app": "web"}
+    many = {"containers": [{"name": "main"}, {"name": "side"}], "initContainers": [{"name": "first"}]}
+    for name, spec in (("web-1", many), ("web-2", {"containers": [{"name": "main"}]})):
+        store.put(obj("Pod", name, metadata={"labels": labels}).replace(spec=spec))
+    store.put(obj("Deployment", "web").replace(spec={"selector": {"matchLabels": labels}, "template": {}}))
+
+
+@pytest.mark.parametrize(
+    ("words", "whose", "said"),
+    [
+        (["web-2"], ["web-2 main"], ""),
+        (["pod/web-1"], ["web-1 main"], 'Defaulted container "main" out of: main, side, first (init)\n'),
+        (["web-1", "-c", "side"], ["web-1 side"], ""),
+        (["web-1", "--all-containers"], ["web-1 first", "web-1 main", "web-1 side"], ""),
+        (["deploy/web", "-c", "main"], ["web-1 main"], "Found 2 pods, using pod/web-1\n"),
+        (["deploy/web", "-c", "main", "--all-pods"], ["web-1 main", "web-2 main"], ""),
+        (["-l", "app=web", "-c", "main"], ["web-1 main", "web-2 main"], ""),
+        (["-l", "app=db"], [], "No resources found in default namespace.\n"),
+        (["public-lb"], ["public-lb "], ""),
+    ],
+)
+def test_whose(words: list[str], whose: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", *words]) == 0
+    out, err = capsys.readouterr()
+    lines = [line.rpartition(" ")[0] for line in out.splitlines()]
+    assert (list(dict.fromkeys(lines)), err) == (whose, said)
+    assert len(lines) == len(whose) * (10 if "-l" in words else 12)
+
+
+def test_lines_say_whose_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "web-1", "-c", "side", "--tail", "1", "--prefix"]) == 0
+    assert main(["logs", "dns", "--tail", "1", "--prefix"]) == 0
+    assert capsys.readouterr().out == "[pod/web-1/side] web-1 side 11\n[dns] dns  11\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        ([], 2, "expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'"),
+        (["web-1", "-l", "a=b"], 2, "expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'"),
+        (
+            ["web-1", "-c", "main", "--all-containers"],
+            2,
+            "--all-containers=true should not be specified with container name",
+        ),
+        (["nix"], 1, "nix: no such place"),
+        (["cm/x"], 2, "cm/x: a ConfigMap has no pods; write POD, deploy/NAME or svc/NAME"),
+    ],
+)
+def test_what_has_no_logs(
+    words: list[str], status: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logs", *words]) == status
+    assert capsys.readouterr().err == f"emulab: {error}\n"
+
+
+def test_prefixes_stand_before_whole_lines(tmp_path: Path) -> None:
+    path, said = tmp_path / "log", []
+    log = FollowedLog(path, None, prefixed("> ", said.append))
+    assert log.follow()
+    path.write_bytes(b"one\ntw")
+    assert log.follow()
+    with path.open("ab") as more:
+        more.write(b"o\n")
+    assert log.follow()
+    path.unlink()
+    assert not log.follow()
+    log.close()
+    assert b"".join(said) == b"> one\n> two\n"
