@@ -35,6 +35,7 @@ VERBS = {
     "run": "run one command in a lab of its own",
     "labs": "list the labs on this machine",
     "apply": "create or change objects in a running lab",
+    "diff": "say what `apply` would change",
     "delete": "delete objects from a running lab",
     "get": "list objects with their status",
     "describe": "show one object in detail",
@@ -48,6 +49,8 @@ VERBS = {
     "trace": "send one request and show every hop it takes",
     "compare": "compare the proxy modes of one lab, side by side",
     "plan": "print what `up` would build, without building it",
+    "api-resources": "list the kinds of objects, with all their names",
+    "version": "print this program's version, and the Kubernetes that it follows",
     "doctor": "check what this kernel and machine allow",
 }
 """Verb → what it does, in the order of --help. The module of the same name does it."""

@@ -23,7 +23,6 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
-from emulab.kinds.schema import check_object
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.arguments import (
@@ -31,7 +30,6 @@ from emulab.lab.supervisor.arguments import (
     ENVIRONMENT,
     FLAG,
     KEYS,
-    MAPPING,
     NAME,
     PLACED,
     SOCKET,
@@ -43,6 +41,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.patching import Patching, tried
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -52,9 +51,7 @@ from emulab.lab.supervisor.watching import Watches
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
-from emulab.model.findings import path_text
 from emulab.model.keys import GroupKind, Key
-from emulab.model.mergepatch import merge_patched
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.model.validation import IGNORE, STRICT
@@ -91,13 +88,16 @@ class Operations:
         waiting = Waiting(around, reconciler)
         self.ready, self.gone = waiting.ready, waiting.gone
         self.watch = Watches(around.store).watch
+        self.patch = Patching(reconciler).patch
 
-    @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG))
+    @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG), dry_run=optional(FLAG))
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
         """`sources`: [[name, text], …]; `validate`: strict, warn or ignore. `strict`: whether what would be a warning
         or a note is an error.
 
         Result: `{"applied": [[key, "created" | …]], "warnings": [...], "notes": [...]}`.
+
+        `dry_run`: does nothing, and adds `objects`: of each what it is, null if it isn't there, and what it would be.
 
         One at a time: what is checked against the lab's objects must not meet others than those.
         """
@@ -125,6 +125,10 @@ class Operations:
             self._furnish(store, given)
             outcome[:] = [[_kubectl_name(o.key), admit(store, o)] for o in given]
 
+        if arguments.get("dry_run"):
+            changed, odd = tried(self._around.store, work, keys)
+            found = {"warnings": [*without_effect, *odd], "notes": noted}
+            return {"applied": outcome, "objects": changed, **found}
         await self._reconciler.change(work, progress)
         given.clear()  # the store has its own by now
         _tidy(keys)
@@ -251,23 +255,6 @@ class Operations:
     async def kinds(self, _: Arguments, __: Progress) -> Any:
         """The kinds that aren't in the registry: [[apiVersion, kind, plural, namespaced, short…], …]."""
         return [[k.api_version, k.kind, k.plural, k.namespaced, *k.short] for k in KINDS.custom]
-
-    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING)
-    async def patch(self, arguments: Arguments, progress: Progress) -> Any:
-        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec."""
-        key = Key(*(arguments[part] for part in Key._fields))
-
-        def work(store: Store) -> None:
-            there = store.get(key)
-            if there is None:
-                raise UserError(f"{key} not found")
-            changed = there.replace(spec=merge_patched(there.spec, arguments["spec"]))
-            for path, message in check_object(changed.raw):
-                raise UserError(f"{key} {path_text(path)}: {message}")
-            store.put(changed)
-
-        await self._reconciler.change(work, progress)
-        return _kubectl_name(key)
 
     @takes(group=NAME, kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:
