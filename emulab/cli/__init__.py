@@ -50,6 +50,7 @@ VERBS = {
     "compare": "compare the proxy modes of one lab, side by side",
     "plan": "print what `up` would build, without building it",
     "api-resources": "list the kinds of objects, with all their names",
+    "completion": "print what a shell needs to complete command lines",
     "version": "print this program's version, and the Kubernetes that it follows",
     "doctor": "check what this kernel and machine allow",
 }
@@ -106,6 +107,10 @@ def _fault(error: Exception) -> str:
 
 
 def _run(argv: list[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        from emulab.cli import completion
+
+        completion.answer(_parser, VERBS)
     verb = _verb(argv)
     command: list[str] = []
     if verb in WITH_COMMAND and "--" in argv:

@@ -110,9 +110,9 @@ def test_how_long_pods_have(store: Store, words: list[str], grace: int | None) -
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["pods"], "which of the pods? Add a name"),
-        (["pods", "web", "-l", "a=b"], "name cannot be provided when a selector is specified"),
-        (["pods", "--all", "-l", "a=b"], "setting 'all' parameter but found a non empty selector"),
+        (["--now", "pods"], "which of the pods? Add a name"),
+        (["-l", "a=b", "pods", "web"], "name cannot be provided when a selector is specified"),
+        (["--all", "-l", "a=b", "pods"], "setting 'all' parameter but found a non empty selector"),
         (["pod", "x", "--now", "--grace-period=1"], "--now and --grace-period cannot be specified together"),
         (
             ["pod", "x", "--force", "--grace-period=1"],

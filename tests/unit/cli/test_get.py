@@ -73,7 +73,7 @@ def test_which_objects_in_which_order(
             'Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "a=b=c", '
             "field selector \"\": unable to parse requirement: found '=', expected: ',' or 'end of string'",
         ),
-        (["db", "-l", "a=b"], 2, "emulab: name cannot be provided when a selector is specified"),
+        (["-l", "a=b", "db"], 2, "emulab: name cannot be provided when a selector is specified"),
         (
             ["-o", "table"],
             2,
