@@ -59,6 +59,10 @@ VERBS = {
 WITH_COMMAND = frozenset({"exec", "run", "compare"})
 """Verbs with words of their own after `--`: a command, or requests."""
 
+_NAMESPACE = ("-n", "--namespace")
+_BEFORE = ("-l", "--lab", *_NAMESPACE)
+"""Options with a value that may stand before the verb."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status. The console entry point."""
@@ -116,7 +120,7 @@ def _run(argv: list[str]) -> int:
     if verb in WITH_COMMAND and "--" in argv:
         at = argv.index("--")
         argv, command = argv[:at], argv[at + 1 :]
-    options = _parser(verb).parse_args(argv)
+    options = _parser(verb).parse_args(_ordered(argv, verb))
     options.command = command
     options.lab_given = options.lab
     options.lab = options.lab or os.environ.get("EMULAB_LAB") or "default"
@@ -150,13 +154,38 @@ def _verb(argv: Sequence[str]) -> str:
     """The verb among the arguments, "" when there is none. Raises UsageError for one that doesn't exist."""
     words = iter(argv)
     for word in words:
-        if word in ("-l", "--lab"):
+        if word in _BEFORE:
             next(words, None)
         elif not word.startswith("-"):
             if word not in VERBS:
-                raise UsageError(f"there is no command {word!r}; the commands are {', '.join(VERBS)}")
+                raise UsageError(
+                    f"there is no command {word!r}; {_meant(word)}the commands are {', '.join(VERBS)}"
+                )
             return word
     return ""
+
+
+def _meant(word: str) -> str:
+    from difflib import get_close_matches  # of those who mistype alone
+
+    found = get_close_matches(word, VERBS, 1)
+    return f"did you mean {found[0]}? " if found else ""
+
+
+def _ordered(argv: list[str], verb: str) -> list[str]:
+    """The words with `-n NAMESPACE` behind the verb, where its parser looks for it; kubectl takes it before as well."""
+    if not verb:
+        return argv
+    at, moved = 0, []
+    while argv[at] != verb:
+        word = argv[at]
+        if word in _NAMESPACE or word.startswith("--namespace="):
+            taken = 1 if "=" in word else 2
+            moved += argv[at : at + taken]
+            argv = argv[:at] + argv[at + taken :]
+        else:
+            at += 2 if word in _BEFORE else 1
+    return argv[: at + 1] + moved + argv[at + 1 :]
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:

@@ -95,6 +95,28 @@ def test_a_lab_that_is_not_up_is_a_failure(argv: tuple[str, ...], capsys: pytest
     assert "lab 'nobody' is not up" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-n", "shop", "get", "pods"),
+        ("-l", "nobody", "--namespace=shop", "get", "pods"),
+        ("--namespace", "get", "get", "pods"),
+    ],
+)
+def test_the_namespace_may_stand_before_the_verb(
+    argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(*argv) == 1
+    assert "is not up" in capsys.readouterr().err
+    assert status("-n", "shop", "labs") == 2
+    assert "unrecognized arguments: -n shop" in capsys.readouterr().err
+
+
+def test_a_verb_that_is_misspelt_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("desribe", "pod") == 2
+    assert "there is no command 'desribe'; did you mean describe? the commands are" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argv", [("-l", "one", "down"), ("down", "-l", "one"), ("--lab=one", "down")])
 def test_the_lab_is_named_before_or_after_the_verb(
     argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
