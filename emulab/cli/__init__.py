@@ -120,7 +120,9 @@ def _run(argv: list[str]) -> int:
     if verb in WITH_COMMAND and "--" in argv:
         at = argv.index("--")
         argv, command = argv[:at], argv[at + 1 :]
-    options = _parser(verb).parse_args(_ordered(argv, verb))
+    options, unknown = _parser(verb).parse_known_args(_ordered(argv, verb))
+    if unknown:
+        raise UsageError(_unrecognized(verb, unknown))
     options.command = command
     options.lab_given = options.lab
     options.lab = options.lab or os.environ.get("EMULAB_LAB") or "default"
@@ -170,6 +172,12 @@ def _meant(word: str) -> str:
 
     found = get_close_matches(word, VERBS, 1)
     return f"did you mean {found[0]}? " if found else ""
+
+
+def _unrecognized(verb: str, words: Sequence[str]) -> str:
+    if verb == "exec" and not words[0].startswith("-"):  # kubectl's words
+        return "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"
+    return f"unrecognized arguments: {' '.join(words)}; `emulab {verb} --help` says what there is"
 
 
 def _ordered(argv: list[str], verb: str) -> list[str]:

@@ -112,6 +112,13 @@ def test_the_namespace_may_stand_before_the_verb(
     assert "unrecognized arguments: -n shop" in capsys.readouterr().err
 
 
+def test_a_command_stands_behind_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("exec", "client", "bash") == 2
+    assert capsys.readouterr().err == (
+        "emulab: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\n"
+    )
+
+
 def test_a_verb_that_is_misspelt_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("desribe", "pod") == 2
     assert "there is no command 'desribe'; did you mean describe? the commands are" in capsys.readouterr().err
