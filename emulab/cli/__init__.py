@@ -181,13 +181,15 @@ def _unrecognized(verb: str, words: Sequence[str]) -> str:
 
 
 def _ordered(argv: list[str], verb: str) -> list[str]:
-    """The words with `-n NAMESPACE` behind the verb, where its parser looks for it; kubectl takes it before as well."""
+    """The words with `-n NAMESPACE` and label selectors behind the verb, where its parser looks for them; kubectl takes
+    them before it as well."""
     if not verb:
         return argv
     at, moved = 0, []
     while argv[at] != verb:
         word = argv[at]
-        if word in _NAMESPACE or word.startswith("--namespace="):
+        selects = word == "-l" and looks_like_selector(argv[at + 1])
+        if selects or word in _NAMESPACE or word.startswith("--namespace="):
             taken = 1 if "=" in word else 2
             moved += argv[at : at + taken]
             argv = argv[:at] + argv[at + taken :]

@@ -58,6 +58,11 @@ def test_which_objects_in_which_order(
     assert capsys.readouterr().out == names
 
 
+def test_options_may_stand_before_the_verb(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-l", "tier=back", "-n", "default", "get", "pods", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "pod/db\n"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "error"),
     [
