@@ -23,7 +23,11 @@ class UserError(EmulabError):
 
 
 class NotUp(UserError):
-    """The lab that is meant isn't up."""
+    """The lab that is meant isn't up; `ended`: one of its name has been."""
+
+    def __init__(self, message: str, ended: bool = False) -> None:
+        super().__init__(message)
+        self.ended = ended
 
 
 class ManifestError(UserError):

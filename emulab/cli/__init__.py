@@ -142,7 +142,7 @@ def _run(argv: list[str]) -> int:
     try:
         status: int = _module(verb).run(options)
     except NotUp as error:
-        if options.lab_given and hasattr(options, "selector"):
+        if options.lab_given and not error.ended and hasattr(options, "selector"):
             raise NotUp(f"{error}\n-l is the lab; if a label is meant: --selector {options.lab}") from None
         raise
     return status

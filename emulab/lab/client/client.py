@@ -154,7 +154,7 @@ def _not_up(path: Path) -> NotUp:
         rundir.sweep(path)
     ended = lastlog.how_it_ended(path)
     why = f"; {ended}" if ended else ""
-    return NotUp(f"lab {path.name!r} is not up{why}; start it with: emulab -l {path.name} up")
+    return NotUp(f"lab {path.name!r} is not up{why}; start it with: emulab -l {path.name} up", bool(ended))
 
 
 def connect(name: str) -> LabClient:
