@@ -142,7 +142,8 @@ def _run(argv: list[str]) -> int:
     try:
         status: int = _module(verb).run(options)
     except NotUp as error:
-        if options.lab_given and not error.ended and hasattr(options, "selector"):
+        where_labels_stand = "-l" in argv[argv.index(verb) :] and hasattr(options, "selector")
+        if where_labels_stand and not error.ended:
             raise NotUp(f"{error}\n-l is the lab; if a label is meant: --selector {options.lab}") from None
         raise
     return status

@@ -14,7 +14,7 @@ from emulab.cli.selection import Selection, in_order, namespace_of
 from emulab.cli.usage import UsageError
 from emulab.kinds.cells import Raw
 from emulab.lab.client.client import LabClient
-from emulab.lab.client.watching import ObjectChange, Watch
+from emulab.lab.client.watching import LabWatch, ObjectChange
 
 
 def follow(
@@ -31,7 +31,7 @@ def follow(
     if options.sort_by:
         print("warning: --watch requested, --sort-by will be ignored", file=sys.stderr)
     meant = _Meant(wanted[0], selection, options)
-    watch = Watch(client, [wanted[0].kind])
+    watch = LabWatch(client, [wanted[0].kind])
     there = in_order([o for o in watch.objects if meant.admits(o)])
     if wanted[0].name and not there:
         print(not_found(wanted[0]), file=sys.stderr)

@@ -16,7 +16,7 @@ from emulab.kinds.cells import Raw
 from emulab.kinds.core.event import last_seen, seen
 from emulab.kinds.registry import EVENT
 from emulab.lab.client.client import connect
-from emulab.lab.client.watching import Watch
+from emulab.lab.client.watching import LabWatch
 
 _TYPES = ("Normal", "Warning")
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     admits = _admitting(options)
     printer = _Printer(options)
     with connect(options.lab) as client:
-        watch = Watch(client, [EVENT])
+        watch = LabWatch(client, [EVENT])
         there = sorted(filter(admits, watch.objects), key=last_seen)
         if options.watch:
             printer.print(there)
@@ -62,7 +62,7 @@ def _admitting(options: argparse.Namespace) -> Callable[[Raw], bool]:
     if options.about:
         if "/" not in options.about:
             raise UsageError("--for must be in resource/name form")
-        (about,) = references([options.about])
+        (about,) = references([options.about], lab=options.lab)
     namespace = namespace_of(EVENT, options)
 
     def admits(o: Raw) -> bool:

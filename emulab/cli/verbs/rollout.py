@@ -18,7 +18,7 @@ from emulab.kinds.cells import NONE, Raw
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import DEPLOYMENT, REPLICA_SET
 from emulab.lab.client.client import LabClient, connect
-from emulab.lab.client.watching import Watch
+from emulab.lab.client.watching import LabWatch
 from emulab.model.mergepatch import difference
 
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = references(options.what)
+    wanted = references(options.what, lab=options.lab)
     selection = Selection.of(options, wanted)
     if not (any(selection) or all(reference.name for reference in wanted)):
         raise UsageError("required resource not specified")
@@ -97,7 +97,7 @@ def _status(rolled: _Rolled) -> None:
     if rollout is None:
         raise UserError(f"no status viewer has been implemented for {rolled.kind.kind}")
     options, uid = rolled.options, rolled.object["metadata"]["uid"]
-    watch = Watch(rolled.client, [rolled.kind])
+    watch = LabWatch(rolled.client, [rolled.kind])
     deadline = time.monotonic() + options.timeout if options.timeout else None
     told = ""
     while True:

@@ -16,7 +16,7 @@ from emulab.kinds.cells import Raw
 from emulab.kinds.registry import KINDS
 from emulab.lab.client.client import LabClient, connect
 from emulab.lab.client.conditions import CREATION, Awaited, parse_awaited
-from emulab.lab.client.watching import Watch
+from emulab.lab.client.watching import LabWatch
 
 _FOR_EVER = 7 * 24 * 3600.0  # what a negative time means, as for kubectl
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         awaited = parse_awaited(options.condition)
     except UserError as error:
         raise UsageError(str(error)) from None
-    wanted = references(options.what)
+    wanted = references(options.what, lab=options.lab)
     selection = Selection.of(options, wanted)
     if not (any(selection) or options.all or all(reference.name for reference in wanted)):
         raise UsageError("resource(s) were provided, but no name was specified")
@@ -76,7 +76,7 @@ class _Waiting:
         self._filters = {reference.kind: selection.filter(reference.kind) for reference in wanted}
         self._awaited = awaited
         self._options = options
-        self._watch = Watch(client, list(self._filters))
+        self._watch = LabWatch(client, list(self._filters))
         self._failed = False
 
     def run(self) -> int:

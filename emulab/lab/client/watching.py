@@ -19,7 +19,7 @@ class ObjectChange(NamedTuple):
     object: _Raw
 
 
-class Watch:
+class LabWatch:
     """The objects of some kinds as they are (`objects`), and their changes."""
 
     def __init__(self, client: LabClient, kinds: Sequence[GroupKind]) -> None:

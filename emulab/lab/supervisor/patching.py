@@ -39,12 +39,12 @@ class Patching:
         await self._reconciler.change(work, progress)
 
 
-def tried(store: Store, work: Work, keys: Sequence[Key]) -> dict[str, Any]:
-    """What `work` would make of objects, found out on a copy: `objects`, each before and after, and `warnings`."""
+def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], list[str]]:
+    """What `work` would make of objects, found out on a copy: each before and after, and what looks odd in them."""
     fork = store.fork()
     before = fork.objects()
     work(fork)
     after = fork.objects()
     there = [o for key in keys if (o := after.get(key)) is not None]
     changed = [[old.raw if (old := before.get(o.key)) else None, o.raw] for o in there]
-    return {"objects": changed, "warnings": warnings(there, after)}
+    return changed, warnings(there, after)

@@ -35,7 +35,7 @@ def completed(line: str, tmp_path: Path) -> list[str]:
         ("emulab ge", ["get"]),
         ("emulab port-", ["port-forward"]),
         ("emulab -l some ro", ["rollout"]),
-        ("emulab get po", ["pods"]),
+        ("emulab get ingressc", ["ingressclasses"]),
         ("emulab get pods --watch", ["--watch", "--watch-only"]),
         ("emulab rollout st", ["status"]),
         ("emulab rollout status dep", ["deployments"]),
