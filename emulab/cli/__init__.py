@@ -48,6 +48,7 @@ VERBS = {
     "exec": "run a command at a place of the lab",
     "trace": "send one request and show every hop it takes",
     "compare": "compare the proxy modes of one lab, side by side",
+    "explain": "say what a kind or a field of it is",
     "plan": "print what `up` would build, without building it",
     "api-resources": "list the kinds of objects, with all their names",
     "completion": "print what a shell needs to complete command lines",
