@@ -21,7 +21,7 @@ from emulab.servers.dns.kubernetes import ClusterNames, Directory, cluster_zones
 from emulab.servers.dns.zone import Authority, ServedZone, Zones
 
 T = TypeVar("T")
-Changes = Mapping[str, T | None]
+KeyedChanges = Mapping[str, T | None]
 """By the keys of what changed; None for what is gone."""
 ServerAddress = tuple[str, int]
 ZoneSource = ZoneConfig | Kubernetes
@@ -73,7 +73,7 @@ class DnsSettings:
             events=config.events_per_second,
         )
 
-    def patched(self, services: Changes[ServiceNames], slices: Changes[SliceNames]) -> DnsSettings:
+    def patched(self, services: KeyedChanges[ServiceNames], slices: KeyedChanges[SliceNames]) -> DnsSettings:
         """The settings with other Services and endpoints of a cluster. Raises BadConfiguration where there is none."""
         found: list[tuple[ZoneSource, tuple[Authority, ...]]] = []
         for source, made in self.sources:
@@ -114,7 +114,7 @@ def _directory(made: Iterable[Authority]) -> Directory:
     return next(zone.directory for zone in made if isinstance(zone, ClusterNames))
 
 
-def _with(told: Mapping[str, T], changes: Changes[T]) -> dict[str, T]:
+def _with(told: Mapping[str, T], changes: KeyedChanges[T]) -> dict[str, T]:
     found = dict(told)
     for key, value in changes.items():
         if value is None:
