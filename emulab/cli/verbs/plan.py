@@ -19,11 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from emulab.lab.offline import offline_world
+    from emulab.lab.offline import oddities, offline_world
     from emulab.lab.supervisor.readiness import not_ready
     from emulab.plan import render
 
     objects, world = offline_world(manifests.read(options.files))
+    manifests.warn(oddities(objects))
     # What has Pods comes before them.
     missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []

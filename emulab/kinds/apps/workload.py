@@ -13,6 +13,7 @@ from emulab.kinds.checks import label_selector
 from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.core.podspec import PROGRAM
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.model.checks import (
     Check,
@@ -129,7 +130,9 @@ def keep_replicas(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str
 
 
 def warnings(o: Object, world: Lookup) -> Iterator[Finding]:
-    return oddities(o, ("spec", "template", "spec"), o.spec["template"]["spec"], world)
+    if PROGRAM in o.annotations:
+        yield Finding(o, ("metadata", "annotations", PROGRAM), "is heeded in spec.template.metadata alone")
+    yield from oddities(o, ("spec", "template"), o.spec["template"], world)
 
 
 # How they are printed

@@ -246,6 +246,7 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
+        "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
         "ingress": mapping({"replicas": count, "upstream": one_of("service", "endpoints")}, closed=True),
     },
     rules=(_family_in_common, _apart_from_outside, _pods_and_services_apart, _nodes_fit),

@@ -47,6 +47,7 @@ class Cluster:
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
+    programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
     def of(o: Object) -> Cluster:
@@ -71,6 +72,7 @@ class Cluster:
             conntrack=settings(proxy.get("conntrack") or {}),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
+            programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 
     @property

@@ -13,6 +13,8 @@ from emulab.errors import EmulabError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.probespec import Hook
+from emulab.kinds.installed import SERVER_IMAGES
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.hosts.logs import Log
 from emulab.lab.kubelet import telling
@@ -21,6 +23,7 @@ from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.prober import Prober
 from emulab.lab.kubelet.probes import LIMIT, Aim
+from emulab.lab.kubelet.programs import PATH, has_word, missing_word
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.collection import Tell
@@ -34,7 +37,6 @@ from emulab.plan.world import server_name
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
-_PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 class PodWorker:
@@ -44,7 +46,7 @@ class PodWorker:
         self._around = around
         self._key = pod.key
         self._uid = pod.metadata.get("uid")
-        self._spec = PodSpec.of(pod.spec)
+        self._spec = PodSpec.of_pod(pod)
         self._pod = pod
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
@@ -53,6 +55,9 @@ class PodWorker:
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, ContainerState] = {}
         self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
+        self._noted: set[tuple[str, str]] = (
+            set()
+        )  # containers and programs of which it was told that they aren't here
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
 
     @property
@@ -233,7 +238,7 @@ class PodWorker:
     def environment(self, container: Container) -> dict[str, str]:
         pod = self._around.store.get(self._key) or self._pod
         own = environment(container, downward_fields(pod, self._spec), self._sources())
-        return {"PATH": _PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
+        return {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
 
     def _sources(self) -> dict[tuple[str, str, str], str]:
         found: dict[tuple[str, str, str], str] = {}
@@ -262,7 +267,7 @@ class PodWorker:
         aim = Aim(
             self._around.handles[self._spec.node_name].fd,
             str(self.place.addresses[0]),
-            lambda port: self._port(container, port),
+            container.port,
             lambda command: self._execute(container, command),
         )
         return Prober(container, aim, self)
@@ -282,15 +287,23 @@ class PodWorker:
             _begin_life(container, state)
             self.report()
 
-    def _port(self, container: Container, port: int | str) -> int | None:
-        if isinstance(port, int):
-            return port
-        named = next((p.port for p in container.ports if p.name == port), None)
-        return int(port) if named is None and port.isdecimal() else named
-
     async def _execute(self, container: Container, command: tuple[str, ...]) -> tuple[int, str]:
-        """Runs a command in a container: its exit status, and the beginning of what it printed."""
-        return await capture(self._around.processes, self.program(container, command), LIMIT)
+        """Runs a command in a container: its exit status, and the beginning of what it printed.
+
+        A program of the image that a stand-in stands for isn't here, and would have done well.
+        """
+        if container.command:
+            return await capture(self._around.processes, self.program(container, command), LIMIT)
+        missing = "" if has_word(container, command[0]) else command[0]
+        if not missing:
+            status, output = await capture(self._around.processes, self.program(container, command), LIMIT)
+            missing = missing_word(command, status, output)
+            if not missing:
+                return status, output
+        if (container.name, missing) not in self._noted:
+            self._noted.add((container.name, missing))
+            self.tell(container, telling.without_program(missing))
+        return 0, ""
 
     # the end
 
@@ -334,13 +347,13 @@ class PodWorker:
         await asyncio.gather(*ends)
 
     async def _pre_stop(self, container: Container, grace: float) -> None:
-        hook = container.pre_stop or {}
+        hook = container.pre_stop or Hook()
         try:
             async with asyncio.timeout(grace):
-                if "exec" in hook and container.command:
-                    await self._execute(container, tuple(hook["exec"]["command"]))
-                elif "sleep" in hook:
-                    await asyncio.sleep(float(hook["sleep"]["seconds"]))
+                if hook.command:
+                    await self._execute(container, hook.command)
+                elif hook.sleep is not None:
+                    await asyncio.sleep(hook.sleep)
         except TimeoutError:
             return
 
@@ -352,7 +365,7 @@ class PodWorker:
             if runner.process is not None:
                 runner.process.signal(9)
         for container in (*self._spec.init_containers, *self._spec.containers):
-            if container.command:
+            if container.image not in SERVER_IMAGES:
                 self._log(container).remove()
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from emulab.kinds.core.podspec import Container, Probe
+from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.probespec import Probe
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
 from emulab.lab.kubelet.telling import Said, unhealthy
@@ -62,7 +63,7 @@ class Prober:
 
     async def _startup(self, probe: Probe) -> bool:
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
-        await asyncio.sleep(probe.initial_delay)
+        await asyncio.sleep(self._delay(probe))
         while self._state.running and not self._pod.terminating:
             if await self._try(probe, STARTUP, counter) is not None:
                 if counter.state:
@@ -73,10 +74,14 @@ class Prober:
             await asyncio.sleep(probe.period)
         return False
 
+    def _delay(self, probe: Probe) -> float:
+        """What starts a stand-in takes no time, however long the image's program would have needed."""
+        return probe.initial_delay if self._container.command else 0.0
+
     async def _watch(self, probe: Probe, kind: str, life: int) -> None:
         """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == LIVENESS)
-        await asyncio.sleep(probe.initial_delay)
+        await asyncio.sleep(self._delay(probe))
         while True:
             state = self._state
             if not state.running or state.restarts != life:

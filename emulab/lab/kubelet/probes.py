@@ -16,7 +16,7 @@ from typing import NamedTuple
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, PeerError
 from emulab.kernel import sockets
-from emulab.kinds.core.podspec import HTTPGet, Probe
+from emulab.kinds.core.probespec import HTTPGet, Probe
 from emulab.lab.kubelet.telling import in_go
 from emulab.model.addresses import socket_name
 
@@ -74,8 +74,8 @@ async def attempt(probe: Probe, aim: Aim) -> Verdict:
     try:
         if probe.command is not None:
             return await _run(probe.command, probe.timeout, aim)
-        if probe.tcp_port is not None:
-            return await _dial(_port(aim, probe.tcp_port), probe.timeout, aim)
+        if probe.http is None and probe.port is not None:
+            return await _dial(_port(aim, probe.port), probe.timeout, aim)
         assert probe.http is not None
         return await _get(probe.http, _port(aim, probe.http.port), probe.timeout, aim)
     except (EmulabError, OSError) as error:

@@ -56,6 +56,13 @@ def unhealthy(probe: str, success: bool | None, output: str) -> Said:
     return Said("Unhealthy", f"{probe} probe {outcome}: {output}", WARNING)
 
 
+def without_program(name: str) -> Said:
+    """A probe or hook asks for a program of the image, for which a stand-in answers."""
+    return Said(
+        "StandIn", f"{name} isn't on this host: what runs it passes, as a stand-in takes the image's place"
+    )
+
+
 def in_go(seconds: float) -> str:
     """A time as Go writes it: `40s`, `1m20s`."""
     minutes, rest = divmod(round(seconds), 60)

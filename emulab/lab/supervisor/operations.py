@@ -25,6 +25,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.kubelet.programs import has_program
 from emulab.lab.supervisor.arguments import (
     COUNT,
     ENVIRONMENT,
@@ -142,7 +143,7 @@ class Operations:
         """What looks odd in these objects, with all that the lab has beside them."""
         objects = self._around.store.objects()
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        return await asyncio.to_thread(warnings, there, objects)
+        return await asyncio.to_thread(warnings, there, objects, has_program)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
@@ -228,7 +229,7 @@ class Operations:
         if place is not None and place.kind != "pod":
             return str(self._around.logs.of(place.name).path)
         pod = find_pod(self._around, target, arguments["namespace"])
-        spec = PodSpec.of(pod.spec)
+        spec = PodSpec.of_pod(pod)
         container = find_container(
             pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
         )

@@ -115,7 +115,7 @@ def describe_entry(
     }
     if pod is None:
         return {**entry, "files": write_place_files(around, place)}
-    spec = PodSpec.of(pod.spec)
+    spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
     worker = kubelet.worker(pod)
     if worker is None:

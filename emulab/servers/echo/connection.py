@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
+from emulab.servers.echo.tls import HANDSHAKE, Secured
 from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
@@ -43,6 +44,7 @@ class EchoConnection(asyncio.Protocol):
         "_reader",
         "_reading",
         "_retiring",
+        "_secured",
         "_served",
         "_timer",
         "_transport",
@@ -64,6 +66,7 @@ class EchoConnection(asyncio.Protocol):
         self._writable = True
         self._eof = False
         self._retiring = False
+        self._secured = False
         self._closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,12 +87,22 @@ class EchoConnection(asyncio.Protocol):
         if self._websocket is not None:
             self._exchange(data)
             return
+        if not self._served and data[0] == HANDSHAKE and not self._reader.in_message and not self._secured:
+            self._secure(data)
+            return
         self._reader.feed(data)
         if self._listener.hub.emit.wanted:
             now = time.perf_counter()
             for request in self._reader.requests:
                 request.arrived = request.arrived or now
         self._work()
+
+    def _secure(self, hello: bytes) -> None:
+        """Goes on in TLS, as the client has begun."""
+        secured = Secured(self._transport, self)
+        self._transport.set_protocol(secured)
+        self._transport, self._secured = cast(asyncio.Transport, secured), True
+        secured.data_received(hello)
 
     def eof_received(self) -> bool:
         """True while answers are still owed that a client which only ended its sending can read."""
@@ -232,6 +245,7 @@ class EchoConnection(asyncio.Protocol):
         self._work()
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
+        self._log(request, what.status, what.stream or len(what.body))
         self._transport.write(answer_bytes(what, request.method, request.proto, close))
         if what.stream and request.method != "HEAD":
             self._left = what.stream
@@ -270,6 +284,7 @@ class EchoConnection(asyncio.Protocol):
 
     def _fail(self, status: int) -> None:
         self._record("", "", status, 0.0)
+        self._log(None, status)
         self._transport.write(
             answer_bytes(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True)
         )
@@ -292,6 +307,17 @@ class EchoConnection(asyncio.Protocol):
                 }
             )
 
+    def _log(self, request: Request | None, status: int, size: int = 0) -> None:
+        """Writes a request, or what can't be read as one, into the log of the container that it was for."""
+        journal, log = self._listener.hub.journal, self._listener.log
+        if not journal.takes(log):
+            return
+        if request is None:
+            journal.request(log, self._client, "-", status, size)
+            return
+        line = f"{request.method} {request.target} {request.proto}"
+        journal.request(log, self._client, line, status, size, request.first("User-Agent"))
+
     def _upgrade(self, request: Request) -> None:
         problem = websocket_problem(request)
         if problem or self._eof:
@@ -302,6 +328,7 @@ class EchoConnection(asyncio.Protocol):
             return
         self._cancel_timer()
         self._record(request.method, request.target, 101, request.arrived)
+        self._log(request, 101)
         self._transport.write(handshake(request))
         self._websocket = WebSocketEcho()
         rest, self._reader.rest, self._reader.upgraded = self._reader.rest, b"", False

@@ -38,7 +38,7 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         (
             {"node": 3},
             "node: is not a field here; did you mean nodes? "
-            "known: nodes, podCIDR, serviceCIDR, clusterDomain, network, proxy, ingress",
+            "known: nodes, podCIDR, serviceCIDR, clusterDomain, network, proxy, containers, ingress",
         ),
         ({"podCIDR": "10.244.0.0"}, 'podCIDR: "10.244.0.0" is not a CIDR such as 10.0.0.0/24'),
         ({"podCIDR": 10}, "podCIDR: 10 is not a CIDR such as 10.0.0.0/24"),

@@ -10,7 +10,7 @@ from loopback import has_ipv6
 from patience import LONG
 
 from emulab.errors import KernelError
-from emulab.kinds.core.podspec import HTTPGet, Probe
+from emulab.kinds.core.probespec import HTTPGet, Probe
 from emulab.lab.kubelet import probes
 from emulab.lab.kubelet.probes import Aim, attempt
 
