@@ -30,6 +30,7 @@ VERBS = {
     "get": "list objects with their status",
     "describe": "show one object in detail",
     "logs": "print what a container wrote",
+    "patch": "change an object's status",
     "scale": "change a workload's number of replicas",
     "exec": "run a command at a place of the lab",
     "trace": "send one request and show every hop it takes",

@@ -77,7 +77,9 @@ async def test_what_isnt_here_is_stood_in_for(lab: Lab) -> None:
 async def test_a_program_of_the_image_that_a_probe_asks_for_is_told_of_once(lab: Lab) -> None:
     (pod,) = await pods(lab, app="web")
     told = [message for reason, message in await _events(lab, name(pod)) if reason == "StandIn"]
-    assert [message.partition(" ")[0] for message in told] == ["app-cli-of-nobody"]
+    assert [message.partition(" ")[0] for message in told] == [
+        *("/prepare-what", "/server-that-is-nowhere", "app-cli-of-nobody"),
+    ]
 
 
 async def test_a_stand_in_logs_what_it_is_asked(lab: Lab) -> None:

@@ -59,8 +59,11 @@ def probe_text(probe: Raw) -> str:
         what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://{host}:{port}{path}"
     elif probe.get("exec"):
         what = f"exec {probe['exec'].get('command')}"
+    elif probe.get("grpc"):
+        what = f"grpc <pod>:{probe['grpc'].get('port')} {probe['grpc'].get('service') or ''}".rstrip()
     else:
-        what = f"tcp-socket :{(probe.get('tcpSocket') or probe.get('grpc') or {}).get('port')}"
+        tcp = probe.get("tcpSocket") or {}
+        what = f"tcp-socket {tcp.get('host') or ''}:{tcp.get('port')}"
     return (
         f"{what} delay={probe.get('initialDelaySeconds') or 0}s timeout={probe.get('timeoutSeconds') or 1}s"
         f" period={probe.get('periodSeconds') or 10}s #success={probe.get('successThreshold') or 1}"

@@ -28,11 +28,6 @@ def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) 
     if program not in (REQUIRED, STANDIN):
         what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
         yield Finding(o, (*base, "metadata", "annotations", PROGRAM), what)
-    for index, container in enumerate(spec["containers"]):
-        for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-            if "grpc" in (container.get(probe) or ()):
-                path = (*base, "spec", "containers", index, probe, "grpc")
-                yield Finding(o, path, "is run as a TCP connection to its port")
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
         for index, container in enumerate(spec.get(field) or ()):

@@ -247,6 +247,9 @@ pod_spec = mapping(
         "setHostnameAsFQDN": boolean,
         "hostnameOverride": maybe_empty(_own_hostname),
         "hostNetwork": boolean,
+        "enableServiceLinks": boolean,
+        "activeDeadlineSeconds": integer(1),
+        "readinessGates": sequence(mapping({"conditionType": label_key}, required=("conditionType",))),
         "dnsPolicy": one_of("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
         "dnsConfig": mapping(
             {

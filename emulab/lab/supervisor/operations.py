@@ -14,6 +14,7 @@ from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.loader import load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
+from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
@@ -212,6 +213,25 @@ class Operations:
 
         await self._reconciler.change(work, progress)
         return _kubectl_name(key)
+
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, patch=STRING)
+    async def patch_status(self, arguments: Arguments, progress: Progress) -> Any:
+        """`group`, `kind`, `namespace`, `name`, `patch`: JSON, of which the conditions are set in the object's status.
+
+        Result: the object's name, and whether that changed anything.
+        """
+        key = Key(*(arguments[part] for part in Key._fields))
+        o, patch = self._around.store.get(key), conditions_in(arguments["patch"])
+        if o is None:
+            raise UserError(f"{key} not found")
+
+        def work(store: Store) -> None:
+            if (there := store.get(key)) is not None:
+                store.set_status(key, conditions=patched(there.status.get("conditions") or (), patch))
+
+        before = list(o.status.get("conditions") or ())
+        await self._reconciler.change(work, progress)
+        return [_kubectl_name(key), patched(before, patch) != before]
 
     @takes(group=NAME, kind=NAME, namespace=optional(NAME), name=optional(NAME))
     async def get(self, arguments: Arguments, _: Progress) -> Any:

@@ -38,6 +38,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         world=None,
         servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
         events=Recorder(store),
+        processes=None,
         logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None)),
     )
     stored = store.get(P)
