@@ -86,12 +86,14 @@ def attach_to_lab(name: str) -> LabClient | None:
 def fill(
     client: LabClient, name: str, sources: Sequence[Source], timeout: float, wait: bool = True
 ) -> dict[str, Any]:
-    """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said.
+    """Applies sources, prints warnings, and, if `wait`, awaits that everything is Ready; what `apply` said.
 
     Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
     """
     with progress(f"lab {name}") as tell:
         outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources))
-        if wait:
+    manifests.warn(outcome["warnings"])  # now, as it may say why what follows takes so long
+    if wait:
+        with progress(f"lab {name}") as tell:
             client.request("ready", tell, timeout=timeout)
     return outcome

@@ -11,6 +11,7 @@ from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
+from emulab.cluster.unplaced import unplaced
 from emulab.errors import EmulabError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import cluster_of
@@ -18,6 +19,7 @@ from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.programs import has_program
 from emulab.model.collection import Objects
+from emulab.model.findings import Finding
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.plan.state import World
@@ -52,7 +54,9 @@ def offline_world(sources: Sequence[Source]) -> tuple[Objects, World]:
 def oddities(objects: Objects) -> list[str]:
     """The warnings about what manifests gave of these objects."""
     given = [o for o in objects if o.position != NOWHERE]
-    return warnings(given, objects, has_program)
+    return warnings(given, objects, has_program) + [
+        Finding(o, (), sentence).line() for o, sentence in unplaced(objects)
+    ]
 
 
 def _in_time(o: Object) -> Object:

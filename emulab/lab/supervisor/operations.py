@@ -17,6 +17,7 @@ from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
+from emulab.cluster.unplaced import unplaced
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
@@ -51,6 +52,7 @@ from emulab.lab.supervisor.waiting import Waiting
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
+from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -144,7 +146,9 @@ class Operations:
         """What looks odd in these objects, with all that the lab has beside them."""
         objects = self._around.store.objects()
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        return await asyncio.to_thread(warnings, there, objects, has_program)
+        odd = await asyncio.to_thread(warnings, there, objects, has_program)
+        homeless, asked = await asyncio.to_thread(unplaced, objects), {*keys}
+        return odd + [Finding(o, (), sentence).line() for o, sentence in homeless if o.key in asked]
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
