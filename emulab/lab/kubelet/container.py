@@ -46,6 +46,7 @@ class ContainerRunner:
         """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
+        self.begun = 0.0  # when its last life began; seconds of the loop's clock
         self._processes = processes
         self._program = program
         self._log = log
@@ -61,7 +62,7 @@ class ContainerRunner:
         """Returns when the container has ended and won't be started again."""
         backoff = Backoff()
         while not self._stopping.is_set():
-            begun = asyncio.get_running_loop().time()
+            self.begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
             except (KernelError, OSError) as error:
@@ -69,7 +70,7 @@ class ContainerRunner:
                 self._not_started("CreateContainerError", error)
             if self._stopping.is_set() or not self._restarts():
                 break
-            seconds = backoff.after(asyncio.get_running_loop().time() - begun)
+            seconds = backoff.after(asyncio.get_running_loop().time() - self.begun)
             if seconds:
                 name = self.state.name
                 self.state.waiting = "CrashLoopBackOff"

@@ -19,7 +19,7 @@ from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
-from emulab.lab.kubelet.programs import has_program
+from emulab.lab.kubelet.programs import stood_in_for
 from emulab.lab.kubelet.served import Served
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -43,10 +43,6 @@ class PodWorker:
         self._uid = pod.metadata.get("uid")
         self._spec = PodSpec.of_pod(pod)
         self._pod = pod
-        asked = PodSpec.of(pod.spec)
-        self._asked = {
-            c.name: c for c in (*asked.init_containers, *asked.containers)
-        }  # as the manifest has them
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
         self._initialised = False
@@ -60,10 +56,8 @@ class PodWorker:
 
     def start(self) -> None:
         """Begins the pod's life; `refresh` and the runners carry it on."""
-        for container in self._spec.init_containers + self._spec.containers:
-            asked = self._asked.get(container.name)
-            if asked is not None and not container.command and not has_program(asked):
-                self.tell(container, telling.stood_in_for(asked.command[0]))
+        for container, program in stood_in_for(self._pod, self._spec):
+            self.tell(container, telling.stood_in_for(program))
         if self._spec.active_deadline is not None:
             self._tasks.append(self._spawn(self._expire(self._spec.active_deadline)))
         if not self._spec.init_containers:
@@ -110,6 +104,11 @@ class PodWorker:
         started = pod.status.get("startTime") or now
         self._around.store.set_status(self._key, startTime=started, **status)
         self._around.changed()
+
+    def begun_last(self) -> float:
+        """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
+        unasked = (self.runners.get(c.name) for c in self._spec.lasting if c.readiness is None)
+        return max((r.begun for r in unasked if r is not None and r.state.running), default=0.0)
 
     def state(self, container: Container) -> ContainerState:
         runner = self.runners.get(container.name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
-from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.model.objects import Object
 
 PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 """Where containers look for programs that don't say it themselves."""
@@ -26,6 +27,17 @@ def has_word(container: Container, program: str) -> bool:
     if "/" in program:
         return os.path.exists(os.path.join(container.working_dir, program))
     return found_in(path, program) is not None
+
+
+def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
+    """The containers of a Pod whose program isn't here, and that program."""
+    asked = PodSpec.of(pod.spec)  # as the manifest has it
+    pairs = zip(
+        (*asked.init_containers, *asked.containers), (*spec.init_containers, *spec.containers), strict=True
+    )
+    for given, container in pairs:
+        if given.command and not container.command and not has_program(given):
+            yield container, given.command[0]
 
 
 _NOT_FOUND = re.compile(r"^(?:.*[:\s])?([^\s:]+): (?:command )?not found$", re.MULTILINE)

@@ -86,7 +86,7 @@ class Operations:
         self._furnished = False
         self._applying = asyncio.Lock()
         self._newcomers = Newcomers()
-        waiting = Waiting(around, reconciler)
+        waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
 
     @takes(sources=SOURCES)

@@ -17,7 +17,7 @@ from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
 from emulab.lab.kubelet.variables import environment, expand, service_links
-from emulab.lab.supervisor.readiness import not_ready
+from emulab.lab.supervisor.readiness import not_ready, why_not_ready
 from emulab.model.collection import Objects
 
 
@@ -363,6 +363,7 @@ def test_nothing_is_missing() -> None:
         reasons(
             pod("ready", status={"phase": "Running", "conditions": conditions(True)}),
             pod("job", status={"phase": "Succeeded", "conditions": conditions(False)}),
+            pod("beside", status=pod_status([state(done=True, exit_status=0), state(**RUNNING)], [], True)),
             workload("Deployment", 2, 2),
             workload("StatefulSet", 0, 0),
             obj("Deployment", "one", spec={}, status={"readyReplicas": 1, "replicas": 1}),
@@ -402,12 +403,64 @@ def test_nothing_is_missing() -> None:
         ),
         (
             pod(status=pod_status([state(done=True, exit_status=1)], [], True)),
-            "Pod default/p container c has ended",
+            "Pod default/p container c has ended with status 1",
+        ),
+        (
+            pod(status=pod_status([state(done=True, exit_status=1, last_words="no luck")], [], True)),
+            "Pod default/p container c has ended with status 1: no luck",
+        ),
+        (
+            pod(status=pod_status([state(waiting="CrashLoopBackOff", message="m", exit_status=127)], [], True)),
+            "Pod default/p container c waits: CrashLoopBackOff: m; it ended with status 127;"
+            " the annotation emulab.dev/program: standin on the Pod has a stand-in take its place",
+        ),
+        (
+            pod(status=pod_status([state(done=True, exit_status=0), state(running=True)], [], True)),
+            "Pod default/p container c runs but is not ready",
+        ),
+        (
+            pod(status=pod_status([state(**RUNNING)], [], True, ["a.b/gate"])),
+            'Pod default/p is Running: corresponding condition of pod readiness gate "a.b/gate" does not exist.',
+        ),
+        (
+            pod(status={**pod_status([state(done=True, exit_status=137)], [], True), "reason": "DeadlineExceeded",
+                        "message": "too long"}),
+            "Pod default/p is Failed: too long",
         ),
     ],
 )  # fmt: skip
 def test_what_is_missing(o: Any, reason: str) -> None:
     assert reasons(o) == [reason]
+
+
+def test_what_a_probe_was_answered_is_told() -> None:
+    about = {
+        "kind": "Pod",
+        "namespace": "default",
+        "name": "p",
+        "uid": "u",
+        "fieldPath": "spec.containers{c}",
+    }
+    events = [
+        obj(
+            "Event",
+            name,
+            reason=reason,
+            message=message,
+            lastTimestamp=time,
+            involvedObject={**about, "uid": uid},
+        )
+        for name, reason, message, time, uid in (
+            ("a", "Unhealthy", "Readiness probe failed: new", "2026-01-02T00:00:00Z", "u"),
+            ("b", "Unhealthy", "Readiness probe failed: old", "2026-01-01T00:00:00Z", "u"),
+            ("c", "Unhealthy", "another's of that name", "2026-01-03T00:00:00Z", "v"),
+            ("d", "BackOff", "no probe", "2026-01-03T00:00:00Z", "u"),
+        )
+    ]
+    ill = pod(metadata={"uid": "u"}, status=pod_status([state(running=True)], [], True))
+    assert why_not_ready(Objects([ill, *events])) == [
+        "Pod default/p container c runs but is not ready; Readiness probe failed: new"
+    ]
 
 
 def test_nobody_waits_for_workloads_of_a_namespace_that_is_ending() -> None:
