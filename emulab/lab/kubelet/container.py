@@ -40,9 +40,10 @@ class ContainerRunner:
         tell: Callable[[Said], None],
         pod: str,
         post_start: Callable[[], Awaitable[str]] | None = None,
+        grace: float = LEAST_GRACE,
     ) -> None:
         """`pod`: its name in messages, as the kubelet's `format.Pod` has it. `post_start`: what the container is asked
-        to do once it runs; why that failed, or "".
+        to do once it runs; why that failed, or "". It has `grace` seconds to end then.
         """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
@@ -55,6 +56,7 @@ class ContainerRunner:
         self._tell = tell
         self._pod = pod
         self._post_start = post_start
+        self._grace = grace
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -139,7 +141,7 @@ class ContainerRunner:
             if not end.done() and (why := hook.result()):
                 self.state.waiting, self.state.message = "PostStartHookError", why
                 self._tell(telling.hook_failed("PostStart", why))
-                await self.kill(LEAST_GRACE)
+                await self.kill(max(self._grace, LEAST_GRACE))
         finally:
             hook.cancel()
             end.cancel()

@@ -25,7 +25,7 @@ class ContainerState:
     restarts: int = 0
     exit_status: int | None = None
     done: bool = False  # it has ended and won't be started again
-    waiting: str = "ContainerCreating"
+    waiting: str = ""  # why it doesn't run, where that isn't just its turn
     message: str = ""
     started_at: str = ""
     began_at: str = ""  # when that life began of which `exit_status` tells
@@ -65,12 +65,13 @@ def pod_status(
     its containers say.
     """
     phase = "Failed" if failed else _phase(containers, initialised)
-    own = {"initContainerStatuses": [_container_status(c) for c in inits]} if inits else {}
+    turn = "PodInitializing" if inits else "ContainerCreating"  # kubelet's `defaultWaitingState`
+    own = {"initContainerStatuses": [_container_status(c, turn) for c in inits]} if inits else {}
     return {
         **own,
         "phase": phase,
         "conditions": pod_conditions(containers, inits, initialised, phase, gates, others),
-        "containerStatuses": [_container_status(c) for c in containers],
+        "containerStatuses": [_container_status(c, turn) for c in containers],
     }
 
 
@@ -156,7 +157,7 @@ def _condition(kind: str, true: bool, reason: str = "", message: str = "") -> Ma
     return {"type": kind, "status": str(true), **{field: text for field, text in more.items() if text}}
 
 
-def _container_status(c: ContainerState) -> dict[str, Any]:
+def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     status: dict[str, Any] = {
         "name": c.name,
         "image": c.image,
@@ -170,7 +171,7 @@ def _container_status(c: ContainerState) -> dict[str, Any]:
     elif c.done:
         status["state"] = {"terminated": last}
     else:
-        waiting = {"reason": c.waiting, **({"message": c.message} if c.message else {})}
+        waiting = {"reason": c.waiting or turn, **({"message": c.message} if c.message else {})}
         status["state"] = {"waiting": waiting}
     if c.exit_status is not None and not c.done:
         status["lastState"] = {"terminated": last}

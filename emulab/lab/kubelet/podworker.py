@@ -9,7 +9,6 @@ from typing import Any
 
 from emulab.cluster.store import timestamp
 from emulab.kinds.core.podspec import Container, PodSpec
-from emulab.kinds.core.probespec import Probe
 from emulab.kinds.installed import SERVER_IMAGES
 from emulab.lab.hosts.logs import Log
 from emulab.lab.kubelet import hooks, telling
@@ -20,7 +19,7 @@ from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.programs import stood_in_for
-from emulab.lab.kubelet.served import Served
+from emulab.lab.kubelet.served import Served, is_run_to_its_end
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
@@ -140,7 +139,10 @@ class PodWorker:
             runner = self.runners[container.name] = self._runner(container, policy)
             self._tasks.append(self._spawn(runner.run()))
         else:
-            self.state(container)
+            served = self._serving(container)
+            if is_run_to_its_end(self._pod) and is_standin(container):
+                self._tell_start(container)
+                served.complete(timestamp())
         if container.startup or container.readiness or container.liveness:
             self._tasks.append(self._spawn(Prober(container, self._aim(container), self).run()))
 
@@ -186,6 +188,7 @@ class PodWorker:
             lambda said: self.tell(container, said),
             self._name,
             (lambda: hooks.run(hook, self._aim(container))) if hook else None,
+            self._spec.termination_grace,
         )
 
     @property
@@ -287,7 +290,8 @@ class PodWorker:
         """A container that doesn't live is ended, and starts again as its restart policy says."""
         self.tell(container, telling.unwell(container, probe, self._spec.restart_policy))
         asked = container.liveness if probe == LIVENESS else container.startup
-        grace = self._grace_of(asked)
+        own = asked.grace if asked is not None else None  # which outranks the Pod's (KEP-2238)
+        grace = float(self._spec.termination_grace if own is None else own)
         runner, loop = self.runners.get(container.name), asyncio.get_running_loop()
         if runner is None:
             served = self._serving(container)
@@ -301,11 +305,6 @@ class PodWorker:
             await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
             while runner.state.running and runner.process is process:
                 await asyncio.sleep(0.02)
-
-    def _grace_of(self, probe: Probe | None) -> float:
-        """How long a container has to end that a probe ends: as the probe says, or the Pod (KEP-2238)."""
-        own = probe.grace if probe is not None else None
-        return float(self._spec.termination_grace if own is None else own)
 
     async def _pre_stop(self, container: Container, grace: float) -> None:
         """Runs the hook before the end, for as long as there is time."""

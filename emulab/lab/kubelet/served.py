@@ -8,8 +8,15 @@ from __future__ import annotations
 from emulab.kinds.core.podspec import Container
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.model.objects import Object
 
 _ENDED_BY = 143  # what a program ends with that SIGTERM ends
+
+
+def is_run_to_its_end(pod: Object) -> bool:
+    """Whether a Pod is there to end well: a Job's. A stand-in has nothing to do there."""
+    owners = pod.metadata.get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") == "Job" for owner in owners)
 
 
 class Served:
@@ -41,6 +48,13 @@ class Served:
         self.state.begin(now)
         self.state.started = self._container.startup is None
         self.state.ready = self._container.readiness is None and self._container.startup is None
+
+    def complete(self, now: str) -> None:
+        """It has done what its container had to do, at once."""
+        self.held = True
+        self.state.begin(now)
+        self.state.ended(0, now)
+        self.state.done = True
 
     def end(self, now: str, policy: str, lived: float) -> float | None:
         """It has been ended after so many seconds; those until it may live again, None where its policy says never."""

@@ -125,7 +125,8 @@ def describe_entry(
     if runner is None:
         return {**entry, "files": write_place_files(around, place)}
     if runner.process is None or not runner.process.running:
-        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {runner.state.waiting}")
+        why = runner.state.waiting or "ContainerCreating"
+        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
     inner = f"/proc/{runner.process.host_pid}/ns"
     entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
     return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}
