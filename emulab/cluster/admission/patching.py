@@ -11,10 +11,10 @@ from emulab.errors import UserError
 _STATUSES = ("True", "False", "Unknown")
 _FIELDS = ("type", "status", "reason", "message", "lastTransitionTime", "lastProbeTime")
 
-Conditions = Sequence[Mapping[str, Any]]
+StatusConditions = Sequence[Mapping[str, Any]]
 
 
-def conditions_in(text: str) -> Conditions:
+def conditions_in(text: str) -> StatusConditions:
     """The conditions that a patch, JSON, sets. Raises UserError for what is none, and for all else of a status."""
     try:
         patch = json.loads(text)
@@ -38,7 +38,7 @@ def _is_condition(entry: Any) -> bool:
     )
 
 
-def patched(conditions: Conditions, patch: Conditions) -> list[Mapping[str, Any]]:
+def patched(conditions: StatusConditions, patch: StatusConditions) -> list[Mapping[str, Any]]:
     """The conditions with those of a patch, each over the one of its type."""
     changes = {entry["type"]: entry for entry in patch}
     kept = [{**entry, **changes.pop(entry.get("type"), {})} for entry in conditions]

@@ -35,7 +35,7 @@ _CODES = {
 """gRPC's codes as Go names them (google.golang.org/grpc/codes)."""
 
 
-class Health(NamedTuple):
+class ServiceHealth(NamedTuple):
     """Whether the service is healthy, and what is said of it."""
 
     well: bool
@@ -57,7 +57,7 @@ def _varint(number: int) -> bytes:
     return bytes([*found, number])
 
 
-def judged(fields: Mapping[str, str], body: bytes, timeout: str) -> Health:
+def judged(fields: Mapping[str, str], body: bytes, timeout: str) -> ServiceHealth:
     """What an answer says: the fields of its head and trailers, and its body."""
     code = fields.get("grpc-status", "")
     if not code.isdigit():
@@ -67,29 +67,31 @@ def judged(fields: Mapping[str, str], body: bytes, timeout: str) -> Health:
             if status != "200"
             else "no grpc-status"
         )
-        return Health(False, f"error: health rpc probe failed: rpc error: code = Unknown desc = {text}")
+        return ServiceHealth(
+            False, f"error: health rpc probe failed: rpc error: code = Unknown desc = {text}"
+        )
     number, said = int(code), fields.get("grpc-message", "")
     if number == _UNIMPLEMENTED:
         what = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
-        return Health(False, f"{what}: {said}")
+        return ServiceHealth(False, f"{what}: {said}")
     if number == _DEADLINE_EXCEEDED:
         return late(timeout)
     if number:
         name = _CODES.get(number, f"Code({number})")
-        return Health(False, f"error: health rpc probe failed: rpc error: code = {name} desc = {said}")
+        return ServiceHealth(False, f"error: health rpc probe failed: rpc error: code = {name} desc = {said}")
     # field 1, a varint, behind the frame of five octets; an enum of 0 isn't written
     status_number = body[6] if len(body) > 6 and body[5] == 0x08 else 0
     if status_number == 1:
-        return Health(True, "service healthy")
+        return ServiceHealth(True, "service healthy")
     word = _STATUSES[status_number] if status_number < len(_STATUSES) else str(status_number)
-    return Health(False, f'service unhealthy (responded with "{word}")')
+    return ServiceHealth(False, f'service unhealthy (responded with "{word}")')
 
 
-def late(timeout: str) -> Health:
-    return Health(False, f"timeout: health rpc did not complete within {timeout}")
+def late(timeout: str) -> ServiceHealth:
+    return ServiceHealth(False, f"timeout: health rpc did not complete within {timeout}")
 
 
-async def check(sock: socket.socket, authority: str, service: str, agent: str, timeout: str) -> Health:
+async def check(sock: socket.socket, authority: str, service: str, agent: str, timeout: str) -> ServiceHealth:
     """Asks over a connection, which is closed. Raises OSError where it fails; whoever waits says for how long."""
     # Imported here: few labs have such probes.
     from h2.config import H2Configuration
@@ -120,7 +122,7 @@ async def check(sock: socket.socket, authority: str, service: str, agent: str, t
             try:
                 events = connection.receive_data(data) if data else []
             except ProtocolError as error:
-                return Health(False, f"error: health rpc probe failed: {error}")
+                return ServiceHealth(False, f"error: health rpc probe failed: {error}")
             for event in events:
                 match event:
                     case ResponseReceived() | TrailersReceived():
@@ -130,6 +132,6 @@ async def check(sock: socket.socket, authority: str, service: str, agent: str, t
                     case StreamEnded():
                         return judged(fields, body, timeout)
                     case StreamReset() | ConnectionTerminated():
-                        return Health(False, f"error: health rpc probe failed: {event}")
+                        return ServiceHealth(False, f"error: health rpc probe failed: {event}")
             if not data:
                 raise ConnectionAbortedError("EOF")

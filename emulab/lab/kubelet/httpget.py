@@ -25,7 +25,7 @@ _FOLLOWED = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 
 
-class Answer(NamedTuple):
+class GetResult(NamedTuple):
     """What came of a GET: a status, or why there is none, as Go says it."""
 
     status: int
@@ -39,7 +39,7 @@ class _Request(NamedTuple):
     referer: str = ""
 
 
-async def get(action: HTTPGet, address: str, port: int, node: int, timeout: float, agent: str) -> Answer:
+async def get(action: HTTPGet, address: str, port: int, node: int, timeout: float, agent: str) -> GetResult:
     """Asks `address`, or the host that the action names, from the namespace of `node`. `agent`: who asks."""
     host = action.host or address
     authority = socket_name(host, port)
@@ -56,18 +56,18 @@ async def get(action: HTTPGet, address: str, port: int, node: int, timeout: floa
         relative = not urlsplit(location).scheme
         # What the caller named the host stays the host's name where the redirect doesn't name one (http.Client.do).
         now = _Request(url, own if own and relative else urlsplit(url).netloc, now.url)
-    return Answer(0, why=f'Get "{now.url}": stopped after {_REDIRECTS} redirects')
+    return GetResult(0, why=f'Get "{now.url}": stopped after {_REDIRECTS} redirects')
 
 
 async def _ask(
     request: _Request, action: HTTPGet, node: int, deadline: float, agent: str
-) -> tuple[Answer, str]:
+) -> tuple[GetResult, str]:
     """One request, and where it is redirected to."""
     url = urlsplit(request.url)
     try:
         host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     except (ValueError, KeyError) as error:
-        return Answer(0, why=f'Get "{request.url}": {error}'), ""
+        return GetResult(0, why=f'Get "{request.url}": {error}'), ""
     fields = {"host": request.host, "user-agent": agent}
     fields |= {name.lower(): value for name, value in action.headers if name.lower() != "host"}
     if request.referer:
@@ -91,7 +91,7 @@ async def _ask(
         why = f"{operation}: {reason(error)}" if error.errno and error.strerror else str(error)
     except (PeerError, ValueError) as error:
         why = str(error)
-    return Answer(0, why=f'Get "{request.url}": {why}'), ""
+    return GetResult(0, why=f'Get "{request.url}": {why}'), ""
 
 
 def reason(error: OSError) -> str:
@@ -113,7 +113,7 @@ async def connect(node: int, address: str, port: int) -> socket.socket:
 
 async def _exchange(
     sock: socket.socket, target: str, fields: Sequence[tuple[str, str]], name: str, secured: bool
-) -> tuple[Answer, str]:
+) -> tuple[GetResult, str]:
     """The answer to one request, which came whole as far as `LIMIT`."""
     from emulab.lab.exchange import exchange  # few labs have such probes
     from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
@@ -126,4 +126,4 @@ async def _exchange(
     asked, response = request_bytes("GET", as_target(target), fields), ResponseReader()
     body = await exchange(sock, asked, response, context, name, LIMIT)
     location = next((value for field, value in response.fields if field.lower() == "location"), "")
-    return Answer(response.status, body.decode(errors="replace")), location
+    return GetResult(response.status, body.decode(errors="replace")), location

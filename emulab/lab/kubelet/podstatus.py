@@ -7,7 +7,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 
-Conditions = Sequence[Mapping[str, Any]]
+PodConditions = Sequence[Mapping[str, Any]]
 
 _OWN = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
 """The conditions that are the kubelet's; all others are somebody else's, and stay."""
@@ -55,7 +55,7 @@ def pod_status(
     inits: Sequence[ContainerState],
     initialised: bool,
     gates: Sequence[str] = (),
-    others: Conditions = (),
+    others: PodConditions = (),
     failed: bool = False,
 ) -> dict[str, Any]:
     """The fields of `status` that depend on containers: phase, conditions and the containers' own.
@@ -81,7 +81,7 @@ def pod_conditions(
     initialised: bool,
     phase: str,
     gates: Sequence[str] = (),
-    others: Conditions = (),
+    others: PodConditions = (),
 ) -> list[Mapping[str, Any]]:
     """The kubelet's conditions (pkg/kubelet/status/generate.go), and behind them those of others."""
     others = [c for c in others if c.get("type") not in _OWN]
@@ -115,7 +115,7 @@ def _containers_ready(
     )
 
 
-def _gates_open(gates: Sequence[str], conditions: Conditions) -> tuple[bool, str, str]:
+def _gates_open(gates: Sequence[str], conditions: PodConditions) -> tuple[bool, str, str]:
     there = {c.get("type"): c.get("status") for c in conditions}
     closed = [
         f'the status of pod readiness gate "{gate}" is not "True", but {there[gate]}'
@@ -132,8 +132,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"[{' '.join(names)}]"
 
 
-def stamped(conditions: Conditions, before: Conditions, now: str) -> list[Mapping[str, Any]]:
-    """Conditions with the time at which each came to be as it is."""
+def stamped(conditions: PodConditions, before: PodConditions, now: str) -> list[Mapping[str, Any]]:
+    """PodConditions with the time at which each came to be as it is."""
     known = {c.get("type"): c for c in before}
     found: list[Mapping[str, Any]] = []
     for one in conditions:

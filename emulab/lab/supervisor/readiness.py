@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.controllers.room import failure
 from emulab.cluster.unplaced import remedies
+from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
@@ -16,7 +16,6 @@ from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
-Raw = Mapping[str, Any]
 _NOT_THERE = (126, 127)
 """What shells end with that can't run, or don't find, what they were to run."""
 
