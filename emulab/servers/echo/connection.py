@@ -258,7 +258,11 @@ class EchoConnection(asyncio.Protocol):
         self._work()
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
-        self._log(request, what.status, what.stream or len(what.body))
+        journal = self._listener.hub.journal
+        if journal.room:
+            self._log(request, what.status, what.stream or len(what.body))
+        else:  # a busy server has no time to say more than how many there were
+            journal.missed[self._listener.log] += 1
         self._transport.write(answer_bytes(what, request.method, request.proto, close))
         if what.stream and request.method != "HEAD":
             self._left = what.stream

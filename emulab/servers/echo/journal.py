@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 TURN = 0.05  # seconds for which lines are gathered
-MOST = 100  # lines of a turn
+MOST = 20  # lines of a turn
 _PENDING = 1 << 18  # octets that wait for the pipe
 BEGIN, PART = "\x1e", "\x1f"
 """What stands before a line, and between a log's name and the text: the record and unit separators of ASCII."""
@@ -26,9 +26,10 @@ class Journal:
     def __init__(self) -> None:
         self._pipe = -1
         self._lines: list[str] = []
-        self._missed: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
         self._pending = b""
-        self._room = MOST
+        self._when = ""  # the time of this turn's lines
+        self.room = 0  # lines that this turn still takes; none before there is a pipe
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, pipe: int) -> None:
@@ -36,7 +37,7 @@ class Journal:
         if self._pipe >= 0:
             os.close(self._pipe)
         os.set_blocking(pipe, False)
-        self._pipe = pipe
+        self._pipe, self.room = pipe, MOST
 
     def takes(self, log: str) -> bool:
         """Whether there is room for a request's line; where there is none, the request is counted."""
@@ -44,27 +45,26 @@ class Journal:
             return False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)
-        if not self._room:
-            self._missed[log] += 1
+        if not self.room:
+            self.missed[log] += 1
             return False
-        self._room -= 1
+        self.room -= 1
         return True
 
     def request(self, log: str, client: str, line: str, status: int, size: int, agent: str = "") -> None:
         """One request, in the format that is called combined."""
-        when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+        when = self._when = self._when or time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
         host, line, agent = client.rpartition(":")[0], line.replace('"', "\\x22"), agent.replace('"', "\\x22")
         text = f'{host} - - [{when}] "{line}" {status} {size or "-"} "-" "{agent or "-"}"'
         self._lines.append(f"{BEGIN}{log}{PART}{text}\n")
 
     def _turn(self) -> None:
         self._timer = None
-        self._room = MOST
+        self.room, self._when = MOST, ""
         lines = [
-            f"{BEGIN}{log}{PART}… and {number} more requests\n"
-            for log, number in sorted(self._missed.items())
+            f"{BEGIN}{log}{PART}… and {number} more requests\n" for log, number in sorted(self.missed.items())
         ]
-        self._missed.clear()
+        self.missed.clear()
         data = self._pending + "".join([*self._lines, *lines]).encode(errors="replace")
         self._lines.clear()
         try:

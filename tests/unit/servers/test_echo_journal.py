@@ -64,7 +64,7 @@ async def test_a_pipe_that_is_full_holds_up_nobody(
             os.write(journal._pipe, bytes(1 << 16))
         except BlockingIOError:
             break
-    for _ in range(50):
+    for _ in range(MOST):
         assert journal.takes("a.log")
         journal.request("a.log", "c:1", "GET / HTTP/1.1", 200, 0)
     journal._turn()
