@@ -43,6 +43,7 @@ VERBS = {
     "wait": "wait until objects are as they shall be",
     "rollout": "follow, restart, pause or undo a workload's rollout",
     "logs": "print what a container wrote",
+    "patch": "change an object's status",
     "scale": "change a workload's number of replicas",
     "port-forward": "let ports of this machine lead to a pod",
     "exec": "run a command at a place of the lab",

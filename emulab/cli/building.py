@@ -91,12 +91,15 @@ def fill(
     wait: bool = True,
     **how: Any,
 ) -> dict[str, Any]:
-    """Applies sources and, if `wait`, awaits that everything is Ready; what `apply` said, which takes `how`.
+    """Applies sources, prints what is to be said of them, and, if `wait`, awaits that everything is Ready; what `apply`
+    said, which takes `how`.
 
     Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
     """
     with progress(f"lab {name}") as tell:
         outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources), **how)
-        if wait:
+    manifests.warn(outcome["warnings"], outcome["notes"])  # now, as it may say why what follows takes so long
+    if wait:
+        with progress(f"lab {name}") as tell:
             client.request("ready", tell, timeout=timeout)
     return outcome

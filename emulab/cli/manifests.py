@@ -11,7 +11,7 @@ from emulab.model.sources import MAX_BYTES, Source, read_sources
 
 TYPE_CHECKING = False  # not from typing, which takes long to load
 if TYPE_CHECKING:
-    from emulab.cluster.admission.loader import Manifest
+    pass
 
 STDIN = "-"
 URLS = ("http://", "https://")
@@ -57,9 +57,8 @@ def warn(warnings: Sequence[str], notes: Sequence[str] = ()) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def warn_of(manifest: Manifest, strict: bool) -> None:
-    """Prints what is to be said of a manifest. Raises ManifestError with it instead, where that is strict."""
-    warnings, notes = manifest.warnings, manifest.notes
+def warn_of(warnings: Sequence[str], notes: Sequence[str], strict: bool) -> None:
+    """Prints what is to be said of manifests. Raises ManifestError with it instead, where that is strict."""
     if strict and (warnings or notes):
         raise ManifestError([*warnings, *notes])
     warn(warnings, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_network
 
 from emulab.cluster import allocation as at
@@ -10,6 +11,11 @@ from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Object
+
+ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+ZONES = ("zone-a", "zone-b", "zone-c")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+"""Machines as the kernel names them, and as Go does (GOARCH)."""
 
 MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses a node has
 
@@ -27,12 +33,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     changes: list[Change] = []
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
-            labels = {
-                "kubernetes.io/hostname": spec.name,
-                "kubernetes.io/os": "linux",
-                **({"topology.kubernetes.io/zone": spec.zone} if spec.zone else {}),
-                **spec.labels,
-            }
+            labels = {**_own_labels(spec.name), **_whereabouts(cluster, index), **spec.labels}
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
             node = _node_object(spec.name, labels, ranges, addresses[spec.name])
@@ -42,6 +43,27 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.
     changes += [Delete(p.key) for p in objects.kind(POD) if gone and p.spec.get("nodeName") in gone]
     return changes
+
+
+def _own_labels(name: str) -> dict[str, str]:
+    """What a kubelet says of its node (kubelet_node_status.go, `initialNode`)."""
+    machine = os.uname().machine
+    arch = _ARCHITECTURES.get(machine, machine)
+    return {
+        "beta.kubernetes.io/arch": arch,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch,
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+    }
+
+
+def _whereabouts(cluster: Cluster, index: int) -> dict[str, str]:
+    """What a cloud says of a node: zones in turn, unless the Cluster says of any node where it is."""
+    zone = cluster.nodes[index].zone
+    if not zone and not any(n.zone or ZONE in n.labels for n in cluster.nodes):
+        zone = ZONES[index % len(ZONES)]
+    return {REGION: "region-1", **({ZONE: zone} if zone else {})}
 
 
 def _node_object(

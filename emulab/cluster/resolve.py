@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emulab.cluster import allocation, controllers
 from emulab.cluster.nodes import node_objects
+from emulab.cluster.programs import Has, everything, stand_ins
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.store import Store
 from emulab.errors import EmulabError
@@ -13,16 +14,18 @@ from emulab.model.collection import Objects
 _PASSES = 50  # more passes than this without rest are a fault of ours, not work
 
 
-def resolve(store: Store, now: float) -> tuple[Cluster, Objects]:
+def resolve(store: Store, now: float, has: Has = everything) -> tuple[Cluster, Objects]:
     """Lets everything that turns objects into objects work until it has nothing more to say.
 
-    `now` is Unix time. Raises UserError when something can't be had (no address is left, say).
+    `now` is Unix time, `has` says which containers' programs there are.
+    Raises UserError when something can't be had (no address is left, say).
     """
     for _ in range(_PASSES):
         cluster = cluster_of(store.objects())
         version = store.version
         store.apply(node_objects(cluster, store.objects()))
         store.apply(controllers.reconcile(store.objects(), now))
+        store.apply(stand_ins(store.objects(), cluster, has))
         store.apply(allocation.allocate(store.objects(), cluster))
         store.apply(balancer_statuses(store.objects(), cluster))
         if store.version == version:

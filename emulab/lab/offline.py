@@ -5,18 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.loader import load
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
+from emulab.cluster.unplaced import unplaced
 from emulab.errors import EmulabError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
+from emulab.lab.kubelet.programs import has_program
 from emulab.model.collection import Objects
-from emulab.model.objects import Object
+from emulab.model.findings import Finding
+from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.plan.state import World
 from emulab.plan.world import plan_world
@@ -42,13 +46,21 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
     for o in given:
         store.put(_with_uid(_in_time(o)))
     for _ in range(_PASSES):
-        cluster, objects = resolve(store, _EPOCH)
+        cluster, objects = resolve(store, _EPOCH, has_program)
         version = store.version
         for pod in objects.kind(POD):
             _run(store, pod)
         if store.version == version:
             return objects, plan_world(objects, cluster)
     raise EmulabError("the pods do not come to rest; this is a fault of emulab")
+
+
+def oddities(objects: Objects) -> list[str]:
+    """The warnings about what manifests gave of these objects."""
+    given = [o for o in objects if o.position != NOWHERE]
+    return warnings(given, objects, has_program) + [
+        Finding(o, (), sentence).line() for o, sentence in unplaced(objects)
+    ]
 
 
 def _in_time(o: Object) -> Object:
@@ -71,7 +83,7 @@ def _run(store: Store, pod: Object) -> None:
     """What the kubelet would report of a pod once it is Ready. A pod without an address can't run."""
     if not pod.status.get("podIPs") or pod.status.get("phase") in ("Succeeded", "Failed"):
         return
-    spec = PodSpec.of(pod.spec)
+    spec = PodSpec.of_pod(pod)
     containers = [_state(c, running=True) for c in spec.containers]
     inits = [_state(c, running=c.restarts) for c in spec.init_containers]
     store.set_status(pod.key, startTime=_STARTED, **pod_status(containers, inits, initialised=True))

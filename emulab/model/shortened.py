@@ -9,6 +9,14 @@ NAME_MAX = 255
 _DIGEST = 6  # octets, in hexadecimal digits behind what is left of the name
 
 
+_LONGEST_LOG = NAME_MAX - len(".log.new")
+
+
+def log_name(*parts: str) -> str:
+    """The file's name of a log: of `NAMESPACE`, `POD` and `CONTAINER`, or of a server."""
+    return shortened(".".join(parts).replace("/", "."), _LONGEST_LOG) + ".log"
+
+
 def shortened(name: str, limit: int) -> str:
     """The name itself, or its beginning and a hash of all of it when it is longer than `limit` (octets of ASCII)."""
     if len(name) <= limit:

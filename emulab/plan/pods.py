@@ -129,7 +129,7 @@ class PodsPlan:
     def _part(self, pod: Object) -> World | None:
         if not has_network(pod) or pod.spec.get("nodeName") not in self._nodes:
             return None
-        draft, spec = Draft(self._cluster.families), PodSpec.of(pod.spec)
+        draft, spec = Draft(self._cluster.families), PodSpec.of_pod(pod)
         place = pod_place(pod, spec, self._cluster)
         draft.places[place.name] = place
         if not spec.host_network:

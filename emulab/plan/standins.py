@@ -15,8 +15,10 @@ from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.model.shortened import log_name
 from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.pods import place_name
+from emulab.plan.proxy.health import HEALTHZ_PORT, METRICS_PORT
 from emulab.plan.state import Place, PlannedServer
 from emulab.plan.sysctls import Families
 from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
@@ -31,6 +33,16 @@ def is_standin(container: Container) -> bool:
     return not container.command and container.image not in SERVER_IMAGES
 
 
+_LOOPBACK = "127.0.0.1"
+
+
+class _Socket(NamedTuple):
+    """A socket of a stand-in: whose it is, and what leads to it."""
+
+    container: str
+    leads: PortConfig | None = None
+
+
 class _Part(NamedTuple):
     """What the server has for one pod."""
 
@@ -38,6 +50,46 @@ class _Part(NamedTuple):
     everywhere: tuple[str, ...]
     identities: Mapping[str, PodConfig]
     draining: tuple[str, ...]
+    logs: Mapping[str, str]
+
+
+def probed_ports(container: Container, shared: bool = False) -> list[int]:
+    """The TCP ports that a container's probes and hooks ask: a program listens there, be it said in `ports` or not.
+
+    What the node has itself is left to it where a Pod shares the node's addresses.
+    """
+    hooks = [hook.http.port for hook in (container.pre_stop, container.post_start) if hook and hook.http]
+    probes = [p.port for p in (container.readiness, container.liveness, container.startup) if p]
+    found = (container.port(port) for port in (*probes, *hooks) if port is not None)
+    kept = (METRICS_PORT, HEALTHZ_PORT) if shared else ()
+    return [number for number in dict.fromkeys(found) if number is not None and number not in kept]
+
+
+def _local_sockets(containers: Iterable[Container], node: str) -> tuple[str, ...]:
+    """The sockets on a node's loopback of Pods that share its addresses: those that their probes ask there."""
+    ports = [
+        container.port(probe.port)
+        for container in containers
+        for probe in (container.readiness, container.liveness, container.startup)
+        if probe and probe.port is not None and probe.host in (_LOOPBACK, "localhost")
+    ]
+    kept = (None, METRICS_PORT, HEALTHZ_PORT)
+    return tuple(f"tcp/{_LOOPBACK}/{port}@{node}" for port in dict.fromkeys(ports) if port not in kept)
+
+
+def _logs(
+    pod: Object, ports: Mapping[tuple[str, int], _Socket], addresses: Iterable[str], shared: bool
+) -> Mapping[str, str]:
+    """The container's log of each socket: by address where one container has all of them."""
+    containers = {one.container for one in ports.values()}
+    if len(containers) == 1 and not shared:
+        return dict.fromkeys(addresses, log_name(pod.namespace, pod.name, *containers))
+    return {
+        f"tcp/{address}/{port}": log_name(pod.namespace, pod.name, one.container)
+        for address in addresses
+        for (protocol, port), one in ports.items()
+        if protocol == "TCP"
+    }
 
 
 class StandIns:
@@ -112,7 +164,7 @@ class StandIns:
         place = self._places.get(place_name(pod))
         if place is None:
             return None
-        spec = PodSpec.of(pod.spec)
+        spec = PodSpec.of_pod(pod)
         containers = [c for c in spec.lasting if is_standin(c)]
         if not containers:
             return None
@@ -123,32 +175,36 @@ class StandIns:
             pod=pod.name,
             node=spec.node_name,
             pod_ip=addresses[0],
-            ports={str(port): who for (_, port), who in ports.items() if who},
+            ports={str(port): one.leads for (_, port), one in ports.items() if one.leads},
         )
         spoken = [(protocol.lower(), port) for protocol, port in ports if protocol in ("TCP", "UDP")]
         keys = tuple(f"{protocol}/{address}/{port}" for address in addresses for protocol, port in spoken)
         # Pods that share the node's address have an identity for each of their sockets. Neighbours in a pod of its own
         # reach a container's program at localhost too.
         shared = spec.host_network
+        local = _local_sockets(containers, spec.node_name) if shared else ()
         return _Part(
-            listen=dict.fromkeys(keys, place.namespace),
+            listen=dict.fromkeys((*keys, *local), place.namespace),
             everywhere=() if shared else keys,
-            identities=dict.fromkeys(keys if shared else addresses, identity),
+            identities=dict.fromkeys((*keys, *local) if shared else addresses, identity),
             draining=keys if pod.metadata.get("deletionTimestamp") else (),
+            logs=_logs(pod, ports, addresses, shared),
         )
 
     def _ports(
         self, pod: Object, spec: PodSpec, containers: list[Container]
-    ) -> Mapping[tuple[str, int], PortConfig | None]:
-        """Protocol and port of each stand-in's socket, and the Service and Ingress that lead to it.
+    ) -> Mapping[tuple[str, int], _Socket]:
+        """Protocol and port of each stand-in's socket.
 
         A port that belongs to a container with a command is left to that program.
         """
         others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
         named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
-        ports: dict[tuple[str, int], PortConfig | None] = {
-            (p.protocol, p.port): None for c in containers for p in c.ports
-        }
+        ports = {(p.protocol, p.port): _Socket(c.name) for c in containers for p in c.ports}
+        for container in containers:
+            for probed in probed_ports(container, spec.host_network):
+                if ("TCP", probed) not in others:
+                    ports.setdefault(("TCP", probed), _Socket(container.name))
         likely = (self._selecting.get((pod.namespace, *pair), {}) for pair in sorted(pod.labels.items()))
         for service in (s for services in likely for s in services.values()):
             if not matches_labels(service.selector or {}, pod.labels):
@@ -160,8 +216,9 @@ class StandIns:
                 if number is None or (port.protocol, number) in others:
                     continue
                 ingress = self._leads.get((service.namespace, service.name), "")
-                if not ports.get((port.protocol, number)):
-                    ports[port.protocol, number] = PortConfig(service.name, ingress)
+                one = ports.get((port.protocol, number)) or _Socket(containers[0].name)
+                if not one.leads:
+                    ports[port.protocol, number] = one._replace(leads=PortConfig(service.name, ingress))
         return ports
 
     def _sum(self) -> PlannedServer:
@@ -169,13 +226,15 @@ class StandIns:
         everywhere: list[str] = []
         identities: dict[str, PodConfig] = {}
         draining: list[str] = []
+        logs: dict[str, str] = {}
         for key in self._pods:
             if (part := self._parts.get(key)) is not None:
                 listen |= part.listen
                 everywhere += part.everywhere
                 identities |= part.identities
                 draining += part.draining
-        config = EchoConfig(tuple(sorted(listen)), identities, tuple(sorted(draining)))
+                logs |= part.logs
+        config = EchoConfig(tuple(sorted(listen)), identities, tuple(sorted(draining)), logs)
         return PlannedServer(STANDINS, "echo", "", config, listen, frozenset(everywhere))
 
 

@@ -150,7 +150,7 @@ def _configured(configure: Callable[[PlanSource, Cluster], Any], cluster: Cluste
 
 def _served(pod: Object) -> tuple[Object, list[tuple[str, str]]] | None:
     """A Pod with its containers that are servers of emulab, and what servers they are."""
-    spec = PodSpec.of(pod.spec)
+    spec = PodSpec.of_pod(pod)
     found = [
         (c.name, SERVER_IMAGES[c.image]) for c in spec.lasting if c.image in SERVER_IMAGES and not c.command
     ]

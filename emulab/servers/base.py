@@ -85,6 +85,14 @@ class Server(Protocol):
 
 
 @runtime_checkable
+class Journaling(Protocol):
+    """A server that writes into logs of others."""
+
+    def journal(self, pipe: int) -> None:
+        """Takes a pipe, which is the server's from then on: lines that `servers.logs.keeper` parts again."""
+
+
+@runtime_checkable
 class Informed(Protocol):
     """A server that is told of what happens elsewhere, besides its configuration."""
 

@@ -5,6 +5,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "sockets", "keys": [...]}   descriptors beside it, kept until the next "configure"
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
+    → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
@@ -40,7 +41,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Informed, Patchable, Server, vital
+from emulab.servers.base import Informed, Journaling, Patchable, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -50,6 +51,9 @@ SERVERS = {
     "echo": "emulab.servers.echo.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
+
+JOURNALING = frozenset({"echo"})
+"""Kinds of servers that write into logs of others (`base.Journaling`)."""
 
 LOGS = "emulab.servers.logs.keeper"
 """The process of the logs, which has no event loop."""
@@ -178,6 +182,11 @@ class _Host:
             case "tell":
                 if isinstance(self._server, Informed):
                     self._server.tell(command["message"])
+            case "journal":
+                if isinstance(self._server, Journaling):
+                    self._server.journal(fds[0])
+                else:
+                    os.close(fds[0])
             case "status":
                 return {**self._server.status(), "recording": self._records.wanted}
             case "record":

@@ -169,4 +169,4 @@ def _target(host: str, port: ServicePort, backends: Sequence[Object]) -> str:
 
 def _speaks_http(pod: Object) -> bool:
     """Whether all of a pod are stand-ins, which answer HTTP at every TCP port."""
-    return not any(c.command or c.image in SERVER_IMAGES for c in PodSpec.of(pod.spec).containers)
+    return not any(c.command or c.image in SERVER_IMAGES for c in PodSpec.of_pod(pod).containers)

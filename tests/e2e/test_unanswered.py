@@ -35,7 +35,7 @@ kind: Pod
 metadata: {name: never}
 spec:
   containers:
-    - {name: c, image: x, ports: [{containerPort: 80}], readinessProbe: {tcpSocket: {port: 81}, periodSeconds: 100}}
+    - {name: c, image: x, ports: [{containerPort: 80}], readinessProbe: {exec: {command: ["false"]}}}
 """
 
 

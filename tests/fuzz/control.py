@@ -32,6 +32,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "ready": {"timeout": 0.01},
     "resolver-files": {"target": "client", "namespace": "default"},
     "scale": {"group": "apps", "kind": "Deployment", "namespace": "default", "name": "web", "replicas": 1},
+    "patch-status": {
+        "group": "",
+        "kind": "Pod",
+        "namespace": "default",
+        "name": "p",
+        "patch": '{"status": {"conditions": [{"type": "a/b", "status": "True"}]}}',
+    },
     "server-status": {"name": "public-lb"},
     "socket": {"target": "client", "namespace": "default", "family": 2, "type": 1, "protocol": 0},
     "observe": {"target": "client", "namespace": "default", "protocol": "tcp", "ports": [1], "whole": False},

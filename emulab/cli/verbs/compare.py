@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
     manifest = load(sources, validation=options.validate)
     _check_possible(modes)
-    manifests.warn_of(manifest, options.strict)
+    manifests.warn_of(manifest.warnings, manifest.notes, options.strict)
     objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, modes[0]))])
     asks = given_asks or derive(objects)
     if not asks:

@@ -21,14 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from emulab.cluster.admission.loader import Manifest, load
-    from emulab.lab.offline import thought_of
+    from emulab.lab.offline import oddities, thought_of
     from emulab.lab.supervisor.readiness import not_ready
     from emulab.plan import render
 
     sources = manifests.read(options.files)
     manifest = load(sources, validation=options.validate) if sources else Manifest(())
     objects, world = thought_of(manifest.objects)
-    manifests.warn_of(manifest, options.strict)
+    manifests.warn_of([*manifest.without_effect, *oddities(objects)], manifest.notes, options.strict)
     # What has Pods comes before them.
     missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []

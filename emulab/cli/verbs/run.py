@@ -43,8 +43,5 @@ def run(options: argparse.Namespace) -> int:
     sources = manifests.read(options.files)
     name = options.lab_given or f"run-{os.getpid()}"  # a lab of its own: EMULAB_LAB is another
     with leashed(name) as lab:
-        outcome = fill(
-            lab.client, name, sources, options.timeout, validate=options.validate, strict=options.strict
-        )
-        manifests.warn(outcome["warnings"], outcome["notes"])
+        fill(lab.client, name, sources, options.timeout, validate=options.validate, strict=options.strict)
         return execute(lab.client, options.place, options.namespace, "", command)

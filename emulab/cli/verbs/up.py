@@ -55,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(client: LabClient, options: argparse.Namespace, outcome: dict[str, Any], seconds: float) -> None:
-    manifests.warn(outcome["warnings"], outcome["notes"])
     summary = client.request("summary")
     if options.output == "json":
         info = rundir.read_info(rundir.folder(options.lab))

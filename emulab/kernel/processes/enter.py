@@ -164,14 +164,18 @@ def _find_program(program: Program) -> str:
     name = program.argv[0]
     if "/" in name:
         return name
-    folders = program.environment.get("PATH", os.defpath).split(":")
-    there = [path for folder in folders if os.path.isfile(path := os.path.join(folder or ".", name))]
-    for path in there:
-        if os.access(path, os.X_OK):
-            return path
-    if there:
-        return there[0]
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    found = found_in(program.environment.get("PATH", os.defpath), name)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return found
+
+
+def found_in(folders: str, name: str) -> str | None:
+    """The file of that name in one of the folders, which PATH has like that: one that can run comes first."""
+    there = [
+        path for folder in folders.split(":") if os.path.isfile(path := os.path.join(folder or ".", name))
+    ]
+    return next((path for path in there if os.access(path, os.X_OK)), there[0] if there else None)
 
 
 def start_failure(error: BaseException, program: str, working_directory: str) -> tuple[int, str]:

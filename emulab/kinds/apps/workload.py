@@ -14,6 +14,7 @@ from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.podfields import TEMPLATE_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.core.podspec import PROGRAM
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import FollowedFields, kind_table, table
 from emulab.kinds.openapi.typed import typed
@@ -136,7 +137,9 @@ def keep_replicas(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str
 
 
 def warnings(o: Object, world: Lookup) -> Iterator[Finding]:
-    return oddities(o, ("spec", "template", "spec"), o.spec["template"]["spec"], world)
+    if PROGRAM in o.annotations:
+        yield Finding(o, ("metadata", "annotations", PROGRAM), "is heeded in spec.template.metadata alone")
+    yield from oddities(o, ("spec", "template"), o.spec["template"], world)
 
 
 # How they are printed

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.core.podspec import asked_program
 from emulab.kinds.fields import Fields
 
 
-def container_fields(c: Raw, status: Raw) -> Fields:
+def container_fields(c: Raw, status: Raw, stand_in: bool = False) -> Fields:
+    """`stand_in`: its command isn't run."""
     fields: Fields = [("Image", str(c.get("image") or NONE))]
     ports = [f"{p['containerPort']}/{p.get('protocol') or 'TCP'}" + _named(p) for p in c.get("ports") or ()]
     fields.append(("Ports", ports))
-    command = [str(word) for word in (*(c.get("command") or ()), *(c.get("args") or ()))]
+    command = [str(word) for word in asked_program(c)]
+    if stand_in:
+        command.append("(isn't run: emulab's stand-in)")
+    elif not command and c.get("args"):
+        command.append("(emulab's stand-in: args are those of the image's program, and not heeded)")
     fields.append(("Command", command or ["(emulab's stand-in)"]))
     fields += _state("State", status.get("state") or {})
     fields += _state("Last State", status.get("lastState") or {})
@@ -53,8 +59,11 @@ def probe_text(probe: Raw) -> str:
         what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://{host}:{port}{path}"
     elif probe.get("exec"):
         what = f"exec {probe['exec'].get('command')}"
+    elif probe.get("grpc"):
+        what = f"grpc <pod>:{probe['grpc'].get('port')} {probe['grpc'].get('service') or ''}".rstrip()
     else:
-        what = f"tcp-socket :{(probe.get('tcpSocket') or probe.get('grpc') or {}).get('port')}"
+        tcp = probe.get("tcpSocket") or {}
+        what = f"tcp-socket {tcp.get('host') or ''}:{tcp.get('port')}"
     return (
         f"{what} delay={probe.get('initialDelaySeconds') or 0}s timeout={probe.get('timeoutSeconds') or 1}s"
         f" period={probe.get('periodSeconds') or 10}s #success={probe.get('successThreshold') or 1}"

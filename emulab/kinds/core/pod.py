@@ -13,6 +13,7 @@ from emulab.kinds.core.podcells import pod_cells, pod_status
 from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.core.podspec import STAND_INS
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
@@ -35,7 +36,7 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
-    return oddities(o, ("spec",), o.spec, world)
+    return oddities(o, (), o.raw, world)
 
 
 def _describe(o: Raw, _: Slices) -> Fields:
@@ -51,9 +52,11 @@ def _describe(o: Raw, _: Slices) -> Fields:
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
     ):
+        stand_ins = ((o["metadata"].get("annotations") or {}).get(STAND_INS) or "").split(",")
         known = {s["name"]: s for s in status.get(statuses) or ()}
         found: Fields = [
-            (c["name"], container_fields(c, known.get(c["name"]) or {})) for c in spec.get(containers) or ()
+            (c["name"], container_fields(c, known.get(c["name"]) or {}, c["name"] in stand_ins))
+            for c in spec.get(containers) or ()
         ]
         if found:
             fields.append((label, found))
@@ -67,6 +70,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
 
 
 DEFINITION = Definition(
+    annotations=(STAND_INS,),
     check=whole(POD, dns_subdomain, pod_spec),
     merge=_merge,
     warnings=_warnings,

@@ -25,7 +25,15 @@ def pod_cells(pod: Raw, now: float) -> Cells:
         age(metadata.get("creationTimestamp"), now),
     ]
     node = (pod.get("spec") or {}).get("nodeName")
-    return narrow, [str(status.get("podIP") or "<none>"), str(node or "<none>"), "<none>", "<none>"]
+    wide = [str(status.get("podIP") or "<none>"), str(node or "<none>"), "<none>", _gates(pod)]
+    return narrow, wide
+
+
+def _gates(pod: Raw) -> str:
+    """READINESS GATES: how many of them are open."""
+    gates = (pod.get("spec") or {}).get("readinessGates") or ()
+    true = sum(_condition(pod.get("status") or {}, gate.get("conditionType")) == "True" for gate in gates)
+    return f"{true}/{len(gates)}" if gates else "<none>"
 
 
 def pod_status(pod: Raw) -> str:
@@ -64,7 +72,7 @@ def _init_reason(pod: Raw) -> str:
     """`Init:…` while init containers run or have failed, else ""."""
     containers = (pod.get("spec") or {}).get("initContainers") or ()
     status = pod.get("status") or {}
-    if not containers or status.get("phase") in ("Succeeded", "Failed"):
+    if not containers or status.get("phase") == "Succeeded":
         return ""
     if _condition(status, "Initialized") == "True":
         return ""

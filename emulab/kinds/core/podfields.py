@@ -7,18 +7,14 @@ from emulab.kinds.following import FOLLOWED, METADATA, FollowedFields, table
 _HTTP = table(followed="host httpHeaders path port scheme")
 
 _PROBE = table(
-    followed="exec failureThreshold initialDelaySeconds periodSeconds successThreshold tcpSocket timeoutSeconds",
-    ignored={
-        "grpc.service": "the port is dialled, and no health asked for",
-        "terminationGracePeriodSeconds": "the probe has no grace period of its own",
-    },
+    followed="exec failureThreshold grpc initialDelaySeconds periodSeconds successThreshold tcpSocket"
+    " terminationGracePeriodSeconds timeoutSeconds",
     httpGet=_HTTP,
-    grpc=table(followed="port"),
 )
 
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
-    " env.valueFrom.secretKeyRef image lifecycle.preStop.exec lifecycle.preStop.sleep name ports.containerPort"
+    " env.valueFrom.secretKeyRef image lifecycle.postStart lifecycle.preStop name ports.containerPort"
     " ports.hostIP ports.hostPort ports.name ports.protocol workingDir",
     # An image is never pulled here, and a message to terminate with is read by people.
     kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
@@ -26,9 +22,6 @@ _CONTAINER = table(
         "env.valueFrom.fileKeyRef": "the variable isn't set",
         "env.valueFrom.resourceFieldRef": "the variable isn't set",
         "envFrom": "these variables aren't set",
-        "lifecycle.postStart": "the hook isn't run",
-        "lifecycle.preStop.httpGet": "the hook isn't run",
-        "lifecycle.preStop.tcpSocket": "the hook isn't run",
         "lifecycle.stopSignal": "programs are ended by SIGTERM",
         "resources": "programs have no limits, and nodes room for any of them",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
@@ -61,9 +54,9 @@ _POD_AFFINITY = table(
 )
 
 POD_FIELDS: FollowedFields = table(
-    followed="affinity.nodeAffinity dnsConfig dnsPolicy hostAliases hostNetwork hostname hostnameOverride nodeName"
-    " nodeSelector restartPolicy schedulingGates serviceAccountName setHostnameAsFQDN subdomain"
-    " terminationGracePeriodSeconds"
+    followed="activeDeadlineSeconds affinity.nodeAffinity dnsConfig dnsPolicy enableServiceLinks hostAliases"
+    " hostNetwork hostname hostnameOverride nodeName nodeSelector readinessGates restartPolicy schedulingGates"
+    " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
@@ -72,8 +65,6 @@ POD_FIELDS: FollowedFields = table(
     kept="automountServiceAccountToken imagePullSecrets os serviceAccount tolerations"
     " topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
-        "activeDeadlineSeconds": "the Pod runs on",
-        "enableServiceLinks": "there are no variables of Services",
         "ephemeralContainers": "they aren't run",
         "hostIPC": "programs have the lab's",
         "hostPID": "programs see those of the lab",
@@ -82,7 +73,6 @@ POD_FIELDS: FollowedFields = table(
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",
-        "readinessGates": "the Pod is Ready without these conditions",
         "resourceClaims": "there are no such devices",
         "resources": "programs have no limits, and nodes room for any of them",
         "runtimeClassName": "programs run as all others",

@@ -1,10 +1,12 @@
-"""What looks odd in a Pod's spec, or in a template's."""
+"""What looks odd in a Pod, or in a template of Pods."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
 
@@ -15,17 +17,33 @@ if TYPE_CHECKING:
 _NAMESERVERS = 3
 
 
-def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
-    """Of the spec that stands at `base` of an object."""
+def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
+    """Of the Pod, or the template, that stands at `base` of an object."""
+    annotations, spec = (pod.get("metadata") or {}).get("annotations") or {}, pod["spec"]
     node = spec.get("nodeName")
     if node and node not in world.nodes:
-        yield Finding(o, (*base, "nodeName"), f"there is no node {node}")
-    yield from _left_out(o, base, spec)
-    for index, container in enumerate(spec["containers"]):
-        for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-            if "grpc" in (container.get(probe) or ()):
-                path = (*base, "containers", index, probe, "grpc")
-                yield Finding(o, path, "is run as a TCP connection to its port")
+        yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
+    yield from _left_out(o, (*base, "spec"), spec)
+    program = annotations.get(PROGRAM, REQUIRED)
+    if program not in (REQUIRED, STANDIN):
+        what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
+        yield Finding(o, (*base, "metadata", "annotations", PROGRAM), what)
+    missing = world.missing_programs(annotations, spec)
+    for field in ("initContainers", "containers") if missing else ():
+        for index, container in enumerate(spec.get(field) or ()):
+            if container["name"] in missing:
+                what = f"{asked_program(container)[0]} isn't on this host; {_instead(spec, field, index)}"
+                yield Finding(o, (*base, "spec", field, index, "command"), what)
+
+
+def _instead(spec: Mapping[str, Any], field: str, index: int) -> str:
+    """What happens instead of a program."""
+    view = PodSpec.of(spec)
+    container = (view.init_containers if field == "initContainers" else view.containers)[index]
+    if container not in view.lasting:
+        return "the init container does nothing and ends well"
+    ports = ", ".join(str(p.port) for p in container.ports)
+    return f"a stand-in answers on {ports}" if ports else "a stand-in takes its place"
 
 
 def _left_out(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:

@@ -235,6 +235,8 @@ pod_spec = typed(
         "hostname": maybe_empty(dns_label),
         "subdomain": maybe_empty(dns_label),
         "hostnameOverride": maybe_empty(_own_hostname),
+        "activeDeadlineSeconds": integer(1),
+        "readinessGates": sequence(typed("core.v1.PodReadinessGate", {"conditionType": label_key})),
         "dnsPolicy": one_of("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
         "dnsConfig": typed(
             "core.v1.PodDNSConfig",

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.probespec import Hook, Probe
+from emulab.model.objects import Object
+
+STAND_INS = "emulab.dev/stand-ins"
+"""The annotation of a Pod that names the containers whose command isn't run: a stand-in answers for them."""
+
+PROGRAM = "emulab.dev/program"
+"""The annotation of a Pod, or of a template, that says for all its containers what becomes of their `command`."""
+REQUIRED, STANDIN = "required", "standin"
+"""Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
+
+_SYSTEMS = frozenset(
+    (
+        *("almalinux", "alpine", "amazonlinux", "archlinux", "busybox", "centos", "debian", "fedora"),
+        *("jessie-dnsutils", "netshoot", "oraclelinux", "photon", "rockylinux", "ubuntu"),
+    )
+)
+"""Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,83 +34,28 @@ class ContainerPort:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One probe. Exactly one of `http`, `tcp_port`, `command` is set. Times are in seconds."""
-
-    http: HTTPGet | None
-    tcp_port: int | str | None
-    command: tuple[str, ...] | None
-    initial_delay: float
-    period: float
-    timeout: float
-    success_threshold: int
-    failure_threshold: int
-
-    @staticmethod
-    def of(probe: Mapping[str, Any] | None) -> Probe | None:
-        """The view of a container's probe, or None where there is none.
-
-        A `grpc` probe becomes a TCP probe of its port: nothing here speaks gRPC's health protocol.
-        """
-        if not probe:
-            return None
-        http, tcp = probe.get("httpGet"), probe.get("tcpSocket") or probe.get("grpc")
-        command = (probe.get("exec") or {}).get("command")
-        return Probe(
-            http=HTTPGet.of(http) if http else None,
-            tcp_port=tcp["port"] if tcp else None,
-            command=tuple(command) if command else None,
-            initial_delay=probe.get("initialDelaySeconds") or 0,
-            period=probe.get("periodSeconds") or 10,
-            timeout=probe.get("timeoutSeconds") or 1,
-            success_threshold=probe.get("successThreshold") or 1,
-            failure_threshold=probe.get("failureThreshold") or 3,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class HTTPGet:
-    path: str
-    port: int | str
-    host: str
-    scheme: str  # HTTP | HTTPS
-    headers: tuple[tuple[str, str], ...]
-
-    @staticmethod
-    def of(action: Mapping[str, Any]) -> HTTPGet:
-        return HTTPGet(
-            path=action.get("path") or "/",
-            port=action["port"],
-            host=action.get("host") or "",
-            scheme=action.get("scheme") or "HTTP",
-            headers=tuple((h["name"], h.get("value") or "") for h in action.get("httpHeaders") or ()),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Container:
     name: str
     image: str
-    command: tuple[str, ...]  # command + args; empty: the stand-in of the image
+    command: tuple[str, ...]  # what is run, arguments included; empty: a stand-in of the image
     working_dir: str
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
     liveness: Probe | None
     startup: Probe | None
-    pre_stop: Mapping[str, Any] | None  # lifecycle.preStop as given (exec, httpGet, sleep)
+    pre_stop: Hook | None
+    post_start: Hook | None
     restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
 
     @staticmethod
-    def of(container: Mapping[str, Any]) -> Container:
-        """The view of one entry of `containers` or `initContainers`."""
-        command = container.get("command") or ()
-        # args alone are arguments of the image's own program, which is not here: the stand-in takes none
-        args = container.get("args") or () if command else ()
+    def of(container: Mapping[str, Any], stand_ins: Collection[str] = ()) -> Container:
+        """The view of one entry of `containers` or `initContainers`; those named in `stand_ins` run nothing."""
+        hooks = container.get("lifecycle") or {}
         return Container(
             name=container["name"],
             image=container.get("image") or "",
-            command=(*command, *args),
+            command=() if container["name"] in stand_ins else asked_program(container),
             working_dir=container.get("workingDir") or "",
             env=tuple(container.get("env") or ()),
             ports=tuple(
@@ -102,9 +65,31 @@ class Container:
             readiness=Probe.of(container.get("readinessProbe")),
             liveness=Probe.of(container.get("livenessProbe")),
             startup=Probe.of(container.get("startupProbe")),
-            pre_stop=(container.get("lifecycle") or {}).get("preStop"),
+            pre_stop=Hook.of(hooks.get("preStop")),
+            post_start=Hook.of(hooks.get("postStart")),
             restarts=container.get("restartPolicy") == "Always",
         )
+
+    def port(self, asked: int | str) -> int | None:
+        """The number of a port that is given by it or by its name; None where there is no such port."""
+        if isinstance(asked, int):
+            return asked
+        named = next((p.port for p in self.ports if p.name == asked), None)
+        return int(asked) if named is None and asked.isdecimal() else named
+
+
+def asked_program(container: Mapping[str, Any]) -> tuple[str, ...]:
+    """The program that a container asks for, with its arguments: `command` and `args`, empty where only the image says.
+
+    `args` alone are arguments of the image's own program, unless the image has none.
+    """
+    command, args = container.get("command") or (), container.get("args") or ()
+    return (*command, *args) if command or runs_args(container.get("image") or "") else ()
+
+
+def runs_args(image: str) -> bool:
+    """Whether the image is one whose `args` are the program."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _SYSTEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +101,9 @@ class PodSpec:
     topology_spread: tuple[Mapping[str, Any], ...]  # topologySpreadConstraints as given
     restart_policy: str  # Always | OnFailure | Never
     termination_grace: int  # seconds
+    active_deadline: int | None  # seconds
+    readiness_gates: tuple[str, ...]  # types of conditions
+    service_links: bool
     hostname: str
     hostname_as_fqdn: bool
     hostname_override: str
@@ -136,17 +124,26 @@ class PodSpec:
         return (*self.sidecars, *self.containers)
 
     @staticmethod
-    def of(spec: Mapping[str, Any]) -> PodSpec:
-        """The view of a Pod's `spec` or of a template's."""
+    def of_pod(pod: Object) -> PodSpec:
+        """The view of a Pod's `spec`, with what has been found out of its programs."""
+        return PodSpec.of(pod.spec, pod.annotations.get(STAND_INS, "").split(","))
+
+    @staticmethod
+    def of(spec: Mapping[str, Any], stand_ins: Collection[str] = ()) -> PodSpec:
+        """The view of a Pod's `spec` or of a template's; containers that are named in `stand_ins` run nothing."""
         grace = spec.get("terminationGracePeriodSeconds")
+        links = spec.get("enableServiceLinks")
         return PodSpec(
-            containers=tuple(Container.of(c) for c in spec.get("containers") or ()),
-            init_containers=tuple(Container.of(c) for c in spec.get("initContainers") or ()),
+            containers=tuple(Container.of(c, stand_ins) for c in spec.get("containers") or ()),
+            init_containers=tuple(Container.of(c, stand_ins) for c in spec.get("initContainers") or ()),
             node_name=spec.get("nodeName") or "",
             node_selector=spec.get("nodeSelector") or {},
             topology_spread=tuple(spec.get("topologySpreadConstraints") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
             termination_grace=30 if grace is None else grace,
+            active_deadline=spec.get("activeDeadlineSeconds"),
+            readiness_gates=tuple(g["conditionType"] for g in spec.get("readinessGates") or ()),
+            service_links=links is None or bool(links),
             hostname=spec.get("hostname") or "",
             hostname_as_fqdn=bool(spec.get("setHostnameAsFQDN")),
             hostname_override=spec.get("hostnameOverride") or "",

@@ -250,6 +250,7 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
+        "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,

@@ -19,10 +19,9 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.lab.hosts.hosted import Hosted
 from emulab.lab.hosts.processes import Processes
-from emulab.model.shortened import NAME_MAX, shortened
+from emulab.model.shortened import log_name
 from emulab.servers.logs.files import FILES, LIMIT
 
-_LONGEST = NAME_MAX - len(".log.new")
 _AGAIN = 0.02  # seconds after which a message is sent again for which there was no room
 _RESTART = 1.0  # seconds before a process is started again that ended soon
 _DRAIN = 30.0  # seconds that an end is waited for: more than a process that hangs is left
@@ -58,11 +57,11 @@ class Logs:
 
     def of(self, *parts: str) -> Log:
         """The log of what has this name: `NAMESPACE.POD.CONTAINER`, or a server's."""
-        name = shortened(".".join(parts).replace("/", "."), _LONGEST) + ".log"
+        name = log_name(*parts)
         return Log(self, name, self.folder / name)
 
     def open(self, name: str) -> tuple[Stream, int]:
-        """See `Log.open`."""
+        """See `Log.open`. Without a name the lines are each to tell the log that they are for."""
         try:
             pipe, end = os.pipe2(os.O_CLOEXEC)
         except OSError as error:

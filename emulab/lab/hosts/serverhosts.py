@@ -29,6 +29,7 @@ from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import json_bytes
+from emulab.servers.host import JOURNALING
 from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
@@ -278,6 +279,10 @@ class ServerHosts:
             os.close(log)
             os.close(null)
         host = self._hosts[server.name] = Hosted(server.name, process, ours, self._record)
+        if server.kind in JOURNALING:
+            _, journal = self._logs.open("")
+            host.send("journal", (journal,))
+            os.close(journal)
         if recorders := self._recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))

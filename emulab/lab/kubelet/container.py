@@ -1,16 +1,13 @@
-"""One container with a command: started, logged, restarted with back-off, ended.
-
-Restarts follow the kubelet: at once after the first end, then after 10 s, doubled each time up to five
-minutes, forgotten after ten minutes of running.
-"""
+"""One container with a command: started, logged, restarted with back-off, ended."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
@@ -20,10 +17,13 @@ from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
+from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
 
-_BACKOFF_FIRST, _BACKOFF_MOST, _BACKOFF_RESET = 10.0, 300.0, 600.0  # seconds
+LEAST_GRACE = 2.0
+"""Seconds that a container has at least between SIGTERM and SIGKILL (`minimumGracePeriodInSeconds`)."""
+_LAST_WORDS = 1024  # octets
 
 
 class ContainerRunner:
@@ -39,10 +39,15 @@ class ContainerRunner:
         changed: Callable[[], None],
         tell: Callable[[Said], None],
         pod: str,
+        post_start: Callable[[], Awaitable[str]] | None = None,
+        grace: float = LEAST_GRACE,
     ) -> None:
-        """`pod`: its name in messages, as the kubelet's `format.Pod` has it."""
+        """`pod`: its name in messages, as the kubelet's `format.Pod` has it. `post_start`: what the container is asked
+        to do once it runs; why that failed, or "". It has `grace` seconds to end then.
+        """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
+        self.begun = 0.0  # when its last life began; seconds of the loop's clock
         self._processes = processes
         self._program = program
         self._log = log
@@ -50,33 +55,31 @@ class ContainerRunner:
         self._changed = changed
         self._tell = tell
         self._pod = pod
+        self._post_start = post_start
+        self._grace = grace
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Returns when the container has ended and won't be started again."""
-        backoff = 0.0
+        backoff = Backoff()
         while not self._stopping.is_set():
-            begun = asyncio.get_running_loop().time()
+            self.begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
             except (KernelError, OSError) as error:
                 # There is no room for its files, say: it is tried again like any that failed.
-                self.state.exit_status, self.state.waiting = 128, "CreateContainerError"
-                self.state.message = str(error)
-                self._tell(telling.not_started(error))
+                self._not_started("CreateContainerError", error)
             if self._stopping.is_set() or not self._restarts():
                 break
-            if asyncio.get_running_loop().time() - begun > _BACKOFF_RESET:
-                backoff = 0.0
-            if backoff:
+            seconds = backoff.after(asyncio.get_running_loop().time() - self.begun)
+            if seconds:
                 name = self.state.name
                 self.state.waiting = "CrashLoopBackOff"
-                self.state.message = telling.why_waiting(backoff, name, self._pod)
+                self.state.message = telling.why_waiting(seconds, name, self._pod)
                 self._tell(telling.backing_off(name, self._pod))
             self._changed()
-            await self._pause(backoff)
-            backoff = min(max(backoff * 2, _BACKOFF_FIRST), _BACKOFF_MOST)
+            await self._pause(seconds)
             self.state.restarts += 1
         self.state.done = True
         self._changed()
@@ -100,26 +103,48 @@ class ContainerRunner:
         except KernelError as error:
             self._log.write(str(error))
             self._tell(telling.created(self.state.name))
-            self._tell(telling.not_started(error))
-            self.state.exit_status, self.state.waiting, self.state.message = (
-                128,
-                "RunContainerError",
-                str(error),
-            )
+            self._not_started("RunContainerError", error)
             return
         assert self.process is not None
         if self._stopping.is_set():
             self.process.signal(signal.SIGKILL)
         self._tell(telling.created(self.state.name))
         self._tell(telling.started(self.state.name))
-        self.state.running, self.state.started_at = True, timestamp()
-        self._changed()
+        if self._post_start is not None:
+            await self._greet(self.process, self._post_start)
+        if self.process.running:
+            self.state.begin(timestamp())
+            self._changed()
+        else:
+            self.state.started_at = timestamp()
         status = await self.process.wait()
         await printed.drained()  # whoever is told of the end finds in the log what came before
-        self.state.exit_status = status
-        self.state.running = self.state.ready = self.state.started = False
+        last = await asyncio.to_thread(last_words, self._log.path) if status else ""
+        self.state.ended(status, timestamp(), last)
+        if status and not self._stopping.is_set():
+            self._tell(telling.exited(self.state.name, status, last))
         if program.cgroup:
             cgroups.remove(program.cgroup)
+
+    def _not_started(self, waiting: str, error: Exception) -> None:
+        state = self.state
+        self._tell(telling.not_started(error))
+        state.ended(128, timestamp(), str(error))
+        state.failure, state.waiting, state.message = "StartError", waiting, str(error)
+
+    async def _greet(self, process: Process, post_start: Callable[[], Awaitable[str]]) -> None:
+        """Runs the hook behind the start; the container isn't said to run before that. A failure ends it."""
+        hook = asyncio.ensure_future(post_start())
+        end = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait((hook, end), return_when=asyncio.FIRST_COMPLETED)
+            if not end.done() and (why := hook.result()):
+                self.state.waiting, self.state.message = "PostStartHookError", why
+                self._tell(telling.hook_failed("PostStart", why))
+                await self.kill(max(self._grace, LEAST_GRACE))
+        finally:
+            hook.cancel()
+            end.cancel()
 
     async def _start(self, program: Program) -> Stream:
         """Starts the program; what it prints goes where the result tells of. Raises KernelError."""
@@ -132,11 +157,10 @@ class ContainerRunner:
             os.close(null)
         return printed
 
-    def kill(self) -> None:
-        """Ends this life of the container (a liveness probe failed); the restart policy says what follows."""
+    async def kill(self, grace: float) -> None:
+        """Ends this life of the container; the restart policy says what follows."""
         if self.process is not None:
-            self.process.signal(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(2.0, self.process.signal, signal.SIGKILL)
+            await _terminate(self.process, grace)
 
     @property
     def stopping(self) -> bool:
@@ -146,16 +170,29 @@ class ContainerRunner:
         """SIGTERM, and SIGKILL after `grace` seconds; returns when it has ended for good."""
         self._stopping.set()
         self._wake.set()
-        process = self.process
-        if process is None or not process.running:
-            return
-        process.signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(grace):
-                await process.wait()
-        except TimeoutError:
-            process.signal(signal.SIGKILL)
+        if self.process is not None:
+            await _terminate(self.process, grace)
+
+
+async def _terminate(process: Process, grace: float) -> None:
+    process.signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(grace):
             await process.wait()
+    except TimeoutError:
+        process.signal(signal.SIGKILL)
+        await process.wait()
+
+
+def last_words(path: Path) -> str:
+    """The last line of a log that says anything. Blocks."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LAST_WORDS))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 async def capture(processes: Processes, program: Program, limit: int) -> tuple[int, str]:
@@ -195,47 +232,3 @@ async def capture(processes: Processes, program: Program, limit: int) -> tuple[i
     finally:
         loop.remove_reader(reading)
         os.close(reading)
-
-
-def environment(
-    container: Container, fields: Mapping[str, str], sources: Mapping[tuple[str, str, str], str]
-) -> dict[str, str]:
-    """A container's environment: `env` in order, with `fieldRef` (downward API), ConfigMap and Secret keys.
-
-    `fields` are the pod's by field path, `sources` values by (kind, name, key). `$(NAME)` is replaced by
-    what stands before it, `$$` is one dollar sign. Pure.
-    """
-    found: dict[str, str] = {}
-    for entry in container.env:
-        name = entry["name"]
-        origin = entry.get("valueFrom") or {}
-        if "fieldRef" in origin:
-            found[name] = fields.get(origin["fieldRef"]["fieldPath"], "")
-        elif "configMapKeyRef" in origin or "secretKeyRef" in origin:
-            kind = "ConfigMap" if "configMapKeyRef" in origin else "Secret"
-            reference = origin.get("configMapKeyRef") or origin["secretKeyRef"]
-            value = sources.get((kind, reference["name"], reference["key"]))
-            if value is not None:
-                found[name] = value
-        else:
-            found[name] = expand(str(entry.get("value") or ""), found)
-    return found
-
-
-def expand(text: str, known: Mapping[str, str]) -> str:
-    """`$(NAME)` replaced where the name is known, as Kubernetes does it in env, command and args."""
-    result, rest = "", text
-    while rest:
-        before, dollar, rest = rest.partition("$")
-        result += before
-        if not dollar:
-            break
-        if rest.startswith("$"):
-            result, rest = result + "$", rest[1:]
-        elif rest.startswith("(") and ")" in rest:
-            name, _, after = rest[1:].partition(")")
-            result += known.get(name, f"$({name})")
-            rest = after
-        else:
-            result += "$"
-    return result

@@ -19,6 +19,9 @@ from emulab.model.objects import Object
 from emulab.plan.pods import has_network
 from emulab.plan.state import World
 
+STEADY = 1.0
+"""Seconds for which a program has to run until a lab with it is said to be Ready, where no probe asks it."""
+
 
 class Kubelet:
     """All pod workers of the lab."""
@@ -50,6 +53,10 @@ class Kubelet:
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()
+
+    def steady_at(self) -> float:
+        """When the last program that no probe asks will have run for `STEADY`; seconds of the loop's clock."""
+        return max((w.begun_last() for w in self._workers.values()), default=0.0) + STEADY
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

@@ -7,6 +7,11 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 
+PodConditions = Sequence[Mapping[str, Any]]
+
+_OWN = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+"""The conditions that are the kubelet's; all others are somebody else's, and stay."""
+
 
 @dataclass(slots=True)
 class ContainerState:
@@ -20,9 +25,23 @@ class ContainerState:
     restarts: int = 0
     exit_status: int | None = None
     done: bool = False  # it has ended and won't be started again
-    waiting: str = "ContainerCreating"
+    waiting: str = ""  # why it doesn't run, where that isn't just its turn
     message: str = ""
     started_at: str = ""
+    began_at: str = ""  # when that life began of which `exit_status` tells
+    ended_at: str = ""
+    last_words: str = ""  # the last line of a life that ended badly
+    failure: str = ""  # why a container couldn't be started: the reason of its end
+
+    def begin(self, now: str) -> None:
+        """A life begins."""
+        self.running, self.started_at = True, now
+
+    def ended(self, status: int, now: str, last_words: str = "") -> None:
+        """A life has ended."""
+        self.running = self.ready = self.started = False
+        self.exit_status, self.began_at, self.ended_at = status, self.started_at, now
+        self.last_words, self.failure = last_words if status else "", ""
 
     def end(self) -> None:
         """The container has ended with its Pod."""
@@ -32,25 +51,96 @@ class ContainerState:
 
 
 def pod_status(
-    containers: Sequence[ContainerState], inits: Sequence[ContainerState], initialised: bool
+    containers: Sequence[ContainerState],
+    inits: Sequence[ContainerState],
+    initialised: bool,
+    gates: Sequence[str] = (),
+    others: PodConditions = (),
+    failed: bool = False,
 ) -> dict[str, Any]:
     """The fields of `status` that depend on containers: phase, conditions and the containers' own.
 
-    `inits`: the init containers, of which those are ready that have ended well, and sidecars as others are.
+    `inits`: the init containers, of which those are ready that have ended well, and sidecars as others are. `gates`:
+    the conditions without which the Pod isn't Ready (KEP-580), and `others`: those that are there. `failed`: whatever
+    its containers say.
     """
-    ready = bool(containers) and initialised and all(c.ready for c in (*inits, *containers))
-    own = {"initContainerStatuses": [_container_status(c) for c in inits]} if inits else {}
+    phase = "Failed" if failed else _phase(containers, initialised)
+    turn = "PodInitializing" if inits else "ContainerCreating"  # kubelet's `defaultWaitingState`
+    own = {"initContainerStatuses": [_container_status(c, turn) for c in inits]} if inits else {}
     return {
         **own,
-        "phase": _phase(containers, initialised),
-        "conditions": [
-            _condition("PodScheduled", True, ""),
-            _condition("Initialized", initialised, "ContainersNotInitialized"),
-            _condition("ContainersReady", ready, "ContainersNotReady"),
-            _condition("Ready", ready, "ContainersNotReady"),
-        ],
-        "containerStatuses": [_container_status(c) for c in containers],
+        "phase": phase,
+        "conditions": pod_conditions(containers, inits, initialised, phase, gates, others),
+        "containerStatuses": [_container_status(c, turn) for c in containers],
     }
+
+
+def pod_conditions(
+    containers: Sequence[ContainerState],
+    inits: Sequence[ContainerState],
+    initialised: bool,
+    phase: str,
+    gates: Sequence[str] = (),
+    others: PodConditions = (),
+) -> list[Mapping[str, Any]]:
+    """The kubelet's conditions (pkg/kubelet/status/generate.go), and behind them those of others."""
+    others = [c for c in others if c.get("type") not in _OWN]
+    ready = _containers_ready(containers, inits, initialised, phase)
+    incomplete = [] if initialised else [c.name for c in inits if not c.ready]
+    message = f"containers with incomplete status: {_listed(incomplete)}" if incomplete else ""
+    completed = "PodCompleted" if phase == "Succeeded" else ""
+    return [
+        _condition("PodScheduled", True),
+        _condition(
+            "Initialized", initialised, completed if initialised else "ContainersNotInitialized", message
+        ),
+        _condition("ContainersReady", *ready),
+        _condition("Ready", *(_gates_open(gates, others) if ready[0] else ready)),
+        *others,
+    ]
+
+
+def _containers_ready(
+    containers: Sequence[ContainerState], inits: Sequence[ContainerState], initialised: bool, phase: str
+) -> tuple[bool, str, str]:
+    if phase in ("Succeeded", "Failed"):
+        return False, "PodCompleted" if phase == "Succeeded" else "PodFailed", ""
+    if containers and initialised and all(c.ready for c in (*inits, *containers)):
+        return True, "", ""
+    unready = [c.name for c in (*inits, *containers) if not c.ready]
+    return (
+        False,
+        "ContainersNotReady",
+        f"containers with unready status: {_listed(unready)}" if unready else "",
+    )
+
+
+def _gates_open(gates: Sequence[str], conditions: PodConditions) -> tuple[bool, str, str]:
+    there = {c.get("type"): c.get("status") for c in conditions}
+    closed = [
+        f'the status of pod readiness gate "{gate}" is not "True", but {there[gate]}'
+        if gate in there
+        else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+        for gate in gates
+        if there.get(gate) != "True"
+    ]
+    return (False, "ReadinessGatesNotReady", ", ".join(closed)) if closed else (True, "", "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """As Go prints a slice."""
+    return f"[{' '.join(names)}]"
+
+
+def stamped(conditions: PodConditions, before: PodConditions, now: str) -> list[Mapping[str, Any]]:
+    """PodConditions with the time at which each came to be as it is."""
+    known = {c.get("type"): c for c in before}
+    found: list[Mapping[str, Any]] = []
+    for one in conditions:
+        old = known.get(one.get("type"), {})
+        since = old.get("lastTransitionTime") if old.get("status") == one.get("status") else now
+        found.append({**one, "lastTransitionTime": since or now})
+    return found
 
 
 def _phase(containers: Sequence[ContainerState], initialised: bool) -> str:
@@ -62,13 +152,12 @@ def _phase(containers: Sequence[ContainerState], initialised: bool) -> str:
     return "Running"
 
 
-def _condition(kind: str, true: bool, reason: str) -> Mapping[str, str]:
-    if true:
-        return {"type": kind, "status": "True"}
-    return {"type": kind, "status": "False", "reason": reason}
+def _condition(kind: str, true: bool, reason: str = "", message: str = "") -> Mapping[str, str]:
+    more = {"reason": reason, "message": message}
+    return {"type": kind, "status": str(true), **{field: text for field, text in more.items() if text}}
 
 
-def _container_status(c: ContainerState) -> dict[str, Any]:
+def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     status: dict[str, Any] = {
         "name": c.name,
         "image": c.image,
@@ -76,14 +165,25 @@ def _container_status(c: ContainerState) -> dict[str, Any]:
         "started": c.started,
         "restartCount": c.restarts,
     }
-    last = {"exitCode": c.exit_status, "reason": "Completed" if c.exit_status == 0 else "Error"}
+    last = _terminated(c)
     if c.running:
         status["state"] = {"running": {"startedAt": c.started_at}}
     elif c.done:
         status["state"] = {"terminated": last}
     else:
-        waiting = {"reason": c.waiting, **({"message": c.message} if c.message else {})}
+        waiting = {"reason": c.waiting or turn, **({"message": c.message} if c.message else {})}
         status["state"] = {"waiting": waiting}
     if c.exit_status is not None and not c.done:
         status["lastState"] = {"terminated": last}
     return status
+
+
+def _terminated(c: ContainerState) -> dict[str, Any]:
+    """How the last life ended. What was last printed is its message, as with `FallbackToLogsOnError`."""
+    reason = c.failure or ("Completed" if c.exit_status == 0 else "Error")
+    more = {"message": c.last_words, "startedAt": c.began_at, "finishedAt": c.ended_at}
+    return {
+        "exitCode": c.exit_status,
+        "reason": reason,
+        **{field: text for field, text in more.items() if text},
+    }

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from emulab.cluster.store import timestamp
-from emulab.errors import EmulabError
-from emulab.kernel.processes import cgroups
-from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container, PodSpec
-from emulab.kinds.registry import CONFIG_MAP, SECRET
+from emulab.kinds.installed import SERVER_IMAGES
 from emulab.lab.hosts.logs import Log
-from emulab.lab.kubelet import telling
-from emulab.lab.kubelet.container import ContainerRunner, capture, environment, expand
-from emulab.lab.kubelet.downward import downward_fields, texts
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status
-from emulab.lab.kubelet.prober import Prober
-from emulab.lab.kubelet.probes import LIMIT, Aim
+from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet.commands import Commands
+from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
+from emulab.lab.kubelet.environs import Environs
+from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
+from emulab.lab.kubelet.prober import LIVENESS, Prober
+from emulab.lab.kubelet.probes import Aim
+from emulab.lab.kubelet.programs import stood_in_for
+from emulab.lab.kubelet.served import Served, is_run_to_its_end
 from emulab.lab.kubelet.telling import Said
-from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.standins import STANDINS, is_standin
-from emulab.plan.state import Place
 from emulab.plan.world import server_name
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
-_PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 class PodWorker:
@@ -44,26 +40,25 @@ class PodWorker:
         self._around = around
         self._key = pod.key
         self._uid = pod.metadata.get("uid")
-        self._spec = PodSpec.of(pod.spec)
+        self._spec = PodSpec.of_pod(pod)
         self._pod = pod
         self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
-        self._initialised = self._init_failed = False
+        self._initialised = False
+        self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
+        self.environs = Environs(around, pod, self._spec)
         self.runners: dict[str, ContainerRunner] = {}
-        self._served: dict[str, ContainerState] = {}
-        self._restarts: dict[str, int] = {}  # of servers, as far as they are counted
+        self._served: dict[str, Served] = {}
+        self._commands = Commands(around.processes, self.environs, self.tell)
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
-
-    @property
-    def place(self) -> Place:
-        world = self._around.world
-        if world is None:
-            raise EmulabError("the kubelet runs before the first plan was applied")
-        return world.places[place_name(self._pod)]
 
     def start(self) -> None:
         """Begins the pod's life; `refresh` and the runners carry it on."""
+        for container, program in stood_in_for(self._pod, self._spec):
+            self.tell(container, telling.stood_in_for(program))
+        if self._spec.active_deadline is not None:
+            self._tasks.append(self._spawn(self._expire(self._spec.active_deadline)))
         if not self._spec.init_containers:
             self._begin()
         else:
@@ -73,33 +68,20 @@ class PodWorker:
         """Takes over how the servers are that stand for containers, and reports."""
         if self._ended:
             return
-        for container in self._spec.lasting:
-            state = self._served.get(container.name)
-            if state is None:
-                continue
-            name = STANDINS if is_standin(container) else server_name(place_name(self._pod), container.name)
-            up = (self._initialised or container.restarts) and self._around.servers.running(name)
-            counted = self._count_restarts(container, name, state)
-            if up and (counted or not state.running):
-                self._tell_start(container)
-            if up and not state.running:
-                _begin_life(container, state)
-            state.running = up
-            if not up:
-                state.ready = False
-        self.report()
-
-    def _count_restarts(self, container: Container, server: str, state: ContainerState) -> bool:
-        """Counts the restarts of a server since the pod began: stand-ins of many pods share one. Whether any was."""
         servers = self._around.servers
-        restarts = servers.restarts.get(server, 0)
-        known = self._restarts.setdefault(container.name, restarts if is_standin(container) else 0)
-        if restarts <= known:
-            return False
-        self._restarts[container.name] = restarts
-        state.restarts += restarts - known
-        state.exit_status = servers.exits.get(server)
-        return True
+        for container in self._spec.lasting:
+            served = self._served.get(container.name)
+            if served is None:
+                continue
+            up = (self._initialised or container.restarts) and servers.running(served.server)
+            counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
+            if up and not served.held and (counted or not served.state.running):
+                self._tell_start(container)
+            if not up:
+                served.state.running = served.state.ready = False
+            elif not served.state.running and not served.held:
+                self._begin_served(container, served)
+        self.report()
 
     def report(self) -> None:
         """Writes the status into the store, if the pod is still the one there."""
@@ -108,20 +90,35 @@ class PodWorker:
             return
         inits = [self._state_of(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
-        status = pod_status(states, inits, self._initialised)
-        if self._init_failed:
-            status["phase"] = "Failed"
+        before = pod.status.get("conditions") or ()
+        failed = bool(self._failed)
+        status = pod_status(
+            states, inits, self._initialised, self._spec.readiness_gates, before, failed=failed
+        )
+        status |= self._failed
+        now = timestamp()
+        status["conditions"] = stamped(status["conditions"], before, now)
         if all(pod.status.get(k) == v for k, v in status.items()):
             return
-        started = pod.status.get("startTime") or timestamp()
+        started = pod.status.get("startTime") or now
         self._around.store.set_status(self._key, startTime=started, **status)
         self._around.changed()
 
+    def begun_last(self) -> float:
+        """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
+        unasked = (self.runners.get(c.name) for c in self._spec.lasting if c.readiness is None)
+        return max((r.begun for r in unasked if r is not None and r.state.running), default=0.0)
+
     def state(self, container: Container) -> ContainerState:
         runner = self.runners.get(container.name)
-        if runner is not None:
-            return runner.state
-        return self._served.setdefault(container.name, ContainerState(container.name, container.image))
+        return runner.state if runner is not None else self._serving(container).state
+
+    def _serving(self, container: Container) -> Served:
+        if container.name not in self._served:
+            shared = is_standin(container)
+            server = STANDINS if shared else server_name(place_name(self._pod), container.name)
+            self._served[container.name] = Served(container, server, shared)
+        return self._served[container.name]
 
     def _init(self, container: Container) -> ContainerState:
         return self._inits.setdefault(container.name, ContainerState(container.name, container.image))
@@ -142,9 +139,12 @@ class PodWorker:
             runner = self.runners[container.name] = self._runner(container, policy)
             self._tasks.append(self._spawn(runner.run()))
         else:
-            self.state(container)
+            served = self._serving(container)
+            if is_run_to_its_end(self._pod) and is_standin(container):
+                self._tell_start(container)
+                served.complete(timestamp())
         if container.startup or container.readiness or container.liveness:
-            self._tasks.append(self._spawn(self._prober(container).run()))
+            self._tasks.append(self._spawn(Prober(container, self._aim(container), self).run()))
 
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
@@ -160,7 +160,9 @@ class PodWorker:
             state = self._init(container)
             if not container.command:  # a stand-in has nothing to prepare
                 self._tell_start(container)
-                state.ready, state.exit_status, state.done = True, 0, True
+                state.begin(timestamp())
+                state.ended(0, timestamp())
+                state.ready = state.done = True
                 continue
             runner = self.runners[container.name] = self._runner(container, policy)
             state = self._inits[container.name] = runner.state
@@ -168,26 +170,31 @@ class PodWorker:
             state.ready = state.exit_status == 0
             del self.runners[container.name]
             if runner.state.exit_status != 0:
-                self._init_failed = True
-                self._around.store.set_status(
-                    self._key, phase="Failed", message=f"init container {container.name} failed"
-                )
-                self._around.changed()
+                self._failed = {"phase": "Failed", "message": f"init container {container.name} failed"}
+                self.report()
                 return
         self._begin()
         self.refresh()
 
     def _runner(self, container: Container, policy: str) -> ContainerRunner:
+        hook = container.post_start
         return ContainerRunner(
             self._around.processes,
             container,
-            lambda: self.program(container),
+            lambda: self.environs.start(container),
             self._log(container),
             policy,
             self._container_changed,
             lambda said: self.tell(container, said),
-            f"{self._pod.name}_{self._pod.namespace}({self._uid})",
+            self._name,
+            (lambda: hooks.run(hook, self._aim(container))) if hook else None,
+            self._spec.termination_grace,
         )
+
+    @property
+    def _name(self) -> str:
+        """The pod in messages, as the kubelet's `format.Pod` has it."""
+        return f"{self._pod.name}_{self._pod.namespace}({self._uid})"
 
     def _log(self, container: Container) -> Log:
         return self._around.logs.of(self._pod.namespace, self._pod.name, container.name)
@@ -209,46 +216,55 @@ class PodWorker:
                     self._spawn(runner.stop(self._spec.termination_grace))
         self.report()
 
-    # what a container sees
+    # stand-ins, and servers
 
-    def program(self, container: Container, argv: tuple[str, ...] = ()) -> Program:
-        """The container's program, or `argv` in its surroundings, in new namespaces of its own."""
-        place = self.place
-        known = self.environment(container)
-        command = argv or tuple(expand(a, known) for a in container.command)
-        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
-        cgroup = cgroups.create(self._around.lab, group) if not argv else ""
-        return Program(
-            argv=command,
-            environment=known,
-            working_directory=container.working_dir,
-            join={"net": self._around.handles[place.namespace].fd},
-            fresh=("mnt", "uts", "ipc"),
-            hostname=place.hostname,
-            files=write_place_files(self._around, place),
-            remount_proc=True,
-            cgroup=cgroup,
-        )
+    def _begin_served(self, container: Container, served: Served) -> None:
+        self.environs.begin(container)
+        served.begun = asyncio.get_running_loop().time()
+        if container.post_start is None:
+            served.begin(timestamp())
+        else:
+            served.held = True
+            self._tasks.append(self._spawn(self._greet(container, served)))
 
-    def environment(self, container: Container) -> dict[str, str]:
-        pod = self._around.store.get(self._key) or self._pod
-        own = environment(container, downward_fields(pod, self._spec), self._sources())
-        return {"PATH": _PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
+    async def _greet(self, container: Container, served: Served) -> None:
+        assert container.post_start is not None
+        why = await hooks.run(container.post_start, self._aim(container))
+        if why:
+            served.state.waiting, served.state.message = "PostStartHookError", why
+            self.tell(container, telling.hook_failed("PostStart", why))
+            await self._again(container, served)
+            return
+        served.begin(timestamp())
+        self.report()
 
-    def _sources(self) -> dict[tuple[str, str, str], str]:
-        found: dict[tuple[str, str, str], str] = {}
-        for container in (*self._spec.containers, *self._spec.init_containers):
-            for entry in container.env:
-                for field, kind in (("configMapKeyRef", CONFIG_MAP), ("secretKeyRef", SECRET)):
-                    reference = (entry.get("valueFrom") or {}).get(field)
-                    o = reference and self._around.store.get(kind.key(self._pod.namespace, reference["name"]))
-                    if o:
-                        found |= {(o.kind, o.name, k): v for k, v in texts(o).items()}
-        return found
+    async def _again(self, container: Container, served: Served) -> None:
+        """A stand-in has been ended. It can't be started again, but it can live anew, as its container would."""
+        policy = "Always" if container.restarts else self._spec.restart_policy
+        lived = asyncio.get_running_loop().time() - served.begun
+        seconds = served.end(timestamp(), policy, lived)
+        if seconds is None:
+            self._container_changed()
+            return
+        if seconds:
+            served.state.waiting = "CrashLoopBackOff"
+            served.state.message = telling.why_waiting(seconds, container.name, self._name)
+            self.tell(container, telling.backing_off(container.name, self._name))
+            self.report()
+            await asyncio.sleep(seconds)
+        served.state.restarts += 1
+        if not self.terminating:
+            self._tell_start(container)
+            self._begin_served(container, served)
+            self.report()
+
+    # what is told
 
     def tell(self, container: Container, said: Said) -> None:
         field = "initContainers" if container in self._spec.init_containers else "containers"
-        where = f"spec.{field}{{{container.name}}}"
+        self._tell(said, f"spec.{field}{{{container.name}}}")
+
+    def _tell(self, said: Said, where: str = "") -> None:
         told = Tell(self._pod, said.type, said.reason, said.message, "kubelet", self._spec.node_name, where)
         self._around.events.tell([told], time.time())
 
@@ -256,53 +272,93 @@ class PodWorker:
         self.tell(container, telling.created(container.name))
         self.tell(container, telling.started(container.name))
 
-    # probes
+    # probes and hooks
 
-    def _prober(self, container: Container) -> Prober:
-        aim = Aim(
+    def _aim(self, container: Container) -> Aim:
+        return Aim(
             self._around.handles[self._spec.node_name].fd,
-            str(self.place.addresses[0]),
-            lambda port: self._port(container, port),
-            lambda command: self._execute(container, command),
+            str(self.environs.place.addresses[0]),
+            container.port,
+            lambda command: self._run(container, command),
         )
-        return Prober(container, aim, self)
+
+    async def _run(self, container: Container, command: tuple[str, ...]) -> tuple[int, str]:
+        runner = self.runners.get(container.name)
+        return await self._commands.run(container, runner.process if runner else None, command)
 
     async def fail(self, container: Container, probe: str) -> None:
-        """A container that doesn't live is ended; its runner starts it again."""
+        """A container that doesn't live is ended, and starts again as its restart policy says."""
         self.tell(container, telling.unwell(container, probe, self._spec.restart_policy))
-        runner = self.runners.get(container.name)
-        if runner is not None:
-            runner.kill()
-            while runner.state.running:
-                await asyncio.sleep(0.05)
-        else:  # a stand-in can't be started again, but its restart can be counted
-            state = self.state(container)
-            state.restarts += 1
-            self._tell_start(container)
-            _begin_life(container, state)
-            self.report()
+        asked = container.liveness if probe == LIVENESS else container.startup
+        own = asked.grace if asked is not None else None  # which outranks the Pod's (KEP-2238)
+        grace = float(self._spec.termination_grace if own is None else own)
+        runner, loop = self.runners.get(container.name), asyncio.get_running_loop()
+        if runner is None:
+            served = self._serving(container)
+            served.held = True
+            await self._pre_stop(container, grace)
+            await self._again(container, served)
+            return
+        process, deadline = runner.process, loop.time() + grace
+        await self._pre_stop(container, grace)
+        if runner.process is process:
+            await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
+            while runner.state.running and runner.process is process:
+                await asyncio.sleep(0.02)
 
-    def _port(self, container: Container, port: int | str) -> int | None:
-        if isinstance(port, int):
-            return port
-        named = next((p.port for p in container.ports if p.name == port), None)
-        return int(port) if named is None and port.isdecimal() else named
-
-    async def _execute(self, container: Container, command: tuple[str, ...]) -> tuple[int, str]:
-        """Runs a command in a container: its exit status, and the beginning of what it printed."""
-        return await capture(self._around.processes, self.program(container, command), LIMIT)
+    async def _pre_stop(self, container: Container, grace: float) -> None:
+        """Runs the hook before the end, for as long as there is time."""
+        if container.pre_stop is None or grace <= 0:
+            return
+        try:
+            async with asyncio.timeout(grace):
+                why = await hooks.run(container.pre_stop, self._aim(container))
+        except TimeoutError:
+            why = f"it did not complete in {telling.in_go(grace)}"
+        if why:
+            self.tell(container, telling.hook_failed("PreStop", why))
 
     # the end
+
+    async def _expire(self, seconds: float) -> None:
+        """Ends a pod that may not run for longer: pkg/kubelet/active_deadline.go."""
+        await asyncio.sleep(seconds)
+        if self.terminating:
+            return
+        self._tell(telling.deadline_exceeded())
+        self.terminating = True
+        await self._stop_all(self._spec.termination_grace)
+        self._failed = {
+            "phase": "Failed",
+            "reason": "DeadlineExceeded",
+            "message": "Pod was active on the node longer than the specified deadline",
+        }
+        self._end_states()
 
     def terminate(self, pod: Object) -> None:
         """Ends the pod gracefully, once: preStop, SIGTERM, SIGKILL after the grace period, then removal."""
         if self.terminating:
+            if self._failed and not self._ended:
+                self._spawn(self._end(0.0))
             return
         self.terminating = True
         grace = float(pod.metadata.get("deletionGracePeriodSeconds", self._spec.termination_grace))
         self._spawn(self._end(grace))
 
     async def _end(self, grace: float) -> None:
+        await self._stop_all(grace)
+        self.abandon()
+        self._ended = True
+        self._around.store.remove(self._key)
+        self._end_states()  # of a Pod that finalizers hold, it is told that nothing runs any more
+
+    def _end_states(self) -> None:
+        for container in (*self._spec.containers, *self._spec.init_containers):
+            self._state_of(container).end()
+        self.report()
+        self._around.changed()
+
+    async def _stop_all(self, grace: float) -> None:
         """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
         deadline = asyncio.get_running_loop().time() + grace
         last = [c for c in self._spec.sidecars if c.name in self.runners]
@@ -313,36 +369,22 @@ class PodWorker:
         await self._stop([c for c in everybody if c not in last], deadline)
         for sidecar in reversed(last):
             await self._stop([sidecar], deadline)
-        self.abandon()
-        self._ended = True
-        self._around.store.remove(self._key)
-        for container in everybody:  # of a Pod that finalizers hold, it is told that nothing runs any more
-            self._state_of(container).end()
-        self.report()
-        self._around.changed()
 
     async def _stop(self, containers: Sequence[Container], deadline: float) -> None:
         """Ends containers side by side; stand-ins get a while to answer those who don't know yet."""
+        drained = [c for c in containers if c.name in self._served]
+        await asyncio.gather(*(self._stop_one(c, deadline, c in drained[:1]) for c in containers))
 
-        def left() -> float:
-            return max(0.0, deadline - asyncio.get_running_loop().time())
-
-        await asyncio.gather(*(self._pre_stop(c, left()) for c in containers if c.pre_stop))
-        ends = [self.runners[c.name].stop(left()) for c in containers if c.name in self.runners]
-        if any(c.name in self._served for c in containers):
-            ends.append(asyncio.sleep(min(DRAIN, left())))
-        await asyncio.gather(*ends)
-
-    async def _pre_stop(self, container: Container, grace: float) -> None:
-        hook = container.pre_stop or {}
-        try:
-            async with asyncio.timeout(grace):
-                if "exec" in hook and container.command:
-                    await self._execute(container, tuple(hook["exec"]["command"]))
-                elif "sleep" in hook:
-                    await asyncio.sleep(float(hook["sleep"]["seconds"]))
-        except TimeoutError:
-            return
+    async def _stop_one(self, container: Container, deadline: float, drains: bool) -> None:
+        loop = asyncio.get_running_loop()
+        grace = max(0.0, deadline - loop.time())
+        if self._state_of(container).running:
+            await self._pre_stop(container, grace)
+        left = max(deadline - loop.time(), LEAST_GRACE) if grace else 0.0
+        if container.name in self.runners:
+            await self.runners[container.name].stop(left)
+        elif drains:
+            await asyncio.sleep(min(DRAIN, left))
 
     def abandon(self) -> None:
         """Ends everything of this pod at once. Its logs go with it."""
@@ -352,12 +394,5 @@ class PodWorker:
             if runner.process is not None:
                 runner.process.signal(9)
         for container in (*self._spec.init_containers, *self._spec.containers):
-            if container.command:
+            if container.image not in SERVER_IMAGES:
                 self._log(container).remove()
-
-
-def _begin_life(container: Container, state: ContainerState) -> None:
-    """A stand-in, or a server, has begun to stand for the container, or does so anew."""
-    state.started_at = timestamp()
-    state.started = container.startup is None
-    state.ready = container.readiness is None and container.startup is None

@@ -1,7 +1,8 @@
 """The probes of one container, for as long as its pod lives: pkg/kubelet/prober.
 
-Startup first; then readiness and liveness side by side, anew in each life of the container. Every try that fails is
-told in an Event, whether it changes anything or not.
+Startup first; then readiness and liveness side by side, anew in each life of the container. Once the Pod is to end
+nobody asks any more whether a container lives, but whether it is ready. Every try that fails is told in an Event,
+whether it changes anything or not.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from emulab.kinds.core.podspec import Container, Probe
+from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.probespec import Probe
 from emulab.lab.kubelet.podstatus import ContainerState
-from emulab.lab.kubelet.probes import Aim, ProbeCounter, attempt
-from emulab.lab.kubelet.telling import Said, unhealthy
+from emulab.lab.kubelet.probes import Aim, ProbeCounter, Warned, attempt
+from emulab.lab.kubelet.telling import Said, probe_warning, unhealthy
 
 STARTUP, READINESS, LIVENESS = "Startup", "Readiness", "Liveness"
 """The kinds of probes, as Events call them."""
@@ -49,6 +51,8 @@ class Prober:
         container = self._container
         while not self._pod.terminating:
             while not self._state.running:
+                if self._state.done:
+                    return
                 await asyncio.sleep(0.02)
             if container.startup and not await self._startup(container.startup):
                 continue
@@ -62,21 +66,25 @@ class Prober:
 
     async def _startup(self, probe: Probe) -> bool:
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
-        await asyncio.sleep(probe.initial_delay)
+        await asyncio.sleep(self._delay(probe))
         while self._state.running and not self._pod.terminating:
             if await self._try(probe, STARTUP, counter) is not None:
                 if counter.state:
                     return True
-                if counter.failing:
+                if counter.failing and not self._pod.terminating:
                     await self._pod.fail(self._container, STARTUP)
                     return False
             await asyncio.sleep(probe.period)
         return False
 
+    def _delay(self, probe: Probe) -> float:
+        """What starts a stand-in takes no time, however long the image's program would have needed."""
+        return probe.initial_delay if self._container.command else 0.0
+
     async def _watch(self, probe: Probe, kind: str, life: int) -> None:
         """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == LIVENESS)
-        await asyncio.sleep(probe.initial_delay)
+        await asyncio.sleep(self._delay(probe))
         while True:
             state = self._state
             if not state.running or state.restarts != life:
@@ -87,7 +95,7 @@ class Prober:
                 if kind == READINESS:
                     state.ready = counter.state and state.running
                     self._pod.report()
-                elif counter.failing:
+                elif counter.failing and not self._pod.terminating:
                     await self._pod.fail(self._container, LIVENESS)
                     return
             # The kubelet asks an unready container more often at first; a second is often enough for a lab.
@@ -95,9 +103,12 @@ class Prober:
 
     async def _try(self, probe: Probe, kind: str, counter: ProbeCounter) -> bool | None:
         """One try, counted and told; None for one that couldn't be made."""
-        success, output = await attempt(probe, self._aim)
-        if success is not None:
-            counter.note(success)
-        if not success and self._state.running:
-            self._pod.tell(self._container, unhealthy(kind, success, output))
-        return success
+        verdict = await attempt(probe, self._aim)
+        if verdict.success is not None:
+            counter.note(verdict.success)
+        if self._state.running:
+            if isinstance(verdict, Warned):
+                self._pod.tell(self._container, probe_warning(kind, verdict.output))
+            elif not verdict.success:
+                self._pod.tell(self._container, unhealthy(kind, *verdict))
+        return verdict.success

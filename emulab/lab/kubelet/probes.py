@@ -7,21 +7,17 @@ failure are the words of the kubelet's probers (pkg/probe), which are those of G
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
-from emulab.errors import EmulabError, PeerError
-from emulab.kernel import sockets
-from emulab.kinds.core.podspec import HTTPGet, Probe
+from emulab.errors import EmulabError
+from emulab.kinds.core.probespec import HTTPGet, Probe
+from emulab.lab.kubelet import health, httpget
 from emulab.lab.kubelet.telling import in_go
 from emulab.model.addresses import socket_name
 
-LIMIT = 10 << 10
-"""Bytes that are read of an answer, or of what a command prints (maxRespBodyLength, maxReadLength)."""
+AGENT = "kube-probe/1.34"
 
 
 @dataclass(slots=True)
@@ -69,15 +65,21 @@ class Verdict(NamedTuple):
     output: str = ""
 
 
+class Warned(Verdict):
+    """A success of which a warning is told."""
+
+
 async def attempt(probe: Probe, aim: Aim) -> Verdict:
     """One try. One that takes longer than the probe's timeout is a failure."""
     try:
         if probe.command is not None:
             return await _run(probe.command, probe.timeout, aim)
-        if probe.tcp_port is not None:
-            return await _dial(_port(aim, probe.tcp_port), probe.timeout, aim)
-        assert probe.http is not None
-        return await _get(probe.http, _port(aim, probe.http.port), probe.timeout, aim)
+        if probe.http is not None:
+            return await _get(probe.http, _port(aim, probe.http.port), probe.timeout, aim)
+        if probe.grpc_port is not None:
+            return await _check(probe.grpc_port, probe.grpc_service, probe.timeout, aim)
+        assert probe.tcp_port is not None
+        return await _dial(probe.tcp_host or aim.address, _port(aim, probe.tcp_port), probe.timeout, aim)
     except (EmulabError, OSError) as error:
         return Verdict(None, str(error))
 
@@ -99,72 +101,43 @@ async def _run(command: tuple[str, ...], timeout: float, aim: Aim) -> Verdict:
     return Verdict(status == 0, output)
 
 
-async def _dial(port: int, timeout: float, aim: Aim) -> Verdict:
+async def _dial(host: str, port: int, timeout: float, aim: Aim) -> Verdict:
     try:
         async with asyncio.timeout(timeout):
-            (await _connect(aim, aim.address, port)).close()
+            (await httpget.connect(aim.node_fd, host, port)).close()
     except TimeoutError:
-        return Verdict(False, f"dial tcp {socket_name(aim.address, port)}: i/o timeout")
+        return Verdict(False, f"dial tcp {socket_name(host, port)}: i/o timeout")
     except OSError as error:
-        return Verdict(False, f"dial tcp {socket_name(aim.address, port)}: connect: {_why(error)}")
+        return Verdict(False, f"dial tcp {socket_name(host, port)}: connect: {httpget.reason(error)}")
     return Verdict(True)
 
 
 async def _get(get: HTTPGet, port: int, timeout: float, aim: Aim) -> Verdict:
-    host = get.host or aim.address
-    address, local = socket_name(host, port), ""
+    answer = await httpget.get(get, aim.address, port, aim.node_fd, timeout, AGENT)
+    if answer.why:
+        return Verdict(False, answer.why)
+    if 300 <= answer.status < 400:  # a redirect that wasn't followed
+        return Warned(True, f"Probe terminated redirects, Response body: {answer.body}")
+    if 200 <= answer.status < 300:
+        return Verdict(True)
+    return Verdict(False, f"HTTP probe failed with statuscode: {answer.status}")
+
+
+async def _check(port: int, service: str, timeout: float, aim: Aim) -> Verdict:
+    address, connected = socket_name(aim.address, port), False
     try:
         async with asyncio.timeout(timeout):
-            sock = await _connect(aim, host, port)
-            local = socket_name(*sock.getsockname()[:2])
-            status = await _status(get, sock, host, address)
+            sock = await httpget.connect(aim.node_fd, aim.address, port)
+            connected = True
+            found = await health.check(sock, address, service, AGENT, in_go(timeout))
+            return Verdict(found.well, found.said)
     except TimeoutError:
-        why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-    except ConnectionAbortedError:
-        why = "EOF"
+        if connected:
+            return Verdict(False, health.late(in_go(timeout)).said)
     except OSError as error:
-        operation = f"read tcp {local}->{address}: read" if local else f"dial tcp {address}: connect"
-        why = f"{operation}: {_why(error)}" if error.errno and error.strerror else str(error)
-    except (PeerError, ValueError) as error:
-        why = str(error)
-    else:
-        if 200 <= status < 400:
-            return Verdict(True)
-        return Verdict(False, f"HTTP probe failed with statuscode: {status}")
-    return Verdict(False, f'Get "{get.scheme.lower()}://{address}/{get.path.removeprefix("/")}": {why}')
-
-
-def _why(error: OSError) -> str:
-    """As Go has it, whose syscall.Errno begins with a small letter."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)
-
-
-async def _connect(aim: Aim, address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = await asyncio.to_thread(sockets.open_socket, aim.node_fd, family, socket.SOCK_STREAM)
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _status(get: HTTPGet, sock: socket.socket, host: str, address: str) -> int:
-    """The status of one GET whose answer came whole, as far as `LIMIT`; redirects aren't followed.
-
-    Certificates aren't checked, as the kubelet doesn't either.
-    """
-    from emulab.lab.exchange import exchange  # few labs have such probes
-    from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
-
-    context = None
-    if get.scheme == "HTTPS":
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    headers = {"host": address, "user-agent": "kube-probe/1.34"}
-    headers |= {name.lower(): value for name, value in get.headers} | {"connection": "close"}
-    asked, response = request_bytes("GET", as_target(get.path or "/"), headers.items()), ResponseReader()
-    await exchange(sock, asked, response, context, host, LIMIT)
-    return response.status
+        if connected:
+            why = f"error: health rpc probe failed: rpc error: code = Unavailable desc = {httpget.reason(error)}"
+            return Verdict(False, why)
+    # gRPC's client goes on trying to connect until the time is over, whatever the reason (grpc.WithBlock).
+    why = f'timeout: failed to connect service "{address}" within {in_go(timeout)}: context deadline exceeded'
+    return Verdict(False, why)

@@ -29,6 +29,17 @@ def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
 
 
+def exited(name: str, status: int, last_words: str) -> Said:
+    """A program has ended badly. The kubelet tells that in the status alone, where nobody looks first."""
+    said = f": {last_words}" if last_words else ""
+    return Said("Exited", f"Container {name} ended with status {status}{said}", WARNING)
+
+
+def hook_failed(hook: str, why: str) -> Said:
+    """`hook`: `PostStart` or `PreStop`. Newer kubelets say no more than that it failed."""
+    return Said(f"Failed{hook}Hook", f"{hook}Hook failed: {why}" if why else f"{hook}Hook failed", WARNING)
+
+
 def backing_off(name: str, pod: str) -> Said:
     return Said("BackOff", f"Back-off restarting failed container {name} in pod {pod}", WARNING)
 
@@ -50,10 +61,30 @@ def unwell(container: Container, probe: str, restart_policy: str) -> Said:
     return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{restarted}")
 
 
+def probe_warning(probe: str, output: str) -> Said:
+    return Said("ProbeWarning", f"{probe} probe warning: {output}", WARNING)
+
+
+def deadline_exceeded() -> Said:
+    return Said("DeadlineExceeded", "Pod was active on the node longer than specified deadline")
+
+
 def unhealthy(probe: str, success: bool | None, output: str) -> Said:
     """A try of a probe has failed, or couldn't be made."""
     outcome = "failed" if success is False else "errored and resulted in unknown state"
     return Said("Unhealthy", f"{probe} probe {outcome}: {output}", WARNING)
+
+
+def stood_in_for(name: str) -> Said:
+    """A container's own program isn't here."""
+    return Said("StandIn", f"{name} isn't on this host: a stand-in takes its place")
+
+
+def without_program(name: str) -> Said:
+    """A probe or hook asks for a program of the image, for which a stand-in answers."""
+    return Said(
+        "StandIn", f"{name} isn't on this host: what runs it passes, as a stand-in takes the image's place"
+    )
 
 
 def in_go(seconds: float) -> str:

@@ -61,6 +61,7 @@ class ControlServer:
             "release": operations.release,
             "resolver-files": operations.resolver_files,
             "scale": operations.scale,
+            "patch-status": operations.patch_status,
             "server-status": operations.server_status,
             "summary": operations.summary,
             "watch": operations.watch,

@@ -16,6 +16,7 @@ from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
+from emulab.cluster.unplaced import unplaced
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
@@ -25,6 +26,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.kubelet.programs import has_program
 from emulab.lab.supervisor.arguments import (
     COUNT,
     ENVIRONMENT,
@@ -41,7 +43,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
-from emulab.lab.supervisor.patching import Patching, tried
+from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -51,6 +53,7 @@ from emulab.lab.supervisor.watching import Watches
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
+from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -85,10 +88,11 @@ class Operations:
         self._furnished = False
         self._applying = asyncio.Lock()
         self._newcomers = Newcomers()
-        waiting = Waiting(around, reconciler)
+        waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
         self.watch = Watches(around.store).watch
-        self.patch = Patching(reconciler).patch
+        patching = Patching(around.store, reconciler)
+        self.patch, self.patch_status = patching.patch, patching.patch_status
 
     @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG), dry_run=optional(FLAG))
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
@@ -123,7 +127,7 @@ class Operations:
 
         def work(store: Store) -> None:
             self._furnish(store, given)
-            outcome[:] = [[_kubectl_name(o.key), admit(store, o)] for o in given]
+            outcome[:] = [[kubectl_name(o.key), admit(store, o)] for o in given]
 
         if arguments.get("dry_run"):
             changed, odd = tried(self._around.store, work, keys)
@@ -171,7 +175,9 @@ class Operations:
     async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
         """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        return await asyncio.to_thread(warnings, there, objects)
+        odd = await asyncio.to_thread(warnings, there, objects, has_program)
+        homeless, asked = await asyncio.to_thread(unplaced, objects), {*keys}
+        return odd + [Finding(o, (), sentence).line() for o, sentence in homeless if o.key in asked]
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
@@ -249,7 +255,7 @@ class Operations:
                 store.put(there.replace(spec={**there.spec, "replicas": replicas}))
 
         await self._reconciler.change(work, progress)
-        return _kubectl_name(key)
+        return kubectl_name(key)
 
     @takes()
     async def kinds(self, _: Arguments, __: Progress) -> Any:
@@ -272,7 +278,7 @@ class Operations:
         if place is not None and place.kind != "pod":
             return str(self._around.logs.of(place.name).path)
         pod = find_pod(self._around, target, arguments["namespace"])
-        spec = PodSpec.of(pod.spec)
+        spec = PodSpec.of_pod(pod)
         container = find_container(
             pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
         )
@@ -367,11 +373,6 @@ class Operations:
 
     def stop(self) -> None:
         self._stop()
-
-
-def _kubectl_name(key: Key) -> str:
-    """An object's name as kubectl prints it: `deployment/web`."""
-    return f"{key.kind.lower()}/{key.name}"
 
 
 def _tidy(given: Sized) -> None:

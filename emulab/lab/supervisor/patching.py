@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.schema import check_object
-from emulab.lab.supervisor.arguments import MAPPING, NAME, Arguments, takes
+from emulab.lab.kubelet.programs import has_program
+from emulab.lab.supervisor.arguments import MAPPING, NAME, STRING, Arguments, takes
 from emulab.lab.supervisor.reconciler import Progress, Reconciler, Work
 from emulab.model.findings import path_text
 from emulab.model.keys import Key
@@ -17,10 +19,10 @@ from emulab.model.mergepatch import merge_patched
 
 
 class Patching:
-    """The operation `patch` of one lab."""
+    """The operations of one lab that change a part of an object."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def __init__(self, store: Store, reconciler: Reconciler) -> None:
+        self._store, self._reconciler = store, reconciler
 
     @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING)
     async def patch(self, arguments: Arguments, progress: Progress) -> Any:
@@ -38,6 +40,25 @@ class Patching:
 
         await self._reconciler.change(work, progress)
 
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, patch=STRING)
+    async def patch_status(self, arguments: Arguments, progress: Progress) -> Any:
+        """`group`, `kind`, `namespace`, `name`, `patch`: JSON, of which the conditions are set in the object's status.
+
+        Result: the object's name, and whether that changed anything.
+        """
+        key = Key(*(arguments[part] for part in Key._fields))
+        o, patch = self._store.get(key), conditions_in(arguments["patch"])
+        if o is None:
+            raise UserError(f"{key} not found")
+
+        def work(store: Store) -> None:
+            if (there := store.get(key)) is not None:
+                store.set_status(key, conditions=patched(there.status.get("conditions") or (), patch))
+
+        before = list(o.status.get("conditions") or ())
+        await self._reconciler.change(work, progress)
+        return [kubectl_name(key), patched(before, patch) != before]
+
 
 def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], list[str]]:
     """What `work` would make of objects, found out on a copy: each before and after, and what looks odd in them."""
@@ -47,4 +68,9 @@ def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], lis
     after = fork.objects()
     there = [o for key in keys if (o := after.get(key)) is not None]
     changed = [[old.raw if (old := before.get(o.key)) else None, o.raw] for o in there]
-    return changed, warnings(there, after)
+    return changed, warnings(there, after, has_program)
+
+
+def kubectl_name(key: Key) -> str:
+    """An object's name as kubectl prints it: `deployment/web`."""
+    return f"{key.kind.lower()}/{key.name}"

@@ -1,20 +1,45 @@
-"""When is a lab Ready? Pure."""
+"""When is a lab Ready, and why isn't it? Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.controllers.room import failure
+from emulab.cluster.unplaced import remedies
+from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
+from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import KINDS, NAMESPACE, POD
+from emulab.kinds.registry import EVENT, KINDS, NAMESPACE, POD
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
+_NOT_THERE = (126, 127)
+"""What shells end with that can't run, or don't find, what they were to run."""
+
 
 def not_ready(objects: Objects) -> list[str]:
     """What is missing until everything is Ready, one line each; empty when nothing is."""
-    reasons = [_pod_reason(p) for p in objects.kind(POD) if not _is_settled(p)]
+    return _missing(objects, lambda pod, container: "")
+
+
+def why_not_ready(objects: Objects) -> list[str]:
+    """What is missing, with what only other objects say of it: the probes' answers, and what the scheduler lacks."""
+    answers = _probes_answers(objects)
+
+    def more(pod: Object, container: str) -> str:
+        if container:
+            return answers.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), container), "")
+        return "; ".join(dict.fromkeys(remedies(pod, objects)))
+
+    return _missing(objects, more)
+
+
+def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
+    """`more` says of a Pod, and of a container if one is named, what its status doesn't."""
+    reasons = [_pod_reason(p, more) for p in objects.kind(POD) if not _is_settled(p)]
     ending = {n.name for n in objects.kind(NAMESPACE) if is_ending(n)}
     for kind in KINDS.of(SCALABLE):
         for o in objects.kind(kind):
@@ -29,27 +54,81 @@ def not_ready(objects: Objects) -> list[str]:
     return reasons
 
 
+def _probes_answers(objects: Objects) -> Mapping[tuple[str, str, str, str], str]:
+    """What the last probe of each container that fails was answered, by namespace, name and uid of its Pod."""
+    found: dict[tuple[str, str, str, str], str] = {}
+    for event in sorted(objects.kind(EVENT), key=lambda o: str(o.raw.get("lastTimestamp") or "")):
+        about = event.raw.get("involvedObject") or {}
+        if event.raw.get("reason") == "Unhealthy" and about.get("kind") == "Pod":
+            container = str(about.get("fieldPath") or "").partition("{")[2].rstrip("}")
+            key = (str(about.get("namespace")), str(about.get("name")), str(about.get("uid")), container)
+            found[key] = str(event.raw.get("message") or "").strip()
+    return found
+
+
 def _is_settled(pod: Object) -> bool:
-    return pod.status.get("phase") == "Succeeded" or (
-        is_ready(pod) and not pod.metadata.get("deletionTimestamp")
+    if pod.status.get("phase") == "Succeeded":
+        return True
+    return (is_ready(pod) or _has_completed_beside(pod)) and not pod.metadata.get("deletionTimestamp")
+
+
+def _has_completed_beside(pod: Object) -> bool:
+    """Whether some containers of a Pod have ended well for good, and all others are ready."""
+    containers = pod.status.get("containerStatuses") or ()
+    completed = [(c["state"].get("terminated") or {}).get("exitCode") == 0 for c in containers]
+    sidecars = (c["ready"] for c in pod.status.get("initContainerStatuses") or ())
+    return any(completed) and all(
+        (*sidecars, *(c["ready"] or done for c, done in zip(containers, completed, strict=True)))
     )
 
 
-def _pod_reason(pod: Object) -> str:
+def _pod_reason(pod: Object, more: Callable[[Object, str], str]) -> str:
     """Why a pod isn't ready, in the words its status has for it."""
     where = f"Pod {pod.namespace}/{pod.name}"
     if pod.metadata.get("deletionTimestamp"):
         return f"{where} is terminating"
-    kinds = ("initContainerStatuses", "containerStatuses")  # what others wait for comes first
-    for status in (s for kind in kinds for s in pod.status.get(kind) or ()):
-        waiting = status["state"].get("waiting")
-        if waiting and not status["ready"]:
-            message = f": {waiting['message']}" if waiting.get("message") else ""
-            return f"{where} container {status['name']} waits: {waiting['reason']}{message}"
-        if not status["ready"]:
-            state = "runs but is not ready" if "running" in status["state"] else "has ended"
-            return f"{where} container {status['name']} {state}"
+    container = next((s for s in _containers(pod) if not s["ready"] and not _completed(s)), None)
+    says_more = pod.status.get("phase") == "Failed" and pod.status.get("reason")  # than its containers
+    if container is not None and not says_more:
+        told = [_container_reason(container), more(pod, container["name"]), _hint(container)]
+        return f"{where} container {container['name']} {'; '.join(filter(None, told))}"
     message = pod.status.get("message") or next(
         (c["message"] for c in pod.status.get("conditions") or () if c.get("message")), ""
     )
-    return f"{where} is {pod.status.get('phase', 'Pending')}" + (f": {message}" if message else "")
+    told = [f"{where} is {pod.status.get('phase', 'Pending')}" + (f": {message}" if message else "")]
+    return "; ".join(filter(None, [*told, more(pod, "")]))
+
+
+def _containers(pod: Object) -> Iterator[Raw]:
+    """Init containers first: what others wait for."""
+    for field in ("initContainerStatuses", "containerStatuses"):
+        yield from pod.status.get(field) or ()
+
+
+def _completed(status: Raw) -> bool:
+    return (status["state"].get("terminated") or {}).get("exitCode") == 0
+
+
+def _container_reason(status: Raw) -> str:
+    state = status["state"]
+    last = (status.get("lastState") or {}).get("terminated")
+    if waiting := state.get("waiting"):
+        message = f": {waiting['message']}" if waiting.get("message") else ""
+        before = f"; it {_end(last)}" if last and waiting.get("message") != last.get("message") else ""
+        return f"waits: {waiting['reason']}{message}{before}"
+    if "running" in state:
+        return "runs but is not ready" + (f"; before, it {_end(last)}" if last else "")
+    return f"has {_end(state['terminated'])}"
+
+
+def _end(terminated: Raw) -> str:
+    """How a container ended: its exit code, and what it said last."""
+    said = f": {terminated['message']}" if terminated.get("message") else ""
+    return f"ended with status {terminated.get('exitCode')}{said}"
+
+
+def _hint(status: Raw) -> str:
+    states = (status["state"].get("terminated"), (status.get("lastState") or {}).get("terminated"))
+    if not any(end and end.get("exitCode") in _NOT_THERE for end in states):
+        return ""
+    return f"the annotation {PROGRAM}: {STANDIN} on the Pod has a stand-in take its place"

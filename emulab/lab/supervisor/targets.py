@@ -115,17 +115,18 @@ def describe_entry(
     }
     if pod is None:
         return {**entry, "files": write_place_files(around, place)}
-    spec = PodSpec.of(pod.spec)
+    spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
     worker = kubelet.worker(pod)
     if worker is None:
         raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
-    entry["environment"] = worker.environment(chosen)
+    entry["environment"] = worker.environs.environment(chosen)
     runner = worker.runners.get(chosen.name)
     if runner is None:
         return {**entry, "files": write_place_files(around, place)}
     if runner.process is None or not runner.process.running:
-        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {runner.state.waiting}")
+        why = runner.state.waiting or "ContainerCreating"
+        raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
     inner = f"/proc/{runner.process.host_pid}/ns"
     entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
     return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}

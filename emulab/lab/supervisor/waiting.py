@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from emulab.errors import NotReady
 from emulab.kinds.registry import POD
 from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, Arguments, optional, takes
-from emulab.lab.supervisor.readiness import not_ready
+from emulab.lab.supervisor.readiness import not_ready, why_not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Objects
@@ -22,9 +22,11 @@ from emulab.plan.state import World
 class Waiting:
     """The operations of one lab that end when something is as they want it."""
 
-    def __init__(self, around: Surroundings, reconciler: Reconciler) -> None:
+    def __init__(self, around: Surroundings, reconciler: Reconciler, steady_at: Callable[[], float]) -> None:
+        """`steady_at`: when programs have run for long enough to be trusted, on the loop's clock."""
         self._around = around
         self._reconciler = reconciler
+        self._steady_at = steady_at
         self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
 
     @takes(objects=IDENTITIES, timeout=optional(SECONDS))
@@ -65,9 +67,15 @@ class Waiting:
 
         try:
             async with asyncio.timeout(60.0 if arguments.get("timeout") is None else arguments["timeout"]):
-                await self._reconciler.until(condition)
-                await self._reconciler.rest()  # what the last readiness meant for the data plane
                 loop = asyncio.get_running_loop()
+                while True:
+                    await self._reconciler.until(condition)
+                    await self._reconciler.rest()  # what the last readiness meant for the data plane
+                    left = self._steady_at() - loop.time()
+                    if left <= 0:
+                        break
+                    progress("waiting whether programs stay")
+                    await asyncio.sleep(left)
                 begun = loop.time()
                 while unhealthy := await self._unhealthy_balancers():
                     progress(f"waiting for {unhealthy[0]}")
@@ -75,9 +83,9 @@ class Waiting:
                     await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
                     begun = loop.time()
         except TimeoutError:
-            reasons = not_ready(store.objects()) or await self._unhealthy_balancers()
-            more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-            raise NotReady(f"not ready in time: {'; '.join(reasons[:3])}{more}") from None
+            reasons = why_not_ready(store.objects()) or await self._unhealthy_balancers()
+            reasons = reasons or ["programs have run for too short a time"]
+            raise NotReady("\n  ".join([f"not ready in time: {reasons[0]}", *reasons[1:]])) from None
         return None
 
     async def _unhealthy_balancers(self) -> list[str]:

@@ -5,7 +5,9 @@ identity goes into each answer. The JSON has the shape of the echo server of the
 Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, …) do what they say.
 
 * `answers` request → answer, pure
-* `websocket` frames → frames (sans-I/O, RFC 6455)
+* `websocket` frames → frames (sans-I/O, RFC 6455); `grpchealth` the same of HTTP/2, for gRPC's health alone
+* `tls` between connection and transport, where the client begins so
+* `journal` a line a request, for the container's log
 * `connection` one TCP connection: order, flow control, ending
 * `datagrams` UDP
 * `server` listeners, identities, draining

@@ -32,8 +32,10 @@ class EchoConfig(Configuration):
     """The configuration of the one server for all pods.
 
     `identities` are by address, or by a socket's key where pods share an address. `draining` are the keys of TCP
-    sockets whose connections are to go elsewhere; they go on accepting.
+    sockets whose connections are to go elsewhere; they go on accepting. `logs` are the names of the logs that requests
+    are written to, by a socket's key or its address.
     """
 
     identities: Mapping[str, PodConfig] = field(default_factory=dict)
     draining: tuple[str, ...] = ()
+    logs: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, cast
 
 from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
-from emulab.servers.echo.websocket import WebSocketEcho, goodbye, handshake, websocket_problem
+from emulab.servers.echo.grpchealth import PREFACE, GRPCHealth
+from emulab.servers.echo.tls import HANDSHAKE, Secured
+from emulab.servers.echo.websocket import WebSocketEcho, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds for which a client may still send after an error
 FRESH = 2.0  # seconds that a connection without a request yet keeps when its listener is removed
+_OTHERS = (HANDSHAKE, PREFACE[0])  # with what others begin who may not speak HTTP/1.1
 _WAITING_LIMIT = 16  # requests behind a slow one before the socket isn't read any more
 _BLOCK = bytes(64 * 1024)
 _TURN = 2**20  # bytes of a stream to write before other connections get their turn
@@ -43,10 +46,11 @@ class EchoConnection(asyncio.Protocol):
         "_reader",
         "_reading",
         "_retiring",
+        "_secured",
         "_served",
         "_timer",
         "_transport",
-        "_websocket",
+        "_tunnel",
         "_writable",
     )
 
@@ -54,7 +58,7 @@ class EchoConnection(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport
         self._reader = RequestReader()
-        self._websocket: WebSocketEcho | None = None
+        self._tunnel: WebSocketEcho | GRPCHealth | None = None  # what has taken HTTP/1.1's place
         self._current: tuple[Request, EchoAnswer, bool] | None = None  # delayed or streamed; close after it?
         self._timer: asyncio.Handle | None = None
         self._client = ""
@@ -64,6 +68,7 @@ class EchoConnection(asyncio.Protocol):
         self._writable = True
         self._eof = False
         self._retiring = False
+        self._secured = False
         self._closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,8 +86,10 @@ class EchoConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._websocket is not None:
+        if self._tunnel is not None:
             self._exchange(data)
+            return
+        if not self._served and data[0] in _OTHERS and self._speaks_otherwise(data):
             return
         self._reader.feed(data)
         if self._listener.hub.emit.wanted:
@@ -91,10 +98,29 @@ class EchoConnection(asyncio.Protocol):
                 request.arrived = request.arrived or now
         self._work()
 
+    def _speaks_otherwise(self, data: bytes) -> bool:
+        """Goes on in TLS or HTTP/2 where the client has begun so."""
+        if self._reader.in_message:
+            return False
+        if data[0] == HANDSHAKE and not self._secured:
+            self._secure(data)
+            return True
+        if data.startswith(PREFACE):
+            self._tunnel = GRPCHealth()
+            self._exchange(data)
+            return True
+        return False
+
+    def _secure(self, hello: bytes) -> None:
+        secured = Secured(self._transport, self)
+        self._transport.set_protocol(secured)
+        self._transport, self._secured = cast(asyncio.Transport, secured), True
+        secured.data_received(hello)
+
     def eof_received(self) -> bool:
         """True while answers are still owed that a client which only ended its sending can read."""
         self._eof = True
-        if self._closing or self._websocket is not None:
+        if self._closing or self._tunnel is not None:
             return False
         if self._current is not None and self._current[1].delay:
             self._cancel_timer()
@@ -129,8 +155,8 @@ class EchoConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """Ends the connection now, whatever is under way."""
-        if self._websocket is not None and not self._closing:
-            self._transport.write(goodbye(1001))
+        if self._tunnel is not None and not self._closing:
+            self._transport.write(self._tunnel.goodbye())
             self._close()
         else:
             self._transport.abort()
@@ -139,7 +165,7 @@ class EchoConnection(asyncio.Protocol):
         reader = self._reader
         return (
             self._current is not None
-            or self._websocket is not None
+            or self._tunnel is not None
             or reader.in_message
             or bool(reader.requests)
         )
@@ -175,7 +201,7 @@ class EchoConnection(asyncio.Protocol):
         reader = self._reader
         while self._writable and self._current is None and not self._closing and reader.requests:
             self._begin(reader.requests.popleft())
-            if self._websocket is not None:
+            if self._tunnel is not None:
                 return
         if self._closing:
             return
@@ -232,6 +258,11 @@ class EchoConnection(asyncio.Protocol):
         self._work()
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
+        journal = self._listener.hub.journal
+        if journal.room:
+            self._log(request, what.status, what.stream or len(what.body))
+        else:  # a busy server has no time to say more than how many there were
+            journal.missed[self._listener.log] += 1
         self._transport.write(answer_bytes(what, request.method, request.proto, close))
         if what.stream and request.method != "HEAD":
             self._left = what.stream
@@ -270,6 +301,7 @@ class EchoConnection(asyncio.Protocol):
 
     def _fail(self, status: int) -> None:
         self._record("", "", status, 0.0)
+        self._log(None, status)
         self._transport.write(
             answer_bytes(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True)
         )
@@ -292,6 +324,15 @@ class EchoConnection(asyncio.Protocol):
                 }
             )
 
+    def _log(self, request: Request | None, status: int, size: int = 0) -> None:
+        """Writes a request, or what can't be read as one, into the log of the container that it was for."""
+        journal, log = self._listener.hub.journal, self._listener.log
+        if not journal.takes(log):
+            return
+        line = f"{request.method} {request.target} {request.proto}" if request else "-"
+        agent = request.first("User-Agent") if request else ""
+        journal.request(log, self._client, line, status, size, agent)
+
     def _upgrade(self, request: Request) -> None:
         problem = websocket_problem(request)
         if problem or self._eof:
@@ -302,16 +343,27 @@ class EchoConnection(asyncio.Protocol):
             return
         self._cancel_timer()
         self._record(request.method, request.target, 101, request.arrived)
+        self._log(request, 101)
         self._transport.write(handshake(request))
-        self._websocket = WebSocketEcho()
+        self._tunnel = WebSocketEcho()
         rest, self._reader.rest, self._reader.upgraded = self._reader.rest, b"", False
         self._exchange(rest)
         self._steer()
 
     def _exchange(self, data: bytes) -> None:
-        assert self._websocket is not None
-        reply = self._websocket.feed(data)
+        assert self._tunnel is not None
+        reply = self._tunnel.feed(data)
+        if isinstance(self._tunnel, GRPCHealth):
+            for path, status in self._tunnel.paths:
+                self._served += 1
+                self._listener.hub.requests += 1
+                self._record("POST", path, status, 0.0)
+                if self._listener.hub.journal.takes(self._listener.log):
+                    self._listener.hub.journal.request(
+                        self._listener.log, self._client, f"POST {path} HTTP/2.0", status, 0
+                    )
+            self._tunnel.paths.clear()
         if reply:
             self._transport.write(reply)
-        if self._websocket.closed:
+        if self._tunnel.closed:
             self._linger()

@@ -13,6 +13,7 @@ from emulab.servers.echo.answers import Identity, identity_of
 from emulab.servers.echo.config import EchoConfig, PodConfig
 from emulab.servers.echo.connection import EchoConnection
 from emulab.servers.echo.datagrams import DatagramEcho
+from emulab.servers.echo.journal import Journal
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
 _NOBODY = PodConfig()
@@ -26,10 +27,11 @@ def create(emit: Emit) -> Server:
 class Hub:
     """What all listeners share."""
 
-    __slots__ = ("connections", "emit", "quiet", "requests")
+    __slots__ = ("connections", "emit", "journal", "quiet", "requests")
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
+        self.journal = Journal()
         self.requests = 0
         self.connections: set[EchoConnection] = set()
         self.quiet: asyncio.Event | None = None  # set once no connection is left, if someone waits
@@ -38,11 +40,12 @@ class Hub:
 class EchoListener:
     """One listening TCP socket and the identity it answers with."""
 
-    __slots__ = ("connections", "draining", "hub", "identity", "server")
+    __slots__ = ("connections", "draining", "hub", "identity", "log", "server")
 
-    def __init__(self, hub: Hub, identity: Identity, draining: bool) -> None:
+    def __init__(self, hub: Hub, identity: Identity, draining: bool, log: str = "") -> None:
         self.hub = hub
         self.identity = identity
+        self.log = log
         self.draining = draining
         self.server: asyncio.Server | None = None
         # None when empty: there may be a thousand listeners, and few of them busy.
@@ -130,15 +133,21 @@ class EchoServer:
                     )
                 self._udp[key].identity = identity
                 continue
+            log = told.logs.get(key) or told.logs.get(address, "")
             listener = self._tcp.get(key)
             if listener is not None:
+                listener.log = log
                 if listener.identity != identity:
                     listener.identity = identity
                 listener.drain(key in draining)
                 continue
-            listener = EchoListener(hub, identity, key in draining)
+            listener = EchoListener(hub, identity, key in draining, log)
             await listener.open(sockets[key])
             self._tcp[key] = listener
+
+    def journal(self, pipe: int) -> None:
+        """Takes the pipe to which requests are written, each with the name of its log."""
+        self._hub.journal.open(pipe)
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting, lets requests under way end for up to `grace` seconds, then ends everything."""

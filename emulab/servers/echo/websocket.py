@@ -93,6 +93,10 @@ class WebSocketEcho:
             self._buffer.clear()
         return b"".join(out)
 
+    def goodbye(self) -> bytes:
+        """What tells the client that the server ends."""
+        return goodbye(1001)
+
     def _step(self) -> bytes | None:
         """The answer to the next frame; None if the buffer holds no whole one."""
         buffer = self._buffer

@@ -5,6 +5,7 @@ faster than it writes waits for it then, as with containerd. Its commands:
 
     → {"id", "op": "folder"}                      one descriptor: the folder of the logs; comes first
     → {"id", "op": "add", "number", "name"}       one descriptor: a pipe that doesn't block, for the log of that name
+    → {"id", "op": "add", "number", "name": ""}   the same, for lines that each tell the log they are for (`parted`)
     → {"id", "op": "write", "name", "text"}
     → {"id", "op": "remove", "name"}              the log and its older files; what comes for it still is thrown away
     → {"id", "op": "ping"}
@@ -25,6 +26,9 @@ from typing import Any
 
 from emulab.servers.logs.files import CHUNK, LogFile
 
+BEGIN, PART = b"\x1e", b"\x1f"
+"""What stands before a line of a shared pipe, and between a log's name and the text."""
+
 _MESSAGE, _MAX_FDS = 1 << 16, 8
 _READ = select.POLLIN | select.POLLHUP
 
@@ -35,6 +39,17 @@ def serve(control: socket.socket) -> None:
     _Keeper(control).run()
 
 
+def parted(data: bytes) -> dict[str, bytes]:
+    """Whole lines by the log that each is for; those are dropped of which the beginning was lost."""
+    found: dict[str, bytes] = {}
+    for line in data.split(b"\n"):
+        name, part, text = line.partition(PART)
+        if part and name.startswith(BEGIN):
+            key = name[1:].decode(errors="replace")
+            found[key] = found.get(key, b"") + text + b"\n"
+    return found
+
+
 class _Keeper:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -42,6 +57,7 @@ class _Keeper:
         self._poll = select.poll()
         self._poll.register(control, _READ)
         self._pipes: dict[int, tuple[int, str]] = {}  # by descriptor: number and name
+        self._shared: dict[int, bytes] = {}  # pipes of many logs, with the line that hasn't come whole
         self._files: dict[str, LogFile] = {}
 
     def run(self) -> None:
@@ -67,6 +83,8 @@ class _Keeper:
             case "add":
                 os.set_blocking(fds[0], False)
                 self._pipes[fds[0]] = command["number"], command["name"]
+                if not command["name"]:
+                    self._shared[fds[0]] = b""
                 self._poll.register(fds[0], _READ)
             case "write":
                 self._file(command["name"]).write(command["text"].encode())
@@ -82,15 +100,29 @@ class _Keeper:
     def _take(self, fd: int) -> None:
         number, name = self._pipes[fd]
         try:
-            if self._file(name).take(fd) if name else os.read(fd, CHUNK):
+            if fd in self._shared:
+                if self._part(fd):
+                    return
+            elif self._file(name).take(fd) if name else os.read(fd, CHUNK):
                 return
         except BlockingIOError:
             return
         self._poll.unregister(fd)
         os.close(fd)
         del self._pipes[fd]
+        self._shared.pop(fd, None)
         self._release(name)
         self._send({"record": {"event": "end", "number": number}})
+
+    def _part(self, fd: int) -> bool:
+        """Writes what came of many logs' lines, each into its own; False at the end. Raises BlockingIOError."""
+        data = os.read(fd, CHUNK)
+        whole, end, rest = (self._shared[fd] + data).rpartition(b"\n")
+        self._shared[fd] = rest
+        for name, text in parted(whole + end).items():
+            self._file(name).write(text)
+            self._release(name)
+        return bool(data)
 
     def _file(self, name: str) -> LogFile:
         """The log of a name; one, however many pipes lead to it."""

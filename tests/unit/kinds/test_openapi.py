@@ -109,7 +109,7 @@ def test_what_is_laid_over_a_definition_is_in_it(kind: Kind) -> None:
         ("Pod", "priority", 1 << 31, "priority: 2147483648 is too large for 32 bits"),
         ("Pod", "priority", -(1 << 31) - 1, "priority: -2147483649 is too small for 32 bits"),
         ("Pod", "priority", "5", 'priority: "5" is not a whole number; write it without quotes'),
-        ("Pod", "activeDeadlineSeconds", 1.5, "activeDeadlineSeconds: 1.5 is not a whole number"),
+        ("Pod", "activeDeadlineSeconds", 1.5, "activeDeadlineSeconds: 1.5 is not a number of 1 or more"),
         ("Pod", "volumes", {"name": "a"}, "volumes: a mapping is not a list"),
         ("Pod", "volumes.0", {"emptyDir": {}}, "volumes[0].name: is required"),
         (

@@ -10,7 +10,8 @@ import pytest
 from manifest_texts import BACKEND, POD, SERVICE, WORKLOAD, accepted, described, patched
 
 from emulab.kinds.apps.workloadview import Workload
-from emulab.kinds.core.podspec import ContainerPort, HTTPGet, PodSpec, Probe
+from emulab.kinds.core.podspec import ContainerPort, PodSpec
+from emulab.kinds.core.probespec import Hook, HTTPGet, Probe
 from emulab.kinds.core.secret import TLSPair, tls_pair
 from emulab.kinds.core.serviceview import Service, ServicePort
 from emulab.kinds.discovery.endpointsliceview import Endpoint, EndpointPort, EndpointSlice
@@ -162,7 +163,7 @@ def test_container_with_everything() -> None:
     assert container.working_dir == "/srv"
     assert container.env == ({"name": "MODE", "value": "x"},)
     assert container.ports == (ContainerPort("", "TCP", 8080), ContainerPort("dns", "UDP", 53))
-    assert container.pre_stop == {"sleep": {"seconds": 5}}
+    assert container.pre_stop == Hook(sleep=5.0)
 
 
 def test_args_without_command_belong_to_the_image_and_leave_the_stand_in() -> None:
@@ -195,7 +196,7 @@ def test_args_without_command_belong_to_the_image_and_leave_the_stand_in() -> No
             Probe(HTTPGet("/z", 8443, "h", "HTTPS", (("X", "1"),)), None, None, 1, 2, 3, 4, 5),
         ),
         ({"tcpSocket": {"port": 5432}}, Probe(None, 5432, None, 0, 10, 1, 1, 3)),
-        ({"grpc": {"port": 9000}}, Probe(None, 9000, None, 0, 10, 1, 1, 3)),
+        ({"grpc": {"port": 9000}}, Probe(None, None, None, 0, 10, 1, 1, 3, grpc_port=9000)),
         ({"exec": {"command": ["true"]}}, Probe(None, None, ("true",), 0, 10, 1, 1, 3)),
     ],
 )

@@ -31,13 +31,19 @@ class Runner:
 
 
 def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPatch, **spec: Any) -> PodWorker:
-    place(store, pod(spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}], "phase": "Pending"}))
+    metadata = spec.pop("metadata", {})
+    place(
+        store,
+        pod(metadata=metadata, spec=spec, status={"podIPs": [{"ip": "10.244.1.2"}], "phase": "Pending"}),
+    )
     around: Any = SimpleNamespace(
         store=store,
         changed=lambda: None,
         world=None,
         servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
         events=Recorder(store),
+        processes=None,
+        logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None)),
     )
     stored = store.get(P)
     assert stored is not None
@@ -73,6 +79,15 @@ async def test_init_containers_run_one_after_the_other(monkeypatch: pytest.Monke
     await asyncio.gather(*made._tasks)
     assert list(made.runners) == ["main"]
     await asyncio.gather(*made._tasks)
+    made.refresh()
+    assert phase(store) == "Succeeded"
+
+
+async def test_a_stand_in_of_a_job_has_done_its_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    owner = {"kind": "Job", "name": "j", "uid": "1", "controller": True}
+    made = worker(store, {}, monkeypatch, metadata={"ownerReferences": [owner]}, restartPolicy="Never")
+    made.start()
     made.refresh()
     assert phase(store) == "Succeeded"
 

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from lab_objects import conditions, obj, pod
 
 from emulab.kinds.core.podspec import Container, PodSpec
-from emulab.lab.kubelet.container import environment, expand
+from emulab.kinds.core.serviceview import Service
+from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.downward import downward_fields, texts
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status
+from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
-from emulab.lab.supervisor.readiness import not_ready
+from emulab.lab.kubelet.served import Served
+from emulab.lab.kubelet.variables import environment, expand, service_links
+from emulab.lab.supervisor.readiness import not_ready, why_not_ready
 from emulab.model.collection import Objects
 
 
@@ -79,6 +82,143 @@ def test_container_statuses(one: ContainerState, expected: dict[str, Any]) -> No
     (found,) = pod_status([one], [], True)["containerStatuses"]
     common = {"name": "c", "image": "i", "ready": False, "started": False, "restartCount": one.restarts}
     assert found == {**common, **expected}
+
+
+GATE = {"type": "a.b/gate", "status": "True"}
+
+
+@pytest.mark.parametrize(
+    ("others", "ready", "why"),
+    [
+        (
+            [],
+            "False",
+            (
+                "ReadinessGatesNotReady",
+                'corresponding condition of pod readiness gate "a.b/gate" does not exist.',
+            ),
+        ),
+        (
+            [{**GATE, "status": "False"}],
+            "False",
+            (
+                "ReadinessGatesNotReady",
+                'the status of pod readiness gate "a.b/gate" is not "True", but False',
+            ),
+        ),
+        ([GATE], "True", (None, None)),
+    ],
+)
+def test_a_gate_holds_up_readiness(
+    others: list[dict[str, str]], ready: str, why: tuple[str | None, str | None]
+) -> None:
+    found = pod_status(
+        [state(**RUNNING)], [], True, ["a.b/gate"], [{"type": "Ready", "status": "x"}, *others]
+    )
+    told = {c["type"]: c for c in found["conditions"]}
+    assert told["ContainersReady"]["status"] == "True" and told["Ready"]["status"] == ready
+    assert (told["Ready"].get("reason"), told["Ready"].get("message")) == why
+    assert [c for c in found["conditions"] if c["type"] == GATE["type"]] == others
+
+
+def test_what_is_missing_is_named() -> None:
+    found = pod_status([state()], [ContainerState("one", "i"), ContainerState("two", "i", ready=True)], False)
+    told = {c["type"]: (c.get("reason"), c.get("message")) for c in found["conditions"]}
+    assert told["Initialized"] == ("ContainersNotInitialized", "containers with incomplete status: [one]")
+    assert told["Ready"] == ("ContainersNotReady", "containers with unready status: [one c]")
+
+
+@pytest.mark.parametrize(("status", "reason"), [(0, "PodCompleted"), (1, "PodFailed")])
+def test_what_has_ended_says_so(status: int, reason: str) -> None:
+    found = pod_status([state(done=True, exit_status=status)], [], True)
+    assert {c.get("reason") for c in found["conditions"] if c["type"] in ("Ready", "ContainersReady")} == {
+        reason
+    }
+
+
+def test_a_condition_keeps_the_time_of_its_last_change() -> None:
+    before = [{"type": "A", "status": "True", "lastTransitionTime": "t0"}, {"type": "B", "status": "True"}]
+    now = [{"type": "A", "status": "True", "reason": "r"}, {"type": "B", "status": "False"}]
+    assert stamped(now, before, "t1") == [
+        {"type": "A", "status": "True", "reason": "r", "lastTransitionTime": "t0"},
+        {"type": "B", "status": "False", "lastTransitionTime": "t1"},
+    ]
+
+
+def test_how_a_life_ended() -> None:
+    one = state()
+    one.begin("t0")
+    one.ended(3, "t1", "out of luck")
+    (found,) = pod_status([one], [], True)["containerStatuses"]
+    assert found["lastState"]["terminated"] == {
+        "exitCode": 3,
+        "reason": "Error",
+        "message": "out of luck",
+        "startedAt": "t0",
+        "finishedAt": "t1",
+    }
+    one.ended(0, "t2", "out of luck")
+    (found,) = pod_status([one], [], True)["containerStatuses"]
+    assert found["lastState"]["terminated"].get("message") is None
+
+
+def test_restarts_are_put_off_ever_longer() -> None:
+    backoff = Backoff()
+    assert [backoff.after(1) for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
+    assert [backoff.after(601), backoff.after(1)] == [0, 10]
+
+
+def test_a_stand_in_lives_and_ends_as_its_container_would() -> None:
+    served = Served(
+        Container.of({"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}}), "stand-ins", True
+    )
+    assert not served.count(5, None)  # others' restarts, before this pod
+    served.begin("t0")
+    assert (served.state.running, served.state.started, served.state.ready) == (True, True, False)
+    assert served.count(6, 1) and served.state.restarts == 1
+    assert [served.end("t1", "Always", 1.0), served.end("t1", "OnFailure", 1.0)] == [0, 10]
+    assert served.end("t2", "Never", 1.0) is None and served.state.done and served.state.exit_status == 143
+
+
+def test_services_are_told_as_links() -> None:
+    ports = [{"name": "http-web", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    services = [
+        obj("Service", "my-db", spec={"clusterIP": "10.96.0.7", "ports": ports}),
+        obj("Service", "headless", spec={"clusterIP": "None", "ports": [{"port": 1}]}),
+        obj("Service", "away", "other", spec={"clusterIP": "10.96.0.8", "ports": [{"port": 1}]}),
+        obj(
+            "Service",
+            "kubernetes",
+            spec={"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]},
+        ),
+    ]
+    views = [Service.of(o) for o in services]
+    links = service_links(views, "default", True)
+    assert {k: v for k, v in links.items() if k.startswith("MY_DB")} == {
+        "MY_DB_SERVICE_HOST": "10.96.0.7",
+        "MY_DB_SERVICE_PORT": "80",
+        "MY_DB_SERVICE_PORT_HTTP_WEB": "80",
+        "MY_DB_SERVICE_PORT_DNS": "53",
+        "MY_DB_PORT": "tcp://10.96.0.7:80",
+        "MY_DB_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "MY_DB_PORT_80_TCP_PROTO": "tcp",
+        "MY_DB_PORT_80_TCP_PORT": "80",
+        "MY_DB_PORT_80_TCP_ADDR": "10.96.0.7",
+        "MY_DB_PORT_53_UDP": "udp://10.96.0.7:53",
+        "MY_DB_PORT_53_UDP_PROTO": "udp",
+        "MY_DB_PORT_53_UDP_PORT": "53",
+        "MY_DB_PORT_53_UDP_ADDR": "10.96.0.7",
+    }
+    assert {k.partition("_")[0] for k in links} == {"MY", "KUBERNETES"}
+    for namespace, wanted in (("default", False), ("other", False)):
+        assert {k.partition("_")[0] for k in service_links(views, namespace, wanted)} == {"KUBERNETES"}
+
+
+def test_the_manifest_outranks_links_and_may_name_them() -> None:
+    entries = [{"name": "URL", "value": "http://$(DB_SERVICE_HOST)/"}, {"name": "DB_PORT", "value": "5432"}]
+    links = {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "tcp://10.96.0.7:80"}
+    found = environment(Container.of({"name": "c", "env": entries}), {}, {}, links)
+    assert found == {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "5432", "URL": "http://10.96.0.7/"}
 
 
 # probes
@@ -223,6 +363,7 @@ def test_nothing_is_missing() -> None:
         reasons(
             pod("ready", status={"phase": "Running", "conditions": conditions(True)}),
             pod("job", status={"phase": "Succeeded", "conditions": conditions(False)}),
+            pod("beside", status=pod_status([state(done=True, exit_status=0), state(**RUNNING)], [], True)),
             workload("Deployment", 2, 2),
             workload("StatefulSet", 0, 0),
             obj("Deployment", "one", spec={}, status={"readyReplicas": 1, "replicas": 1}),
@@ -262,12 +403,64 @@ def test_nothing_is_missing() -> None:
         ),
         (
             pod(status=pod_status([state(done=True, exit_status=1)], [], True)),
-            "Pod default/p container c has ended",
+            "Pod default/p container c has ended with status 1",
+        ),
+        (
+            pod(status=pod_status([state(done=True, exit_status=1, last_words="no luck")], [], True)),
+            "Pod default/p container c has ended with status 1: no luck",
+        ),
+        (
+            pod(status=pod_status([state(waiting="CrashLoopBackOff", message="m", exit_status=127)], [], True)),
+            "Pod default/p container c waits: CrashLoopBackOff: m; it ended with status 127;"
+            " the annotation emulab.dev/program: standin on the Pod has a stand-in take its place",
+        ),
+        (
+            pod(status=pod_status([state(done=True, exit_status=0), state(running=True)], [], True)),
+            "Pod default/p container c runs but is not ready",
+        ),
+        (
+            pod(status=pod_status([state(**RUNNING)], [], True, ["a.b/gate"])),
+            'Pod default/p is Running: corresponding condition of pod readiness gate "a.b/gate" does not exist.',
+        ),
+        (
+            pod(status={**pod_status([state(done=True, exit_status=137)], [], True), "reason": "DeadlineExceeded",
+                        "message": "too long"}),
+            "Pod default/p is Failed: too long",
         ),
     ],
 )  # fmt: skip
 def test_what_is_missing(o: Any, reason: str) -> None:
     assert reasons(o) == [reason]
+
+
+def test_what_a_probe_was_answered_is_told() -> None:
+    about = {
+        "kind": "Pod",
+        "namespace": "default",
+        "name": "p",
+        "uid": "u",
+        "fieldPath": "spec.containers{c}",
+    }
+    events = [
+        obj(
+            "Event",
+            name,
+            reason=reason,
+            message=message,
+            lastTimestamp=time,
+            involvedObject={**about, "uid": uid},
+        )
+        for name, reason, message, time, uid in (
+            ("a", "Unhealthy", "Readiness probe failed: new", "2026-01-02T00:00:00Z", "u"),
+            ("b", "Unhealthy", "Readiness probe failed: old", "2026-01-01T00:00:00Z", "u"),
+            ("c", "Unhealthy", "another's of that name", "2026-01-03T00:00:00Z", "v"),
+            ("d", "BackOff", "no probe", "2026-01-03T00:00:00Z", "u"),
+        )
+    ]
+    ill = pod(metadata={"uid": "u"}, status=pod_status([state(running=True)], [], True))
+    assert why_not_ready(Objects([ill, *events])) == [
+        "Pod default/p container c runs but is not ready; Readiness probe failed: new"
+    ]
 
 
 def test_nobody_waits_for_workloads_of_a_namespace_that_is_ending() -> None:

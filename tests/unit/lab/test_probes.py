@@ -10,8 +10,8 @@ from loopback import has_ipv6
 from patience import LONG
 
 from emulab.errors import KernelError
-from emulab.kinds.core.podspec import HTTPGet, Probe
-from emulab.lab.kubelet import probes
+from emulab.kernel import sockets
+from emulab.kinds.core.probespec import HTTPGet, Probe
 from emulab.lab.kubelet.probes import Aim, attempt
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -48,7 +48,7 @@ async def asked(
             await reader.read()
         writer.close()
 
-    monkeypatch.setattr(probes.sockets, "open_socket", open_socket)
+    monkeypatch.setattr(sockets, "open_socket", open_socket)
     async with await asyncio.start_server(serve, address, 0) as server:
         port = server.sockets[0].getsockname()[1]
         probe = Probe(get, None, None, 0.0, 1.0, timeout, 1, 1)
@@ -95,7 +95,7 @@ async def test_a_pod_of_ipv6_is_named_in_brackets(monkeypatch: pytest.MonkeyPatc
     [
         (OK + b"\r\n", True),
         (b"HTTP/1.0 204 No Content\n\n", True),
-        (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.test/\r\n\r\n", True),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
         (OK + b"\r\n" + bytes(1 << 20), True),  # longer than anybody reads
@@ -134,7 +134,7 @@ def free_port() -> int:
 
 
 async def test_what_is_said_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes.sockets, "open_socket", open_socket)
+    monkeypatch.setattr(sockets, "open_socket", open_socket)
     port = free_port()
     aim = Aim(-1, "127.0.0.1", lambda _: port, no_command)
     refused = f"dial tcp 127.0.0.1:{port}: connect: connection refused"

@@ -196,6 +196,42 @@ def test_real_programs_keep_their_ports() -> None:
     assert ports_of(server, ips["web"]) == {"tcp/9090"}
 
 
+def test_a_stand_in_answers_where_its_probes_and_hooks_ask() -> None:
+    containers = (
+        "[{name: c, image: x, ports: [{name: http, containerPort: 8080}],"
+        " readinessProbe: {httpGet: {port: 9000}}, livenessProbe: {tcpSocket: {port: http}},"
+        " startupProbe: {grpc: {port: 9001}},"
+        " lifecycle: {preStop: {httpGet: {port: 9002}}, postStart: {sleep: {seconds: 1}}}},"
+        " {name: real, command: [sleep], ports: [{containerPort: 9003}], livenessProbe: {tcpSocket: {port: 9004}}},"
+        " {name: d, image: x, readinessProbe: {tcpSocket: {port: 9003}}, livenessProbe: {httpGet: {port: nobody}}}]"
+    )
+    server, ips = standins(manifest("web", containers))
+    assert ports_of(server, ips["web"]) == {"tcp/8080", "tcp/9000", "tcp/9001", "tcp/9002"}
+    assert told(server)["logs"] == {ips["web"]: "default.web.c.log"}
+
+
+def test_a_stand_in_on_a_nodes_network_answers_its_probes_on_loopback() -> None:
+    containers = (
+        "[{name: c, image: x, livenessProbe: {httpGet: {host: 127.0.0.1, port: 9099}},"
+        " readinessProbe: {httpGet: {port: 10256}}}]"
+    )
+    server, ips = standins(manifest("net", containers, more=", hostNetwork: true"))
+    keys = {"tcp/127.0.0.1/9099@node1", f"tcp/{ips['net']}/9099"}  # 10256 is kube-proxy's
+    assert set(told(server)["listen"]) == keys == set(told(server)["identities"])
+    assert server.everywhere == frozenset()
+
+
+def test_each_containers_requests_have_their_own_log() -> None:
+    containers = (
+        "[{name: a, image: x, ports: [{containerPort: 1}]}, {name: b, image: x, ports: [{containerPort: 2}]}]"
+    )
+    server, ips = standins(manifest("web", containers))
+    assert told(server)["logs"] == {
+        f"tcp/{ips['web']}/1": "default.web.a.log",
+        f"tcp/{ips['web']}/2": "default.web.b.log",
+    }
+
+
 def test_a_pod_of_programs_alone_has_no_stand_in() -> None:
     server, ips = standins(
         manifest("web", "[{name: real, image: x, command: [sleep, '1'], ports: [{containerPort: 80}]}]"),

@@ -26,6 +26,7 @@ PACKAGES = {
     "dpkg": "",
     "echo": "",
     "emulab": "",
+    "env": "",
     "false": "",
     "find": "",
     "getent": "",

@@ -1,0 +1,65 @@
+"""Which containers run the program that their `command` names, and which have a stand-in.
+
+An image's own program isn't here: a `command` is run where there is a program of that name, and otherwise what was
+meant is the image's, for which a stand-in answers. It is decided once, before a Pod gets its address, and written into
+the Pod, so that whoever plans, runs and describes it says the same for as long as it lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STAND_INS, STANDIN, Container, asked_program
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import POD
+from emulab.model.collection import Change, Objects, Put
+from emulab.model.objects import Object
+
+Has = Callable[[Container], bool]
+"""Whether there is the program that a container asks for."""
+
+
+def everything(_: Container) -> bool:
+    """For who doesn't ask a machine."""
+    return True
+
+
+def stand_ins(objects: Objects, cluster: Cluster, has: Has) -> list[Change]:
+    """What is to be written into Pods that it isn't decided of yet."""
+    changes: list[Change] = []
+    for pod in objects.facts(POD, _undecided).values():
+        names = standing_in(pod.annotations, pod.spec, cluster, has)
+        if names:
+            annotations = {**pod.annotations, STAND_INS: ",".join(names)}
+            changes.append(Put(pod.replace(metadata={**pod.metadata, "annotations": annotations})))
+    return changes
+
+
+def standing_in(
+    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, has: Has
+) -> list[str]:
+    """The names of containers whose command isn't run."""
+    if annotations.get(PROGRAM, cluster.programs) == STANDIN:
+        return [c["name"] for c in _with_program(spec)]
+    return missing(annotations, spec, cluster, has)
+
+
+def missing(annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, has: Has) -> list[str]:
+    """The names of containers whose command isn't run although nobody said so."""
+    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN):
+        return []
+    return [c["name"] for c in _with_program(spec) if not has(Container.of(c))]
+
+
+def _with_program(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for field in ("initContainers", "containers"):
+        for container in spec.get(field) or ():
+            if asked_program(container):
+                yield container
+
+
+def _undecided(pod: Object) -> Object | None:
+    if pod.status.get("podIPs") or STAND_INS in pod.annotations:
+        return None
+    return pod if next(_with_program(pod.spec), None) is not None else None

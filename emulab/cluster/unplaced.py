@@ -1,0 +1,117 @@
+"""What can't be scheduled, and what to write into the Cluster so that it can be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emulab.cluster.controllers import placement
+from emulab.cluster.controllers.pods import condition, is_active
+from emulab.kinds.registry import KINDS, NODE, POD
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.model.selectors import matches_selector
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_ZONE, _HOSTNAME = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+
+
+def unplaced(objects: Objects) -> list[tuple[Object, str]]:
+    """Who asked for Pods that have no node, and a sentence about them: how many, why, and the remedy."""
+    found: dict[str, tuple[Object, list[Object]]] = {}
+    for pod in objects.facts(POD, _waiting).values():
+        owner = _root(objects, pod)
+        found.setdefault(str(owner.key), (owner, []))[1].append(pod)
+    return [(owner, _sentence(pods, objects)) for owner, pods in found.values()]
+
+
+def _waiting(pod: Object) -> Object | None:
+    """A Pod for which the scheduler has found no node."""
+    placed = condition(pod, "PodScheduled")
+    refused = placed.get("status") == "False" and placed.get("reason") == "Unschedulable"
+    return pod if refused and is_active(pod) else None
+
+
+def _root(objects: Objects, o: Object) -> Object:
+    """Whom a user asked for: the owner of the owner, as far as there is one."""
+    for reference in o.metadata.get("ownerReferences") or ():
+        kind = KINDS.named(str(reference.get("kind")))
+        owner = objects.get(kind.key(o.namespace, str(reference.get("name")))) if kind else None
+        if reference.get("controller") and owner is not None:
+            return _root(objects, owner)
+    return o
+
+
+def _sentence(pods: Sequence[Object], objects: Objects) -> str:
+    pod = pods[0]
+    many = f"{len(pods)} Pods" if len(pods) > 1 else "1 Pod"
+    why = str(condition(pod, "PodScheduled").get("message") or "").rstrip(".")
+    advice = "; ".join(dict.fromkeys(remedies(pod, objects)))
+    return f"{many} can't be scheduled: {why}" + (f"; {advice}" if advice else "")
+
+
+def remedies(pod: Object, objects: Objects) -> Iterator[str]:
+    """What would give a Pod a node, one remedy for each reason why the nodes that there are refuse it."""
+    said, nodes = str(condition(pod, "PodScheduled").get("message") or ""), objects.kind(NODE)
+    if placement.AFFINITY in said:
+        yield from _labels(pod.spec, nodes)
+    if placement.SPREAD_LABEL in said:
+        for constraint in pod.spec.get("topologySpreadConstraints") or ():
+            yield from _label(str(constraint["topologyKey"]), None, nodes)
+    if placement.ANTI_AFFINITY in said:
+        yield from _apart(pod, objects)
+    if placement.POD_AFFINITY in said:
+        yield "it waits for a Pod that its podAffinity selects"
+    if placement.PORTS in said:
+        ports = set(placement.host_ports(pod.spec))
+        sharing = sum(bool(ports & set(placement.host_ports(p.spec))) for p in _active(objects))
+        yield _nodes(sharing)
+    if placement.TOO_MANY in said:
+        yield "the Cluster has too few spec.nodes"
+
+
+def _active(objects: Objects) -> list[Object]:
+    return [p for p in objects.kind(POD) if is_active(p)]
+
+
+def _labels(spec: Mapping[str, Any], nodes: Sequence[Object]) -> Iterator[str]:
+    """The labels that nodeSelector and required node affinity ask for, and that no node has."""
+    for key, value in (spec.get("nodeSelector") or {}).items():
+        yield from _label(key, str(value), nodes)
+    for term in (placement.node_affinity(spec).get(_REQUIRED) or {}).get("nodeSelectorTerms") or ():
+        for expression in term.get("matchExpressions") or ():
+            if expression["operator"] in ("In", "Exists"):
+                values: list[str | None] = [str(v) for v in expression.get("values") or ()] or [None]
+                if not any(placement.fits_term({"matchExpressions": [expression]}, node) for node in nodes):
+                    yield from _label(expression["key"], values[0], nodes)
+
+
+def _label(key: str, value: str | None, nodes: Sequence[Object]) -> Iterator[str]:
+    there = {placement.node_label(node, key) for node in nodes}
+    if (value in there) if value is not None else (there != {None}):
+        return
+    wanted = f"{key}: {value or 'x'}"
+    written = f"zone: {value or 'a'}" if key == _ZONE else f"labels: {{{wanted}}}"
+    name = value if key == _HOSTNAME and value else nodes[0].name if nodes else "node1"
+    entry = f"{{name: {name}}}" if key == _HOSTNAME else f"{{name: {name}, {written}}}"
+    asked = f"{key}={value}" if value is not None else key
+    yield f"no node has {asked}: Cluster spec: {{nodes: [{entry}, …]}} gives it one"
+
+
+def _apart(pod: Object, objects: Objects) -> Iterator[str]:
+    for term in ((pod.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED) or ():
+        namespaces, selector = term.get("namespaces") or [pod.namespace], term.get("labelSelector")
+        if selector is None:
+            continue
+        count = sum(
+            p.namespace in namespaces and matches_selector(selector, p.labels) for p in _active(objects)
+        )
+        own = pod.namespace in namespaces and matches_selector(selector, pod.labels)
+        if term["topologyKey"] == _HOSTNAME:
+            yield _nodes(count + (not own))
+        else:
+            yield f"{count + (not own)} values of the nodes' label {term['topologyKey']} are needed: Cluster spec.nodes"
+
+
+def _nodes(number: int) -> str:
+    return f"{number} nodes are needed: Cluster spec: {{nodes: {number}}}"

@@ -1,0 +1,65 @@
+"""A container for which a server stands: a stand-in, which many share, or a server that is the pod's own.
+
+It lives as long as the server is up; what would end a program begins another life of it. Pure.
+"""
+
+from __future__ import annotations
+
+from emulab.kinds.core.podspec import Container
+from emulab.lab.kubelet.backoff import Backoff
+from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.model.objects import Object
+
+_ENDED_BY = 143  # what a program ends with that SIGTERM ends
+
+
+def is_run_to_its_end(pod: Object) -> bool:
+    """Whether a Pod is there to end well: a Job's. A stand-in has nothing to do there."""
+    owners = pod.metadata.get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") == "Job" for owner in owners)
+
+
+class Served:
+    """`held`: it doesn't live although its server is up, as it is being ended, put off, or greeted by its hook."""
+
+    def __init__(self, container: Container, server: str, shared: bool) -> None:
+        self.state = ContainerState(container.name, container.image)
+        self.server = server
+        self.held = False
+        self.begun = 0.0  # seconds of the loop's clock
+        self._container = container
+        self._known = None if shared else 0  # restarts of the server, as far as they are counted
+        self._backoff = Backoff()
+
+    def count(self, restarts: int, exit_status: int | None) -> bool:
+        """Counts the restarts of the server since the pod began. Whether there were any."""
+        if self._known is None:
+            self._known = restarts
+        if restarts <= self._known:
+            return False
+        self.state.restarts += restarts - self._known
+        self.state.exit_status = exit_status
+        self._known = restarts
+        return True
+
+    def begin(self, now: str) -> None:
+        """It has begun to stand for the container, or does so anew."""
+        self.held = False
+        self.state.begin(now)
+        self.state.started = self._container.startup is None
+        self.state.ready = self._container.readiness is None and self._container.startup is None
+
+    def complete(self, now: str) -> None:
+        """It has done what its container had to do, at once."""
+        self.held = True
+        self.state.begin(now)
+        self.state.ended(0, now)
+        self.state.done = True
+
+    def end(self, now: str, policy: str, lived: float) -> float | None:
+        """It has been ended after so many seconds; those until it may live again, None where its policy says never."""
+        self.state.ended(_ENDED_BY, now)
+        if policy == "Never":
+            self.state.done = True
+            return None
+        return self._backoff.after(lived)

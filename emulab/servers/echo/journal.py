@@ -1,0 +1,79 @@
+"""What stand-ins write into the logs of the containers that they stand in for: a line a request, as nginx does.
+
+One pipe leads to the process of the logs (`servers.logs`), where lines part. Rules:
+
+* A request never waits for its line: lines go out together, and what the pipe has no room for is dropped.
+* Of so many requests in a turn that nobody could read them all, the others are counted, in a line as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+
+TURN = 0.05  # seconds for which lines are gathered
+MOST = 20  # lines of a turn
+_PENDING = 1 << 18  # octets that wait for the pipe
+BEGIN, PART = "\x1e", "\x1f"
+"""What stands before a line, and between a log's name and the text: the record and unit separators of ASCII."""
+
+
+class Journal:
+    """The lines of all logs of a process."""
+
+    def __init__(self) -> None:
+        self._pipe = -1
+        self._lines: list[str] = []
+        self.missed: Counter[str] = Counter()
+        self._pending = b""
+        self._when = ""  # the time of this turn's lines
+        self.room = 0  # lines that this turn still takes; none before there is a pipe
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, pipe: int) -> None:
+        """Takes the pipe that all lines go to from now on."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+        os.set_blocking(pipe, False)
+        self._pipe, self.room = pipe, MOST
+
+    def takes(self, log: str) -> bool:
+        """Whether there is room for a request's line; where there is none, the request is counted."""
+        if self._pipe < 0 or not log:
+            return False
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)
+        if not self.room:
+            self.missed[log] += 1
+            return False
+        self.room -= 1
+        return True
+
+    def request(self, log: str, client: str, line: str, status: int, size: int, agent: str = "") -> None:
+        """One request, in the format that is called combined."""
+        when = self._when = self._when or time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+        host, line, agent = client.rpartition(":")[0], line.replace('"', "\\x22"), agent.replace('"', "\\x22")
+        text = f'{host} - - [{when}] "{line}" {status} {size or "-"} "-" "{agent or "-"}"'
+        self._lines.append(f"{BEGIN}{log}{PART}{text}\n")
+
+    def _turn(self) -> None:
+        self._timer = None
+        self.room, self._when = MOST, ""
+        lines = [
+            f"{BEGIN}{log}{PART}… and {number} more requests\n" for log, number in sorted(self.missed.items())
+        ]
+        self.missed.clear()
+        data = self._pending + "".join([*self._lines, *lines]).encode(errors="replace")
+        self._lines.clear()
+        try:
+            self._pending = data[os.write(self._pipe, data) :] if data else b""
+        except BlockingIOError:
+            self._pending = data
+        except OSError:  # there is no process of the logs any more, and with it no lab
+            self._pending = b""
+        if len(self._pending) > _PENDING:
+            self._pending = self._pending[: self._pending.rfind(b"\n", 0, _PENDING) + 1]
+        if self._pending:
+            self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)

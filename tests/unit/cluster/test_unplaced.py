@@ -1,0 +1,163 @@
+"""Nodes as a kubelet and a cloud label them, and what is said of Pods that none of them takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from emulab.kinds.registry import NODE
+from emulab.lab.offline import oddities, offline_world
+from emulab.model.sources import Source
+
+SELECTOR = {"matchLabels": {"app": "web"}}
+ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+
+def deployment(replicas: int = 1, **spec: Any) -> dict[str, Any]:
+    containers = spec.pop("containers", [{"name": "web", "image": "x", "ports": [{"containerPort": 80}]}])
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": containers, **spec}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": replicas, "selector": SELECTOR, "template": template},
+    }
+
+
+def cluster(nodes: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "emulab.dev/v1",
+        "kind": "Cluster",
+        "metadata": {"name": "c"},
+        "spec": {"nodes": nodes},
+    }
+
+
+def said(*objects: dict[str, Any]) -> list[str]:
+    text = "\n---\n".join(map(json.dumps, objects))
+    return oddities(offline_world([Source("f.yaml", text)])[0])
+
+
+def labels(nodes: Any) -> list[dict[str, str]]:
+    objects, _ = offline_world([Source("f.yaml", json.dumps(cluster(nodes)))])
+    return [dict(o.labels) for o in objects.kind(NODE)]
+
+
+def test_nodes_have_the_kubelets_labels() -> None:
+    (one,) = labels(1)
+    assert one == {
+        "beta.kubernetes.io/arch": ARCH,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": ARCH,
+        "kubernetes.io/hostname": "node1",
+        "kubernetes.io/os": "linux",
+        "topology.kubernetes.io/region": "region-1",
+        "topology.kubernetes.io/zone": "zone-a",
+    }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "zones"),
+    [
+        (4, ["zone-a", "zone-b", "zone-c", "zone-a"]),
+        ([{"name": "a"}, {"name": "b"}], ["zone-a", "zone-b"]),
+        ([{"name": "a", "zone": "z"}, {"name": "b"}], ["z", None]),
+        ([{"name": "a", "labels": {"topology.kubernetes.io/zone": "z"}}, {"name": "b"}], ["z", None]),
+    ],
+)
+def test_zones_in_turn_unless_somebody_says_where_a_node_is(nodes: Any, zones: list[str | None]) -> None:
+    assert [found.get("topology.kubernetes.io/zone") for found in labels(nodes)] == zones
+
+
+APART = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": SELECTOR}
+        ]
+    }
+}
+
+
+def on_nodes(*expressions: dict[str, Any]) -> dict[str, Any]:
+    terms = {"nodeSelectorTerms": [{"matchExpressions": list(expressions)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector"
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"nodeSelector": {"beta.kubernetes.io/os": "linux"}}, None),
+        ({"nodeSelector": {"kubernetes.io/arch": ARCH}}, None),
+        (
+            {
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "topology.kubernetes.io/zone",
+                        "whenUnsatisfiable": "DoNotSchedule",
+                        "labelSelector": SELECTOR,
+                    }
+                ]
+            },
+            None,
+        ),
+        (
+            {"nodeSelector": {"disktype": "ssd"}},
+            f"1 Pod can't be scheduled: {NO_MATCH}; no node has disktype=ssd:"
+            " Cluster spec: {nodes: [{name: node1, labels: {disktype: ssd}}, …]} gives it one",
+        ),
+        (
+            {
+                "affinity": on_nodes(
+                    {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["eu-1"]}
+                )
+            },
+            f"1 Pod can't be scheduled: {NO_MATCH}; no node has topology.kubernetes.io/zone=eu-1:"
+            " Cluster spec: {nodes: [{name: node1, zone: eu-1}, …]} gives it one",
+        ),
+        (
+            {"affinity": on_nodes({"key": "gpu", "operator": "Exists"})},
+            f"1 Pod can't be scheduled: {NO_MATCH}; no node has gpu:"
+            " Cluster spec: {nodes: [{name: node1, labels: {gpu: x}}, …]} gives it one",
+        ),
+        (
+            {"replicas": 4, "affinity": APART},
+            "2 Pods can't be scheduled: 0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules;"
+            " 4 nodes are needed: Cluster spec: {nodes: 4}",
+        ),
+        (
+            {
+                "replicas": 3,
+                "containers": [
+                    {"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 8080}]}
+                ],
+            },
+            "1 Pod can't be scheduled: 0/2 nodes are available:"
+            " 2 node(s) didn't have free ports for the requested pod ports;"
+            " 3 nodes are needed: Cluster spec: {nodes: 3}",
+        ),
+        (
+            {
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "rack",
+                        "whenUnsatisfiable": "DoNotSchedule",
+                        "labelSelector": SELECTOR,
+                    }
+                ]
+            },
+            "1 Pod can't be scheduled: 0/2 nodes are available: 2 node(s) didn't match pod topology spread constraints"
+            " (missing required label); no node has rack:"
+            " Cluster spec: {nodes: [{name: node1, labels: {rack: x}}, …]} gives it one",
+        ),
+    ],
+)
+def test_what_cannot_be_scheduled_is_said_with_its_remedy(spec: dict[str, Any], sentence: str | None) -> None:
+    assert said(deployment(**spec)) == ([f"f.yaml:1: Deployment/web: {sentence}"] if sentence else [])

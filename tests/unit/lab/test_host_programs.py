@@ -1,0 +1,58 @@
+"""Programs of the host, as containers find them, and what shells say of those that they don't find."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulab.kinds.core.podspec import Container
+from emulab.lab.kubelet.programs import has_program, missing_word
+
+
+def container(*command: str, **fields: Any) -> Container:
+    return Container.of({"name": "c", "command": list(command), **fields})
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        (("sh",), True),
+        (("/bin/sh",), True),
+        (("sh-that-nobody-has",), False),
+        (("/no/such/program",), False),
+        (("./no-such-program",), False),
+        (("$(BIN)/x",), True),
+        ((), True),
+    ],
+)
+def test_what_is_there(command: tuple[str, ...], there: bool) -> None:
+    assert has_program(container(*command)) is there
+
+
+def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("#!/bin/sh\n")
+    (tmp_path / "own").chmod(0o755)
+    assert not has_program(container("own"))
+    assert has_program(container("own", env=[{"name": "PATH", "value": f"/bin:{tmp_path}"}]))
+    assert has_program(container("./own", workingDir=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (("sh", "-c", "exec nobody-has-it ping"), "nobody-has-it"),
+        (("sh", "-c", '[ "$(nobody-has-it ping)" = PONG ]'), "nobody-has-it"),
+        (("bash", "-c", "nobody-has-it"), "nobody-has-it"),
+        (("sh", "-c", "/no/such/program"), "/no/such/program"),
+        (("bash", "-c", "exit 127"), "exit 127"),
+        (("cat", "/tmp/nothing-is-here"), ""),
+        (("sh", "-c", "exit 1"), ""),
+        (("sh", "-c", "nobody-has-it; true"), ""),
+    ],
+)
+def test_what_a_shell_has_not_found(command: tuple[str, ...], missing: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert missing_word(command, done.returncode, done.stdout + done.stderr) == missing
