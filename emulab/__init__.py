@@ -55,15 +55,39 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # not from typing, which takes as long to load as all else of `emulab --help`
 if TYPE_CHECKING:
-    from emulab.python import Lab
+    from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, PeerError, UserError
+    from emulab.kernel.processes.programs import Completed
+    from emulab.observe.path import Failure, Hop, Path
+    from emulab.python import Answer, Lab
 
-__all__ = ["Lab"]
+__all__ = [
+    "Answer",
+    "Completed",
+    "EmulabError",
+    "Failure",
+    "Hop",
+    "KernelError",
+    "Lab",
+    "ManifestError",
+    "NotReady",
+    "Path",
+    "PeerError",
+    "UserError",
+]
+
+_HOMES = {
+    "emulab.errors": ("EmulabError", "KernelError", "ManifestError", "NotReady", "PeerError", "UserError"),
+    "emulab.kernel.processes.programs": ("Completed",),
+    "emulab.observe.path": ("Failure", "Hop", "Path"),
+    "emulab.python": ("Answer", "Lab"),
+}
+"""Where what users import is defined. It is imported when asked for: `emulab --help` must not pay for it."""
 
 
 def __getattr__(name: str) -> object:
-    # Imported when asked for: `emulab --help` must not pay for it.
-    if name == "Lab":
-        from emulab.python import Lab
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
 
-        return Lab
-    raise AttributeError(name)
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from emulab.dataclass import dataclass
-from emulab.errors import UserError
+from emulab.errors import NotReady, UserError
 from emulab.kernel.processes.programs import Completed
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import KINDS
 from emulab.lab.client import launch
 from emulab.lab.client.captured import run_captured
 from emulab.lab.client.client import LabClient
+from emulab.lab.client.conditions import parse_awaited
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import ssl
 
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
+_LOOK = 0.05  # seconds between two looks at an object that is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Lab:
         """A lab of these manifests."""
         return cls([(f"text{i}", t) for i, t in enumerate(texts, 1)], name, timeout)
 
+    def __repr__(self) -> str:
+        return f"<Lab {self.name}, {'up' if self._leash >= 0 else 'down'}>"
+
     async def __aenter__(self) -> Self:
         # Not in a thread, which can't be cancelled: from here on the leash is ours, and nobody else has it.
         begun = launch.begin(self.name, leashed=True)
@@ -105,15 +110,22 @@ class Lab:
             os.close(leash)
             await asyncio.to_thread(rundir.wait_gone, rundir.folder(self.name))
 
+    async def keep(self) -> None:
+        """Lets the lab outlive the block and this process, as `emulab up` does; `emulab down -l NAME` ends it."""
+        await self._ask("release")
+        leash, self._leash = self._leash, -1
+        if leash >= 0:
+            os.close(leash)
+
     async def ready(self) -> None:
         """Waits until everything is Ready. Raises EmulabError saying what isn't."""
         await self._ask("ready", timeout=self._timeout)
 
     async def apply(self, *manifests: str | Path, ready: bool = True) -> list[str]:
-        """Applies manifests: paths as `Path`, or YAML as `str`. Returns warnings."""
+        """Applies manifests: paths, or YAML as `str`. Returns warnings."""
         sources: list[tuple[str, str]] = []
         for i, manifest in enumerate(manifests, 1):
-            sources += _read([manifest]) if isinstance(manifest, Path) else [(f"text{i}", manifest)]
+            sources += _read([manifest]) if _is_path(manifest) else [(f"text{i}", str(manifest))]
         result = await self._ask("apply", sources=sources)
         if ready:
             await self.ready()
@@ -144,6 +156,52 @@ class Lab:
             "get", group=group, kind=kind, name=name, namespace=namespace
         )
         return result
+
+    async def wait(
+        self, kind: str, name: str, condition: str, namespace: str = "default", timeout: float = 30.0
+    ) -> None:
+        """Waits as `kubectl wait --for` does, for `condition=Available`, say (`emulab.lab.client.conditions`).
+
+        Raises NotReady when it isn't so in time, UserError when there is no such object (but for `create`).
+        """
+        awaited, wanted = parse_awaited(condition), _kind(kind)
+        where, end = namespace if wanted.namespaced else "", time.monotonic() + timeout
+        while True:
+            found = await self.get(wanted.kind + (f".{wanted.group}" if wanted.group else ""), name, where)
+            if awaited.deletion:
+                done = not found
+            else:
+                done = bool(found) and (awaited.met is None or awaited.met(found[0]))
+            if done:
+                return
+            if not found and awaited.met is not None:
+                raise UserError(f'{wanted.resources} "{name}" not found')
+            if time.monotonic() >= end:
+                raise NotReady(f"timed out waiting for {condition} on {wanted.plural}/{name}")
+            await asyncio.sleep(_LOOK)
+
+    async def events(self, namespace: str = "", about: str = "") -> list[dict[str, Any]]:
+        """What happened, oldest first; of all namespaces by default. `about`: KIND/NAME, of one object alone."""
+        kind, _, name = about.partition("/")
+        wanted = (_kind(kind).kind, name) if about else None
+        found = [
+            event
+            for event in await self.get("events", namespace=namespace)
+            if wanted in (None, tuple((event.get("involvedObject") or {}).get(k) for k in ("kind", "name")))
+        ]
+        return sorted(found, key=lambda e: str(e.get("lastTimestamp") or e.get("firstTimestamp") or ""))
+
+    async def logs(self, target: str, namespace: str = "default", container: str = "", tail: int = 0) -> str:
+        """What a container wrote, as `emulab logs`: of a pod's name, `pod/NAME` or `deploy/NAME`; or a place.
+
+        `tail`: only so many last lines.
+        """
+        where = await self._ask("logs", target=target, namespace=namespace, container=container)
+        try:
+            text = (await asyncio.to_thread(Path(where).read_bytes)).decode(errors="replace")
+        except FileNotFoundError:  # it has written nothing yet
+            return ""
+        return "".join(text.splitlines(keepends=True)[-tail:])
 
     async def server_status(self, name: str) -> dict[str, Any]:
         """The counters of a server: `public-lb`, `resolver`, `stand-ins`, `NAMESPACE.POD/CONTAINER`, …"""
@@ -306,9 +364,23 @@ def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     return [(s.name, s.text) for s in read_sources([Path(p) for p in paths])]
 
 
+def _is_path(manifest: str | Path) -> bool:
+    """Whether a file is meant: no manifest is one line without a mapping."""
+    return isinstance(manifest, Path) or not any(mark in manifest for mark in ("\n", ": ", "{"))
+
+
 def _kind(name: str) -> Kind:
-    """The kind of that name. Raises UserError."""
+    """The kind of that name. Raises UserError, which suggests another one."""
     kind = KINDS.named(name)
     if kind is None:
-        raise UserError(f"there is no kind {name!r}")
+        from difflib import get_close_matches
+
+        names = {n.lower(): n for k in KINDS for n in (k.kind, k.plural, *k.short)}
+        close = get_close_matches(name.lower().partition(".")[0], names, 1)
+        hint = (
+            f"did you mean {names[close[0]]!r}?"
+            if close
+            else f"the kinds are {', '.join(k.kind for k in KINDS)}"
+        )
+        raise UserError(f"there is no kind {name!r}; {hint}")
     return kind

@@ -7,6 +7,7 @@
 * `story`, `wording`    connections, flights and decisions in causal order: the hops, and what they say
 * `totals`              what the time went to
 * `path`                the result: `Path` and `Hop`; its JSON is section 4 of the contract
+* `telling/`            the ladder, and what a terminal must not be sent. Pure
 * `pcapng`              the frames as a capture file, with comments
 * `target`              what to send a request to, as users write it
 """

@@ -202,6 +202,18 @@ class Path:
     method: str = ""
     notes: Sequence[str] = ()  # what could not be seen, and what was odd though the request succeeded
 
+    def __str__(self) -> str:
+        """The ladder that `emulab trace` prints, without colours."""
+        from emulab.observe.telling.ladder import render  # here, not above: it needs this module
+
+        return render(self, method=self.method)
+
+    def __repr__(self) -> str:
+        """One line, lest a failed assertion shows hundreds of hops; `str` is the whole story."""
+        ended = f"failed at {self.failure.place} ({self.failure.reason})" if self.failure else "answered"
+        asked = f"{self.method} {self.url}".strip()
+        return f"<Path of {asked} from {self.source}: status {self.status}, {ended}, {len(self.hops)} hops>"
+
     def first(self, **wanted: Any) -> Hop:
         """The first hop whose fields have these values: `path.first(event="dnat")`. Raises LookupError."""
         for hop in self.hops:

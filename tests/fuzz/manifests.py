@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from emulab.cli.output.escapes import visible
 from emulab.cluster.admission.loader import load
 from emulab.errors import ManifestError, UserError
 from emulab.lab.offline import offline_world
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.model.sources import Source
+from emulab.observe.telling.escapes import visible
 from emulab.plan import render
 
 _NAME = "fuzz.yaml"

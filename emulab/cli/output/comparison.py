@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulab.cli.output.table import table
-from emulab.cli.output.texts import wrap
+from emulab.observe.telling.texts import wrap
 from emulab.twins import spread
 from emulab.twins.comparing import Compared, ModeDifference, behaviour, fairness
 from emulab.twins.counting import RuleCounts

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emulab.cli.output.customcolumns import CustomColumns
-from emulab.cli.output.escapes import as_json, visible
 from emulab.cli.usage import UsageError
 from emulab.errors import UserError
 from emulab.kinds.cells import Raw
 from emulab.model.jsonpath import JSONPathError, Template, text_of
 from emulab.model.jsonpathtext import template
+from emulab.observe.telling.escapes import as_json, visible
 
 Write = Callable[[Any], str]
 """The text of one object or List, with the end of its last line where it has one."""

@@ -11,9 +11,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from emulab.cli.output.escapes import printable
-from emulab.cli.output.timespans import span
 from emulab.observe.path import Hop, Path
+from emulab.observe.telling.escapes import printable
+from emulab.observe.telling.timespans import span
 
 ARROWS = {"request": "->>", "response": "-->>"}
 LOST = {"request": "-x", "response": "--x"}

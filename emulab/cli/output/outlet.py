@@ -17,8 +17,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from emulab.cli.output.escapes import visible
 from emulab.errors import EmulabError
+from emulab.observe.telling.escapes import visible
 
 TYPE_CHECKING = False  # not from typing, which takes long to load
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from emulab.cli.output.escapes import printable
 from emulab.cli.output.outlet import beneath
+from emulab.observe.telling.escapes import printable
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from emulab.cli.output.escapes import printable
+from emulab.observe.telling.escapes import printable
 
 GAP = 3  # spaces between columns
 NARROWEST = 6  # letters of a column with its gap (cli-runtime's printers/tabwriter.go)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT
-from emulab.cli.output.escapes import as_json
 from emulab.cli.output.progress import progress
-from emulab.cli.output.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, add_validate, duration, natural
 from emulab.errors import UserError
+from emulab.observe.telling.escapes import as_json
+from emulab.observe.telling.texts import columns
 
 if TYPE_CHECKING:
     from emulab.model.collection import Objects

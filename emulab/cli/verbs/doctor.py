@@ -6,13 +6,13 @@ import argparse
 import platform
 from dataclasses import replace
 
-from emulab.cli.output.escapes import as_json
 from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import UserError
 from emulab.kernel import probe
 from emulab.kinds.emulab.cluster import MODES
 from emulab.lab.folders import rundir
+from emulab.observe.telling.escapes import as_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

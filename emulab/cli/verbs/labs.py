@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emulab.cli.output.escapes import as_json
 from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import EmulabError
@@ -16,6 +15,7 @@ from emulab.kinds.ages import age
 from emulab.lab.client.client import LabClient
 from emulab.lab.client.hung import NoAnswer
 from emulab.lab.folders import rundir
+from emulab.observe.telling.escapes import as_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

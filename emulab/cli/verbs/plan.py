@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from emulab.cli import manifests
-from emulab.cli.output.escapes import as_json
 from emulab.cli.usage import add_output, add_validate
+from emulab.observe.telling.escapes import as_json
 
 TOLD = 3  # lines about what would not get Ready
 

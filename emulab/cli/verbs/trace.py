@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from emulab.cli.output.escapes import as_json
 from emulab.cli.output.outlet import styled
-from emulab.cli.output.texts import columns
 from emulab.cli.usage import UsageError, add_namespace, add_output, duration
 from emulab.errors import UserError
 from emulab.observe.path import Path as Trace
 from emulab.observe.target import RequestTarget, parse
+from emulab.observe.telling.escapes import as_json
+from emulab.observe.telling.texts import columns
 
 PLAIN = str.maketrans("→←µ·…⋮", "><u-~:")
 """For terminals that can't show them: one column each, so that the columns stay."""
@@ -173,7 +173,7 @@ def _print(found: Trace, options: argparse.Namespace, method: str) -> None:
 
         text = mermaid.render(found, method)
     else:
-        from emulab.cli.output import ladder
+        from emulab.observe.telling import ladder
 
         at_terminal = sys.stdout.isatty()
         text = ladder.render(

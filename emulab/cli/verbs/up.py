@@ -9,11 +9,11 @@ from typing import Any
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, attach_to_lab, fill, leashed
 from emulab.cli.output import hints
-from emulab.cli.output.escapes import as_json
 from emulab.cli.usage import add_output, add_validate, add_wait, duration
 from emulab.errors import NotReady
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
+from emulab.observe.telling.escapes import as_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

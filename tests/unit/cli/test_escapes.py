@@ -16,11 +16,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.cli.output.escapes import as_json, cleaned, printable, visible
 from emulab.cli.output.formats import document
 from emulab.cli.output.outlet import Outlet
 from emulab.cli.output.table import table
 from emulab.observe.path import Failure
+from emulab.observe.telling.escapes import as_json, cleaned, printable, visible
 
 OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"

@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 from trace_paths import INGRESS_POD, PRODUCT, RULE, refused, secure, shop
 
-from emulab.cli.output.escapes import printable
-from emulab.cli.output.folding import DECISIONS, sections
-from emulab.cli.output.ladder import render
-from emulab.cli.output.texts import ellipsis, wrap
-from emulab.cli.output.timespans import apportion, span, totals_line
 from emulab.observe.path import Connection, Failure, Hop, Path
+from emulab.observe.telling.escapes import printable
+from emulab.observe.telling.folding import DECISIONS, sections
+from emulab.observe.telling.ladder import render
+from emulab.observe.telling.texts import ellipsis, wrap
+from emulab.observe.telling.timespans import apportion, span, totals_line
 
 PATHS = [shop, refused, secure]
 ROW = re.compile(r" *([\d.]+ (?:µs|ms)) +\+([\d.]+ (?:µs|ms)) ([→←]) (.*)")

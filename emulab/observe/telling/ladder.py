@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from emulab.cli.output.escapes import cleaned, printable
-from emulab.cli.output.folding import Row, places_of, sections
-from emulab.cli.output.texts import ellipsis, short_place, wrap
-from emulab.cli.output.timespans import span, totals_line
 from emulab.observe.path import Connection, Encapsulation, Hop, Path
+from emulab.observe.telling.escapes import cleaned, printable
+from emulab.observe.telling.folding import Row, places_of, sections
+from emulab.observe.telling.texts import ellipsis, short_place, wrap
+from emulab.observe.telling.timespans import span, totals_line
 
 MINIMUM = 60  # columns; below, nothing can be aligned
 NARROW = 80  # from here on there is room for continuation lines below the place

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulab.cli.output.texts import short_place
 from emulab.observe.path import Path
+from emulab.observe.telling.texts import short_place
 
 NAMES = {"nat": "NAT", "vxlan": "VXLAN", "dnat": "DNAT", "snat": "SNAT", "dns": "DNS"}
 

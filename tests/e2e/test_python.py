@@ -1,0 +1,71 @@
+"""`Lab` from Python: what programs ask of it, and the examples of the README and docs/python.md, run as files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulab import Lab, NotReady, UserError
+
+from .tools import TOPOLOGIES, emulab
+
+ROOT = TOPOLOGIES.parent
+URL = "http://shop.example.com/products/42"
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every Python block of the pages, with where it is."""
+    return [
+        (f"{page.name}-{i}", text)
+        for page in (ROOT / "README.md", ROOT / "docs" / "python.md")
+        for i, text in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1)
+    ]
+
+
+@pytest.mark.parametrize(("where", "text"), examples(), ids=[where for where, _ in examples()])
+def test_an_example_runs_as_a_file(where: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{where}.py"
+    file.write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(file)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    if "print(" in text:
+        assert done.stdout
+
+
+async def test_waiting(shop: Lab) -> None:
+    await shop.wait("deploy", "product", "condition=Available")
+    pod = (await shop.get("po", namespace="default"))[0]["metadata"]["name"]
+    await shop.wait("pod", pod, "jsonpath={.status.phase}=Running")
+    with pytest.raises(NotReady, match="timed out waiting for condition=Failed on deployments/product"):
+        await shop.wait("deployments.apps", "product", "condition=Failed", timeout=0.1)
+    with pytest.raises(UserError, match=r'deployments\.apps "absent" not found'):
+        await shop.wait("deploy", "absent", "condition=Available")
+    await shop.wait("deploy", "absent", "delete")
+
+
+async def test_events_and_logs(shop: Lab) -> None:
+    pod = (await shop.get("pods", namespace="default"))[0]["metadata"]["name"]
+    about = await shop.events(about=f"pod/{pod}")
+    assert about and {e["involvedObject"]["name"] for e in about} == {pod}
+    assert len(await shop.events()) > len(about)
+    assert isinstance(await shop.logs(pod, tail=5), str)
+
+
+async def test_a_path_is_the_ladder_that_the_command_prints(shop: Lab) -> None:
+    path = await shop.trace(URL)
+    printed = await emulab("-l", shop.name, "trace", URL)
+    assert printed.status == 0, printed.stderr
+
+    def forms(text: str) -> list[str]:
+        return [re.sub(r"[\d.]+", "N", line.split("   ")[0])[:24] for line in text.splitlines()[:2]]
+
+    assert forms(str(path)) == forms(printed.text) and str(path).startswith(f"GET {URL} from client: 200")
+    assert repr(path).startswith(f"<Path of GET {URL} from client: status 200, answered, ")
