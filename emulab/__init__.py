@@ -13,6 +13,7 @@ Data flows one way, manifests → objects → plan → kernel, and the servers' 
     trace/     one request, followed                                                knows the lab
     python.py  `Lab`: a lab from Python                                             knows the lab and trace
     twins/     the same lab in several proxy modes, and what differs                knows all of the above
+    testing/   the pytest plugin: labs as fixtures                                  knows Python and twins
     cli/       one module a verb, and what is printed                               knows all of the above
 
 A lab is one process tree. Its supervisor is PID 1 of a PID namespace and holds every network namespace by
