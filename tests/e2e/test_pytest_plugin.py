@@ -89,7 +89,7 @@ def test_a_lab_that_does_not_get_ready_says_why(run: pytest.Pytester) -> None:
 
         POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [
             {"name": "web", "image": "web", "ports": [{"containerPort": 80}],
-             "readinessProbe": {"tcpSocket": {"port": 81}}}]}}
+             "readinessProbe": {"exec": {"command": ["false"]}}}]}}
 
         @pytest.mark.emulab(POD, timeout=1)
         def test_it(emulab_lab):

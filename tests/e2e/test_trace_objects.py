@@ -356,11 +356,16 @@ async def test_certificates_that_a_client_does_not_take(
 
 
 async def test_a_server_that_does_not_speak_tls(objects: Lab) -> None:
+    found = await fails(objects, "https://faulty:80/web", source="pod/asker")
+    assert (found.place, found.reason, found.object) == ("default.faulty", "no-tls", "pod default/faulty")
+    assert "pod default/faulty doesn't speak TLS on" in found.text and "HTTP 200" in found.text
+    assert found.remedy == "ask without TLS: emulab trace http://faulty:80/web"
+    await works(objects, "http://faulty:80/web", "pod/asker")
+
+
+async def test_a_stand_in_speaks_tls_to_who_does_with_a_certificate_of_its_own(objects: Lab) -> None:
     found = await fails(objects, "https://web:80/web", source="pod/asker")
-    assert (found.place, found.reason, found.object) == ("default.web", "no-tls", "pod default/web")
-    assert "pod default/web doesn't speak TLS on" in found.text and "HTTP 400" in found.text
-    assert found.remedy == "ask without TLS: emulab trace http://web:80/web"
-    await works(objects, "http://web:80/web", "pod/asker")
+    assert (found.place, found.reason, found.object) == ("default.web", "certificate-name", "pod default/web")
 
 
 # the ingress

@@ -40,7 +40,7 @@ class Commands:
         missing = "" if has_word(container, command[0]) else command[0]
         if not missing:
             status, output = await self._capture(self._environs.beside(container, command))
-            missing = missing_word(command, status, output)
+            missing = missing_word(container, command, status, output)
             if not missing:
                 return status, output
         if (container.name, missing) not in self._noted:

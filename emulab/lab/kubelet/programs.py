@@ -40,15 +40,20 @@ def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
             yield container, given.command[0]
 
 
-_NOT_FOUND = re.compile(r"^(?:.*[:\s])?([^\s:]+): (?:command )?not found$", re.MULTILINE)
-"""How shells say that they don't find one: dash `sh: 1: x: not found`, bash `bash: line 1: x: command not found`."""
+_NOT_FOUND = re.compile(
+    r"^(?:.*[:\s])?([^\s:]+): (?:(?:command )?not found|(Permission denied))$", re.MULTILINE
+)
+"""How shells say that they don't find one: dash `sh: 1: x: not found`, bash `bash: line 1: x: command not found`.
+
+Where they may not look into a folder of PATH, and it is in no other, they say `Permission denied`.
+"""
 
 
-def missing_word(command: Sequence[str], status: int, output: str) -> str:
+def missing_word(container: Container, command: Sequence[str], status: int, output: str) -> str:
     """The program that a command, a shell most likely, hasn't found; "" where that isn't why it failed."""
     if status == 0:
         return ""
     said = _NOT_FOUND.search(output)
-    if said:
+    if said and not (said[2] and has_word(container, said[1])):
         return said[1]
     return command[-1] if status == NOT_FOUND else ""

@@ -55,4 +55,10 @@ def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
 )
 def test_what_a_shell_has_not_found(command: tuple[str, ...], missing: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert missing_word(command, done.returncode, done.stdout + done.stderr) == missing
+    assert missing_word(container(), command, done.returncode, done.stdout + done.stderr) == missing
+
+
+def test_a_folder_that_nobody_may_look_into_hides_no_program_that_is_elsewhere() -> None:
+    said = "sh: 1: exec: {}: Permission denied\n"
+    assert missing_word(container(), ("sh",), 126, said.format("nobody-has-it")) == "nobody-has-it"
+    assert missing_word(container(), ("sh",), 126, said.format("sh")) == ""
