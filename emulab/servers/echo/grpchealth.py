@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-PREFACE = b"PRI * HTTP/2.0\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SERVICE = "/grpc.health.v1.Health/"
 _SERVING = b"\x00\x00\x00\x00\x02\x08\x01"
 """A message's frame, not compressed and of two octets, and in it field 1 with the status SERVING."""
