@@ -27,6 +27,9 @@ from emulab.servers import host
 _COLLECTING = (20_000, 10, 10)
 """The garbage collector's thresholds. Objects and plans are trees, which need no collector, and with thousands of
 Services looking for cycles every 700 objects takes a third of the time that planning takes."""
+_SWITCHING = 0.001
+"""Seconds for which a thread keeps the interpreter from others that want it: the loop answers while another one plans,
+and has to ask for the interpreter after each of its system calls."""
 
 
 def main() -> None:
@@ -62,6 +65,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     libc.share_one_heap()
     Path("/proc/self/comm").write_text("supervisor")
     spawned = spawner.start_spawner(host.serve, host.preload, files)
+    sys.setswitchinterval(_SWITCHING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command that started us
 
     import asyncio
