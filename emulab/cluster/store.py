@@ -89,7 +89,7 @@ class Store:
     """Objects by kind and key. Not thread-safe: a store lives in one thread, and `fork` makes one for another."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[str, str], Version] = {}
+        self._kinds: dict[tuple[str, str], Version[Key, Object]] = {}
         self._shared: set[tuple[str, str]] = (
             set()
         )  # kinds whose dict others read, so that a write copies it first
@@ -269,7 +269,7 @@ class Store:
         self._tell("MODIFIED" if old else "ADDED", new)
         return new
 
-    def _writable(self, kind: tuple[str, str]) -> Version:
+    def _writable(self, kind: tuple[str, str]) -> Version[Key, Object]:
         members = self._kinds.get(kind)
         if members is None:
             members = self._kinds[kind] = Version()

@@ -23,7 +23,7 @@ class Facts:
     def __init__(self) -> None:
         self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
         self._made: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
-        self._differences: dict[GroupKind, tuple[Members, Members, Difference]] = {}
+        self._differences: dict[GroupKind, tuple[Members, Members, Difference[Key]]] = {}
 
     def of(self, kind: GroupKind, members: Members, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each of these objects of a kind, in their order, without those of which it says None.
@@ -36,7 +36,7 @@ class Facts:
             self._known[kind, ask] = members, answers
         return answers
 
-    def _difference(self, kind: GroupKind, old: Members, new: Members) -> Difference:
+    def _difference(self, kind: GroupKind, old: Members, new: Members) -> Difference[Key]:
         """What two collections differ in, which is asked for each question again."""
         last = self._differences.get(kind)
         if last is None or last[0] is not old or last[1] is not new:
@@ -53,7 +53,11 @@ class Facts:
 
 
 def _asked_anew(
-    old: Members, new: Members, differing: Difference, answers: dict[Key, Any], ask: Callable[[Object], Any]
+    old: Members,
+    new: Members,
+    differing: Difference[Key],
+    answers: dict[Key, Any],
+    ask: Callable[[Object], Any],
 ) -> dict[Key, Any]:
     keys, in_order = differing
     fresh = {key: answer for key in keys if key in new and (answer := ask(new[key])) is not None}

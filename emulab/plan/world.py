@@ -18,7 +18,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
-from emulab.plan.clusterdns import cluster_dns_config, cluster_dns_server
+from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
 from emulab.plan.cni.plugin import Node
 from emulab.plan.dns import plan_public_dns
@@ -112,10 +112,7 @@ class _ServerPods:
 
     def __init__(self, cluster: Cluster) -> None:
         # One configuration for all pods of a kind, which is worked out if there is one.
-        self._configs = {
-            image: Kept(partial(_configured, configure, cluster))
-            for image, (configure, _) in _SERVER_PODS.items()
-        }
+        self._configs = {image: Kept(configurer(cluster)) for image, (configurer, _) in _SERVER_PODS.items()}
         self._known: dict[str, tuple[Place, Any, PlannedServer]] = {}
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
@@ -135,17 +132,14 @@ class _ServerPods:
         return [server for _, _, server in self._known.values()]
 
 
+Configurer = Callable[[Cluster], Callable[[PlanSource], Any]]
 ServerPlanner = Callable[[str, Place, Any], PlannedServer]
 
-_SERVER_PODS: dict[str, tuple[Callable[[PlanSource, Cluster], Any], ServerPlanner]] = {
-    "dns": (cluster_dns_config, cluster_dns_server),
-    "ingress": (ingress_config, ingress_server),
+_SERVER_PODS: dict[str, tuple[Configurer, ServerPlanner]] = {
+    "dns": (ClusterDns, cluster_dns_server),
+    "ingress": (lambda cluster: partial(ingress_config, cluster=cluster), ingress_server),
 }
-"""Which configuration a server image gets, and what makes a Server of it."""
-
-
-def _configured(configure: Callable[[PlanSource, Cluster], Any], cluster: Cluster, source: PlanSource) -> Any:
-    return configure(source, cluster)
+"""Who plans the configuration that a server image gets, and what makes a Server of it."""
 
 
 def _served(pod: Object) -> tuple[Object, list[tuple[str, str]]] | None:

@@ -12,7 +12,7 @@ else differs there is no patch, and the server is told all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -23,39 +23,49 @@ Value = TypeVar("Value")
 Patch = Mapping[str, Mapping[str, Any]]
 """By the path of a mapping: its keys that differ, with their new values; None for one that goes."""
 
+Differing = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterable[str]]
+"""Of two mappings: the keys that may differ, all others don't."""
 
-def patch_between(old: Configuration, new: Configuration) -> Patch | None:
-    """What to tell a server that has `old`; empty when nothing differs, None when it is to be told all of `new`."""
+
+def _all_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
+    return {**new, **old}
+
+
+def patch_between(old: Configuration, new: Configuration, differing: Differing = _all_keys) -> Patch | None:
+    """What to tell a server that has `old`; empty when nothing differs, None when it is to be told all of `new`.
+
+    Who knows mappings that know what they differ in says so by `differing`.
+    """
     paths: frozenset[str] = getattr(type(new), "PATCHED", frozenset())
     found: dict[str, Mapping[str, Any]] = {}
-    return found if type(old) is type(new) and _compared(old, new, "", paths, found) else None
+    return found if type(old) is type(new) and _compared(old, new, "", paths, found, differing) else None
 
 
 def _compared(
-    old: Any, new: Any, path: str, paths: frozenset[str], found: dict[str, Mapping[str, Any]]
+    old: Any,
+    new: Any,
+    path: str,
+    paths: frozenset[str],
+    found: dict[str, Mapping[str, Any]],
+    differing: Differing,
 ) -> bool:
     """Puts what differs into `found`. Whether that is all."""
     if old is new:
         return True
     if path in paths and isinstance(old, Mapping) and isinstance(new, Mapping):
-        if changes := _changes(old, new):
+        values = ((key, old.get(key), new.get(key)) for key in differing(old, new))
+        if changes := {key: now for key, was, now in values if was is not now and was != now}:
             found[path] = changes
         return True
     if is_dataclass(new) and type(old) is type(new) and any(one.startswith(path) for one in paths):
         inside = f"{path}." if path else ""
         return all(
-            _compared(getattr(old, one.name), getattr(new, one.name), inside + one.name, paths, found)
+            _compared(
+                getattr(old, one.name), getattr(new, one.name), inside + one.name, paths, found, differing
+            )
             for one in fields(new)
         )
     return bool(old == new)
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that differ, each with its new value."""
-    changes: dict[str, Any] = {
-        key: value for key, value in new.items() if (was := old.get(key)) is not value and was != value
-    }
-    return changes | {key: None for key in old if key not in new}
 
 
 def read_changes(kind: type[Value], changes: Mapping[str, Plain], path: str) -> dict[str, Value | None]:

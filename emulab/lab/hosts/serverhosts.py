@@ -26,6 +26,7 @@ from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
+from emulab.model.members import changed_keys
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import json_bytes
@@ -71,7 +72,7 @@ def _news(changes: Iterable[tuple[PlannedServer | None, PlannedServer]], ahead: 
 
 def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
     if old is not None and replace(old, config=server.config) == server:
-        patch = patch_between(old.config, server.config)
+        patch = patch_between(old.config, server.config, changed_keys)
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
     return _News(server, json_bytes(server.config))

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 from controllers_store import make
 from dnsanswers import answers
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
+from emulab.model.members import changed_keys
 from emulab.model.objects import Object
-from emulab.plan.clusterdns import cluster_dns_config, cluster_dns_server
+from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.patches import patch_between
 
 WEB, DB = "web.default.svc.cluster.local.", "db.default.svc.cluster.local."
 
 
 def planned(*objects: Object, cluster: Cluster | None = None) -> DnsConfig:
     spaces = [make("Namespace", name) for name in ("default", "app")]
-    return cluster_dns_config(PlanSource.of(Objects([*objects, *spaces])), cluster or Cluster())
+    return ClusterDns(cluster or Cluster())(PlanSource.of(Objects([*objects, *spaces])))
 
 
 def told(*objects: Object, cluster: Cluster | None = None) -> DnsSettings:
@@ -144,3 +149,24 @@ def test_what_changes_nothing_of_a_name_is_no_other_configuration() -> None:
     pod = make("Pod", "p", "app", status={"podIPs": [{"ip": "10.244.1.2"}]})
     first = planned(service, ended(False))
     assert planned(service, ended(True, hints={"forZones": [{"name": "a"}]}), pod) == first
+
+
+NAMES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(("10.96.0.1", "10.96.0.2")))
+
+
+@given(st.lists(NAMES, min_size=2, max_size=5))
+def test_what_changes_is_known_of_each_version_and_of_older_ones(worlds: list[dict[str, str]]) -> None:
+    cluster_dns = ClusterDns(Cluster())
+    made = [
+        cluster_dns(PlanSource.of(Objects(raw_service(name, clusterIP=ip) for name, ip in world.items())))
+        for world in worlds
+    ]
+    for world, config in zip(worlds, made, strict=True):
+        assert config.kubernetes is not None
+        assert {n: s.addresses for n, s in config.kubernetes.services.items()} == {
+            f"default/{name}": (ip,) for name, ip in world.items()
+        }
+    for old, new in pairwise(made):
+        assert patch_between(old, new, changed_keys) == patch_between(old, new)
+    assert patch_between(made[0], made[-1], changed_keys) == patch_between(made[0], made[-1])
+    assert patch_between(made[-1], made[0], changed_keys) == patch_between(made[-1], made[0])
