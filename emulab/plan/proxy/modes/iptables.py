@@ -17,7 +17,7 @@ known by their address) and `--iptables-localhost-nodeports=false`.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from hashlib import sha256
 from itertools import groupby
@@ -146,8 +146,8 @@ class ChainSum:
         changed = self._pieces.changed_since(self._turn)
         if self._made is None or changed is None:
             own = {name: lines for piece in self._pieces for name, lines in piece.own.items()}
-            filtered, nat = self._common()
-            self._made = Iptables({"filter": Persistent(filtered), "nat": Persistent(nat | own)})
+            tables = {"filter": Persistent(self._filtered()), "nat": Persistent(self._nat() | own)}
+            self._made = Iptables(tables)
         elif changed:
             self._made = self._follow(self._made, changed)
         self._turn = self._pieces.turn
@@ -157,37 +157,46 @@ class ChainSum:
         """The chains, made of those that were there before some Services changed."""
         old: dict[str, tuple[str, ...]] = {}
         new: dict[str, tuple[str, ...]] = {}
-        common = False
+        filtered = nat = False  # whether the chains of all of them change
         for name, before in changed.items():
             now = self._pieces.of(name)
-            common = common or [p[:2] for p in before] != [p[:2] for p in now]
+            filtered = filtered or [p.filtered for p in before] != [p.filtered for p in now]
+            nat = nat or [p.nat for p in before] != [p.nat for p in now]
             old.update(pair for piece in before for pair in piece.own.items())
             new.update(pair for piece in now for pair in piece.own.items())
         removed = [name for name in old if name not in new]
         added = {name: lines for name, lines in new.items() if old.get(name) != lines}
-        filtered, nat = self._common() if common else ({}, {})
+        if nat:
+            added |= self._nat()
         return Iptables(
             {
-                "filter": _with(made.tables["filter"], [], filtered),
-                "nat": _with(made.tables["nat"], removed, nat | added),
+                "filter": _with(made.tables["filter"], [], self._filtered() if filtered else {}),
+                "nat": _with(made.tables["nat"], removed, added),
             }
         )
 
-    def _common(self) -> tuple[TableChains, TableChains]:
-        """The chains of the tables filter and nat that aren't one Service's alone."""
-        pieces = list(self._pieces)
-        filtered: RulesByChain = {
-            n: [line for p in pieces for line in p.filtered.get(n, ())] for n in _FILTER_CHAINS
-        }
-        filtered["KUBE-FORWARD"] += _FORWARD
-        nat: RulesByChain = {
-            n: [line for p in pieces for line in p.nat.get(n, ())]
-            for n in ("KUBE-SERVICES", "KUBE-NODEPORTS")
-        }
-        nat["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=self._loopback))
-        nat["KUBE-POSTROUTING"] = [*_POSTROUTING]
-        nat["KUBE-MARK-MASQ"] = [f"-j MARK --or-mark {MARK}"]
-        return _table("filter", filtered), _table("nat", nat)
+    def _filtered(self) -> TableChains:
+        """The chains of the table filter, of which none is one Service's alone."""
+        chains = _joined(_FILTER_CHAINS, (piece.filtered for piece in self._pieces))
+        chains["KUBE-FORWARD"] += _FORWARD
+        return _table("filter", chains)
+
+    def _nat(self) -> TableChains:
+        """The chains of the table nat that aren't one Service's alone."""
+        chains = _joined(("KUBE-SERVICES", "KUBE-NODEPORTS"), (piece.nat for piece in self._pieces))
+        chains["KUBE-SERVICES"].append(_NODE_PORTS.format(loopback=self._loopback))
+        chains["KUBE-POSTROUTING"] = [*_POSTROUTING]
+        chains["KUBE-MARK-MASQ"] = [f"-j MARK --or-mark {MARK}"]
+        return _table("nat", chains)
+
+
+def _joined(names: Iterable[str], parts: Iterable[RulesByChain]) -> RulesByChain:
+    """Chains of what each Service port has in them. There may be 10,000, most with one rule in one chain."""
+    chains: RulesByChain = {name: [] for name in names}
+    for part in parts:
+        for name, lines in part.items():
+            chains[name] += lines
+    return chains
 
 
 def _with(
