@@ -23,6 +23,9 @@ from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.proxy.ports import Changed, ServicePorts
 from emulab.plan.state import UdpBackends, World
 
+_TOGETHER = 500
+"""Intents that are exchanged at once: many, but few beside those that a large cluster has."""
+
 
 class _Group:
     """Nodes that have one sum in a family."""
@@ -33,20 +36,33 @@ class _Group:
         self.no_local = Counter[str]()
         self.stale = False
         self.turn = 0
+        self._gone: list[Intent] = []
+        self._come: list[Intent] = []
 
     def split(self, viewers: Sequence[Viewer]) -> _Group:
         """The group that some of these nodes go on as."""
+        self.settle()
         other = _Group(viewers, self.sum.copy())
         other.no_local, other.stale = self.no_local.copy(), self.stale
         return other
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
-        """Puts new intents of one Service in the place of its old ones."""
+        """Puts new intents of one Service in the place of its old ones, which is done once `settle` is called."""
         self.turn += 1
         if any(one.internal_local or one.external_local for one in (*gone, *come)):
             self.no_local.subtract(unserved(gone))
             self.no_local.update(unserved(come))
-        self.stale = self.stale or not self.sum.exchange(gone, come)
+        self._gone += gone
+        self._come += come
+        if len(self._come) >= _TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Has the sum take over what has been exchanged since: together, for it costs the same for one as for many."""
+        gone, come = self._gone, self._come
+        self._gone, self._come = [], []
+        if (gone or come) and not self.stale:
+            self.stale = not self.sum.exchange(gone, come)
 
 
 class Proxies:
@@ -102,9 +118,10 @@ class Proxies:
             group.exchange(gone, first[0])
 
     def _renew(self) -> None:
-        """Makes anew the sums that couldn't be changed."""
+        """Settles all groups, and makes anew the sums that couldn't be changed."""
         for family, groups in self._groups.items():
             for group in groups:
+                group.settle()
                 if group.stale:
                     group.sum, group.stale = self._mode.sum(self._cluster, family), False
                     for own in by_service(c for c in self._ports if c.family is family):

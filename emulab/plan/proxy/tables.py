@@ -97,12 +97,12 @@ class Table:
                 self._add(part)
             return True
         made = self.ruleset()
-        gone, come = _Total(), _Total()
+        gone, come = _Total(), _Total(self._counted)
         for part in old:
             gone.add(part, self._needs(part))
         for part in new:
             come.add(part, self._needs(part))
-        if not self._apart(made, gone, come):
+        if come.contested or not self._apart(made, gone, come):
             return False
         fresh, unused = self._count(gone.needs, come.needs)
         chains = _chains(made.chains, [name for kind, name in unused if kind == "chain"], come.chains)
@@ -180,7 +180,10 @@ class Table:
 class _Total:
     """The chains, elements and needs of several parts together."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: frozenset[str] | None = None) -> None:
+        """`counted`: where it matters that parts want the same element, the sets in which they may."""
+        self._counted = counted
+        self.contested = False
         self.chains: ChainTexts = {}
         self.elements: dict[str, Elements] = {}
         self.declared: dict[str, Collection] = {}
@@ -191,7 +194,10 @@ class _Total:
         self.declared |= part.declared
         self.needs.update(needs)
         for name, elements in part.elements.items():
-            self.elements.setdefault(name, {}).update(elements)
+            there = self.elements.setdefault(name, {})
+            if there and self._counted is not None and name not in self._counted:
+                self.contested = self.contested or not there.keys().isdisjoint(elements)
+            there.update(elements)
 
 
 def _chains(

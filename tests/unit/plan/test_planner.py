@@ -404,3 +404,20 @@ SELECTING = [
         "bare": {"clusterIP": "None"},
     }.items()
 ]
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables", "ipvs", "userspace"])
+def test_services_that_come_together_and_want_the_same_address(mode: str) -> None:
+    """One's cluster IP is the other's external address: whoever goes leaves the other what it has."""
+    address = "10.96.7.7"
+    both = [service("first", clusterIP=address), service("last", externalIPs=[address])]
+    store, planner = store_of(mode=mode), Planner()
+    planned(store, planner)
+    for o in (*both, slice_of("first", [endpoint(1)]), slice_of("last", [endpoint(2)])):
+        place(store, o)
+    assert planned(store, planner) == fresh(store)
+    for one in both:
+        store.remove(one.key)
+        assert planned(store, planner) == fresh(store)
+        place(store, one)
+        assert planned(store, planner) == fresh(store)

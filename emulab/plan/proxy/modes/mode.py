@@ -36,8 +36,8 @@ class Sum(Protocol):
     """What proxies need in one family, as the sum of what all Services need. Nodes that see them alike share one."""
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
-        """Puts new intents of one Service in the place of its old ones. False, and nothing is changed, where the
-        sum has to be made anew, of all Services."""
+        """Puts new intents of some Services in the place of their old ones. False, and nothing is changed, where the
+        sum has to be made anew, of all Services, one by one."""
 
     def copy(self) -> Self:
         """A sum that is equal now, and changes apart."""
@@ -56,16 +56,19 @@ class Pieces(Generic[T]):
         self._past: deque[tuple[ServiceName, Sequence[T]]] = deque(maxlen=_REMEMBERED)
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> None:
-        """Puts new intents of one Service in the place of its old ones."""
-        known = len(self._intents)
-        for name in {(one.namespace, one.name): None for one in (*gone, *come)}:
+        """Puts new intents of some Services in the place of their old ones."""
+        now: dict[ServiceName, list[Intent]] = {(one.namespace, one.name): [] for one in gone}
+        for one in come:
+            now.setdefault((one.namespace, one.name), []).append(one)
+        for name, intents in now.items():
             self.turn += 1
             self._past.append((name, self._made.pop(name, ())))
-            self._intents.pop(name, None)
-        for one in come[:1]:
-            self._intents[one.namespace, one.name] = come
-        if not gone or not come or len(self._intents) != known:
-            self._names = None
+            if (name in self._intents) != bool(intents):
+                self._names = None
+            if intents:
+                self._intents[name] = intents
+            else:
+                self._intents.pop(name, None)
 
     def changed_since(self, turn: int) -> Mapping[ServiceName, Sequence[T]] | None:
         """The Services that have changed since a turn, each with its pieces of then, where somebody asked for all of
