@@ -75,6 +75,7 @@ class Draft:
         self._families = families
         self.namespaces: dict[str, Namespace] = {}
         self.items: list[Item] = []
+        self._included: list[frozenset[Item]] = []  # joined without hashing each item again
         self.addresses: dict[str, list[IPAddress]] = {}  # by namespace, those given by `address`
         self.rulesets: dict[tuple[str, str], Rules] = {}
         self.servers: dict[str, PlannedServer] = {}
@@ -136,15 +137,18 @@ class Draft:
     def include(self, part: World) -> None:
         """Adds all of a part that is planned."""
         self.namespaces.update(part.network.namespaces)
-        self.items += part.network.items
+        self.include_items(part.network.items)
         self.rulesets.update(part.network.rulesets)
         self.servers.update(part.servers)
         self.places.update(part.places)
 
+    def include_items(self, items: frozenset[Item]) -> None:
+        """Adds items, of which there may be thousands that were there before."""
+        self._included.append(items)
+
     def world(self) -> World:
-        return World(
-            Network(self.namespaces, frozenset(self.items), self.rulesets), self.servers, self.places
-        )
+        items = frozenset(self.items).union(*self._included)
+        return World(Network(self.namespaces, items, self.rulesets), self.servers, self.places)
 
 
 def hosts_file(hostname: str, addresses: Iterable[IPAddress]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from typing import TypeVar
 
 from emulab.kinds.core.hostnames import hostname, kernel_hostname, whole_hostname
 from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX_SEARCHES
@@ -17,7 +18,9 @@ from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
-from emulab.plan.state import Network, Place, World
+from emulab.plan.state import Network, Place, World, world_of
+
+T = TypeVar("T")
 
 
 def place_name(pod: Object) -> str:
@@ -91,6 +94,10 @@ def _hosts(pod: Object, spec: PodSpec, addresses: tuple[IPAddress, ...], cluster
     return "\n".join(lines) + "\n"
 
 
+def _exchanged(there: Mapping[str, T], gone: Mapping[str, T], come: Mapping[str, T]) -> dict[str, T]:
+    return {**{name: value for name, value in there.items() if name not in gone}, **come}
+
+
 class PodsPlan:
     """The places and links of all pods on some nodes of a cluster, for as long as these are the same."""
 
@@ -104,26 +111,25 @@ class PodsPlan:
 
     def follow(self, members: Members) -> World:
         """The pods' part of the world when these are the Pods that there are."""
-        gone, come = Draft(), Draft()
+        gone, come = list[World](), list[World]()
         for key in changed_keys(self._members, members):
             old = self._parts.get(key)
             new = self._part(members[key]) if key in members else None
             if old == new:
                 continue
             if old is not None:
-                gone.include(self._parts.pop(key))
+                gone.append(self._parts.pop(key))
             if new is not None:
-                come.include(new)
+                come.append(new)
                 self._parts[key] = new
         self._members = members
-        if gone.places or come.places:
-            there = self._world.network
+        if gone or come:
+            left, joined, there = world_of(gone), world_of(come), self._world
             network = Network(
-                {n: s for n, s in there.namespaces.items() if n not in gone.namespaces} | come.namespaces,
-                there.items.difference(gone.items).union(come.items),
+                _exchanged(there.network.namespaces, left.network.namespaces, joined.network.namespaces),
+                there.network.items.difference(left.network.items).union(joined.network.items),
             )
-            places = {n: p for n, p in self._world.places.items() if n not in gone.places} | come.places
-            self._world = World(network, {}, places)
+            self._world = World(network, {}, _exchanged(there.places, left.places, joined.places))
         return self._world
 
     def _part(self, pod: Object) -> World | None:

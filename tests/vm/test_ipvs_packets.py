@@ -49,7 +49,7 @@ class World(ServiceWorld):
         self.apply(
             made.ruleset(),
             ipvs.node_table({IPV4: made}, mode, addresses),
-            frozenset(ipvs.items("node", [made], addresses)),
+            ipvs.device_items("node", [made], addresses),
         )
 
     def apply(self, rules: Ruleset, table: Ipvs, items: frozenset[Any]) -> None:

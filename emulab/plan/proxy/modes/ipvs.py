@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
 from ipaddress import ip_interface
 from itertools import groupby
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Address, Dummy, Item
-from emulab.plan.persistent import Persistent
+from emulab.plan.persistent import Persistent, change_between
 from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
@@ -91,6 +90,7 @@ class ServerSum:
         self._table = Table(family.nft, TABLE, _chains(self._words), collections, COUNTED, {})
         self._pieces = Pieces(self._piece)
         self._servers: dict[tuple[IPAddress, ...], tuple[Persistent[VirtualServer, Weights], int]] = {}
+        self._devices: dict[str, tuple[Mapping[str, str], frozenset[Item]]] = {}  # by node
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
@@ -104,7 +104,7 @@ class ServerSum:
         other = copy(self)
         other._table, other._pieces = self._table.copy(), self._pieces.copy()
         other._pieces.make = other._piece
-        other._servers = dict(self._servers)
+        other._servers, other._devices = dict(self._servers), dict(self._devices)
         return other
 
     def ruleset(self) -> Ruleset:
@@ -140,9 +140,19 @@ class ServerSum:
                     found[VirtualServer(protocol, address, port, self._scheduler, persistence)] = weights
         return found
 
-    def addresses(self) -> Iterable[str]:
-        """The addresses of Services."""
-        return self.ruleset().collections["virtual-ips"].elements
+    def device_addresses(self, node: str, own: frozenset[str]) -> frozenset[Item]:
+        """The addresses of Services on a node's device, without the node's `own`."""
+        wanted = self.ruleset().collections["virtual-ips"].elements
+        known, items = self._devices.get(node, ({}, frozenset()))
+        if known is not wanted:
+            change = change_between(known, wanted)
+            gone, come = (
+                frozenset(Address(node, DEVICE, ip_interface(a)) for a in addresses if a not in own)
+                for addresses in (change.removed, change.added)
+            )
+            items = items - gone | come
+            self._devices[node] = wanted, items
+        return items
 
     def _part(self, given: Intent) -> Part:
         one = _for_everybody(given)
@@ -172,16 +182,10 @@ def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Se
     return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in sums else ()))
 
 
-def items(node: str, sums: Iterable[ServerSum], addresses: Sequence[IPAddress]) -> Iterator[Item]:
+def device_items(node: str, sums: Iterable[ServerSum], addresses: Sequence[IPAddress]) -> frozenset[Item]:
     """The device with the addresses of Services. One that another device of the node has stays there."""
-    yield Dummy(node, DEVICE, mac(node, DEVICE))
-    own = set(map(str, addresses))
-    yield from (_address(node, a) for made in sums for a in made.addresses() if a not in own)
-
-
-@lru_cache(maxsize=1 << 16)
-def _address(node: str, address: str) -> Address:
-    return Address(node, DEVICE, ip_interface(address))
+    own, device = frozenset(map(str, addresses)), Dummy(node, DEVICE, mac(node, DEVICE))
+    return frozenset({device}).union(*(made.device_addresses(node, own) for made in sums))
 
 
 def server_sum(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
@@ -279,7 +283,7 @@ def _chains(words: RuleWords) -> ChainTexts:
 
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, ServerSum]) -> None:
-    draft.add(*items(site.name, sums.values(), site.local))
+    draft.include_items(device_items(site.name, sums.values(), site.local))
     for made in sums.values():
         draft.rules(site.name, made.ruleset())
     draft.rules(site.name, node_table(sums, cluster, site.local))
