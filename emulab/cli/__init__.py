@@ -163,9 +163,7 @@ def _verb(argv: Sequence[str]) -> str:
             next(words, None)
         elif not word.startswith("-"):
             if word not in VERBS:
-                raise UsageError(
-                    f"there is no command {word!r}; {_meant(word)}the commands are {', '.join(VERBS)}"
-                )
+                raise UsageError(f"there is no command {word!r}; {_meant(word)}")
             return word
     return ""
 
@@ -173,8 +171,12 @@ def _verb(argv: Sequence[str]) -> str:
 def _meant(word: str) -> str:
     from difflib import get_close_matches  # of those who mistype alone
 
+    from emulab.cli.elsewhere import ELSEWHERE
+
+    if word in ELSEWHERE:
+        return f"it is kubectl's: {ELSEWHERE[word]}"
     found = get_close_matches(word, VERBS, 1)
-    return f"did you mean {found[0]}? " if found else ""
+    return f"{f'did you mean {found[0]}? ' if found else ''}the commands are {', '.join(VERBS)}"
 
 
 def _unrecognized(verb: str, words: Sequence[str]) -> str:

@@ -8,5 +8,6 @@ sources                     files → texts
 yaml_scalars, yaml_nodes    text → plain data with line numbers, as kubectl reads YAML
 checks                      the words that the schemas of kinds are written in
 findings                    the one line in which it is said what is wrong
+kubernetes                  which version of Kubernetes is followed
 sharing, shortened          equal parts kept once, and long texts cut
 """

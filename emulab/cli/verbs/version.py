@@ -6,9 +6,7 @@ import argparse
 
 from emulab.cli.output.formats import document
 from emulab.cli.usage import add_output, version
-
-KUBERNETES = "v1.35"
-"""Where behaviour is subtle, that of this version decides."""
+from emulab.model.kubernetes import VERSION
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +20,9 @@ def run(options: argparse.Namespace) -> int:
     if options.output:
         print(
             document(
-                {"clientVersion": {"gitVersion": f"v{own}"}, "followedVersion": KUBERNETES}, options.output
+                {"clientVersion": {"gitVersion": f"v{own}"}, "followedVersion": f"v{VERSION}"}, options.output
             )
         )
     else:
-        print(f"Client Version: v{own}\nFollowed Kubernetes Version: {KUBERNETES}")
+        print(f"Client Version: v{own}\nFollowed Kubernetes Version: v{VERSION}")
     return 0

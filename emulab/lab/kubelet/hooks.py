@@ -8,8 +8,9 @@ from emulab.errors import EmulabError
 from emulab.kinds.core.probespec import Hook
 from emulab.lab.kubelet import httpget
 from emulab.lab.kubelet.probes import Aim
+from emulab.model.kubernetes import VERSION
 
-AGENT = "kube-lifecycle/1.34"
+AGENT = f"kube-lifecycle/{VERSION}"
 _ANSWER = 3600.0  # seconds; who waits for a hook says for how long
 
 

@@ -16,8 +16,9 @@ from emulab.kinds.core.probespec import HTTPGet, Probe
 from emulab.lab.kubelet import health, httpget
 from emulab.lab.kubelet.telling import in_go
 from emulab.model.addresses import socket_name
+from emulab.model.kubernetes import VERSION
 
-AGENT = "kube-probe/1.34"
+AGENT = f"kube-probe/{VERSION}"
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import pytest
 
 from emulab import cli
 from emulab.cli import VERBS, main
+from emulab.cli.elsewhere import ELSEWHERE
 from emulab.cli.usage import duration, natural
 from emulab.errors import KernelError, ManifestError, UserError
 
@@ -122,6 +123,15 @@ def test_a_command_stands_behind_dashes(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_verb_that_is_misspelt_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("desribe", "pod") == 2
     assert "there is no command 'desribe'; did you mean describe? the commands are" in capsys.readouterr().err
+
+
+def test_a_verb_of_kubectl_is_told_what_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not ELSEWHERE.keys() & VERBS.keys()
+    for verb, instead in ELSEWHERE.items():
+        assert status(verb, "pod", "web") == 2
+        assert (
+            capsys.readouterr().err == f"emulab: there is no command {verb!r}; it is kubectl's: {instead}\n"
+        )
 
 
 @pytest.mark.parametrize("argv", [("-l", "one", "down"), ("down", "-l", "one"), ("--lab=one", "down")])

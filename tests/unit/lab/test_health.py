@@ -140,7 +140,7 @@ async def test_a_probe_asks_for_its_service(monkeypatch: pytest.MonkeyPatch) -> 
             ":path": CHECK,
             ":authority": f"127.0.0.1:{port}",
             "content-type": "application/grpc",
-            "user-agent": "kube-probe/1.34",
+            "user-agent": "kube-probe/1.35",
             "te": "trailers",
         }
     ]

@@ -76,10 +76,10 @@ async def test_the_pod_sees_the_kubelets_request(monkeypatch: pytest.MonkeyPatch
     named = get("/a b?c", headers=(("X-Probe", "1"), ("Host", "named.test")))
     assert await probed(monkeypatch, answer, get(), keep=True) == (
         True,
-        b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:PORT\r\nuser-agent: kube-probe/1.34\r\nconnection: close\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:PORT\r\nuser-agent: kube-probe/1.35\r\nconnection: close\r\n\r\n",
     )
     assert (await probed(monkeypatch, answer, named))[1] == (
-        b"GET /a%20b?c HTTP/1.1\r\nhost: named.test\r\nuser-agent: kube-probe/1.34\r\nx-probe: 1\r\n"
+        b"GET /a%20b?c HTTP/1.1\r\nhost: named.test\r\nuser-agent: kube-probe/1.35\r\nx-probe: 1\r\n"
         b"connection: close\r\n\r\n"
     )
 

@@ -1,0 +1,34 @@
+"""What does here what a verb of kubectl does that isn't one of ours; loaded for who types one."""
+
+from __future__ import annotations
+
+_EDITED = "change the manifest, `emulab diff -f` it and `emulab apply -f` it"
+_WRITTEN = "write a manifest and `emulab apply -f` it"
+_NODES = "nodes have no taints here; the Cluster's `spec.nodes` says which there are"
+_NO_API = "a lab has no API server that kubectl's configuration could name"
+
+ELSEWHERE = {
+    "annotate": _EDITED,
+    "attach": "`emulab logs -f` shows what a container writes, `emulab exec` runs another program beside it",
+    "auth": "nobody is refused anything in a lab",
+    "autoscale": "`emulab scale` does it by hand",
+    "cluster-info": "`emulab labs` lists the labs, `emulab get nodes` one's nodes",
+    "config": _NO_API,
+    "cordon": _NODES,
+    "cp": "`emulab exec POD -- cat FILE` writes a file out",
+    "create": _WRITTEN,
+    "debug": "`emulab exec` runs any program of this machine at any place of the lab",
+    "drain": _NODES,
+    "edit": _EDITED,
+    "expose": _WRITTEN,
+    "kustomize": "give `emulab` what `kubectl kustomize` prints",
+    "label": _EDITED,
+    "options": "`emulab COMMAND --help`",
+    "proxy": _NO_API,
+    "replace": "`emulab delete -f` and `emulab apply -f`",
+    "set": _EDITED,
+    "taint": _NODES,
+    "top": "a lab measures no Pod's use of processors and memory",
+    "uncordon": _NODES,
+}
+"""By kubectl's verb."""
