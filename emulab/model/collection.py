@@ -71,6 +71,11 @@ class Objects:
         """What `make` makes of `parts`, remembered as long as these are the very same."""
         return self._facts.made(name, parts, make)
 
+    @property
+    def notes(self) -> dict[Hashable, Any]:
+        """What somebody knows of collections much like this one, by a name of theirs, shared with these."""
+        return self._facts.notes
+
     def get(self, key: Key) -> Object | None:
         return self._kinds.get(key[:2], {}).get(key)
 

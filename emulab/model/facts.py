@@ -23,6 +23,8 @@ class Facts:
     def __init__(self) -> None:
         self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
         self._made: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
+        self.notes: dict[Hashable, Any] = {}
+        """What else somebody knows of such collections, by a name of theirs."""
         self._differences: dict[GroupKind, tuple[Members, Members, Difference[Key]]] = {}
 
     def of(self, kind: GroupKind, members: Members, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:

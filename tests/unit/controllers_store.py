@@ -9,6 +9,7 @@ from emulab.cluster.controllers import reconcile
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import KINDS, POD
 from emulab.model.collection import Delete, Objects, Put, PutStatus, Tell
+from emulab.model.facts import Facts
 from emulab.model.objects import Key, Object
 
 Raw = dict[str, Any]
@@ -60,6 +61,8 @@ class Store:
         self.told: list[Tell] = []
         self.seen: list[list[Any]] = []  # the changes of every call
         self._serial = 0
+        self._kinds: dict[tuple[str, str], dict[Key, Object]] = {}
+        self._facts = Facts()
         for o in objects:
             self.put(o)
 
@@ -87,11 +90,22 @@ class Store:
             del self.objects[key]
 
     def snapshot(self) -> Objects:
-        return Objects(self.objects.values())
+        """The objects; those of a kind of which none has changed are the same mapping, as in the lab's store."""
+        kinds: dict[tuple[str, str], dict[Key, Object]] = {}
+        for key, o in self.objects.items():
+            kinds.setdefault(key[:2], {})[key] = o
+        for kind, members in kinds.items():
+            old = self._kinds.get(kind, {})
+            if [*map(id, old.values())] == [*map(id, members.values())]:
+                kinds[kind] = old
+        self._kinds = kinds
+        return Objects.of_kinds(kinds, frozenset(), self._facts)
 
     def step(self) -> int:
         """One call of `reconcile`, applied; how many changes it made."""
         changes = reconcile(self.snapshot(), self.now)
+        anew = reconcile(Objects(self.objects.values()), self.now)
+        assert changes == anew, "what controllers remember of other calls makes a difference"
         self.seen.append(changes)
         for change in changes:
             match change:

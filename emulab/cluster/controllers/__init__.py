@@ -23,7 +23,9 @@ never writes what is already there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import NamedTuple
 
 from emulab.cluster.controllers import (
     apiserver,
@@ -40,6 +42,7 @@ from emulab.cluster.controllers import (
 from emulab.cluster.controllers.deadlines import next_due
 from emulab.cluster.controllers.world import WorkingCopy
 from emulab.model.collection import Change, Objects
+from emulab.model.members import Members
 
 __all__ = ["next_due", "reconcile"]
 
@@ -62,12 +65,32 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
 """All controllers, in the order in which one call runs them."""
 
 
+class _Rest(NamedTuple):
+    """When controllers had nothing to do."""
+
+    read: Mapping[Callable[[WorkingCopy], None], Mapping[tuple[str, str], Members]]
+    """By controller: what it had read for that."""
+    until: float
+    """Unix time at which that may change by itself."""
+
+
 def reconcile(objects: Objects, now: float) -> list[Change]:
     """The changes that bring `objects` one step nearer to what they ask for; `now` is Unix time.
 
-    An empty list means that nothing is to be done until an object changes or `next_due` has come.
+    An empty list means that nothing is to be done until an object changes or `next_due` has come. So of controllers
+    that had nothing to do those work alone who read a kind then of which an object has changed.
     """
-    world = WorkingCopy(objects, now)
+    world, rest = WorkingCopy(objects, now), objects.notes.get(reconcile)
+    known = rest.read if rest is not None and now < rest.until else {}
+    read: dict[Callable[[WorkingCopy], None], Mapping[tuple[str, str], Members]] = {}
     for controller in ORDER:
+        if controller in known and world.is_as(known[controller]):
+            read[controller] = known[controller]
+            continue
         controller(world)
-    return world.changes()
+        read[controller] = world.take_read()
+    changes = world.changes()
+    if not changes:
+        due = next_due(objects, now)
+        objects.notes[reconcile] = _Rest(read, inf if due is None else due)
+    return changes

@@ -94,18 +94,19 @@ def _rollout(world: WorkingCopy, deployment: Object) -> DeploymentRollout:
 
     Should a stranger have taken the name that the template's hash gives, another hash is tried.
     """
-    known: DeploymentRollout | None = world.once.get(uid(deployment))
-    if known is not None:
-        known.deployment = deployment
-        return known
+    plan = world.once(uid(deployment), lambda: _looked_for(world, deployment))
+    plan.deployment = deployment
+    return plan
+
+
+def _looked_for(world: WorkingCopy, deployment: Object) -> DeploymentRollout:
     template = deployment.spec.get("template") or {}
     for collisions in count_up():
         hashed = template_hash(template, collisions)
         key = REPLICA_SET.key(deployment.namespace, f"{deployment.name}-{hashed}")
         rs = world.get(key)
         if rs is None or owner_uid(rs) == uid(deployment):
-            plan = world.once[uid(deployment)] = DeploymentRollout(world, deployment, hashed, key)
-            return plan
+            return DeploymentRollout(world, deployment, hashed, key)
     raise AssertionError("unreachable")
 
 

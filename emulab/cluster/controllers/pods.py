@@ -83,6 +83,7 @@ def replicas_asked(owner: Object) -> int:
 def count(world: WorkingCopy, owner: Object) -> Counts:
     """The owner's Pods counted; remembered until one of them changes."""
     known = world.counts.get(uid(owner))
+    world.read(POD)
     if isinstance(known, Counts):
         return known
     min_ready = min_ready_seconds(owner)

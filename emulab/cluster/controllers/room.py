@@ -49,10 +49,7 @@ class Room:
     @staticmethod
     def of(world: WorkingCopy) -> Room:
         """The room as it is known in this call; whoever makes Pods says so by `grant`."""
-        known: Room | None = world.once.get(_ONCE)
-        if known is None:
-            known = world.once[_ONCE] = Room(world)
-        return known
+        return world.once(_ONCE, lambda: Room(world))
 
     def grant(self, owner: Object, wanted: int) -> int:
         """How many of the `wanted` Pods the owner may make now; they are counted as made."""

@@ -7,19 +7,21 @@ Rules:
   ten writes of one Pod are one `Put`, and a write that changes nothing is none.
 * A deleted Pod stays visible with a `deletionTimestamp`, as it will in the store until its containers ended.
 * Objects are never changed in place: callers put new ones that share what stayed the same.
+* It is noted which kinds each controller reads, whatever way it does: one that had nothing to do has nothing to do
+  either as long as all of these are the very same (see `read`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, TypeVar
 
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.registry import NAMESPACE, POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.keys import GroupKind, Key
+from emulab.model.members import Members
 from emulab.model.objects import Object
 
 T = TypeVar("T")
@@ -80,7 +82,8 @@ class WorkingCopy:
         self.counts: dict[
             str, Any
         ] = {}  # by owner's uid: what `pods` counted; forgotten when a child changes
-        self.once: dict[str, Any] = {}  # by uid: what was found out and holds for the whole call
+        self._once: dict[str, tuple[Any, set[tuple[str, str]]]] = {}
+        self._read: set[tuple[str, str]] = set()
         self._objects = objects
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
@@ -89,13 +92,40 @@ class WorkingCopy:
         self._owned_before = _owned_by(objects)
         self._owned: dict[str, dict[Key, Object]] = {}  # of owners of whom an object was touched
 
+    def read(self, kind: tuple[str, str]) -> None:
+        """Notes that somebody reads a kind, or something that was made of it."""
+        self._read.add(kind)
+
+    def take_read(self) -> Mapping[tuple[str, str], Members]:
+        """The kinds that were read since this was asked last, each with its objects as they came in."""
+        read, self._read = self._read, set()
+        return {kind: self._objects.members(GroupKind(*kind)) for kind in read}
+
+    def is_as(self, read: Mapping[tuple[str, str], Members]) -> bool:
+        """Whether kinds that were read another time are the very same here, and nobody has touched them yet."""
+        return all(
+            kind not in self._copied and self._objects.members(GroupKind(*kind)) is members
+            for kind, members in read.items()
+        )
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` finds out, which holds for the whole call."""
+        if name not in self._once:
+            outer, self._read = self._read, set()
+            self._once[name] = make(), self._read
+            self._read = outer
+        made: T
+        made, read = self._once[name]
+        self._read |= read
+        return made
+
     def kind(self, kind: GroupKind) -> list[Object]:
         """All objects of a kind, in the store's order, new ones last."""
         return list(self._members(kind).values())
 
     def all(self) -> list[Object]:
         """All objects, kind by kind."""
-        kinds = dict.fromkeys((*(kind for kind, _ in self._objects.by_kind()), *self._copied))
+        kinds = self._kinds()
         return [o for kind in kinds for o in self._members(kind).values()]
 
     def get(self, key: Key) -> Object | None:
@@ -103,6 +133,7 @@ class WorkingCopy:
 
     def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each object of a kind as it is now, without None. Not to be changed."""
+        self.read(kind)
         known = self._objects.facts(kind, ask)
         touched = [key for key in self._before if key[:2] == kind] if kind in self._copied else ()
         if not touched:
@@ -119,13 +150,20 @@ class WorkingCopy:
 
     def owned(self, owner: Object, kind: GroupKind) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
+        self.read(kind)
         return [o for key, o in self._group(uid(owner)).items() if key[:2] == kind]
 
     def owners(self) -> dict[str, dict[Key, Object]]:
         """Owner's uid → its objects. Not to be changed."""
+        for kind in self._kinds():
+            self.read(kind)
         return {**self._owned_before, **self._owned}
 
+    def _kinds(self) -> Iterable[tuple[str, str]]:
+        return dict.fromkeys((*(kind for kind, _ in self._objects.by_kind()), *self._copied))
+
     def _members(self, kind: tuple[str, str]) -> Mapping[Key, Object]:
+        self.read(kind)
         copied = self._copied.get(kind)
         return self._objects.members(GroupKind(*kind)) if copied is None else copied
 
@@ -137,10 +175,10 @@ class WorkingCopy:
         """Whether it is ending, or its Namespace is, so that nothing new is made for it: an API server would refuse."""
         return bool(o.metadata.get("deletionTimestamp")) or o.namespace in self.ending
 
-    @cached_property
+    @property
     def ending(self) -> frozenset[str]:
         """The names of Namespaces that are ending."""
-        return frozenset(n.name for n in self.kind(NAMESPACE) if is_ending(n))
+        return self.once("ending", lambda: frozenset(n.name for n in self.kind(NAMESPACE) if is_ending(n)))
 
     def put(self, o: Object) -> Object:
         """Creates or replaces an object in the copy, and returns it."""
