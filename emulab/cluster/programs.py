@@ -16,20 +16,20 @@ from emulab.kinds.registry import POD
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Object
 
-Has = Callable[[Container], bool]
-"""Whether there is the program that a container asks for."""
+Lacks = Callable[[Container], str]
+"""Which program that a container asks for isn't there; "" where all is."""
 
 
-def everything(_: Container) -> bool:
+def nothing(_: Container) -> str:
     """For who doesn't ask a machine."""
-    return True
+    return ""
 
 
-def stand_ins(objects: Objects, cluster: Cluster, has: Has) -> list[Change]:
+def stand_ins(objects: Objects, cluster: Cluster, lacks: Lacks) -> list[Change]:
     """What is to be written into Pods that it isn't decided of yet."""
     changes: list[Change] = []
     for pod in objects.facts(POD, _undecided).values():
-        names = standing_in(pod.annotations, pod.spec, cluster, has)
+        names = standing_in(pod.annotations, pod.spec, cluster, lacks)
         if names:
             annotations = {**pod.annotations, STAND_INS: ",".join(names)}
             changes.append(Put(pod.replace(metadata={**pod.metadata, "annotations": annotations})))
@@ -37,19 +37,22 @@ def stand_ins(objects: Objects, cluster: Cluster, has: Has) -> list[Change]:
 
 
 def standing_in(
-    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, has: Has
+    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
 ) -> list[str]:
     """The names of containers whose command isn't run."""
     if annotations.get(PROGRAM, cluster.programs) == STANDIN:
         return [c["name"] for c in _with_program(spec)]
-    return missing(annotations, spec, cluster, has)
+    return list(missing(annotations, spec, cluster, lacks))
 
 
-def missing(annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, has: Has) -> list[str]:
-    """The names of containers whose command isn't run although nobody said so."""
+def missing(
+    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
+) -> Mapping[str, str]:
+    """The names of containers whose command isn't run although nobody said so, each with what it lacks."""
     if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN):
-        return []
-    return [c["name"] for c in _with_program(spec) if not has(Container.of(c))]
+        return {}
+    lacking = ((str(c["name"]), lacks(Container.of(c))) for c in _with_program(spec))
+    return {name: word for name, word in lacking if word}
 
 
 def _with_program(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

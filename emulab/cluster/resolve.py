@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulab.cluster import allocation, controllers
 from emulab.cluster.nodes import node_objects
-from emulab.cluster.programs import Has, everything, stand_ins
+from emulab.cluster.programs import Lacks, nothing, stand_ins
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.store import Store
 from emulab.errors import EmulabError
@@ -14,10 +14,10 @@ from emulab.model.collection import Objects
 _PASSES = 50  # more passes than this without rest are a fault of ours, not work
 
 
-def resolve(store: Store, now: float, has: Has = everything) -> tuple[Cluster, Objects]:
+def resolve(store: Store, now: float, lacks: Lacks = nothing) -> tuple[Cluster, Objects]:
     """Lets everything that turns objects into objects work until it has nothing more to say.
 
-    `now` is Unix time, `has` says which containers' programs there are.
+    `now` is Unix time, `lacks` says which containers' programs there aren't.
     Raises UserError when something can't be had (no address is left, say).
     """
     for _ in range(_PASSES):
@@ -25,7 +25,7 @@ def resolve(store: Store, now: float, has: Has = everything) -> tuple[Cluster, O
         version = store.version
         store.apply(node_objects(cluster, store.objects()))
         store.apply(controllers.reconcile(store.objects(), now))
-        store.apply(stand_ins(store.objects(), cluster, has))
+        store.apply(stand_ins(store.objects(), cluster, lacks))
         store.apply(allocation.allocate(store.objects(), cluster))
         store.apply(balancer_statuses(store.objects(), cluster))
         if store.version == version:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emulab.model.checks import show
@@ -36,8 +36,8 @@ class Lookup(Protocol):
     def selected(self, namespace: str, selector: Mapping[str, str]) -> Sequence[Pods]:
         """What of that namespace a selector finds: Pods that users ask for, and templates of workloads."""
 
-    def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Collection[str]:
-        """The names of containers for which a stand-in answers since there is no such program."""
+    def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
+        """The names of containers for which a stand-in answers, and the program that there isn't."""
 
     @property
     def nodes(self) -> frozenset[str]: ...

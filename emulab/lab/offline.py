@@ -17,7 +17,7 @@ from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
-from emulab.lab.kubelet.programs import has_program
+from emulab.lab.kubelet.programs import missing_program
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import NOWHERE, Object
@@ -46,7 +46,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
     for o in given:
         store.put(_with_uid(_in_time(o)))
     for _ in range(_PASSES):
-        cluster, objects = resolve(store, _EPOCH, has_program)
+        cluster, objects = resolve(store, _EPOCH, missing_program)
         version = store.version
         for pod in objects.kind(POD):
             _run(store, pod)
@@ -58,7 +58,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
 def oddities(objects: Objects) -> list[str]:
     """The warnings about what manifests gave of these objects."""
     given = [o for o in objects if o.position != NOWHERE]
-    return warnings(given, objects, has_program) + [
+    return warnings(given, objects, missing_program) + [
         Finding(o, (), sentence).line() for o, sentence in unplaced(objects)
     ]
 

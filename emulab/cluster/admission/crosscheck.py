@@ -7,12 +7,12 @@ kind; what it may ask for that is here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from emulab.cluster.programs import Has, everything, missing
+from emulab.cluster.programs import Lacks, missing, nothing
 from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM
@@ -29,14 +29,14 @@ from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 
 
-def warnings(objects: Iterable[Object], among: Objects | None = None, has: Has = everything) -> list[str]:
+def warnings(objects: Iterable[Object], among: Objects | None = None, lacks: Lacks = nothing) -> list[str]:
     """What looks wrong in these objects taken together, one line each: `FILE:LINE: Kind/name path: what`.
 
-    `among`: all there is beside them, where that is more than they themselves. `has` says which containers' programs
-    there are.
+    `among`: all there is beside them, where that is more than they themselves. `lacks` says which containers' programs
+    there aren't.
     """
     given = list(objects)
-    world = _World(Objects(given) if among is None else among, has)
+    world = _World(Objects(given) if among is None else among, lacks)
     return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
 
 
@@ -71,9 +71,9 @@ def _findings(o: Object, world: _World) -> Iterator[Finding]:
 class _World:
     """What there is. It is looked up as it is asked for, so that a few objects among thousands cost little."""
 
-    def __init__(self, objects: Objects, has: Has) -> None:
+    def __init__(self, objects: Objects, lacks: Lacks) -> None:
         self._objects = objects
-        self._has = has
+        self._lacks = lacks
 
     def service(self, namespace: str, name: str) -> Service | None:
         o = self._objects.get(SERVICE.key(namespace, name))
@@ -82,8 +82,8 @@ class _World:
     def has(self, key: Key) -> bool:
         return self._objects.get(key) is not None
 
-    def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Collection[str]:
-        return missing(annotations, spec, self._cluster, self._has)
+    def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
+        return missing(annotations, spec, self._cluster, self._lacks)
 
     @cached_property
     def _cluster(self) -> Cluster:

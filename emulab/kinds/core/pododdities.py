@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -31,8 +31,8 @@ def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) 
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
         for index, container in enumerate(spec.get(field) or ()):
-            if container["name"] in missing:
-                what = f"{asked_program(container)[0]} isn't on this host; {_instead(spec, field, index)}"
+            if word := missing.get(container["name"]):
+                what = f"{word} isn't on this host; {_instead(spec, field, index)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
 
 

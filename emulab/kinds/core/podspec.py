@@ -38,7 +38,7 @@ class Container:
     name: str
     image: str
     command: tuple[str, ...]  # what is run, arguments included; empty: a stand-in of the image
-    working_dir: str
+    working_dir: str  # "/" where nobody says it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
@@ -56,7 +56,7 @@ class Container:
             name=container["name"],
             image=container.get("image") or "",
             command=() if container["name"] in stand_ins else asked_program(container),
-            working_dir=container.get("workingDir") or "",
+            working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
             ports=tuple(
                 ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])

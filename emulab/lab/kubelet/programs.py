@@ -8,15 +8,30 @@ from collections.abc import Iterator, Sequence
 
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.lab.kubelet.needs import Need, needs
 from emulab.model.objects import Object
 
 PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 """Where containers look for programs that don't say it themselves."""
 
 
-def has_program(container: Container) -> bool:
-    """Whether there is the program that a container asks for. What only its start can tell counts as there."""
-    return not container.command or has_word(container, container.command[0])
+def missing_program(container: Container) -> str:
+    """The program that a container asks for, or what that one is to run, where it isn't here; "" where it is.
+
+    What only its start can tell counts as there.
+    """
+    if not container.command:
+        return ""
+    if not os.path.isdir(container.working_dir):
+        return container.working_dir
+    asked = (Need(container.command[0], program=True), *needs(container.command))
+    return next((need.word for need in asked if not _is_here(container, need)), "")
+
+
+def _is_here(container: Container, need: Need) -> bool:
+    if need.program:
+        return has_word(container, need.word)
+    return os.path.exists(os.path.join(container.working_dir, need.word))
 
 
 def has_word(container: Container, program: str) -> bool:
@@ -30,14 +45,14 @@ def has_word(container: Container, program: str) -> bool:
 
 
 def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
-    """The containers of a Pod whose program isn't here, and that program."""
+    """The containers of a Pod whose program isn't here, and what of it isn't."""
     asked = PodSpec.of(pod.spec)  # as the manifest has it
     pairs = zip(
         (*asked.init_containers, *asked.containers), (*spec.init_containers, *spec.containers), strict=True
     )
     for given, container in pairs:
-        if given.command and not container.command and not has_program(given):
-            yield container, given.command[0]
+        if given.command and not container.command and (word := missing_program(given)):
+            yield container, word
 
 
 _NOT_FOUND = re.compile(

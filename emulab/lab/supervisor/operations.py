@@ -26,7 +26,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.kubelet.programs import has_program
+from emulab.lab.kubelet.programs import missing_program
 from emulab.lab.supervisor.arguments import (
     COUNT,
     ENVIRONMENT,
@@ -175,7 +175,7 @@ class Operations:
     async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
         """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        odd = await asyncio.to_thread(warnings, there, objects, has_program)
+        odd = await asyncio.to_thread(warnings, there, objects, missing_program)
         homeless, asked = await asyncio.to_thread(unplaced, objects), {*keys}
         return odd + [Finding(o, (), sentence).line() for o, sentence in homeless if o.key in asked]
 

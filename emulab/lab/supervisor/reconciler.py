@@ -21,7 +21,7 @@ from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.registry import NODE
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.kubelet.programs import has_program
+from emulab.lab.kubelet.programs import missing_program
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -201,7 +201,7 @@ class Reconciler:
         if work is not None:
             work(fork)
         since = fork.changes.since
-        cluster, objects = resolve(fork, time.time(), has_program)
+        cluster, objects = resolve(fork, time.time(), missing_program)
         resolved = time.perf_counter()
         world = self._planner.plan(objects, cluster)
         self.spent["controllers"] += resolved - begun

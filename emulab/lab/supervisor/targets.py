@@ -120,7 +120,7 @@ def describe_entry(
     worker = kubelet.worker(pod)
     if worker is None:
         raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
-    entry["environment"] = worker.environs.environment(chosen)
+    entry |= {"environment": worker.environs.environment(chosen), "working_directory": "/"}
     runner = worker.runners.get(chosen.name)
     if runner is None:
         return {**entry, "files": write_place_files(around, place)}

@@ -24,9 +24,9 @@ MIXED = {
 }
 
 
-def sleeps(container: Container) -> bool:
+def sleeps(container: Container) -> str:
     """A machine that has `sleep` alone."""
-    return container.command[0] == "sleep"
+    return "" if container.command[0] == "sleep" else container.command[0]
 
 
 def decided(spec: dict[str, Any], annotation: str = "", program: str = "auto", **more: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulab.kinds.core.podspec import Container
-from emulab.lab.kubelet.programs import has_program, missing_word
+from emulab.lab.kubelet.programs import missing_program, missing_word
 
 
 def container(*command: str, **fields: Any) -> Container:
@@ -25,19 +25,37 @@ def container(*command: str, **fields: Any) -> Container:
         (("/no/such/program",), False),
         (("./no-such-program",), False),
         (("$(BIN)/x",), True),
+        (("sh", "-c", "nobody-has-it --port 80"), False),
+        (("/bin/sh", "-ec", "# of the image\nset -eu\nexport A=b\nexec /opt/nobody/run.sh"), False),
+        (("bash", "-c", "PORT=80 /no/such/program & wait"), False),
+        (("sh", "-c", "cat /etc/hosts"), True),
+        (("sh", "-c", "until nobody-has-it; do sleep 1; done"), True),
+        (("sh", "-c", "$RUN nobody-has-it"), True),
+        (("sh", "-c", "echo hi; nobody-has-it"), True),
+        (("sh", "/no/such/script.sh"), False),
+        (("sh", "/etc/profile"), True),
+        (("python3", "nobody-has-it.py"), False),
+        (("python3", "-m", "http.server"), True),
+        (("cp", "-f", "/nobody-has-it", "/tmp"), False),
+        (("cp", "/etc/hosts", "/nobody-has-it"), True),
         ((), True),
     ],
 )
 def test_what_is_there(command: tuple[str, ...], there: bool) -> None:
-    assert has_program(container(*command)) is there
+    assert (not missing_program(container(*command))) is there
 
 
 def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "own").write_text("#!/bin/sh\n")
     (tmp_path / "own").chmod(0o755)
-    assert not has_program(container("own"))
-    assert has_program(container("own", env=[{"name": "PATH", "value": f"/bin:{tmp_path}"}]))
-    assert has_program(container("./own", workingDir=str(tmp_path)))
+    assert missing_program(container("own")) == "own"
+    assert not missing_program(container("own", env=[{"name": "PATH", "value": f"/bin:{tmp_path}"}]))
+    assert not missing_program(container("./own", workingDir=str(tmp_path)))
+    assert not missing_program(container("sh", "own", workingDir=str(tmp_path)))
+
+
+def test_a_folder_that_an_image_would_have_is_missing_too() -> None:
+    assert missing_program(container("sh", workingDir="/no/such/folder")) == "/no/such/folder"
 
 
 @pytest.mark.parametrize(
