@@ -90,7 +90,7 @@ class Lab:
         self._leash = begun.leash
         try:
             await launch.started(begun)
-            result = await self._ask("apply", sources=self._sources)
+            result = await self._ask("apply", sources=self._sources, names=True)
             self.warnings = result["warnings"]
             await self.ready()
         except BaseException:
@@ -126,7 +126,7 @@ class Lab:
         sources: list[tuple[str, str]] = []
         for i, manifest in enumerate(manifests, 1):
             sources += _read([manifest]) if _is_path(manifest) else [(f"text{i}", str(manifest))]
-        result = await self._ask("apply", sources=sources)
+        result = await self._ask("apply", sources=sources, names=True)
         if ready:
             await self.ready()
         return list(result["warnings"])

@@ -97,7 +97,9 @@ def fill(
     Raises NotReady when that takes longer than `timeout`, and EmulabError when nothing comes of it.
     """
     with progress(f"lab {name}") as tell:
-        outcome: dict[str, Any] = client.request("apply", tell, sources=manifests.pairs(sources), **how)
+        outcome: dict[str, Any] = client.request(
+            "apply", tell, sources=manifests.pairs(sources), names=True, **how
+        )
     manifests.warn(outcome["warnings"], outcome["notes"])  # now, as it may say why what follows takes so long
     if wait:
         with progress(f"lab {name}") as tell:

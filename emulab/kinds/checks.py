@@ -69,12 +69,8 @@ def object_meta(required: Sequence[str] = (), **fields: Check) -> Check:
 
 
 def metadata_of(kind: Kind, name: Check) -> Check:
-    """An object's metadata, with the check of its name."""
-
-    def none(_value: Any) -> Problems:
-        return wrong(f"may not be set: a {kind.kind} is in no namespace")
-
-    namespace = maybe_empty(dns_label if kind.namespaced else none)
+    """An object's metadata, with the check of its name. A namespace that a kind has no room for is taken off it."""
+    namespace = maybe_empty(dns_label) if kind.namespaced else string
     finalizers = sequence(label_key)  # qualified names (ValidateFinalizerName)
     return object_meta(("name",), name=name, namespace=namespace, finalizers=finalizers)
 

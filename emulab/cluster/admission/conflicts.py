@@ -59,10 +59,11 @@ def conflicts(objects: Iterable[Object], cluster: Cluster | None = None) -> list
 
 
 def _duplicates(objects: Sequence[Object]) -> Iterator[Finding]:
+    """Two that say the same are one, given twice."""
     first: dict[Key, Object] = {}
     for o in objects:
         other = first.setdefault(o.key, o)
-        if other is not o:
+        if other is not o and other.raw != o.raw:
             yield Finding(o, (), f"is already given at {other.position}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import notes, warnings
 from emulab.cluster.admission.dumps import Dumps
+from emulab.cluster.admission.generatednames import GeneratedNames, asked_base
 from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
@@ -18,7 +19,7 @@ from emulab.kinds.custom import define
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, KINDS
 from emulab.kinds.schema import check_object, unknown_field
-from emulab.model.checks import Unknown, show
+from emulab.model.checks import Problems, Unknown, show, wrong
 from emulab.model.findings import Finding, one_line
 from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
@@ -52,13 +53,19 @@ class Manifest:
         return tuple(notes(self.objects))
 
 
-def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: str = STRICT) -> Manifest:
+def load(
+    sources: Sequence[Source],
+    cluster: Cluster | None = None,
+    validation: str = STRICT,
+    names: bool = True,
+) -> Manifest:
     """The objects of all sources.
 
-    `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster.
+    `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster. `names`:
+    whether one is made up for who has a `generateName` alone.
     Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
     """
-    batch = _Batch(validation)
+    batch = _Batch(validation, GeneratedNames() if names else None)
     for number, source in enumerate(sources):
         batch.read(number, source)
     clusters = [o for o in batch.objects if o.type == CLUSTER]
@@ -75,7 +82,8 @@ def load(sources: Sequence[Source], cluster: Cluster | None = None, validation: 
 class _Batch:
     """What has been read so far. Lines are known of one document at a time: they need more room than its data."""
 
-    validation: str = STRICT
+    validation: str
+    names: GeneratedNames | None
     objects: list[Object] = field(default_factory=list)
     without_effect: list[str] = field(default_factory=list)
     ignored: Unfollowed = field(default_factory=Unfollowed)
@@ -104,12 +112,14 @@ class _Batch:
 
     def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
         place = partial(_place, name, document, data, line)
-        checked, problems = data, check_object(data)
+        checked = named = self.names.given(data) if self.names is not None else data
+        problems = _without_name(data) if self.names is None else ()
+        problems = problems or check_object(named)
         if problems and self.validation != STRICT:
             unknown = [p for p in problems if isinstance(p[1], Unknown)]
             if self.validation == WARN:
                 self.without_effect += [_line(place(path), data, path, why) for path, why in unknown]
-            checked = without(data, [path for path, _ in unknown])
+            checked = without(named, [path for path, _ in unknown])
             problems = check_object(checked)
         for path, why in problems:
             at = place(path)
@@ -118,6 +128,9 @@ class _Batch:
             return
         self.ignored.meet(checked, place)
         self.dumps.meet(len(self.objects), checked, place)
+        if why := _nowhere(checked):
+            path = ("metadata", "namespace")
+            self.without_effect.append(one_line(place(path), checked, path, why))
         if group_kind(checked["apiVersion"], checked["kind"]) == CUSTOM_RESOURCE_DEFINITION:
             define(checked)
         self.objects.append(Object(_as_created(checked), Position(name, line)))
@@ -181,15 +194,31 @@ def _objects(document: Document) -> Iterator[tuple[Any, int]]:
         waiting += reversed([(item, item_lines.get(i, line)) for i, item in enumerate(items)])
 
 
+def _without_name(data: Any) -> Problems:
+    """What kubectl says of an object that it shall apply, and that has no name yet (`ApplyOptions.applyOneObject`)."""
+    base = asked_base(data)
+    return wrong(f"from {base}: cannot use generate name with apply; `up` makes a name") if base else ()
+
+
+def _nowhere(data: dict[str, Any]) -> str:
+    """What becomes of the namespace of an object whose kind is in none."""
+    kind = KINDS[group_kind(data["apiVersion"], data["kind"])]
+    given = data["metadata"].get("namespace") and not kind.namespaced
+    return f"is left out: a {kind.kind} is in no namespace" if given else ""
+
+
 def _as_created(data: dict[str, Any]) -> dict[str, Any]:
     """The object as an API server would begin with it: in a namespace, and without what only the server says.
 
-    Manifests saved with `kubectl get -o yaml` carry the uid, versions and status of another cluster.
+    Manifests saved with `kubectl get -o yaml` carry the uid, versions and status of another cluster. What is in no
+    namespace loses one that it is said to be in (`rest.EnsureObjectNamespaceMatchesRequestNamespace`).
     """
     # a copy, since aliases may share the metadata with objects that have no namespace
     metadata = {name: value for name, value in data["metadata"].items() if name not in SERVER_METADATA}
     kind = KINDS[group_kind(data["apiVersion"], data["kind"])]
-    if kind.namespaced and not metadata.get("namespace"):
+    if not kind.namespaced:
+        metadata.pop("namespace", None)
+    elif not metadata.get("namespace"):
         metadata["namespace"] = "default"
     created = {**data, "metadata": metadata}
     created.pop("status", None)

@@ -94,10 +94,16 @@ class Operations:
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status = patching.patch, patching.patch_status
 
-    @takes(sources=SOURCES, validate=optional(NAME), strict=optional(FLAG), dry_run=optional(FLAG))
+    @takes(
+        sources=SOURCES,
+        validate=optional(NAME),
+        strict=optional(FLAG),
+        names=optional(FLAG),
+        dry_run=optional(FLAG),
+    )
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
         """`sources`: [[name, text], …]; `validate`: strict, warn or ignore. `strict`: whether what would be a warning
-        or a note is an error.
+        or a note is an error. `names`: whether names are made up of `generateName`.
 
         Result: `{"applied": [[key, "created" | …]], "warnings": [...], "notes": [...]}`.
 
@@ -111,7 +117,8 @@ class Operations:
     async def _apply(self, arguments: Arguments, progress: Progress) -> Any:
         progress("reading manifests")
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
-        manifest = await self._load(arguments, cluster, arguments.get("validate") or STRICT)
+        validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
+        manifest = await self._load(arguments, cluster, validation, names)
         given, without_effect = list(manifest.objects), manifest.without_effect
         del manifest
         await self._refuse_conflicts(given)
@@ -141,7 +148,9 @@ class Operations:
         return {"applied": outcome, "warnings": [*without_effect, *odd], "notes": noted}
 
     @staticmethod
-    async def _load(arguments: Arguments, cluster: Cluster | None, validation: str) -> Manifest:
+    async def _load(
+        arguments: Arguments, cluster: Cluster | None, validation: str, names: bool = True
+    ) -> Manifest:
         """What is in `sources`. Raises ManifestError.
 
         The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
@@ -149,7 +158,7 @@ class Operations:
         sources = [Source(name, text) for name, text in arguments.pop("sources")]
         if not sources:
             return Manifest(())
-        manifest = await asyncio.to_thread(load, sources, cluster, validation)
+        manifest = await asyncio.to_thread(load, sources, cluster, validation, names)
         del sources
         _tidy(manifest.objects)
         return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -267,11 +268,61 @@ def test_duplicates_name_both_places() -> None:
     b = Source(
         "b.yaml",
         "# second\n"
-        + stream(described("Service", SERVICE, metadata={"name": "web", "namespace": "default"})),
+        + stream(
+            described("Service", {"ports": [{"port": 81}]}, metadata={"name": "web", "namespace": "default"})
+        ),
     )
     with pytest.raises(ManifestError) as raised:
         load([a, b])
     assert raised.value.problems == ["b.yaml:2: Service/web: is already given at a.yaml:1"]
+
+
+def test_what_is_given_twice_and_says_the_same_is_no_contradiction() -> None:
+    metadata = {"name": "web", "namespace": "default"}
+    twice = [described("Service", SERVICE), described("Service", SERVICE, metadata=metadata)]
+    first, second = accepted(*twice)
+    assert first.key == second.key
+    assert first.raw == second.raw
+
+
+def test_a_kind_in_no_namespace_loses_the_one_that_it_is_given() -> None:
+    metadata = {"name": "a", "namespace": "b"}
+    loaded = manifest(
+        stream(described("Namespace", metadata=metadata), described("ClusterRole", metadata=metadata))
+    )
+    assert [(str(o.key), "namespace" in o.metadata) for o in loaded.objects] == [
+        ("Namespace/a", False),
+        ("ClusterRole/a", False),
+    ]
+    assert loaded.without_effect == (
+        "shop.yaml:1: Namespace/a metadata.namespace: is left out: a Namespace is in no namespace",
+        "shop.yaml:3: ClusterRole/a metadata.namespace: is left out: a ClusterRole is in no namespace",
+    )
+
+
+GENERATED = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {generateName: sync-}
+"""
+
+
+def test_a_name_is_made_up_where_there_is_none() -> None:
+    text = f"{GENERATED}---\n{GENERATED}"
+    names = [o.name for o in manifest(text).objects]
+    assert len({*names}) == 2
+    assert all(re.fullmatch("sync-[bcdfghjklmnpqrstvwxz2456789]{5}", name) for name in names)
+    assert [o.name for o in manifest(text).objects] == names  # what is given again is there already
+    (named,) = manifest(GENERATED.replace("{", "{name: sync, ")).objects
+    assert named.name == "sync"
+
+
+def test_apply_makes_no_names_up() -> None:
+    with pytest.raises(ManifestError) as raised:
+        load([Source("f.yaml", GENERATED)], names=False)
+    assert raised.value.problems == [
+        "f.yaml:1: ConfigMap: from sync-: cannot use generate name with apply; `up` makes a name"
+    ]
 
 
 def test_the_same_name_in_another_namespace_or_kind_is_another_object() -> None:
@@ -449,7 +500,9 @@ spec:
     assert loaded.warnings == ()
     assert loaded.objects[-1].position.line == 97_500 - 12
     assert loaded.objects[-1].spec["ports"] == [{"name": "web", "port": 80, "targetPort": "http"}]
-    assert problems(text + texts[0]) == [
+    assert problems(
+        text + texts[0].replace("replicas: 2", "replicas: 3").replace("port: 80", "port: 81")
+    ) == [
         "shop.yaml:97501: Deployment/app-0: is already given at shop.yaml:1",
         "shop.yaml:97527: Service/app-0: is already given at shop.yaml:27",
     ]

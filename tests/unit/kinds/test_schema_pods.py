@@ -408,8 +408,3 @@ def test_metadata(metadata: dict[str, Any], problem: str) -> None:
     raw = described("Pod", POD, metadata=metadata)
     (found,) = refused({**raw, "metadata": {"name": "a", **metadata}} if metadata else raw)
     assert found.removeprefix("Pod ") == problem
-
-
-def test_cluster_scoped_kinds_have_no_namespace() -> None:
-    raw = described("Namespace", metadata={"name": "a", "namespace": "b"})
-    assert refused(raw) == ["metadata.namespace: may not be set: a Namespace is in no namespace"]
