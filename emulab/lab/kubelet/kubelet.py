@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from emulab.cluster.controllers.pods import is_ready
+from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -19,6 +21,8 @@ from emulab.model.objects import Object
 from emulab.plan.pods import has_network
 from emulab.plan.state import World
 
+PATIENCE = 3.0
+"""Seconds for which init containers are held back at the most."""
 STEADY = 1.0
 """Seconds for which a program has to run until a lab with it is said to be Ready, where no probe asks it."""
 
@@ -30,6 +34,8 @@ class Kubelet:
         self._around = surroundings
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held = 0  # Pods whose init containers wait
+        self._answering = asyncio.Event()
 
     def worker(self, pod: Object) -> PodWorker | None:
         return self._workers.get((pod.key, str(pod.metadata.get("uid"))))
@@ -45,7 +51,7 @@ class Kubelet:
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
                 worker = self._workers[identity] = PodWorker(self._around, pod, self._spawn)
-                worker.start()
+                self._start(worker, pod)
             if worker is None:
                 if pod.metadata.get("deletionTimestamp"):
                     self._around.store.remove(pod.key)
@@ -53,6 +59,35 @@ class Kubelet:
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()
+
+    def _start(self, worker: PodWorker, pod: Object) -> None:
+        if any(container.command for container in PodSpec.of_pod(pod).init_containers):
+            self._spawn(self._start_after_others(worker))
+        else:
+            worker.start()
+
+    async def _start_after_others(self, worker: PodWorker) -> None:
+        """Starts a Pod once all answer that answer as soon as they are there.
+
+        Many an init container asks for another Pod's Service, and sleeps for seconds when nobody answers. In a cluster
+        it is the pulling of images that says who comes first; here it would always come too early.
+        """
+        self._held += 1
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._answering.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._held -= 1
+        if worker in self._workers.values() and not worker.terminating:
+            worker.start()
+
+    def rested(self) -> None:
+        """Nothing is left to do for the data plane: who is Ready is reached under its Service's name."""
+        if self._held and not any(map(_is_coming, self._around.store.objects().kind(POD))):
+            self._answering.set()
+            self._answering = asyncio.Event()
 
     def steady_at(self) -> float:
         """When the last program that no probe asks will have run for `STEADY`; seconds of the loop's clock."""
@@ -63,3 +98,12 @@ class Kubelet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_coming(pod: Object) -> bool:
+    """Whether nothing but servers of ours is in a Pod that has a node, and it isn't ready yet."""
+    if is_ready(pod) or pod.metadata.get("deletionTimestamp") or not has_network(pod):
+        return False
+    spec = PodSpec.of_pod(pod)
+    ended = pod.status.get("phase") in ("Succeeded", "Failed")
+    return not ended and not any(c.command for c in (*spec.containers, *spec.init_containers))

@@ -158,6 +158,7 @@ class Reconciler:
             await self._pass(progress, work)
             work = None
             if not self._dirty.is_set():
+                self._kubelet.rested()
                 return
 
     async def _pass(self, progress: Progress, work: Work | None) -> None:
