@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers import placement
-from emulab.cluster.controllers.pods import condition, is_active
-from emulab.kinds.registry import KINDS, NODE, POD
+from emulab.cluster.controllers.pods import condition, is_active, replicas_asked
+from emulab.kinds.registry import KINDS, NODE, POD, STATEFUL_SET
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
@@ -19,26 +19,26 @@ _ZONE, _HOSTNAME = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 def unplaced(objects: Objects) -> list[tuple[Object, str]]:
     """Who asked for Pods that have no node, and a sentence about them: how many, why, and the remedy."""
     found: dict[str, tuple[Object, list[Object]]] = {}
-    for pod in objects.facts(POD, _waiting).values():
-        owner = _root(objects, pod)
+    for pod in objects.facts(POD, refused_by_all).values():
+        owner = root(objects, pod)
         found.setdefault(str(owner.key), (owner, []))[1].append(pod)
     return [(owner, _sentence(pods, objects)) for owner, pods in found.values()]
 
 
-def _waiting(pod: Object) -> Object | None:
-    """A Pod for which the scheduler has found no node."""
+def refused_by_all(pod: Object) -> Object | None:
+    """The Pod, if the scheduler has found no node for it."""
     placed = condition(pod, "PodScheduled")
     refused = placed.get("status") == "False" and placed.get("reason") == "Unschedulable"
     return pod if refused and is_active(pod) else None
 
 
-def _root(objects: Objects, o: Object) -> Object:
+def root(objects: Objects, o: Object) -> Object:
     """Whom a user asked for: the owner of the owner, as far as there is one."""
     for reference in o.metadata.get("ownerReferences") or ():
         kind = KINDS.named(str(reference.get("kind")))
         owner = objects.get(kind.key(o.namespace, str(reference.get("name")))) if kind else None
         if reference.get("controller") and owner is not None:
-            return _root(objects, owner)
+            return root(objects, owner)
     return o
 
 
@@ -58,14 +58,22 @@ def remedies(pod: Object, objects: Objects) -> Iterator[str]:
     if placement.SPREAD_LABEL in said:
         for constraint in pod.spec.get("topologySpreadConstraints") or ():
             yield from _label(str(constraint["topologyKey"]), None, nodes)
+    needed: list[int] = []
     if placement.ANTI_AFFINITY in said:
-        yield from _apart(pod, objects)
+        for term in ((pod.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED) or ():
+            count, key = _apart(pod, term, objects), term["topologyKey"]
+            if key == _HOSTNAME:
+                needed.append(count)
+            elif count:
+                yield f"{count} values of the nodes' label {key} are needed: Cluster spec.nodes"
     if placement.POD_AFFINITY in said:
         yield "it waits for a Pod that its podAffinity selects"
     if placement.PORTS in said:
         ports = set(placement.host_ports(pod.spec))
         sharing = sum(bool(ports & set(placement.host_ports(p.spec))) for p in _active(objects))
-        yield _nodes(sharing)
+        needed.append(sharing + _to_come(pod, objects))
+    if most := max(needed, default=0):
+        yield f"{most} nodes are needed: Cluster spec: {{nodes: {most}}}"
     if placement.TOO_MANY in said:
         yield "the Cluster has too few spec.nodes"
 
@@ -98,20 +106,25 @@ def _label(key: str, value: str | None, nodes: Sequence[Object]) -> Iterator[str
     yield f"no node has {asked}: Cluster spec: {{nodes: [{entry}, …]}} gives it one"
 
 
-def _apart(pod: Object, objects: Objects) -> Iterator[str]:
-    for term in ((pod.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED) or ():
-        namespaces, selector = term.get("namespaces") or [pod.namespace], term.get("labelSelector")
-        if selector is None:
-            continue
-        count = sum(
-            p.namespace in namespaces and matches_selector(selector, p.labels) for p in _active(objects)
-        )
-        own = pod.namespace in namespaces and matches_selector(selector, pod.labels)
-        if term["topologyKey"] == _HOSTNAME:
-            yield _nodes(count + (not own))
-        else:
-            yield f"{count + (not own)} values of the nodes' label {term['topologyKey']} are needed: Cluster spec.nodes"
+def _apart(pod: Object, term: Mapping[str, Any], objects: Objects) -> int:
+    """How many domains a Pod needs that is to be apart from what the term selects."""
+    namespaces, selector = term.get("namespaces") or [pod.namespace], term.get("labelSelector")
+    if selector is None:
+        return 0
+    count = sum(p.namespace in namespaces and matches_selector(selector, p.labels) for p in _active(objects))
+    own = pod.namespace in namespaces and matches_selector(selector, pod.labels)
+    return count + _to_come(pod, objects) if own else count + 1
 
 
-def _nodes(number: int) -> str:
-    return f"{number} nodes are needed: Cluster spec: {{nodes: {number}}}"
+def _to_come(pod: Object, objects: Objects) -> int:
+    """How many more Pods its owner will make: a StatefulSet makes one when the one before is Ready."""
+    for reference in pod.metadata.get("ownerReferences") or ():
+        owner = objects.get(STATEFUL_SET.key(pod.namespace, str(reference.get("name"))))
+        if reference.get("kind") == STATEFUL_SET.kind and owner is not None:
+            uid = reference.get("uid")
+            made = sum(
+                any(r.get("uid") == uid for r in p.metadata.get("ownerReferences") or ())
+                for p in _active(objects)
+            )
+            return max(0, replicas_asked(owner) - made)
+    return 0

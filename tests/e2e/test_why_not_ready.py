@@ -22,7 +22,7 @@ def runs(script: str, **more: Any) -> dict[str, Any]:
 
 
 LATE = [
-    pod("lost", containers=[runs("nobody-has-this")]),
+    pod("lost", containers=[runs("true; nobody-has-this")]),
     pod("dies", containers=[runs("sleep 0.4; echo out of luck; exit 3")]),
     pod(
         "ill",
@@ -96,3 +96,19 @@ async def test_what_has_completed_is_done(tmp_path: Path) -> None:
     finally:
         await emulab("-l", name, "down")
     assert AS_ROOT or up.stderr == b""
+
+
+async def test_nobody_waits_for_a_node_that_there_is_none_of(tmp_path: Path) -> None:
+    name, file = f"vain{tmp_path.name[-6:]}".replace("_", "x"), tmp_path / "vain.yaml"
+    container = {"name": "c", "image": "x"}
+    file.write_text(json.dumps(pod("homeless", nodeSelector={"disktype": "ssd"}, containers=[container])))
+    try:
+        up = await emulab("-l", name, "up", str(file), "--timeout", "500s")
+        assert up.status == 1
+        assert (
+            "emulab: not ready, and waiting won't help: Pod default/homeless is Pending: 0/2"
+            in up.stderr.decode()
+        )
+        assert (await emulab("-l", name, "get", "pods")).status == 0
+    finally:
+        await emulab("-l", name, "down")

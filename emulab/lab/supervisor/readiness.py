@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.controllers.room import failure
-from emulab.cluster.unplaced import remedies
+from emulab.cluster.unplaced import refused_by_all, remedies, root
 from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
@@ -16,6 +16,8 @@ from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
+_ENDING = ("Never", "OnFailure")
+"""Restart policies of Pods that may come to an end."""
 _NOT_THERE = (126, 127)
 """What shells end with that can't run, or don't find, what they were to run."""
 
@@ -37,6 +39,27 @@ def why_not_ready(objects: Objects) -> list[str]:
     return _missing(objects, more)
 
 
+def waits_in_vain(objects: Objects) -> bool:
+    """Whether all that isn't Ready are Pods that no node takes, and nobody is about to make room for them."""
+    refused = objects.facts(POD, refused_by_all)
+    pods = objects.kind(POD) if refused else ()
+    if not refused or any(pod.key not in refused and not _is_settled(pod) for pod in pods):
+        return False
+    if any(pod.status.get("phase") == "Running" and pod.spec.get("restartPolicy") in _ENDING for pod in pods):
+        return False  # it ends, and leaves its room to another
+    asking = {root(objects, pod).key for pod in refused.values()}
+    owners = [o for kind in KINDS.of(SCALABLE) for o in objects.kind(kind)]
+    if any(o.spec.get("minReadySeconds") for o in owners):
+        return False  # Pods of before go once those of now are available
+    return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
+
+
+def _lacks(o: Object) -> bool:
+    """Whether a workload that scales hasn't as many Pods that are ready as it wants, or has more Pods."""
+    wanted = replicas_asked(o)
+    return int(o.status.get("readyReplicas") or 0) < wanted or int(o.status.get("replicas") or 0) > wanted
+
+
 def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
     """`more` says of a Pod, and of a container if one is named, what its status doesn't."""
     reasons = [_pod_reason(p, more) for p in objects.kind(POD) if not _is_settled(p)]
@@ -47,8 +70,7 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
                 continue
             wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)
-            total = int(o.status.get("replicas") or 0)
-            if ready < wanted or total > wanted:
+            if _lacks(o):
                 why = f": {message}" if (message := failure(o).get("message")) else ""
                 reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return reasons

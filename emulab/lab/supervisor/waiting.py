@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from emulab.errors import NotReady
 from emulab.kinds.registry import POD
 from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, Arguments, optional, takes
-from emulab.lab.supervisor.readiness import not_ready, why_not_ready
+from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Objects
@@ -55,11 +55,14 @@ class Waiting:
 
     @takes(timeout=optional(SECONDS))
     async def ready(self, arguments: Arguments, progress: Progress) -> Any:
-        """Waits up to `timeout` seconds until everything is Ready. Raises NotReady saying what isn't."""
+        """Waits up to `timeout` seconds until everything is Ready. Raises NotReady saying what isn't, at once where
+        waiting would be in vain."""
         store = self._around.store
 
         def condition() -> bool:
             missing = not_ready(store.objects())
+            if missing and waits_in_vain(store.objects()):
+                return True
             progress(
                 f"waiting for {len(missing)} of {len(store.objects().kind(POD))} pods" if missing else "ready"
             )
@@ -71,6 +74,10 @@ class Waiting:
                 while True:
                     await self._reconciler.until(condition)
                     await self._reconciler.rest()  # what the last readiness meant for the data plane
+                    if waits_in_vain(store.objects()):
+                        raise NotReady(
+                            _lines("not ready, and waiting won't help", why_not_ready(store.objects()))
+                        )
                     left = self._steady_at() - loop.time()
                     if left <= 0:
                         break
@@ -85,7 +92,7 @@ class Waiting:
         except TimeoutError:
             reasons = why_not_ready(store.objects()) or await self._unhealthy_balancers()
             reasons = reasons or ["programs have run for too short a time"]
-            raise NotReady("\n  ".join([f"not ready in time: {reasons[0]}", *reasons[1:]])) from None
+            raise NotReady(_lines("not ready in time", reasons)) from None
         return None
 
     async def _unhealthy_balancers(self) -> list[str]:
@@ -108,3 +115,7 @@ class Waiting:
             expected = await asyncio.to_thread(expected_frontends, objects, servers)
             self._expected = objects, world, expected
         return expected
+
+
+def _lines(what: str, reasons: Sequence[str]) -> str:
+    return "\n  ".join([f"{what}: {reasons[0]}", *reasons[1:]])

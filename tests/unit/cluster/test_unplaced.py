@@ -161,3 +161,18 @@ NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/
 )
 def test_what_cannot_be_scheduled_is_said_with_its_remedy(spec: dict[str, Any], sentence: str | None) -> None:
     assert said(deployment(**spec)) == ([f"f.yaml:1: Deployment/web: {sentence}"] if sentence else [])
+
+
+def test_replicas_that_are_not_made_yet_need_nodes_too() -> None:
+    one = deployment(
+        4, containers=[{"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}]}]
+    )
+    (line,) = said({**one, "kind": "StatefulSet"})
+    assert line.endswith("; 4 nodes are needed: Cluster spec: {nodes: 4}")
+
+
+def test_two_reasons_ask_for_nodes_once() -> None:
+    container = {"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}]}
+    other = {**deployment(2, containers=[container]), "metadata": {"name": "other"}}
+    lines = said(other, deployment(3, containers=[container], affinity=APART))
+    assert all(line.count("nodes are needed") == 1 for line in lines)

@@ -17,7 +17,7 @@ from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
 from emulab.lab.kubelet.variables import environment, expand, service_links
-from emulab.lab.supervisor.readiness import not_ready, why_not_ready
+from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.model.collection import Objects
 
 
@@ -469,3 +469,32 @@ def test_nobody_waits_for_workloads_of_a_namespace_that_is_ending() -> None:
     assert reasons(workload("Deployment", 2, ready=0)) != []
     gone = obj("Namespace", "default", "", metadata=metadata)
     assert reasons(workload("Deployment", 2, ready=0), gone) == []
+
+
+REFUSED = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}],
+}
+RUNS = {"phase": "Running", "conditions": conditions(ready=True)}
+
+
+@pytest.mark.parametrize(
+    ("others", "vain"),
+    [
+        ([], True),
+        ([pod("up", status=RUNS)], True),
+        ([pod("begins", status={"phase": "Pending"})], False),
+        ([pod("ends", spec={"restartPolicy": "Never"}, status=RUNS)], False),
+        ([pod("goes", metadata={"deletionTimestamp": "now"}, status=RUNS)], False),
+        ([obj("ReplicaSet", "asks", spec={"replicas": 1})], False),
+        ([obj("ReplicaSet", "has", spec={"replicas": 0, "minReadySeconds": 5})], False),
+    ],
+)
+def test_who_finds_no_node_is_waited_for_in_vain_unless_somebody_makes_room(
+    others: list[Any], vain: bool
+) -> None:
+    assert waits_in_vain(Objects([pod(status=REFUSED), *others])) is vain
+
+
+def test_nobody_waits_in_vain_where_all_is_ready() -> None:
+    assert not waits_in_vain(Objects([pod(status=RUNS)]))
