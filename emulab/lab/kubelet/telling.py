@@ -88,6 +88,10 @@ def without_program(name: str) -> Said:
 
 
 def in_go(seconds: float) -> str:
-    """A time as Go writes it: `40s`, `1m20s`."""
+    """A time as Go writes it: `40s`, `1m20s`, `200ms`. What is left of seconds beside minutes is nobody's concern."""
+    if 0 < seconds < 1:
+        return f"{round(seconds * 1000, 3):g}ms"
+    if seconds < 10:
+        return f"{round(seconds, 3):g}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -135,3 +135,4 @@ def test_what_is_said_while_a_restart_is_put_off() -> None:
         "back-off 1m20s restarting failed container=c pod=p_default(u)"
     )
     assert [in_go(seconds) for seconds in (1, 40, 60, 300)] == ["1s", "40s", "1m0s", "5m0s"]
+    assert [in_go(seconds) for seconds in (0, 0.0005, 0.2, 1.5, 9)] == ["0s", "0.5ms", "200ms", "1.5s", "9s"]
