@@ -49,6 +49,9 @@ class Lookup(Protocol):
     @property
     def ingress_classes(self) -> IngressClasses: ...
 
+    def asked_by(self, address: IPAddress) -> Object | None:
+        """The first LoadBalancer Service, or LoadBalancer, that asks for a balancer with this address."""
+
     @property
     def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:
         """Who has an external address, protocol and port: the first Service that claims it."""

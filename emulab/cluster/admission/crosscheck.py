@@ -20,7 +20,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CLUSTER, INGRESS_CLASS, KINDS, POD, SERVICE
+from emulab.kinds.registry import CLUSTER, INGRESS_CLASS, KINDS, LOAD_BALANCER, POD, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -114,6 +114,21 @@ class _World:
             pods = Pods(o.namespace, labels, template["spec"])
             for key, value in labels.items():
                 found.setdefault((o.namespace, key, value), []).append(pods)
+        return found
+
+    def asked_by(self, address: IPAddress) -> Object | None:
+        return self._asked.get(address)
+
+    @cached_property
+    def _asked(self) -> Mapping[IPAddress, Object]:
+        """In the order in which addresses are given: LoadBalancers come first (`emulab.cluster.allocation`)."""
+        found: dict[IPAddress, Object] = {}
+        for o in self._objects.kind(LOAD_BALANCER):
+            if asked := o.spec.get("address"):
+                found.setdefault(parse_address(asked), o)
+        for o in self._objects.kind(SERVICE):
+            if o.spec.get("type") == "LoadBalancer" and (asked := o.spec.get("loadBalancerIP")):
+                found.setdefault(parse_address(asked), o)
         return found
 
     @cached_property

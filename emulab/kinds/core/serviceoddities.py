@@ -52,6 +52,11 @@ def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
     if network is not None:
         what = f"{asked} is in {network}, which the lab has itself: the balancer gets another address"
         yield Finding(o, ("spec", "loadBalancerIP"), what)
+        return
+    owner = world.asked_by(parse_address(asked))
+    if owner is not None and owner.key != o.key:
+        what = f"{asked} is that of {owner.key}: the balancer gets another address"
+        yield Finding(o, ("spec", "loadBalancerIP"), what)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:
