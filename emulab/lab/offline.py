@@ -5,21 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.loader import load
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
-from emulab.cluster.unplaced import unplaced
 from emulab.errors import EmulabError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.programs import missing_program
+from emulab.lab.oddities import oddities as oddities_of
 from emulab.model.collection import Objects
-from emulab.model.findings import Finding
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.plan.state import World
@@ -57,10 +55,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
 
 def oddities(objects: Objects) -> list[str]:
     """The warnings about what manifests gave of these objects."""
-    given = [o for o in objects if o.position != NOWHERE]
-    return warnings(given, objects, missing_program) + [
-        Finding(o, (), sentence).line() for o, sentence in unplaced(objects)
-    ]
+    return oddities_of([o for o in objects if o.position != NOWHERE], objects)
 
 
 def _in_time(o: Object) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from emulab.kinds.networking.ingressview import (
     Ingress,
 )
 from emulab.kinds.registry import LOAD_BALANCER, SECRET
-from emulab.model.checks import fits_dns
+from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.model.paths import FieldPath
@@ -38,6 +39,8 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
         paths = ((*path, "name"), (*path, "port"))
         for where, why in leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)
+    if world.ingress_classes.serves(ingress.class_name):
+        yield from _patterns(o, ingress)
     for index, rule in enumerate(ingress.rules):
         if not fits_dns(rule.host):
             yield Finding(o, ("spec", "rules", index, "host"), f"has no DNS record: {TOO_LONG}")
@@ -65,3 +68,19 @@ def _of_nobodys_class(o: Object, name: str, world: Lookup) -> Iterator[Finding]:
     yield Finding(
         o, path, f"{what}; Cluster spec.ingress.classes: [{name}] has the lab's ingress take it over"
     )
+
+
+_PATTERN = re.compile(r"[*^$()|\[\]\\]")
+
+
+def _patterns(o: Object, ingress: Ingress) -> Iterator[Finding]:
+    """Paths that look like patterns: some clouds' balancers have globs, and ingress-nginx regular expressions."""
+    for i, rule in enumerate(ingress.rules):
+        for j, path in enumerate(rule.paths):
+            if not _PATTERN.search(path.path):
+                continue
+            what = f"{show(path.path)} is taken as it stands: a path is no pattern here"
+            begin = path.path.rstrip("*").rstrip("/") or "/"
+            if path.path.endswith("/*") and not _PATTERN.search(begin):
+                what += f"; pathType Prefix with {show(begin)} takes all below"
+            yield Finding(o, ("spec", "rules", i, "http", "paths", j, "path"), what)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from emulab.cluster.admission import deletion
-from emulab.cluster.admission.crosscheck import notes, warnings
+from emulab.cluster.admission.crosscheck import notes
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
-from emulab.cluster.unplaced import unplaced
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
@@ -26,7 +25,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.kubelet.programs import missing_program
+from emulab.lab.oddities import oddities
 from emulab.lab.supervisor.arguments import (
     COUNT,
     ENVIRONMENT,
@@ -53,7 +52,6 @@ from emulab.lab.supervisor.watching import Watches
 from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
-from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -184,9 +182,7 @@ class Operations:
     async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
         """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        odd = await asyncio.to_thread(warnings, there, objects, missing_program)
-        homeless, asked = await asyncio.to_thread(unplaced, objects), {*keys}
-        return odd + [Finding(o, (), sentence).line() for o, sentence in homeless if o.key in asked]
+        return await asyncio.to_thread(oddities, there, objects)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.schema import check_object
-from emulab.lab.kubelet.programs import missing_program
+from emulab.lab.oddities import oddities
 from emulab.lab.supervisor.arguments import MAPPING, NAME, STRING, Arguments, takes
 from emulab.lab.supervisor.reconciler import Progress, Reconciler, Work
 from emulab.model.findings import path_text
@@ -68,7 +67,7 @@ def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], lis
     after = fork.objects()
     there = [o for key in keys if (o := after.get(key)) is not None]
     changed = [[old.raw if (old := before.get(o.key)) else None, o.raw] for o in there]
-    return changed, warnings(there, after, missing_program)
+    return changed, oddities(there, after)
 
 
 def kubectl_name(key: Key) -> str:

@@ -7,11 +7,15 @@ nothing of Kubernetes: it is told policies, whoever wishes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
 from emulab.servers.l7.config import Policy
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -53,3 +57,31 @@ def policy(annotations: Mapping[str, str], table: tuple[Annotation, ...] = ANNOT
         except ValueError:
             continue  # as ingress-nginx does, which logs it
     return replace(DEFAULTS, **values)
+
+
+def unheeded(
+    ingresses: Iterable[Object], classes: IngressClasses, table: tuple[Annotation, ...] = ANNOTATIONS
+) -> list[str]:
+    """What is to be said of annotations that ask for more than the table has: one line each, with the first place.
+
+    Of an Ingress that somebody else would serve nothing is followed, which is another matter.
+    """
+    known = {PREFIX + one.name for one in table}
+    found: dict[str, list[Object]] = {}
+    for o in ingresses:
+        if not classes.serves(Ingress.of(o).class_name):
+            continue
+        for name in o.annotations:
+            if name.startswith(PREFIX) and name not in known:
+                found.setdefault(name, []).append(o)
+    return [
+        Finding(first, ("metadata", "annotations", name), _NOT_FOLLOWED + _and_others(len(others))).line()
+        for name, (first, *others) in found.items()
+    ]
+
+
+_NOT_FOLLOWED = "isn't followed: requests are served as without it"
+
+
+def _and_others(number: int) -> str:
+    return f" (nor in {number} more Ingress{'es' if number > 1 else ''})" if number else ""

@@ -266,6 +266,23 @@ def test_a_balancers_address_that_the_lab_has_itself() -> None:
     assert warned(service("first", selector=None, type="LoadBalancer", loadBalancerIP="10.20.30.40")) == []
 
 
+def test_a_balancers_address_that_another_asks_for() -> None:
+    first, second = (
+        service(name, selector=None, type="LoadBalancer", loadBalancerIP="203.0.113.77")
+        for name in ("first", "second")
+    )
+    assert warned(first, second) == [
+        "Service/second spec.loadBalancerIP: 203.0.113.77 is that of Service/default/first: the balancer gets another"
+        " address"
+    ]
+    balancer = described(
+        "LoadBalancer", {"network": "internet", "address": "203.0.113.77", "target": {"ingress": True}}
+    )
+    assert [line.partition(": ")[2] for line in warned(first, balancer)] == [
+        "203.0.113.77 is that of LoadBalancer/web: the balancer gets another address"
+    ]
+
+
 def test_nobody_but_programs_speaks_sctp() -> None:
     (warning,) = warned(service("first", selector=None, ports=[{"port": 80, "protocol": "SCTP"}]))
     assert warning.startswith(
@@ -300,6 +317,30 @@ def test_an_ingress_of_a_class_that_nobody_serves() -> None:
     for classes in (["alb"], ["*"]):
         cluster = described("Cluster", {"ingress": {"classes": classes}})
         assert warned(*base, alb, cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "/v2/*",
+            '"/v2/*" is taken as it stands: a path is no pattern here; pathType Prefix with "/v2" takes all below',
+        ),
+        (
+            "/*",
+            '"/*" is taken as it stands: a path is no pattern here; pathType Prefix with "/" takes all below',
+        ),
+        ("/api/(.*)", '"/api/(.*)" is taken as it stands: a path is no pattern here'),
+        ("/a.b/c-d_e", ""),
+    ],
+)
+def test_a_path_that_looks_like_a_pattern(path: str, said: str) -> None:
+    base = service("web", selector=None, ports=[{"port": 80}])
+    rules = patched(RULES, "rules.0.http.paths.0.path", path)
+    place = "Ingress/web spec.rules[0].http.paths[0].path: "
+    assert warned(
+        base, described("Ingress", patched(rules, "rules.0.http.paths.0.pathType", "ImplementationSpecific"))
+    ) == ([place + said] if said else [])
 
 
 def test_what_has_no_effect_is_said() -> None:

@@ -11,10 +11,11 @@ import pytest
 from worlds import raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
-from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation, policy
+from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation, policy, unheeded
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
@@ -236,3 +237,19 @@ def test_an_annotation_is_one_line_of_the_table() -> None:
 def test_every_annotation_sets_a_field_that_there_is() -> None:
     assert {one.field for one in ANNOTATIONS} <= {one.name for one in fields(Policy)}
     assert len({one.name for one in ANNOTATIONS}) == len(ANNOTATIONS) and all(one.doc for one in ANNOTATIONS)
+
+
+def test_annotations_that_ask_for_more_are_told_once() -> None:
+    wished = {
+        f"{PREFIX}auth-url": "http://a",
+        f"{PREFIX}ssl-redirect": "true",
+        "alb.ingress.kubernetes.io/x": "y",
+    }
+    classes = IngressClasses.among((), Cluster())
+    asking = [ingress(name, annotations=wished) for name in ("one", "two")]
+    asking.append(ingress("theirs", annotations=wished, ingressClassName="alb"))
+    assert unheeded(asking, classes) == [
+        f"(generated): Ingress/one metadata.annotations[{PREFIX}auth-url]: isn't followed: requests are served as"
+        " without it (nor in 1 more Ingress)"
+    ]
+    assert unheeded(asking, classes, (*ANNOTATIONS, Annotation("auth-url", str, "x", "x"))) == []

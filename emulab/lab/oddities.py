@@ -1,0 +1,27 @@
+"""What looks odd in manifests, with all that there is beside them, on this machine: the warnings of every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.unplaced import unplaced
+from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.registry import INGRESS, INGRESS_CLASS
+from emulab.lab.kubelet.programs import missing_program
+from emulab.model.collection import Objects
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
+from emulab.plan.l7.annotations import unheeded
+
+
+def oddities(given: Sequence[Object], objects: Objects) -> list[str]:
+    """Of `given`, which are among `objects`; one line each."""
+    classes = IngressClasses.among(objects.kind(INGRESS_CLASS), cluster_of(objects))
+    asked = {o.key for o in given}
+    return [
+        *warnings(given, objects, missing_program),
+        *unheeded((o for o in given if o.type == INGRESS), classes),
+        *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
+    ]
