@@ -19,10 +19,11 @@ TOO_LONG = "a label of a DNS name has at most 63 letters"
 
 
 class Pods(NamedTuple):
-    """A Pod, or the Pods of a workload."""
+    """A Pod, or the Pods of a workload, which is who asked for them."""
 
-    namespace: str
+    owner: Object
     labels: Mapping[str, str]
+    annotations: Mapping[str, str]
     spec: Mapping[str, Any]
 
 

@@ -53,18 +53,6 @@ class _Part(NamedTuple):
     logs: Mapping[str, str]
 
 
-def probed_ports(container: Container, shared: bool = False) -> list[int]:
-    """The TCP ports that a container's probes and hooks ask: a program listens there, be it said in `ports` or not.
-
-    What the node has itself is left to it where a Pod shares the node's addresses.
-    """
-    hooks = [hook.http.port for hook in (container.pre_stop, container.post_start) if hook and hook.http]
-    probes = [p.port for p in (container.readiness, container.liveness, container.startup) if p]
-    found = (container.port(port) for port in (*probes, *hooks) if port is not None)
-    kept = (METRICS_PORT, HEALTHZ_PORT) if shared else ()
-    return [number for number in dict.fromkeys(found) if number is not None and number not in kept]
-
-
 def _local_sockets(containers: Iterable[Container], node: str) -> tuple[str, ...]:
     """The sockets on a node's loopback of Pods that share its addresses: those that their probes ask there."""
     ports = [
@@ -196,15 +184,19 @@ class StandIns:
     ) -> Mapping[tuple[str, int], _Socket]:
         """Protocol and port of each stand-in's socket.
 
-        A port that belongs to a container with a command is left to that program.
+        A port that belongs to a container with a command is left to that program. A Service's `targetPort` that
+        no container is told of makes one in Pods alone that declare no port at all: elsewhere it is as likely a
+        mistake, which is warned of.
         """
         others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
         named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
         ports = {(p.protocol, p.port): _Socket(c.name) for c in containers for p in c.ports}
+        kept = (METRICS_PORT, HEALTHZ_PORT) if spec.host_network else ()  # the node listens there itself
         for container in containers:
-            for probed in probed_ports(container, spec.host_network):
-                if ("TCP", probed) not in others:
+            for probed in container.asked_ports:
+                if ("TCP", probed) not in others and probed not in kept:
                     ports.setdefault(("TCP", probed), _Socket(container.name))
+        silent = not any(c.ports for c in spec.lasting)  # an image's ports are anybody's guess
         likely = (self._selecting.get((pod.namespace, *pair), {}) for pair in sorted(pod.labels.items()))
         for service in (s for services in likely for s in services.values()):
             if not matches_labels(service.selector or {}, pod.labels):
@@ -215,8 +207,13 @@ class StandIns:
                 )
                 if number is None or (port.protocol, number) in others:
                     continue
+                told = (
+                    containers[0] if silent else next((c for c in containers if c.names_port(number)), None)
+                )
+                one = ports.get((port.protocol, number)) or (_Socket(told.name) if told else None)
+                if one is None:
+                    continue
                 ingress = self._leads.get((service.namespace, service.name), "")
-                one = ports.get((port.protocol, number)) or _Socket(containers[0].name)
                 if not one.leads:
                     ports[port.protocol, number] = one._replace(leads=PortConfig(service.name, ingress))
         return ports

@@ -110,8 +110,9 @@ class _World:
             if o.metadata.get("ownerReferences"):
                 continue  # a controller made it of one that is here too
             template = o.raw if o.type == POD else o.spec["template"]
-            labels = (template.get("metadata") or {}).get("labels") or {}
-            pods = Pods(o.namespace, labels, template["spec"])
+            metadata = template.get("metadata") or {}
+            labels = metadata.get("labels") or {}
+            pods = Pods(o, labels, metadata.get("annotations") or {}, template["spec"])
             for key, value in labels.items():
                 found.setdefault((o.namespace, key, value), []).append(pods)
         return found

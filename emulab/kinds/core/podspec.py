@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Container:
     name: str
     image: str
     command: tuple[str, ...]  # what is run, arguments included; empty: a stand-in of the image
+    words: tuple[str, ...]  # `command` and `args`, be they run or the image's
     working_dir: str  # "/" where nobody says it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
     ports: tuple[ContainerPort, ...]
@@ -56,6 +58,7 @@ class Container:
             name=container["name"],
             image=container.get("image") or "",
             command=() if container["name"] in stand_ins else asked_program(container),
+            words=(*(container.get("command") or ()), *(container.get("args") or ())),
             working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
             ports=tuple(
@@ -69,6 +72,21 @@ class Container:
             post_start=Hook.of(hooks.get("postStart")),
             restarts=container.get("restartPolicy") == "Always",
         )
+
+    @property
+    def asked_ports(self) -> tuple[int, ...]:
+        """The TCP ports that its probes and hooks ask: a program listens there, be it said in `ports` or not."""
+        hooks = [hook.http.port for hook in (self.pre_stop, self.post_start) if hook and hook.http]
+        probes = [p.port for p in (self.readiness, self.liveness, self.startup) if p]
+        found = (self.port(port) for port in (*probes, *hooks) if port is not None)
+        return tuple(number for number in dict.fromkeys(found) if number is not None)
+
+    def names_port(self, number: int) -> bool:
+        """Whether it is told of a port of that number: by its ports, of whatever protocol, its words or variables."""
+        if any(port.port == number for port in self.ports):
+            return True
+        texts = (*self.words, *(str(entry.get("value") or "") for entry in self.env))
+        return any(re.search(rf"(?<!\d){number}(?!\d)", text) for text in texts)
 
     def port(self, asked: int | str) -> int | None:
         """The number of a port that is given by it or by its name; None where there is no such port."""

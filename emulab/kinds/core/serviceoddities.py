@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emulab.kinds.core.podspec import PodSpec
-from emulab.kinds.core.serviceview import Service, is_proxied, unproxied_label
-from emulab.kinds.lookup import TOO_LONG
+from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
+from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.lookup import TOO_LONG, Pods
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
@@ -80,13 +81,35 @@ def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
     if not pods:
         yield Finding(o, ("spec", "selector"), "matches no Pod and no workload's template")
         return
-    named = {
-        (port.name, port.protocol)
-        for selected in pods
-        for container in PodSpec.of(selected.spec).lasting
-        for port in container.ports
-    }
+    containers = [c for selected in pods for c in PodSpec.of(selected.spec).lasting]
+    named = {(port.name, port.protocol) for container in containers for port in container.ports}
     for index, port in enumerate(service.ports):
-        if isinstance(port.target_port, str) and (port.target_port, port.protocol) not in named:
-            missing = f"no selected container has a {port.protocol} port named {show(port.target_port)}"
-            yield Finding(o, ("spec", "ports", index, "targetPort"), missing)
+        path = ("spec", "ports", index, "targetPort")
+        if isinstance(port.target_port, str):
+            if (port.target_port, port.protocol) not in named:
+                missing = f"no selected container has a {port.protocol} port named {show(port.target_port)}"
+                yield Finding(o, path, missing)
+            continue
+        for selected in pods:
+            if listening := _deaf(selected, port, world):
+                what = (
+                    f"{port.target_port}/{port.protocol} is no port of {selected.owner.key}, whose stand-ins listen on"
+                    f" {listening} alone"
+                )
+                yield Finding(o, path, what)
+
+
+def _deaf(pods: Pods, port: ServicePort, world: Lookup) -> str:
+    """The ports of Pods in which nobody listens on that one; "" where somebody does, or a program may."""
+    absent = world.missing_programs(pods.annotations, pods.spec)
+    containers = PodSpec.of(pods.spec, absent).lasting
+    if any(c.command or c.image in SERVER_IMAGES for c in containers):
+        return ""
+    ports = [(p.protocol, p.port) for c in containers for p in c.ports]
+    if not ports:  # then a stand-in listens wherever it is asked
+        return ""
+    ports += [("TCP", asked) for c in containers for asked in c.asked_ports]
+    number = int(port.target_port)
+    if (port.protocol, number) in ports or any(c.names_port(number) for c in containers):
+        return ""
+    return ", ".join(f"{number}/{protocol}" for protocol, number in dict.fromkeys(ports))

@@ -169,7 +169,30 @@ def test_target_ports_that_no_container_has() -> None:
     assert warned(service("web", ports=[{"port": 80, "targetPort": "http", "protocol": "UDP"}]), WEB) == [
         'Service/web spec.ports[0].targetPort: no selected container has a UDP port named "http"'
     ]
-    assert warned(service("web", ports=[{"port": 80, "targetPort": 9999}]), WEB) == []
+    assert warned(service("web", ports=[{"port": 80, "targetPort": 9999}]), WEB) == [
+        "Service/web spec.ports[0].targetPort: 9999/TCP is no port of Deployment/default/web, whose stand-ins listen on"
+        " 80/TCP alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"ports": []},
+        {"ports": [{"containerPort": 9999, "protocol": "UDP"}]},
+        {"args": ["--listen", ":9999"]},
+        {"env": [{"name": "PORT", "value": "9999"}]},
+        {"command": ["sleep", "1"]},
+        {"readinessProbe": {"tcpSocket": {"port": 9999}}},
+    ],
+)
+def test_target_ports_that_somebody_may_listen_on(container: dict[str, Any]) -> None:
+    spec = patched(
+        WORKLOAD, "template.spec.containers.0", {"name": "c", "ports": [{"containerPort": 80}], **container}
+    )
+    assert (
+        warned(service("web", ports=[{"port": 80, "targetPort": 9999}]), described("Deployment", spec)) == []
+    )
 
 
 def test_ingresses_that_lead_nowhere() -> None:

@@ -158,7 +158,7 @@ def ports_of(server: PlannedServer, ip: str) -> set[str]:
     return {"/".join(k.split("/")[::2]) for k in told(server)["listen"] if k.split("/")[1] == ip}
 
 
-def test_a_stand_in_answers_on_container_ports_and_target_ports() -> None:
+def test_a_stand_in_answers_on_container_ports_and_target_ports_that_lead_to_them() -> None:
     containers = "[{name: c, image: x, ports: [{name: http, containerPort: 8080}, {containerPort: 53, protocol: UDP}]}]"
     ports = "[{name: a, port: 80, targetPort: http}, {name: b, port: 81}, {name: c, port: 82, targetPort: nobody}]"
     server, ips = standins(
@@ -167,21 +167,37 @@ def test_a_stand_in_answers_on_container_ports_and_target_ports() -> None:
         service("other", "[{port: 99}]", "{app: other}"),
         INGRESS,
     )
-    assert ports_of(server, ips["web"]) == {"tcp/8080", "udp/53", "tcp/81"}
+    assert ports_of(server, ips["web"]) == {"tcp/8080", "udp/53"}, "81 is no port of the pod"
     assert told(server)["identities"][ips["web"]] == {
         "namespace": "default",
         "pod": "web",
         "node": "node1",
         "pod_ip": ips["web"],
-        "ports": {
-            "8080": {"service": "web", "ingress": "shop"},
-            "81": {"service": "web", "ingress": "shop"},
-        },
+        "ports": {"8080": {"service": "web", "ingress": "shop"}},
     }
     assert set(told(server)["listen"]) == set(server.listen)
     assert len(set(server.listen.values())) == 1 and next(iter(server.listen.values())).startswith(
         "default.web~"
     )
+
+
+@pytest.mark.parametrize(
+    ("container", "ports"),
+    [
+        ("", {"tcp/81", "udp/53"}),
+        ("ports: [{containerPort: 8080}]", {"tcp/8080"}),
+        ("ports: [{containerPort: 53}]", {"tcp/53", "udp/53"}),
+        ("ports: [{containerPort: 8080}], args: [--port=81]", {"tcp/8080", "tcp/81"}),
+        ("ports: [{containerPort: 8080}], args: [--port=8081]", {"tcp/8080"}),
+        ("ports: [{containerPort: 8080}], env: [{name: LISTEN, value: ':81'}]", {"tcp/8080", "tcp/81"}),
+    ],
+)
+def test_where_a_service_leads_a_stand_in_listens_if_it_may(container: str, ports: set[str]) -> None:
+    """Where the pod says no port at all, or its container is told of that one, which is documentation too."""
+    containers = f"[{{name: c, image: x, {container}}}]"
+    asked = "[{name: a, port: 81}, {name: b, port: 53, protocol: UDP}]"
+    server, ips = standins(manifest("web", containers), service("web", asked))
+    assert ports_of(server, ips["web"]) == ports
 
 
 def test_real_programs_keep_their_ports() -> None:
