@@ -42,6 +42,17 @@ spec:
       args: [python3, -c, "import socket; socket.create_connection(('web', 80), 5); print('answered')"]
   containers: [{name: c, image: example/web}]
 ---
+apiVersion: v1
+kind: Pod
+metadata: {name: test-connection, annotations: {helm.sh/hook: test}}
+spec:
+  restartPolicy: Never
+  containers:
+    - name: wget
+      image: busybox
+      command: [python3, -c]
+      args: ["import socket; socket.create_connection(('web', 80), 5)"]
+---
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: store}
@@ -87,6 +98,8 @@ async def test_an_init_container_that_asks_once_is_answered(lab: Lab) -> None:
     assert pod["status"]["phase"] == "Running"
     assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
     assert (await emulab("-l", lab.name, "logs", "asks-once", "-c", "ask")).text == "answered"
+    [test] = await lab.get("Pod", "test-connection", "default")
+    assert test["status"]["phase"] == "Succeeded"
 
 
 async def test_a_script_of_the_image_is_stood_in_for(lab: Lab) -> None:

@@ -21,8 +21,8 @@ from emulab.model.objects import Object
 from emulab.plan.pods import has_network
 from emulab.plan.state import World
 
-PATIENCE = 3.0
-"""Seconds for which init containers are held back at the most."""
+PATIENCE = 2.0
+"""Seconds for which Pods are held back at the most, and in which a Pod of stand-ins is Ready if it ever is."""
 STEADY = 1.0
 """Seconds for which a program has to run until a lab with it is said to be Ready, where no probe asks it."""
 
@@ -34,7 +34,8 @@ class Kubelet:
         self._around = surroundings
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held = 0  # Pods whose init containers wait
+        self._begun: dict[tuple[Key, str], float] = {}  # seconds of the loop's clock
+        self._held = 0  # Pods that wait for others
         self._answering = asyncio.Event()
 
     def worker(self, pod: Object) -> PodWorker | None:
@@ -44,13 +45,14 @@ class Kubelet:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
-            self._workers.pop(
-                identity
-            ).abandon()  # before another of its name begins, who has a log of the same name
+            del self._begun[identity]
+            # before another of its name begins, who has a log of the same name
+            self._workers.pop(identity).abandon()
         for identity, pod in pods.items():
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
                 worker = self._workers[identity] = PodWorker(self._around, pod, self._spawn)
+                self._begun[identity] = asyncio.get_running_loop().time()
                 self._start(worker, pod)
             if worker is None:
                 if pod.metadata.get("deletionTimestamp"):
@@ -61,7 +63,9 @@ class Kubelet:
             worker.refresh()
 
     def _start(self, worker: PodWorker, pod: Object) -> None:
-        if any(container.command for container in PodSpec.of_pod(pod).init_containers):
+        spec = PodSpec.of_pod(pod)
+        once = () if spec.restart_policy == "Always" else spec.containers
+        if any(container.command for container in (*spec.init_containers, *once)):
             self._spawn(self._start_after_others(worker))
         else:
             worker.start()
@@ -69,8 +73,9 @@ class Kubelet:
     async def _start_after_others(self, worker: PodWorker) -> None:
         """Starts a Pod once all answer that answer as soon as they are there.
 
-        Many an init container asks for another Pod's Service, and sleeps for seconds when nobody answers. In a cluster
-        it is the pulling of images that says who comes first; here it would always come too early.
+        What is to end well asks for another Pod's Service more often than not, and fails or sleeps for seconds when
+        nobody answers: an init container, a chart's test. In a cluster it is the pulling of images that says who comes
+        first; here those programs would always come too early.
         """
         self._held += 1
         try:
@@ -85,7 +90,12 @@ class Kubelet:
 
     def rested(self) -> None:
         """Nothing is left to do for the data plane: who is Ready is reached under its Service's name."""
-        if self._held and not any(map(_is_coming, self._around.store.objects().kind(POD))):
+        if not self._held:
+            return
+        young = asyncio.get_running_loop().time() - PATIENCE
+        store = self._around.store
+        pods = (store.get(key) for (key, _), begun in self._begun.items() if begun > young)
+        if not any(pod is not None and _is_coming(pod) for pod in pods):
             self._answering.set()
             self._answering = asyncio.Event()
 
@@ -101,8 +111,8 @@ class Kubelet:
 
 
 def _is_coming(pod: Object) -> bool:
-    """Whether nothing but servers of ours is in a Pod that has a node, and it isn't ready yet."""
-    if is_ready(pod) or pod.metadata.get("deletionTimestamp") or not has_network(pod):
+    """Whether nothing but servers of ours is in a Pod, and it isn't ready yet."""
+    if is_ready(pod) or pod.metadata.get("deletionTimestamp"):
         return False
     spec = PodSpec.of_pod(pod)
     ended = pod.status.get("phase") in ("Succeeded", "Failed")
