@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from emulab.cluster.controllers.pods import replicas_asked
@@ -18,6 +19,10 @@ from emulab.model.objects import Object
 
 _ENDING = ("Never", "OnFailure")
 """Restart policies of Pods that may come to an end."""
+_LACKS = re.compile(
+    r"no such file|nonexistent|can't open|cannot open|not found|No module named", re.IGNORECASE
+)
+"""How programs say that a file isn't there."""
 _NOT_THERE = (126, 127)
 """What shells end with that can't run, or don't find, what they were to run."""
 
@@ -127,6 +132,10 @@ def _containers(pod: Object) -> Iterator[Raw]:
         yield from pod.status.get(field) or ()
 
 
+def _lacks_file(end: Raw) -> bool:
+    return bool(end.get("exitCode") and _LACKS.search(str(end.get("message") or "")))
+
+
 def _completed(status: Raw) -> bool:
     return (status["state"].get("terminated") or {}).get("exitCode") == 0
 
@@ -150,7 +159,8 @@ def _end(terminated: Raw) -> str:
 
 
 def _hint(status: Raw) -> str:
-    states = (status["state"].get("terminated"), (status.get("lastState") or {}).get("terminated"))
-    if not any(end and end.get("exitCode") in _NOT_THERE for end in states):
+    """What mends it where the end of a program says that it lacks something of its image."""
+    ends = (status["state"].get("terminated"), (status.get("lastState") or {}).get("terminated"))
+    if not any(end and (end.get("exitCode") in _NOT_THERE or _lacks_file(end)) for end in ends):
         return ""
     return f"the annotation {PROGRAM}: {STANDIN} on the Pod has a stand-in take its place"

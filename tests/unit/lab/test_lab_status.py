@@ -415,6 +415,11 @@ def test_nothing_is_missing() -> None:
             " the annotation emulab.dev/program: standin on the Pod has a stand-in take its place",
         ),
         (
+            pod(status=pod_status([state(done=True, exit_status=1, last_words="x: No such file")], [], True)),
+            "Pod default/p container c has ended with status 1: x: No such file;"
+            " the annotation emulab.dev/program: standin on the Pod has a stand-in take its place",
+        ),
+        (
             pod(status=pod_status([state(done=True, exit_status=0), state(running=True)], [], True)),
             "Pod default/p container c runs but is not ready",
         ),
