@@ -133,7 +133,8 @@ async def test_a_service_without_endpoints_is_named_wherever_it_is_asked_from(ob
             assert f"{place} refused it" in found.text and found.drops() == [place]
         else:
             assert "answered 503 by itself" in found.text and found.status == 503
-    await objects.apply(pod("nobody", "nobody", ports="containerPort: 80"))
+    ports = "containerPort: 80}, {containerPort: 7000}, {containerPort: 9000, protocol: UDP"
+    await objects.apply(pod("nobody", "nobody", ports=ports))
     try:
 
         async def healthy() -> bool:
