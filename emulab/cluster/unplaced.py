@@ -7,7 +7,7 @@ from typing import Any
 
 from emulab.cluster.controllers import placement
 from emulab.cluster.controllers.pods import condition, is_active, replicas_asked
-from emulab.kinds.registry import KINDS, NODE, POD, STATEFUL_SET
+from emulab.kinds.registry import DAEMON_SET, KINDS, NODE, POD, STATEFUL_SET
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
@@ -68,7 +68,10 @@ def remedies(pod: Object, objects: Objects) -> Iterator[str]:
                 yield f"{count} values of the nodes' label {key} are needed: Cluster spec.nodes"
     if placement.POD_AFFINITY in said:
         yield "it waits for a Pod that its podAffinity selects"
-    if placement.PORTS in said:
+    daemon = any(r.get("kind") == DAEMON_SET.kind for r in pod.metadata.get("ownerReferences") or ())
+    if placement.PORTS in said and daemon:
+        yield "another Pod has its host port there"
+    elif placement.PORTS in said:
         ports = set(placement.host_ports(pod.spec))
         sharing = sum(bool(ports & set(placement.host_ports(p.spec))) for p in _active(objects))
         needed.append(sharing + _to_come(pod, objects))

@@ -10,7 +10,8 @@ it after every change until it returns nothing.
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
   `daemonsets`: workloads become Pods
 * `room`: how many Pods are made where more are asked for than can run
-* `scheduler` (with `placement`, what a node is asked): Pods get nodes
+* `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
+  what a node refuses of those that name it themselves
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
 * `telling`: what they tell of it in Events
@@ -35,6 +36,7 @@ from emulab.cluster.controllers import (
     garbage,
     mirroring,
     namespaces,
+    nodeadmission,
     replicasets,
     scheduler,
     statefulsets,
@@ -54,6 +56,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     statefulsets.scale,
     daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
     scheduler.schedule,  # gives every Pod made above a node
+    nodeadmission.admit,  # after it, as it looks at what every node has
     apiserver.announce,
     mirroring.mirror,
     endpointslices.publish,  # reads the Pods' final state, nodes included

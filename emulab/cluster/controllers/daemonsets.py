@@ -1,11 +1,16 @@
-"""DaemonSets become one Pod a node: pkg/controller/daemon, which names the node itself (`spec.nodeName`)."""
+"""DaemonSets become one Pod a node: pkg/controller/daemon.
+
+It names the node by a node affinity, and leaves the rest to the scheduler. Here it names the node itself
+(`spec.nodeName`), unless a port of the Pod's is taken there: then the scheduler says so, and binds the Pod once it is
+free.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from emulab.cluster.controllers.names import controller_reference, generated_name, template_hash
-from emulab.cluster.controllers.placement import fits_node
+from emulab.cluster.controllers.placement import REQUIRED, Ledger, fits_node, host_ports, node_affinity
 from emulab.cluster.controllers.pods import (
     has_ended,
     is_available,
@@ -24,6 +29,7 @@ from emulab.model.objects import Object
 
 WORDS = Words("daemonset-controller")
 
+_NAME = "metadata.name"
 REVISION_LABEL = "controller-revision-hash"
 
 
@@ -45,7 +51,7 @@ class _Daemon:
         self.nodes = [node.name for node in self.world.kind(NODE) if fits_node(spec, node)]
         self.pods = {}
         for pod in self.world.owned(self.owner, POD):
-            self.pods.setdefault(str(pod.spec.get("nodeName") or ""), []).append(pod)
+            self.pods.setdefault(_target(pod), []).append(pod)
 
     def is_available(self, pod: Object) -> bool:
         ready = is_available(pod, min_ready_seconds(self.owner), self.world.now)
@@ -65,9 +71,12 @@ def place(world: WorkingCopy) -> None:
         for node, pods in it.pods.items():
             for pod in pods if node not in it.nodes else _redundant(pods):
                 delete_pod(world, owner, pod, WORDS)
-        for node in it.nodes:
-            if node not in it.pods:  # an ending one still holds its node
-                it.pods[node] = [_make(it, node, reference)]
+        missing = [node for node in it.nodes if node not in it.pods]  # an ending one still holds its node
+        ports = list(host_ports(it.want.template.get("spec") or {})) if missing else []
+        ledger = Ledger(world) if ports else None
+        for node in missing:
+            taken = ledger is not None and ledger.ports_clash(ports, node)
+            it.pods[node] = [_make(it, node, reference, taken)]
         if it.want.strategy != "OnDelete":
             _update(it)
 
@@ -124,10 +133,36 @@ def _update(it: _Daemon) -> None:
         delete_pod(it.world, it.owner, pod, WORDS)
 
 
-def _make(it: _Daemon, node: str, reference: dict[str, Any]) -> Object:
-    """The Pod of a node, created; its name also depends on the template, so an update is seen by name."""
+def _target(pod: Object) -> str:
+    """The node that a Pod is for (`GetTargetNodeName`)."""
+    if node := pod.spec.get("nodeName"):
+        return str(node)
+    required = node_affinity(pod.spec).get(REQUIRED) or {}
+    fields = (
+        field for term in required.get("nodeSelectorTerms") or () for field in term.get("matchFields") or ()
+    )
+    return next((str(field["values"][0]) for field in fields if field["key"] == _NAME), "")
+
+
+def _bound_for(spec: dict[str, Any], node: str) -> dict[str, Any]:
+    """The spec with the affinity of a node in place of any other (`ReplaceDaemonSetPodNodeNameNodeAffinity`)."""
+    field = {"key": _NAME, "operator": "In", "values": [node]}
+    affinity = spec.get("affinity") or {}
+    own = {
+        **(affinity.get("nodeAffinity") or {}),
+        REQUIRED: {"nodeSelectorTerms": [{"matchFields": [field]}]},
+    }
+    return {**spec, "affinity": {**affinity, "nodeAffinity": own}}
+
+
+def _make(it: _Daemon, node: str, reference: dict[str, Any], taken: bool) -> Object:
+    """The Pod of a node, created; its name also depends on the template, so an update is seen by name.
+
+    `taken`: the node has no room for its ports.
+    """
     template, namespace = it.want.template, it.owner.namespace
     name, _ = generated_name(it.world, POD.key(namespace, it.owner.name), node, it.hash)
     labels = {**((template.get("metadata") or {}).get("labels") or {}), REVISION_LABEL: it.hash}
-    spec = {**(template.get("spec") or {}), "nodeName": node}
+    asked = template.get("spec") or {}
+    spec = _bound_for(asked, node) if taken else {**asked, "nodeName": node}
     return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec), WORDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers.pods import has_ended, is_ending
@@ -17,6 +17,7 @@ from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
 
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 DEFAULT_PODS = 110  # kubelet's maxPods
 UNSCHEDULABLE = "node(s) were unschedulable"
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
@@ -44,7 +45,7 @@ def fits_node(spec: Mapping[str, Any], node: Object) -> bool:
     selector = spec.get("nodeSelector") or {}
     if any(node_label(node, key) != value for key, value in selector.items()):
         return False
-    required = node_affinity(spec).get("requiredDuringSchedulingIgnoredDuringExecution")
+    required = node_affinity(spec).get(REQUIRED)
     return not required or any(fits_term(term, node) for term in required.get("nodeSelectorTerms") or ())
 
 
@@ -80,6 +81,15 @@ def host_ports(spec: Mapping[str, Any]) -> Iterator[HostPort]:
             if number:
                 address = port.get("hostIP") or ""
                 yield "" if address in ("0.0.0.0", "::") else address, port.get("protocol") or "TCP", number
+
+
+def clash(wanted: Iterable[HostPort], taken: Collection[HostPort]) -> bool:
+    """Whether one of the wanted ports is among those that are taken."""
+    return any(
+        protocol == other_protocol and port == other_port and (not ip or not other or ip == other)
+        for ip, protocol, port in wanted
+        for other, other_protocol, other_port in taken
+    )
 
 
 class Ledger:
@@ -123,11 +133,7 @@ class Ledger:
             self._ports = {}
             for pod, where in self._bound:
                 self._ports.setdefault(where, set()).update(host_ports(pod.spec))
-        return any(
-            protocol == other_protocol and port == other_port and (not ip or not other or ip == other)
-            for ip, protocol, port in wanted
-            for other, other_protocol, other_port in self._ports.get(node, ())
-        )
+        return clash(wanted, self._ports.get(node, ()))
 
     def domains(self, counts: Mapping[str, int], key: str, nodes: Sequence[Object]) -> Counter[str]:
         """Counts by node added up by a label's value, over the nodes that have the label."""

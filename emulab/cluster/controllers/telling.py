@@ -49,3 +49,8 @@ def bound(world: WorkingCopy, pod: Object, node: str) -> None:
 def refused(world: WorkingCopy, pod: Object, why: str) -> None:
     """Tells that there is no node for a Pod."""
     world.tell(Tell(pod, WARNING, "FailedScheduling", why, SCHEDULER))
+
+
+def rejected(world: WorkingCopy, pod: Object, reason: str, why: str) -> None:
+    """Tells that a node doesn't take a Pod."""
+    world.tell(Tell(pod, WARNING, reason, why, "kubelet", str(pod.spec.get("nodeName"))))

@@ -219,3 +219,43 @@ def test_pods_have_what_the_template_says_about_them() -> None:
     store = Store(*NODES, workload("DaemonSet", "agent", template=pods))
     store.settle()
     assert [p.metadata["finalizers"] for p in store.pods()] == [["a.b/c"]] * 2
+
+
+HOST_PORT = {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 8080}]}]}
+
+
+def test_a_daemonset_waits_for_a_nodes_port() -> None:
+    """As the scheduler says; it is bound once the port is free."""
+    holder = make(
+        "Pod", "holder", spec={"nodeName": "n1", **HOST_PORT}, status={"podIPs": [{"ip": "10.0.0.1"}]}
+    )
+    daemon = workload("DaemonSet", "agent", template=template("agent", **HOST_PORT))
+    store = Store(node("n1"), node("n2"), holder, daemon)
+    store.settle()
+    waiting, placed = sorted(
+        (p for p in store.pods() if p.name != "holder"), key=lambda p: str(p.spec.get("nodeName") or "")
+    )
+    assert placed.spec["nodeName"] == "n2"
+    (condition,) = waiting.status["conditions"]
+    assert (
+        condition["reason"] == "Unschedulable" and "1 node(s) didn't have free ports" in condition["message"]
+    )
+    assert store.get("DaemonSet", "agent").status["desiredNumberScheduled"] == 2
+    store.settle()
+    assert len(store.pods()) == 3
+    store.delete(holder.key)
+    store.settle()
+    assert sorted(p.spec["nodeName"] for p in store.pods()) == ["n1", "n2"]
+
+
+def test_a_node_refuses_a_pod_whose_port_it_has_given_away() -> None:
+    holder = make(
+        "Pod", "holder", spec={"nodeName": "n1", **HOST_PORT}, status={"podIPs": [{"ip": "10.0.0.1"}]}
+    )
+    second, other = (make("Pod", n, spec={"nodeName": n, **HOST_PORT}) for n in ("n1", "n2"))
+    store = Store(node("n1"), node("n2"), second, other, holder)
+    store.settle()
+    status = store.get("Pod", "n1").status
+    assert (status["phase"], status["reason"]) == ("Failed", "NodePorts")
+    assert status["message"] == "Pod was rejected: Predicate NodePorts failed"
+    assert store.get("Pod", "n2").status.get("phase") != "Failed"

@@ -176,3 +176,15 @@ def test_two_reasons_ask_for_nodes_once() -> None:
     other = {**deployment(2, containers=[container]), "metadata": {"name": "other"}}
     lines = said(other, deployment(3, containers=[container], affinity=APART))
     assert all(line.count("nodes are needed") == 1 for line in lines)
+
+
+def test_a_daemonset_is_not_helped_by_nodes() -> None:
+    container = {"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}]}
+    spec = {"nodeName": "node1", "containers": [container]}
+    holder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder"}, "spec": spec}
+    daemon = {**deployment(containers=[container]), "kind": "DaemonSet"}
+    del daemon["spec"]["replicas"]
+    (line,) = said(holder, daemon)
+    assert line.endswith(
+        "1 node(s) didn't match Pod's node affinity/selector; another Pod has its host port there"
+    )
