@@ -79,10 +79,11 @@ class Waiting:
                             _lines("not ready, and waiting won't help", why_not_ready(store.objects()))
                         )
                     left = self._steady_at() - loop.time()
-                    if left <= 0:
+                    if left > 0:
+                        progress("waiting whether programs stay")
+                        await asyncio.sleep(left)
+                    elif not not_ready(store.objects()):  # one may have ended since
                         break
-                    progress("waiting whether programs stay")
-                    await asyncio.sleep(left)
                 begun = loop.time()
                 while unhealthy := await self._unhealthy_balancers():
                     progress(f"waiting for {unhealthy[0]}")

@@ -1,0 +1,51 @@
+"""Waiting until everything is Ready, without a lab."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from lab_objects import conditions, pod
+
+from emulab.errors import NotReady
+from emulab.lab.supervisor.waiting import Waiting
+from emulab.model.collection import Objects
+
+RUNS = pod(status={"phase": "Running", "conditions": conditions(ready=True)})
+DEAD = pod(status={"phase": "Failed", "message": "dead", "conditions": conditions(ready=False)})
+
+
+class World:
+    """A store and its reconciler: what there is becomes what is next when it comes to rest."""
+
+    def __init__(self, *lives: Any) -> None:
+        self._lives = list(lives)
+
+    def objects(self) -> Objects:
+        return Objects([self._lives[0]])
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    async def rest(self) -> None:
+        if len(self._lives) > 1:
+            del self._lives[0]
+
+
+def waiting(world: World) -> Waiting:
+    around: Any = SimpleNamespace(store=world, world=None, servers=None)
+    reconciler: Any = world
+    return Waiting(around, reconciler, lambda: 0.0)
+
+
+async def test_who_ends_while_the_data_plane_comes_to_rest_is_not_ready() -> None:
+    with pytest.raises(NotReady, match="not ready in time: Pod default/p is Failed: dead"):
+        await waiting(World(RUNS, DEAD)).ready({"timeout": 0.05}, lambda _: None)
+
+
+async def test_who_stays_is_ready() -> None:
+    assert await waiting(World(RUNS, RUNS)).ready({"timeout": 5}, lambda _: None) is None
