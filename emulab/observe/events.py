@@ -142,6 +142,16 @@ class LinkState:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that waits for others, now. `address` may be that of all (0.0.0.0, ::)."""
+
+    place: str
+    protocol: str  # tcp | udp
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerRecord:
     """What a server told of its own accord: `fields` is its record as sent, `fields["event"]` its name."""
 
@@ -207,6 +217,8 @@ class Recording:
     translations: Sequence[Translation] = ()
     routes: Sequence[RouteAnswer] = ()
     links: Sequence[LinkState] = ()
+    listeners: Sequence[Listener] = ()
+    """Of a failed request, on the port that it came to an end at."""
     records: Sequence[ServerRecord] = ()
     drops: Sequence[KernelDrop] = ()
     owners: Mapping[tuple[str, str, int], Owner] = field(default_factory=dict)

@@ -16,9 +16,11 @@ from typing import Any
 
 from emulab.errors import EmulabError
 from emulab.kernel.netlink.messages import NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE
+from emulab.kernel.netlink.sockdiag import NETLINK_SOCK_DIAG
 from emulab.kernel.rules import ipvs as kernel_ipvs
 from emulab.lab.client.client import LabClient
 from emulab.observe.capture import drops, netfilter, rings, routes
+from emulab.observe.capture.listeners import listeners
 from emulab.observe.events import (
     Flow,
     Frame,
@@ -233,6 +235,11 @@ def _answered(windows: Windows, recording: Recording, wanted: Needs) -> Recordin
     translations = [t for place, flow in sorted(wanted.translations) if (t := _entry(windows, place, flow))]
     servers = [s for t in translations if (s := _virtual_server(windows, t))]
     links = [link for place in sorted(wanted.links) for link in _links(windows, place)]
+    there = [
+        listener
+        for place, protocol, port in sorted(wanted.listeners)
+        for listener in listeners(windows.query(place, NETLINK_SOCK_DIAG), place, protocol, port)
+    ]
     rules, owners = _explained(windows, recording.rules, wanted)
     return replace(
         recording,
@@ -240,6 +247,7 @@ def _answered(windows: Windows, recording: Recording, wanted: Needs) -> Recordin
         virtual_servers=[*recording.virtual_servers, *servers],
         routes=[*recording.routes, *_routes(windows, wanted)],
         links=[*recording.links, *links],
+        listeners=[*recording.listeners, *there],
         rules=rules,
         owners={**recording.owners, **owners},
     )

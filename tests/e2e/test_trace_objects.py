@@ -37,10 +37,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 FAULTY = f', command: ["{PYTHON}", "{PROGRAMS / "faulty.py"}", "8080"]'
 FAULTY += ", readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}"
 
+SHY = f', command: ["{PYTHON}", -m, http.server, --bind, 127.0.0.1, "8080"]'
+
 OBJECTS = [
     pod("web", "web", ports="containerPort: 8080, name: web"),
     pod("asker", "asker", node="node2"),
     pod("faulty", "faulty", FAULTY, node="node2"),
+    pod("shy", "shy", SHY),
+    service("shy", "shy", "{port: 80, targetPort: 8080}"),
     service("web", "web", "{name: http, port: 80, targetPort: 8080}", "type: NodePort, "),
     service(
         *("nobody", "nobody", "{name: http, port: 80, nodePort: 30081}, {name: dgram, port: 9000, protocol: UDP}"),
@@ -408,6 +412,20 @@ async def test_an_upstream_that_refuses_the_ingress(objects: Lab) -> None:
     await objects.apply(service("closed", "faulty", "{port: 80, targetPort: 8080}"))
     await works(objects, "http://shop.test/closed")
     await objects.apply(service("closed", "faulty", "{port: 80, targetPort: 9999}"))
+
+
+async def test_a_program_that_listens_on_loopback_alone(objects: Lab) -> None:
+    """It is there, and nobody else reaches it: a port that is right needs no other."""
+
+    async def found() -> bool:
+        path = await objects.trace("http://shy/", source="pod/asker", timeout=20)
+        text = path.failure.text if path.failure else ""
+        return "in pod default/shy, but a program does on 127.0.0.1:8080 alone" in text
+
+    await eventually(found)  # once it has begun
+    failure = await fails(objects, "http://shy/", source="pod/asker")
+    assert (failure.place, failure.reason) == ("default.shy", "closed-port")
+    assert failure.remedy.startswith("have it listen on 0.0.0.0, which is every address")
 
 
 @pytest.mark.parametrize(

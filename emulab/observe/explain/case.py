@@ -10,7 +10,15 @@ from ipaddress import ip_address, ip_network
 from emulab.dataclass import dataclass
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, KernelDrop, LinkState, Recording, RouteAnswer, ServerRecord
+from emulab.observe.events import (
+    Flow,
+    KernelDrop,
+    LinkState,
+    Recording,
+    RouteAnswer,
+    ServerRecord,
+    is_loopback,
+)
 from emulab.observe.join.decisions import Decision, Evidence
 from emulab.observe.join.dissect import end_name
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg
@@ -125,6 +133,15 @@ class Case:
         """The last record of one of these kinds about any of the connections."""
         found = [r for leg in self.chain for r in leg.records if r.fields["event"] in events]
         return max(found, key=lambda r: r.time, default=None)
+
+    def hidden_listener(self, place: str, flow: Flow) -> str:
+        """The loopback address that a program of a place listens on at a flow's port; "" where none does."""
+        found = (
+            one.address
+            for one in self.recording.listeners
+            if (one.place, one.protocol, one.port) == (place, flow.protocol, flow.destination_port)
+        )
+        return next((address for address in found if is_loopback(address)), "")
 
     def drop(self, time: int, reasons: Collection[str]) -> KernelDrop | None:
         """The first drop for one of these reasons right after a time, if the kernel told of one."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from emulab.kinds.installed import API_NAMESPACE, API_SERVICE
-from emulab.model.addresses import parse_address
+from emulab.model.addresses import parse_address, socket_name
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RuleTrace, is_loopback
 from emulab.observe.explain.case import Case, Diagnosis, to
@@ -234,6 +234,13 @@ def _closed(case: Case, leg: Leg, packet: Packet, flow: Flow) -> tuple[str, str,
     listing = case.inside(place, "ss -ltn" if flow.protocol == "tcp" else "ss -lun")
     stands_for = owner.text if owner else case.named(place)
     text = f"nothing listens on {flow.protocol} {to(flow)} in {stands_for}"
+    if hidden := case.hidden_listener(place, flow):
+        text = f"{text}, but a program does on {socket_name(hidden, flow.destination_port)} alone"
+        everywhere = family_of(parse_address(flow.destination)).any
+        remedy = (
+            f"have it listen on {everywhere}, which is every address: what is on loopback nobody else reaches"
+        )
+        return text, remedy, stands_for
     service = case.service(leg)
     if owner is not None and owner.kind == "LoadBalancer":
         ports = ", ".join(map(str, owner.details.get("ports") or ()))

@@ -18,7 +18,8 @@ class Needs:
     """The questions, by kind.
 
     `translations`: place and flow; `routes`: place, destination, source, input interface ("" for what the place
-    sends itself); `owners`: protocol, address, port; `chains`: place, family, table, chain; `links`: places.
+    sends itself); `owners`: protocol, address, port; `chains`: place, family, table, chain; `links`: places;
+    `listeners`: place, protocol, port.
     """
 
     translations: frozenset[tuple[str, Flow]] = frozenset()
@@ -26,6 +27,7 @@ class Needs:
     owners: frozenset[tuple[str, str, int]] = frozenset()
     chains: frozenset[tuple[str, str, str, str]] = frozenset()
     links: frozenset[str] = frozenset()
+    listeners: frozenset[tuple[str, str, int]] = frozenset()
 
     def without(self, other: Needs) -> Needs:
         """The questions that `other` hasn't."""
@@ -87,7 +89,8 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
         owners |= {("", address, 0) for f in met for address in (f.source, f.destination)}
     # The kernel has no answer for what came over a loopback, and what goes over one isn't routed any further.
     routes = {r for r in routes if not is_loopback(r[1])}
-    return Needs(*map(frozenset, (translations, routes, owners, chains, places)))  # type: ignore[arg-type]
+    listeners = _ends(joined, kinds) if places else set()
+    return Needs(*map(frozenset, (translations, routes, owners, chains, places, listeners)))  # type: ignore[arg-type]
 
 
 def _ways(
@@ -121,6 +124,18 @@ def _ways(
             elif not before.outgoing:
                 flow = packet.flow
                 routes.add((packet.place, flow.destination, before.flow.source, before.interface))
+
+
+def _ends(joined: Joined, kinds: dict[str, str]) -> set[tuple[str, str, int]]:
+    """Where packets came to an end that were meant for a program."""
+    ends = (transit.last for leg in joined.legs for transit in leg.transits if transit.forward)
+    return {
+        (last.place, last.flow.protocol, last.flow.destination_port)
+        for last in ends
+        if not last.outgoing
+        and last.flow.protocol in ("tcp", "udp")
+        and kinds.get(last.place) not in _FORWARDERS
+    }
 
 
 def _stuck(
