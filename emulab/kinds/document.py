@@ -11,7 +11,7 @@ from emulab.kinds.registry import KINDS, POD
 _HEAD = """\
 # What is followed of Kubernetes' fields
 
-Made by `scripts/document-fields` from the tables beside the kinds; a test holds it equal.
+Made by `scripts/document` from the tables beside the kinds; a test holds it equal.
 
 A field is *followed*; or *kept*, which has no effect on what packets and programs do, here as in a cluster; or *not
 followed*, and then `up`, `apply` and `plan` warn of it, once for each field of a kind, with the first place. What is

@@ -3,7 +3,7 @@
 A table has dotted paths without the indices of lists, each with what becomes of the field there and of all that is in
 it. Where it says something of a field in a mapping, it says something of every one, so a field that Kubernetes adds is
 found to lack its word (tests/unit/kinds/test_following.py). `docs/fields.md` is made of the tables by
-`scripts/document-fields`.
+`scripts/document`.
 """
 
 from __future__ import annotations

@@ -32,12 +32,22 @@ def test_all_fields_below(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "crd", "--recursive"]) == 0
 
 
+def test_emulabs_own_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "cluster.spec.proxy.mode"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["GROUP:      emulab.dev", "KIND:       Cluster", "VERSION:    v1", ""]
+    assert lines[4] == "FIELD: mode <string>"
+    assert " ".join("".join(lines[6:]).split()).endswith("(default: nftables)")
+    assert main(["explain", "loadbalancers", "--recursive"]) == 0
+    assert "        port\t<IntOrString> -required-" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("what", "status", "error"),
     [
         ("pod.spec.foo", 2, 'field "foo" does not exist'),
         ("pod.spec.hostname.x", 2, 'field "x" does not exist'),
-        ("clients", 1, "Client is emulab's own; what its objects may say is in the README"),
+        ("clients.spec.address", 2, 'field "address" does not exist'),
     ],
 )
 def test_what_there_is_not(what: str, status: int, error: str, capsys: pytest.CaptureFixture[str]) -> None:

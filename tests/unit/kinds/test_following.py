@@ -68,7 +68,7 @@ def test_what_lacks_a_word_is_found() -> None:
 
 def test_the_documentation_is_that_of_the_tables() -> None:
     written = Path(emulab.__file__).parents[1] / "docs/fields.md"
-    assert written.read_text() == fields(), "run scripts/document-fields"
+    assert written.read_text() == fields(), "run scripts/document"
 
 
 def without_effect(*objects: dict[str, Any]) -> list[str]:

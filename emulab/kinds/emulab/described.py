@@ -1,0 +1,213 @@
+"""What the fields of emulab's own kinds are, as `emulab explain` says it and docs/kinds.md shows it.
+
+A table beside the schemas, which say what is right and not what it is for; a test holds that both have the same fields.
+It has the form of `emulab.kinds.openapi.table`, so that who explains Kubernetes' kinds explains these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from emulab.kinds.openapi.table import ApiField
+
+
+class OwnField(NamedTuple):
+    """A field: its type as in `ApiField`, what it is, and what holds where it isn't given."""
+
+    type: str
+    text: str
+    default: str = ""
+    required: bool = False
+
+
+_METADATA = OwnField("ObjectMeta", "Its name, labels and annotations; it is in no Namespace", required=True)
+
+_CLUSTER = {
+    "emulab.v1.Cluster": {
+        "metadata": _METADATA,
+        "spec": OwnField("emulab.v1.ClusterSpec", "What the cluster has"),
+    },
+    "emulab.v1.ClusterSpec": {
+        "nodes": OwnField(
+            "[emulab.v1.ClusterNode]", "The nodes, or their number: node1, node2, … A lab has 1 to 2000", "2"
+        ),
+        "podCIDR": OwnField(
+            "string",
+            "Network of the pods, of which each node has a /24. Can't be changed in a running lab",
+            "10.244.0.0/16",
+        ),
+        "serviceCIDR": OwnField(
+            "string",
+            "Network of the Services' addresses, a /27 at least; its first is that of `kubernetes`, its tenth that "
+            "of `kube-dns`. Can't be changed in a running lab",
+            "10.96.0.0/12",
+        ),
+        "clusterDomain": OwnField(
+            "string", "Zone of the cluster's DNS. Can't be changed in a running lab", "cluster.local"
+        ),
+        "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
+        "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
+        "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
+        "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
+    },
+    "emulab.v1.ClusterNode": {
+        "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
+        "labels": OwnField("{string}", "Labels beside those of the kubelet"),
+        "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
+    },
+    "emulab.v1.ClusterNetwork": {
+        "mode": OwnField(
+            "string",
+            "`vxlan`: an overlay as flannel's; `routed`: the nodes know routes to each other",
+            "vxlan",
+        ),
+        "mtu": OwnField(
+            "int32",
+            "MTU of the underlay in bytes, 576 to 9216; VXLAN leaves pods 50 less. Can't be changed in a running lab",
+            "1500",
+        ),
+        "underlay": OwnField(
+            "string",
+            "The nodes' network (the vpc), a /24 to a /8 of IPv4; a /24 has room for 200 nodes. Can't be changed in a "
+            "running lab",
+            "10.0.0.0/24",
+        ),
+    },
+    "emulab.v1.ClusterProxy": {
+        "mode": OwnField(
+            "string", "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's", "nftables"
+        ),
+        "scheduler": OwnField(
+            "string",
+            "Of mode ipvs: how it picks an endpoint: rr, wrr, lc, wlc, sh, dh, lblc, sed or nq (ipvsadm(8))",
+            "rr",
+        ),
+        "strictARP": OwnField("boolean", "Of mode ipvs: answer no ARP for Services' addresses", "false"),
+        "conntrack": OwnField(
+            "emulab.v1.ClusterConntrack", "kube-proxy's settings of the connection tracking"
+        ),
+    },
+    "emulab.v1.ClusterConntrack": {
+        "tcpEstablishedTimeout": OwnField(
+            "string",
+            "How long an idle TCP connection is remembered, as 24h or 1h30m; 0: as the kernel",
+            "24h",
+        ),
+        "tcpCloseWaitTimeout": OwnField(
+            "string", "How long one that is half closed is; 0: as the kernel", "1h"
+        ),
+        "udpTimeout": OwnField("string", "How long a datagram without an answer is", "0, as the kernel"),
+        "udpStreamTimeout": OwnField("string", "How long datagrams with answers are", "0, as the kernel"),
+        "tcpBeLiberal": OwnField("boolean", "Track TCP packets outside of the window, too", "false"),
+    },
+    "emulab.v1.ClusterContainers": {
+        "program": OwnField(
+            "string",
+            "`auto`: a program that the host has, or else a stand-in, with a warning; `required`: a program that isn't "
+            "here is a failure; `standin`: stand-ins alone. A Pod's annotation emulab.dev/program decides before it",
+            "auto",
+        ),
+    },
+    "emulab.v1.ClusterIngress": {
+        "replicas": OwnField("int32", "Pods of the ingress controller", "1"),
+        "upstream": OwnField(
+            "string",
+            "`service`: it asks Services' addresses, so that kube-proxy's rules pick the pod; `endpoints`: it picks "
+            "itself",
+            "service",
+        ),
+        "classes": OwnField(
+            "[string]",
+            'IngressClasses of other controllers that it serves besides, as [alb]; ["*"] for all',
+            "[]",
+        ),
+    },
+}
+
+_LOAD_BALANCER = {
+    "emulab.v1.LoadBalancer": {
+        "metadata": _METADATA,
+        "spec": OwnField("emulab.v1.LoadBalancerSpec", "Where it listens, and whom it leads to"),
+    },
+    "emulab.v1.LoadBalancerSpec": {
+        "network": OwnField(
+            "string", "`internet`, with a public virtual address, or `vpc`, with a private one", "vpc"
+        ),
+        "address": OwnField("string", "Its virtual address", "the next one that is free"),
+        "ports": OwnField("[int32]", "TCP ports on which it listens", "[80, 443]"),
+        "target": OwnField("emulab.v1.LoadBalancerTarget", "Whom it leads to", "{ingress: true}"),
+        "sourceRanges": OwnField("[string]", "CIDRs that may connect; all others are reset", "[], everyone"),
+    },
+    "emulab.v1.LoadBalancerTarget": {
+        "ingress": OwnField("boolean", "true: the ingress' node ports on every healthy node"),
+        "service": OwnField("emulab.v1.LoadBalancerService", "A Service instead"),
+    },
+    "emulab.v1.LoadBalancerService": {
+        "namespace": OwnField("string", "Its Namespace", "default"),
+        "name": OwnField("string", "Its name", required=True),
+        "port": OwnField("int-or-string", "Its port, by number or name", required=True),
+    },
+}
+
+_CLIENT = {
+    "emulab.v1.Client": {
+        "metadata": _METADATA,
+        "spec": OwnField("emulab.v1.ClientSpec", "Where it is"),
+    },
+    "emulab.v1.ClientSpec": {
+        "network": OwnField("string", "`internet`, or `vpc`, the nodes' network", "internet"),
+    },
+}
+
+_ZONE = {
+    "emulab.v1.Zone": {
+        "metadata": OwnField("ObjectMeta", "Its name is the zone's: example.net", required=True),
+        "spec": OwnField("emulab.v1.ZoneSpec", "Who sees it, and its records"),
+    },
+    "emulab.v1.ZoneSpec": {
+        "visibility": OwnField(
+            "string", "`public`, or `private`: answered to who asks from the vpc alone", "public"
+        ),
+        "records": OwnField("[emulab.v1.ZoneRecord]", "Records beside those that the lab publishes", "[]"),
+    },
+    "emulab.v1.ZoneRecord": {
+        "name": OwnField("string", "Relative to the zone; @ is the zone itself, *.name a wildcard", "@"),
+        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX or SRV", required=True),
+        "value": OwnField("string", "As a zone file has it (RFC 1035, section 5)", required=True),
+        "ttl": OwnField("int32", "Seconds for which it may be cached", "60"),
+    },
+}
+
+FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **_ZONE}
+"""Definition → its fields by name."""
+
+_ABOUT = {
+    "emulab.v1.Cluster": "The cluster itself: nodes, networks, proxy mode. A lab has one at most; without one it has "
+    "all defaults.",
+    "emulab.v1.LoadBalancer": "An L4 balancer outside the cluster. `public-lb`, which leads to the ingress, is there "
+    "without being asked for; an Ingress goes to another one by the annotation emulab.dev/load-balancer.",
+    "emulab.v1.Client": "A place outside the cluster, with a resolver: a user, or a server that pods call. `client`, "
+    "on the internet, is there without being asked for.",
+    "emulab.v1.Zone": "DNS records in `dns`, beside those of Ingress hosts and LoadBalancer Services, which are "
+    "published by themselves.",
+}
+
+
+def definition_of(kind: str) -> str:
+    """The definition of a kind of emulab's own, "" for another one."""
+    name = f"emulab.v1.{kind}"
+    return name if name in _ABOUT else ""
+
+
+def fields(definition: str) -> Mapping[str, ApiField]:
+    """The fields of a definition by name."""
+    return {name: ApiField(own.type, own.required, ()) for name, own in FIELDS[definition].items()}
+
+
+def described(definition: str, field: str = "") -> str:
+    """What a kind, or a field of a definition, is."""
+    if not field:
+        return _ABOUT[definition]
+    own = FIELDS[definition][field]
+    return f"{own.text} (default: {own.default})" if own.default else own.text
