@@ -19,6 +19,7 @@ LONGEST = (
         "test_unanswered.py",
         "test_crash_starting.py",
         "test_trace_modes.py",
+        "test_docs.py",
     ),
     *("test_trace_evidence.py", "test_proxy_modes.py", "test_trace_wires.py", "test_trace_objects.py"),
     "test_compare.py",

@@ -22,7 +22,7 @@ import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = (".venv", "emulab", "pyproject.toml", "scripts", "tests", "topologies")
+PARTS = (".venv", "README.md", "docs", "emulab", "pyproject.toml", "scripts", "tests", "topologies")
 
 
 @functools.cache

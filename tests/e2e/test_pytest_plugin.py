@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ pytest_plugins = ["pytester"]
 
 PLUGIN = "emulab.testing.plugin"
 INSTALLED = any(e.value == PLUGIN for e in entry_points(group="pytest11"))
-PAGE = (TOPOLOGIES.parent / "docs" / "pytest.md").read_text()
 SHOP = f'"{TOPOLOGIES}/shop.yaml"'
 
 
@@ -50,17 +48,6 @@ def test_it_loads_nothing_until_a_lab_is_asked_for() -> None:
     program = f"import sys, pytest, {PLUGIN}\nprint(*(m for m in sys.modules if m.startswith('emulab')))"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
     assert loaded == ["emulab", "emulab.testing", PLUGIN]
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_page_runs(run: pytest.Pytester, number: int) -> None:
-    text = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)[number]
-    (run.path / "shop.yaml").write_text((TOPOLOGIES / "shop.yaml").read_text())
-    run.makepyfile(text)
-    outcome = run.runpytest_subprocess("-v")
-    outcome.assert_outcomes(passed=[3, 2][number])
-    if number == 0:
-        outcome.stdout.fnmatch_lines(["*test_shop_in_two_modes?nftables? PASSED*", "*?iptables? PASSED*"])
 
 
 def test_a_failure_is_told_with_its_evidence(run: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""`Lab` from Python: what programs ask of it, and the examples of the README and docs/python.md, run as files."""
+"""`Lab` from Python: what programs ask of it, and the examples of docs/python.md, run as files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ URL = "http://shop.example.com/products/42"
 
 
 def examples() -> list[tuple[str, str]]:
-    """Every Python block of the pages, with where it is."""
-    return [
-        (f"{page.name}-{i}", text)
-        for page in (ROOT / "README.md", ROOT / "docs" / "python.md")
-        for i, text in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1)
-    ]
+    """Every Python block of the page, with where it is."""
+    page = (ROOT / "docs" / "python.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    return [(f"python.md-{i}", text) for i, text in enumerate(blocks, 1)]
 
 
 @pytest.mark.parametrize(("where", "text"), examples(), ids=[where for where, _ in examples()])

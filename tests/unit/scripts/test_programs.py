@@ -1,14 +1,19 @@
-"""Every program that the code, the tests, the benchmarks and the README's tour call is installed by scripts/setup."""
+"""Every program that the code, the tests, the benchmarks and the pages call is installed by scripts/setup."""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from emulab.cli import VERBS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
+
+from pages.blocks import Command, steps
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,6 +32,7 @@ PACKAGES = {
     "echo": "",
     "emulab": "",
     "env": "",
+    "export": "",
     "false": "",
     "find": "",
     "getent": "",
@@ -34,6 +40,7 @@ PACKAGES = {
     "head": "",
     "hostname": "",
     "ip": "iproute2",
+    "iptables": "iptables",
     "iptables-nft-save": "iptables",
     "ipvsadm": "ipvsadm",
     "mnexec": "mininet",
@@ -44,9 +51,11 @@ PACKAGES = {
     "no-such-program": "",
     "pgrep": "procps",
     "ping": "iputils-ping",
+    "pytest": "",
     "python3": "python3",
     "readlink": "",
     "rm": "",
+    "sed": "",
     "sh": "",
     "sleep": "",
     "ss": "iproute2",
@@ -59,7 +68,7 @@ PACKAGES = {
     "unshare": "util-linux",
     "wrk": "wrk",
 }
-"""Program → Debian's package, "" for what is essential there, or emulab's own."""
+"""Program → Debian's package, "" for what is essential there, the shell's or emulab's own."""
 
 STARTERS = {
     ("subprocess", "run"),
@@ -117,12 +126,14 @@ def commands(tree: ast.AST) -> Iterator[str]:
         yield from (constant(after) for before, after in pairwise(words) if constant(before) == "--")
 
 
-def shown() -> Iterator[str]:
-    """The programs of the README's command lines."""
-    for line in re.findall(r"^    \$ (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE):
-        yield line.split()[0]
-        yield from re.findall(r" exec \S+ -- (\S+)", line)
-        yield from re.findall(r" \| (\S+)", line)
+def shown() -> Iterator[tuple[str, str]]:
+    """The programs of the pages' command lines, each with its page."""
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))):
+        for step in steps(page.read_text()):
+            if isinstance(step, Command):
+                line, _, _ = step.text.partition("\n")
+                starts = re.findall(r"(?:^| \| | && | exec \S+ (?:-\S+ \S+ )*-- )([a-z]\S*)", line)
+                yield from ((program, str(page.relative_to(ROOT))) for program in starts)
 
 
 def test_every_program_is_in_the_table() -> None:
@@ -130,8 +141,8 @@ def test_every_program_is_in_the_table() -> None:
     for path in sources():
         for program in commands(ast.parse(path.read_text())):
             found.setdefault(program, set()).add(str(path.relative_to(ROOT)))
-    for program in shown():
-        found.setdefault(program, set()).add("README.md")
+    for program, page in shown():
+        found.setdefault(program, set()).add(page)
     unknown = {p: sorted(files) for p, files in found.items() if PROGRAM.fullmatch(p) and p not in PACKAGES}
     assert not unknown, "say in PACKAGES which package has it, and have scripts/setup install that"
     assert {"conntrack", "curl", "dig", "ping", "tshark", "wrk"} <= found.keys(), (

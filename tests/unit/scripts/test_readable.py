@@ -14,6 +14,8 @@ import pytest
 
 TESTS = str(Path(__file__).resolve().parents[2])
 FILES = {
+    "README.md": "",
+    "docs/README.md": "",
     "pyproject.toml": "",
     "emulab/__init__.py": "",
     "scripts/setup": "#!/bin/sh\n",
