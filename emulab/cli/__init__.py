@@ -34,8 +34,10 @@ VERBS = {
     "down": "remove a lab and every trace of it",
     "run": "run one command in a lab of its own",
     "labs": "list the labs on this machine",
+    "create": "make objects that aren't there",
     "apply": "create or change objects in a running lab",
     "diff": "say what `apply` would change",
+    "expose": "make a Service of a workload",
     "delete": "delete objects from a running lab",
     "get": "list objects with their status",
     "describe": "show one object in detail",
@@ -58,7 +60,7 @@ VERBS = {
 }
 """Verb → what it does, in the order of --help. The module of the same name does it."""
 
-WITH_COMMAND = frozenset({"exec", "run", "compare"})
+WITH_COMMAND = frozenset({"exec", "run", "compare", "create"})
 """Verbs with words of their own after `--`: a command, or requests."""
 
 _NAMESPACE = ("-n", "--namespace")
@@ -182,6 +184,10 @@ def _meant(word: str) -> str:
 def _unrecognized(verb: str, words: Sequence[str]) -> str:
     if verb == "exec" and not words[0].startswith("-"):  # kubectl's words
         return "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"
+    if verb == "run" and any(word.startswith("--image") for word in words):
+        from emulab.cli.elsewhere import RUN
+
+        return RUN
     return f"unrecognized arguments: {' '.join(words)}; `emulab {verb} --help` says what there is"
 
 

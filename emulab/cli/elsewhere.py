@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _EDITED = "change the manifest, `emulab diff -f` it and `emulab apply -f` it"
-_WRITTEN = "write a manifest and `emulab apply -f` it"
 _NODES = "nodes have no taints here; the Cluster's `spec.nodes` says which there are"
 _NO_API = "a lab has no API server that kubectl's configuration could name"
 
@@ -16,11 +15,9 @@ ELSEWHERE = {
     "config": _NO_API,
     "cordon": _NODES,
     "cp": "`emulab exec POD -- cat FILE` writes a file out",
-    "create": _WRITTEN,
     "debug": "`emulab exec` runs any program of this machine at any place of the lab",
     "drain": _NODES,
     "edit": _EDITED,
-    "expose": _WRITTEN,
     "kustomize": "give `emulab` what `kubectl kustomize` prints",
     "label": _EDITED,
     "options": "`emulab COMMAND --help`",
@@ -32,3 +29,9 @@ ELSEWHERE = {
     "uncordon": _NODES,
 }
 """By kubectl's verb."""
+
+RUN = (
+    "run is one command in a lab of its own here; `emulab create deployment NAME --image=IMAGE` makes Pods,"
+    " and `emulab exec` runs any program of this machine at any place of the lab"
+)
+"""Of kubectl's `run --image`."""

@@ -69,8 +69,6 @@ def references(words: list[str], name_required: bool = False, lab: str = "") -> 
     kinds, names = find_all(words[0], lab), words[1:]
     if not names and name_required:
         raise UsageError(f"which of the {kinds[0].plural}? Add a name")
-    if names and len(kinds) > 1:
-        raise UsageError("names go with one kind only")
     return [Reference(kind, name) for kind in kinds for name in (names or [""])]
 
 

@@ -57,7 +57,6 @@ def status(*argv: str) -> int | str | None:
         ("delete", "pod", "x", "-f", "a.yaml"),
         ("get",),
         ("get", "nonsense"),
-        ("get", "pods,svc", "x"),
         ("get", "pods", "x", "-A"),
         ("get", "pod/x", "y"),
         ("get", "pod/"),
