@@ -142,7 +142,7 @@ class LinkState:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListeningSocket:
     """A socket that waits for others, now. `address` may be that of all (0.0.0.0, ::)."""
 
     place: str
@@ -217,7 +217,7 @@ class Recording:
     translations: Sequence[Translation] = ()
     routes: Sequence[RouteAnswer] = ()
     links: Sequence[LinkState] = ()
-    listeners: Sequence[Listener] = ()
+    listeners: Sequence[ListeningSocket] = ()
     """Of a failed request, on the port that it came to an end at."""
     records: Sequence[ServerRecord] = ()
     drops: Sequence[KernelDrop] = ()

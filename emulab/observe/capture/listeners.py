@@ -7,14 +7,14 @@ import socket
 from emulab.errors import KernelError
 from emulab.kernel.netlink.requests import dump
 from emulab.kernel.netlink.sockdiag import SOCK_DIAG_BY_FAMILY, bound, question
-from emulab.observe.events import Listener
+from emulab.observe.events import ListeningSocket
 
 _FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
-def listeners(sock: socket.socket, place: str, protocol: str, port: int) -> list[Listener]:
+def listeners(sock: socket.socket, place: str, protocol: str, port: int) -> list[ListeningSocket]:
     """The sockets on that port, of either family; none where the kernel doesn't tell."""
-    found: list[Listener] = []
+    found: list[ListeningSocket] = []
     for family in _FAMILIES:
         what = f"list the {protocol} sockets of {place}"
         try:
@@ -24,5 +24,5 @@ def listeners(sock: socket.socket, place: str, protocol: str, port: int) -> list
         for body in answers:
             address, number = bound(body, family)
             if number == port:
-                found.append(Listener(place, protocol, address, port))
+                found.append(ListeningSocket(place, protocol, address, port))
     return found

@@ -9,7 +9,7 @@ import pytest
 from emulab.kernel.netlink.messages import open_socket
 from emulab.kernel.netlink.sockdiag import NETLINK_SOCK_DIAG
 from emulab.observe.capture.listeners import listeners
-from emulab.observe.events import Listener
+from emulab.observe.events import ListeningSocket
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ def test_a_listener_is_found_with_its_address(address: str, protocol: str, kind:
         found = listeners(sock, "here", protocol, port)
         if protocol == "udp" and not found:
             pytest.skip("this kernel doesn't tell of UDP sockets")
-        assert found == [Listener("here", protocol, address, port)]
+        assert found == [ListeningSocket("here", protocol, address, port)]
         assert listeners(sock, "here", protocol, port ^ 1) == []
