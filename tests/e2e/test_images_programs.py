@@ -118,8 +118,8 @@ async def test_programs_begin_in_the_root_folder(lab: Lab) -> None:
         return (await emulab("-l", lab.name, "logs", "where")).text == "/"
 
     await eventually(said)
-    assert (await output(lab, "pod/where", "pwd")).strip() == "/"
-    assert (await output(lab, "deploy/web", "pwd")).strip() == "/"
+    assert (await output(lab, "pod/where", "sh", "-c", "pwd")).strip() == "/"
+    assert (await output(lab, "deploy/web", "sh", "-c", "pwd")).strip() == "/"
 
 
 async def test_a_name_is_made_up_and_found_again(lab: Lab) -> None:

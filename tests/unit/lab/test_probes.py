@@ -165,6 +165,6 @@ async def test_what_is_said_of_a_command() -> None:
     assert await attempt(probe("it", "3"), aim) == (False, "it said\n")
     assert await attempt(probe("late", "0", timeout=0.01), aim) == (
         False,
-        'command timed out: "late 0" timed out after 0s',
+        'command timed out: "late 0" timed out after 10ms',
     )
     assert await attempt(probe("missing", "0"), aim) == (None, "missing: command not found")
