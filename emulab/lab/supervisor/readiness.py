@@ -45,18 +45,35 @@ def why_not_ready(objects: Objects) -> list[str]:
 
 
 def waits_in_vain(objects: Objects) -> bool:
-    """Whether all that isn't Ready are Pods that no node takes, and nobody is about to make room for them."""
-    refused = objects.facts(POD, refused_by_all)
-    pods = objects.kind(POD) if refused else ()
-    if not refused or any(pod.key not in refused and not _is_settled(pod) for pod in pods):
+    """Whether all that isn't Ready never will be: Pods that have failed for good, and those that no node takes while
+    nobody is about to make room for them."""
+    refused, lost = objects.facts(POD, refused_by_all), objects.facts(POD, _lost)
+    if not refused and not lost:
         return False
-    if any(pod.status.get("phase") == "Running" and pod.spec.get("restartPolicy") in _ENDING for pod in pods):
-        return False  # it ends, and leaves its room to another
-    asking = {root(objects, pod).key for pod in refused.values()}
+    pods = objects.kind(POD)
+    if any(p.key not in refused and p.key not in lost and not _is_settled(p) for p in pods):
+        return False
     owners = [o for kind in KINDS.of(SCALABLE) for o in objects.kind(kind)]
-    if any(o.spec.get("minReadySeconds") for o in owners):
+    if refused and (any(map(_may_end, pods)) or any(o.spec.get("minReadySeconds") for o in owners)):
         return False  # Pods of before go once those of now are available
+    asking = {root(objects, pod).key for pod in refused.values()}
     return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
+
+
+def _lost(pod: Object) -> Object | None:
+    """The Pod, if it has failed for good and nobody makes another."""
+    if pod.metadata.get("ownerReferences") or pod.metadata.get("deletionTimestamp"):
+        return None
+    ended = [(s["state"].get("terminated") or {}).get("exitCode") for s in _containers(pod)]
+    failed = pod.spec.get("restartPolicy") == "Never" and any(ended)
+    return pod if failed or pod.status.get("phase") == "Failed" else None
+
+
+def _may_end(pod: Object) -> bool:
+    """Whether a Pod that runs may leave its room to another."""
+    return (
+        pod.status.get("phase") == "Running" and pod.spec.get("restartPolicy") in _ENDING and not _lost(pod)
+    )
 
 
 def _lacks(o: Object) -> bool:

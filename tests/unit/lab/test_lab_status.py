@@ -503,3 +503,37 @@ def test_who_finds_no_node_is_waited_for_in_vain_unless_somebody_makes_room(
 
 def test_nobody_waits_in_vain_where_all_is_ready() -> None:
     assert not waits_in_vain(Objects([pod(status=RUNS)]))
+
+
+@pytest.mark.parametrize(
+    ("o", "vain"),
+    [
+        (
+            pod(
+                spec={"restartPolicy": "Never"},
+                status=pod_status([state(done=True, exit_status=1)], [], True),
+            ),
+            True,
+        ),
+        (
+            pod(
+                spec={"restartPolicy": "Never"},
+                status=pod_status([state(done=True, exit_status=1), state(**RUNNING)], [], True),
+            ),
+            True,
+        ),
+        (pod(status=pod_status([state(exit_status=1)], [], True)), False),
+        (pod(spec={"restartPolicy": "Never"}, status=pod_status([state(running=True)], [], True)), False),
+        (
+            pod(
+                metadata={"ownerReferences": [{"kind": "Job", "controller": True}]},
+                spec={"restartPolicy": "Never"},
+                status=pod_status([state(done=True, exit_status=1)], [], True),
+            ),
+            False,
+        ),
+    ],
+)
+def test_who_has_failed_for_good_is_waited_for_in_vain(o: Any, vain: bool) -> None:
+    assert waits_in_vain(Objects([o])) is vain
+    assert not waits_in_vain(Objects([o, pod("begins", status={"phase": "Pending"})]))

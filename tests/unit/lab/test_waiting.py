@@ -43,7 +43,7 @@ def waiting(world: World) -> Waiting:
 
 
 async def test_who_ends_while_the_data_plane_comes_to_rest_is_not_ready() -> None:
-    with pytest.raises(NotReady, match="not ready in time: Pod default/p is Failed: dead"):
+    with pytest.raises(NotReady, match="Pod default/p is Failed: dead"):
         await waiting(World(RUNS, DEAD)).ready({"timeout": 0.05}, lambda _: None)
 
 
