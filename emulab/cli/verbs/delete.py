@@ -133,8 +133,8 @@ def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any
         )
     how = "force deleted" if options.force else "deleted"
     how += f" ({'server ' if options.dry_run == 'server' else ''}dry run)" if dry else ""
-    for _group, kind, _namespace, name, _uid in outcome["deleted"]:
-        print(f'{kind.lower()} "{name}" {how}')
+    for group, kind, _namespace, name, _uid in outcome["deleted"]:
+        print(f'{kind.lower()}{"." if group else ""}{group} "{name}" {how}')
     for reason, message, file in outcome["refused"]:
         where = f'error when deleting "{file}": ' if file else ""
         print(f"Error from server ({reason}): {where}{message}", file=sys.stderr)

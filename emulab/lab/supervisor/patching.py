@@ -71,5 +71,5 @@ def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], lis
 
 
 def kubectl_name(key: Key) -> str:
-    """An object's name as kubectl prints it: `deployment/web`."""
-    return f"{key.kind.lower()}/{key.name}"
+    """An object's name as kubectl prints it: `deployment.apps/web`."""
+    return f"{key.kind.lower()}{'.' if key.group else ''}{key.group}/{key.name}"

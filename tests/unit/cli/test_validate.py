@@ -78,7 +78,7 @@ def test_warnings_and_notes(store: Store, capsys: pytest.CaptureFixture[str]) ->
     Path("f.yaml").write_text(ACCOUNT + ROLLOUT)
     assert emulab("apply", "-f", "f.yaml") == 0
     told = f"warning: {WARNED}\nnote: {NOTED}\n"
-    assert capsys.readouterr() == ("serviceaccount/a created\nrollout/r created\n", told)
+    assert capsys.readouterr() == ("serviceaccount/a created\nrollout.argoproj.io/r created\n", told)
     assert emulab("plan", "f.yaml") == 0
     assert capsys.readouterr().err == told
 

@@ -116,7 +116,7 @@ def test_the_command_line_knows_it(
     file = tmp_path / "w.yaml"
     file.write_text(BIG)
     assert [emulab("apply", "-f", str(file)) for _ in range(2)] == [0, 0]
-    assert capsys.readouterr().out == "widget/big created\nwidget/big unchanged\n"
+    assert capsys.readouterr().out == "widget.example.dev/big created\nwidget.example.dev/big unchanged\n"
     for name in ("wd", "Widget", "widgets.example.dev", "widgets.v1.example.dev", "widget.example.dev/big"):
         assert emulab("get", name) == 0
         assert capsys.readouterr().out == "NAME   SIZE\nbig    7\n"
