@@ -111,7 +111,7 @@ async def test_a_pod_is_gone_when_its_deletion_returns(lab: None, tmp_path: Path
     assert (await emulab("delete", "pod", "one")).status == 0
     assert await names("pods", "default") == ["two"]
     begun = await emulab("delete", "-f", str(file), "--wait=false")
-    assert (begun.status, begun.text) == (1, 'pod "two" deleted')
+    assert (begun.status, begun.text) == (1, 'pod "two" deleted from default namespace')
     missing = f'Error from server (NotFound): error when deleting "{file}": pods "one" not found\n'
     assert begun.stderr.decode() == missing
 

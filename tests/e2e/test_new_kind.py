@@ -39,7 +39,9 @@ async def test_a_new_kind_in_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         file.write_text(WIDGET.replace("7", "8"))
         refused = await emulab("apply", "-f", str(file))
         assert refused.status == 1 and b"Widget/default/big spec.size: can't be changed" in refused.stderr
-        assert (await emulab("delete", "-f", str(file))).text == 'widget "big" deleted'
+        assert (
+            await emulab("delete", "-f", str(file))
+        ).text == 'widget.example.dev "big" deleted from default namespace'
         assert (await emulab("get", "wd")).text == ""
     finally:
         assert (await emulab("down")).status == 0

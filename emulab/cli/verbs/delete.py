@@ -132,9 +132,10 @@ def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any
             **asked,
         )
     how = "force deleted" if options.force else "deleted"
-    how += f" ({'server ' if options.dry_run == 'server' else ''}dry run)" if dry else ""
-    for group, kind, _namespace, name, _uid in outcome["deleted"]:
-        print(f'{kind.lower()}{"." if group else ""}{group} "{name}" {how}')
+    tried = f" ({'server ' if options.dry_run == 'server' else ''}dry run)" if dry else ""
+    for group, kind, namespace, name, _uid in outcome["deleted"]:
+        resource = f"{kind.lower()}.{group}" if group else kind.lower()
+        print(f'{resource} "{name}" {how}{f" from {namespace} namespace" if namespace else ""}{tried}')
     for reason, message, file in outcome["refused"]:
         where = f'error when deleting "{file}": ' if file else ""
         print(f"Error from server ({reason}): {where}{message}", file=sys.stderr)

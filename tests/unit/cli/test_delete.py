@@ -27,14 +27,17 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
 def test_it_waits_for_what_finalizers_hold(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["delete", "cm", "free", "held", "--timeout", "50ms"]) == 1
     out, err = capsys.readouterr()
-    assert out == 'configmap "free" deleted\nconfigmap "held" deleted\n'
+    assert (
+        out
+        == 'configmap "free" deleted from default namespace\nconfigmap "held" deleted from default namespace\n'
+    )
     assert err == "emulab: timed out waiting for the condition on configmaps/held\n"
     held = store.get(HELD)
     assert held is not None and held.metadata["deletionTimestamp"]
     for word in ("--wait=false", "--ignore-not-found"):
         options = [word] if word == "--wait=false" else [word, "--wait=true", "--wait", "--timeout", "10ms"]
         assert main(["delete", "cm/held", *options]) == (0 if word == "--wait=false" else 1)
-        assert capsys.readouterr().out == 'configmap "held" deleted\n'
+        assert capsys.readouterr().out == 'configmap "held" deleted from default namespace\n'
 
 
 def test_one_of_its_name_that_came_since_is_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +63,7 @@ def test_of_files_those_objects_go_that_are_there(
     file.write_text("---\n".join(texts))
     assert main(["delete", "-f", str(file)]) == 1
     out, err = capsys.readouterr()
-    assert out == 'configmap "free" deleted\n'
+    assert out == 'configmap "free" deleted from default namespace\n'
     assert err == (
         f'Error from server (NotFound): error when deleting "{file}": configmaps "missing" not found\n'
     )
@@ -88,8 +91,8 @@ def test_by_labels_and_all(store: Store, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["delete", "pods", "--selector", "app"]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        'pod "web-1" deleted (dry run)\npod "web-2" deleted (dry run)\n'
-        'pod "web-1" deleted\npod "web-2" deleted\npod "db" deleted\n'
+        'pod "web-1" deleted from default namespace (dry run)\npod "web-2" deleted from default namespace (dry run)\n'
+        'pod "web-1" deleted from default namespace\npod "web-2" deleted from default namespace\npod "db" deleted from default namespace\n'
     )
     assert err == "No resources found\n"
 

@@ -65,7 +65,7 @@ def test_another_word_is_wrong_usage(store: Store, capsys: pytest.CaptureFixture
 def test_what_is_deleted_is_not_validated(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert emulab("apply", "--validate=ignore", "-f", "f.yaml") == 0
     assert emulab("delete", "-f", "f.yaml") == 0
-    assert capsys.readouterr().out.endswith('configmap "a" deleted\n')
+    assert capsys.readouterr().out.endswith('configmap "a" deleted from default namespace\n')
 
 
 ACCOUNT = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n"

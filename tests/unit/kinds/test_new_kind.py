@@ -134,7 +134,7 @@ def test_the_command_line_knows_it(
     )
     assert emulab("delete", "wd/big", "wd/small") == 1
     out, err = capsys.readouterr()
-    assert out == 'widget "big" deleted\n'
+    assert out == 'widget.example.dev "big" deleted from default namespace\n'
     assert err == 'Error from server (NotFound): widgets.example.dev "small" not found\n'
     assert store.objects().kind(widget) == []
 
