@@ -58,25 +58,21 @@ def remedies(pod: Object, objects: Objects) -> Iterator[str]:
     if placement.SPREAD_LABEL in said:
         for constraint in pod.spec.get("topologySpreadConstraints") or ():
             yield from _label(str(constraint["topologyKey"]), None, nodes)
-    needed: list[int] = []
+    terms = ((pod.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED) or ()
     if placement.ANTI_AFFINITY in said:
-        for term in ((pod.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED) or ():
-            count, key = _apart(pod, term, objects), term["topologyKey"]
-            if key == _HOSTNAME:
-                needed.append(count)
-            elif count:
+        for term in terms:
+            if term["topologyKey"] != _HOSTNAME and (count := _apart(pod, term, objects)):
+                key = term["topologyKey"]
                 yield f"{count} values of the nodes' label {key} are needed: Cluster spec.nodes"
     if placement.POD_AFFINITY in said:
         yield "it waits for a Pod that its podAffinity selects"
     daemon = any(r.get("kind") == DAEMON_SET.kind for r in pod.metadata.get("ownerReferences") or ())
     if placement.PORTS in said and daemon:
         yield "another Pod has its host port there"
-    elif placement.PORTS in said:
-        ports = set(placement.host_ports(pod.spec))
-        sharing = sum(bool(ports & set(placement.host_ports(p.spec))) for p in _active(objects))
-        needed.append(sharing + _to_come(pod, objects))
-    if most := max(needed, default=0):
-        yield f"{most} nodes are needed: Cluster spec: {{nodes: {most}}}"
+    elif placement.PORTS in said or placement.ANTI_AFFINITY in said:
+        needed = _nodes_needed(pod, [t for t in terms if t["topologyKey"] == _HOSTNAME], objects)
+        if needed > len(nodes):
+            yield f"{needed} nodes are needed: Cluster spec: {{nodes: {needed}}}"
     if placement.TOO_MANY in said:
         yield "the Cluster has too few spec.nodes"
 
@@ -109,25 +105,46 @@ def _label(key: str, value: str | None, nodes: Sequence[Object]) -> Iterator[str
     yield f"no node has {asked}: Cluster spec: {{nodes: [{entry}, …]}} gives it one"
 
 
+def _selects(pod: Object, term: Mapping[str, Any], other: Object) -> bool:
+    """Whether a term of a Pod's affinity selects another Pod, or itself."""
+    namespaces, selector = term.get("namespaces") or [pod.namespace], term.get("labelSelector")
+    return selector is not None and other.namespace in namespaces and matches_selector(selector, other.labels)
+
+
 def _apart(pod: Object, term: Mapping[str, Any], objects: Objects) -> int:
     """How many domains a Pod needs that is to be apart from what the term selects."""
-    namespaces, selector = term.get("namespaces") or [pod.namespace], term.get("labelSelector")
-    if selector is None:
+    count = sum(_selects(pod, term, other) for other in _active(objects))
+    if not count:
         return 0
-    count = sum(p.namespace in namespaces and matches_selector(selector, p.labels) for p in _active(objects))
-    own = pod.namespace in namespaces and matches_selector(selector, pod.labels)
-    return count + _to_come(pod, objects) if own else count + 1
+    return count + _to_come([pod], objects) if _selects(pod, term, pod) else count + 1
 
 
-def _to_come(pod: Object, objects: Objects) -> int:
-    """How many more Pods its owner will make: a StatefulSet makes one when the one before is Ready."""
-    for reference in pod.metadata.get("ownerReferences") or ():
-        owner = objects.get(STATEFUL_SET.key(pod.namespace, str(reference.get("name"))))
-        if reference.get("kind") == STATEFUL_SET.kind and owner is not None:
-            uid = reference.get("uid")
-            made = sum(
-                any(r.get("uid") == uid for r in p.metadata.get("ownerReferences") or ())
-                for p in _active(objects)
-            )
-            return max(0, replicas_asked(owner) - made)
-    return 0
+def _nodes_needed(pod: Object, terms: Sequence[Mapping[str, Any]], objects: Objects) -> int:
+    """How many nodes there must be for a Pod and those that wait as it does, beside those it can't be with."""
+    ports = set(placement.host_ports(pod.spec))
+    rivals = [
+        other
+        for other in _active(objects)
+        if other.key != pod.key
+        and (
+            any(_selects(pod, term, other) for term in terms) or ports & set(placement.host_ports(other.spec))
+        )
+    ]
+    taken = {node for other in rivals if (node := other.spec.get("nodeName"))}
+    waiting = sum(not other.spec.get("nodeName") for other in rivals)
+    return len(taken) + waiting + 1 + _to_come([pod, *rivals], objects)
+
+
+def _to_come(pods: Sequence[Object], objects: Objects) -> int:
+    """How many more Pods their owners will make: a StatefulSet makes one when the one before is Ready."""
+    made: dict[str, int] = {}
+    for reference in (r for p in _active(objects) for r in p.metadata.get("ownerReferences") or ()):
+        made[str(reference.get("uid"))] = made.get(str(reference.get("uid")), 0) + 1
+    owners = {
+        (p.namespace, str(r.get("name")), str(r.get("uid")))
+        for p in pods
+        for r in p.metadata.get("ownerReferences") or ()
+        if r.get("kind") == STATEFUL_SET.kind
+    }
+    found = ((objects.get(STATEFUL_SET.key(space, name)), uid) for space, name, uid in owners)
+    return sum(max(0, replicas_asked(o) - made.get(uid, 0)) for o, uid in found if o is not None)

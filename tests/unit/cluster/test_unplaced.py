@@ -188,3 +188,24 @@ def test_a_daemonset_is_not_helped_by_nodes() -> None:
     assert line.endswith(
         "1 node(s) didn't match Pod's node affinity/selector; another Pod has its host port there"
     )
+
+
+@pytest.mark.parametrize("app", ["web", "batch"])
+def test_who_is_to_be_apart_from_others_needs_a_node_beside_theirs(app: str) -> None:
+    """Two that share a node count once."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    (line,) = said(
+        deployment(2, affinity=APART),
+        called(deployment(3), "batch"),
+        called(deployment(1, affinity=affinity), "asking"),
+    )
+    assert line.endswith("; 3 nodes are needed: Cluster spec: {nodes: 3}")
+
+
+def called(workload: dict[str, Any], name: str) -> dict[str, Any]:
+    """The Deployment under another name, with Pods of its own."""
+    labels = {"app": name}
+    template = {**workload["spec"]["template"], "metadata": {"labels": labels}}
+    spec = {**workload["spec"], "selector": {"matchLabels": labels}, "template": template}
+    return {**workload, "metadata": {"name": name}, "spec": spec}
