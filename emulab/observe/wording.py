@@ -89,13 +89,18 @@ def pick(fields: Mapping[str, Any]) -> str:
 def accepted(leg: Leg) -> str:
     """What a proxy says of the connection it accepted."""
     found = next((r.fields for r in leg.records if r.fields["event"] == "tls"), None)
+    what = "accepted"
+    if leg.accept is not None and "/" in leg.accept.server:
+        pod = leg.accept.server.partition("/")[0]
+        # One that shares its node's addresses is no place of its own.
+        what += f" by pod {pod}" if pod != leg.accept.place else ""
     if found is None:
-        return "accepted"
+        return what
     name = found.get("server_name") or "no server name"
     certificate = found.get("certificate")
     shown = ", ".join(map(str, certificate)) if isinstance(certificate, list | tuple) else str(certificate)
     version = str(found.get("version")).replace("TLSv", "TLS ")  # OpenSSL's word, and everybody else's
-    return f"accepted, {version}, SNI {name}, certificate for {shown}"
+    return f"{what}, {version}, SNI {name}, certificate for {shown}"
 
 
 def name_answer(fields: Mapping[str, Any]) -> str:

@@ -63,6 +63,9 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
         protocol = "udp" if sending.protocol == "udp" else "tcp"
         own = Flow(protocol, *sending.local, sending.address, sending.port)
         translations.add((sending.place, own))
+    for leg in joined.legs:  # a proxy that shares a node's addresses sends as the node does
+        if leg.connect is not None and kinds.get(leg.connect.place) in _FORWARDERS:
+            translations |= {(leg.connect.place, flow) for flow, forward in leg.flows.items() if forward}
     owners.add(("host", sending.host, 0))
     for record in recording.records:
         if record.fields.get("upstream_name"):
