@@ -7,12 +7,13 @@ import os
 from emulab.errors import EmulabError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
+from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
-from emulab.lab.kubelet.variables import MASTER, environment, expand, service_links
+from emulab.lab.kubelet.variables import MASTER, environment, service_links
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object

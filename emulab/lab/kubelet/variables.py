@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.core.serviceview import Service
 from emulab.model.addresses import socket_name
@@ -39,25 +40,6 @@ def environment(
         else:
             found[name] = expand(str(entry.get("value") or ""), {**links, **found} if links else found)
     return {**links, **found}
-
-
-def expand(text: str, known: Mapping[str, str]) -> str:
-    """`$(NAME)` replaced where the name is known, as Kubernetes does it in env, command and args."""
-    result, rest = "", text
-    while rest:
-        before, dollar, rest = rest.partition("$")
-        result += before
-        if not dollar:
-            break
-        if rest.startswith("$"):
-            result, rest = result + "$", rest[1:]
-        elif rest.startswith("(") and ")" in rest:
-            name, _, after = rest[1:].partition(")")
-            result += known.get(name, f"$({name})")
-            rest = after
-        else:
-            result += "$"
-    return result
 
 
 def service_links(services: Iterable[Service], namespace: str, enabled: bool) -> dict[str, str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_objects import conditions, obj, pod
 
+from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.lab.kubelet.backoff import Backoff
@@ -16,7 +17,7 @@ from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
-from emulab.lab.kubelet.variables import environment, expand, service_links
+from emulab.lab.kubelet.variables import environment, service_links
 from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.model.collection import Objects
 
