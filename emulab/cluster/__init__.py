@@ -5,7 +5,8 @@
 * `controllers/`  objects to objects, as Kubernetes' controllers do it
 * `allocation`    who gets which address, cluster IP and node port: given once and kept
 * `system`, `nodes`   the objects that a cluster has without being asked
-* `statuses`      what Ingresses and Services say of the balancers in front of them
+* `brought`       what a user brings in the place of these
+* `statuses`      what Ingresses and Services say of the way to them
 * `resolve`       all of these, until nobody has anything more to say
 
 It is pure but for the store, and knows nothing of how packets travel.

@@ -1,6 +1,7 @@
 """The objects that every lab has without being asked for: what a cluster's installer would have put there.
 
-A user's object of the same key takes the place of the one here.
+A user's object of the same key takes the place of the one here; a user's ingress controller takes that of all that is
+the ingress controller here (`emulab.cluster.brought`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.images import DNS_IMAGE, INGRESS_IMAGE
 from emulab.kinds.installed import (
     API_NAMESPACE,
     API_PORT,
     API_SERVICE,
     CONTROLLER,
-    DNS_IMAGE,
     DNS_NAMESPACE,
     DNS_SERVICE,
     INGRESS_CLASS_NAME,
-    INGRESS_IMAGE,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
     SERVED_BY,
@@ -30,11 +30,11 @@ from emulab.kinds.registry import CLIENT, DEPLOYMENT, INGRESS_CLASS, LOAD_BALANC
 from emulab.model.objects import Object
 
 
-def system_objects(cluster: Cluster) -> list[Object]:
-    """Namespaces, the API's Service, cluster DNS, ingress controller, the default client and the public balancer."""
+def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
+    """Namespaces, the API's Service, cluster DNS, the default client and the public balancer; the ingress controller,
+    unless there is another one."""
     return [
         *(_object(NAMESPACE, name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
-        _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
         _object(CLIENT, "client", spec={"network": "internet"}),
         _object(
             LOAD_BALANCER,
@@ -48,7 +48,7 @@ def system_objects(cluster: Cluster) -> list[Object]:
         ),
         _api(cluster),
         *_cluster_dns(cluster),
-        *_ingress_controller(cluster),
+        *(_ingress_controller(cluster) if ingress else ()),
     ]
 
 
@@ -135,6 +135,12 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
     container = {
         "name": "controller",
         "image": INGRESS_IMAGE,
+        "args": [
+            f"--publish-service={INGRESS_NAMESPACE}/{INGRESS_NAME}",
+            f"--controller-class={CONTROLLER}",
+            f"--ingress-class={INGRESS_CLASS_NAME}",
+            "--watch-ingress-without-class=true",
+        ],
         "ports": [{"name": "http", "containerPort": 80}, {"name": "https", "containerPort": 443}],
     }
     dual = {"ipFamilyPolicy": "PreferDualStack"} if len(cluster.families) > 1 else {}
@@ -148,6 +154,7 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
         ],
     }
     return [
+        _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
         _deployment(
             INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"
         ),

@@ -13,6 +13,7 @@
     lookup                         what warnings ask of all the objects that there are
     underlay                       the networks that are outside every cluster, by family
     installed                      what every lab has without being asked for, by name
+    images                         images that emulab serves itself, and by which server
 
 Whoever adds a kind writes its module and its line. A kind that says much has modules beside its own, by what they
 hold: NAMEschema, NAMEfields, NAMEtext, NAMEoddities, and NAMEview, its typed view, which is made from an object that

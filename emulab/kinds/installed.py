@@ -1,12 +1,8 @@
-"""What every lab has without being asked for, by name: its DNS, its ingress controller, and their images."""
+"""What every lab has without being asked for, by name: its DNS and its ingress controller."""
 
 from __future__ import annotations
 
 from emulab.kinds.emulab.clusterview import Cluster
-
-DNS_IMAGE, INGRESS_IMAGE = "emulab.dev/coredns", "emulab.dev/ingress-nginx-controller"
-SERVER_IMAGES = {DNS_IMAGE: "dns", INGRESS_IMAGE: "ingress"}
-"""Images that are servers of emulab, run in a process of their own in the pod, and which server."""
 
 INGRESS_NAMESPACE, INGRESS_NAME = "ingress-nginx", "ingress-nginx-controller"
 DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"

@@ -34,6 +34,8 @@ class Lookup(Protocol):
 
     def service(self, namespace: str, name: str) -> Service | None: ...
 
+    def get(self, key: Key) -> Object | None: ...
+
     def selected(self, namespace: str, selector: Mapping[str, str]) -> Sequence[Pods]:
         """What of that namespace a selector finds: Pods that users ask for, and templates of workloads."""
 

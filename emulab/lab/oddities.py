@@ -8,7 +8,7 @@ from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.unplaced import unplaced
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import INGRESS, INGRESS_CLASS
+from emulab.kinds.registry import INGRESS
 from emulab.lab.kubelet.programs import missing_program
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -18,7 +18,7 @@ from emulab.plan.l7.annotations import unheeded
 
 def oddities(given: Sequence[Object], objects: Objects) -> list[str]:
     """Of `given`, which are among `objects`; one line each."""
-    classes = IngressClasses.among(objects.kind(INGRESS_CLASS), cluster_of(objects))
+    classes = IngressClasses.among(objects, cluster_of(objects))
     asked = {o.key for o in given}
     return [
         *warnings(given, objects, missing_program),

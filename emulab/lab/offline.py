@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from emulab.cluster.admission.loader import load
+from emulab.cluster.brought import brings_ingress
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
@@ -38,7 +39,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
     """The objects and the plan of a lab with these objects, as `offline_world` has them."""
     store = Store()
     own = {o.key for o in given}
-    for o in system_objects(cluster_of(Objects(given))):
+    for o in system_objects(cluster_of(Objects(given)), ingress=brings_ingress(given) is None):
         if o.key not in own:
             store.put(_with_uid(o))
     for o in given:

@@ -18,7 +18,7 @@ from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.registry import ENDPOINT_SLICE, LOAD_BALANCER, SERVICE
 from emulab.kinds.underlay import underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
@@ -46,11 +46,11 @@ def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: li
             continue
         balancer = LoadBalancer.of(o)
         plug_balancer(draft, o.name, addresses, vips, cluster)
-        service = _target(source, balancer)
+        service, forwarded = _target(source, balancer)
         frontends = {
             f"tcp/{vip}/{port}": _frontend(vip, node_port, balancer.source_ranges, nodes, service)
             for vip in vips
-            for port, node_port in _forwarded(balancer, service)
+            for port, node_port in forwarded
         }
         _add_server(draft, o.name, frontends)
     for o in source.facts(SERVICE, _balanced).values():
@@ -103,21 +103,25 @@ def service_place(service: Object) -> str:
     return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
-def _target(source: PlanSource, balancer: LoadBalancer) -> Service | None:
-    """The Service that a balancer sends to."""
+def _target(source: PlanSource, balancer: LoadBalancer) -> tuple[Service | None, list[tuple[int, int]]]:
+    """The Service that a balancer sends to, and its ports with the node port behind each; 0 leads nowhere."""
     if balancer.target.ingress:
-        return _service(source, INGRESS_NAMESPACE, INGRESS_NAME)
-    return _service(source, balancer.target.namespace, balancer.target.service)
-
-
-def _forwarded(balancer: LoadBalancer, service: Service | None) -> list[tuple[int, int]]:
-    """The balancer's ports and the node port behind each; a port that leads nowhere has node port 0."""
-    if balancer.target.ingress:
-        by_port = {p.port: p.node_port for p in service.ports} if service else {}
-        return [(port, by_port.get(port, 0)) for port in balancer.ports]
+        return _ingress(source, balancer)
+    o = source.get(SERVICE.key(balancer.target.namespace, balancer.target.service))
+    service = Service.of(o) if o else None
     wanted = balancer.target.port
     match = next((p for p in service.ports if wanted in (p.port, p.name)), None) if service else None
-    return [(port, match.node_port if match else 0) for port in balancer.ports]
+    return service, [(port, match.node_port if match else 0) for port in balancer.ports]
+
+
+def _ingress(source: PlanSource, balancer: LoadBalancer) -> tuple[Service | None, list[tuple[int, int]]]:
+    """The Service of the lab's ingress and its node ports; where it has none, ports of nodes that lead to its pods."""
+    controller, o = the_labs_ingress(source)
+    service = Service.of(o) if o is not None else None
+    by_port = {p.port: p.node_port for p in service.ports if p.node_port} if service else {}
+    if by_port or controller is None:
+        return service, [(port, by_port.get(port, 0)) for port in balancer.ports]
+    return None, [(port, controller.node_port(port)) for port in balancer.ports]
 
 
 def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -> dict[str, set[str]]:
@@ -152,11 +156,6 @@ def _served(objects: Objects, ports: Set[int]) -> set[int]:
 def _node_ports(o: Object) -> tuple[Object, frozenset[int]] | None:
     found = frozenset(p["nodePort"] for p in o.spec.get("ports") or () if p.get("nodePort"))
     return (o, found) if found else None
-
-
-def _service(source: PlanSource, namespace: str, name: str) -> Service | None:
-    o = source.get(SERVICE.key(namespace, name))
-    return Service.of(o) if o else None
 
 
 def _frontend(

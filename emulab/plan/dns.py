@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.zone import Zone
-from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
+from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, SERVICE, ZONE
 from emulab.kinds.underlay import virtual_addresses
-from emulab.model.addresses import IPAddress, parse_address, socket_name
+from emulab.model.addresses import IPAddress, is_address, parse_address, socket_name
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
 from emulab.model.objects import Object
@@ -43,7 +45,7 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
             private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
-    for name, address in filter(_is_sayable, published_names(source)):
+    for name, address in filter(_is_sayable, published_names(source, cluster)):
         origin = max((z for z in zones if _inside(name, z)), key=len)
         zones[origin].append(ZoneRecord(name, _record(address), address, PUBLISHED_TTL))
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
@@ -78,15 +80,17 @@ def _absolute(name: str, origin: str) -> str:
     return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
 
 
-def published_names(source: PlanSource) -> list[tuple[str, str]]:
+def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:
     """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
     vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
     found: dict[tuple[str, str], None] = {}
+    classes = IngressClasses.among(source, cluster)
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
         hosts = {r.host for r in ingress.rules if r.host}
+        addresses = _entrances(source, classes, ingress, vips) if hosts else ()
         for host in sorted(hosts):
-            found |= {(f"{host}.".lower(), vip): None for vip in vips.get(ingress.load_balancer, ())}
+            found |= {(f"{host}.".lower(), address): None for address in addresses}
     for o in source.facts(SERVICE, _published).values():
         names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
         names += [
@@ -97,6 +101,29 @@ def published_names(source: PlanSource) -> list[tuple[str, str]]:
         for ip in ingress_ips(o):
             found.update({(name, ip): None for name in names})
     return list(found)
+
+
+def _entrances(
+    source: PlanSource, classes: IngressClasses, ingress: Ingress, vips: Mapping[str, Sequence[str]]
+) -> Sequence[str]:
+    """Where clients of an Ingress get in: by the balancer of its controller, or by the nodes where that has ports.
+
+    Those of a controller that has neither, and of nobody, come by the balancer that every lab has; so does
+    whoever's Ingress says by which balancer.
+    """
+    front = vips.get(ingress.load_balancer, ())
+    controller = next(iter(classes.serving(ingress)), None)
+    if controller is None or LOAD_BALANCER_ANNOTATION in ingress.annotations:
+        return front
+    told = [name.strip() for name in controller.flags.publish_addresses.split(",")]
+    if addresses := [name for name in told if is_address(name)]:
+        return addresses
+    service = front_service(source, controller)
+    if service is not None and service.spec.get("type") == "LoadBalancer":
+        return front if is_internal(service) else ingress_ips(service)
+    if any(map(controller.node_port, (80, 443))):
+        return [*node_addresses(source, controller, ready=False)]
+    return front
 
 
 def _published(o: Object) -> Object | None:

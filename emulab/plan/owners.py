@@ -14,11 +14,11 @@ from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.installed import INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, INGRESS_CLASS, KINDS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
+from emulab.kinds.registry import INGRESS, KINDS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
@@ -157,10 +157,8 @@ class _Index:
 
     def host(self, name: str) -> Owner | None:
         """The Ingress that has a host, with the Secret of its certificate and its paths; one that is served first."""
-        classes = IngressClasses.among(self._objects.kind(INGRESS_CLASS), cluster_of(self._objects))
-        for o in sorted(
-            self._objects.kind(INGRESS), key=lambda o: not classes.serves(Ingress.of(o).class_name)
-        ):
+        classes = IngressClasses.among(self._objects, cluster_of(self._objects))
+        for o in sorted(self._objects.kind(INGRESS), key=lambda o: not classes.serves(Ingress.of(o))):
             ingress = Ingress.of(o)
             if name not in {r.host for r in ingress.rules} | {h for t in ingress.tls for h in t.hosts}:
                 continue
@@ -174,9 +172,10 @@ class _Index:
                     f"{p.path} ({p.path_type})" for r in ingress.rules if r.host == name for p in r.paths
                 ],
             }
-            if not classes.serves(ingress.class_name):
-                details["unserved"] = f"{classes.why_not(ingress.class_name)}, its class"
-                details["class"] = ingress.class_name
+            if not classes.serves(ingress):
+                why, name = classes.why_not(ingress), classes.class_of(ingress)
+                details["unserved"] = f"{why}, its class" if f"IngressClass {name}" in why else why
+                details["class"], details["classes"] = name, classes.known()
             return Owner("Ingress", ingress.namespace, ingress.name, f"Ingress {_short(o)}", details)
         return None
 
@@ -252,7 +251,10 @@ class _Index:
                 "ports": list(balancer.ports),
             }
             target = balancer.target
-            key = (INGRESS_NAMESPACE, INGRESS_NAME) if target.ingress else (target.namespace, target.service)
+            key = (target.namespace, target.service)
+            if target.ingress:
+                _, front = the_labs_ingress(self._objects)
+                key = (front.namespace, front.name) if front is not None else ("", "")
             wanted = port if target.ingress else target.port
             behind = next((c for c in self._ports_of(*key) if wanted in (c.port.port, c.port.name)), None)
         if behind is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
-from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, POD, SERVICE
 from emulab.model.families import family_of
@@ -30,7 +30,7 @@ Pair = tuple[str, str, str]
 
 def is_standin(container: Container) -> bool:
     """Whether a container is answered for: it has no command, and its image isn't one of emulab's servers."""
-    return not container.command and container.image not in SERVER_IMAGES
+    return not container.command and not server_of(container.image)
 
 
 _LOOPBACK = "127.0.0.1"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.images import DNS, INGRESS, server_of
+from emulab.kinds.networking.ingresscontrollers import flags_of
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -107,46 +108,73 @@ class _Sum:
         return World(Network(), {server.name: server for server in servers}, {})
 
 
+_Serving = tuple[str, Any]
+"""A server that stands for an image, and what the container tells it."""
+
+
 class _ServerPods:
     """Pods whose image is a server of emulab: each runs one of its own."""
 
     def __init__(self, cluster: Cluster) -> None:
-        # One configuration for all pods of a kind, which is worked out if there is one.
-        self._configs = {image: Kept(configurer(cluster)) for image, (configurer, _) in _SERVER_PODS.items()}
+        self._cluster = cluster
+        # One configuration for all pods that are told the same.
+        self._configs: dict[_Serving, Kept[Any]] = {}
         self._known: dict[str, tuple[Place, Any, PlannedServer]] = {}
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
         """The servers of such pods, the very same value where nothing changed."""
         known, self._known = self._known, {}
+        used: dict[_Serving, Kept[Any]] = {}
         for pod, containers in source.facts(POD, _served).values():
             place = places.get(place_name(pod))
             if place is None:
                 continue
-            for container, image in containers:
-                name, config = server_name(place.name, container), self._configs[image].now(source)
+            for container, told in containers:
+                kind, said = _SERVER_PODS[told[0]], told[1]
+                if told not in used:
+                    used[told] = self._configs.get(told) or Kept(kind.configurer(self._cluster, said))
+                name, config = server_name(place.name, container), used[told].now(source)
                 old = known.get(name)
                 if old is None or old[0] is not place or old[1] is not config:
-                    _, make = _SERVER_PODS[image]
-                    old = place, config, make(name, place, config)
+                    old = place, config, kind.server(name, place, config, said)
                 self._known[name] = old
+        self._configs = used
         return [server for _, _, server in self._known.values()]
 
 
-Configurer = Callable[[Cluster], Callable[[PlanSource], Any]]
-ServerPlanner = Callable[[str, Place, Any], PlannedServer]
+class _ServerKind(NamedTuple):
+    """How a server that stands for an image is planned: what its container tells it, who plans its configuration, and
+    the server.
 
-_SERVER_PODS: dict[str, tuple[Configurer, ServerPlanner]] = {
-    "dns": (ClusterDns, cluster_dns_server),
-    "ingress": (lambda cluster: partial(ingress_config, cluster=cluster), ingress_server),
+    Of two containers that tell the same the configuration is the same, so what is told is hashable.
+    """
+
+    told: Callable[[Object, PodSpec, Container], Any]
+    configurer: Callable[[Cluster, Any], Callable[[PlanSource], Any]]
+    server: Callable[[str, Place, Any, Any], PlannedServer]
+
+
+_SERVER_PODS = {
+    DNS: _ServerKind(
+        lambda pod, spec, container: None,
+        lambda cluster, told: ClusterDns(cluster),
+        lambda name, place, config, told: cluster_dns_server(name, place, config),
+    ),
+    INGRESS: _ServerKind(
+        flags_of,
+        lambda cluster, flags: partial(ingress_config, cluster=cluster, flags=flags),
+        ingress_server,
+    ),
 }
-"""Who plans the configuration that a server image gets, and what makes a Server of it."""
 
 
-def _served(pod: Object) -> tuple[Object, list[tuple[str, str]]] | None:
-    """A Pod with its containers that are servers of emulab, and what servers they are."""
+def _served(pod: Object) -> tuple[Object, list[tuple[str, _Serving]]] | None:
+    """A Pod with its containers that are servers of emulab, and what these are told."""
     spec = PodSpec.of_pod(pod)
     found = [
-        (c.name, SERVER_IMAGES[c.image]) for c in spec.lasting if c.image in SERVER_IMAGES and not c.command
+        (c.name, (server, _SERVER_PODS[server].told(pod, spec, c)))
+        for c in spec.lasting
+        if (server := server_of(c.image)) and not c.command
     ]
     return (pod, found) if found else None
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.images import server_of
 from emulab.kinds.installed import (
     API_NAMESPACE,
     API_SERVICE,
     DNS_NAMESPACE,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
-    SERVER_IMAGES,
 )
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
@@ -169,4 +169,4 @@ def _target(host: str, port: ServicePort, backends: Sequence[Object]) -> str:
 
 def _speaks_http(pod: Object) -> bool:
     """Whether all of a pod are stand-ins, which answer HTTP at every TCP port."""
-    return not any(c.command or c.image in SERVER_IMAGES for c in PodSpec.of_pod(pod).containers)
+    return not any(c.command or server_of(c.image) for c in PodSpec.of_pod(pod).containers)

@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from emulab.cluster import brought
     from emulab.cluster.admission.loader import Manifest, load
     from emulab.lab.offline import oddities, thought_of
     from emulab.lab.supervisor.readiness import not_ready
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     manifest = load(sources, validation=options.validate) if sources else Manifest(())
     objects, world = thought_of(manifest.objects)
     manifests.warn_of([*manifest.without_effect, *oddities(objects)], manifest.notes, options.strict)
+    manifests.warn([], brought.notes(manifest.objects))
     # What has Pods comes before them.
     missing = sorted(not_ready(objects), key=lambda reason: reason.startswith("Pod "))
     more = [f"and {len(missing) - TOLD} more would not be ready"] if len(missing) > TOLD else []

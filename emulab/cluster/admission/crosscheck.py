@@ -12,15 +12,17 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from emulab.cluster import brought
 from emulab.cluster.programs import Lacks, missing, nothing
+from emulab.cluster.system import system_objects
 from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM
-from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CLUSTER, INGRESS_CLASS, KINDS, LOAD_BALANCER, POD, SERVICE
+from emulab.kinds.registry import CLUSTER, KINDS, LOAD_BALANCER, POD, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -32,12 +34,17 @@ from emulab.model.selectors import matches_labels
 def warnings(objects: Iterable[Object], among: Objects | None = None, lacks: Lacks = nothing) -> list[str]:
     """What looks wrong in these objects taken together, one line each: `FILE:LINE: Kind/name path: what`.
 
-    `among`: all there is beside them, where that is more than they themselves. `lacks` says which containers' programs
-    there aren't.
+    `among`: all there is beside them, where that is more than what every lab has. `lacks` says which containers'
+    programs there aren't.
     """
     given = list(objects)
-    world = _World(Objects(given) if among is None else among, lacks)
+    world = _World(_with_what_labs_have(given) if among is None else among, lacks)
     return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
+
+
+def _with_what_labs_have(given: Sequence[Object]) -> Objects:
+    clusters = Objects(o for o in given if o.type == CLUSTER)
+    return Objects([*system_objects(cluster_of(clusters), brought.brings_ingress(given) is None), *given])
 
 
 def notes(objects: Iterable[Object]) -> list[str]:
@@ -66,28 +73,32 @@ def _findings(o: Object, world: _World) -> Iterator[Finding]:
     if definition.standing.name == "kept":
         yield Finding(o, (), definition.standing.why)
     yield from definition.warnings(o, world)
+    yield from brought.oddities(o, world.objects)
 
 
 class _World:
     """What there is. It is looked up as it is asked for, so that a few objects among thousands cost little."""
 
     def __init__(self, objects: Objects, lacks: Lacks) -> None:
-        self._objects = objects
+        self.objects = objects
         self._lacks = lacks
 
     def service(self, namespace: str, name: str) -> Service | None:
-        o = self._objects.get(SERVICE.key(namespace, name))
+        o = self.objects.get(SERVICE.key(namespace, name))
         return Service.of(o) if o else None
 
     def has(self, key: Key) -> bool:
-        return self._objects.get(key) is not None
+        return self.get(key) is not None
+
+    def get(self, key: Key) -> Object | None:
+        return self.objects.get(key)
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         return missing(annotations, spec, self._cluster, self._lacks)
 
     @cached_property
     def _cluster(self) -> Cluster:
-        clusters = self._objects.kind(CLUSTER)
+        clusters = self.objects.kind(CLUSTER)
         return Cluster.of(clusters[-1]) if clusters else Cluster()
 
     @cached_property
@@ -100,13 +111,13 @@ class _World:
 
     @cached_property
     def ingress_classes(self) -> IngressClasses:
-        return IngressClasses.among(self._objects.kind(INGRESS_CLASS), self._cluster)
+        return IngressClasses.among(self.objects, self._cluster)
 
     @cached_property
     def _pods(self) -> Mapping[tuple[str, str, str], list[Pods]]:
         """What users ask for by each of its labels, so that thousands of Services find their pods at once."""
         found: dict[tuple[str, str, str], list[Pods]] = {}
-        for o in chain.from_iterable(map(self._objects.kind, (POD, *KINDS.of(WORKLOAD)))):
+        for o in chain.from_iterable(map(self.objects.kind, (POD, *KINDS.of(WORKLOAD)))):
             if o.metadata.get("ownerReferences"):
                 continue  # a controller made it of one that is here too
             template = o.raw if o.type == POD else o.spec["template"]
@@ -124,10 +135,10 @@ class _World:
     def _asked(self) -> Mapping[IPAddress, Object]:
         """In the order in which addresses are given: LoadBalancers come first (`emulab.cluster.allocation`)."""
         found: dict[IPAddress, Object] = {}
-        for o in self._objects.kind(LOAD_BALANCER):
+        for o in self.objects.kind(LOAD_BALANCER):
             if asked := o.spec.get("address"):
                 found.setdefault(parse_address(asked), o)
-        for o in self._objects.kind(SERVICE):
+        for o in self.objects.kind(SERVICE):
             if o.spec.get("type") == "LoadBalancer" and (asked := o.spec.get("loadBalancerIP")):
                 found.setdefault(parse_address(asked), o)
         return found
@@ -136,7 +147,7 @@ class _World:
     def claims(self) -> Mapping[tuple[IPAddress, str, int], Object]:
         """Who has an external address and port: the first Service that claims it (`emulab.plan.proxy.intents`)."""
         found: dict[tuple[IPAddress, str, int], Object] = {}
-        for o in filter(is_proxied, self._objects.kind(SERVICE)):
+        for o in filter(is_proxied, self.objects.kind(SERVICE)):
             for address in o.spec.get("externalIPs") or ():
                 for port in Service.of(o).ports:
                     found.setdefault((parse_address(address), port.protocol, port.port), o)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec
+from emulab.kinds.images import INGRESS, server_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -24,6 +25,7 @@ def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) 
     if node and node not in world.nodes:
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
+    yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN):
         what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
@@ -31,9 +33,22 @@ def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) 
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
         for index, container in enumerate(spec.get(field) or ()):
-            if word := missing.get(container["name"]):
+            word = missing.get(container["name"])
+            if word and not server_of(container.get("image") or ""):
                 what = f"{word} isn't on this host; {_instead(spec, field, index)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
+
+
+def _of_controllers(
+    o: Object, base: FieldPath, containers: Sequence[Mapping[str, Any]], world: Lookup
+) -> Iterator[Finding]:
+    """What of ingress controllers' flags and ConfigMaps isn't followed."""
+    for index, container in enumerate(containers):
+        if server_of(container.get("image") or "") == INGRESS:
+            from emulab.kinds.networking.controlleroddities import oddities  # here: few Pods are any
+
+            for path, what in oddities(o, container, world):
+                yield Finding(o, (*base, index, *path), what)
 
 
 def _instead(spec: Mapping[str, Any], field: str, index: int) -> str:

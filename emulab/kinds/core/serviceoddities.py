@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
-from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
@@ -103,7 +103,7 @@ def _deaf(pods: Pods, port: ServicePort, world: Lookup) -> str:
     """The ports of Pods in which nobody listens on that one; "" where somebody does, or a program may."""
     absent = world.missing_programs(pods.annotations, pods.spec)
     containers = PodSpec.of(pods.spec, absent).lasting
-    if any(c.command or c.image in SERVER_IMAGES for c in containers):
+    if any(c.command or server_of(c.image) for c in containers):
         return ""
     ports = [(p.protocol, p.port) for c in containers for p in c.ports]
     if not ports:  # then a stand-in listens wherever it is asked

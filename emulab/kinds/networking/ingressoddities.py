@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     ingress = Ingress.of(o)
-    yield from _of_nobodys_class(o, ingress.class_name, world)
+    yield from _of_nobodys_class(o, ingress, world)
     backends: list[tuple[FieldPath, Any]] = [
         (("spec", "rules", i, "http", "paths", j, "backend", "service"), path.backend)
         for i, rule in enumerate(ingress.rules)
@@ -39,7 +39,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
         paths = ((*path, "name"), (*path, "port"))
         for where, why in leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)
-    if world.ingress_classes.serves(ingress.class_name):
+    if world.ingress_classes.serves(ingress):
         yield from _patterns(o, ingress)
     for index, rule in enumerate(ingress.rules):
         if not fits_dns(rule.host):
@@ -55,19 +55,17 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
         yield Finding(o, ("metadata", "annotations", LOAD_BALANCER_ANNOTATION), unknown)
 
 
-def _of_nobodys_class(o: Object, name: str, world: Lookup) -> Iterator[Finding]:
+def _of_nobodys_class(o: Object, ingress: Ingress, world: Lookup) -> Iterator[Finding]:
     classes = world.ingress_classes
-    if classes.serves(name):
+    if classes.serves(ingress):
         return
     path: FieldPath = ("spec", "ingressClassName")
-    if not o.spec.get("ingressClassName"):
+    if ingress.class_is_annotated:
         path = ("metadata", "annotations", CLASS_ANNOTATION)
-    what = (
-        f"{classes.why_not(name)}, so nothing serves the Ingress; classes that are served: {classes.known()}"
-    )
-    yield Finding(
-        o, path, f"{what}; Cluster spec.ingress.classes: [{name}] has the lab's ingress take it over"
-    )
+    what = f"{classes.why_not(ingress)}, so nothing serves the Ingress; classes that are served: {classes.known()}"
+    name = classes.class_of(ingress)
+    adopt = f"; Cluster spec.ingress.classes: [{name}] has the lab's ingress take it over"
+    yield Finding(o, path, what + (adopt if name and classes.controllers else ""))
 
 
 _PATTERN = re.compile(r"[*^$()|\[\]\\]")

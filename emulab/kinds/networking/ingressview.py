@@ -52,7 +52,8 @@ class IngressTLS:
 class Ingress:
     namespace: str
     name: str
-    class_name: str
+    class_name: str  # "" where it names none
+    class_is_annotated: bool  # it is named by the annotation alone
     default_backend: Backend | None
     rules: tuple[IngressRule, ...]
     tls: tuple[IngressTLS, ...]
@@ -66,6 +67,7 @@ class Ingress:
             namespace=o.namespace,
             name=o.name,
             class_name=spec.get("ingressClassName") or o.annotations.get(CLASS_ANNOTATION, ""),
+            class_is_annotated=not spec.get("ingressClassName") and CLASS_ANNOTATION in o.annotations,
             default_backend=Backend.of(default) if default else None,
             rules=tuple(
                 IngressRule(

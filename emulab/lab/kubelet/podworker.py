@@ -9,7 +9,7 @@ from typing import Any
 
 from emulab.cluster.store import timestamp
 from emulab.kinds.core.podspec import Container, PodSpec
-from emulab.kinds.installed import SERVER_IMAGES
+from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
 from emulab.lab.kubelet import hooks, telling
 from emulab.lab.kubelet.commands import Commands
@@ -394,5 +394,5 @@ class PodWorker:
             if runner.process is not None:
                 runner.process.signal(9)
         for container in (*self._spec.init_containers, *self._spec.containers):
-            if container.image not in SERVER_IMAGES:
+            if not server_of(container.image):
                 self._log(container).remove()

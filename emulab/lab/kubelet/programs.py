@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.images import server_of
 from emulab.lab.kubelet.needs import Need, needs
 from emulab.model.objects import Object
 
@@ -51,7 +52,8 @@ def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
         (*asked.init_containers, *asked.containers), (*spec.init_containers, *spec.containers), strict=True
     )
     for given, container in pairs:
-        if given.command and not container.command and (word := missing_program(given)):
+        stands_in = given.command and not container.command and not server_of(container.image)
+        if stands_in and (word := missing_program(given)):
             yield container, word
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
+from emulab.cluster import brought
 from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes
 from emulab.cluster.admission.deletion import Deletion
@@ -128,7 +129,7 @@ class Operations:
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []
         keys = [o.key for o in given]
-        noted = notes(given)
+        noted = [*notes(given), *brought.notes(given)]
 
         def work(store: Store) -> None:
             self._furnish(store, given)
@@ -198,12 +199,19 @@ class Operations:
             raise KernelError(f"proxy mode {asked.proxy_mode} can't work here: {missing}")
 
     def _furnish(self, store: Store, given: Sequence[Object]) -> None:
-        """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew."""
+        """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew.
+
+        What stands aside for an object that is given goes before that comes.
+        """
         cluster = next((o for o in given if o.type == CLUSTER), None)
+        replaced = brought.brings_ingress(given) is not None
+        if replaced:
+            brought.stand_aside(store)
         if self._furnished and cluster is None:
             return
         own = {o.key for o in given}
-        for o in system_objects(cluster_of(Objects([cluster] if cluster else []))):
+        ingress = not replaced and not brought.has_brought_ingress(store.objects())
+        for o in system_objects(cluster_of(Objects([cluster] if cluster else [])), ingress=ingress):
             old = store.get(o.key)
             if o.key not in own and (old is None or old.position == NOWHERE):
                 admit(store, o)

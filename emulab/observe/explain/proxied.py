@@ -168,9 +168,13 @@ def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
     if owner.details.get("unserved"):
         text = f"{owner.text} has the host {host}, but {owner.details['unserved']}; so {said}"
         remedy = (
-            f"set spec.ingressClassName of {owner.text} to nginx, or have the lab's ingress take the class over:"
-            f" Cluster spec.ingress.classes: [{owner.details['class']}]"
+            f"set spec.ingressClassName of {owner.text} to one that is served: {owner.details['classes']}"
         )
+        if owner.details["class"]:
+            remedy += (
+                ", or have the lab's ingress take the class over:"
+                f" Cluster spec.ingress.classes: [{owner.details['class']}]"
+            )
         return Failure(record.place, "no-ingress-class", text, remedy, owner.text)
     paths = ", ".join(owner.details.get("paths") or ()) or "none"
     text = f"{owner.text} has the host {host} and no path for {path}; so {said}"

@@ -45,18 +45,23 @@ ANNOTATIONS = (
 )
 
 
-def policy(annotations: Mapping[str, str], table: tuple[Annotation, ...] = ANNOTATIONS) -> Policy:
+def policy(
+    annotations: Mapping[str, str],
+    table: tuple[Annotation, ...] = ANNOTATIONS,
+    defaults: Policy = DEFAULTS,
+    prefix: str = PREFIX,
+) -> Policy:
     """The policy of an Ingress' routes."""
     values = {}
     for one in table:
-        text = annotations.get(PREFIX + one.name)
+        text = annotations.get(prefix + one.name)
         if text is None:
             continue
         try:
             values[one.field] = one.parse(text)
         except ValueError:
             continue  # as ingress-nginx does, which logs it
-    return replace(DEFAULTS, **values)
+    return replace(defaults, **values)
 
 
 def unheeded(
@@ -66,14 +71,14 @@ def unheeded(
 
     Of an Ingress that somebody else would serve nothing is followed, which is another matter.
     """
-    known = {PREFIX + one.name for one in table}
+    known = {one.name for one in table}
     found: dict[str, list[Object]] = {}
     for o in ingresses:
-        if not classes.serves(Ingress.of(o).class_name):
-            continue
-        for name in o.annotations:
-            if name.startswith(PREFIX) and name not in known:
-                found.setdefault(name, []).append(o)
+        for controller in classes.serving(Ingress.of(o))[:1]:
+            prefix = f"{controller.flags.annotations_prefix}/"
+            for name in o.annotations:
+                if name.startswith(prefix) and name.removeprefix(prefix) not in known:
+                    found.setdefault(name, []).append(o)
     return [
         Finding(first, ("metadata", "annotations", name), _NOT_FOLLOWED + _and_others(len(others))).line()
         for name, (first, *others) in found.items()

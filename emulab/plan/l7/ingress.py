@@ -2,66 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.images import INGRESS as INGRESS_SERVER
+from emulab.kinds.kind import Kind
+from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress
-from emulab.kinds.registry import INGRESS, INGRESS_CLASS, SECRET, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
+from emulab.plan.l7.configmap import settings
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
-from emulab.servers.l7.config import Certificate, L7Config, Match, RequestRoute, Upstream, WeightedUpstream
+from emulab.servers.l7.config import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    Match,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
 
 
-def ingress_config(source: PlanSource, cluster: Cluster) -> L7Config:
-    """The configuration of every ingress pod, without its listeners."""
-    builder = _Builder(source, cluster)
-    classes = IngressClasses.among(source.members(INGRESS_CLASS).values(), cluster)
+def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
+    """The configuration of every ingress pod with these flags, without its listeners."""
+    builder = _Builder(source, cluster, flags)
+    classes = IngressClasses.among(source, cluster)
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
-        if classes.serves(ingress.class_name):
+        if classes.takes(flags, ingress):
             builder.add(ingress)
+    builder.add_defaults()
     return L7Config(
         listen=(),
         routes=tuple(builder.routes),
         default_upstream=builder.default,
         upstreams=builder.upstreams,
         certificates=tuple(builder.certificates.values()),
+        options=builder.options,
+        policy=replace(builder.policy, ssl_redirect=False),
     )
 
 
-def ingress_server(name: str, place: Place, config: L7Config) -> PlannedServer:
-    """The server in one of the ingress controller's pods, which resolves names as its pod does."""
-    plain, tls = (tuple(f"tcp/{address}/{port}" for address in place.addresses) for port in (80, 443))
+def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerFlags) -> PlannedServer:
+    """The server in one of the ingress controller's pods, which resolves names as its pod does.
+
+    Beside HTTP it has the page of the controller's health, and, where it is to validate Ingresses, a port for whoever
+    asks it to: it is never asked here, as what a lab has was validated when it came.
+    """
+    plain, tls, health, webhook = (
+        tuple(f"tcp/{address}/{port}" for address in place.addresses if port)
+        for port in (flags.http_port, flags.https_port, flags.healthz_port, flags.webhook_port)
+    )
+    pages: dict[str, Mapping[str, str]] = {key: {flags.health_path: "ok"} for key in health}
+    pages |= {key: {} for key in webhook}
+    listen = (*plain, *tls, *health, *webhook)
     config = replace(
-        config, listen=(*plain, *tls), tls_listen=tls, resolv_conf=place.resolv_conf, hosts=place.hosts
+        config,
+        listen=listen,
+        tls_listen=(*tls, *webhook),
+        pages=pages,
+        resolv_conf=place.resolv_conf,
+        hosts=place.hosts,
     )
     return PlannedServer(
-        name, "ingress", place.namespace, config, dict.fromkeys([*plain, *tls], place.namespace)
+        name, INGRESS_SERVER, place.namespace, config, dict.fromkeys(listen, place.namespace)
     )
 
 
 class _Builder:
-    def __init__(self, source: PlanSource, cluster: Cluster) -> None:
+    def __init__(self, source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> None:
         self._source = source
         self._cluster = cluster
+        self._flags = flags
         self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
+        config_map = self._named(CONFIG_MAP, flags.config_map)
+        data = (config_map.raw.get("data") or {}) if config_map is not None else {}
+        self.policy, self.options = settings({key: str(value) for key, value in data.items()})
+
+    def _named(self, kind: Kind, text: str) -> Object | None:
+        """The object that a flag names `NAMESPACE/NAME`."""
+        namespace, _, name = text.partition("/")
+        return self._source.get(kind.key(namespace, name)) if name else None
+
+    def add_defaults(self) -> None:
+        """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
+        backend = self._named(SERVICE, self._flags.default_backend)
+        if self.default is None and backend is not None and (ports := Service.of(backend).ports):
+            upstream = self._upstream(backend.namespace, Backend(backend.name, ports[0].port))
+            if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
+                self.default = upstream
+            elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
+                del self.upstreams[upstream]
+        secret = self._named(SECRET, self._flags.default_certificate)
+        if secret is not None:
+            self._certificate(secret.namespace, secret.name, (ANY_HOST,))
 
     def add(self, ingress: Ingress) -> None:
         origin = f"Ingress {ingress.namespace}/{ingress.name}"
         secured = {host for tls in ingress.tls for host in tls.hosts}
-        wished = policy(ingress.annotations)
+        prefix = self._flags.annotations_prefix + "/"
+        wished = policy(ingress.annotations, defaults=self.policy, prefix=prefix)
         plain = replace(wished, ssl_redirect=False)
 
         def route(host: str, path: str, path_type: str, upstream: str) -> None:
@@ -80,16 +134,15 @@ class _Builder:
             elif self.default is None:
                 self.default = upstream
         for tls in ingress.tls:
-            self._certificate(
-                ingress, tls.secret, tls.hosts or tuple(r.host for r in ingress.rules if r.host)
-            )
+            hosts = tls.hosts or tuple(r.host for r in ingress.rules if r.host)
+            self._certificate(ingress.namespace, tls.secret, hosts)
 
-    def _certificate(self, ingress: Ingress, secret: str, hosts: tuple[str, ...]) -> None:
-        o = self._source.get(SECRET.key(ingress.namespace, secret))
+    def _certificate(self, namespace: str, secret: str, hosts: tuple[str, ...]) -> None:
+        o = self._source.get(SECRET.key(namespace, secret))
         pair = tls_pair(o) if o else None
         if pair is None:
             return
-        key = f"{ingress.namespace}/{secret}"
+        key = f"{namespace}/{secret}"
         known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
         self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
 
@@ -107,7 +160,7 @@ class _Builder:
         if port is None:
             return []
         if service.type == "ExternalName":
-            return [f"{service.external_name}:{port.port}"]
+            return [f"{service.external_name}:{port.port}"] if self._flags.external_names else []
         slices = views(self._source.slices((service.namespace, service.name)))
         targets = usable(backends(slices, port))
         if not targets:

@@ -158,6 +158,10 @@ class Certificate:
     key: str
 
 
+ANY_HOST = "_"
+"""Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is decided before a request has a route."""
@@ -177,6 +181,8 @@ class L7Config(Configuration):
     `tls_listen` names those of `listen` that speak TLS. `default_upstream` takes what no route takes; without one that
     is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
     resolved; they are asked anew for each connection. `policy` is that of requests without a route.
+
+    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere.
     """
 
     tls_listen: tuple[str, ...] = ()
@@ -187,5 +193,6 @@ class L7Config(Configuration):
     certificates: tuple[Certificate, ...] = ()
     options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
+    pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     resolv_conf: str = ""
     hosts: str = ""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from worlds import plan, world
 
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.dns import published_names
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import World
@@ -131,7 +132,7 @@ def test_private_zones_are_the_resolvers_and_the_vpcs_alone() -> None:
 
 def test_two_ingresses_of_one_host_are_one_record() -> None:
     objects, _ = plan(ingress("a", "x.test"), ingress("b", "x.test"))
-    assert published_names(PlanSource.of(objects)) == [("x.test.", "203.0.113.10")]
+    assert published_names(PlanSource.of(objects), Cluster()) == [("x.test.", "203.0.113.10")]
 
 
 @pytest.mark.parametrize("name", ["dns", "resolver"])

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from worlds import raw_service, raw_slice
 
+from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -22,6 +24,16 @@ from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l7.config import Certificate, L7Config, Match, Policy, RequestRoute, WeightedUpstream
 from emulab.servers.l7.engine.snapshot import take
 
+FLAGS = ControllerFlags(without_class=True)
+"""Those of the controller that every lab has."""
+NGINX = Object(
+    {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": "nginx"},
+        "spec": {"controller": "k8s.io/ingress-nginx"},
+    }
+)
 WEB = (raw_service("web", clusterIP="10.96.0.5"), raw_slice("web", "10.244.1.2", "10.244.2.2"))
 
 
@@ -48,7 +60,9 @@ def ingress(name: str = "shop", *rules: dict[str, Any], annotations: Any = (), *
 
 
 def planned(*objects: Object, upstream: str = "service") -> L7Config:
-    return ingress_config(PlanSource.of(Objects(objects)), Cluster(ingress_upstream=upstream))
+    return ingress_config(
+        PlanSource.of(Objects([NGINX, *objects])), Cluster(ingress_upstream=upstream), FLAGS
+    )
 
 
 def config(*objects: Object, upstream: str = "service") -> L7Config:
@@ -176,7 +190,7 @@ def test_classes_that_the_cluster_has_it_take_over(classes: tuple[str, ...], hos
         ingress(f"i-{c}", rule(f"{h}.test"), ingressClassName=c) for h, c in (("a", "alb"), ("b", "traefik"))
     ]
     source = PlanSource.of(Objects([*WEB, *objects]))
-    found = ingress_config(source, Cluster(ingress_classes=classes))
+    found = ingress_config(source, Cluster(ingress_classes=classes), FLAGS)
     assert [r.match.host for r in found.routes] == hosts
 
 
@@ -213,12 +227,13 @@ def test_the_server_of_a_pod() -> None:
     pod = Place(
         "p", "ns", "p", "nameserver 10.96.0.10\n", "127.0.0.1 x\n", (ip_address("10.244.1.9"),), "pod"
     )
-    server = ingress_server("s", pod, config(*WEB, ingress("shop", rule("a.test"))))
-    assert server.listen == {"tcp/10.244.1.9/80": "ns", "tcp/10.244.1.9/443": "ns"}
+    server = ingress_server("s", pod, config(*WEB, ingress("shop", rule("a.test"))), FLAGS)
+    assert server.listen == dict.fromkeys([f"tcp/10.244.1.9/{port}" for port in (80, 443, 10254)], "ns")
     told = server.config
     assert isinstance(told, L7Config)
     assert told.listen == tuple(server.listen) and told.tls_listen == ("tcp/10.244.1.9/443",)
     assert told.upstreams.keys() == {"default/web/80"}
+    assert told.pages == {"tcp/10.244.1.9/10254": {"/healthz": "ok"}}
     assert (told.resolv_conf, told.hosts) == (pod.resolv_conf, pod.hosts)
 
 
@@ -245,7 +260,7 @@ def test_annotations_that_ask_for_more_are_told_once() -> None:
         f"{PREFIX}ssl-redirect": "true",
         "alb.ingress.kubernetes.io/x": "y",
     }
-    classes = IngressClasses.among((), Cluster())
+    classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
     asking = [ingress(name, annotations=wished) for name in ("one", "two")]
     asking.append(ingress("theirs", annotations=wished, ingressClassName="alb"))
     assert unheeded(asking, classes) == [

@@ -18,6 +18,7 @@ class Snapshot:
 
     listen: frozenset[str]
     tls_listen: frozenset[str]
+    pages: Mapping[str, Mapping[str, str]]
     personality: Personality
     options: Options
     policy: Policy
@@ -56,6 +57,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
+        pages=config.pages,
         personality=personality,
         options=config.options,
         policy=config.policy,

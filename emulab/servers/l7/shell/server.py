@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
@@ -31,6 +32,7 @@ class Listener:
 
     socket: socket.socket
     tls: bool
+    pages: bool
     server: asyncio.Server
 
 
@@ -65,22 +67,29 @@ class L7Server:
             known = self._listeners.get(key)
             fresh = sockets.get(key)
             if known is not None:
-                if fresh is None and known.tls == tls:
+                if fresh is None and (known.tls, known.pages) == (tls, key in snapshot.pages):
                     continue
                 fresh = fresh or known.socket.dup()
                 self._stop(key)
             assert fresh is not None
-            self._listeners[key] = await self._start(fresh, tls)
+            self._listeners[key] = await self._start(key, fresh, tls)
 
-    async def _start(self, sock: socket.socket, tls: bool) -> Listener:
+    async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
         context = self._context
         server = await asyncio.get_running_loop().create_server(
-            lambda: ClientConnection(context, tls),
+            self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
             ssl=context.certificates.base if tls else None,
             backlog=BACKLOG,
         )
-        return Listener(sock, tls, server)
+        return Listener(sock, tls, key in self._snapshot.pages, server)
+
+    def _page_reader(self, key: str) -> Callable[[], PageReader]:
+        return lambda: PageReader(self._snapshot.pages.get(key) or {})
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._context.surroundings.snapshot
 
     def _stop(self, key: str) -> None:
         listener = self._listeners.pop(key)

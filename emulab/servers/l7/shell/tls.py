@@ -1,7 +1,7 @@
 """Which certificate a TLS client sees.
 
-SNI picks: an exact name, then a wildcard for its one label, else ingress-nginx's self-signed fake
-certificate, which is also what a client without SNI sees.
+SNI picks: an exact name, then a wildcard for its one label, else the certificate for any host, where there is one, or
+ingress-nginx's self-signed fake one. The latter two are also what a client without SNI sees.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from emulab.servers.l7.config import Certificate
+from emulab.servers.l7.config import ANY_HOST, Certificate
 from emulab.servers.selfsigned import make_context, self_signed
 
 FAKE_NAME = "Kubernetes Ingress Controller Fake Certificate"
@@ -60,7 +60,8 @@ class CertificateStore:
     def find(self, name: str) -> ssl.SSLContext | None:
         """The context for a server name, None for the fake certificate's."""
         name = name.lower()
-        return self._names.get(name) or self._names.get("*." + name.partition(".")[2])
+        wildcard = "*." + name.partition(".")[2]
+        return self._names.get(name) or self._names.get(wildcard) or self._names.get(ANY_HOST)
 
     @property
     def base(self) -> ssl.SSLContext:
@@ -73,13 +74,14 @@ class CertificateStore:
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> None:
         if name:
             self._asked[connection] = name
-            if (context := self.find(name)) is not None:
-                connection.context = context
+        if (context := self.find(name or "")) is not None:
+            connection.context = context
 
     def told(self, connection: ssl.SSLObject) -> dict[str, Any]:
         """What records tell of a handshake; the certificate by the names it is for."""
         used, cipher = connection.context, connection.cipher()
         hosts = [host for one, context in self._made.items() if context is used for host in one.hosts]
+        hosts = ["any host" if host == ANY_HOST else host for host in hosts]
         return {
             "version": connection.version() or "",
             "cipher": cipher[0] if cipher else "",

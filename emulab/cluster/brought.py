@@ -1,0 +1,72 @@
+"""What a user brings in the place of what every lab has: an ingress controller of his own.
+
+A lab's own ingress controller (Deployment, Service and IngressClass) is a default. It stands aside, whole, where a user
+brings a controller of the same class, under whatever names, or a Deployment of the very name: two that serve the same
+would both answer, and of one object there can't be two versions. The Namespace stays, as it may be the user's too. It
+doesn't come back with the user's deletion: who has brought a controller has a cluster that is without one then. It does
+when a Cluster is applied while there is no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from emulab.cluster.store import Store
+from emulab.kinds.installed import INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.kind import WORKLOAD
+from emulab.kinds.networking.ingresscontrollers import controller_of
+from emulab.kinds.registry import CLUSTER, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
+from emulab.model.collection import Objects
+from emulab.model.findings import Finding
+from emulab.model.objects import NOWHERE, Object
+
+_OWN = DEPLOYMENT.key(INGRESS_NAMESPACE, INGRESS_NAME)
+OWN_INGRESS = frozenset(
+    (_OWN, SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME), INGRESS_CLASS.key("", INGRESS_CLASS_NAME))
+)
+"""The keys of a lab's own ingress controller."""
+
+
+def brings_ingress(given: Iterable[Object]) -> Object | None:
+    """The workload for which the lab's own ingress controller stands aside, of these objects of a user's."""
+    kinds = {*KINDS.of(WORKLOAD), POD}
+    return next((o for o in given if o.type in kinds and (o.key == _OWN or _is_one(o))), None)
+
+
+def has_brought_ingress(objects: Objects) -> bool:
+    """Whether there is such a workload in a lab."""
+    return brings_ingress(o for o in objects if o.position != NOWHERE) is not None
+
+
+def _is_one(o: Object) -> bool:
+    controller = controller_of(o)
+    return controller is not None and controller.is_the_labs_own
+
+
+def stand_aside(store: Store) -> None:
+    """Removes what there is of the lab's own ingress controller."""
+    for key in OWN_INGRESS:
+        o = store.get(key)
+        if o is not None and o.position == NOWHERE:
+            store.delete(key)
+
+
+def notes(given: Iterable[Object]) -> list[str]:
+    """What is to be said of a controller among these."""
+    o = brings_ingress(given)
+    if o is None or not _is_one(o):
+        return []
+    what = f"{o.kind}/{o.name} is the lab's ingress controller"
+    return [f"{what}: the one that every lab has stands aside, and doesn't come back when it is deleted"]
+
+
+def oddities(o: Object, objects: Objects) -> Iterator[Finding]:
+    """What looks odd in an object that has the name of the lab's own controller, or says how that is to be."""
+    if o.key == _OWN and o.position != NOWHERE and controller_of(o) is None:
+        what = (
+            "takes the place of the lab's own ingress controller and isn't one, so nothing serves Ingresses"
+        )
+        yield Finding(o, ("metadata", "name"), what)
+    if o.type == CLUSTER and "replicas" in (o.spec.get("ingress") or {}) and has_brought_ingress(objects):
+        what = "isn't followed: it is that of the lab's own ingress controller, which stands aside for another one"
+        yield Finding(o, ("spec", "ingress", "replicas"), what)

@@ -1,0 +1,255 @@
+"""The flags of ingress-nginx' controller: what each asks for, and which of them mean something here.
+
+The table is that of pkg/flags/flags.go. A flag is *followed*, by the field of `ControllerFlags` that it sets, or has
+nothing to be followed *by nature* (who is the leader, how metrics are sorted: nothing that a client could tell), or is
+*not followed*, with what is missing. Words are read as pflag reads them: `--flag=value`, `--flag value`, and
+`--flag` alone for one that is true or false.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from emulab.dataclass import dataclass
+from emulab.kinds.core.expansion import expand
+from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerFlags:
+    """What a controller does; the defaults are those of flags.go. Objects are named `NAMESPACE/NAME`, "" for none."""
+
+    controller_class: str = CONTROLLER
+    ingress_class: str = INGRESS_CLASS_NAME  # of the annotation
+    class_by_name: bool = False
+    without_class: bool = False
+    watch_namespace: str = ""
+    namespace_selector: str = ""
+    catch_all: bool = True
+    external_names: bool = True
+    annotations_prefix: str = "nginx.ingress.kubernetes.io"
+    config_map: str = ""
+    default_backend: str = ""
+    default_certificate: str = ""
+    update_status: bool = True
+    publish_service: str = ""
+    publish_addresses: str = ""
+    http_port: int = 80
+    https_port: int = 443
+    healthz_port: int = 10254
+    health_path: str = "/healthz"
+    webhook: str = ""
+
+    @property
+    def webhook_port(self) -> int:
+        """The port of `HOST:PORT`; 0 for none."""
+        number = self.webhook.rpartition(":")[2]
+        return int(number) if number.isdecimal() else 0
+
+
+class Flag(NamedTuple):
+    """One flag: its field of `ControllerFlags`, if it is followed, or why it isn't, if that makes a difference."""
+
+    name: str
+    field: str = ""
+    read: Callable[[str], Any] = str
+    missing: str = ""
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the name alone says true (pflag's `NoOptDefVal`)."""
+        return self.read in (_boolean, _negated)
+
+
+def _boolean(text: str) -> bool:
+    """As Go's strconv.ParseBool. Raises ValueError."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError(text)
+
+
+def _negated(text: str) -> bool:
+    return not _boolean(text)
+
+
+def _port(text: str) -> int:
+    number = int(text, 0)
+    if not 0 < number < 65536:
+        raise ValueError(text)
+    return number
+
+
+_FOLLOWED = (
+    Flag("annotations-prefix", "annotations_prefix"),
+    Flag("configmap", "config_map"),
+    Flag("controller-class", "controller_class"),
+    Flag("default-backend-service", "default_backend"),
+    Flag("default-ssl-certificate", "default_certificate"),
+    Flag("disable-catch-all", "catch_all", _negated),
+    Flag("disable-svc-external-name", "external_names", _negated),
+    Flag("health-check-path", "health_path"),
+    Flag("healthz-port", "healthz_port", _port),
+    Flag("http-port", "http_port", _port),
+    Flag("https-port", "https_port", _port),
+    Flag("ingress-class", "ingress_class"),
+    Flag("ingress-class-by-name", "class_by_name", _boolean),
+    Flag("publish-service", "publish_service"),
+    Flag("publish-status-address", "publish_addresses"),
+    Flag("update-status", "update_status", _boolean),
+    Flag("validating-webhook", "webhook"),
+    Flag("watch-ingress-without-class", "without_class", _boolean),
+    Flag("watch-namespace", "watch_namespace"),
+    Flag("watch-namespace-selector", "namespace_selector"),
+)
+_SWITCHES = (
+    # A lab's nodes have internal addresses alone, so those are what is shown, with it and without.
+    "report-node-internal-ip-address",
+    *(
+        "alsologtostderr",
+        "deep-inspect",
+        "disable-full-test",
+        "disable-leader-election",
+        "disable-sync-events",
+    ),
+    *(
+        "enable-annotation-validation",
+        "logtostderr",
+        "metrics-per-host",
+        "metrics-per-undefined-host",
+        "one_output",
+    ),
+    *("profiling", "report-status-classes", "skip_headers", "skip_log_headers", "add_dir_header"),
+    "update-status-on-shutdown",
+)
+_VALUES = (
+    *("apiserver-host", "bucket-factor", "certificate-authority", "default-server-port"),
+    *("dynamic-configuration-retries", "election-id", "election-ttl", "exclude-socket-metrics"),
+    *(
+        "health-check-timeout",
+        "internal-logger-address",
+        "kubeconfig",
+        "length-buckets",
+        "log_backtrace_at",
+        "log_dir",
+    ),
+    *("log_file", "log_file_max_size", "max-buckets", "maxmind-retries-count", "maxmind-retries-timeout"),
+    *("monitor-max-batch-size", "post-shutdown-grace-period", "profiler-address", "profiler-port"),
+    *(
+        "shutdown-grace-period",
+        "size-buckets",
+        "ssl-passthrough-proxy-port",
+        "status-port",
+        "status-update-interval",
+    ),
+    *("stderrthreshold", "stream-port", "sync-period", "sync-rate-limit", "time-buckets", "v", "vmodule"),
+    *("validating-webhook-certificate", "validating-webhook-key"),
+)
+_BY_NATURE = (*(Flag(name, read=_boolean) for name in _SWITCHES), *map(Flag, _VALUES))
+_NOT_FOLLOWED = (
+    Flag("enable-metrics", read=_boolean, missing="/metrics isn't there"),
+    Flag(
+        "enable-ssl-chain-completion",
+        read=_boolean,
+        missing="certificates are shown as their Secrets have them",
+    ),
+    Flag("enable-ssl-passthrough", read=_boolean, missing="TLS ends at the ingress"),
+    Flag(
+        "enable-topology-aware-routing", read=_boolean, missing="the hints of EndpointSlices aren't looked at"
+    ),
+    Flag("healthz-host", missing="the health page is at the Pod's addresses"),
+    *(
+        Flag(f"maxmind-{name}", missing="there is no GeoIP")
+        for name in ("edition-ids", "license-key", "mirror")
+    ),
+    Flag("tcp-services-configmap", missing="ports of TCP Services aren't opened"),
+    Flag("udp-services-configmap", missing="ports of UDP Services aren't opened"),
+    Flag("version", read=_boolean, missing="the controller serves, where it would say its version and end"),
+)
+FLAGS: Mapping[str, Flag] = {one.name: one for one in (*_FOLLOWED, *_BY_NATURE, *_NOT_FOLLOWED)}
+
+
+class _Said(NamedTuple):
+    """A flag as it was given, at which of the words: without value where it needs one and has none."""
+
+    at: int
+    name: str
+    value: str | None
+
+
+def controller_flags(words: Sequence[str], known: Mapping[str, str]) -> ControllerFlags:
+    """What `command` and `args` ask for; `known` are the variables that they may name. What can't be read is left."""
+    values = {}
+    for said in _said(words):
+        flag = FLAGS.get(said.name)
+        if flag is not None and flag.field and said.value is not None:
+            try:
+                values[flag.field] = flag.read(expand(said.value, known))
+            except ValueError:
+                continue
+    return replace(ControllerFlags(), **values)
+
+
+def oddities(words: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """What of these words isn't followed: which one, and why."""
+    given = list(_said(words))
+    for at, name, value in given:
+        flag = FLAGS.get(name)
+        if flag is None:
+            yield at, f"--{name} is no flag of the controller, which would end with it"
+        elif value is None:
+            yield at, f"--{name} needs a value; the controller would end without it"
+        elif _is_unreadable(flag, value):
+            yield at, f"--{name}={value} can't be read; the controller would end with it"
+        elif flag.missing and not (flag.is_switch and not flag.read(value)):
+            yield at, f"--{name} is not followed: {flag.missing}"
+    said = {one.name: one.at for one in given}
+    if {"publish-service", "publish-status-address"} <= said.keys():
+        yield (
+            said["publish-status-address"],
+            "--publish-service and --publish-status-address are mutually exclusive; the controller would end with both",
+        )
+
+
+def _is_unreadable(flag: Flag, value: str) -> bool:
+    try:
+        flag.read(value)
+    except ValueError:
+        return "$(" not in value
+    return False
+
+
+def _said(words: Sequence[str]) -> Iterator[_Said]:
+    """The flags among the words, behind the program's name; `--` ends them."""
+    index = 0
+    while index < len(words):
+        at, word = index, words[index]
+        index += 1
+        if word == "--":
+            if any(map(_is_controller, words[at:])):  # of dumb-init, whose program follows
+                continue
+            return
+        match = re.fullmatch(r"--?([A-Za-z][\w-]*)(?:=(.*))?", word, re.DOTALL)
+        if match is None:
+            continue
+        name, value = match[1], match[2]
+        flag = FLAGS.get(name)
+        if value is None and flag is not None and flag.is_switch:
+            value = "true"
+        elif value is None and index < len(words) and flag is not None:
+            value = words[index]
+            index += 1
+        yield _Said(at, name, value if flag is not None else value or "")
+
+
+def _is_controller(word: str) -> bool:
+    return word.rpartition("/")[2] == "nginx-ingress-controller"
+
+
+def is_controllers(words: Sequence[str]) -> bool:
+    """Whether words are those of the controller: its flags alone, or its program's name before them."""
+    return not words or words[0].startswith("-") or any(map(_is_controller, words))

@@ -1,0 +1,49 @@
+"""What the proxy answers by itself, at sockets of their own: the page of its health, say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import cast
+
+from emulab.servers.wire.http1.requests import Request, RequestReader
+from emulab.servers.wire.http1.writing import head_bytes
+
+_NOT_FOUND = "404 page not found\n"  # of Go's net/http
+
+
+class PageReader(asyncio.Protocol):
+    """A connection of who reads `pages`, which are texts by path."""
+
+    def __init__(self, pages: Mapping[str, str]) -> None:
+        self._pages = pages
+        self._reader = RequestReader()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        while reader.requests and not self._transport.is_closing():
+            self._answer(reader.requests.popleft())
+        if reader.failure or reader.upgraded:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def _answer(self, request: Request) -> None:
+        text = self._pages.get(request.path)
+        body = (_NOT_FOUND if text is None else text).encode()
+        fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        if not request.keep_alive:
+            fields.append(("Connection", "close"))
+        start = "HTTP/1.1 404 Not Found" if text is None else "HTTP/1.1 200 OK"
+        self._transport.write(head_bytes(start, fields) + (b"" if request.method == "HEAD" else body))
+        if not request.keep_alive:
+            self._transport.close()
