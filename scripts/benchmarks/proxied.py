@@ -65,6 +65,7 @@ def _serve(control: socket.socket, parents: socket.socket) -> None:
     from emulab.servers.host import serve
 
     parents.close()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # its log of requests is no figure
     _pin(0)
     serve("ingress", control)
 

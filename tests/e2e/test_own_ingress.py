@@ -157,6 +157,11 @@ async def test_clients_come_by_its_service(lab: Lab) -> None:
     )
     assert curl == "200"
 
+    async def logged() -> bool:
+        return '"GET / HTTP/1.1" 200' in await lab.logs(f"pod/{own}", "ingress-nginx")
+
+    await eventually(logged)
+
 
 async def test_its_node_ports_and_the_public_balancer_lead_there_too(lab: Lab) -> None:
     found = await front(lab)

@@ -13,7 +13,7 @@ from emulab.servers.echo.answers import Identity, identity_of
 from emulab.servers.echo.config import EchoConfig, PodConfig
 from emulab.servers.echo.connection import EchoConnection
 from emulab.servers.echo.datagrams import DatagramEcho
-from emulab.servers.echo.journal import Journal
+from emulab.servers.journal import Journal
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
 _NOBODY = PodConfig()

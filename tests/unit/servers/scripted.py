@@ -12,6 +12,7 @@ in their order, and fails with both lists when they differ.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
 SOURCE = "192.0.2.1:5000"
-DATE = b"Date: now\r\n"
+DATE, WHEN = b"Date: now\r\n", "28/Nov/2026:12:00:00 +0000"
 
 
 class Audience:
@@ -68,12 +69,29 @@ def page(status: int) -> Like:
     )
 
 
+class Room:
+    """A log of requests with so much room."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.missed: Counter[str] = Counter()
+
+    def takes(self, log: str) -> bool:
+        if not self.room:
+            self.missed[log] += 1
+            return False
+        self.room -= 1
+        return True
+
+
 class Script:
     """One client's connection, driven by hand."""
 
-    def __init__(self, snapshot: Any, *, told: bool = False, scheme: str = "http") -> None:
+    def __init__(self, snapshot: Any, *, told: bool = False, scheme: str = "http", lines: int = 0) -> None:
         self.now = 0.0
-        self.around = EngineSurroundings(snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32)
+        self.around = EngineSurroundings(
+            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: WHEN
+        )
         self.machine = ConnectionMachine(self.around, scheme, CLIENT, LOCAL)
         self.machine.opened(self.now, 0, None)
 

@@ -20,12 +20,12 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def script(*servers: str, told: bool = False, scheme: str = "http", **options: Any) -> Script:
+def script(*servers: str, told: bool = False, scheme: str = "http", lines: int = 0, **options: Any) -> Script:
     """A proxy that sends everything to these servers."""
     rule = {"path": "/", "path_type": "Prefix", "upstream": "up", "origin": "Ingress d/i"}
     upstreams = {"up": {"servers": list(servers)}}
     config = from_json(L7Config, routed([rule], options, listen=[], upstreams=upstreams))
-    return Script(take(config, {}), told=told, scheme=scheme)
+    return Script(take(config, {}), told=told, scheme=scheme, lines=lines)
 
 
 def post(size: int, body: bytes = b"", *fields: str) -> bytes:
@@ -56,6 +56,28 @@ def test_one_request_over_a_kept_connection() -> None:
     assert play.deadline == 75 and play.machine.exchange is None
     play.wait(75)
     play.expect(("close", None))
+
+
+def test_a_request_is_a_line_of_the_log_as_long_as_there_is_room() -> None:
+    play = script(A, lines=2)
+    agent = b'GET /a"b HTTP/1.0\r\nHost: h\r\nUser-Agent: curl/8\r\nConnection: keep-alive\r\n\r\n'
+    asked(play, agent)
+    play.now += 0.25
+    play.upstream(ANSWER)
+    (line,) = (value for word, value in play.taken() if word == "log")
+    assert line == (
+        '192.0.2.7 - - [28/Nov/2026:12:00:00 +0000] "GET /a\\x22b HTTP/1.0" 200 - "-" "curl/8" - 0.250 [up] []'
+        f" {A} - 0.250 200 -"
+    )
+    play = script(lines=1)
+    play.client(GET)
+    own = [value for word, value in play.taken() if word == "log"]
+    assert len(own) == 1 and own[0].endswith('"GET / HTTP/1.1" 503 - "-" "-" - 0.000 [up] [] - - - - -')
+    play.client(GET)
+    assert (
+        not [value for word, value in play.taken() if word == "log"]
+        and sum(play.around.log.missed.values()) == 1
+    )
 
 
 def test_a_connection_is_opened_when_none_is_kept() -> None:

@@ -33,3 +33,4 @@ TUNNEL = "tunnel"  # bytes go through from now on, whatever they mean; seconds o
 
 # To whom it may concern.
 TELL = "tell"  # a record
+LOG = "log"  # a line of the access log

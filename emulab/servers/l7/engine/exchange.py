@@ -20,6 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
+from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, OPEN, READ, RELEASE, SELECT, SEND, TUNNEL
 from emulab.servers.l7.engine.filters import Asked
@@ -333,8 +334,11 @@ class Exchange(Recorded):
         """The response is whole and out."""
         client, reader = self._client, self._reader
         self.answered = True
-        if self._around.audience.wanted:
+        around = self._around
+        if around.audience.wanted or around.log.room:
             self._record(reader.status, now)
+        else:
+            around.log.missed[OWN] += 1
         if self.linked and reader.reusable and client.body is None and not self._full:
             self.linked = False
             if client.stalled:

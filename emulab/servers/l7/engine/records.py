@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emulab.servers.accesslog import OWN, escaped
+from emulab.servers.l7.engine.commands import LOG
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -33,7 +35,10 @@ class Recorded:
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
-        if not self._around.audience.wanted:
+        around = self._around
+        if around.log.takes(OWN):
+            self._log(status, now)
+        if not around.audience.wanted:
             return
         client, head, rule = self._client, self._head, self._rule or NO_ROUTE
         client.tell(
@@ -50,6 +55,17 @@ class Recorded:
             reason=reason,
         )
 
+    def _log(self, status: int, now: float) -> None:
+        """A line of the access log in ingress-nginx' format (`log-format-upstream`); `-` is what isn't counted here."""
+        client, head, when = self._client, self._head, self._around.clock_time()
+        shown, seconds = client.personality.wire_status(status), f"{now - self._started:.3f}"
+        agent, referer = (escaped(head.field(name) or "-") for name in (b"user-agent", b"referer"))
+        name = (self._name or (self._rule or NO_ROUTE).upstream).replace("/", "-")
+        upstream = f"{self._server} - {seconds} {shown}" if self._server else "- - - -"
+        request_id = head.request_id.decode("latin-1") or "-"
+        line = f'{client.address} - - [{when}] "{escaped(_asked(head))}" {shown} - "{referer}" "{agent}"'
+        client.commands.append((LOG, f"{line} - {seconds} [{name}] [] {upstream} {request_id}"))
+
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
         self._client.tell(event, **told, attempt=self._attempt, **fields, **(self._rule or NO_ROUTE).told)
@@ -58,3 +74,13 @@ class Recorded:
         """Tells of a try that failed; without a connection when it never came to one."""
         if self._around.audience.wanted:
             self._tell_try("upstream-error", reason=why, next=then)
+
+
+def _asked(head: RequestHead) -> str:
+    """The request's first line, as it was understood; "" where it wasn't."""
+    version = "1.0" if head.old else "1.1"
+    return (
+        f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}"
+        if head.method
+        else ""
+    )

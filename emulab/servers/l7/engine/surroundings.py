@@ -1,10 +1,11 @@
 """What the machines of one proxy share and their shell gives them: the configuration, counters, and outside knowledge.
 
-Pure but for the three sources, which a test replaces: the Date line, request ids, and whether anybody listens.
+Pure but for its sources, which a test replaces: the Date line, request ids, whether anybody listens, the log.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Protocol
@@ -38,6 +39,19 @@ class Audience(Protocol):
         """Whether anyone listens."""
 
 
+class AccessLog(Protocol):
+    """What is known of the log of requests (`emulab.servers.journal`): lines themselves are commands."""
+
+    missed: Counter[str]
+
+    @property
+    def room(self) -> int:
+        """Lines that it takes now."""
+
+    def takes(self, log: str) -> bool:
+        """Whether it takes one more; if not, the request is counted."""
+
+
 class EngineSurroundings:
     """What all connections of a proxy share. `snapshot` is replaced whole when the configuration changes."""
 
@@ -47,14 +61,18 @@ class EngineSurroundings:
         audience: Audience,
         date: Callable[[], bytes],
         request_id: Callable[[], bytes],
+        log: AccessLog,
+        clock_time: Callable[[], str],
     ) -> None:
         """`audience` is asked for `wanted` alone: what there is to tell is a command.
 
-        `date` makes the Date line for now, `request_id` 32 random hexadecimal digits.
+        `date` makes the Date line for now, `request_id` 32 random hexadecimal digits, `clock_time` what the log has.
         """
         self.snapshot = snapshot
         self.audience = audience
         self.date = date
         self.request_id = request_id
+        self.log = log
+        self.clock_time = clock_time
         self.counters = Counters()
         self.closing = False  # whether no connection is to outlive its request

@@ -50,6 +50,13 @@ class RequestHead:
     forwarded_port = b""
     forwarded_proto = b""
 
+    def field(self, name: bytes) -> str:
+        """A field that is passed on, by its name in lower case; "" where there is none. For records and logs."""
+        start = name + b":"
+        lines = getattr(self, "lines", ())  # a head that is malformed has none
+        line = next((line for line in lines if line[: len(start)].lower() == start), start)
+        return line[len(start) :].strip().decode("latin-1")
+
     @property
     def keep_alive(self) -> bool:
         """Whether the client wants the connection to stay (RFC 9112, section 9.3)."""

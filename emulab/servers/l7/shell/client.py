@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import Any, cast
 
+from emulab.servers.accesslog import OWN
 from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import (
     ABORT,
@@ -15,6 +16,7 @@ from emulab.servers.l7.engine.commands import (
     DROP,
     END,
     FORWARD,
+    LOG,
     OPEN,
     READ,
     RELEASE,
@@ -249,6 +251,9 @@ class ClientConnection(asyncio.Protocol):
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
+    def _log(self, line: str) -> None:
+        self._context.journal.write(OWN, line)
+
 
 _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     SEND: ClientConnection._send,
@@ -265,4 +270,5 @@ _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     DROP: ClientConnection._drop,
     TUNNEL: ClientConnection._tunnel,
     TELL: ClientConnection._tell,
+    LOG: ClientConnection._log,
 }

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from emulab.servers.accesslog import when
 from emulab.servers.base import Emit
+from emulab.servers.journal import Journal
 from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
@@ -43,7 +45,10 @@ class Context:
 
     def __init__(self, emit: Emit, snapshot: Snapshot) -> None:
         self.emit = emit
-        self.surroundings = EngineSurroundings(snapshot, emit, self._date_line, self._request_id)
+        self.journal = Journal(single=True)
+        self.surroundings = EngineSurroundings(
+            snapshot, emit, self._date_line, self._request_id, self.journal, when
+        )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
         self.pool = Pool()

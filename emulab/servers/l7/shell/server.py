@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -41,6 +42,8 @@ class L7Server:
 
     def __init__(self, emit: Emit) -> None:
         self._context = Context(emit, take(L7Config(()), {}))
+        with suppress(OSError):  # without /proc there is no log
+            self._context.journal.open(_own_log())
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -122,6 +125,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        context.journal.flush()
         if self._sweep is not None:
             self._sweep.cancel()
         await asyncio.sleep(0)  # transports close in the loop's next turn
@@ -137,6 +141,11 @@ class L7Server:
             "listen": sorted(self._listeners),
             "upstreams": context.pool.sizes(),
         }
+
+
+def _own_log() -> int:
+    """What the process prints to, opened anew: that it never blocks holds of this descriptor alone."""
+    return os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
 
 def _sweep_interval(snapshot: Snapshot) -> float:

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from emulab.servers.echo import journal as module
-from emulab.servers.echo.journal import MOST, Journal
+from emulab.servers import journal as module
+from emulab.servers.journal import MOST, Journal
 from emulab.servers.logs.keeper import parted
 
 

@@ -1,6 +1,7 @@
-"""What stand-ins write into the logs of the containers that they stand in for: a line a request, as nginx does.
+"""What servers write of requests: a line each, as nginx does.
 
-One pipe leads to the process of the logs (`servers.logs`), where lines part. Rules:
+Stand-ins write into the logs of the containers that they stand in for: one pipe leads to the process of the logs
+(`servers.logs`), where lines part. A server that is a container has the pipe of its own log. Rules:
 
 * A request never waits for its line: lines go out together, and what the pipe has no room for is dropped.
 * Of so many requests in a turn that nobody could read them all, the others are counted, in a line as well.
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import Counter
+
+from emulab.servers.accesslog import escaped, when
 
 TURN = 0.05  # seconds for which lines are gathered
 MOST = 20  # lines of a turn
@@ -21,9 +23,10 @@ BEGIN, PART = "\x1e", "\x1f"
 
 
 class Journal:
-    """The lines of all logs of a process."""
+    """The lines of all logs of a process; those of `OWN` alone, where it is `single`."""
 
-    def __init__(self) -> None:
+    def __init__(self, single: bool = False) -> None:
+        self._single = single
         self._pipe = -1
         self._lines: list[str] = []
         self.missed: Counter[str] = Counter()
@@ -53,16 +56,28 @@ class Journal:
 
     def request(self, log: str, client: str, line: str, status: int, size: int, agent: str = "") -> None:
         """One request, in the format that is called combined."""
-        when = self._when = self._when or time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
-        host, line, agent = client.rpartition(":")[0], line.replace('"', "\\x22"), agent.replace('"', "\\x22")
-        text = f'{host} - - [{when}] "{line}" {status} {size or "-"} "-" "{agent or "-"}"'
-        self._lines.append(f"{BEGIN}{log}{PART}{text}\n")
+        self._when = self._when or when()
+        host, line, agent = client.rpartition(":")[0], escaped(line), escaped(agent)
+        self.write(log, f'{host} - - [{self._when}] "{line}" {status} {size or "-"} "-" "{agent or "-"}"')
+
+    def write(self, log: str, text: str) -> None:
+        """A line for which there is room."""
+        self._lines.append(self._marked(log, text))
+
+    def _marked(self, log: str, text: str) -> str:
+        return f"{text}\n" if self._single else f"{BEGIN}{log}{PART}{text}\n"
+
+    def flush(self) -> None:
+        """Writes what there is, as far as there is room for it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._turn()
 
     def _turn(self) -> None:
         self._timer = None
         self.room, self._when = MOST, ""
         lines = [
-            f"{BEGIN}{log}{PART}… and {number} more requests\n" for log, number in sorted(self.missed.items())
+            self._marked(log, f"… and {number} more requests") for log, number in sorted(self.missed.items())
         ]
         self.missed.clear()
         data = self._pending + "".join([*self._lines, *lines]).encode(errors="replace")
