@@ -88,7 +88,11 @@ class _Index:
                 self._services.setdefault(str(ip), []).append(c)
             if c.port.node_port:
                 self._node_ports[protocol, c.port.node_port] = c
-        nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
+        pods = {
+            p.name for p in world.places.values() if p.kind == "pod"
+        }  # which may serve on a node's network
+        on_nodes = (s for s in world.servers.values() if s.kind == "l4" and s.namespace in node_namespaces)
+        nodes = (s for s in on_nodes if s.name.partition("/")[0] not in pods)
         self._processes = {socket: s.namespace for s in nodes for socket in s.listen}
         for o in objects.kind(LOAD_BALANCER):
             self._balancers |= dict.fromkeys(map(str, virtual_addresses(o)), o)

@@ -26,7 +26,7 @@ from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
 from emulab.plan.kept import Kept, PlanSource
-from emulab.plan.l7.ingress import ingress_config, ingress_server
+from emulab.plan.l7.ingress import ingress_plan, ingress_servers
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import PodsPlan, place_name
 from emulab.plan.proxy.intents import Viewer, viewer
@@ -119,7 +119,7 @@ class _ServerPods:
         self._cluster = cluster
         # One configuration for all pods that are told the same.
         self._configs: dict[_Serving, Kept[Any]] = {}
-        self._known: dict[str, tuple[Place, Any, PlannedServer]] = {}
+        self._known: dict[str, tuple[Place, Any, list[PlannedServer]]] = {}
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
         """The servers of such pods, the very same value where nothing changed."""
@@ -136,34 +136,34 @@ class _ServerPods:
                 name, config = server_name(place.name, container), used[told].now(source)
                 old = known.get(name)
                 if old is None or old[0] is not place or old[1] is not config:
-                    old = place, config, kind.server(name, place, config, said)
+                    old = place, config, kind.servers(name, place, config, said)
                 self._known[name] = old
         self._configs = used
-        return [server for _, _, server in self._known.values()]
+        return [server for _, _, servers in self._known.values() for server in servers]
 
 
 class _ServerKind(NamedTuple):
     """How a server that stands for an image is planned: what its container tells it, who plans its configuration, and
-    the server.
+    the servers: one of the container's name, and maybe more.
 
     Of two containers that tell the same the configuration is the same, so what is told is hashable.
     """
 
     told: Callable[[Object, PodSpec, Container], Any]
     configurer: Callable[[Cluster, Any], Callable[[PlanSource], Any]]
-    server: Callable[[str, Place, Any, Any], PlannedServer]
+    servers: Callable[[str, Place, Any, Any], list[PlannedServer]]
 
 
 _SERVER_PODS = {
     DNS: _ServerKind(
         lambda pod, spec, container: None,
         lambda cluster, told: ClusterDns(cluster),
-        lambda name, place, config, told: cluster_dns_server(name, place, config),
+        lambda name, place, config, told: [cluster_dns_server(name, place, config)],
     ),
     INGRESS: _ServerKind(
         flags_of,
-        lambda cluster, flags: partial(ingress_config, cluster=cluster, flags=flags),
-        ingress_server,
+        lambda cluster, flags: partial(ingress_plan, cluster=cluster, flags=flags),
+        ingress_servers,
     ),
 }
 

@@ -39,6 +39,11 @@ kind: ConfigMap
 metadata: {name: conf, namespace: NAMESPACE}
 data: {proxy-body-size: "10"}
 ---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: tcp, namespace: NAMESPACE}
+data: {"9000": "default/web:80"}
+---
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
 metadata: {name: nginx}
@@ -87,12 +92,16 @@ spec: {selector: {app: own}, ports: [{name: webhook, port: 443, targetPort: webh
 def controller(
     *flags: str, kind: str = "Deployment", namespace: str = "ingress-nginx", network: str = ""
 ) -> str:
-    text = CONTROLLER.replace("KIND", kind).replace("NAMESPACE", namespace, 3).replace("NETWORK", network)
+    text = CONTROLLER.replace("KIND", kind).replace("NAMESPACE", namespace, 4).replace("NETWORK", network)
     return text.replace("FLAGS", ", ".join(flags))
 
 
 DEPLOYED = (
-    controller("--publish-service=$(POD_NAMESPACE)/ingress-nginx-controller", "--validating-webhook=:8443")
+    controller(
+        "--publish-service=$(POD_NAMESPACE)/ingress-nginx-controller",
+        "--tcp-services-configmap=$(POD_NAMESPACE)/tcp",
+        "--validating-webhook=:8443",
+    )
     + FRONT
 )
 
@@ -174,7 +183,7 @@ async def test_its_node_ports_and_the_public_balancer_lead_there_too(lab: Lab) -
         await eventually(lambda url=url: answered(lab, url, **given))  # type: ignore[misc]
 
 
-async def test_its_pages_and_its_config_map(lab: Lab) -> None:
+async def test_its_pages_and_its_config_maps(lab: Lab) -> None:
     (own,) = await controllers(lab)
     (at,) = await lab.get("Pod", own, "ingress-nginx")
     address = at["status"]["podIP"]
@@ -182,6 +191,8 @@ async def test_its_pages_and_its_config_map(lab: Lab) -> None:
     assert (asked.status, asked.text()) == (200, "ok")
     assert (await lab.request(f"http://{address}:10254/other", source="pod/web")).status == 404
     status = ("curl", "-s", "-k", "-o", "/dev/null", "-w", "%{http_code}")
+    past = await lab.request(f"http://{address}:9000/", source="pod/web")
+    assert (past.status, past.json()["pod"]) == (200, "web")
     webhook = "https://admission.ingress-nginx/"
     assert await output(lab, "pod/web", *status, webhook) == "404"
     assert await output(lab, "client", *status, "-d", "more than ten octets", "http://shop.test/") == "413"

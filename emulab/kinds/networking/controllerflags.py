@@ -34,6 +34,8 @@ class ControllerFlags:
     config_map: str = ""
     default_backend: str = ""
     default_certificate: str = ""
+    tcp_services: str = ""
+    udp_services: str = ""
     update_status: bool = True
     publish_service: str = ""
     publish_addresses: str = ""
@@ -100,6 +102,8 @@ _FOLLOWED = (
     Flag("ingress-class-by-name", "class_by_name", _boolean),
     Flag("publish-service", "publish_service"),
     Flag("publish-status-address", "publish_addresses"),
+    Flag("tcp-services-configmap", "tcp_services"),
+    Flag("udp-services-configmap", "udp_services"),
     Flag("update-status", "update_status", _boolean),
     Flag("validating-webhook", "webhook"),
     Flag("watch-ingress-without-class", "without_class", _boolean),
@@ -166,8 +170,6 @@ _NOT_FOLLOWED = (
         Flag(f"maxmind-{name}", missing="there is no GeoIP")
         for name in ("edition-ids", "license-key", "mirror")
     ),
-    Flag("tcp-services-configmap", missing="ports of TCP Services aren't opened"),
-    Flag("udp-services-configmap", missing="ports of UDP Services aren't opened"),
     Flag("version", read=_boolean, missing="the controller serves, where it would say its version and end"),
 )
 FLAGS: Mapping[str, Flag] = {one.name: one for one in (*_FOLLOWED, *_BY_NATURE, *_NOT_FOLLOWED)}

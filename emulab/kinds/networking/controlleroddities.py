@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.networking.controllerflags import oddities as odd_flags
-from emulab.kinds.networking.controllersettings import unknown_keys
+from emulab.kinds.networking.controllersettings import streams, unknown_keys
 from emulab.kinds.networking.ingresscontrollers import controller_of, is_controller
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.model.paths import FieldPath
@@ -21,6 +21,8 @@ _NAMED = {
     "default-backend-service": ("default_backend", SERVICE),
     "default-ssl-certificate": ("default_certificate", SECRET),
     "publish-service": ("publish_service", SERVICE),
+    "tcp-services-configmap": ("tcp_services", CONFIG_MAP),
+    "udp-services-configmap": ("udp_services", CONFIG_MAP),
 }
 """The flags that name an object, with their fields of `ControllerFlags`."""
 
@@ -41,8 +43,15 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
         named = world.get(kind.key(namespace, key)) if key else None
         if key and "$(" not in key and named is None:
             yield ("args",), f"--{name}: there is no {kind.kind} {namespace}/{key}"
-        elif named is not None and kind == CONFIG_MAP and (keys := unknown_keys(named.raw.get("data") or {})):
-            yield (
-                ("args",),
-                f"--{name}: what ConfigMap {namespace}/{key} says of {', '.join(keys)} isn't followed",
-            )
+        elif named is not None and kind == CONFIG_MAP:
+            data = named.raw.get("data") or {}
+            unfollowed = unknown_keys(data) if name == "configmap" else _unread(data)
+            if unfollowed:
+                what = f"what ConfigMap {namespace}/{key} says of {', '.join(unfollowed)} isn't followed"
+                yield ("args",), f"--{name}: {what}"
+
+
+def _unread(data: Mapping[str, Any]) -> list[str]:
+    """The ports that aren't opened, or not as they are said to be: nobody speaks the PROXY protocol there."""
+    read = {str(stream.number) for stream in streams(data) if not stream.options}
+    return [key for key in data if key not in read]

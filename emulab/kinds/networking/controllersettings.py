@@ -1,4 +1,4 @@
-"""The keys of an ingress controller's ConfigMap (`--configmap`) that are followed. Pure.
+"""What an ingress controller's ConfigMaps say: the keys of `--configmap` that are followed, and ports. Pure.
 
 A key is one line of the table: its name, how its text is read, and the field of the proxy's policies or options that it
 sets. They are those of ingress-nginx' internal/ingress/controller/config; what can't be read is left, as there.
@@ -7,7 +7,7 @@ sets. They are those of ingress-nginx' internal/ingress/controller/config; what 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 
@@ -62,6 +62,25 @@ HSTS = {
     "hsts-preload": "false",
 }
 """What makes the header Strict-Transport-Security, with the defaults."""
+
+
+class Stream(NamedTuple):
+    """A port of the controller that leads to a port of a Service, given by its number or name."""
+
+    number: int
+    namespace: str
+    service: str
+    port: str
+    options: tuple[str, ...] = ()  # whether the PROXY protocol is spoken: with clients, with the Service
+
+
+def streams(data: Mapping[str, Any]) -> Iterator[Stream]:
+    """What a ConfigMap of TCP or UDP Services says; what can't be read is left."""
+    for key, value in data.items():
+        name, *more = str(value).split(":")
+        namespace, slash, service = name.partition("/")
+        if key.isdecimal() and 0 < int(key) < 65536 and slash and more:
+            yield Stream(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:

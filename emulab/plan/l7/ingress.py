@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
@@ -20,6 +21,7 @@ from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.l7.configmap import settings
+from emulab.plan.l7.streams import Ports, stream_ports, stream_server
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
@@ -78,6 +80,26 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
     return PlannedServer(
         name, INGRESS_SERVER, place.namespace, config, dict.fromkeys(listen, place.namespace)
     )
+
+
+class IngressPlan(NamedTuple):
+    """What all pods with the same flags do: serve Ingresses, and lead to Services past them."""
+
+    config: L7Config
+    ports: Ports
+
+
+def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:
+    """What every ingress pod with these flags does."""
+    return IngressPlan(ingress_config(source, cluster, flags), stream_ports(source, flags))
+
+
+def ingress_servers(
+    name: str, place: Place, plan: IngressPlan, flags: ControllerFlags
+) -> list[PlannedServer]:
+    """The servers in one of the ingress controller's pods."""
+    own = [ingress_server(name, place, plan.config, flags)]
+    return [*own, stream_server(name, place, plan.ports)] if plan.ports else own
 
 
 class _Builder:

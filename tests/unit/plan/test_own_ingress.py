@@ -11,7 +11,7 @@ from worlds import plan
 from emulab.cluster import brought
 from emulab.cluster.admission.loader import load
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE, SERVICE
+from emulab.kinds.registry import DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE, POD, SERVICE
 from emulab.lab.offline import oddities, thought_of
 from emulab.model.collection import Objects
 from emulab.model.sources import Source
@@ -313,6 +313,51 @@ def test_the_webhook_answers_at_its_port() -> None:
     assert {key.rpartition("/")[2] for key in own.tls_listen} == {"443", "8443"}
 
 
+def test_ports_lead_past_ingresses_to_services() -> None:
+    data = (
+        *(
+            ("9000", "default/web:80"),
+            ("9001", "default/none:80"),
+            ("80", "default/web:80"),
+            ("x", "default/web:80"),
+        ),
+        *(("9002", "default/web:81"), ("9003", "default/web")),
+    )
+    given = (
+        document(apiVersion="v1", kind="ConfigMap", metadata={"name": "tcp"}, data=dict(data)),
+        document(
+            apiVersion="v1",
+            kind="ConfigMap",
+            metadata={"name": "udp"},
+            data={"53": "kube-system/kube-dns:dns"},
+        ),
+        controller("--tcp-services-configmap=default/tcp", "--udp-services-configmap=default/udp"),
+        APP,
+    )
+    objects, world = plan(*given)
+    (server,) = (s for s in world.servers.values() if s.name.endswith("/controller-streams"))
+    assert isinstance(server.config, L4Config) and server.namespace.startswith("default.own-")
+    found = {key.partition("/")[0] + key.rpartition("/")[2]: f for key, f in server.config.frontends.items()}
+    (web,) = (o for o in objects.kind(POD) if o.name == "web")
+    assert [t.name for t in found["tcp9000"].targets] == [f"{web.status['podIP']}:8080"]
+    assert found.keys() == {"tcp9000", "udp53"} and len(found["udp53"].targets) == 2
+    assert not any(s.name.endswith("-streams") for s in plan(controller(), APP)[1].servers.values())
+
+
+def test_ports_that_are_not_opened_as_they_are_meant_are_named() -> None:
+    data = {"9000": "default/web:80", "9001": "default/web:80:PROXY", "x": "default/web:80"}
+    found = said(
+        document(apiVersion="v1", kind="ConfigMap", metadata={"name": "tcp"}, data=data),
+        controller("--tcp-services-configmap=default/tcp", "--udp-services-configmap=default/udp"),
+        APP,
+    )
+    own = "Deployment/own spec.template.spec.containers[0].args"
+    assert found[:2] == [
+        f"{own}: --tcp-services-configmap: what ConfigMap default/tcp says of 9001, x isn't followed",
+        f"{own}: --udp-services-configmap: there is no ConfigMap default/udp",
+    ]
+
+
 def said(*texts: str) -> list[str]:
     manifest = load([Source("own.yaml", "".join(texts))])
     objects, _ = thought_of(manifest.objects)
@@ -328,9 +373,7 @@ def test_what_is_said_of_it() -> None:
     found = said(
         document(**cluster, spec={"ingress": {"replicas": 2}}),
         document(apiVersion="v1", kind="ConfigMap", metadata={"name": "conf"}, data=conf),
-        controller(
-            "--configmap=default/conf", "--publish-service=default/none", "--udp-services-configmap=a/b"
-        ),
+        controller("--configmap=default/conf", "--publish-service=default/none", "--maxmind-mirror=a"),
         APP,
         ingress("a"),
     )
@@ -340,7 +383,7 @@ def test_what_is_said_of_it() -> None:
         " aside for another one",
         f"{own}: --configmap: what ConfigMap default/conf says of body-size isn't followed",
         f"{own}: --publish-service: there is no Service default/none",
-        f"{own}[3]: --udp-services-configmap is not followed: ports of UDP Services aren't opened",
+        f"{own}[3]: --maxmind-mirror is not followed: there is no GeoIP",
         "Ingress/a spec.ingressClassName: no ingress controller watches Ingresses without a class"
         " (--watch-ingress-without-class), so nothing serves the Ingress; classes that are served: none",
         aside,
