@@ -33,6 +33,12 @@ def identity(pod: Object) -> str:
     return f"{pod.namespace}.{pod.name}~{str(pod.metadata.get('uid', ''))[:8]}"
 
 
+def listens_everywhere(place: Place, listen: Iterable[str]) -> frozenset[str]:
+    """Those of a pod's sockets that are on loopback too: all of them, unless it shares its node's network."""
+    own = place.namespace.partition("~")[0] == place.name
+    return frozenset(listen) if own else frozenset()
+
+
 def pod_addresses(pod: Object) -> tuple[IPAddress, ...]:
     return tuple(ip_address(e["ip"]) for e in pod.status.get("podIPs") or ())
 

@@ -191,6 +191,10 @@ async def test_its_pages_and_its_config_maps(lab: Lab) -> None:
     assert (asked.status, asked.text()) == (200, "ok")
     assert (await lab.request(f"http://{address}:10254/other", source="pod/web")).status == 404
     status = ("curl", "-s", "-k", "-o", "/dev/null", "-w", "%{http_code}")
+    local = await output(
+        lab, f"pod/{own}", "curl", "-s", "localhost:10254/healthz", namespace="ingress-nginx"
+    )
+    assert local == "ok", "on loopback too"
     past = await lab.request(f"http://{address}:9000/", source="pod/web")
     assert (past.status, past.json()["pod"]) == (200, "web")
     webhook = "https://admission.ingress-nginx/"

@@ -22,6 +22,7 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.l7.configmap import settings
 from emulab.plan.l7.streams import Ports, stream_ports, stream_server
+from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
@@ -77,9 +78,8 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
         resolv_conf=place.resolv_conf,
         hosts=place.hosts,
     )
-    return PlannedServer(
-        name, INGRESS_SERVER, place.namespace, config, dict.fromkeys(listen, place.namespace)
-    )
+    sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
+    return PlannedServer(name, INGRESS_SERVER, place.namespace, config, sockets, everywhere)
 
 
 class IngressPlan(NamedTuple):

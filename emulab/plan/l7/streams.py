@@ -14,6 +14,7 @@ from emulab.kinds.networking.controllersettings import Stream, streams
 from emulab.kinds.registry import CONFIG_MAP, SERVICE
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
+from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
@@ -56,6 +57,8 @@ def stream_server(name: str, place: Place, ports: Ports) -> PlannedServer:
         for (protocol, number), frontend in ports.items()
     }
     config = L4Config.at(frontends)
-    return PlannedServer(
-        f"{name}-streams", "l4", place.namespace, config, dict.fromkeys(config.listen, place.namespace)
+    sockets, everywhere = (
+        dict.fromkeys(config.listen, place.namespace),
+        listens_everywhere(place, config.listen),
     )
+    return PlannedServer(f"{name}-streams", "l4", place.namespace, config, sockets, everywhere)
