@@ -90,10 +90,13 @@ def test_by_labels_and_all(store: Store, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["delete", "pods", "--all"]) == 0
     assert main(["delete", "pods", "--selector", "app"]) == 0
     out, err = capsys.readouterr()
-    assert out == (
-        'pod "web-1" deleted from default namespace (dry run)\npod "web-2" deleted from default namespace (dry run)\n'
-        'pod "web-1" deleted from default namespace\npod "web-2" deleted from default namespace\npod "db" deleted from default namespace\n'
-    )
+    assert out.splitlines() == [
+        'pod "web-1" deleted from default namespace (dry run)',
+        'pod "web-2" deleted from default namespace (dry run)',
+        'pod "web-1" deleted from default namespace',
+        'pod "web-2" deleted from default namespace',
+        'pod "db" deleted from default namespace',
+    ]
     assert err == "No resources found\n"
 
 

@@ -51,6 +51,8 @@ PACKAGES = {
     "no-such-program": "",
     "pgrep": "procps",
     "ping": "iputils-ping",
+    "printenv": "",
+    "pwd": "",
     "pytest": "",
     "python3": "python3",
     "readlink": "",
