@@ -64,7 +64,7 @@ HSTS = {
 """What makes the header Strict-Transport-Security, with the defaults."""
 
 
-class Stream(NamedTuple):
+class StreamedPort(NamedTuple):
     """A port of the controller that leads to a port of a Service, given by its number or name."""
 
     number: int
@@ -74,13 +74,13 @@ class Stream(NamedTuple):
     options: tuple[str, ...] = ()  # whether the PROXY protocol is spoken: with clients, with the Service
 
 
-def streams(data: Mapping[str, Any]) -> Iterator[Stream]:
+def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
     """What a ConfigMap of TCP or UDP Services says; what can't be read is left."""
     for key, value in data.items():
         name, *more = str(value).split(":")
         namespace, slash, service = name.partition("/")
         if key.isdecimal() and 0 < int(key) < 65536 and slash and more:
-            yield Stream(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
+            yield StreamedPort(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:

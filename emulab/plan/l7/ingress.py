@@ -21,7 +21,7 @@ from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.l7.configmap import settings
-from emulab.plan.l7.streams import Ports, stream_ports, stream_server
+from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
@@ -86,7 +86,7 @@ class IngressPlan(NamedTuple):
     """What all pods with the same flags do: serve Ingresses, and lead to Services past them."""
 
     config: L7Config
-    ports: Ports
+    ports: StreamPorts
 
 
 def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.networking.controllerflags import ControllerFlags
-from emulab.kinds.networking.controllersettings import Stream, streams
+from emulab.kinds.networking.controllersettings import StreamedPort, streams
 from emulab.kinds.registry import CONFIG_MAP, SERVICE
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
@@ -19,11 +19,11 @@ from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
-Ports = Mapping[tuple[str, int], FrontendConfig]
+StreamPorts = Mapping[tuple[str, int], FrontendConfig]
 """What is behind each port, by protocol (`tcp`, `udp`) and number."""
 
 
-def stream_ports(source: PlanSource, flags: ControllerFlags) -> Ports:
+def stream_ports(source: PlanSource, flags: ControllerFlags) -> StreamPorts:
     """The ports of a controller with these flags."""
     own = {flags.http_port, flags.https_port, flags.healthz_port, flags.webhook_port}
     found: dict[tuple[str, int], FrontendConfig] = {}
@@ -37,7 +37,7 @@ def stream_ports(source: PlanSource, flags: ControllerFlags) -> Ports:
     return found
 
 
-def _targets(source: PlanSource, stream: Stream, protocol: str) -> Iterator[TargetConfig]:
+def _targets(source: PlanSource, stream: StreamedPort, protocol: str) -> Iterator[TargetConfig]:
     o = source.get(SERVICE.key(stream.namespace, stream.service))
     if o is None:
         return
@@ -49,7 +49,7 @@ def _targets(source: PlanSource, stream: Stream, protocol: str) -> Iterator[Targ
             return
 
 
-def stream_server(name: str, place: Place, ports: Ports) -> PlannedServer:
+def stream_server(name: str, place: Place, ports: StreamPorts) -> PlannedServer:
     """The server of these ports in one of the controller's pods."""
     frontends = {
         f"{protocol}/{address}/{number}": frontend
