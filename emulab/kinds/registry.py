@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from emulab.kinds.kind import ADDRESSED, ALL, PLACE, SCALABLE, WORKLOAD, Kind
+from emulab.kinds.kind import ADDRESSED, ALL, EXPOSED, PLACE, SCALABLE, WORKLOAD, Kind
 from emulab.model.keys import GroupKind
 
 
@@ -88,19 +88,27 @@ _EMULAB = "emulab.dev/v1"
 _NETWORKING = "networking.k8s.io/v1"
 
 NAMESPACE = _add(Kind("v1", "Namespace", "namespaces", "ns", namespaced=False))
-POD = _add(Kind("v1", "Pod", "pods", "po", categories=(ALL,)))
+POD = _add(Kind("v1", "Pod", "pods", "po", categories=(ALL, EXPOSED)))
 DEPLOYMENT = _add(
-    Kind("apps/v1", "Deployment", "deployments", "deploy", categories=(ALL, WORKLOAD, SCALABLE))
+    Kind("apps/v1", "Deployment", "deployments", "deploy", categories=(ALL, WORKLOAD, SCALABLE, EXPOSED))
 )
-REPLICA_SET = _add(Kind("apps/v1", "ReplicaSet", "replicasets", "rs", categories=(ALL, WORKLOAD, SCALABLE)))
+REPLICA_SET = _add(
+    Kind("apps/v1", "ReplicaSet", "replicasets", "rs", categories=(ALL, WORKLOAD, SCALABLE, EXPOSED))
+)
 STATEFUL_SET = _add(
     Kind("apps/v1", "StatefulSet", "statefulsets", "sts", categories=(ALL, WORKLOAD, SCALABLE))
 )
 REPLICATION_CONTROLLER = _add(
-    Kind("v1", "ReplicationController", "replicationcontrollers", "rc", categories=(ALL, WORKLOAD, SCALABLE))
+    Kind(
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        "rc",
+        categories=(ALL, WORKLOAD, SCALABLE, EXPOSED),
+    )
 )
 DAEMON_SET = _add(Kind("apps/v1", "DaemonSet", "daemonsets", "ds", categories=(ALL, WORKLOAD)))
-SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED)))
+SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED, EXPOSED)))
 ENDPOINT_SLICE = _add(
     Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "ep", "endpoints", "eps")
 )

@@ -13,7 +13,8 @@ from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.selection import fetch
 from emulab.cli.usage import ServerRefusal, UsageError, add_namespace
 from emulab.kinds.cells import Raw
-from emulab.kinds.registry import DEPLOYMENT, POD, REPLICA_SET, REPLICATION_CONTROLLER, SERVICE
+from emulab.kinds.kind import EXPOSED
+from emulab.kinds.registry import POD, REPLICATION_CONTROLLER, SERVICE
 from emulab.lab.client.client import connect
 
 TYPE_CHECKING = False  # not from typing, which takes long to load
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LONGEST_NAME = 63
-_EXPOSED = (DEPLOYMENT, REPLICA_SET, REPLICATION_CONTROLLER, POD, SERVICE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     asked = references(options.what, name_required=True)
     if len(asked) > 1:
         raise UsageError("expose one at a time")
-    if asked[0].kind not in _EXPOSED:
+    if EXPOSED not in asked[0].kind.categories:
         raise UsageError(f"cannot expose a {asked[0].kind.kind}")
     return make(options, service_of(_fetched(asked[0], options), options), "exposed")
 
