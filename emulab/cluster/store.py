@@ -194,7 +194,7 @@ class Store:
         changed = old is None or old.raw.get("spec") != given.get("spec")
         metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
         new = Object({**given, "metadata": metadata}, o.position)
-        if old is not None and _is_held(old) and old.metadata.get("deletionTimestamp") and not _is_held(new):
+        if old is not None and _is_marked(old) and not _is_held(new) and not _is_ended_by_kubelet(old):
             self._forget(key)  # it has waited for that alone
             return old
         return self._write(key, old, new, metadata)
@@ -240,8 +240,10 @@ class Store:
         if o is None:
             return
         if _is_held(o):
-            if not o.metadata.get("deletionTimestamp"):
+            if not _is_marked(o):
                 self._mark(o, 0)
+            elif _is_ended_by_kubelet(o):  # which has done so
+                self._write(key, o, o, {**o.metadata, "deletionGracePeriodSeconds": 0})
             return
         self._forget(key)
 
@@ -385,6 +387,15 @@ class Store:
 def _is_held(o: Object) -> bool:
     """Whether somebody has something to do before the object may go."""
     return bool(o.metadata.get("finalizers") or (o.type == NAMESPACE and o.spec.get("finalizers")))
+
+
+def _is_marked(o: Object) -> bool:
+    return _is_held(o) and bool(o.metadata.get("deletionTimestamp"))
+
+
+def _is_ended_by_kubelet(o: Object) -> bool:
+    """Whether a Pod that is deleted has a while to end, after which its kubelet removes it."""
+    return o.type == POD and bool(o.metadata.get("deletionGracePeriodSeconds"))
 
 
 def _but_status(o: Object) -> dict[str, Any]:

@@ -9,13 +9,23 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
 
 def age(stamp: object, now: float) -> str:
     """The time since an RFC 3339 timestamp; `<unknown>` where there is none."""
+    since = seconds_of(stamp)
+    return "<unknown>" if since is None else short(now - since)
+
+
+def seconds_of(stamp: object) -> float | None:
+    """The Unix time of an RFC 3339 timestamp; None where there is none."""
     if not isinstance(stamp, str):
-        return "<unknown>"
+        return None
     try:
-        since = datetime.fromisoformat(stamp).timestamp()
+        return datetime.fromisoformat(stamp).timestamp()
     except ValueError:
-        return "<unknown>"
-    return human(max(0, int(now - since)))
+        return None
+
+
+def short(seconds: float) -> str:
+    """A span of time in kubectl's words; one that has not begun is none."""
+    return human(max(0, int(seconds)))
 
 
 def human(seconds: int) -> str:

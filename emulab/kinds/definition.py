@@ -62,6 +62,10 @@ def no_findings(_o: Object, _world: Lookup) -> Iterable[Finding]:
     return ()
 
 
+def no_notes(_: Object) -> Iterable[Finding]:
+    return ()
+
+
 class Definition(NamedTuple):
     """One kind. Its functions are pure.
 
@@ -72,6 +76,7 @@ class Definition(NamedTuple):
     `outdated`      fields of the old object's status that don't hold for the new object: they are given anew
     `annotations`   prefixes of annotations that controllers write, and that stay
     `warnings`      what looks odd in an object among others
+    `notes`         what else is to be said of an object
     `fields`        what of its fields is followed; of a kind that nothing follows, it's nothing
     `columns`       its table, as `get` prints it
     `describe`      the fields of a description beside metadata
@@ -86,6 +91,7 @@ class Definition(NamedTuple):
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
     annotations: tuple[str, ...] = ()
     warnings: Callable[[Object, Lookup], Iterable[Finding]] = no_findings
+    notes: Callable[[Object], Iterable[Finding]] = no_notes
     fields: FollowedFields = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic

@@ -192,7 +192,5 @@ _aside(_RESOURCE, "ResourceClaim", "resourceclaims")
 _aside(_RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates")
 _aside(_RESOURCE, "ResourceSlice", "resourceslices", namespaced=False)
 
-# What these would make isn't made yet, which their homes say.
-
-_add(Kind("batch/v1", "Job", "jobs", categories=(ALL,), home="emulab.kinds.unmade"))
+JOB = _add(Kind("batch/v1", "Job", "jobs", categories=(ALL, WORKLOAD)))
 _add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,), home="emulab.kinds.unmade"))

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from emulab.cluster.admission.loader import load
+from emulab.cluster.admission.merge import merge
 from emulab.cluster.brought import brings_ingress
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
@@ -43,7 +44,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
         if o.key not in own:
             store.put(_with_uid(o))
     for o in given:
-        store.put(_with_uid(_in_time(o)))
+        store.put(merge(None, _with_uid(_in_time(o))))
     for _ in range(_PASSES):
         cluster, objects = resolve(store, _EPOCH, missing_program)
         version = store.version

@@ -79,11 +79,16 @@ class Store:
         else:
             metadata = {**{f: old.metadata[f] for f in ("uid", "creationTimestamp")}, **metadata}
             metadata["generation"] = old.metadata["generation"] + (old.spec != o.spec)
+        let_go = old is not None and old.metadata.get("finalizers") and not o.metadata.get("finalizers")
+        if let_go and "deletionTimestamp" in metadata and o.status.get("phase") != "Running":
+            del self.objects[o.key]
+            return
         self.objects[o.key] = o.replace(metadata=metadata)
 
     def delete(self, key: Key) -> None:
         o = self.objects[key]
-        if key.type == POD and self.graceful and o.status.get("phase") == "Running":
+        runs = self.graceful and o.status.get("phase") == "Running"
+        if key.type == POD and (runs or o.metadata.get("finalizers")):
             assert "deletionTimestamp" not in o.metadata, f"{key} deleted twice"
             self.put(o.replace(metadata={**o.metadata, "deletionTimestamp": "2023-11-14T22:13:20Z"}))
         else:

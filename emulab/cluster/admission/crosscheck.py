@@ -17,7 +17,7 @@ from emulab.cluster.programs import Lacks, missing, nothing
 from emulab.cluster.system import system_objects
 from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
-from emulab.kinds.definition import ASIDE, CUSTOM
+from emulab.kinds.definition import ASIDE, CUSTOM, no_notes
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
@@ -48,9 +48,18 @@ def _with_what_labs_have(given: Sequence[Object]) -> Objects:
 
 
 def notes(objects: Iterable[Object]) -> list[str]:
-    """What else is to be said of these objects: how many there are that have no effect, as in a cluster."""
-    kinds = Counter(KINDS[o.type] for o in objects if KINDS[o.type].definition.standing == ASIDE)
-    return [f"{', '.join(kind.counted(n) for kind, n in kinds.items())}: {ASIDE.why}"] if kinds else []
+    """What else is to be said of these objects; and how many there are that have no effect, as in a cluster."""
+    kinds: Counter[Kind] = Counter()
+    found: list[str] = []
+    for o in objects:
+        definition = KINDS[o.type].definition
+        if definition.standing == ASIDE:
+            kinds[KINDS[o.type]] += 1
+        elif definition.notes is not no_notes:
+            found += [finding.line() for finding in definition.notes(o)]
+    if kinds:
+        found.append(f"{', '.join(kind.counted(n) for kind, n in kinds.items())}: {ASIDE.why}")
+    return found
 
 
 def _customs(objects: Sequence[Object]) -> Iterator[str]:

@@ -8,7 +8,7 @@ it after every change until it returns nothing.
 * `namespaces`: those that are ending are emptied, and go
 * `garbage`: what lost its owner goes
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
-  `daemonsets`: workloads become Pods
+  `daemonsets`: workloads become Pods; `batch`: Jobs do, which run to their end
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
   what a node refuses of those that name it themselves
@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 from emulab.cluster.controllers import (
     apiserver,
+    batch,
     daemonsets,
     deployments,
     endpointslices,
@@ -55,6 +56,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     replicasets.scale,  # … which become Pods here
     statefulsets.scale,
     daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
+    batch.run,
     scheduler.schedule,  # gives every Pod made above a node
     nodeadmission.admit,  # after it, as it looks at what every node has
     apiserver.announce,

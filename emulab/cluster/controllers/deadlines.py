@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulab.cluster.controllers import batch
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
 from emulab.cluster.controllers.world import WorkingCopy
@@ -13,10 +14,11 @@ from emulab.model.collection import Objects
 def next_due(objects: Objects, now: float) -> float | None:
     """The next moment at which `reconcile` may answer otherwise although no object changed; None: never.
 
-    These moments are the end of a Ready Pod's `minReadySeconds` and of a rollout's progress deadline.
+    These moments are the end of a Ready Pod's `minReadySeconds`, of a rollout's progress deadline, and those of Jobs.
     """
     world = WorkingCopy(objects, now)
     moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
+    moments += batch.due(world)
     for kind in KINDS.of(WORKLOAD):
         for owner in world.kind(kind):
             if seconds := min_ready_seconds(owner):

@@ -185,9 +185,14 @@ def _fields(o: Raw, rollout: Rollout | None, wanted: Any) -> Fields:
     if rollout:
         strategy = spec.get(rollout.field) or {}
         fields.append(("Strategy", str(strategy.get("type") or "RollingUpdate")))
-    template = spec.get("template") or {}
+    return [*fields, ("Pod Template", template_fields(spec.get("template") or {})), *conditions(o)]
+
+
+def template_fields(template: Raw) -> Fields:
+    """What describes a template of Pods."""
     containers = (template.get("spec") or {}).get("containers") or ()
-    inner: Fields = [("Labels", pairs((template.get("metadata") or {}).get("labels")))]
     images: Fields = [(c["name"], container_fields(c, {})) for c in containers]
-    inner.append(("Containers", images or NONE))
-    return [*fields, ("Pod Template", inner), *conditions(o)]
+    return [
+        ("Labels", pairs((template.get("metadata") or {}).get("labels"))),
+        ("Containers", images or NONE),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec
+from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
 from emulab.kinds.images import INGRESS, server_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 _NAMESERVERS = 3
 
 
-def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
-    """Of the Pod, or the template, that stands at `base` of an object."""
+def oddities(
+    o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup, ends: bool = False
+) -> Iterator[Finding]:
+    """Of the Pod, or the template, that stands at `base` of an object. `ends`: it is there to end well."""
     annotations, spec = (pod.get("metadata") or {}).get("annotations") or {}, pod["spec"]
     node = spec.get("nodeName")
     if node and node not in world.nodes:
@@ -35,7 +37,7 @@ def oddities(o: Object, base: FieldPath, pod: Mapping[str, Any], world: Lookup) 
         for index, container in enumerate(spec.get(field) or ()):
             word = missing.get(container["name"])
             if word and not server_of(container.get("image") or ""):
-                what = f"{word} isn't on this host; {_instead(spec, field, index)}"
+                what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
 
 
@@ -51,12 +53,23 @@ def _of_controllers(
                 yield Finding(o, (*base, index, *path), what)
 
 
-def _instead(spec: Mapping[str, Any], field: str, index: int) -> str:
+def doing_nothing(o: Object, base: FieldPath, pod: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of a template of Pods that are there to end well: which of their containers do so at once, as only their image
+    says what they do, which isn't run."""
+    for index, container in enumerate(pod["spec"]["containers"]):
+        if not asked_program(container):
+            path = (*base, "spec", "containers", index, "image")
+            yield Finding(o, path, "isn't run; the container does nothing and ends well")
+
+
+def _instead(spec: Mapping[str, Any], field: str, index: int, ends: bool) -> str:
     """What happens instead of a program."""
     view = PodSpec.of(spec)
     container = (view.init_containers if field == "initContainers" else view.containers)[index]
     if container not in view.lasting:
         return "the init container does nothing and ends well"
+    if ends and field == "containers":
+        return "the container does nothing and ends well"
     ports = ", ".join(str(p.port) for p in container.ports)
     return f"a stand-in answers on {ports}" if ports else "a stand-in takes its place"
 

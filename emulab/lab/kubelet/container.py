@@ -172,6 +172,8 @@ class ContainerRunner:
         self._wake.set()
         if self.process is not None:
             await _terminate(self.process, grace)
+            if self.state.running:  # `run` may never come to say how it ended: the Pod goes
+                self.state.ended(await self.process.wait(), timestamp())
 
 
 async def _terminate(process: Process, grace: float) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from emulab.cluster.controllers.pods import replicas_asked
+from emulab.cluster.controllers.pods import condition, replicas_asked
 from emulab.cluster.controllers.room import failure
 from emulab.cluster.unplaced import refused_by_all, remedies, root
 from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import EVENT, KINDS, NAMESPACE, POD
+from emulab.kinds.registry import EVENT, JOB, KINDS, NAMESPACE, POD
+from emulab.lab.kubelet.served import is_run_to_its_end
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -95,7 +96,20 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
             if _lacks(o):
                 why = f": {message}" if (message := failure(o).get("message")) else ""
                 reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
-    return reasons
+    return [
+        *reasons,
+        *(_job_reason(o) for o in objects.kind(JOB) if _has_failed(o) and o.namespace not in ending),
+    ]
+
+
+def _has_failed(job: Object) -> bool:
+    return condition(job, "Failed").get("status") == "True"
+
+
+def _job_reason(job: Object) -> str:
+    """A Job that still tries is as it should be; one that has failed is told, once for all its Pods."""
+    failed = condition(job, "Failed")
+    return f"Job {job.namespace}/{job.name} has failed: {failed.get('reason')}: {failed.get('message')}"
 
 
 def _probes_answers(objects: Objects) -> Mapping[tuple[str, str, str, str], str]:
@@ -111,7 +125,8 @@ def _probes_answers(objects: Objects) -> Mapping[tuple[str, str, str, str], str]
 
 
 def _is_settled(pod: Object) -> bool:
-    if pod.status.get("phase") == "Succeeded":
+    ended = pod.status.get("phase")
+    if ended == "Succeeded" or (ended == "Failed" and is_run_to_its_end(pod)):
         return True
     return (is_ready(pod) or _has_completed_beside(pod)) and not pod.metadata.get("deletionTimestamp")
 

@@ -11,6 +11,7 @@ from emulab.cluster.resolve import resolve
 from emulab.cluster.store import HISTORY, Conflict, Event, Expired, Store
 from emulab.kinds.registry import CONFIG_MAP, NODE, POD
 from emulab.model.collection import Delete, Put
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 X = CONFIG_MAP.key("default", "x")
@@ -251,6 +252,28 @@ def test_a_pod_that_has_ended_waits_for_its_finalizers() -> None:
     assert ended is not None
     store.put(ended.replace(metadata={k: v for k, v in ended.metadata.items() if k != "finalizers"}))
     assert store.get(P) is None
+
+
+def test_a_pod_that_runs_is_there_until_its_kubelet_says_so_whoever_lets_go_of_it() -> None:
+    for kubelet_first in (False, True):
+        store = Store()
+        running = place(store, pod(status=WITH_ADDRESS, metadata={"finalizers": ["a"]}))
+        key = running.key
+        store.delete(key)
+
+        def let_go(store: Store = store, key: Key = key) -> None:
+            there = store.get(key)
+            assert there is not None
+            store.put(there.replace(metadata={**there.metadata, "finalizers": []}))
+
+        def ended(store: Store = store, key: Key = key) -> None:
+            store.remove(key)
+
+        first, second = (ended, let_go) if kubelet_first else (let_go, ended)
+        first()
+        assert store.get(key) is not None
+        second()
+        assert store.get(key) is None
 
 
 def test_what_did_not_change_is_not_copied_again() -> None:

@@ -349,6 +349,9 @@ def test_texts_of_config_maps_and_secrets() -> None:
 
 # when a lab is Ready
 
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "name": "tries", "uid": "u", "controller": True}
+FAILED = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+
 
 def reasons(*objects: Any) -> list[str]:
     return not_ready(Objects(objects))
@@ -369,6 +372,8 @@ def test_nothing_is_missing() -> None:
             workload("StatefulSet", 0, 0),
             obj("Deployment", "one", spec={}, status={"readyReplicas": 1, "replicas": 1}),
             workload("ReplicaSet", 3, 0, ownerReferences=[{"uid": "u"}]),
+            obj("Job", "tries", spec={}, status={"failed": 1, "conditions": []}),
+            pod("tried", metadata={"ownerReferences": [JOB]}, status={"phase": "Failed"}),
         )
         == []
     )
@@ -380,6 +385,10 @@ def test_nothing_is_missing() -> None:
         (workload("Deployment", 3, 2), "Deployment default/web has 2 of 3 replicas ready"),
         (workload("StatefulSet", 1, 1, total=2), "StatefulSet default/web has 1 of 1 replicas ready"),
         (workload("ReplicaSet", 1, 0), "ReplicaSet default/web has 0 of 1 replicas ready"),
+        (
+            obj("Job", "x", spec={}, status={"conditions": [FAILED]}),
+            "Job default/x has failed: DeadlineExceeded: too long",
+        ),
         (pod(), "Pod default/p is Pending"),
         (pod(status={"phase": "Failed", "message": "why"}), "Pod default/p is Failed: why"),
         (
