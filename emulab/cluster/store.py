@@ -100,7 +100,7 @@ class Store:
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
         self._changes = Changes()
-        self._told: list[Tell] = []
+        self._told: dict[tuple[Key, str, str], Tell] = {}  # once each, however many passes it took
         self._facts = Facts()
 
     # reading
@@ -152,8 +152,8 @@ class Store:
 
     def take_told(self) -> list[Tell]:
         """What `apply` was to tell since this was asked the last time."""
-        told, self._told = self._told, []
-        return told
+        told, self._told = self._told, {}
+        return list(told.values())
 
     # writing
 
@@ -166,8 +166,8 @@ class Store:
                     self.put_status(key, status)
                 case Delete(key):
                     self.delete(key)
-                case Tell():
-                    self._told.append(change)
+                case Tell(about):
+                    self._told.setdefault((about.key, change.reason, change.message), change)
 
     def put(self, o: Object, expected: str | None = None) -> Object:
         """Creates the object or replaces all but the status of the one of its key. No change is no write.
@@ -329,7 +329,7 @@ class Store:
         self._changes = Changes(
             {k: fork.get(k) for k in meanwhile.before}, meanwhile.versions, meanwhile.since
         )
-        self._told += fork.take_told()
+        self._told |= fork._told
         return free
 
     def _take_over(self, fork: Store, changes: Changes) -> None:
@@ -338,7 +338,7 @@ class Store:
         self._snapshot = fork.objects()
         self._kinds, self._shared = fork._kinds, set(fork._kinds)
         self._version, self._pods_ever, self._new_pods = fork._version, fork._pods_ever, set()
-        self._told += fork.take_told()
+        self._told |= fork._told
         for key, version in sorted(changes.versions.items(), key=lambda pair: pair[1]):
             old, new = changes.before[key], self.get(key)
             if new is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulab.kinds.following import METADATA, FollowedFields, Following
 from emulab.kinds.kind import Kind
-from emulab.kinds.registry import KINDS, POD
+from emulab.kinds.registry import JOB, KINDS, POD
 
 _HEAD = """\
 # What is followed of Kubernetes' fields
@@ -21,6 +21,7 @@ Of `metadata`, {followed} are followed; all else is the API server's to write, a
 """
 _WHOLE = ("apiVersion", "kind", "status")
 _TEMPLATE, _POD_SPEC = "spec.template.spec.", "spec."
+_JOB_TEMPLATE = "spec.jobTemplate."
 
 
 def fields() -> str:
@@ -41,6 +42,8 @@ def _section(kind: Kind) -> Iterator[str]:
             yield f"{title}: {_names(names)}.\n"
     if any(path.startswith(_TEMPLATE) for path in kind.definition.fields):
         yield "`spec.template.spec` is as a Pod's `spec`.\n"
+    if any(path.startswith(_JOB_TEMPLATE) for path in kind.definition.fields):
+        yield "`spec.jobTemplate` is as a Job.\n"
     if kind == POD:
         yield "`spec.initContainers` are as `spec.containers`.\n"
     ignored = {path: what.instead for path, what in rows.items() if what.word == "ignored"}
@@ -61,6 +64,8 @@ def _elsewhere(kind: Kind, path: str) -> Following | None:
     pods = POD.definition.fields
     if path in _WHOLE or path.startswith(("metadata.", "spec.template.metadata.")):
         return kind.definition.fields[path]
+    if path.startswith(_JOB_TEMPLATE):
+        return JOB.definition.fields.get(path.removeprefix(_JOB_TEMPLATE))
     if path.startswith(_TEMPLATE):
         return pods.get(_POD_SPEC + path.removeprefix(_TEMPLATE))
     init, plain = "spec.initContainers.", "spec.containers."

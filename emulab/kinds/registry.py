@@ -193,4 +193,4 @@ _aside(_RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates")
 _aside(_RESOURCE, "ResourceSlice", "resourceslices", namespaced=False)
 
 JOB = _add(Kind("batch/v1", "Job", "jobs", categories=(ALL, WORKLOAD)))
-_add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,), home="emulab.kinds.unmade"))
+CRON_JOB = _add(Kind("batch/v1", "CronJob", "cronjobs", "cj", categories=(ALL,)))

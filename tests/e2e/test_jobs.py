@@ -121,3 +121,45 @@ async def test_a_failed_job_is_named_as_what_is_not_ready(lab: Lab, tmp_path: Pa
 async def test_what_may_not_change_is_refused(lab: Lab) -> None:
     done = await emulab("-l", lab.name, "apply", "-f", "-", stdin=job("once", "echo other").encode())
     assert done.status == 1 and b"spec.template: can't be changed; delete the Job first" in done.stderr
+
+
+def cron(name: str, schedule: str, **spec: Any) -> str:
+    made = json.loads(job("x", "date"))
+    whole = {"schedule": schedule, "jobTemplate": {"spec": made["spec"]}, **spec}
+    return json.dumps(
+        {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": whole}
+    )
+
+
+async def test_a_cron_job_runs_by_its_schedule(lab: Lab) -> None:
+    both = "\n---\n".join((cron("tick", "@every 1s"), cron("never", "0 0 1 1 *", suspend=True)))
+    await cli(lab, "apply", "-f", "-", stdin=both)
+
+    async def succeeded() -> bool:
+        raw = json.loads(await cli(lab, "get", "cronjob", "tick", "-o", "json"))
+        return "lastSuccessfulTime" in (raw.get("status") or {})
+
+    await eventually(succeeded)
+    table = await rows(lab, "cj")
+    assert table["never"][:8] == ["0", "0", "1", "1", "*", "<none>", "True", "0"]
+    assert table["tick"][:4] == ["@every", "1s", "<none>", "False"]
+    assert any(name.startswith("tick-") for name in await rows(lab, "jobs"))
+    events = await cli(lab, "events", "--for", "cronjob/tick")
+    assert "SuccessfulCreate" in events and "SawCompletedJob" in events
+    await cli(lab, "delete", "cronjob", "tick")
+
+
+async def test_a_cron_job_is_tried_by_hand(lab: Lab) -> None:
+    await cli(lab, "apply", "-f", "-", stdin=cron("never", "0 0 1 1 *", suspend=True))
+    assert await cli(lab, "create", "job", "--from=cronjob/never", "now") == "job.batch/now created"
+    assert (
+        await cli(lab, "create", "job", "hi", "--image=busybox", "--", "echo", "hello")
+        == "job.batch/hi created"
+    )
+    for name in ("now", "hi"):
+        await cli(lab, "wait", "--for=condition=complete", f"job/{name}", "--timeout=60s")
+    assert await cli(lab, "logs", "job/hi") == "hello"
+    again = await emulab("-l", lab.name, "create", "job", "--from=cronjob/never", "now")
+    assert again.status == 1
+    assert again.stderr == b'Error from server (AlreadyExists): jobs.batch "now" already exists\n'
+    await cli(lab, "delete", "job", "now", "hi")

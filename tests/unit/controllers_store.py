@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from emulab.cluster.controllers import reconcile
+from emulab.cluster.controllers.world import rfc3339
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import KINDS, POD
 from emulab.model.collection import Delete, Objects, Put, PutStatus, Tell
@@ -126,7 +127,13 @@ class Store:
                     self.delete(key)
                 case Tell():
                     self.told.append(change)
+                    self.put(self._event(change))
         return len(changes)
+
+    def _event(self, told: Tell) -> Object:
+        about = {"kind": told.about.kind, "name": told.about.name, "uid": told.about.metadata["uid"]}
+        fields = {"reason": told.reason, "message": told.message, "lastTimestamp": rfc3339(self.now)}
+        return make("Event", f"{told.about.name}.{len(self.told)}", involvedObject=about, **fields)
 
     def settle(self, limit: int = 20) -> int:
         """Calls until nothing changes; the number of calls that changed something."""

@@ -23,7 +23,7 @@ def words(options: argparse.Namespace, number: int, *taken: str) -> list[str]:
     return found
 
 
-_OPTIONS = ("image", "replicas", "port", "command", "from_literal", "from_file", "cert", "key")
+_OPTIONS = ("image", "source", "replicas", "port", "command", "from_literal", "from_file", "cert", "key")
 """What the kinds' modules know, of which none knows all."""
 
 

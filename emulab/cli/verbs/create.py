@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "emulab create [-l LAB] [-n NS] [--dry-run=client] [-o FORMAT] -f FILE |"
         " deployment NAME --image=IMAGE [--replicas N] [--port N] [-- CMD…] |"
+        " job NAME --image=IMAGE [-- CMD…] | job NAME --from=cronjob/NAME |"
         " configmap NAME [--from-literal=KEY=VALUE] [--from-file=[KEY=]FILE] |"
         " secret generic|tls NAME … | namespace NAME"
     )

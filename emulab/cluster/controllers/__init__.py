@@ -8,7 +8,8 @@ it after every change until it returns nothing.
 * `namespaces`: those that are ending are emptied, and go
 * `garbage`: what lost its owner goes
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
-  `daemonsets`: workloads become Pods; `batch`: Jobs do, which run to their end
+  `daemonsets`: workloads become Pods; `batch`: Jobs do, which run to their
+  end, and CronJobs become Jobs
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
   what a node refuses of those that name it themselves

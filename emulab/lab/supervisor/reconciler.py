@@ -63,8 +63,12 @@ class Reconciler:
         self.lock = asyncio.Lock()
         self._closing = False
         self._dirty = asyncio.Event()
+        self._planned_anew = asyncio.Event()  # so something else may be due next; or there is something to do
         # Seconds of each part of a pass, added up since the start; told by `summary`, read by the benchmarks.
         self.spent = dict.fromkeys(("controllers", "plan", "kernel", "servers", "names", "kubelet"), 0.0)
+        self._looked = (
+            0.0  # Unix time at which controllers worked last: what is due since then is yet to be done
+        )
         self.programmed = 0.0  # seconds that the last change of objects took from the store to the kernel
         self._later: asyncio.TimerHandle | None = None
         self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
@@ -72,6 +76,7 @@ class Reconciler:
     def poke(self) -> None:
         """Asks for another pass soon."""
         self._dirty.set()
+        self._planned_anew.set()
 
     def close(self) -> None:
         """The lab is ending: nothing is applied, undone or named any more."""
@@ -113,14 +118,15 @@ class Reconciler:
                 self._around.events.tell([Tell(node, WARNING, reason, message, "kubelet", node.name)], now)
 
     async def _until_due(self) -> None:
-        """Waits until poked, or until time alone changes something (`minReadySeconds`, a deadline)."""
-        now = time.time()
-        due = controllers.next_due(self._around.store.objects(), now)
-        try:
-            async with asyncio.timeout(None if due is None else max(0.0, due - now)):
-                await self._dirty.wait()
-        except TimeoutError:
-            return
+        """Waits until poked, or until time alone changes something (`minReadySeconds`, a deadline, a schedule)."""
+        while not self._dirty.is_set():
+            self._planned_anew.clear()
+            due = controllers.next_due(self._around.store.objects(), self._looked)
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.time())):
+                    await self._planned_anew.wait()
+            except TimeoutError:
+                return
 
     async def change(self, work: Work, progress: Progress = lambda _: None) -> None:
         """Does `work` to the store and applies the result.
@@ -191,6 +197,7 @@ class Reconciler:
                 planned = self._planned(fork, work)
             whole = store.adopt(fork, base, partly=work is None)
             if whole or work is None:
+                self._planned_anew.set()
                 self._around.events.tell(store.take_told(), time.time())
                 if not whole:
                     self._dirty.set()
@@ -201,8 +208,8 @@ class Reconciler:
         begun = time.perf_counter()
         if work is not None:
             work(fork)
-        since = fork.changes.since
-        cluster, objects = resolve(fork, time.time(), missing_program)
+        since, self._looked = fork.changes.since, time.time()
+        cluster, objects = resolve(fork, self._looked, missing_program)
         resolved = time.perf_counter()
         world = self._planner.plan(objects, cluster)
         self.spent["controllers"] += resolved - begun

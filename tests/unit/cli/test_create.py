@@ -12,6 +12,7 @@ from lab_in_process import Client, connected
 from lab_objects import obj
 
 from emulab.cli import creating, main
+from emulab.cli.made import job as jobs_of_words
 from emulab.cluster.store import Store
 from emulab.kinds.registry import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE
 
@@ -75,6 +76,25 @@ def test_a_command_goes_behind_dashes(store: Store, capsys: pytest.CaptureFixtur
     assert there.spec["template"]["spec"]["containers"][0]["command"] == ["sleep", "100"]
 
 
+def test_jobs_of_an_image_and_of_a_cron_job(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = {"name": "hi", "image": "busybox", "command": ["echo", "hi"]}
+    spec = {"template": {"spec": {"containers": [container], "restartPolicy": "Never"}}}
+    words = ["create", "job", "hi", "--image=busybox", "--dry-run=client", "-o", "yaml", "--", "echo", "hi"]
+    assert main(words) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["spec"] == spec
+    monkeypatch.setattr(jobs_of_words, "connect", lambda _: Client(store))
+    template = {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": spec}
+    store.put(obj("CronJob", "nightly", spec={"schedule": "@daily", "jobTemplate": template}))
+    job = made(capsys, "create", "job", "now", "--from=cronjob/nightly")
+    annotations = {"cronjob.kubernetes.io/instantiate": "manual", "c": "d"}
+    assert job["metadata"] == {"name": "now", "labels": {"a": "b"}, "annotations": annotations}
+    assert job["spec"] == spec
+    assert main(["create", "job", "now", "--from=cronjob/none"]) == 1
+    assert capsys.readouterr().err == 'Error from server (NotFound): cronjobs.batch "none" not found\n'
+
+
 def test_values_of_files_and_words(store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "a.conf").write_text("a\n")
@@ -122,6 +142,11 @@ def test_of_files_all_are_new_or_nothing_is(
         ("create deployment a", 2, 'required flag(s) "image" not set'),
         ("create deployment a --image=x --cert=y", 2, "create deployment takes no --cert"),
         ("create deployment a --image=x --image=y -- z", 2, "cannot specify multiple --image options and command"),
+        ("create job a", 2, "either --image or --from must be specified"),
+        ("create job a --image=x --from=cj/y", 2, "either --image or --from must be specified"),
+        ("create job a --from=cj/y -- z", 2, "cannot specify --from and command"),
+        ("create job a --from=deploy/y", 2, "from must be an existing cronjob: --from cronjob/NAME"),
+        ("create ns a --from=cj/y", 2, "create ns takes no --from"),
         ("create secret a", 2, "write create secret generic NAME or create secret tls NAME"),
         ("create cm a --from-literal=x", 2, "invalid literal source x, expected key=value"),
         ("create cm a --from-file=none", 1, "none: No such file or directory"),
