@@ -46,10 +46,10 @@ def why_not_ready(objects: Objects) -> list[str]:
 
 
 def waits_in_vain(objects: Objects) -> bool:
-    """Whether all that isn't Ready never will be: Pods that have failed for good, and those that no node takes while
-    nobody is about to make room for them."""
+    """Whether all that isn't Ready never will be: Pods and Jobs that have failed for good, and Pods that no node takes
+    while nobody is about to make room for them."""
     refused, lost = objects.facts(POD, refused_by_all), objects.facts(POD, _lost)
-    if not refused and not lost:
+    if not refused and not lost and not objects.facts(JOB, _failed):
         return False
     pods = objects.kind(POD)
     if any(p.key not in refused and p.key not in lost and not _is_settled(p) for p in pods):
@@ -98,12 +98,12 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
                 reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return [
         *reasons,
-        *(_job_reason(o) for o in objects.kind(JOB) if _has_failed(o) and o.namespace not in ending),
+        *(_job_reason(o) for o in objects.facts(JOB, _failed).values() if o.namespace not in ending),
     ]
 
 
-def _has_failed(job: Object) -> bool:
-    return condition(job, "Failed").get("status") == "True"
+def _failed(job: Object) -> Object | None:
+    return job if condition(job, "Failed").get("status") == "True" else None
 
 
 def _job_reason(job: Object) -> str:

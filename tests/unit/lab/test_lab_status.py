@@ -532,6 +532,8 @@ def test_nobody_waits_in_vain_where_all_is_ready() -> None:
             ),
             True,
         ),
+        (obj("Job", "x", spec={}, status={"conditions": [FAILED]}), True),
+        (obj("Job", "x", spec={}, status={"failed": 1}), False),
         (pod(status=pod_status([state(exit_status=1)], [], True)), False),
         (pod(spec={"restartPolicy": "Never"}, status=pod_status([state(running=True)], [], True)), False),
         (
