@@ -74,6 +74,13 @@ async def test_what_has_run_to_its_end_is_complete(lab: Lab) -> None:
     assert "SuccessfulCreate" in described and "Job completed" in described
 
 
+async def test_following_a_log_ends_with_what_is_written_into_it(lab: Lab) -> None:
+    assert await cli(lab, "logs", "-f", "job/once") == "all is done"
+    assert (
+        await cli(lab, "logs", "-f", "job/image") == ""
+    )  # whose container has written nothing, and never will
+
+
 async def test_each_index_has_its_variable_and_its_host_name(lab: Lab) -> None:
     await cli(lab, "wait", "--for=condition=complete", "job/each", "--timeout=60s")
     names = await rows(lab, "pods", "-l", "job-name=each")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emulab.cli.kinds import Reference
+from emulab.cli.logends import ContainerOf, LogEnds
 from emulab.cli.logfiles import PAUSE, FollowedLog, prefixed
 from emulab.cli.pods import choose
 from emulab.cli.selection import Selection, fetch
@@ -26,6 +27,7 @@ class _Source(NamedTuple):
 
     target: str
     container: str = ""
+    of: ContainerOf | None = None
 
     @property
     def prefix(self) -> str:
@@ -60,25 +62,29 @@ def run(options: argparse.Namespace) -> int:
     with connect(options.lab) as client:
         sources = list(_selected(client, options) if selected else _named(client, options))
         paths = [_path(client, source, options.namespace) for source in sources]
-    logs = [
-        FollowedLog(path, tail, prefixed(source.prefix, _write) if options.prefix else _write)
-        for source, path in zip(sources, paths, strict=True)
-    ]
-    _copy(logs, options.follow)
+        logs = [
+            (source, FollowedLog(path, tail, prefixed(source.prefix, _write) if options.prefix else _write))
+            for source, path in zip(sources, paths, strict=True)
+        ]
+        _copy(logs, LogEnds(client, options.namespace) if options.follow else None)
     return 0
 
 
-def _copy(logs: Sequence[FollowedLog], follow: bool) -> None:
+def _copy(logs: Sequence[tuple[_Source, FollowedLog]], ends: LogEnds | None) -> None:
+    """`ends`: where logs are followed, until each of them has ended."""
+    opened = [log for _, log in logs]
     try:
-        for log in logs:
+        for log in opened:
             log.copy()
         sys.stdout.buffer.flush()
-        while follow and logs:
-            time.sleep(PAUSE)
-            logs = [log for log in logs if log.follow()]
+        while ends is not None and logs:
+            over = ends.among([source.of for source, _ in logs if source.of is not None])
+            logs = [(source, log) for source, log in logs if log.follow() and source.of not in over]
             sys.stdout.buffer.flush()
+            if logs:
+                time.sleep(PAUSE)
     finally:
-        for log in logs:
+        for log in opened:
             log.close()
 
 
@@ -123,18 +129,21 @@ def _named(client: LabClient, options: argparse.Namespace) -> Iterator[_Source]:
 
 def _containers(pod: Raw, options: argparse.Namespace) -> Iterator[_Source]:
     """The containers of a Pod that are meant, by default its first; where it has more, kubectl says so, too."""
-    target = f"pod/{pod['metadata']['name']}"
     spec = pod["spec"]
     names = [c["name"] for field in ("containers", "initContainers") for c in spec.get(field) or ()]
     if options.all_containers:
         inits = len(spec.get("initContainers") or ())
-        yield from (
-            _Source(target, name) for name in (*names[len(names) - inits :], *names[: len(names) - inits])
-        )
+        chosen = (*names[len(names) - inits :], *names[: len(names) - inits])
+        yield from (_source(pod, name) for name in chosen)
         return
     if not options.container and len(names) > 1:
         print(f'Defaulted container "{names[0]}" out of: {_told(pod)}', file=sys.stderr)
-    yield _Source(target, options.container or names[0])
+    yield _source(pod, options.container or names[0])
+
+
+def _source(pod: Raw, container: str) -> _Source:
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    return _Source(f"pod/{name}", container, ContainerOf(name, uid, container))
 
 
 def _told(pod: Raw) -> str:

@@ -10,7 +10,9 @@ from lab_in_process import Client, connected
 from lab_objects import obj
 
 from emulab.cli import main
+from emulab.cli.logends import ContainerOf, LogEnds
 from emulab.cli.logfiles import FollowedLog, prefixed
+from emulab.cluster.store import Store
 from emulab.errors import UserError
 
 
@@ -87,6 +89,26 @@ def test_what_has_no_logs(
 ) -> None:
     assert main(["logs", *words]) == status
     assert capsys.readouterr().err == f"emulab: {error}\n"
+
+
+def test_following_ends_with_a_container_that_has_ended_and_with_a_pod_that_is_gone() -> None:
+    store = Store()
+    begins = obj("Pod", "p", spec={"containers": [{"name": "a"}, {"name": "b"}]})
+    uid = store.put(begins).metadata["uid"]
+    one, other = ContainerOf("p", uid, "a"), ContainerOf("p", uid, "b")
+
+    def ended() -> set[ContainerOf]:
+        return LogEnds(Client(store), "default").among([one, other])  # type: ignore[arg-type]
+
+    assert ended() == set()
+    states = [{"name": "a", "state": {"terminated": {}}}, {"name": "b", "state": {"waiting": {}}}]
+    store.put_status(begins.key, {"phase": "Running", "containerStatuses": states})
+    assert ended() == {one}
+    store.put_status(begins.key, {"phase": "Succeeded"})
+    assert ended() == {one, other}
+    store.remove(begins.key)
+    store.put(begins)  # another one of that name
+    assert ended() == {one, other}
 
 
 def test_prefixes_stand_before_whole_lines(tmp_path: Path) -> None:
