@@ -11,6 +11,7 @@ from emulab.cluster.admission.conflicts import conflicts
 from emulab.cluster.admission.crosscheck import notes, warnings
 from emulab.cluster.admission.dumps import Dumps
 from emulab.cluster.admission.generatednames import GeneratedNames, asked_base
+from emulab.cluster.admission.makings import Makings, without_numbers
 from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
@@ -71,6 +72,7 @@ def load(
     clusters = [o for o in batch.objects if o.type == CLUSTER]
     world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
     batch.without_effect += batch.dumps.adapt(batch.objects, world)
+    batch.leave_out()
     if found := conflicts(batch.objects, cluster):
         batch.locate(sources, found)
     if batch.problems:
@@ -88,6 +90,7 @@ class _Batch:
     without_effect: list[str] = field(default_factory=list)
     ignored: Unfollowed = field(default_factory=Unfollowed)
     dumps: Dumps = field(default_factory=Dumps)
+    makings: Makings = field(default_factory=Makings)
     origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
@@ -128,6 +131,7 @@ class _Batch:
             return
         self.ignored.meet(checked, place)
         self.dumps.meet(len(self.objects), checked, place)
+        self.makings.meet(len(self.objects), checked, place)
         if why := _nowhere(checked):
             path = ("metadata", "namespace")
             self.without_effect.append(one_line(place(path), checked, path, why))
@@ -135,6 +139,13 @@ class _Batch:
             define(checked)
         self.objects.append(Object(_as_created(checked), Position(name, line)))
         self.origins.append(origin)
+
+    def leave_out(self) -> None:
+        """Takes out what another one that is given will make."""
+        if numbers := self.makings.left_out():
+            self.without_effect += self.makings.lines()
+            self.objects = without_numbers(numbers, self.objects)
+            self.origins = without_numbers(numbers, self.origins)
 
     def locate(self, sources: Sequence[Source], found: Sequence[Finding]) -> None:
         """Makes problems of findings; the lines they stand on are found by reading their sources again."""
