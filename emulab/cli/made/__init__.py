@@ -25,13 +25,15 @@ def words(options: argparse.Namespace, number: int, *taken: str) -> list[str]:
 
 _OPTIONS = ("image", "source", "replicas", "port", "command", "from_literal", "from_file", "cert", "key")
 """What the kinds' modules know, of which none knows all."""
+_NAMED_OTHERWISE = {"command": "", "source": "from"}
 
 
 def only(options: argparse.Namespace, what: str, taken: tuple[str, ...]) -> None:
     """Raises UsageError where there are other options than these."""
     for given in _OPTIONS:
         if given not in taken and getattr(options, given) not in (None, []):
-            raise UsageError(f"{what} takes no --{given.replace('_', '-').replace('command', '')}".rstrip())
+            option = _NAMED_OTHERWISE.get(given, given.replace("_", "-"))
+            raise UsageError(f"{what} takes no --{option}")
 
 
 def values(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:

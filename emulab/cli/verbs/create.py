@@ -23,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("what", nargs="*", metavar="KIND NAME", help="deployment web, configmap settings, secret tls keys, …")
     add_files(parser)
-    add("--image", action="append", default=[], help="of a deployment: a container's image; may be repeated")
+    add("--image", action="append", default=[], help="of a deployment or job: a container's image")
+    add("--from", dest="source", metavar="cronjob/NAME", help="of a job: the cronjob whose template it has")
     add("-r", "--replicas", type=natural, metavar="N", help="of a deployment: its Pods (default: 1)")
     add("--port", type=natural, metavar="N", help="of a deployment: its container's port")
     add(
