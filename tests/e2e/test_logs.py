@@ -7,6 +7,7 @@ import os
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
+from pathlib import Path
 
 from emulab import Lab
 from emulab.kernel.processes.launch import import_path
@@ -109,3 +110,44 @@ async def test_a_loud_container_has_bounded_logs_that_go_with_its_pod():
             return not files(lab, "loud")
 
         await eventually(gone)
+
+
+LIVES = """
+apiVersion: v1
+kind: Pod
+metadata: {name: lives}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      command: [sh, -c, "if [ -e FLAG ]; then echo second; exec sleep 1000; fi; : > FLAG; echo first; exit 3"]
+"""
+
+
+async def test_lives_times_and_the_end_of_a_pod(tmp_path: Path) -> None:
+    async with Lab.from_text("{apiVersion: v1, kind: Namespace, metadata: {name: quiet}}") as lab:
+        await lab.apply(LIVES.replace("FLAG", str(tmp_path / "flag")), ready=False)
+
+        async def said(*words: str) -> str:
+            return (await emulab("-l", lab.name, "logs", "lives", *words)).text
+
+        async def again() -> bool:
+            return await said() == "second"
+
+        await eventually(again)
+        assert await said("--previous") == "first"
+        assert await said("-p", "--tail", "0") == "" and await said("--since", "1h") == "second"
+        stamped = await said("--timestamps")
+        at, _, word = stamped.partition(" ")
+        assert word == "second" and at.endswith("Z")
+        assert await said("--since-time", at) == "second"
+        assert await said("--since-time", "2100-01-01T00:00:00Z") == ""
+
+        await lab.apply(
+            "{apiVersion: v1, kind: Pod, metadata: {name: mute}, spec: {terminationGracePeriodSeconds: 0,"
+            " containers: [{name: main, command: [sleep, '1000']}]}}"
+        )
+        following = asyncio.ensure_future(emulab("-l", lab.name, "logs", "-f", "mute"))
+        await lab.delete("Pod", "mute")
+        async with asyncio.timeout(120):
+            assert (await following).stdout == b""

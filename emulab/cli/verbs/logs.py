@@ -6,15 +6,16 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from emulab.cli.kinds import Reference
 from emulab.cli.logends import ContainerOf, LogEnds
-from emulab.cli.logfiles import PAUSE, FollowedLog, prefixed
+from emulab.cli.logfiles import PAUSE, FollowedLog, Wanted, has_previous, prefixed
 from emulab.cli.pods import choose
 from emulab.cli.selection import Selection, fetch
-from emulab.cli.usage import UsageError, add_namespace, add_selector, natural
+from emulab.cli.usage import ServerRefusal, UsageError, add_namespace, add_selector, duration, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.registry import POD
 from emulab.lab.client.client import LabClient, connect
@@ -37,8 +38,8 @@ class _Source(NamedTuple):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab logs [-l LAB] [-n NS] [-c CONTAINER | --all-containers] [-f] [--tail N] [--prefix]"
-        " POD|KIND/NAME|PLACE | --selector LABELS"
+        "emulab logs [-l LAB] [-n NS] [-c CONTAINER | --all-containers] [-f | -p] [--tail N] [--since TIME]"
+        " [--timestamps] [--prefix] POD|KIND/NAME|PLACE | --selector LABELS"
     )
     add = parser.add_argument
     add("target", nargs="?", metavar="POD", help="a pod's name, pod/NAME, deploy/NAME, svc/NAME or a place")
@@ -49,6 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--all-pods", action="store_true", help="all pods of deploy/NAME")
     add("--prefix", action="store_true", help="say before each line whose it is")
     add("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    add("-p", "--previous", action="store_true", help="of the container's life before the last one")
+    add("--since", type=_nanoseconds, metavar="TIME", help="only lines that are no older: 5s, 2m, 3h")
+    add("--since-time", type=_instant, metavar="TIME", help="only lines from then on: 2026-11-28T23:35:37Z")
+    add("--timestamps", action="store_true", help="say before each line when it came")
     add("--tail", type=natural, metavar="N", help=f"only the last N lines (with a selector: {_LINES})")
 
 
@@ -58,16 +63,43 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'")
     if options.all_containers and options.container:
         raise UsageError("--all-containers=true should not be specified with container name")
+    if options.since is not None and options.since_time is not None:
+        raise UsageError("at most one of `sinceTime` or `sinceSeconds` may be specified")
+    if options.follow and options.previous:
+        raise UsageError("only one of follow (-f) or previous (-p) is allowed")
     tail = _LINES if selected and options.tail is None and not options.follow else options.tail
+    since = options.since_time if options.since is None else time.time_ns() - options.since
+    wanted = Wanted(tail, since, options.previous, stamps=options.timestamps)
     with connect(options.lab) as client:
         sources = list(_selected(client, options) if selected else _named(client, options))
-        paths = [_path(client, source, options.namespace) for source in sources]
         logs = [
-            (source, FollowedLog(path, tail, prefixed(source.prefix, _write) if options.prefix else _write))
-            for source, path in zip(sources, paths, strict=True)
+            (source, _log(client, source, options.namespace, wanted, options.prefix)) for source in sources
         ]
         _copy(logs, LogEnds(client, options.namespace) if options.follow else None)
     return 0
+
+
+def _log(client: LabClient, source: _Source, namespace: str, wanted: Wanted, prefix: bool) -> FollowedLog:
+    """The log of a source. Raises ServerRefusal where there is no such life of a container."""
+    path, name = _path(client, source, namespace), source.target.rpartition("/")[2]
+    gone = f'previous terminated container "{source.container}" in pod "{name}" not found'
+    if wanted.previous and not has_previous(path):
+        raise ServerRefusal(f"Error from server (BadRequest): {gone}")
+    sink = prefixed(source.prefix, _write) if prefix else _write
+    return FollowedLog(path, wanted._replace(lives=bool(source.container)), sink)
+
+
+def _nanoseconds(text: str) -> int:
+    return int(duration(text) * 1e9)
+
+
+def _instant(text: str) -> int:
+    """Nanoseconds of Unix time at an RFC 3339 time."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-28T23:35:37Z") from None
+    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1e9)
 
 
 def _copy(logs: Sequence[tuple[_Source, FollowedLog]], ends: LogEnds | None) -> None:

@@ -68,7 +68,7 @@ class Logs:
             raise KernelError(f"make a pipe for {name}", errno=error.errno or 0) from None
         self._next += 1
         stream = self._streams[self._next] = Stream(self._next, name, pipe)
-        self.tell("add", pipe, number=stream.number, name=name)
+        self.tell("add", pipe, number=stream.number, name=name, begins=True)
         return stream, end
 
     async def run(self) -> None:

@@ -17,6 +17,8 @@ import os
 import select
 from contextlib import suppress
 
+from emulab.servers.logs.marks import MarkFile
+
 LIMIT, FILES = 10 << 20, 5
 CHUNK = 1 << 16  # octets moved in one go; then others have their turn
 
@@ -26,11 +28,19 @@ _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 class LogFile:
     """A log by its name in `folder`, a descriptor."""
 
-    def __init__(self, folder: int, name: str, limit: int = LIMIT, files: int = FILES) -> None:
+    def __init__(
+        self,
+        folder: int,
+        name: str,
+        limit: int = LIMIT,
+        files: int = FILES,
+        marks: MarkFile | None = None,
+    ) -> None:
         self._folder = folder
         self._name = name
         self._limit = limit
         self._files = files
+        self._marks = marks
         self._fd = -1
         self._size = 0
         self._splices = True  # unless the file system can't
@@ -46,6 +56,7 @@ class LogFile:
         except OSError as error:
             return self._drop(pipe, error)
         room = min(CHUNK, self._limit - self._size)
+        before = self._size
         try:
             moved = os.splice(pipe, self._fd, room, offset_dst=self._size) if self._splices else 0
         except BlockingIOError:
@@ -56,13 +67,24 @@ class LogFile:
             self._splices = False
         if not self._splices:
             return self._copy(pipe, room)
+        if moved:
+            self._mark(before)
         self._size += moved
         return moved
+
+    def begin(self) -> None:
+        """Who prints begins another life."""
+        if self._marks is None:
+            return
+        with suppress(OSError):
+            self._make_room()
+            self._marks.begin(self._size)
 
     def write(self, data: bytes) -> None:
         """Writes what there is room for."""
         try:
             self._make_room()
+            self._mark(self._size)
             self._size += os.pwrite(self._fd, data[: self._limit - self._size], self._size)
         except OSError as error:
             self._note(data, error)
@@ -72,6 +94,8 @@ class LogFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._marks is not None:
+            self._marks.close()
 
     def remove(self) -> None:
         """Removes the log with its older files."""
@@ -79,12 +103,19 @@ class LogFile:
         for name in (self._name, f"{self._name}.new", *map(self._older, range(1, self._files))):
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._folder)
+        if self._marks is not None:
+            self._marks.remove()
+
+    def _mark(self, offset: int) -> None:
+        if self._marks is not None:
+            self._marks.note(offset)
 
     def _older(self, number: int) -> str:
         return f"{self._name}.{number}"
 
     def _copy(self, pipe: int, room: int) -> int:
         data = os.read(pipe, room)
+        self._mark(self._size)
         try:
             written = os.pwrite(self._fd, data, self._size)
             self._size += written
@@ -139,6 +170,8 @@ class LogFile:
         except OSError:
             os.close(fresh)
             raise
+        if self._marks is not None:
+            self._marks.renew(self._size - len(rest))
         os.ftruncate(self._fd, self._size - len(rest))
         os.close(self._fd)
         self._fd, self._size = fresh, len(rest)

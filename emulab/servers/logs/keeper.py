@@ -5,6 +5,7 @@ faster than it writes waits for it then, as with containerd. Its commands:
 
     → {"id", "op": "folder"}                      one descriptor: the folder of the logs; comes first
     → {"id", "op": "add", "number", "name"}       one descriptor: a pipe that doesn't block, for the log of that name
+                                                  and `begins`, where somebody begins a life with it
     → {"id", "op": "add", "number", "name": ""}   the same, for lines that each tell the log they are for (`parted`)
     → {"id", "op": "write", "name", "text"}
     → {"id", "op": "remove", "name"}              the log and its older files; what comes for it still is thrown away
@@ -25,6 +26,7 @@ import socket
 from typing import Any
 
 from emulab.servers.logs.files import CHUNK, LogFile
+from emulab.servers.logs.marks import MarkFile
 
 BEGIN, PART = b"\x1e", b"\x1f"
 """What stands before a line of a shared pipe, and between a log's name and the text."""
@@ -85,6 +87,8 @@ class _Keeper:
                 self._pipes[fds[0]] = command["number"], command["name"]
                 if not command["name"]:
                     self._shared[fds[0]] = b""
+                elif command.get("begins"):
+                    self._file(command["name"]).begin()
                 self._poll.register(fds[0], _READ)
             case "write":
                 self._file(command["name"]).write(command["text"].encode())
@@ -128,7 +132,7 @@ class _Keeper:
         """The log of a name; one, however many pipes lead to it."""
         file = self._files.get(name)
         if file is None:
-            file = self._files[name] = LogFile(self._folder, name)
+            file = self._files[name] = LogFile(self._folder, name, marks=MarkFile(self._folder, name))
         return file
 
     def _release(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cli.logends import ContainerOf, LogEnds
-from emulab.cli.logfiles import FollowedLog, prefixed
+from emulab.cli.logfiles import FollowedLog, Wanted, has_previous, prefixed
 from emulab.cluster.store import Store
 from emulab.errors import UserError
+from emulab.servers.logs.marks import marks_name
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +115,7 @@ def test_following_ends_with_a_container_that_has_ended_and_with_a_pod_that_is_g
 
 def test_prefixes_stand_before_whole_lines(tmp_path: Path) -> None:
     path, said = tmp_path / "log", []
-    log = FollowedLog(path, None, prefixed("> ", said.append))
+    log = FollowedLog(path, Wanted(), prefixed("> ", said.append))
     assert log.follow()
     path.write_bytes(b"one\ntw")
     assert log.follow()
@@ -124,3 +126,86 @@ def test_prefixes_stand_before_whole_lines(tmp_path: Path) -> None:
     assert not log.follow()
     log.close()
     assert b"".join(said) == b"> one\n> two\n"
+
+
+SECOND = 1_000_000_000
+
+
+def written(path: Path, *parts: tuple[int, str, bool]) -> None:
+    """A log of which each part came at that second, some of them the first words of a life."""
+    text, marks = b"", b""
+    for second, part, begins in parts:
+        marks += struct.pack("<QQ", len(text) | (begins << 63), second * SECOND)
+        text += part.encode()
+    path.write_bytes(text)
+    path.with_name(marks_name(path.name)).write_bytes(marks)
+
+
+def told(path: Path, **wanted: Any) -> str:
+    said: list[bytes] = []
+    log = FollowedLog(path, Wanted(**wanted), said.append)
+    log.copy()
+    log.close()
+    return b"".join(said).decode()
+
+
+LIVES = [(10, "a\n", True), (11, "b\nc", False), (12, "c\n", False), (20, "d\n", True), (21, "e\n", False)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lines"),
+    [
+        ({}, "a b cc d e"),
+        ({"lives": True}, "d e"),
+        ({"lives": True, "previous": True}, "a b cc"),
+        ({"lives": True, "previous": True, "tail": 2}, "b cc"),
+        ({"lives": True, "previous": True, "tail": 9}, "a b cc"),
+        ({"tail": 1}, "e"),
+        ({"tail": 0}, ""),
+        ({"since": 11 * SECOND}, "b cc d e"),
+        ({"since": 12 * SECOND}, "d e"),  # a line came when its first letter did
+        ({"since": 12 * SECOND, "tail": 1}, "e"),
+        ({"since": 30 * SECOND}, ""),
+        ({"lives": True, "since": 0}, "d e"),
+        ({"lives": True, "previous": True, "since": 30 * SECOND}, ""),
+    ],
+)
+def test_what_of_a_log_is_wanted(wanted: dict[str, Any], lines: str, tmp_path: Path) -> None:
+    written(tmp_path / "log", *LIVES)
+    assert told(tmp_path / "log", **wanted).split() == lines.split()
+
+
+def test_lines_have_the_times_at_which_they_came(tmp_path: Path) -> None:
+    written(tmp_path / "log", *LIVES)
+    stamped = told(tmp_path / "log", stamps=True, tail=3).splitlines()
+    assert stamped == [
+        "1970-01-01T00:00:11.000000000Z cc",
+        "1970-01-01T00:00:20.000000000Z d",
+        "1970-01-01T00:00:21.000000000Z e",
+    ]
+
+
+def test_a_life_is_the_previous_one_although_its_beginning_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, (10, "rest\n", False), (20, "new\n", True))
+    assert has_previous(path)
+    assert told(path, lives=True, previous=True) == "rest\n" and told(path, lives=True) == "new\n"
+    written(path, (10, "only\n", True))
+    assert not has_previous(path) and not has_previous(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["web-1", "-c", "main", "-p"], 1, 'Error from server (BadRequest): previous terminated container "main" in'
+         ' pod "web-1" not found'),
+        (["web-1", "-f", "-p"], 2, "emulab: only one of follow (-f) or previous (-p) is allowed"),
+        (["web-1", "--since", "1s", "--since-time", "2026-11-28T23:35:37Z"], 2,
+         "emulab: at most one of `sinceTime` or `sinceSeconds` may be specified"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(
+    words: list[str], status: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logs", *words]) == status
+    assert capsys.readouterr().err == f"{error}\n"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from emulab.servers.logs.files import LogFile
+from emulab.servers.logs.marks import MarkFile, read_marks
 
 
 class Printed:
@@ -162,3 +165,32 @@ def test_what_a_full_disk_has_no_room_for_is_dropped_and_counted(tmp_path: Path,
         ["unshare", "-Urm", *mount, sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_marks_say_when_it_came_and_where_lives_begin_in_whatever_file_is_the_newest(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    reading, end = os.pipe()
+    os.set_blocking(reading, False)
+    log = LogFile(folder, "a.log", limit=60, files=3, marks=MarkFile(folder, "a.log"))
+    before = time.time_ns()
+    for life in range(3):
+        log.begin()
+        os.write(end, f"life {life} of many\n".encode())
+        log.take(reading)
+        time.sleep(0.002)
+    marks = read_marks(tmp_path / "a.log")
+    assert [mark.offset for mark in marks if mark.begins] == [0, 15, 30]
+    assert marks == sorted(marks) and before <= marks[0].time <= marks[-1].time <= time.time_ns()
+    os.write(end, b"a line that begins here and ends behind it\n")  # which makes a new file of its beginning
+    for _ in range(3):
+        with suppress(BlockingIOError):
+            log.take(reading)
+    marks = read_marks(tmp_path / "a.log")
+    assert marks[0].offset == 0 and not any(mark.begins for mark in marks)
+    assert (tmp_path / "a.log").read_text() == "a line that begins here and ends behind it\n"
+    log.begin()
+    assert read_marks(tmp_path / "a.log")[-1].offset == 43
+    log.remove()
+    assert not list(tmp_path.iterdir())
+    for fd in (folder, reading, end):
+        os.close(fd)
