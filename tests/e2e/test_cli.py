@@ -37,7 +37,7 @@ spec:
 FIRST = """apiVersion: v1
 kind: Service
 metadata: {name: first}
-spec: {externalIPs: [192.0.2.77], selector: {app: product}, ports: [{port: 80}]}
+spec: {externalIPs: [192.0.2.77], selector: {app: product}, ports: [{port: 80, targetPort: 8080}]}
 """
 
 SICK = """apiVersion: v1

@@ -48,6 +48,7 @@ spec:
           ports:
             - {name: http, containerPort: 8080}
             - {name: echo, containerPort: 8081, protocol: UDP}
+            - {containerPort: 9443}
 ---
 apiVersion: v1
 kind: Service
