@@ -43,9 +43,8 @@ class ControlServer:
         self._operations = operations
         self._path = path
         self.requests: set[asyncio.Task[None]] = set()
-        self._idle: dict[
-            asyncio.Task[Any], None
-        ] = {}  # the tasks of connections that ask for nothing, in order
+        # The tasks of connections that ask for nothing, in order.
+        self._idle: dict[asyncio.Task[Any], None] = {}
         self._room = wire.LineRoom()
         self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
@@ -55,6 +54,7 @@ class ControlServer:
             "down": operations.down,
             "get": operations.get,
             "gone": operations.gone,
+            "kinds": operations.kinds,
             "logs": operations.logs,
             "patch": operations.patch,
             "ready": operations.ready,

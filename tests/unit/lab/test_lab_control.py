@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from patience import LONG
 
+import emulab
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab.client import wire
 from emulab.lab.client.client import LabClient
@@ -98,6 +100,15 @@ async def test_requests_are_answered_one_after_the_other(operations: Operations,
         assert await peer.ask(op="get", x=1) == {"result": {"got": 1}}
         assert await peer.ask(op="resolver-files", x="ü") == {"result": {"got": "ü"}}
     assert [(name, a["x"]) for name, a in operations.calls] == [("get", 1), ("resolver_files", "ü")]
+
+
+async def test_every_operation_that_is_asked_for_is_there(operations: Operations, tmp_path: Path) -> None:
+    sources = Path(emulab.__file__).parent.rglob("*.py")
+    asked = {op for source in sources for op in re.findall(r'\.request\(\s*"([a-z-]+)"', source.read_text())}
+    assert {"apply", "get", "kinds", "watch"} <= asked
+    for op in sorted(asked - {"observe"}):  # which is no operation of the table
+        async with serving(operations, tmp_path) as (peer, _):
+            assert await peer.ask(op=op) == {"result": None}, op
 
 
 @pytest.mark.parametrize("op", ["nonsense", "", None, "_serve", 5])
