@@ -19,8 +19,6 @@ from emulab.model.families import IPV4, IPV6, Family
 from emulab.model.objects import Object
 
 DEFAULT_VPC = IPv4Network("10.0.0.0/24")
-SMALLEST_VPC = 24
-"""The prefix length of the smallest vpc: the places that every lab has need the first 256 addresses."""
 
 _INTERNET = {IPV4: ip_network("198.51.100.0/24"), IPV6: ip_network("2001:db8:1::/64")}
 _PUBLIC = {IPV4: ip_network("203.0.113.0/24"), IPV6: ip_network("2001:db8:2::/64")}

@@ -104,32 +104,6 @@ def _selecting(o: Object) -> tuple[Object, Service] | None:
     return (o, service) if service.selector and service.type != "ExternalName" else None
 
 
-def is_foreign(o: Object) -> bool:
-    """Whether a slice is somebody else's and nobody's property: no controller does anything about it."""
-    return o.labels.get(MANAGED_BY) != CONTROLLER and not o.metadata.get("ownerReferences")
-
-
-def with_pod(o: Object, pod: Object, service: Object) -> Object | None:
-    """A Service's slice as it will be after a change of a Pod that it has.
-
-    None where more than conditions of endpoints changes, or the slice is somebody else's.
-    """
-    if o.labels.get(MANAGED_BY) != CONTROLLER or has_ended(pod):
-        return None
-    view = Service.of(service)
-    conditions = _conditions(view, is_ready(pod), is_ending(pod))
-
-    def changed(old: Mapping[str, Any]) -> Mapping[str, Any]:
-        target = old.get("targetRef") or {}
-        if (target.get("name"), target.get("uid")) != (pod.name, pod.metadata.get("uid")):
-            return old
-        endpoint = {**{k: v for k, v in old.items() if k != "hints"}, "conditions": conditions}
-        hints = _hints(view, endpoint)
-        return {**endpoint, "hints": hints} if hints else endpoint
-
-    return Object({**o.raw, "endpoints": [changed(e) for e in o.raw.get("endpoints") or ()]})
-
-
 def _publish_family(
     world: WorkingCopy,
     o: Object,

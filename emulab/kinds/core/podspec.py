@@ -116,7 +116,6 @@ class PodSpec:
     init_containers: tuple[Container, ...]
     node_name: str
     node_selector: Mapping[str, str]
-    topology_spread: tuple[Mapping[str, Any], ...]  # topologySpreadConstraints as given
     restart_policy: str  # Always | OnFailure | Never
     termination_grace: int  # seconds
     active_deadline: int | None  # seconds
@@ -156,7 +155,6 @@ class PodSpec:
             init_containers=tuple(Container.of(c, stand_ins) for c in spec.get("initContainers") or ()),
             node_name=spec.get("nodeName") or "",
             node_selector=spec.get("nodeSelector") or {},
-            topology_spread=tuple(spec.get("topologySpreadConstraints") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
             termination_grace=30 if grace is None else grace,
             active_deadline=spec.get("activeDeadlineSeconds"),

@@ -54,6 +54,7 @@ _NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
 
 _SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
 _LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
+"""Prefix lengths. The places that every lab has need the first 256 addresses."""
 _PODS, _SERVICES, _VPC = "10.244.0.0/16", "10.96.0.0/12", "10.0.0.0/24"
 """What `Cluster()` has; the view of a Cluster isn't loaded for a default."""
 

@@ -12,7 +12,6 @@ from functools import lru_cache
 from dnslib import DNSLabel
 
 Name = tuple[bytes, ...]
-ROOT: Name = ()
 MAX_NAME = 253  # octets, with a dot between labels: 255 on the wire (RFC 1035 section 2.3.4)
 MAX_LABEL = 63
 
