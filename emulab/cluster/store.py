@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import perf_counter, time
-from typing import Any, NamedTuple
+from typing import Any
 
+from emulab.cluster.adoptable import Adoptable, adoptable
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.registry import NAMESPACE, POD
@@ -90,9 +91,8 @@ class Store:
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str], Version[Key, Object]] = {}
-        self._shared: set[tuple[str, str]] = (
-            set()
-        )  # kinds whose dict others read, so that a write copies it first
+        # Kinds whose members others read, so that a write copies them first.
+        self._shared: set[tuple[str, str]] = set()
         self._version = 0
         self._watchers: list[Callable[[Event], None]] = []
         self._history: deque[Event] = deque(maxlen=HISTORY)
@@ -319,13 +319,13 @@ class Store:
         if self._snapshot is base:
             self._take_over(fork, changes)
             return True
-        steps = [_step(base.get(key), self.get(key), fork.get(key)) for key in changed]
-        free = all(step.free for step in steps)
+        parts = [adoptable(base.get(key), self.get(key), fork.get(key)) for key in changed]
+        free = all(part.free for part in parts)
         if not (free or partly):
             return False
         meanwhile, self._changes = self._changes, Changes()
-        for key, step in zip(changed, steps, strict=True):
-            self._do(key, step, fork.get(key))
+        for key, part in zip(changed, parts, strict=True):
+            self._adopt(key, part, fork.get(key))
         self._changes = Changes(
             {k: fork.get(k) for k in meanwhile.before}, meanwhile.versions, meanwhile.since
         )
@@ -347,17 +347,17 @@ class Store:
                 gone = old.replace(metadata={**old.metadata, "resourceVersion": str(version)})
                 self._announce(Event("DELETED", gone, version))
 
-    def _do(self, key: Key, step: _Step, new: Object | None) -> None:
+    def _adopt(self, key: Key, part: Adoptable, new: Object | None) -> None:
         if key.type == POD and key not in self._pods_ever:
             self._new_pods.add(key)
-        if step.whole and new is None:
+        if part.whole and new is None:
             self._forget(key)
-        elif step.whole and new is not None:
+        elif part.whole and new is not None:
             self._write(key, self.get(key), new, new.metadata)
         elif new is not None:
-            if step.asked:
+            if part.asked:
                 self.put(new)
-            if step.told:
+            if part.told:
                 self.put_status(key, new.status)
 
     def revert(self, saved: Objects) -> None:
@@ -396,28 +396,3 @@ def _is_marked(o: Object) -> bool:
 def _is_ended_by_kubelet(o: Object) -> bool:
     """Whether a Pod that is deleted has a while to end, after which its kubelet removes it."""
     return o.type == POD and bool(o.metadata.get("deletionGracePeriodSeconds"))
-
-
-def _but_status(o: Object) -> dict[str, Any]:
-    """What of an object somebody else than its status' writer writes, without the versions of the whole."""
-    metadata = {name: value for name, value in o.metadata.items() if name != "resourceVersion"}
-    return {**{name: value for name, value in o.raw.items() if name != "status"}, "metadata": metadata}
-
-
-class _Step(NamedTuple):
-    """What of an object's change on a fork can be done."""
-
-    free: bool  # all of it
-    whole: bool = False  # the object is the one that it was when the fork was made, or isn't there still
-    asked: bool = False  # all but its status
-    told: bool = False  # its status
-
-
-def _step(base: Object | None, here: Object | None, new: Object | None) -> _Step:
-    if here is base:
-        return _Step(True, whole=new is not base)
-    if new is None or base is None or here is None or here.metadata["uid"] != base.metadata["uid"]:
-        return _Step(new is None and here is None)
-    asked, told = _but_status(new) != _but_status(base), new.status != base.status
-    stayed, silent = _but_status(here) == _but_status(base), here.status == base.status
-    return _Step((stayed or not asked) and (silent or not told), False, asked and stayed, told and silent)
