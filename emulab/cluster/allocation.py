@@ -186,7 +186,7 @@ def _balancer(
 def _service_balancer(
     o: Object, u: Underlay, used: set[IPAddress], vips: set[IPAddress], wanted: Collection[IPAddress]
 ) -> tuple[IPAddress, IPAddress]:
-    """The same of a Service's balancer; `wanted` are the virtual addresses that Services ask for."""
+    """Address and virtual address of a Service's balancer; `wanted` are the virtual addresses that Services ask for."""
     address = _first_free(u.vpc, u.first_balancer, used, str(o.key))
     text = o.spec.get("loadBalancerIP")
     asked = ip_address(text) if text else None
@@ -369,9 +369,8 @@ def _waiting(pod: Object) -> Object | None:
 
 
 def _next_address(network: IPNetwork, last: str, used: set[str]) -> str | None:
-    size = (
-        min(network.num_addresses, 1 << 16) - 3
-    )  # without the network's own, the gateway's and the broadcast one
+    # Without the network's own, the gateway's and the broadcast one.
+    size = min(network.num_addresses, 1 << 16) - 3
     start = (
         int(ip_address(last)) - int(network.network_address) - 1
         if last and ip_address(last) in network

@@ -90,9 +90,8 @@ class Recorder:
             self._tell(one, now)
 
     def _tell(self, told: Tell, now: float) -> None:
-        about = (
-            self._store.get(told.about.key) or told.about
-        )  # with the uid and the version that the store gave it
+        # With the uid and the version that the store gave it.
+        about = self._store.get(told.about.key) or told.about
         uid = str(about.metadata.get("uid") or "")
         source = _Source(told.component, told.host, (about.kind, about.namespace, about.name, uid))
         similar, message = _Similar(source, told.type, told.reason), told.message

@@ -44,7 +44,7 @@ def _files(path: Path) -> list[Given]:
 
 
 def _in_mode(given: Sequence[Given], mode: str) -> list[Given]:
-    """The same with this proxy mode: the lab's Cluster gets it, and there is one if there was none."""
+    """These manifests with this proxy mode: their Cluster gets it, and there is one if there was none."""
     from emulab.cluster.admission.loader import load
     from emulab.model.sources import Source
     from emulab.twins.running import manifest

@@ -146,11 +146,9 @@ def _number(plan: DeploymentRollout) -> None:
     revision, oldest_next = rollout.revision(rs), max(map(rollout.revision, plan.olds()), default=0) + 1
     if revision < oldest_next:
         revision = oldest_next
-    seconds = plan.deployment.spec.get("minReadySeconds")
-    if (rs.spec.get("minReadySeconds") or 0) != (
-        seconds or 0
-    ):  # not part of the template, so it changes in place
-        rs = world.put(rs.replace(spec={**rs.spec, "minReadySeconds": seconds or 0}))
+    seconds = plan.deployment.spec.get("minReadySeconds") or 0
+    if (rs.spec.get("minReadySeconds") or 0) != seconds:  # not part of the template, so it changes in place
+        rs = world.put(rs.replace(spec={**rs.spec, "minReadySeconds": seconds}))
     for o in (rs, plan.deployment):
         if o.annotations.get(REVISION) != str(revision):
             annotations = {**o.annotations, REVISION: str(revision)}

@@ -19,9 +19,8 @@ from emulab.model.objects import Object
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX = 5
-LONGEST_BASE = (
-    63 - SUFFIX
-)  # what apiserver's name generator keeps of a base, so that a label can hold the name
+LONGEST_BASE = 63 - SUFFIX
+"""Characters that the API server's name generator keeps of a base, so that a label can hold the name."""
 _encode = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
 _UIDS = UUID("6f0c6ac7-51f4-4d6e-a1b6-3c1f0c9e7a52")  # any fixed namespace will do
 

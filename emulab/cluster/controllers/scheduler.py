@@ -35,9 +35,8 @@ def schedule(world: WorkingCopy) -> None:
     if not waiting:
         return
     ledger = Ledger(world)
-    refused: dict[
-        tuple[str, int], str
-    ] = {}  # siblings of what was refused, until a Pod is bound: the same again
+    # By sibling, why it was refused: until a Pod is bound the next one is refused for the same.
+    refused: dict[tuple[str, int], str] = {}
     for pod in waiting:
         sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
         message = refused.get(sibling, "")

@@ -92,9 +92,8 @@ class ServerHosts:
         self._handles: Mapping[str, Handle] = {}
         self._hosts: dict[str, Hosted] = {}
         self._failures: dict[str, int] = {}
-        self._locks: dict[
-            str, asyncio.Lock
-        ] = {}  # one at a time brings a server up: a plan, or its own restart
+        # One at a time brings a server up: a plan, or its own restart.
+        self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._recordings: dict[int, RecordListener] = {}
         self._numbers = count(1)

@@ -54,9 +54,8 @@ class Aim:
     node_fd: int
     address: str
     port_of: Callable[[int | str], int | None]  # resolves named ports
-    run_command: Callable[
-        [tuple[str, ...]], Awaitable[tuple[int, str]]
-    ]  # its exit status, and what it printed
+    run_command: Callable[[tuple[str, ...]], Awaitable[tuple[int, str]]]
+    """Runs it in the container: its exit status, and what it printed."""
 
 
 class Verdict(NamedTuple):

@@ -29,9 +29,8 @@ from emulab.model.collection import WARNING, Tell
 from emulab.plan.state import World
 from emulab.plan.world import Planner
 
-_DRAINING = (
-    60.0  # seconds after which is looked again at what stays for connections alone, as kube-proxy does
-)
+_DRAINING = 60.0
+"""Seconds after which is looked again at what stays for connections alone, as kube-proxy does."""
 _TRIES = 4  # of a change, each on a fork of the store as it is by then
 _PASSES = 50  # in one go; then whoever waits for the lock gets it, and the rest goes on in the background
 

@@ -26,9 +26,8 @@ class GRPCHealth:
         from h2.connection import H2Connection
 
         self.closed = False
-        self.paths: list[
-            tuple[str, int]
-        ] = []  # what was asked for since somebody looked, and the answers' statuses
+        # What was asked for since somebody looked, and the answers' statuses.
+        self.paths: list[tuple[str, int]] = []
         self._connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._connection.initiate_connection()
 
