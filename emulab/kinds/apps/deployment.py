@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from emulab.kinds import cells
 from emulab.kinds.apps import rolloutstatus, workload
-from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS
+from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS, PROGRESS_DEADLINE
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.registry import DEPLOYMENT
-from emulab.model.checks import count, dns_subdomain
+from emulab.model.checks import Problems, count, dns_subdomain, wrong
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -23,7 +25,21 @@ def _cells(o: Raw, now: float) -> Cells:
     ]
 
 
-_spec = workload_spec("apps.v1.DeploymentSpec", OF_DEPLOYMENTS, replicas=count, progressDeadlineSeconds=count)
+def _ready_before_the_deadline(spec: dict[str, Any]) -> Problems:
+    """A Pod that must be Ready for longer than a rollout may take would never be available in time."""
+    deadline = spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE)
+    if deadline > spec.get("minReadySeconds", 0):
+        return ()
+    return wrong(f"{deadline} must be greater than minReadySeconds", "progressDeadlineSeconds")
+
+
+_spec = workload_spec(
+    "apps.v1.DeploymentSpec",
+    OF_DEPLOYMENTS,
+    (_ready_before_the_deadline,),
+    replicas=count,
+    progressDeadlineSeconds=count,
+)
 DEFINITION = Definition(
     check=whole(DEPLOYMENT, dns_subdomain, _spec),
     merge=workload.keep_replicas,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+PROGRESS_DEADLINE = 600
+"""A Deployment's `progressDeadlineSeconds` when not given."""
+
 
 class Rollout(NamedTuple):
     """The field that says it, what a kind may do instead of rolling, what rolling does where nothing is said, and what

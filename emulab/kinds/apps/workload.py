@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
@@ -53,11 +53,15 @@ def _selects_its_pods(spec: dict[str, Any]) -> Problems:
     return wrong("`selector` does not match template `labels`", "template", "metadata", "labels")
 
 
-def restarts_always(spec: dict[str, Any]) -> Problems:
-    policy = spec["template"].get("spec", {}).get("restartPolicy", "Always")
-    if policy == "Always":
-        return ()
-    return wrong(f"{show(policy)} must be Always in a workload", "template", "spec", "restartPolicy")
+def runs_for_good(spec: dict[str, Any]) -> Problems:
+    """Its Pods are replaced when they end, so they may neither end by themselves nor by a deadline."""
+    pod = spec["template"].get("spec", {})
+    policy = pod.get("restartPolicy", "Always")
+    if policy != "Always":
+        return wrong(f"{show(policy)} must be Always in a workload", "template", "spec", "restartPolicy")
+    if pod.get("activeDeadlineSeconds") is not None:
+        return wrong("may not be set in a workload", "template", "spec", "activeDeadlineSeconds")
+    return ()
 
 
 def _rolling_is_for_rolling(strategy: dict[str, Any]) -> Problems:
@@ -79,9 +83,17 @@ def _moves(rollout: Rollout) -> Rule:
     return rule
 
 
+def _part(value: Any) -> Problems:
+    """A number, or what is at most all of them (`IsNotMoreThan100Percent`)."""
+    problems = _number_or_percent(value)
+    if not problems and type(value) is str and int(value.rstrip("%")) > 100:
+        return wrong(f"{show(value)} must not be greater than 100%")
+    return problems
+
+
 _ROLLING: dict[str, Check] = {
     "maxSurge": _number_or_percent,
-    "maxUnavailable": _number_or_percent,
+    "maxUnavailable": _part,
     "partition": count,
 }
 
@@ -101,14 +113,16 @@ def _strategy(name: str, rollout: Rollout) -> Check:
 TEMPLATE = typed("core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": pod_spec}, required=("spec",))
 
 
-def workload_spec(definition: str, rollout: Rollout | None = None, **fields: Check) -> Check:
+def workload_spec(
+    definition: str, rollout: Rollout | None = None, rules: Sequence[Rule] = (), **fields: Check
+) -> Check:
     """What a workload's spec may say: what all have, how it replaces its Pods, and `fields`."""
     common: dict[str, Check] = {"minReadySeconds": count, "selector": label_selector, "template": TEMPLATE}
     if rollout:
         common["revisionHistoryLimit"] = count
         common[rollout.field] = _strategy(f"{definition}:{rollout.field}", rollout)
-    rules = (_selects_its_pods, restarts_always)
-    return typed(definition, {**common, **fields}, required=("selector", "template"), rules=rules)
+    every = (_selects_its_pods, runs_for_good, *rules)
+    return typed(definition, {**common, **fields}, required=("selector", "template"), rules=every)
 
 
 def workload_fields(
@@ -121,11 +135,16 @@ def workload_fields(
 
 def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     """The new spec. Raises UserError when it selects other Pods."""
-    if old.spec.get("selector") != new.spec.get("selector"):
-        raise UserError(
-            f"{new.position}: {new.key} spec.selector: can't be changed; delete the {new.kind} first"
-        )
+    stays(old, new, "selector")
     return spec
+
+
+def stays(old: Object, new: Object, field: str, default: Any = None) -> None:
+    """Raises UserError when a field of the spec is to change that can't."""
+    if old.spec.get(field, default) != new.spec.get(field, default):
+        raise UserError(
+            f"{new.position}: {new.key} spec.{field}: can't be changed; delete the {new.kind} first"
+        )
 
 
 def keep_replicas(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
@@ -230,6 +231,8 @@ pod_spec = typed(
         "initContainers": sequence(_container, rules=(unique("name"),)),
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
+        "affinity": affinity,
+        "tolerations": tolerations,
         "restartPolicy": one_of("Always", "OnFailure", "Never"),
         "terminationGracePeriodSeconds": count,
         "hostname": maybe_empty(dns_label),

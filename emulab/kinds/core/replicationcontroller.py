@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
 from emulab.kinds.apps import workload
-from emulab.kinds.apps.workload import TEMPLATE, restarts_always, template_cells
+from emulab.kinds.apps.workload import TEMPLATE, runs_for_good, template_cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
@@ -39,7 +39,7 @@ _spec = typed(
     "core.v1.ReplicationControllerSpec",
     {"minReadySeconds": count, "replicas": count, "selector": label_map, "template": TEMPLATE},
     required=("template",),
-    rules=(_selects_its_pods, restarts_always),
+    rules=(_selects_its_pods, runs_for_good),
 )
 
 

@@ -98,7 +98,7 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
         if spec.get("externalTrafficPolicy") and not spec.get("externalIPs"):
             found += wrong(f"may not be set when type is {kind}", "externalTrafficPolicy")
     if kind != "LoadBalancer":
-        for field in ("loadBalancerSourceRanges", "allocateLoadBalancerNodePorts"):
+        for field in ("loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if spec.get(field) not in (None, []):
                 found += wrong(f"may not be set when type is {kind}", field)
     if spec.get("sessionAffinityConfig") is not None and spec.get("sessionAffinity") in (None, "None"):

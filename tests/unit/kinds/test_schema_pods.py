@@ -217,6 +217,92 @@ def test_downward_api(path: str) -> None:
     assert accepted(described("Pod", patched(POD, "containers.0.env", env)))
 
 
+NODES = "requiredDuringSchedulingIgnoredDuringExecution"
+TERM = f"affinity.nodeAffinity.{NODES}.nodeSelectorTerms[0]"
+
+
+def _wants(field: str, **requirement: Any) -> dict[str, Any]:
+    term = {field: [{"key": "disk", **requirement}]}
+    return {"affinity": {"nodeAffinity": {NODES: {"nodeSelectorTerms": [term]}}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        (
+            _wants("matchExpressions", operator="IN", values=["ssd"]),
+            f'{TERM}.matchExpressions[0].operator: "IN" is not one of In, NotIn, Exists, DoesNotExist, Gt, Lt',
+        ),
+        (
+            _wants("matchExpressions", operator="In"),
+            f"{TERM}.matchExpressions[0].values: must be given with operator In",
+        ),
+        (
+            _wants("matchExpressions", operator="Exists", values=["ssd"]),
+            f"{TERM}.matchExpressions[0].values: must not be given with operator Exists",
+        ),
+        (
+            _wants("matchExpressions", operator="Gt", values=["1", "2"]),
+            f"{TERM}.matchExpressions[0].values: must be a single value with operator Gt",
+        ),
+        (
+            _wants("matchFields", operator="In", values=["a"]),
+            f'{TERM}.matchFields[0].key: "disk" is not one of metadata.name',
+        ),
+        (
+            _wants("matchFields", key="metadata.name", operator="In", values=["a", "b"]),
+            f"{TERM}.matchFields[0].values: must be only one value",
+        ),
+        (
+            {"affinity": {"nodeAffinity": {NODES: {"nodeSelectorTerms": []}}}},
+            f"affinity.nodeAffinity.{NODES}.nodeSelectorTerms: must not be empty",
+        ),
+        (
+            {"affinity": {"podAntiAffinity": {NODES: [{"topologyKey": ""}]}}},
+            f'affinity.podAntiAffinity.{NODES}[0].topologyKey: "" is not a name such as app or example.com/app'
+            " (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)",
+        ),
+        (
+            {"tolerations": [{"operator": "Exists", "value": "x"}]},
+            "value: must be empty when operator is Exists",
+        ),
+        (
+            {"tolerations": [{"key": "a", "operator": "Equals"}]},
+            'operator: "Equals" is not one of Equal, Exists',
+        ),
+        (
+            {"tolerations": [{"value": "x"}]},
+            "operator: must be Exists when key is empty, which means all values and all keys",
+        ),
+        (
+            {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 3}]},
+            "effect: must be NoExecute when tolerationSeconds is set",
+        ),
+    ],
+)
+def test_what_a_pod_says_of_nodes(spec: dict[str, Any], problem: str) -> None:
+    path = "spec.tolerations[0]." if "tolerations" in spec else "spec."
+    assert refused(described("Pod", {**POD, **spec})) == [f"{path}{problem}"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        _wants("matchExpressions", operator="NotIn", values=["ssd", ""]),
+        _wants("matchExpressions", operator="DoesNotExist"),
+        _wants("matchFields", key="metadata.name", operator="In", values=["node1"]),
+        {"tolerations": [{"operator": "Exists"}, {"key": "a", "operator": "", "effect": ""}]},
+        {
+            "tolerations": [
+                {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            ]
+        },
+    ],
+)
+def test_what_a_pod_may_say_of_nodes(spec: dict[str, Any]) -> None:
+    assert accepted(described("Pod", {**POD, **spec}))
+
+
 @pytest.mark.parametrize("kind", WORKLOADS)
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
@@ -257,6 +343,11 @@ def test_downward_api(path: str) -> None:
             "template.spec.restartPolicy",
             "Never",
             'template.spec.restartPolicy: "Never" must be Always in a workload',
+        ),
+        (
+            "template.spec.activeDeadlineSeconds",
+            5,
+            "template.spec.activeDeadlineSeconds: may not be set in a workload",
         ),
         ("template.metadata.labels.v", 2, "template.metadata.labels.v: 2 is not a string; put it in quotes"),
         ("template.metadata.labels.v", "a b", f'template.metadata.labels.v: "a b" is not {VALUE}'),
@@ -318,6 +409,18 @@ def test_a_daemon_set_has_no_replicas() -> None:
             "updateStrategy.rollingUpdate",
             {"maxUnavailable": 0},
             "updateStrategy.rollingUpdate.maxUnavailable: may not be 0 when maxSurge is 0",
+        ),
+        (
+            "Deployment",
+            "strategy.rollingUpdate.maxUnavailable",
+            "120%",
+            'strategy.rollingUpdate.maxUnavailable: "120%" must not be greater than 100%',
+        ),
+        (
+            "Deployment",
+            "minReadySeconds",
+            600,
+            "progressDeadlineSeconds: 600 must be greater than minReadySeconds",
         ),
         (
             "Deployment",

@@ -120,6 +120,10 @@ PORT_NAME = "a port name (a-z, 0-9 and single '-' inside, with a letter, at most
             "spec.loadBalancerSourceRanges: may not be set when type is ClusterIP",
         ),
         (
+            {"ports": [{"port": 80}], "loadBalancerClass": "example.com/own"},
+            "spec.loadBalancerClass: may not be set when type is ClusterIP",
+        ),
+        (
             {"ports": [{"port": 80}], "externalIPs": ["host"]},
             'spec.externalIPs[0]: "host" is not an IP address',
         ),
