@@ -39,6 +39,7 @@ def _wanted(o: Raw) -> Any:
 _spec = workload_spec("apps.v1.DaemonSetSpec", OF_SETS)
 DEFINITION = Definition(
     check=whole(DAEMON_SET, dns_subdomain, _spec),
+    merge=workload.keep_selector,
     warnings=workload.warnings,
     fields=workload.workload_fields(
         "minReadySeconds updateStrategy.rollingUpdate.maxUnavailable updateStrategy.type",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from emulab.kinds import cells
 from emulab.kinds.apps import rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_STATEFUL_SETS
@@ -13,10 +16,20 @@ from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import STATEFUL_SET
 from emulab.model.checks import count, dns_label, one_of
 
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
+
 
 def _cells(o: Raw, now: float) -> Cells:
     ready = f"{cells.number(cells.status(o), 'readyReplicas')}/{cells.number(cells.spec(o), 'replicas', 1)}"
     return [cells.name(o), ready, cells.age(o, now)], template_cells(o)
+
+
+def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    """As `ValidateStatefulSetUpdate` has it, but for the templates of volumes, of which nothing is made here."""
+    workload.stays(old, new, "serviceName", "")
+    workload.stays(old, new, "podManagementPolicy", "OrderedReady")
+    return workload.keep_replicas(old, new, spec)
 
 
 _spec = workload_spec(
@@ -28,7 +41,7 @@ _spec = workload_spec(
 )
 DEFINITION = Definition(
     check=whole(STATEFUL_SET, dns_label, _spec),
-    merge=workload.keep_replicas,
+    merge=_merge,
     warnings=workload.warnings,
     fields=workload.workload_fields(
         "minReadySeconds ordinals podManagementPolicy replicas serviceName updateStrategy.rollingUpdate.partition"

@@ -63,11 +63,25 @@ def test_a_scaled_deployment_stays_scaled_unless_the_file_says_otherwise() -> No
     assert merge(old, obj("Deployment", spec={"selector": selector, "replicas": 2})).spec["replicas"] == 2
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet"])
+@pytest.mark.parametrize("kind", ["DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"])
 def test_selectors_do_not_change(kind: str) -> None:
     old, new = (obj(kind, spec={"selector": {"matchLabels": {"a": v}}}) for v in "bc")
     with pytest.raises(UserError, match=rf"^f\.yaml:3: {kind}/default/x spec\.selector: can't be changed"):
         merge(old, new)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"), [("serviceName", "bc"), ("podManagementPolicy", ("", "Parallel"))]
+)
+def test_what_names_and_orders_the_pods_of_a_stateful_set_does_not_change(field: str, values: Any) -> None:
+    old, new = (obj("StatefulSet", spec={field: value} if value else {}) for value in values)
+    with pytest.raises(UserError, match=rf"spec\.{field}: can't be changed; delete the StatefulSet first"):
+        merge(old, new)
+
+
+def test_a_stateful_sets_defaults_may_be_written_out() -> None:
+    written = {"serviceName": "", "podManagementPolicy": "OrderedReady"}
+    assert merge(obj("StatefulSet", spec={}), obj("StatefulSet", spec=written)).spec == written
 
 
 def test_a_services_addresses_and_ports_stay() -> None:
