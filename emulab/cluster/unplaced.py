@@ -67,7 +67,7 @@ def remedies(pod: Object, objects: Objects) -> Iterator[str]:
     if placement.POD_AFFINITY in said:
         yield "it waits for a Pod that its podAffinity selects"
     daemon = any(r.get("kind") == DAEMON_SET.kind for r in pod.metadata.get("ownerReferences") or ())
-    if placement.PORTS in said and daemon:
+    if placement.PORTS in said and (daemon or placement.AFFINITY in said):  # only some nodes will do
         yield "another Pod has its host port there"
     elif placement.PORTS in said or placement.ANTI_AFFINITY in said:
         needed = _nodes_needed(pod, [t for t in terms if t["topologyKey"] == _HOSTNAME], objects)

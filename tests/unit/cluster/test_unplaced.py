@@ -178,6 +178,17 @@ def test_two_reasons_ask_for_nodes_once() -> None:
     assert all(line.count("nodes are needed") == 1 for line in lines)
 
 
+def test_who_asks_for_one_node_is_not_helped_by_others() -> None:
+    container = {"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}]}
+    spec = {"nodeName": "node1", "containers": [container]}
+    holder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder"}, "spec": spec}
+    there = {"kubernetes.io/hostname": "node1"}
+    (line,) = said(holder, deployment(1, containers=[container], nodeSelector=there))
+    assert line.endswith(
+        "1 node(s) didn't match Pod's node affinity/selector; another Pod has its host port there"
+    )
+
+
 def test_a_daemonset_is_not_helped_by_nodes() -> None:
     container = {"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}]}
     spec = {"nodeName": "node1", "containers": [container]}
