@@ -260,6 +260,22 @@ async def test_a_pod_has_its_deadline(lab: Lab) -> None:
     await lab.delete("Pod", "late")
 
 
+async def test_a_stand_in_has_its_pods_deadline(lab: Lab) -> None:
+    body = pod("stood-in-late", spec={"activeDeadlineSeconds": 1, "terminationGracePeriodSeconds": 1})
+    await lab.apply(body, ready=False)
+
+    async def ended() -> bool:
+        status = await status_of(lab, "stood-in-late")
+        return status.get("phase") == "Failed" and "terminated" in status["containerStatuses"][0]["state"]
+
+    await eventually(ended)
+    await lab.apply(pod("beside-it"))  # whatever is planned anew doesn't begin it again
+    container = (await status_of(lab, "stood-in-late"))["containerStatuses"][0]
+    assert "terminated" in container["state"] and not container["ready"]
+    for name in ("stood-in-late", "beside-it"):
+        await lab.delete("Pod", name)
+
+
 @pytest.mark.parametrize(
     ("name", "policy", "status", "words"),
     [

@@ -75,11 +75,12 @@ class PodWorker:
                 continue
             up = (self._initialised or container.restarts) and servers.running(served.server)
             counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
-            if up and not served.held and (counted or not served.state.running):
+            begins = up and not served.held and not self.terminating  # what a Pod's end has ended stays so
+            if begins and (counted or not served.state.running):
                 self._tell_start(container)
             if not up:
                 served.state.running = served.state.ready = False
-            elif not served.state.running and not served.held:
+            elif begins and not served.state.running:
                 self._begin_served(container, served)
         self.report()
 
