@@ -30,7 +30,7 @@ from emulab.kinds.underlay import (
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
 from emulab.model.collection import WARNING, Change, Objects, Put, PutStatus, Tell
-from emulab.model.families import Family, family_of
+from emulab.model.families import Families, Family, family_of
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
@@ -199,7 +199,7 @@ def _service_balancer(
     return address, vip
 
 
-def service_families(spec: Mapping[str, Any], cluster: Cluster) -> tuple[Family, ...]:
+def service_families(spec: Mapping[str, Any], cluster: Cluster) -> Families:
     """The families of a Service: those asked for, then the cluster's, as many as its `ipFamilyPolicy` says (KEP-563).
 
     One that the cluster hasn't is left out; admission tells of it.

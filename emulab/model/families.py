@@ -88,7 +88,10 @@ IPV6 = Family(
     any=ip_address("::"),
     everything=ip_network("::/0"),
 )
-FAMILIES = (IPV4, IPV6)
+Families = tuple[Family, ...]
+"""Those that something has or speaks, the primary one first."""
+
+FAMILIES: Families = (IPV4, IPV6)
 _BY_VERSION = {family.version: family for family in FAMILIES}
 
 
@@ -97,7 +100,7 @@ def family_of(value: IPAddress | IPNetwork) -> Family:
     return _BY_VERSION[value.version]
 
 
-def families_of(values: Iterable[IPAddress | IPNetwork]) -> tuple[Family, ...]:
+def families_of(values: Iterable[IPAddress | IPNetwork]) -> Families:
     """The families of all of them, in the order in which they come first."""
     return tuple(dict.fromkeys(map(family_of, values)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_interface
 
 from emulab.model.addresses import IPAddress, IPNetwork
-from emulab.model.families import IPV4, IPV6, Family, family_of
+from emulab.model.families import IPV4, IPV6, Families, Family, family_of
 from emulab.plan.links import Address, Item, Route, Veth
 from emulab.plan.state import (
     Iptables,
@@ -23,7 +23,7 @@ from emulab.plan.state import (
     UdpBackends,
     World,
 )
-from emulab.plan.sysctls import Families, Sysctls, host
+from emulab.plan.sysctls import Sysctls, host
 
 FABRIC = "fabric"
 """The namespace of the wire: a bridge for each underlay network, no address, no route."""

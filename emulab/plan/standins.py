@@ -10,7 +10,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS, POD, SERVICE
-from emulab.model.families import family_of
+from emulab.model.families import IPV4, Families, family_of
 from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
@@ -20,7 +20,6 @@ from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.pods import place_name
 from emulab.plan.proxy.health import HEALTHZ_PORT, METRICS_PORT
 from emulab.plan.state import Place, PlannedServer
-from emulab.plan.sysctls import Families
 from emulab.servers.echo.config import EchoConfig, PodConfig, PortConfig
 
 STANDINS = "stand-ins"
@@ -33,7 +32,7 @@ def is_standin(container: Container) -> bool:
     return not container.command and not server_of(container.image)
 
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK = str(IPV4.loopback)
 
 
 class _Socket(NamedTuple):

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from emulab.model.families import IPV4, IPV6, Family
+from emulab.model.families import IPV4, IPV6, Families
 
-Families = tuple[Family, ...]
 Sysctls = tuple[tuple[str, str], ...]
 
 # Without this every link would send router solicitations and multicast reports of its own accord.

@@ -12,13 +12,13 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CLIENT
 from emulab.kinds.underlay import Underlay, underlay_addresses
 from emulab.model.addresses import IPAddress
-from emulab.model.families import family_of
+from emulab.model.families import Families, family_of
 from emulab.plan.draft import FABRIC, Draft, mac
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Bridge, Route
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Ruleset
-from emulab.plan.sysctls import Families, Sysctls, forwarder, host, switch
+from emulab.plan.sysctls import Sysctls, forwarder, host, switch
 
 
 def plan_outside(draft: Draft, source: PlanSource, cluster: Cluster) -> None:

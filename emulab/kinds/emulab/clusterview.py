@@ -13,7 +13,7 @@ from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
-from emulab.model.families import IPV4, Family, families_of, of_family
+from emulab.model.families import IPV4, Families, Family, families_of, of_family
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
@@ -36,7 +36,7 @@ class Cluster:
     nodes: tuple[NodeSpec, ...] = (NodeSpec("node1", {}, ""), NodeSpec("node2", {}, ""))
     pod_cidrs: tuple[IPNetwork, ...] = (ip_network("10.244.0.0/16"),)
     service_cidrs: tuple[IPNetwork, ...] = (ip_network("10.96.0.0/12"),)
-    families: tuple[Family, ...] = (IPV4,)  # the primary one first
+    families: Families = (IPV4,)
     cluster_domain: str = "cluster.local"
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
     network_mode: str = "vxlan"  # vxlan | routed
@@ -114,7 +114,7 @@ def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
     return networks(given.split(",")) if given else ()
 
 
-def families(pods: Sequence[IPNetwork], services: Sequence[IPNetwork]) -> tuple[Family, ...]:
+def families(pods: Sequence[IPNetwork], services: Sequence[IPNetwork]) -> Families:
     """The families of a lab: those that pods and Services both have, the pods' first one first."""
     both = set(PLANNED) & set(families_of(services))
     return tuple(family for family in families_of(pods) if family in both)

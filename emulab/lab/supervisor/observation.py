@@ -40,7 +40,7 @@ from emulab.lab.supervisor.arguments import (
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
 from emulab.model.addresses import parse_socket_name
-from emulab.model.families import FAMILIES, Family
+from emulab.model.families import FAMILIES, Families
 from emulab.observe.capture import drops, filters, netfilter, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
@@ -307,7 +307,7 @@ class Observation:
             while self._watched:
                 os.close(self._watched.popitem()[1].fd)
 
-    def _families(self) -> tuple[Family, ...]:
+    def _families(self) -> Families:
         return cluster_of(self._around.store.objects()).families
 
     def _unmark(self) -> None:
