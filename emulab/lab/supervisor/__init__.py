@@ -1,7 +1,8 @@
 """The process that keeps a lab true. `python -m emulab.lab.supervisor` is PID 1 of the lab's namespaces.
 
 * `__main__`: isolation and start; `runtime`: the event loop, which puts the following together.
-* `control`: the control socket (`door`: who gets in); `operations`: what can be asked (`arguments`: with what).
+* `control`: the control socket (`door`: who gets in); `operations`: what can be asked (`arguments`: with what), of
+  which `patching`, `waiting` and `watching` have some.
 * `reconciler`: objects → controllers and allocation → plan → kernel and servers, again and again; `proxysyncs`: what
   the nodes' proxies tell of that in their metrics; `publisher`: names under /run/netns.
 * `targets`: names of places and pods → where to enter; `readiness`: when is everything Ready; `observation`: what is

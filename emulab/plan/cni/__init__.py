@@ -4,6 +4,7 @@
 * `routed`     no encapsulation, as flannel's host-gw
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, masquerading
+* `hostports`  ports of nodes that lead to pods, whatever the network
 
 Whoever adds one writes its module and a line here, and gives the Cluster's schema its name.
 """

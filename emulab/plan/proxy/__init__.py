@@ -7,5 +7,6 @@
 * `flows`        who may go on to have UDP flows
 * `health`       what the proxies tell about themselves, and about Services to balancers
 * `filters`      nftables rules of several modes: what nobody serves, source ranges; and the words of a family
+* `meanings`     what the rules of all modes are for
 * `affinity`     chains of Services with session affinity; `tables`: a table that is changed in part
 """

@@ -13,5 +13,5 @@ them, `ports` and `server` own the sockets.
 The wire format is dnslib's; `wire`, `reader`, `rdata` and `names` alone know it. Names are tuples of labels
 everywhere inside (`names.Name`); text exists in the configuration and in reports only.
 
-The configuration: see `config.DnsConfig`.
+The configuration: see `config.DnsConfig`; `settings` is the same understood.
 """

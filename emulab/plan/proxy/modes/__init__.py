@@ -1,9 +1,10 @@
 """The modes of kube-proxy: a module each, which has all that is to be said of it in the record `MODE`.
 
-* `nftables`     flat maps (`affinity`: chains of Services with session affinity; `tables`: their sum)
+* `mode`         what a mode says of itself, and the sums that modes plan with
+* `nftables`     flat maps (with `proxy.affinity` and `proxy.tables`)
 * `iptables`     kube-proxy's chains
 * `ipvs`         the kernel's IPVS, a device with all addresses, and rules for the rest
-* `userspace`    a process a node, and rules that lead to it
+* `userspace`    a process a node, and rules that lead to it (`portals`: the ports at which it listens)
 
 Whoever adds one writes its module and a line here, and gives the Cluster's schema its name.
 """
