@@ -77,13 +77,9 @@ async def run(
     if leash >= 0:
         loop.add_reader(leash, end)
     loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
-    await asyncio.sleep(0)
-    if tasks[0].done():
-        tasks[0].result()  # raises why there is no control socket
+    await _begun(tasks[0])
     tasks.append(asyncio.ensure_future(_until_gone(Presence(folder), stop)))
-    with suppress(BrokenPipeError):  # who started us has gone; the leash says what that means
-        os.write(ready, b"ready\n")
-    os.close(ready)
+    _tell_ready(ready)
     for task in tasks:
         task.add_done_callback(lambda t: stop.set() if not t.cancelled() else None)
     await stop.wait()
@@ -94,6 +90,20 @@ async def run(
     cgroups.sweep(info.name)
     network.close()
     return bool(told)
+
+
+async def _begun(control: asyncio.Task[None]) -> None:
+    """Returns when all tasks have begun. Raises why there is no control socket."""
+    await asyncio.sleep(0)
+    if control.done():
+        control.result()
+
+
+def _tell_ready(ready: int) -> None:
+    """Tells who started the lab that it can be talked to."""
+    with suppress(BrokenPipeError):  # whoever it was has gone; the leash says what that means
+        os.write(ready, b"ready\n")
+    os.close(ready)
 
 
 async def _end_tasks(reconciler: Reconciler, tasks: list[asyncio.Task[None]]) -> None:
