@@ -39,9 +39,8 @@ class Manifest:
     """What sources hold: objects that passed every check, in their order."""
 
     objects: tuple[Object, ...]
-    without_effect: tuple[
-        str, ...
-    ] = ()  # lines about what was given and isn't in them, or is and isn't followed
+    without_effect: tuple[str, ...] = ()
+    """Lines about what was given and isn't in them, or is and isn't followed."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -46,7 +46,8 @@ class Plugin:
     plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
     """Adds what each node needs to reach the pods of the others, in one family."""
     plan_pod: Callable[[Draft, Place, Node, str, Cluster, int], None]
-    """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU."""
+    """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU in bytes.
+    Places and items alone: rules are a node's, and those of a pod would be left out of the sum (`plan.pods`)."""
     masquerade: Callable[[Cluster, Family], Ruleset]
     """What becomes on a node of what pods send out of the cluster."""
     overhead: Callable[[Family], int]
