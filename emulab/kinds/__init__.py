@@ -4,12 +4,13 @@
     kind, definition               what such a line says, and what a kind's module says beside: its DEFINITION
     schema                         what is wrong with one object by itself, whatever kind it says it is of
     openapi                        the structure of Kubernetes' kinds, and checks by it
-    core, apps, discovery, networking, emulab
+    core, apps, batch, discovery, networking, emulab
                                    one module a kind, in the folder of its API group
-    aside, unmade, custom          homes of all the kinds that are kept and have no effect
+    aside, custom                  homes of all the kinds that are kept and have no effect
     checks, addresses              what schemas have in common
     following                      what of a kind's fields is followed; `document` makes docs/fields.md of it
     cells, fields, ages            what the tables of `get`, and descriptions, are made of
+    selectable                     what field selectors may ask for
     lookup                         what warnings ask of all the objects that there are
     underlay                       the networks that are outside every cluster, by family
     installed                      what every lab has without being asked for, by name

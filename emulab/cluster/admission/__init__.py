@@ -2,7 +2,7 @@
 
 loader       texts → Manifest: objects, or every problem in them
 conflicts    what objects may not say together: errors; newcomers: found at a cost that goes with what is new
-dumps        what of objects that were saved from a cluster is that cluster's alone
+dumps        what of objects that were saved from a cluster is that cluster's alone; makings: what controllers made
 unfollowed   fields that nothing follows: warnings
 crosscheck   names that lead nowhere: warnings
 merge        what a user's object becomes when one of its name is there, as with `kubectl apply`

@@ -2,8 +2,8 @@
 
 `reconcile` runs the controllers that kube-controller-manager and kube-scheduler run in a real cluster, in
 one fixed order, over one working copy (`world`), so that each sees what those before it changed: a fresh
-Deployment becomes ReplicaSet, Pods, placed Pods, EndpointSlices and statuses in one call. The store calls
-it after every change until it returns nothing.
+Deployment becomes ReplicaSet, Pods, placed Pods, EndpointSlices and statuses in one call. `resolve`
+calls it after every change until it returns nothing.
 
 * `namespaces`: those that are ending are emptied, and go
 * `garbage`: what lost its owner goes
@@ -15,7 +15,7 @@ it after every change until it returns nothing.
   what a node refuses of those that name it themselves
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
-* `telling`: what they tell of it in Events
+* `telling`: what they tell of it in Events; `deadlines`: when time alone will give them something to do
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
 Rules: no I/O, no randomness, and time is the argument `now`. Names come from hashes of what they stand for,
