@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from emulab import Lab
+from emulab import EmulabError, Lab
 
 from .tools import emulab, eventually, output
 
@@ -269,7 +269,8 @@ async def test_a_stand_in_has_its_pods_deadline(lab: Lab) -> None:
         return status.get("phase") == "Failed" and "terminated" in status["containerStatuses"][0]["state"]
 
     await eventually(ended)
-    await lab.apply(pod("beside-it"))  # whatever is planned anew doesn't begin it again
+    with pytest.raises(EmulabError, match="Pod default/stood-in-late is Failed: Pod was active on the node"):
+        await lab.apply(pod("beside-it"))  # whatever is planned anew doesn't begin it again
     container = (await status_of(lab, "stood-in-late"))["containerStatuses"][0]
     assert "terminated" in container["state"] and not container["ready"]
     for name in ("stood-in-late", "beside-it"):

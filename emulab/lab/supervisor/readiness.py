@@ -126,8 +126,8 @@ def _probes_answers(objects: Objects) -> Mapping[tuple[str, str, str, str], str]
 
 def _is_settled(pod: Object) -> bool:
     ended = pod.status.get("phase")
-    if ended == "Succeeded" or (ended == "Failed" and is_run_to_its_end(pod)):
-        return True
+    if ended in ("Succeeded", "Failed"):
+        return ended == "Succeeded" or is_run_to_its_end(pod)
     return (is_ready(pod) or _has_completed_beside(pod)) and not pod.metadata.get("deletionTimestamp")
 
 

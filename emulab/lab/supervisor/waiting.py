@@ -74,10 +74,9 @@ class Waiting:
                 while True:
                     await self._reconciler.until(condition)
                     await self._reconciler.rest()  # what the last readiness meant for the data plane
-                    if waits_in_vain(store.objects()):
-                        raise NotReady(
-                            _lines("not ready, and waiting won't help", why_not_ready(store.objects()))
-                        )
+                    reasons = why_not_ready(store.objects())
+                    if reasons and waits_in_vain(store.objects()):
+                        raise NotReady(_lines("not ready, and waiting won't help", reasons))
                     left = self._steady_at() - loop.time()
                     if left > 0:
                         progress("waiting whether programs stay")

@@ -47,5 +47,12 @@ async def test_who_ends_while_the_data_plane_comes_to_rest_is_not_ready() -> Non
         await waiting(World(RUNS, DEAD)).ready({"timeout": 0.05}, lambda _: None)
 
 
+async def test_who_was_ended_well_by_its_deadline_has_failed_all_the_same() -> None:
+    ended = {"name": "main", "ready": False, "state": {"terminated": {"exitCode": 0}}}
+    late = pod(status={**DEAD.status, "reason": "DeadlineExceeded", "containerStatuses": [ended]})
+    with pytest.raises(NotReady, match="waiting won't help: Pod default/p is Failed: dead"):
+        await waiting(World(late)).ready({"timeout": 5}, lambda _: None)
+
+
 async def test_who_stays_is_ready() -> None:
     assert await waiting(World(RUNS, RUNS)).ready({"timeout": 5}, lambda _: None) is None
