@@ -365,8 +365,12 @@ def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
 
 
 def _is_path(manifest: str | Path) -> bool:
-    """Whether a file is meant: no manifest is one line without a mapping."""
-    return isinstance(manifest, Path) or not any(mark in manifest for mark in ("\n", ": ", "{"))
+    """Whether a file is meant: no manifest is one line without a mapping, and no file has no name."""
+    if not isinstance(manifest, str | Path):
+        raise UserError(f"a manifest is a path, or YAML as str, not {type(manifest).__name__}")
+    return isinstance(manifest, Path) or (
+        bool(manifest) and not any(m in manifest for m in ("\n", ": ", "{"))
+    )
 
 
 def _kind(name: str) -> Kind:

@@ -53,6 +53,10 @@ async def test_a_file_is_told_from_a_text(tmp_path: Path) -> None:
     assert texts == ["kind: Pod\n", "kind: Pod\n", "{kind: Pod}", "kind: Pod"]
     with pytest.raises(UserError, match=r"absent\.yaml"):
         await lab.apply("absent.yaml")
+    await lab.apply("")  # no path: the folder where the test runs isn't meant
+    wrong: Any = 3
+    with pytest.raises(UserError, match="a manifest is a path, or YAML as str, not int"):
+        await lab.apply(wrong)
 
 
 def test_everything_that_is_promised_can_be_imported() -> None:
