@@ -26,9 +26,9 @@ def port_mapping(text: str, chosen: Chosen) -> PortMapping:
     port = _remote(remote, chosen)
     if not colon:
         return PortMapping(int(remote) if remote.isdecimal() else port, port)
-    if local and not local.isdecimal():
+    if local and not (local.isdecimal() and int(local) < 65536):
         raise UsageError(
-            f"error parsing local port '{local}': write a number, or nothing for any that is free"
+            f"error parsing local port '{local}': write a number below 65536, or nothing for any that is free"
         )
     return PortMapping(int(local or 0), port)
 

@@ -92,6 +92,7 @@ def test_ports(client: Any, target: str, text: str, local: int, remote: int) -> 
         ("c", "a:b:c", "invalid port format 'a:b:c'"),
         ("c", "80:", "invalid port format '80:'"),
         ("c", "x:80", "error parsing local port 'x'"),
+        ("c", "65536:80", "error parsing local port '65536'"),
         ("c", "0", "remote port must be > 0"),
         ("c", "grpc", "Pod 'c' does not have a named port 'grpc'"),
         ("svc/web", "8080", "Service web does not have a service port 8080"),
