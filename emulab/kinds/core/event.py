@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulab.kinds import ages, cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
-from emulab.kinds.definition import Definition, kept
+from emulab.kinds.definition import ASIDE, Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.registry import EVENT
 from emulab.kinds.selectable import field, fields
@@ -67,7 +67,7 @@ DEFINITION = Definition(
         dns_subdomain,
         fields={"type": one_of("Normal", "Warning"), "count": integer(0)},
     ),
-    standing=kept("is kept, and nobody acts on it"),
+    standing=ASIDE,
     columns=Columns(
         ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"),
         ("SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"),

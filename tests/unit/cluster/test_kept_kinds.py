@@ -27,6 +27,14 @@ def custom(api_version: str, kind: str, name: str = "x", **fields: Any) -> dict[
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}
 
 
+def test_saved_events_are_counted_too() -> None:
+    events = [
+        described("Event", name=name, involvedObject={"kind": "Pod", "name": "p"}) for name in ("a", "b")
+    ]
+    loaded = manifest(stream(*events))
+    assert (loaded.warnings, loaded.notes) == ((), ("2 Events: kept, without effect",))
+
+
 def test_they_are_kept_and_counted_in_one_line() -> None:
     accounts = [described("ServiceAccount", name=name) for name in ("a", "b", "c")]
     claims = [
