@@ -28,7 +28,7 @@ from emulab.errors import UserError
 from emulab.kinds.registry import NAMESPACE, POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.facts import Facts
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Version
 from emulab.model.objects import Object
 
@@ -122,6 +122,10 @@ class Store:
     def get(self, key: Key) -> Object | None:
         members = self._kinds.get(key[:2])
         return None if members is None else members.get(key)
+
+    def has_kind(self, kind: GroupKind) -> bool:
+        """Whether there is an object of the kind. It costs less than asking `objects`, between two writes."""
+        return bool(self._kinds.get(kind))
 
     def watch(self, callback: Callable[[Event], None], since: int | None = None) -> Callable[[], None]:
         """Calls `callback` for every change from now on, or for those after the version `since`; the result stops it.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emulab.model.checks import Check
     from emulab.model.findings import Finding
     from emulab.model.objects import Object
+    from emulab.model.quantity import Quantity
 
 
 class Standing(NamedTuple):
@@ -58,6 +59,10 @@ def no_fields(_old: Object, _new: Object) -> tuple[str, ...]:
     return ()
 
 
+def no_amounts(_o: Object) -> Mapping[str, Quantity]:
+    return {}
+
+
 def no_findings(_o: Object, _world: Lookup) -> Iterable[Finding]:
     return ()
 
@@ -80,6 +85,7 @@ class Definition(NamedTuple):
     `fields`        what of its fields is followed; of a kind that nothing follows, it's nothing
     `columns`       its table, as `get` prints it
     `describe`      the fields of a description beside metadata
+    `uses`          what an object uses of what a ResourceQuota may name, beside counting as one
     `rollout`       how far the replacement of a workload's Pods is; None for kinds that don't replace any
     `selectable`    what field selectors may ask for beside name and Namespace
     """
@@ -95,5 +101,6 @@ class Definition(NamedTuple):
     fields: FollowedFields = NOTHING
     columns: Columns = NAME_AND_AGE
     describe: Callable[[Raw, Slices], Fields] = generic
+    uses: Callable[[Object], Mapping[str, Quantity]] = no_amounts
     rollout: Callable[[Raw], RolloutStatus] | None = None
     selectable: Selectable = NO_MORE

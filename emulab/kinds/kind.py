@@ -21,6 +21,8 @@ EXPOSED = "exposed"
 """Kinds of which `expose` makes a Service (kubectl/pkg/polymorphichelpers/canbeexposed.go)."""
 PLACE = "place"
 """Kinds of which each object is a place of the lab: a network namespace of the object's name."""
+COUNTED = "counted"
+"""Kinds whose number a ResourceQuota limits by their plural alone."""
 ADDRESSED = "addressed"
 """Kinds whose objects have an address outside the cluster in `status.address`."""
 

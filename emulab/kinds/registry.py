@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from emulab.kinds.kind import ADDRESSED, ALL, EXPOSED, PLACE, SCALABLE, WORKLOAD, Kind
+from emulab.kinds.kind import ADDRESSED, ALL, COUNTED, EXPOSED, PLACE, SCALABLE, WORKLOAD, Kind
 from emulab.model.keys import GroupKind
 
 
@@ -104,19 +104,19 @@ REPLICATION_CONTROLLER = _add(
         "ReplicationController",
         "replicationcontrollers",
         "rc",
-        categories=(ALL, WORKLOAD, SCALABLE, EXPOSED),
+        categories=(ALL, WORKLOAD, SCALABLE, EXPOSED, COUNTED),
     )
 )
 DAEMON_SET = _add(Kind("apps/v1", "DaemonSet", "daemonsets", "ds", categories=(ALL, WORKLOAD)))
-SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED, EXPOSED)))
+SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED, EXPOSED, COUNTED)))
 ENDPOINT_SLICE = _add(
     Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "ep", "endpoints", "eps")
 )
 ENDPOINTS = _add(Kind("v1", "Endpoints", "endpoints"))
 INGRESS = _add(Kind(_NETWORKING, "Ingress", "ingresses", "ing"))
 INGRESS_CLASS = _add(Kind(_NETWORKING, "IngressClass", "ingressclasses", namespaced=False))
-CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm"))
-SECRET = _add(Kind("v1", "Secret", "secrets"))
+CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm", categories=(COUNTED,)))
+SECRET = _add(Kind("v1", "Secret", "secrets", categories=(COUNTED,)))
 EVENT = _add(Kind("v1", "Event", "events", "ev", served_as=("events.k8s.io/v1",)))
 NETWORK_POLICY = _add(Kind(_NETWORKING, "NetworkPolicy", "networkpolicies", "netpol"))
 CLUSTER = _add(Kind(_EMULAB, "Cluster", "clusters", namespaced=False))
@@ -142,10 +142,12 @@ def _aside(api_version: str, kind: str, plural: str, *short: str, **more: Any) -
 
 
 _aside("v1", "ServiceAccount", "serviceaccounts", "sa")
-_aside("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc")
+PERSISTENT_VOLUME_CLAIM = _add(
+    Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", categories=(COUNTED,))
+)
 _aside("v1", "PersistentVolume", "persistentvolumes", "pv", namespaced=False)
-_aside("v1", "LimitRange", "limitranges", "limits")
-_aside("v1", "ResourceQuota", "resourcequotas", "quota")
+LIMIT_RANGE = _add(Kind("v1", "LimitRange", "limitranges", "limits"))
+RESOURCE_QUOTA = _add(Kind("v1", "ResourceQuota", "resourcequotas", "quota", categories=(COUNTED,)))
 _aside("v1", "PodTemplate", "podtemplates")
 _aside("apps/v1", "ControllerRevision", "controllerrevisions")
 _aside(_RBAC, "ClusterRole", "clusterroles", namespaced=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emulab.cluster.admission.namespaces import refuse_newcomer
-from emulab.cluster.store import Store
+from emulab.cluster.admission.newcomer import LIMITING, as_admitted
+from emulab.cluster.store import Forbidden, Store
 from emulab.errors import UserError
 from emulab.kinds.registry import KINDS
 from emulab.model.objects import Object
@@ -22,6 +23,10 @@ def admit(store: Store, o: Object) -> str:
     old, version = store.get(o.key), store.version
     if old is None:
         refuse_newcomer(store, o)
+        if any(map(store.has_kind, LIMITING)):
+            o, why = as_admitted(store.objects(), o)
+            if why:
+                raise Forbidden(f"{o.position}: {why}")
     merged = merge(old, o)
     store.put(merged)
     store.put_status(o.key, merged.status)

@@ -15,6 +15,7 @@ calls it after every change until it returns nothing.
   what a node refuses of those that name it themselves
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
+* `quotas`: what ResourceQuotas say is used
 * `telling`: what they tell of it in Events; `deadlines`: when time alone will give them something to do
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
@@ -39,6 +40,7 @@ from emulab.cluster.controllers import (
     mirroring,
     namespaces,
     nodeadmission,
+    quotas,
     replicasets,
     scheduler,
     statefulsets,
@@ -67,6 +69,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     deployments.report,  # and a Deployment's adds up its ReplicaSets'
     statefulsets.report,
     daemonsets.report,
+    quotas.report,
 )
 """All controllers, in the order in which one call runs them."""
 

@@ -20,7 +20,8 @@ from emulab.cluster.controllers.pods import (
     new_pod,
     share,
 )
-from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
+from emulab.cluster.controllers.room import with_failure
+from emulab.cluster.controllers.telling import Words, delete_pod, is_refused, make_pod
 from emulab.cluster.controllers.world import WorkingCopy
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
@@ -76,7 +77,10 @@ def place(world: WorkingCopy) -> None:
         ledger = Ledger(world) if ports else None
         for node in missing:
             taken = ledger is not None and ledger.ports_clash(ports, node)
-            it.pods[node] = [_make(it, node, reference, taken)]
+            made = _make(it, node, reference, taken)
+            if made is None:
+                break
+            it.pods[node] = [made]
         if it.want.strategy != "OnDelete":
             _update(it)
 
@@ -101,6 +105,10 @@ def report(world: WorkingCopy) -> None:
             "numberReady": sum(any(is_ready(pod) for pod in pods) for pods in placed),
         }
         status.update((name, value) for name, value in fields.items() if value)
+        if conditions := owner.status.get("conditions"):
+            status["conditions"] = conditions
+        short = is_refused(world, owner) and not world.is_over(owner)
+        status = with_failure(world, owner, status, len(placed), len(it.nodes) if short else len(placed))
         world.put(owner.replace(status=status))
 
 
@@ -119,7 +127,7 @@ def _update(it: _Daemon) -> None:
     candidates: list[Object] = []
     unavailable = 0
     for node in it.nodes:
-        pods = [pod for pod in it.pods[node] if not has_ended(pod)]
+        pods = [pod for pod in it.pods.get(node, ()) if not has_ended(pod)]
         serving = any(it.is_available(pod) for pod in pods)
         unavailable += not serving
         for pod in pods:
@@ -155,7 +163,7 @@ def _bound_for(spec: dict[str, Any], node: str) -> dict[str, Any]:
     return {**spec, "affinity": {**affinity, "nodeAffinity": own}}
 
 
-def _make(it: _Daemon, node: str, reference: dict[str, Any], taken: bool) -> Object:
+def _make(it: _Daemon, node: str, reference: dict[str, Any], taken: bool) -> Object | None:
     """The Pod of a node, created; its name also depends on the template, so an update is seen by name.
 
     `taken`: the node has no room for its ports.

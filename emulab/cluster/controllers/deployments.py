@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import count as count_up
 from typing import Any
 
-from emulab.cluster.controllers import rollout, room
+from emulab.cluster.controllers import rollout, room, telling
 from emulab.cluster.controllers.names import controller_reference, new_uid, template_hash
 from emulab.cluster.controllers.pods import condition, count, replicas_asked, with_condition
 from emulab.cluster.controllers.rollout import DeploymentRollout
@@ -82,10 +82,10 @@ def report(world: WorkingCopy) -> None:
 
 def _with_failure_of_sets(plan: DeploymentRollout, status: dict[str, Any]) -> dict[str, Any]:
     """`status` with its ReplicaSets' condition ReplicaFailure, the new one's first (`getReplicaFailures`)."""
-    failing = [f for rs in ([plan.new] if plan.new else []) + plan.olds() if (f := room.failure(rs))]
+    failing = [f for rs in ([plan.new] if plan.new else []) + plan.olds() if (f := telling.failure(rs))]
     if failing:
-        return with_condition(status, plan.world.now, room.FAILURE, "True", *room.reason(failing[0]))
-    conditions = [c for c in status.get("conditions") or () if c.get("type") != room.FAILURE]
+        return with_condition(status, plan.world.now, telling.FAILURE, "True", *room.reason(failing[0]))
+    conditions = [c for c in status.get("conditions") or () if c.get("type") != telling.FAILURE]
     return {**status, "conditions": conditions}
 
 

@@ -71,7 +71,7 @@ def report(world: WorkingCopy) -> None:
         }
         status.update((field, value) for field, value in optional.items() if value)
         asked = counts.replicas if world.is_over(rs) else replicas_asked(rs)
-        world.put(rs.replace(status=with_failure(world, status, counts.replicas, asked)))
+        world.put(rs.replace(status=with_failure(world, rs, status, counts.replicas, asked)))
 
 
 def _all(world: WorkingCopy) -> list[Object]:
@@ -84,7 +84,8 @@ def _make(world: WorkingCopy, rs: Object, number: int) -> None:
     index = -1
     for _ in range(Room.of(world).grant(rs, number)):
         name, index = generated_name(world, POD.key(rs.namespace, rs.name), start=index + 1)
-        make_pod(world, rs, new_pod(rs.namespace, name, template, reference), _WORDS[rs.type])
+        if make_pod(world, rs, new_pod(rs.namespace, name, template, reference), _WORDS[rs.type]) is None:
+            return
 
 
 def _victims(world: WorkingCopy, rs: Object) -> list[Object]:

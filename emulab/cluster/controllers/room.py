@@ -18,15 +18,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.cluster.controllers import placement
-from emulab.cluster.controllers.pods import condition, has_ended, is_active, with_condition
-from emulab.cluster.controllers.world import WorkingCopy
+from emulab.cluster.controllers.pods import has_ended, is_active, with_condition
+from emulab.cluster.controllers.telling import FAILURE, failure, is_refused
+from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.kinds.registry import NODE, POD
 from emulab.model.objects import Object
 
 FEW = 10
 BURST = 500  # BurstReplicas of pkg/controller/replicaset: what it makes before it looks again
 OWN_NAMESPACES = ("kube-system", "ingress-nginx")
-FAILURE = "ReplicaFailure"
 _ONCE = "room"
 
 
@@ -66,23 +66,23 @@ class Room:
         return node in self._limits and self._crowd[node] <= self._limits[node]
 
 
-def with_failure(world: WorkingCopy, status: Mapping[str, Any], there: int, asked: int) -> dict[str, Any]:
+def with_failure(
+    world: WorkingCopy, owner: Object, status: Mapping[str, Any], there: int, asked: int
+) -> dict[str, Any]:
     """`status` with the condition ReplicaFailure where fewer Pods were made than asked for, without it elsewhere."""
     if there >= asked:
         others = [c for c in status.get("conditions") or () if c.get("type") != FAILURE]
         kept = {field: value for field, value in status.items() if field != "conditions"}
         return {**kept, "conditions": others} if others else kept
+    if is_refused(world, owner):
+        why = world.refusals.get(uid(owner)) or str(failure(owner).get("message"))
+        return with_condition(status, world.now, FAILURE, "True", "FailedCreate", why)
     room, nodes = Room.of(world).total, len(world.kind(NODE))
     message = (
         f"{there} of {asked} Pods are made: {nodes} nodes have room for {room}, and more would only wait;"
         " give the Cluster more spec.nodes"
     )
     return with_condition(status, world.now, FAILURE, "True", "FailedCreate", message)
-
-
-def failure(owner: Object) -> Mapping[str, Any]:
-    """The owner's condition ReplicaFailure; empty when all its Pods could be made."""
-    return condition(owner, FAILURE)
 
 
 def reason(entry: Mapping[str, Any]) -> tuple[str, str]:

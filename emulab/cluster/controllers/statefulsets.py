@@ -21,8 +21,8 @@ from emulab.cluster.controllers.pods import (
     phase,
 )
 from emulab.cluster.controllers.room import Room, with_failure
-from emulab.cluster.controllers.telling import Words, delete_pod, make_pod
-from emulab.cluster.controllers.world import WorkingCopy
+from emulab.cluster.controllers.telling import Words, delete_pod, is_refused, make_pod
+from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.dataclass import dataclass, field
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import POD, STATEFUL_SET
@@ -32,6 +32,7 @@ WORDS = Words(
     "statefulset-controller",
     "create Pod {pod} in StatefulSet {owner} successful",
     "delete Pod {pod} in StatefulSet {owner} successful",
+    "create Pod {pod} in StatefulSet {owner} failed error: {why}",
 )
 
 REVISION_LABEL = "controller-revision-hash"
@@ -111,10 +112,13 @@ def report(world: WorkingCopy) -> None:
         if conditions := owner.status.get("conditions"):
             status["conditions"] = conditions
         # OrderedReady makes one Pod after the other: what isn't there yet isn't held back.
-        short = it.want.pod_management == "Parallel" and not world.is_over(owner)
+        at_once = it.want.pod_management == "Parallel" or is_refused(world, owner)
+        short = at_once and not world.is_over(owner)
         there = sum(ordinal in it.ordinals for ordinal in it.pods)
         world.put(
-            owner.replace(status=with_failure(world, status, there, it.want.replicas if short else there))
+            owner.replace(
+                status=with_failure(world, owner, status, there, it.want.replicas if short else there)
+            )
         )
 
 
@@ -151,6 +155,8 @@ def _fill_at_once(it: _Set) -> None:
         if ordinal not in it.pods and (made := _make(it, ordinal)) is not None:
             it.pods[ordinal] = made
             granted -= 1
+        elif uid(it.owner) in it.world.refusals:
+            return
 
 
 def _shrink(it: _Set, ordered: bool) -> bool:

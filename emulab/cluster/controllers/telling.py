@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from emulab.cluster.controllers.world import WorkingCopy
+from emulab.cluster.admission.newcomer import as_admitted
+from emulab.cluster.controllers.pods import condition
+from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.model.collection import NORMAL, WARNING, Tell
 from emulab.model.objects import Object
 
 SCHEDULER = "default-scheduler"
+_FORBIDDEN = " is forbidden: "
 
 
 class Words(NamedTuple):
-    """How one that makes Pods calls itself, and what it says of each that it has made and deleted."""
+    """How one that makes Pods calls itself, and what it says of each Pod that it makes, deletes, or may not make."""
 
     component: str
     made: str = "Created pod: {pod}"
     deleted: str = "Deleted pod: {pod}"
+    refused: str = "Error creating: {why}"
 
 
-def make_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> Object:
-    """Creates a Pod of a workload, and tells so."""
+FAILURE = "ReplicaFailure"
+
+
+def failure(owner: Object) -> Mapping[str, Any]:
+    """The owner's condition that not all its Pods could be made; empty when they could."""
+    return condition(owner, FAILURE)
+
+
+def is_refused(world: WorkingCopy, owner: Object) -> bool:
+    """Whether an API server would refuse Pods of it, or did when they were tried last."""
+    return uid(owner) in world.refusals or _FORBIDDEN in str(failure(owner).get("message") or "")
+
+
+def make_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> Object | None:
+    """Creates a Pod of a workload, and tells so. None, and that is told, where its API server would refuse it."""
+    pod, why = as_admitted(world, pod)
+    if why:
+        world.refusals[uid(owner)] = why
+        message = words.refused.format(pod=pod.name, owner=owner.name, why=why)
+        if failure(owner).get("message") != why:  # it is tried in each call
+            world.tell(Tell(owner, WARNING, "FailedCreate", message, words.component))
+        return None
     message = words.made.format(pod=pod.name, owner=owner.name)
     world.tell(Tell(owner, NORMAL, "SuccessfulCreate", message, words.component))
     return world.put(pod)

@@ -88,6 +88,7 @@ class WorkingCopy:
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
         self._told: list[Tell] = []
+        self.refusals: dict[str, str] = {}  # by owner's uid: why a Pod of its couldn't be made
         self._copied: dict[tuple[str, str], dict[Key, Object]] = {}  # kinds of which an object was touched
         self._owned_before = _owned_by(objects)
         self._owned: dict[str, dict[Key, Object]] = {}  # of owners of whom an object was touched

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
@@ -13,7 +13,7 @@ from emulab.kinds.core.podcells import pod_cells, pod_status
 from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
-from emulab.kinds.core.podspec import STAND_INS
+from emulab.kinds.core.podspec import LIMITED, STAND_INS
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
@@ -25,14 +25,35 @@ from emulab.model.findings import Finding
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
+    from emulab.model.quantity import Quantity
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
     if "nodeName" not in spec and "nodeName" in old.spec:
         spec["nodeName"] = old.spec["nodeName"]
+    if LIMITED in old.annotations:
+        spec = _with_resources_of(old, spec)
     if spec != old.spec:
         raise UserError(f"{new.position}: {new.key}: a pod's spec can't be changed; delete the pod first")
     return spec
+
+
+def _with_resources_of(old: Object, spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the resources that LimitRanges gave to containers who say nothing else."""
+    for part in ("containers", "initContainers"):
+        there = {c["name"]: c.get("resources") or {} for c in old.spec.get(part) or ()}
+        if spec.get(part):
+            spec[part] = [_limited(c, there.get(c["name"], {})) for c in spec[part]]
+    return spec
+
+
+def _limited(container: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
+    asked = container.get("resources") or {}
+    same = all(
+        (asked.get(word) or {}).items() <= (resources.get(word) or {}).items()
+        for word in ("requests", "limits")
+    )
+    return {**container, "resources": {**asked, **resources}} if same else container
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
@@ -69,12 +90,19 @@ def _describe(o: Raw, _: Slices) -> Fields:
     return fields
 
 
+def _uses(o: Object) -> Mapping[str, Quantity]:
+    from emulab.kinds.core.resources import used_by_pod  # exact arithmetic, which few need
+
+    return used_by_pod(o)
+
+
 DEFINITION = Definition(
-    annotations=(STAND_INS,),
+    annotations=(STAND_INS, LIMITED),
     check=whole(POD, dns_subdomain, pod_spec),
     merge=_merge,
     warnings=_warnings,
     fields=kind_table(spec=POD_FIELDS),
+    uses=_uses,
     columns=Columns(
         ("NAME", "READY", "STATUS", "RESTARTS", "AGE"),
         ("IP", "NODE", "NOMINATED NODE", "READINESS GATES"),

@@ -18,6 +18,9 @@ PROGRAM = "emulab.dev/program"
 REQUIRED, STANDIN = "required", "standin"
 """Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
 
+LIMITED = "kubernetes.io/limit-ranger"
+"""The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
+
 _SYSTEMS = frozenset(
     (
         *("almalinux", "alpine", "amazonlinux", "archlinux", "busybox", "centos", "debian", "fedora"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
     from emulab.model.findings import Finding
     from emulab.model.objects import Object
+    from emulab.model.quantity import Quantity
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +79,12 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     return oddities(o, world)
 
 
+def _uses(o: Object) -> Mapping[str, Quantity]:
+    from emulab.kinds.core.resources import used_by_service  # exact arithmetic, which few need
+
+    return used_by_service(o)
+
+
 DEFINITION = Definition(
     check=whole(SERVICE, dns_1035_label, service_spec),
     merge=_merge,
@@ -93,6 +100,7 @@ DEFINITION = Definition(
         )
     ),
     columns=servicetext.COLUMNS,
+    uses=_uses,
     describe=servicetext.describe,
     selectable={"spec.clusterIP": field("spec.clusterIP"), "spec.type": field("spec.type", "ClusterIP")},
 )

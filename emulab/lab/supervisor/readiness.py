@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from emulab.cluster.controllers.pods import condition, replicas_asked
-from emulab.cluster.controllers.room import failure
+from emulab.cluster.controllers.telling import failure
 from emulab.cluster.unplaced import refused_by_all, remedies, root
 from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending

@@ -119,3 +119,17 @@ def test_a_job_that_went_is_missed() -> None:
     store.converge()
     assert "active" not in store.get("CronJob", "c").status and told(store)[-1] == "MissingJob"
     assert not store.all("Job")
+
+
+def test_a_quota_may_refuse_a_job() -> None:
+    store = lab()
+    store.put(make("ResourceQuota", "q", spec={"hard": {"count/jobs.batch": "0"}}))
+    store.settle()
+    store.now = NEXT
+    store.step()
+    assert not store.all("Job") and "lastScheduleTime" not in store.get("CronJob", "c").status
+    (refused,) = [tell for tell in store.told if tell.about.kind == "CronJob"]
+    assert refused.reason == "FailedCreate" and refused.message == (
+        'Error creating job: jobs.batch "c-28333334" is forbidden: exceeded quota: q, requested:'
+        " count/jobs.batch=1, used: count/jobs.batch=0, limited: count/jobs.batch=0"
+    )

@@ -311,3 +311,18 @@ def test_what_may_change_and_what_may_not() -> None:
     indexed = {"completionMode": "Indexed", "completions": 2, "parallelism": 2}
     larger = asked.replace(spec={**asked.spec, **indexed, "completions": 4, "parallelism": 4})
     assert merge(job(**indexed), larger).spec["completions"] == 4
+
+
+def test_a_quota_may_refuse_its_pods_until_there_is_room() -> None:
+    quota = make("ResourceQuota", "q", spec={"hard": {"pods": "1"}})
+    store = Store(node("node1"), quota, job(completions=3, parallelism=3))
+    store.settle()
+    assert len(store.pods()) == 1
+    (refused,) = {what for reason, what in told(store) if reason == "FailedCreate"}
+    assert refused.startswith('Error creating: pods "j-') and "exceeded quota: q" in refused
+    store.kubelet()
+    store.settle()
+    for _ in range(3):
+        end_all(store)
+    assert status(store)["succeeded"] == 3
+    assert conditions(store.get("Job", "j")) == {"SuccessCriteriaMet": "True", "Complete": "True"}

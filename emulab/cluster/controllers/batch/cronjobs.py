@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from emulab.cluster.admission.newcomer import as_admitted
 from emulab.cluster.controllers.batch.jobs import COMPLETE, finished
 from emulab.cluster.controllers.names import controller_reference, new_uid
 from emulab.cluster.controllers.world import WorkingCopy, rfc3339, uid, unix_time
@@ -193,7 +194,13 @@ class _Run:
             "metadata": metadata,
             "spec": template["spec"],
         }
-        job = self.world.put(generated(Object(raw)))
+        job, why = as_admitted(self.world, generated(Object(raw)))
+        if why:
+            what = f"Error creating job: {why}"
+            if not self._has_told("FailedCreate", what, at):
+                self._tell(WARNING, "FailedCreate", what)
+            return
+        self.world.put(job)
         self._tell(NORMAL, "SuccessfulCreate", f"Created job {name}")
         reference = {
             "apiVersion": JOB.api_version,

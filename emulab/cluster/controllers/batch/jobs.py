@@ -19,7 +19,8 @@ from emulab.cluster.controllers.pods import (
     is_ready,
     with_condition,
 )
-from emulab.cluster.controllers.world import WorkingCopy, rfc3339, unix_time
+from emulab.cluster.controllers.room import with_failure
+from emulab.cluster.controllers.world import WorkingCopy, rfc3339, uid, unix_time
 from emulab.dataclass import dataclass, field
 from emulab.kinds.batch.indexes import read, written
 from emulab.kinds.registry import JOB
@@ -89,6 +90,8 @@ class _Run:
         self._judge()
         self._act()
         self._report()
+        refused = uid(self.job) in self.world.refusals
+        self.status = with_failure(self.world, self.job, self.status, 0, int(refused))
         self._conclude()
         self.world.put(self.job.replace(status=self.status))
 

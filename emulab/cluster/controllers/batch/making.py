@@ -106,7 +106,8 @@ def _make(
         number = -1
         for _ in range(granted):
             name, number = generated_name(world, POD.key(job.namespace, job.name), start=number + 1)
-            _create(world, job, name, job.spec["template"])
+            if not _create(world, job, name, job.spec["template"]):
+                return
         return
     for index in _free(job.spec, pods, closed):
         if granted <= 0:
@@ -116,7 +117,8 @@ def _make(
         failures = failures_of(index, pods) if per_index else None
         template = with_index(job.spec["template"], job.name, index, failures)
         name, _ = generated_name(world, POD.key(job.namespace, f"{job.name}-{index}"))
-        _create(world, job, name, template)
+        if not _create(world, job, name, template):
+            return
         granted -= 1
 
 
@@ -129,7 +131,9 @@ def _free(spec: Mapping[str, Any], pods: Sequence[Object], closed: frozenset[int
     return [index for index in range(spec["completions"]) if index not in held and index not in closed]
 
 
-def _create(world: WorkingCopy, job: Object, name: str, template: Mapping[str, Any]) -> None:
+def _create(world: WorkingCopy, job: Object, name: str, template: Mapping[str, Any]) -> bool:
+    """Whether the Pod could be made: a quota may refuse it."""
     pod = new_pod(job.namespace, name, template, controller_reference(job))
     finalizers = [*(pod.metadata.get("finalizers") or ()), TRACKING]
-    make_pod(world, job, pod.replace(metadata={**pod.metadata, "finalizers": finalizers}), WORDS)
+    pod = pod.replace(metadata={**pod.metadata, "finalizers": finalizers})
+    return make_pod(world, job, pod, WORDS) is not None

@@ -1,0 +1,168 @@
+"""ResourceQuotas: how much a Namespace has of what, and who comes too many (plugin/pkg/admission/resourcequota,
+pkg/quota/v1/evaluator/core)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from emulab.kinds.core.resources import (
+    Amounts,
+    containers,
+    limits,
+    requests,
+)
+from emulab.kinds.kind import COUNTED, Kind
+from emulab.kinds.registry import KINDS, PERSISTENT_VOLUME_CLAIM, POD, RESOURCE_QUOTA, SERVICE
+from emulab.model.keys import GroupKind, Key
+from emulab.model.objects import Object
+from emulab.model.quantity import NOTHING, Quantity, count, parse_quantity
+
+T = TypeVar("T")
+
+
+class ObjectsInView(Protocol):
+    """What there is: a store's objects, or the working copy of the controllers."""
+
+    def kind(self, kind: GroupKind) -> list[Object]: ...
+
+    def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]: ...
+
+
+def refusal(objects: ObjectsInView, quotas: Sequence[Object], o: Object) -> str:
+    """Why the object may not come beside those of its Namespace; "" where it may."""
+    for quota in quotas:
+        hard = {name: parse_quantity(value) for name, value in (quota.spec.get("hard") or {}).items()}
+        if not _has_in_scope(quota, o):
+            continue
+        asked = {name: amount for name, amount in usage(o).items() if name in hard and amount.value}
+        if missing := _unsaid(o, hard):
+            return f"failed quota: {quota.name}: must specify {missing}"
+        used = _used(objects, quota, asked)
+        over = sorted(name for name in asked if (used[name] + asked[name]).value > hard[name].value)
+        if over:
+            shown = (_shown({name: amounts[name] for name in over}) for amounts in (asked, used, hard))
+            words = ("requested", "used", "limited")
+            return f"exceeded quota: {quota.name}, " + ", ".join(
+                f"{word}: {text}" for word, text in zip(words, shown, strict=True)
+            )
+    return ""
+
+
+def status(objects: ObjectsInView, quota: Object) -> dict[str, Any]:
+    """What a quota says of its Namespace (pkg/controller/resourcequota)."""
+    hard: Mapping[str, Any] = quota.spec.get("hard") or {}
+    used = _used(objects, quota, hard)
+    return {"hard": dict(hard), "used": {name: str(used[name]) for name in hard}}
+
+
+def _shown(amounts: Mapping[str, Quantity]) -> str:
+    return ",".join(f"{name}={amount}" for name, amount in sorted(amounts.items()))
+
+
+def _used(objects: ObjectsInView, quota: Object, names: Mapping[str, Any]) -> dict[str, Quantity]:
+    used = dict.fromkeys(names, NOTHING)
+    kinds = {kind for name in names if (kind := _counted_kind(name)) is not None}
+    for kind in kinds:
+        for key, amounts in objects.facts(kind, _usage_here).items():
+            if key.namespace != quota.namespace or not _has_in_scope(quota, amounts[1]):
+                continue
+            for name, amount in amounts[0].items():
+                if name in used:
+                    used[name] = used[name] + amount
+    return used
+
+
+def _usage_here(o: Object) -> tuple[Amounts, Object] | None:
+    return usage(o), o
+
+
+def _counted_kind(name: str) -> Kind | None:
+    """The kind of which objects use the resource of that name."""
+    if name.startswith("count/"):
+        return KINDS.named(name.removeprefix("count/"))
+    if name.startswith("services."):
+        return SERVICE
+    if name == "requests.storage" or ".storageclass.storage.k8s.io/" in name:
+        return PERSISTENT_VOLUME_CLAIM
+    return next((kind for kind in KINDS.of(COUNTED) if kind.plural == name), POD)
+
+
+def usage(o: Object) -> Amounts:
+    """What of each resource that a quota may name an object uses."""
+    kind = KINDS[o.type]
+    found = {f"count/{kind.resources}": count(1), **kind.definition.uses(o)}
+    return {**found, kind.plural: count(1)} if COUNTED in kind.categories else found
+
+
+def _unsaid(o: Object, hard: Mapping[str, Quantity]) -> str:
+    """What containers of a Pod have to say of what a quota limits, and don't; "" where nothing lacks."""
+    if o.type != POD:
+        return ""
+    lacking: dict[str, set[str]] = defaultdict(set)
+    for container in containers(o):
+        said = {name for resource in requests(container) for name in (resource, f"requests.{resource}")}
+        said |= {f"limits.{resource}" for resource in limits(container)}
+        for name in hard:
+            resource = name.removeprefix("requests.").removeprefix("limits.")
+            if resource in ("cpu", "memory") and name not in said:
+                lacking[name].add(container["name"])
+    return "; ".join(f"{name} for: {','.join(sorted(of))}" for name, of in sorted(lacking.items()))
+
+
+# Scopes
+
+
+def _has_in_scope(quota: Object, o: Object) -> bool:
+    """Whether the quota is about the object; whoever has a scope is about Pods."""
+    wanted = list(_scopes(quota))
+    return not wanted or (o.type == POD and all(_matches(o, *scope) for scope in wanted))
+
+
+def _scopes(quota: Object) -> Iterator[tuple[str, str, Sequence[str]]]:
+    for scope in quota.spec.get("scopes") or ():
+        yield scope, "Exists", ()
+    for expression in (quota.spec.get("scopeSelector") or {}).get("matchExpressions") or ():
+        yield expression["scopeName"], expression["operator"], expression.get("values") or ()
+
+
+def _matches(pod: Object, scope: str, operator: str, values: Sequence[str]) -> bool:
+    if scope == "PriorityClass":
+        name = pod.spec.get("priorityClassName") or ""
+        there = name in values if operator in ("In", "NotIn") else bool(name)
+    else:
+        there = _PROPERTIES[scope](pod) if scope in _PROPERTIES else False
+    return there == (operator in ("In", "Exists"))
+
+
+def _is_best_effort(pod: Object) -> bool:
+    return not any(requests(container) or limits(container) for container in containers(pod))
+
+
+def _is_terminating(pod: Object) -> bool:
+    return pod.spec.get("activeDeadlineSeconds") is not None
+
+
+def _reaches_other_namespaces(pod: Object) -> bool:
+    affinity = pod.spec.get("affinity") or {}
+    terms = [
+        term.get("podAffinityTerm") or term
+        for which in ("podAffinity", "podAntiAffinity")
+        for field in ("required", "preferred")
+        for term in (affinity.get(which) or {}).get(f"{field}DuringSchedulingIgnoredDuringExecution") or ()
+    ]
+    return any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms)
+
+
+_PROPERTIES: Mapping[str, Callable[[Object], bool]] = {
+    "BestEffort": _is_best_effort,
+    "CrossNamespacePodAffinity": _reaches_other_namespaces,
+    "NotBestEffort": lambda pod: not _is_best_effort(pod),
+    "NotTerminating": lambda pod: not _is_terminating(pod),
+    "Terminating": _is_terminating,
+}
+
+
+def quotas_of(objects: ObjectsInView, namespace: str) -> list[Object]:
+    return [o for o in objects.kind(RESOURCE_QUOTA) if o.namespace == namespace]
