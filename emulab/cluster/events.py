@@ -148,8 +148,8 @@ class Recorder:
     def sweep(self, now: float) -> None:
         """Removes the Events that nothing was added to for too long."""
         for o in self._store.objects().kind(EVENT):
-            last = datetime.fromisoformat(str(o.raw["lastTimestamp"])).timestamp()
-            if now - last > TTL:
+            told = o.raw.get("lastTimestamp") or o.raw.get("eventTime") or o.metadata["creationTimestamp"]
+            if now - datetime.fromisoformat(str(told)).timestamp() > TTL:
                 self._store.remove(o.key)
 
 

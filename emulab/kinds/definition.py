@@ -75,6 +75,7 @@ class Definition(NamedTuple):
     """One kind. Its functions are pure.
 
     `check`         what is wrong with a whole object by itself
+    `stored`        an object in a version of another group (`served_as`), as it is kept
     `created`       what the lab makes of a user's object that is new (a registry's `PrepareForCreate`)
     `merge`         a user's spec, a copy, with what the lab added to the old object's and the user did not say; raises
                     UserError for changes that Kubernetes refuses too
@@ -92,6 +93,7 @@ class Definition(NamedTuple):
 
     check: Check
     standing: Standing = FOLLOWED
+    stored: Callable[[Raw], dict[str, Any]] = dict
     created: Callable[[Object], Object] = as_asked
     merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields

@@ -15,10 +15,16 @@ class Registry:
     def __init__(self) -> None:
         self._kinds: dict[GroupKind, Kind] = {}
         self._custom: dict[GroupKind, Kind] = {}
+        self._served: dict[tuple[str, str], Kind] = {}
 
     def add(self, kind: Kind) -> Kind:
         self._kinds[kind] = kind
+        self._served |= {(version, kind.kind): kind for version in kind.served_as}
         return kind
+
+    def serving(self, api_version: object, kind: object) -> Kind | None:
+        """The kind whose objects an API server also has in that version of another group (`served_as`)."""
+        return self._served.get((str(api_version), str(kind)))
 
     def remove(self, kind: GroupKind) -> None:
         del self._kinds[kind]
@@ -108,11 +114,9 @@ REPLICATION_CONTROLLER = _add(
     )
 )
 DAEMON_SET = _add(Kind("apps/v1", "DaemonSet", "daemonsets", "ds", categories=(ALL, WORKLOAD)))
-SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED, EXPOSED, COUNTED)))
-ENDPOINT_SLICE = _add(
-    Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "ep", "endpoints", "eps")
-)
-ENDPOINTS = _add(Kind("v1", "Endpoints", "endpoints"))
+SERVICE = _add(Kind("v1", "Service", "services", "svc", categories=(ALL, ADDRESSED, COUNTED, EXPOSED)))
+ENDPOINT_SLICE = _add(Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "eps"))
+ENDPOINTS = _add(Kind("v1", "Endpoints", "endpoints", "ep"))
 INGRESS = _add(Kind(_NETWORKING, "Ingress", "ingresses", "ing"))
 INGRESS_CLASS = _add(Kind(_NETWORKING, "IngressClass", "ingressclasses", namespaced=False))
 CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm", categories=(COUNTED,)))

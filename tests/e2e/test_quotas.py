@@ -70,3 +70,9 @@ async def test_a_namespace_has_so_much_and_no_more(tmp_path: Path) -> None:
             return len(await pods(lab, app="web")) == 3
 
         await eventually(all_there)
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+        await lab.apply(json.dumps(made("Service", "web", spec)))
+        shown = (await emulab("-l", lab.name, "get", "endpoints", "web")).text.splitlines()
+        assert shown[0].split() == ["NAME", "ENDPOINTS", "AGE"]
+        addresses = sorted(f"{pod['status']['podIP']}:8080" for pod in await pods(lab, app="web"))
+        assert sorted(shown[1].split()[1].split(",")) == addresses

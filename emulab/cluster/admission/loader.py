@@ -114,6 +114,8 @@ class _Batch:
 
     def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
         place = partial(_place, name, document, data, line)
+        if type(data) is dict and (kind := KINDS.serving(data.get("apiVersion"), data.get("kind"))):
+            data = kind.definition.stored(data)
         checked = named = self.names.given(data) if self.names is not None else data
         problems = _without_name(data) if self.names is None else ()
         problems = problems or check_object(named)

@@ -23,7 +23,7 @@ from emulab.kernel.processes.enter import Entry
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import CLUSTER, KINDS, NODE, POD
+from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.oddities import oddities
@@ -279,7 +279,12 @@ class Operations:
     async def get(self, arguments: Arguments, _: Progress) -> Any:
         """`group`, `kind`, optional `namespace` ("" for all) and `name`: the objects, as they are."""
         kind = GroupKind(arguments["group"], arguments["kind"])
-        objects = self._around.store.objects().kind(kind, arguments.get("namespace") or None)
+        there, namespace = self._around.store.objects(), arguments.get("namespace") or None
+        objects = there.kind(kind, namespace)
+        if kind == ENDPOINTS:
+            from emulab.cluster.endpoints import derived
+
+            objects = [*objects, *derived(there, namespace)]
         name = arguments.get("name")
         return [o.raw for o in objects if not name or o.name == name]
 

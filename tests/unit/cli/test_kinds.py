@@ -21,7 +21,7 @@ def test_a_table() -> None:
         ("PODS", "Pod"),
         ("svc", "Service"),
         ("ing", "Ingress"),
-        ("ep", "EndpointSlice"),
+        ("ep", "Endpoints"),
         ("endpointslices", "EndpointSlice"),
         ("deploy", "Deployment"),
         ("deployments.apps", "Deployment"),
