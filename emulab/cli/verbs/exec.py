@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="TARGET",
-        help="a place (client, dns, router, node1, public-lb, …), pod/NAME or deploy/NAME",
+        help="a place (client, dns, router, node1, public-lb, …), pod/NAME, deploy/NAME or svc/NAME",
     )
     add_namespace(parser)
     parser.add_argument(

@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="source",
         metavar="TARGET",
         default="client",
-        help="where the request comes from: a place, pod/NAME or deploy/NAME (default: client)",
+        help="where the request comes from: a place, pod/NAME, deploy/NAME or svc/NAME (default: client)",
     )
     add_namespace(parser)
     parser.add_argument("-X", "--request", metavar="METHOD", dest="method", help="HTTP method (default: GET)")

@@ -8,7 +8,7 @@ from typing import Any
 from emulab.errors import UserError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.registry import KINDS, POD
+from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
@@ -18,7 +18,8 @@ from emulab.plan.state import Place
 
 
 def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place, Object | None]:
-    """The place behind `client`, `node1`, `pod/NAME`, `deploy/NAME` or a pod's bare name; the pod, if it is one.
+    """The place behind `client`, `node1`, `pod/NAME`, `deploy/NAME`, `svc/NAME` or a pod's bare name; the pod, if
+    it is one.
 
     Raises UserError that says what there is.
     """
@@ -40,17 +41,17 @@ def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place
 
 
 def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
-    """The pod behind `pod/NAME`, `deploy/NAME` or a bare name, running or not. Raises UserError."""
+    """The pod behind `pod/NAME`, `deploy/NAME`, `svc/NAME` or a bare name, running or not. Raises UserError."""
     word, slash, name = target.partition("/")
     kind = KINDS.named(word)
     if not slash:
         pod = around.store.get(POD.key(namespace, target))
     elif kind == POD:
         pod = around.store.get(POD.key(namespace, name))
-    elif kind is not None and WORKLOAD in kind.categories:
-        return _pod_of_workload(around, kind, namespace, name)
+    elif kind is not None and (kind == SERVICE or WORKLOAD in kind.categories):
+        return _pod_behind(around, kind, namespace, name)
     else:
-        raise UserError(f"{target}: a target is a place, pod/NAME or deploy/NAME")
+        raise UserError(f"{target}: a target is a place, pod/NAME, deploy/NAME or svc/NAME")
     if pod is None:
         places = around.world.places if around.world else {}
         raise UserError(
@@ -68,12 +69,14 @@ def _names(places: Mapping[str, Place]) -> str:
     return ", ".join(p.name for p in places.values() if p.kind != "pod")
 
 
-def _pod_of_workload(around: Surroundings, kind: Kind, namespace: str, name: str) -> Object:
-    """A pod of the workload, a ready one first."""
-    workload = around.store.get(kind.key(namespace, name))
-    if workload is None:
+def _pod_behind(around: Surroundings, kind: Kind, namespace: str, name: str) -> Object:
+    """A pod that a workload or a Service selects, a ready one first."""
+    o = around.store.get(kind.key(namespace, name))
+    if o is None:
         raise UserError(f"{kind.singular} {name!r} not found in namespace {namespace}")
-    selector = label_selector_of(workload.spec)
+    selector = label_selector_of(o.spec)
+    if not selector:
+        raise UserError(f"{kind.singular} {name!r} has no selector, so no pods are behind it")
     pods = [
         p
         for p in around.store.objects().kind(POD, namespace)
