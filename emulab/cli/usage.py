@@ -48,9 +48,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
+        flag, ignored, value = message.partition(": ignored explicit argument ")
+        if ignored and (known := self._values(flag.removeprefix("argument ").partition("/")[0])):
+            message = f"{flag.partition('/')[0]}: {value} is not one of {', '.join(known)}"
         print(f"{self.prog}: {message}", file=sys.stderr)
         self.print_usage(sys.stderr)
         sys.exit(2)
+
+    def _values(self, flag: str) -> list[str]:
+        """What a flag takes behind its `=`, where each value is an option of its own."""
+        return [o.removeprefix(f"{flag}=") for o in self._option_string_actions if o.startswith(f"{flag}=")]
 
 
 class VerbParser(Parser):
