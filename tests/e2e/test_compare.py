@@ -35,7 +35,7 @@ HANGS = 1800.0
 def modes(run_dir: Path) -> list[str]:
     """What this version and this kernel can do: two modes at least."""
     possible = probe.proxy_modes(probe.features(run_dir))
-    found = [mode for mode, built in MODES["proxy.mode"].items() if built and possible[mode]]
+    found = [mode for mode in MODES["proxy.mode"] if possible[mode]]
     assert len(found) > 1
     return found
 

@@ -10,7 +10,6 @@ from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import UserError
 from emulab.kernel import probe
-from emulab.kinds.emulab.cluster import MODES
 from emulab.lab.folders import rundir
 from emulab.observe.telling.escapes import as_json
 
@@ -53,12 +52,8 @@ def _text(found: list[probe.Feature], modes: dict[str, bool]) -> str:
         f"kernel {platform.release()}, python {platform.python_version()}",
         table(("CHECK", "STATE", "FOR"), rows),
     ]
-    built = MODES["proxy.mode"]
-    proxies = [
-        [mode, "yes" if possible else "no", "" if built[mode] else "not built by this version of emulab yet"]
-        for mode, possible in modes.items()
-    ]
-    parts.append(table(("PROXY MODE", "POSSIBLE HERE", ""), proxies))
+    proxies = [[mode, "yes" if possible else "no"] for mode, possible in modes.items()]
+    parts.append(table(("PROXY MODE", "POSSIBLE HERE"), proxies))
     troubled = sorted((check for check in found if check.problem), key=lambda c: not c.required)
     if troubled:
         lines = [f"{c.name} ({c.state}): {c.problem}\n  mend: {c.remedy}" for c in troubled]

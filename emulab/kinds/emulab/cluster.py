@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 # What it may say
 
-MODES: Mapping[str, Mapping[str, bool]] = {
-    "network.mode": {"vxlan": True, "routed": True},
-    "proxy.mode": {"nftables": True, "iptables": True, "ipvs": True, "userspace": True},
+MODES: Mapping[str, tuple[str, ...]] = {
+    "network.mode": ("vxlan", "routed"),
+    "proxy.mode": ("nftables", "iptables", "ipvs", "userspace"),
 }
-"""Field → its values, and whether this version builds them."""
+"""By field. What each of them is, `plan` has a table of: `plan.cni` and `plan.proxy.modes`."""
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
 """How IPVS picks a server (ipvsadm(8))."""
@@ -57,20 +57,6 @@ _LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
 """Prefix lengths. The places that every lab has need the first 256 addresses."""
 _PODS, _SERVICES, _VPC = "10.244.0.0/16", "10.96.0.0/12", "10.0.0.0/24"
 """What `Cluster()` has; the view of a Cluster isn't loaded for a default."""
-
-
-def _mode(field: str) -> Check:
-    values = MODES[field]
-    known = one_of(*values)
-    built = ", ".join(value for value, implemented in values.items() if implemented)
-
-    def check(value: Any) -> Problems:
-        problems = known(value)
-        if problems or values[value]:
-            return problems
-        return wrong(f"{show(value)} is not built yet: this version builds {built} only")
-
-    return check
 
 
 def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
@@ -235,7 +221,7 @@ cluster_spec = mapping(
         "clusterDomain": dns_zone,
         "network": mapping(
             {
-                "mode": _mode("network.mode"),
+                "mode": one_of(*MODES["network.mode"]),
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
             },
@@ -243,7 +229,7 @@ cluster_spec = mapping(
         ),
         "proxy": mapping(
             {
-                "mode": _mode("proxy.mode"),
+                "mode": one_of(*MODES["proxy.mode"]),
                 "scheduler": one_of(*SCHEDULERS),
                 "strictARP": boolean,
                 "conntrack": conntrack,

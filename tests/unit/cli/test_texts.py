@@ -43,7 +43,7 @@ def test_hints_are_commands_for_this_very_lab() -> None:
     assert "emulab exec worker-a -- iptables-save -t nat" in hints(
         "default", [], NODES, PLACES, RULES["iptables"]
     )
-    assert RULES.keys() == MODES["proxy.mode"].keys()
+    assert RULES.keys() == {*MODES["proxy.mode"]}
     assert all(h.startswith("emulab -l other ") for h in hints("other", [], NODES, PLACES, RULES["nftables"]))
 
 

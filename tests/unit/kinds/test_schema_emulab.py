@@ -134,22 +134,10 @@ def test_clusters(spec: dict[str, Any], problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "mode", "built"),
-    [(field, mode, built) for field, modes in MODES.items() for mode, built in modes.items()],
+    ("field", "mode"), [(field, mode) for field, modes in MODES.items() for mode in modes]
 )
-def test_modes_that_are_not_built_yet_are_refused_as_such(field: str, mode: str, built: bool) -> None:
-    cluster = described("Cluster", {field.split(".")[0]: {"mode": mode}})
-    if built:
-        assert accepted(cluster)
-    else:
-        only = ", ".join(name for name, is_built in MODES[field].items() if is_built)
-        assert refused(cluster) == [
-            f'spec.{field}: "{mode}" is not built yet: this version builds {only} only'
-        ]
-
-
-def test_this_version_builds_modes_that_every_kernel_can_do() -> None:
-    assert {"nftables", "userspace"} <= {mode for mode, built in MODES["proxy.mode"].items() if built}
+def test_modes(field: str, mode: str) -> None:
+    assert accepted(described("Cluster", {field.split(".")[0]: {"mode": mode}}))
 
 
 @pytest.mark.parametrize("mtu", [576, 1500, 9216])
