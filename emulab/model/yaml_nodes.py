@@ -11,6 +11,7 @@ error, and the data stay ordinary dicts and lists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from sys import intern
@@ -33,6 +34,7 @@ Lines = dict[int, dict[Any, int]]
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _NO_KEY = object()
+_BLANK: Callable[..., Any] = re.compile(r"\s*").match  # which matches everywhere
 
 
 class PythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
@@ -120,7 +122,9 @@ def documents(
 
     Raises MalformedYaml at the first thing that is wrong, after the documents before it. A key that is given twice is
     such a thing, or its last value counts, as it does for kubectl: sigs.k8s.io/yaml's `YAMLToJSON` isn't strict.
+    JSON objects may follow each other without a separator (apimachinery's `YAMLOrJSONDecoder`), as jq writes them.
     """
+    text = _separated(text)
     try:
         yield from _Reader(parser(text), last_wins).read()
     except yaml.MarkedYAMLError as error:
@@ -133,6 +137,32 @@ def documents(
         raise MalformedYaml(line, f"not YAML: {error.reason}") from None
     except (ValueError, OverflowError):  # lone surrogates; an escape beyond Unicode
         raise MalformedYaml(1, "not YAML: it is not valid Unicode") from None
+
+
+def _separated(text: str) -> str:
+    """JSON objects with the mark of a YAML document before each but the first; any other text as it is.
+
+    A mark before what begins a line moves no line.
+    """
+    begin = _BLANK(text).end()
+    if text[begin : begin + 1] != "{":
+        return text
+    from json import JSONDecoder  # here: manifests are YAML, as a rule
+
+    decoder, end = JSONDecoder(), 0
+    parts: list[str] = []
+    while begin < len(text):
+        between = text[end:begin]
+        mark = ("--- " if "\n" in between else "\n--- ") if parts else ""
+        try:
+            until = decoder.raw_decode(text, begin)[1]
+        except (ValueError, RecursionError):
+            return text
+        if text[begin] != "{":
+            return text
+        parts.append(f"{between}{mark}{text[begin:until]}")
+        end, begin = until, _BLANK(text, until).end()
+    return "".join(parts) if len(parts) > 1 else text
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:

@@ -215,3 +215,22 @@ def test_documents_before_an_error_are_read() -> None:
     assert next(stream).data == {"a": 1}
     with pytest.raises(MalformedYaml):
         next(stream)
+
+
+@pytest.mark.parametrize("between", ["\n", "", " ", "\n\n", "\r\n"])
+def test_json_objects_may_follow_each_other(between: str) -> None:
+    text = between.join(['{"a": 1}', '{\n  "b": [{}]\n}', '{"c": "---"}\n'])
+    assert [d.data for d in documents(text)] == [{"a": 1}, {"b": [{}]}, {"c": "---"}]
+
+
+def test_the_lines_of_json_objects_that_follow_each_other() -> None:
+    text = '{\n  "a": 1\n}\n{\n  "b": 2\n}\n'
+    first, second = documents(text)
+    assert (first.line, second.line) == (1, 4)
+    assert second.line_of(second.data, ("b",), 0) == 5
+
+
+@pytest.mark.parametrize("text", ["{a: 1}\n{b: 2}\n", '{"a": 1}\n["b"]\n', '{"a": 1}\nb: 2\n'])
+def test_other_text_behind_an_object_is_no_document(text: str) -> None:
+    with pytest.raises(MalformedYaml, match="not YAML"):
+        list(documents(text))
