@@ -151,7 +151,13 @@ def add_lab(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-n", "--namespace", metavar="NS", default="default", help="Kubernetes namespace (default: default)"
+        *("-n", "--namespace"),
+        metavar="NS",
+        type=lambda name: (
+            name or "default"
+        ),  # an empty one, as of an unset variable, is the default for kubectl
+        default="default",
+        help="Kubernetes namespace (default: default)",
     )
 
 

@@ -36,6 +36,12 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
 NAMES = ["-o", "jsonpath={.items[*].metadata.name}"]
 
 
+def test_an_empty_namespace_is_the_default_one(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.put(obj("Pod", "elsewhere", "shop"))
+    assert main(["get", "pods", "-n", "", *NAMES]) == 0
+    assert capsys.readouterr().out == "db web-10 web-9"
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [
