@@ -10,18 +10,20 @@ from emulab.cli.kinds import Reference, not_found, references
 from emulab.cli.output.description import describe
 from emulab.cli.selection import EVERY_NAMESPACE, fetch
 from emulab.cli.usage import add_namespace
+from emulab.kinds.cells import Raw
 from emulab.kinds.registry import ENDPOINT_SLICE, EVENT
-from emulab.lab.client.client import connect
+from emulab.lab.client.client import LabClient, connect
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "emulab describe [-l LAB] [-n NS] KIND [NAME…] | KIND/NAME…"
+    parser.usage = "emulab describe [-l LAB] [-n NS] KIND [NAME…] | KIND NAME-PREFIX | KIND/NAME…"
     parser.add_argument("what", nargs="+", metavar="KIND NAME", help="pod web, svc/web, …")
     add_namespace(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     wanted = references(options.what, lab=options.lab)
+    may_begin_so = len(options.what) == 2 and "/" not in options.what[0]
     texts: list[str] = []
     missing: list[Reference] = []
     with connect(options.lab) as client:
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         events = fetch(client, Reference(EVENT, ""), EVERY_NAMESPACE if everywhere else options.namespace)
         for reference in wanted:
             objects = fetch(client, reference, options.namespace)
+            if not objects and may_begin_so:
+                objects = _beginning(client, reference, options.namespace)
             texts += [describe(reference.kind, o, slices, events, time.time()) for o in objects]
             if reference.name and not objects:
                 missing.append(reference)
@@ -41,3 +45,9 @@ def run(options: argparse.Namespace) -> int:
     for reference in missing:
         print(not_found(reference), file=sys.stderr)
     return 1 if missing else 0
+
+
+def _beginning(client: LabClient, reference: Reference, namespace: str) -> list[Raw]:
+    """Whose names begin like that: `describe KIND NAME` takes the beginning of names, too, as kubectl's does."""
+    there = fetch(client, Reference(reference.kind, ""), namespace)
+    return [o for o in there if o["metadata"]["name"].startswith(reference.name)]
