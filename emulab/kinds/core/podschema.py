@@ -40,7 +40,13 @@ from emulab.model.paths import FieldPath
 
 _exec = typed("core.v1.ExecAction", {"command": sequence(string, least=1)}, required=("command",))
 
-_http_get = typed("core.v1.HTTPGetAction", {"port": port_or_name, "scheme": one_of("HTTP", "HTTPS")})
+_header = typed(
+    "core.v1.HTTPHeader", {"name": pattern(r"[-A-Za-z0-9]+", "the name of a header (A-Z, a-z, 0-9 and '-')")}
+)
+_http_get = typed(
+    "core.v1.HTTPGetAction",
+    {"port": port_or_name, "scheme": one_of("HTTP", "HTTPS"), "httpHeaders": sequence(_header)},
+)
 
 _tcp_socket = typed("core.v1.TCPSocketAction", {"port": port_or_name})
 

@@ -142,6 +142,10 @@ def test_two_containers_of_a_pod_cannot_have_the_same_port() -> None:
             {"httpGet": {"port": 80, "httpHeaders": [{"value": "x"}]}},
             ".httpGet.httpHeaders[0].name: is required",
         ),
+        (
+            {"httpGet": {"port": 80, "httpHeaders": [{"name": "X Y", "value": "z"}]}},
+            ".httpGet.httpHeaders[0].name: \"X Y\" is not the name of a header (A-Z, a-z, 0-9 and '-')",
+        ),
         ({"tcpSocket": {}}, ".tcpSocket.port: is required"),
         ({"exec": {"command": []}}, ".exec.command: must not be empty"),
         ({"exec": {"command": "ls"}}, '.exec.command: "ls" is not a list'),
