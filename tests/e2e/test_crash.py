@@ -129,7 +129,8 @@ def test_what_a_killed_lab_said_last_is_told(user: User) -> None:
     assert asked.returncode == 1
     log = user.run_dir / f"{user.lab}.log"
     assert re.fullmatch(
-        rf"emulab: lab '{user.lab}' is not up; it ended at \S+Z: released: .* \(log: {log}\); start it with: .*\n",
+        rf"emulab: lab '{user.lab}' is not up; it ended at \S+Z, and the last line of its log is: released: .*"
+        rf" \(log: {log}\); start it with: .*\n",
         asked.stderr,
     )
     assert "released: " in log.read_text()

@@ -196,14 +196,29 @@ def _objects(document: Document) -> Iterator[tuple[Any, int]]:
         lines = document.lines.get(id(data), {})
         if isinstance(data, dict):
             line = next(iter(lines.values()), line)
-        if not (isinstance(data, dict) and data.get("kind") == "List" and data.get("apiVersion") == "v1"):
+        listed = _listed(data)
+        if listed is None:
             yield data, line
             continue
         items = data.get("items", [])
         if not isinstance(items, list):
             raise MalformedYaml(lines["items"], f"List items: {show(items)} is not a list")
+        for item in items if listed else ():
+            if isinstance(item, dict):  # those of a list of one kind needn't say what they are
+                item.setdefault("apiVersion", data["apiVersion"])
+                item.setdefault("kind", listed)
         item_lines = document.lines.get(id(items), {})
         waiting += reversed([(item, item_lines.get(i, line)) for i, item in enumerate(items)])
+
+
+def _listed(data: Any) -> str | None:
+    """The kind that a list is of: `Pod` for a PodList, as an API server answers, "" for a List of any; else None."""
+    if not isinstance(data, dict) or type(kind := data.get("kind")) is not str or not kind.endswith("List"):
+        return None
+    version, one = data.get("apiVersion"), kind.removesuffix("List")
+    if not one:
+        return "" if version == "v1" else None
+    return one if type(version) is str and KINDS.get(group_kind(version, one)) else None
 
 
 def _without_name(data: Any) -> Problems:

@@ -69,7 +69,8 @@ def how_it_ended(path: Path) -> str:
             text, at = _tail(base, name)
             if basedir.says(base, name, _TEXT):
                 moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-                return f"it ended at {moment}: {_last_line(text)} (log: {path.parent}/{name})"
+                said = _last_line(text)
+                return f"it ended at {moment}, and the last line of its log is: {said} (log: {path.parent}/{name})"
     return ""
 
 

@@ -506,3 +506,12 @@ spec:
         "shop.yaml:97501: Deployment/app-0: is already given at shop.yaml:1",
         "shop.yaml:97527: Service/app-0: is already given at shop.yaml:27",
     ]
+
+
+def test_a_list_of_one_kind_stands_for_its_items() -> None:
+    """As an API server answers, whose items don't say what they are."""
+    item = "{metadata: {name: %s}, spec: {containers: [{name: c, image: x}]}}"
+    both = ", ".join(item % name for name in ("a", "b"))
+    found = manifest(f"apiVersion: v1\nkind: PodList\nitems: [{both}]\n").objects
+    assert [(o.kind, o.name) for o in found] == [("Pod", "a"), ("Pod", "b")]
+    assert problems("apiVersion: v1\nkind: PodeList\nitems: []\n") != []
