@@ -266,8 +266,7 @@ async def test_one_on_the_nodes_networks_after_it(lab: Lab) -> None:
         hop.place.removeprefix("default.") for hop in path.hops
     }
 
-
-async def test_an_applied_cluster_brings_the_labs_own_back(lab: Lab) -> None:
+    # And an applied Cluster brings the lab's own back.
     await lab.delete("DaemonSet", "ingress-nginx-controller", "edge")
     await lab.delete("IngressClass", "nginx", "")
     await lab.apply("{apiVersion: emulab.dev/v1, kind: Cluster, metadata: {name: again}}")
