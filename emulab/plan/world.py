@@ -17,6 +17,7 @@ from emulab.kinds.images import DNS, INGRESS, server_of
 from emulab.kinds.networking.ingresscontrollers import flags_of
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
+from emulab.model.members import Members
 from emulab.model.objects import Object
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
@@ -41,12 +42,16 @@ class Planner:
 
     def __init__(self) -> None:
         self._sum: _Sum | None = None
+        self._nodes: tuple[Members, list[Node], list[Viewer]] = ({}, [], [])
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
         last, self._sum = self._sum, None  # what fails half way is no sum to go on from
-        nodes = [Node.of(o) for o in objects.kind(NODE)]
-        viewers = [viewer(o) for o in objects.kind(NODE)]
+        members = objects.members(NODE)
+        if self._nodes[0] is not members:
+            given = members.values()
+            self._nodes = members, [Node.of(o) for o in given], [viewer(o) for o in given]
+        _, nodes, viewers = self._nodes
         fits = last is not None and (last.cluster, last.nodes, last.viewers) == (cluster, nodes, viewers)
         now = last if last is not None and fits else _Sum(cluster, nodes, viewers)
         world = now.follow(objects)

@@ -100,6 +100,6 @@ def reconcile(objects: Objects, now: float) -> list[Change]:
         read[controller] = world.take_read()
     changes = world.changes()
     if not changes:
-        due = next_due(objects, now)
+        due = next_due(objects, now, world)
         objects.notes[reconcile] = _Rest(read, inf if due is None else due)
     return changes

@@ -11,12 +11,13 @@ from emulab.kinds.registry import DEPLOYMENT, KINDS, POD
 from emulab.model.collection import Objects
 
 
-def next_due(objects: Objects, now: float) -> float | None:
+def next_due(objects: Objects, now: float, world: WorkingCopy | None = None) -> float | None:
     """The next moment at which `reconcile` may answer otherwise although no object changed; None: never.
 
     These moments are the end of a Ready Pod's `minReadySeconds`, of a rollout's progress deadline, and those of Jobs.
+    `world`: a working copy of the objects, where there is one in which nothing was changed.
     """
-    world = WorkingCopy(objects, now)
+    world = world or WorkingCopy(objects, now)
     moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
     moments += batch.due(world)
     for kind in KINDS.of(WORKLOAD):
