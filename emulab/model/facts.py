@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from emulab.model.keys import GroupKind, Key
-from emulab.model.members import Difference, Members, difference
+from emulab.model.members import Difference, Members, Version, difference
 from emulab.model.objects import Object
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class Facts:
     """The answers for the collections that were asked about last. Several threads may ask."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, dict[Key, Any]]] = {}
+        self._known: dict[tuple[GroupKind, Callable[[Object], Any]], tuple[Members, Version[Key, Any]]] = {}
         self._made: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
         self.notes: dict[Hashable, Any] = {}
         """What else somebody knows of such collections, by a name of theirs."""
@@ -32,7 +32,7 @@ class Facts:
 
         The same mapping as before where nothing of it changed.
         """
-        old, answers = self._known.get((kind, ask), ({}, {}))
+        old, answers = self._known.get((kind, ask), ({}, Version()))
         if old is not members:
             answers = _asked_anew(old, members, self._difference(kind, old, members), answers, ask)
             self._known[kind, ask] = members, answers
@@ -58,20 +58,21 @@ def _asked_anew(
     old: Members,
     new: Members,
     differing: Difference[Key],
-    answers: dict[Key, Any],
+    answers: Version[Key, Any],
     ask: Callable[[Object], Any],
-) -> dict[Key, Any]:
+) -> Version[Key, Any]:
     keys, in_order = differing
     fresh = {key: answer for key in keys if key in new and (answer := ask(new[key])) is not None}
     stale = [key for key in keys if key in answers and key not in fresh]
     if not fresh and not stale:
         return answers
     if not old and in_order:
-        return fresh
-    kept = dict(answers)
+        return Version(fresh)
+    kept = answers.next()
     for key in stale:
-        del kept[key]
-    kept |= fresh
+        kept.remove(key)
+    for key, answer in fresh.items():
+        kept.write(key, answer)
     if in_order and not any(key in old and key not in answers for key in fresh):
         return kept
-    return {key: kept[key] for key in new if key in kept}
+    return Version({key: kept[key] for key in new if key in kept})
