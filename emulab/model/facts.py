@@ -32,7 +32,7 @@ class Facts:
 
         The same mapping as before where nothing of it changed.
         """
-        old, answers = self._known.get((kind, ask), ({}, Version()))
+        old, answers = self._known.get((kind, ask)) or ({}, Version())
         if old is not members:
             answers = _asked_anew(old, members, self._difference(kind, old, members), answers, ask)
             self._known[kind, ask] = members, answers
