@@ -6,7 +6,7 @@ what a name leads to, Pods by themselves change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -15,8 +15,7 @@ from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
 from emulab.model.addresses import socket_name
-from emulab.model.keys import Key
-from emulab.model.members import Version, changed_keys
+from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
@@ -39,44 +38,54 @@ class ClusterDns:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._services, self._slices = _Told[ServiceNames](), _Told[SliceNames]()
+        self._services, self._slices = _Told(_service), _Told(_slice)
+        self._made: DnsConfig | None = None
 
     def __call__(self, source: PlanSource) -> DnsConfig:
-        """The configuration for these objects."""
+        """The configuration for these objects: the very same where nothing of it changed."""
         told = Kubernetes(
             domain=self._cluster.cluster_domain.rstrip(".") + ".",
             namespaces=tuple(source.facts(NAMESPACE, _name).values()),
-            services=self._services.follow(source.facts(SERVICE, _service)),
-            slices=self._slices.follow(source.facts(ENDPOINT_SLICE, _slice)),
+            services=self._services.follow(source.members(SERVICE)),
+            slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
         )
-        return DnsConfig(
-            listen=(),
-            kubernetes=told,
-            forward=(socket_name(self._cluster.underlays[0].resolver_vpc, 53),),
-            recursion=True,
-            cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
-        )
+        known = self._made.kubernetes if self._made else None
+        same = known is not None and told.services is known.services and told.slices is known.slices
+        if self._made is None or known is None or not same or told.namespaces != known.namespaces:
+            self._made = DnsConfig(
+                listen=(),
+                kubernetes=told,
+                forward=(socket_name(self._cluster.underlays[0].resolver_vpc, 53),),
+                recursion=True,
+                cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+            )
+        return self._made
 
 
 class _Told(Generic[T]):
     """A mapping that the server is told, in versions: there may be 10,000 in it of which one changes."""
 
-    def __init__(self) -> None:
-        self._facts: Mapping[Key, T] = {}
+    def __init__(self, ask: Callable[[Object], T | None]) -> None:
+        self._ask = ask
+        self._members: Members = {}
         self._made = Version[str, T]()
 
-    def follow(self, facts: Mapping[Key, T]) -> Version[str, T]:
-        """The version that has these values."""
-        changed = changed_keys(self._facts, facts)
-        if changed:
+    def follow(self, members: Members) -> Version[str, T]:
+        """The version that has what is told of these objects."""
+        changes: dict[str, T | None] = {}
+        for key in changed_keys(self._members, members):
+            name, o = f"{key.namespace}/{key.name}", members.get(key)
+            told = None if o is None else self._ask(o)
+            if told != self._made.get(name):
+                changes[name] = told
+        self._members = members
+        if changes:
             self._made = self._made.next()
-            for key in changed:
-                name = f"{key.namespace}/{key.name}"
-                if key in facts:
-                    self._made.write(name, facts[key])
-                else:
-                    self._made.remove(name)
-        self._facts = facts
+        for name, told in changes.items():
+            if told is None:
+                self._made.remove(name)
+            else:
+                self._made.write(name, told)
         return self._made
 
 

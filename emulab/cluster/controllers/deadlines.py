@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from emulab.cluster.controllers import batch
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
@@ -9,6 +12,7 @@ from emulab.cluster.controllers.world import WorkingCopy
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.registry import DEPLOYMENT, KINDS, POD
 from emulab.model.collection import Objects
+from emulab.model.members import Members
 
 
 def next_due(objects: Objects, now: float, world: WorkingCopy | None = None) -> float | None:
@@ -18,6 +22,24 @@ def next_due(objects: Objects, now: float, world: WorkingCopy | None = None) -> 
     `world`: a working copy of the objects, where there is one in which nothing was changed.
     """
     world = world or WorkingCopy(objects, now)
+    known = objects.notes.get(next_due)
+    if known is not None and world.is_as(known.read) and (known.moment is None or now < known.moment):
+        moment: float | None = known.moment
+        return moment
+    world.take_read()
+    moment = _next(world, now)
+    objects.notes[next_due] = _Due(moment, world.take_read())
+    return moment
+
+
+class _Due(NamedTuple):
+    """What was found out last, and what was read for it."""
+
+    moment: float | None
+    read: Mapping[tuple[str, str], Members]
+
+
+def _next(world: WorkingCopy, now: float) -> float | None:
     moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
     moments += batch.due(world)
     for kind in KINDS.of(WORKLOAD):
