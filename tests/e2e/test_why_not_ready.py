@@ -22,7 +22,8 @@ def runs(script: str, **more: Any) -> dict[str, Any]:
 
 
 LATE = [
-    pod("lost", containers=[runs("true; nobody-has-this")]),
+    # By a PATH that everybody may search: of a folder that one may not, the shell says "Permission denied".
+    pod("lost", containers=[runs("true; nobody-has-this", env=[{"name": "PATH", "value": "/usr/bin:/bin"}])]),
     pod("dies", containers=[runs("sleep 0.4; echo out of luck; exit 3")]),
     pod(
         "ill",
