@@ -46,9 +46,8 @@ from emulab.cluster.controllers import (
     statefulsets,
 )
 from emulab.cluster.controllers.deadlines import next_due
-from emulab.cluster.controllers.world import WorkingCopy
+from emulab.cluster.controllers.world import Reads, WorkingCopy
 from emulab.model.collection import Change, Objects
-from emulab.model.members import Members
 
 __all__ = ["next_due", "reconcile"]
 
@@ -77,7 +76,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
 class _Rest(NamedTuple):
     """When controllers had nothing to do."""
 
-    read: Mapping[Callable[[WorkingCopy], None], Mapping[tuple[str, str], Members]]
+    read: Mapping[Callable[[WorkingCopy], None], Reads]
     """By controller: what it had read for that."""
     until: float
     """Unix time at which that may change by itself."""
@@ -87,11 +86,11 @@ def reconcile(objects: Objects, now: float) -> list[Change]:
     """The changes that bring `objects` one step nearer to what they ask for; `now` is Unix time.
 
     An empty list means that nothing is to be done until an object changes or `next_due` has come. So of controllers
-    that had nothing to do those work alone who read a kind then of which an object has changed.
+    that had nothing to do those work alone who read something then that has changed.
     """
     world, rest = WorkingCopy(objects, now), objects.notes.get(reconcile)
     known = rest.read if rest is not None and now < rest.until else {}
-    read: dict[Callable[[WorkingCopy], None], Mapping[tuple[str, str], Members]] = {}
+    read: dict[Callable[[WorkingCopy], None], Reads] = {}
     for controller in ORDER:
         if controller in known and world.is_as(known[controller]):
             read[controller] = known[controller]

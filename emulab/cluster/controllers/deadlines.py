@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.cluster.controllers import batch
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
-from emulab.cluster.controllers.world import WorkingCopy
+from emulab.cluster.controllers.world import Reads, WorkingCopy
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.registry import DEPLOYMENT, KINDS, POD
 from emulab.model.collection import Objects
-from emulab.model.members import Members
 
 
 def next_due(objects: Objects, now: float, world: WorkingCopy | None = None) -> float | None:
@@ -36,7 +34,7 @@ class _Due(NamedTuple):
     """What was found out last, and what was read for it."""
 
     moment: float | None
-    read: Mapping[tuple[str, str], Members]
+    read: Reads
 
 
 def _next(world: WorkingCopy, now: float) -> float | None:

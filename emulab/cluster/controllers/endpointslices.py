@@ -77,25 +77,24 @@ class _Index:
 
 def publish(world: WorkingCopy) -> None:
     """Writes the slices of every Service that has a selector, and deletes those it no longer needs."""
-    slices: dict[tuple[str, str], set[Key]] = {}
-    for key, service_name in world.facts(ENDPOINT_SLICE, _managed).items():
-        slices.setdefault((key.namespace, service_name), set()).add(key)
+    slices: dict[tuple[str, str], dict[Key, Object]] = {}
+    for key, (service_name, o) in world.facts(ENDPOINT_SLICE, _managed).items():
+        slices.setdefault((key.namespace, service_name), {})[key] = o
     views = list(world.facts(SERVICE, _selecting).values())
     index = _Index(world, [service for _, service in views])
     for o, service in views:
         members = index.select(service.namespace, service.selector or {})
-        mine = slices.get((service.namespace, service.name), set())
+        mine = slices.get((service.namespace, service.name), {})
         metadata = _metadata(o, service)
         for family in _families(o, service, index.families):
             _publish_family(world, o, service, index, family, members, metadata, mine)
-        for key in sorted(mine):
-            if (surplus := world.get(key)) is not None:
-                world.delete(surplus)
+        for _, surplus in sorted(mine.items()):
+            world.delete(surplus)
 
 
-def _managed(o: Object) -> str | None:
-    """The Service of a slice that is this controller's."""
-    return str(o.labels.get(SERVICE_NAME, "")) if o.labels.get(MANAGED_BY) == CONTROLLER else None
+def _managed(o: Object) -> tuple[str, Object] | None:
+    """The Service of a slice that is this controller's, and the slice."""
+    return (str(o.labels.get(SERVICE_NAME, "")), o) if o.labels.get(MANAGED_BY) == CONTROLLER else None
 
 
 def _selecting(o: Object) -> tuple[Object, Service] | None:
@@ -112,9 +111,9 @@ def _publish_family(
     family: str,
     members: Sequence[_Member],
     metadata: Mapping[str, Any],
-    mine: set[Key],
+    mine: dict[Key, Object],
 ) -> None:
-    """Writes one family's slices; takes their keys out of `mine`, which keeps the ones to be deleted."""
+    """Writes one family's slices; takes those that there are out of `mine`, which keeps the ones to be deleted."""
     groups: dict[Ports, list[dict[str, Any]]] = {}
     resolved: dict[tuple[int, int], Ports] = {}  # by the container lists, which a template's Pods share
     for member in members:
@@ -129,8 +128,7 @@ def _publish_family(
     for ports, endpoints in sorted(groups.items()) or [((), [])]:
         for start in range(0, len(endpoints) or 1, MAX_ENDPOINTS):
             key = _slice_key(world, o, family, next(number), mine)
-            mine.discard(key)
-            old = world.get(key)
+            old = mine.pop(key, None)
             raw = {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
@@ -144,11 +142,13 @@ def _publish_family(
                 "endpoints": endpoints[start : start + MAX_ENDPOINTS],
                 "ports": [_port(*port) for port in ports],
             }
-            if old is not None or not world.is_over(o):
+            if raw != old.raw if old is not None else not world.is_over(o):
                 world.put(Object(raw))
 
 
-def _slice_key(world: WorkingCopy, service: Object, family: str, number: int, mine: set[Key]) -> Key:
+def _slice_key(
+    world: WorkingCopy, service: Object, family: str, number: int, mine: Mapping[Key, Object]
+) -> Key:
     """The key of a Service's slice by number; names that somebody else's slice has are passed over."""
     namespace, base = service.namespace, f"{service.name}-"[:LONGEST_BASE]
     for attempt in count():

@@ -7,8 +7,8 @@ Rules:
   ten writes of one Pod are one `Put`, and a write that changes nothing is none.
 * A deleted Pod stays visible with a `deletionTimestamp`, as it will in the store until its containers ended.
 * Objects are never changed in place: callers put new ones that share what stayed the same.
-* It is noted which kinds each controller reads, whatever way it does: one that had nothing to do has nothing to do
-  either as long as all of these are the very same (see `read`).
+* It is noted what each controller reads, whatever way it does: one that had nothing to do has nothing to do either as
+  long as all of that is the very same (`Read`).
 """
 
 from __future__ import annotations
@@ -73,6 +73,45 @@ def _owned_by(objects: Objects) -> dict[str, dict[Key, Object]]:
     return objects.made("owners", tuple(owner_of for _, owner_of in owners), make)
 
 
+_SINGLE = 64
+"""Objects of a kind that are noted one by one; who reads more has read all."""
+
+Ask = Callable[[Object], Any]
+
+
+class Read:
+    """What of a kind was read: all of it, or what was found out about its objects, and single ones."""
+
+    __slots__ = ("answers", "members", "single", "whole")
+
+    def __init__(self, members: Members) -> None:
+        self.members = members
+        self.whole = False
+        self.answers: dict[Ask, Mapping[Key, Any]] = {}
+        self.single: dict[Key, Object | None] = {}
+
+    def is_as(self, kind: tuple[str, str], objects: Objects) -> bool:
+        """Whether it would be the very same of these objects."""
+        group_kind = GroupKind(*kind)
+        if objects.members(group_kind) is self.members:
+            return True
+        return (
+            not self.whole
+            and all(objects.get(key) is o for key, o in self.single.items())
+            and all(objects.facts(group_kind, ask) is known for ask, known in self.answers.items())
+        )
+
+    def add(self, other: Read) -> None:
+        """Notes what was read another time, too."""
+        self.whole = self.whole or other.whole
+        self.answers |= other.answers
+        self.single |= other.single
+
+
+Reads = Mapping[tuple[str, str], Read]
+"""By kind."""
+
+
 class WorkingCopy:
     """A changeable copy of the lab's objects, indexed by kind, key and owner. What isn't changed isn't copied."""
 
@@ -82,42 +121,50 @@ class WorkingCopy:
         self.counts: dict[
             str, Any
         ] = {}  # by owner's uid: what `pods` counted; forgotten when a child changes
-        self._once: dict[str, tuple[Any, set[tuple[str, str]]]] = {}
-        self._read: set[tuple[str, str]] = set()
+        self._once: dict[str, tuple[Any, Reads]] = {}
+        self._read: dict[tuple[str, str], Read] = {}
         self._objects = objects
         self._before: dict[Key, Object | None] = {}  # what came in, of the keys touched, in order of touching
         self._deleted: set[Key] = set()
         self._told: list[Tell] = []
         self.refusals: dict[str, str] = {}  # by owner's uid: why a Pod of its couldn't be made
         self._copied: dict[tuple[str, str], dict[Key, Object]] = {}  # kinds of which an object was touched
-        self._owned_before = _owned_by(objects)
+        self._owned_then: Mapping[str, dict[Key, Object]] | None = None
         self._owned: dict[str, dict[Key, Object]] = {}  # of owners of whom an object was touched
 
     def read(self, kind: tuple[str, str]) -> None:
         """Notes that somebody reads a kind, or something that was made of it."""
-        self._read.add(kind)
+        self._note(kind).whole = True
 
-    def take_read(self) -> Mapping[tuple[str, str], Members]:
-        """The kinds that were read since this was asked last, each with its objects as they came in."""
-        read, self._read = self._read, set()
-        return {kind: self._objects.members(GroupKind(*kind)) for kind in read}
+    def _note(self, kind: tuple[str, str]) -> Read:
+        read = self._read.get(kind)
+        if read is None:
+            read = self._read[kind] = Read(self._objects.members(GroupKind(*kind)))
+        return read
 
-    def is_as(self, read: Mapping[tuple[str, str], Members]) -> bool:
-        """Whether kinds that were read another time are the very same here, and nobody has touched them yet."""
-        return all(
-            kind not in self._copied and self._objects.members(GroupKind(*kind)) is members
-            for kind, members in read.items()
-        )
+    def _note_answers(self, kind: GroupKind, ask: Ask) -> None:
+        self._note(kind).answers[ask] = self._objects.facts(kind, ask)
+
+    def take_read(self) -> Reads:
+        """What was read since this was asked last, as it came in."""
+        read, self._read = self._read, {}
+        return read
+
+    def is_as(self, reads: Reads) -> bool:
+        """Whether what was read another time is the very same here, and nobody has touched such kinds yet."""
+        objects = self._objects
+        return all(kind not in self._copied and read.is_as(kind, objects) for kind, read in reads.items())
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` finds out, which holds for the whole call."""
         if name not in self._once:
-            outer, self._read = self._read, set()
+            outer, self._read = self._read, {}
             self._once[name] = make(), self._read
             self._read = outer
         made: T
-        made, read = self._once[name]
-        self._read |= read
+        made, reads = self._once[name]
+        for kind, read in reads.items():
+            self._note(kind).add(read)
         return made
 
     def kind(self, kind: GroupKind) -> list[Object]:
@@ -130,11 +177,16 @@ class WorkingCopy:
         return [o for kind in kinds for o in self._members(kind).values()]
 
     def get(self, key: Key) -> Object | None:
-        return self._members(key[:2]).get(key)
+        read = self._note(key[:2])
+        if len(read.single) < _SINGLE:
+            read.single[key] = self._objects.get(key)
+        else:
+            read.whole = True
+        return self._now(key[:2]).get(key)
 
     def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]:
         """What `ask` says of each object of a kind as it is now, without None. Not to be changed."""
-        self.read(kind)
+        self._note_answers(kind, ask)
         known = self._objects.facts(kind, ask)
         touched = [key for key in self._before if key[:2] == kind] if kind in self._copied else ()
         if not touched:
@@ -151,13 +203,13 @@ class WorkingCopy:
 
     def owned(self, owner: Object, kind: GroupKind) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
-        self.read(kind)
+        self._note_answers(kind, _owner)
         return [o for key, o in self._group(uid(owner)).items() if key[:2] == kind]
 
     def owners(self) -> dict[str, dict[Key, Object]]:
         """Owner's uid → its objects. Not to be changed."""
         for kind in self._kinds():
-            self.read(kind)
+            self._note_answers(GroupKind(*kind), _owner)
         return {**self._owned_before, **self._owned}
 
     def _kinds(self) -> Iterable[tuple[str, str]]:
@@ -165,8 +217,18 @@ class WorkingCopy:
 
     def _members(self, kind: tuple[str, str]) -> Mapping[Key, Object]:
         self.read(kind)
+        return self._now(kind)
+
+    def _now(self, kind: tuple[str, str]) -> Mapping[Key, Object]:
         copied = self._copied.get(kind)
         return self._objects.members(GroupKind(*kind)) if copied is None else copied
+
+    @property
+    def _owned_before(self) -> Mapping[str, dict[Key, Object]]:
+        """Owner's uid → its objects, as they came in."""
+        if self._owned_then is None:
+            self._owned_then = _owned_by(self._objects)
+        return self._owned_then
 
     def _group(self, owner: str) -> Mapping[Key, Object]:
         known = self._owned.get(owner)
