@@ -108,6 +108,23 @@ class Read:
         self.single |= other.single
 
 
+_EVERY = ("", "")
+"""In place of a kind, where it was read which kinds there are."""
+
+
+class ReadKinds(Read):
+    """Which kinds there were: whoever looks at all of them has to look again when there is another one."""
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, objects: Objects) -> None:
+        super().__init__({})
+        self.kinds = frozenset(kind for kind, _ in objects.by_kind())
+
+    def is_as(self, kind: tuple[str, str], objects: Objects) -> bool:
+        return self.kinds == frozenset(kind for kind, _ in objects.by_kind())
+
+
 Reads = Mapping[tuple[str, str], Read]
 """By kind."""
 
@@ -164,7 +181,7 @@ class WorkingCopy:
         made: T
         made, reads = self._once[name]
         for kind, read in reads.items():
-            self._note(kind).add(read)
+            self._read.setdefault(kind, read).add(read)
         return made
 
     def kind(self, kind: GroupKind) -> list[Object]:
@@ -213,6 +230,8 @@ class WorkingCopy:
         return {**self._owned_before, **self._owned}
 
     def _kinds(self) -> Iterable[tuple[str, str]]:
+        if _EVERY not in self._read:
+            self._read[_EVERY] = ReadKinds(self._objects)
         return dict.fromkeys((*(kind for kind, _ in self._objects.by_kind()), *self._copied))
 
     def _members(self, kind: tuple[str, str]) -> Mapping[Key, Object]:

@@ -255,6 +255,22 @@ def test_what_lost_its_owner_goes_in_one_call() -> None:
     assert names(store.all("Pod")) == ["bare"]
 
 
+def test_what_has_no_owner_goes_also_where_it_is_the_first_of_its_kind() -> None:
+    """Whoever looks at all kinds rests, and looks again when there is another one."""
+    store = web()
+    assert not store.step()  # all controllers rest
+    reference = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": "no",
+        "uid": "gone",
+        "controller": True,
+    }
+    store.put(make("ConfigMap", "left", metadata={"ownerReferences": [reference]}))
+    store.settle()
+    assert store.all("ConfigMap") == []
+
+
 def test_an_owner_is_known_by_uid_and_not_by_name() -> None:
     store = web(1)
     old = store.get("Deployment", "web")
