@@ -76,7 +76,7 @@ def _owned_by(objects: Objects) -> dict[str, dict[Key, Object]]:
 _SINGLE = 64
 """Objects of a kind that are noted one by one; who reads more has read all."""
 
-Ask = Callable[[Object], Any]
+FactOf = Callable[[Object], Any]
 
 
 class Read:
@@ -87,7 +87,7 @@ class Read:
     def __init__(self, members: Members) -> None:
         self.members = members
         self.whole = False
-        self.answers: dict[Ask, Mapping[Key, Any]] = {}
+        self.answers: dict[FactOf, Mapping[Key, Any]] = {}
         self.single: dict[Key, Object | None] = {}
 
     def is_as(self, kind: tuple[str, str], objects: Objects) -> bool:
@@ -159,7 +159,7 @@ class WorkingCopy:
             read = self._read[kind] = Read(self._objects.members(GroupKind(*kind)))
         return read
 
-    def _note_answers(self, kind: GroupKind, ask: Ask) -> None:
+    def _note_answers(self, kind: GroupKind, ask: FactOf) -> None:
         self._note(kind).answers[ask] = self._objects.facts(kind, ask)
 
     def take_read(self) -> Reads:
