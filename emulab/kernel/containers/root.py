@@ -1,0 +1,53 @@
+"""What a container sees as its file system. Values alone; `build` makes it.
+
+A container without an image sees the host's own folders, copy-on-write: an overlay for each top-level folder, whose
+upper layer lies in a tmpfs of the container's. One with an image sees the image's layers in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emulab.dataclass import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or folder of the lab's, or of the host's, that a container sees at a path of its own.
+
+    Links in `target` are followed inside the container's root, and what is missing of it is made. `sub_path` lies below
+    `source`, and no link in it leads out of that; it is made as a folder where it is missing.
+    """
+
+    source: str
+    target: str
+    read_only: bool = False
+    sub_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A container's root.
+
+    `stage` is an empty folder of the lab's on which it is built, in a mount namespace of the container's own.
+    `layers` are an image's unpacked layers, the top one first; without any the host's folders are what lies below, but
+    for those `hidden`. `size` bounds what the container writes, as tmpfs takes it (`256m`, `25%`). `shared_memory` is
+    the folder that all containers of the pod see as /dev/shm. `unmasked`: all of /proc is seen (`procMount`).
+    """
+
+    stage: str
+    layers: Sequence[str] = ()
+    hidden: Sequence[str] = ()
+    skeleton: str = ""
+    binds: Sequence[Bind] = ()
+    read_only: bool = False
+    size: str = "25%"
+    shared_memory: str = ""
+    unmasked: bool = False
+
+    @staticmethod
+    def of(described: Mapping[str, Any]) -> Root:
+        """A root as `dataclasses.asdict` has it."""
+        binds = tuple(Bind(**bind) for bind in described.get("binds", ()))
+        return Root(**{**described, "binds": binds})
