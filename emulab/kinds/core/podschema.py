@@ -10,6 +10,7 @@ from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
 from emulab.kinds.core.schedulingschema import affinity, tolerations
+from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
@@ -142,6 +143,7 @@ _container = typed(
         "readinessProbe": _probe(count),
         "livenessProbe": _probe(_must_be_one),
         "startupProbe": _probe(_must_be_one),
+        "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
     },
 )
@@ -235,6 +237,7 @@ pod_spec = typed(
     {
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
+        "securityContext": pod_security,
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,
@@ -268,5 +271,8 @@ pod_spec = typed(
             )
         ),
     },
-    rules=(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+    rules=(
+        *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+        namespaces_fit,
+    ),
 )

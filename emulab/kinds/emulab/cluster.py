@@ -237,6 +237,7 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
+        "pods": mapping({"userNamespaces": boolean}, closed=True),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
         "ingress": mapping(
             {

@@ -48,6 +48,7 @@ class Cluster:
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
+    user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -74,6 +75,7 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
+            user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 
