@@ -15,6 +15,7 @@ from emulab import Lab
 
 from .tools import (
     CLIENT,
+    INTERPRETER,
     NODE1,
     NODE2,
     PROGRAMS,
@@ -312,7 +313,7 @@ async def test_the_choice_among_endpoints_is_fair(lab: Lab) -> None:
 
     Shares of 45, 27.5 and 27.5 % are found 19 times in 20.
     """
-    text = await output(lab, "pod/asker", PYTHON, "-c", CHOOSER, await cluster_ip(lab, "web"), "900")
+    text = await output(lab, "pod/asker", INTERPRETER, "-c", CHOOSER, await cluster_ip(lab, "web"), "900")
     seen = collections.Counter(json.loads(text))
     assert set(seen) == {name(p) for p in await pods(lab, app="web")} and sum(seen.values()) == 900
     assert sum((n - 300) ** 2 / 300 for n in seen.values()) < 36.8, seen

@@ -30,14 +30,14 @@ from .failing import (
     stops,
     works,
 )
-from .tools import PROGRAMS, PYTHON, cluster_ip, emulab, eventually, is_ready, name, output, pods
+from .tools import INTERPRETER, cluster_ip, emulab, eventually, is_ready, name, output, pods, program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FAULTY = f', command: ["{PYTHON}", "{PROGRAMS / "faulty.py"}", "8080"]'
+FAULTY = f", command: {program('faulty.py', '8080')}"
 FAULTY += ", readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}"
 
-SHY = f', command: ["{PYTHON}", -m, http.server, --bind, 127.0.0.1, "8080"]'
+SHY = f', command: ["{INTERPRETER}", -m, http.server, --bind, 127.0.0.1, "8080"]'
 
 OBJECTS = [
     pod("web", "web", ports="containerPort: 8080, name: web"),

@@ -26,10 +26,17 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPOLOGIES = ROOT / "topologies"
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 PYTHON = sys.executable
+INTERPRETER = os.path.realpath(PYTHON)
+"""The same for programs of pods, which may not see the folder of a virtual environment."""
 AS_ROOT = os.geteuid() == 0
 
 CLIENT, NODE1, NODE2, PUBLIC_LB, NAT = "198.51.100.2", "10.0.0.11", "10.0.0.12", "10.0.0.10", "203.0.113.1"
 VIP, DNS = "203.0.113.10", "198.51.100.54"
+
+
+def program(file: str, *arguments: str) -> str:
+    """The `command` of a container that runs one of PROGRAMS, as YAML has it: pods may not see the folder it is in."""
+    return json.dumps([INTERPRETER, "-c", (PROGRAMS / file).read_text(), *arguments])
 
 
 # Asking

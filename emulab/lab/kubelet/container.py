@@ -18,11 +18,13 @@ from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.backoff import Backoff
+from emulab.lab.kubelet.confinement import NotConfigured
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
 
 LEAST_GRACE = 2.0
 """Seconds that a container has at least between SIGTERM and SIGKILL (`minimumGracePeriodInSeconds`)."""
+_SYNC = 1.0  # seconds
 _LAST_WORDS = 1024  # octets
 
 
@@ -33,7 +35,7 @@ class ContainerRunner:
         self,
         processes: Processes,
         container: Container,
-        program: Callable[[], Program],
+        program: Callable[[], Awaitable[Program]],
         log: Log,
         restart_policy: str,
         changed: Callable[[], None],
@@ -67,6 +69,9 @@ class ContainerRunner:
             self.begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
+            except NotConfigured as error:
+                await self._wait_for_configuration(error)
+                continue
             except (KernelError, OSError) as error:
                 # There is no room for its files, say: it is tried again like any that failed.
                 self._not_started("CreateContainerError", error)
@@ -84,6 +89,14 @@ class ContainerRunner:
         self.state.done = True
         self._changed()
 
+    async def _wait_for_configuration(self, error: NotConfigured) -> None:
+        """It isn't even made: that is told once, and tried again as often as the kubelet looks at its pods."""
+        if self.state.message != str(error):
+            self._tell(telling.not_started(error))
+        self.state.waiting, self.state.message = "CreateContainerConfigError", str(error)
+        self._changed()
+        await self._pause(_SYNC)
+
     def _restarts(self) -> bool:
         return self._policy == "Always" or (self._policy == "OnFailure" and self.state.exit_status != 0)
 
@@ -97,7 +110,7 @@ class ContainerRunner:
 
     async def _once(self) -> None:
         """One life of the container."""
-        program = self._program()
+        program = await self._program()
         try:
             printed = await self._start(program)
         except KernelError as error:
@@ -151,7 +164,7 @@ class ContainerRunner:
         printed, log = self._log.open()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.process = await self._processes.run(program, (null, log, log), fresh_pid=True)
+            self.process = await self._processes.run(program, (null, log, log))
         finally:
             os.close(log)
             os.close(null)

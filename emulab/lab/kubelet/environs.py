@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
 
 from emulab.errors import EmulabError
+from emulab.kernel import libc
+from emulab.kernel.containers.rights import Rights
+from emulab.kernel.containers.seccomp import has_filter
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
+from emulab.kinds.core import safesysctls
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
+from emulab.lab.kubelet import telling
+from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
+from emulab.lab.kubelet.sandbox import PodSandbox
+from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.variables import MASTER, environment, service_links
-from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.members import Members
 from emulab.model.objects import Object
 from emulab.model.shortened import NAME_MAX, shortened
@@ -23,10 +31,16 @@ from emulab.plan.state import Place
 
 
 class Environs:
-    def __init__(self, around: Surroundings, pod: Object, spec: PodSpec) -> None:
+    def __init__(
+        self, around: Surroundings, pod: Object, spec: PodSpec, tell: Callable[[Container, Said], None]
+    ) -> None:
         self._around = around
         self._pod = pod
         self._spec = spec
+        self._tell = tell
+        self._told: set[str] = set()  # containers of which it was told what they don't get
+        self.sandbox = PodSandbox(around, spec, place_name(pod))
+        self._name = f"{pod.name}_{pod.namespace}({pod.metadata.get('uid')})"
         self._services: dict[str, Members] = {}  # those that there were when each container last began
 
     @property
@@ -40,37 +54,68 @@ class Environs:
         """A life of the container begins: it is told of the Services that there are now alone."""
         self._services[container.name] = self._around.store.objects().members(SERVICE)
 
-    def start(self, container: Container) -> Program:
-        """The container's program at the begin of a life. Raises OSError, KernelError."""
+    async def start(self, container: Container) -> Program:
+        """The container's program at the begin of a life. Raises OSError, KernelError, NotConfigured."""
         self.begin(container)
         group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
-        return self._program(container, container.command, cgroups.create(self._around.lab, group))
+        return await self._program(container, container.command, cgroups.create(self._around.lab, group))
 
-    def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
+    def _tell_shortfalls(self, container: Container) -> None:
+        if container.name in self._told:
+            return
+        self._told.add(container.name)
+        one_user, permitted = self.sandbox.one_user, libc.permitted_capabilities()
+        machine = Machine(one_user, has_filter(), self.sandbox.has_proc, permitted)
+        for what in shortfalls(container, self._spec, machine, self.sandbox.own_users):
+            self._tell(container, telling.not_given(what))
+
+    async def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
         """Another program in the container's surroundings, in new namespaces of its own."""
-        return self._program(container, argv, "", expanded=False)
+        return await self._program(container, argv, "", expanded=False)
 
-    def _program(
+    def inside(self, container: Container, argv: tuple[str, ...], joined: Mapping[str, int]) -> Program:
+        """Another program of a container whose own one runs: in its namespaces, which are `joined`, with its rights."""
+        return Program(
+            argv=argv,
+            environment=self.environment(container),
+            working_directory=container.working_dir,
+            join=joined,
+            rights=self.rights(container),
+        )
+
+    def rights(self, container: Container) -> Rights:
+        """What a container's programs may do."""
+        return rights_of(container, self._spec, self.sandbox.one_user)
+
+    async def close(self) -> None:
+        """Ends what the pod's containers share."""
+        await self.sandbox.close()
+
+    async def _program(
         self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
     ) -> Program:
         place, known = self.place, self.environment(container)
+        check(container, self._name)
+        if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
+            raise NotConfigured(why)
+        shared = await self.sandbox.join(place)
+        self._tell_shortfalls(container)
         return Program(
             argv=tuple(expand(word, known) for word in argv) if expanded else argv,
             environment=known,
             working_directory=container.working_dir,
-            join={"net": self._around.handles[place.namespace].fd},
-            fresh=("mnt", "uts", "ipc"),
-            hostname=place.hostname,
-            files=write_place_files(self._around, place),
-            remount_proc=True,
+            join={"net": self._around.handles[place.namespace].fd, **shared},
+            fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
             cgroup=cgroup,
+            root=self.sandbox.root(container, place),
+            rights=self.rights(container),
         )
 
     def environment(self, container: Container) -> dict[str, str]:
         pod = self._around.store.get(self._pod.key) or self._pod
         fields = downward_fields(pod, self._spec)
         own = environment(container, fields, self._sources(), self._links(container))
-        return {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
+        return {"PATH": PATH, "HOSTNAME": self.place.hostname, **own}
 
     def _links(self, container: Container) -> dict[str, str]:
         if container.name not in self._services:

@@ -47,7 +47,7 @@ class PodWorker:
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
-        self.environs = Environs(around, pod, self._spec)
+        self.environs = Environs(around, pod, self._spec, self.tell)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
         self._commands = Commands(around.processes, self.environs, self.tell)
@@ -397,3 +397,4 @@ class PodWorker:
         for container in (*self._spec.init_containers, *self._spec.containers):
             if not server_of(container.image):
                 self._log(container).remove()
+        self._spawn(self.environs.close())

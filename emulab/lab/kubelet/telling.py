@@ -29,6 +29,11 @@ def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
 
 
+def not_given(what: str) -> Said:
+    """What a container's `securityContext` asks for, and it doesn't have here."""
+    return Said("SecurityContext", what, WARNING)
+
+
 def exited(name: str, status: int, last_words: str) -> Said:
     """A program has ended badly. The kubelet tells that in the status alone, where nobody looks first."""
     said = f": {last_words}" if last_words else ""
