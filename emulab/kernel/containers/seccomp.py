@@ -7,12 +7,11 @@ it (seccomp(2), SECCOMP_SET_MODE_FILTER).
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import errno
 import os
 import socket
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
@@ -28,6 +27,7 @@ _NAMESPACES = (
     *(libc.CLONE_NEWNS, libc.CLONE_NEWUTS, libc.CLONE_NEWIPC, libc.CLONE_NEWUSER),
     *(libc.CLONE_NEWPID, libc.CLONE_NEWNET, libc.CLONE_NEWCGROUP),
 )
+_TYPING = (0x5412, 0x541C)  # TIOCSTI, and TIOCLINUX of virtual consoles
 _AF_ALG = 38
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -66,14 +66,35 @@ def make_filter(capabilities: Sequence[str]) -> bytes:
     found = library()
     if found is None:
         raise KernelError("seccomp", errno=errno.ENOENT, remedy="install libseccomp2")
-    context = ctypes.c_void_p(found.seccomp_init(ctypes.c_uint32(_ERRNO | errno.EPERM)))
+    return _made(found, _ERRNO | errno.EPERM, lambda context: _add_rules(found, context, capabilities))
+
+
+@cache
+def make_terminal_filter() -> bytes:
+    """Nothing can be typed into a terminal: who shares one with its user could speak in that one's name (ioctl_tty(2)).
+
+    b"" where the machine can't make a filter. Raises KernelError.
+    """
+    found = library()
+    if found is None:
+        return b""
+
+    def add(context: ctypes.c_void_p) -> None:
+        for request in _TYPING:
+            _add(found, context, _ERRNO | errno.EPERM, "ioctl", _Comparison(1, _MASKED, 0xFFFFFFFF, request))
+
+    return _made(found, _ALLOW, add)
+
+
+def _made(found: ctypes.CDLL, otherwise: int, add: Callable[[ctypes.c_void_p], None]) -> bytes:
+    context = ctypes.c_void_p(found.seccomp_init(ctypes.c_uint32(otherwise)))
     try:
         found.seccomp_attr_set(context, _OPTIMISE, 2)  # a tree, not a list of a thousand comparisons
         for name in _OTHER_ARCHITECTURES.get(os.uname().machine, ()):
             token = found.seccomp_arch_resolve_name(name.encode())
             if token:
                 found.seccomp_arch_add(context, ctypes.c_uint32(token))
-        _add_rules(found, context, capabilities)
+        add(context)
         return _exported(found, context)
     finally:
         found.seccomp_release(context)
@@ -85,18 +106,22 @@ def install(program: bytes) -> None:
     libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(wanted))
 
 
-def _add_rules(found: ctypes.CDLL, context: ctypes.c_void_p, capabilities: Sequence[str]) -> None:
-    def add(action: int, name: str, *comparisons: _Comparison) -> None:
-        number = found.seccomp_syscall_resolve_name(name.encode())
-        if number == -1:  # __NR_SCMP_ERROR: newer than this libseccomp
-            return
-        array = (_Comparison * len(comparisons))(*comparisons)
-        result = found.seccomp_rule_add_array(
-            context, ctypes.c_uint32(action), number, ctypes.c_uint(len(comparisons)), array
-        )
-        if result not in (0, _ALREADY, -errno.EDOM):  # EDOM: no call of this machine's
-            raise KernelError(f"seccomp rule for {name}", errno=-result)
+def _add(
+    found: ctypes.CDLL, context: ctypes.c_void_p, action: int, name: str, *comparisons: _Comparison
+) -> None:
+    number = found.seccomp_syscall_resolve_name(name.encode())
+    if number == -1:  # __NR_SCMP_ERROR: newer than this libseccomp
+        return
+    array = (_Comparison * len(comparisons))(*comparisons)
+    result = found.seccomp_rule_add_array(
+        context, ctypes.c_uint32(action), number, ctypes.c_uint(len(comparisons)), array
+    )
+    if result not in (0, _ALREADY, -errno.EDOM):  # EDOM: no call of this machine's
+        raise KernelError(f"seccomp rule for {name}", errno=-result)
 
+
+def _add_rules(found: ctypes.CDLL, context: ctypes.c_void_p, capabilities: Sequence[str]) -> None:
+    add = partial(_add, found, context)
     names = f"{ALLOWED} {OF_MACHINE.get(os.uname().machine, '')}"
     names += "".join(f" {OF_CAPABILITY.get(capability, '')}" for capability in capabilities)
     for name in names.split():

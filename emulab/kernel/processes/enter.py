@@ -162,9 +162,10 @@ def prepare(program: Program) -> None:
     if program.root is not None:
         from emulab.kernel.containers import build as _  # noqa: F401
     if program.rights is not None:
-        from emulab.kernel.containers import confine
+        from emulab.kernel.containers import confine, seccomp
 
         confine.filter_of(program.rights)
+        seccomp.make_terminal_filter()
 
 
 def join_cgroup(program: Program) -> None:
@@ -218,6 +219,15 @@ def _bind(source: str, target: str) -> None:
             f"bind {source} to {target}", remedy=f"create an empty {real}: it will be covered, not changed"
         )
     libc.mount(source, real, flags=libc.MS_BIND)
+
+
+def guard_terminal(program: Program) -> None:
+    """A container's program can't type into the terminal that it shares with who asked for it. Raises KernelError."""
+    if program.rights is not None:
+        from emulab.kernel.containers import seccomp
+
+        if filter_ := seccomp.make_terminal_filter():
+            seccomp.install(filter_)
 
 
 def execute(program: Program) -> NoReturn:

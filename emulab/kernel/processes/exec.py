@@ -113,6 +113,7 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
         enter.join_cgroup(program)
         enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)
+        enter.guard_terminal(program)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         enter.execute(program)

@@ -48,6 +48,7 @@ _CLUSTER = {
         ),
         "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
+        "pods": OwnField("emulab.v1.ClusterPods", "What pods are given"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
@@ -55,6 +56,11 @@ _CLUSTER = {
         "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
         "labels": OwnField("{string}", "Labels beside those of the kubelet"),
         "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
+    },
+    "emulab.v1.ClusterPods": {
+        "userNamespaces": OwnField(
+            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        ),
     },
     "emulab.v1.ClusterNetwork": {
         "mode": OwnField(
