@@ -79,6 +79,17 @@ _CLUSTER = {
             "running lab",
             "10.0.0.0/24",
         ),
+        "plugin": OwnField(
+            "string",
+            "A CNI plug-in of this machine that makes pods' networks on their nodes: `bridge`, `ptp`, …, with "
+            "addresses of host-local, portmap and bandwidth behind it. Can't be changed in a running lab",
+            "the lab itself",
+        ),
+        "cni": OwnField(
+            "any",
+            "A chain of CNI plug-ins instead, as a network configuration list: {plugins: [{type: ptp, …}, …]}; "
+            "host-local without a range has the node's. Can't be changed in a running lab",
+        ),
     },
     "emulab.v1.ClusterProxy": {
         "mode": OwnField(

@@ -14,6 +14,7 @@ from typing import Any
 from emulab.cluster.controllers.pods import is_ready
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import POD
+from emulab.lab.cni.networks import PodNetworks
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
@@ -32,6 +33,7 @@ class Kubelet:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._around = surroundings
+        self._networks = PodNetworks(surroundings)
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[Key, str], float] = {}  # seconds of the loop's clock
@@ -43,6 +45,7 @@ class Kubelet:
 
     def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
+        self._networks.sync()
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             del self._begun[identity]

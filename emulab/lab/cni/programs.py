@@ -1,0 +1,168 @@
+"""CNI plug-ins as programs on a node: in its network, and in a file system of which nothing comes back to the host.
+
+They see the host's files, copy-on-write, and of the host's /run and /var/lib/cni nothing: each node has such folders of
+its own in the lab's memory, where host-local notes its addresses, and they go with the lab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from emulab.kernel.containers.places import in_user_namespace
+from emulab.kernel.containers.rights import DEFAULT_CAPABILITIES, Rights
+from emulab.kernel.containers.root import Bind, Root
+from emulab.kernel.processes.enter import Program
+from emulab.kernel.processes.memory import memory_file
+from emulab.lab.cni.configuration import PluginError, failure
+from emulab.lab.folders import private, rundir
+from emulab.lab.hosts.processes import Process, StartError
+from emulab.lab.kubelet.sandbox import skeleton_of
+from emulab.lab.supervisor.surroundings import Surroundings
+
+FOLDERS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
+"""Where plug-ins are: the CNI's own place, Debian's and Fedora's. Those of $CNI_PATH come first."""
+PATIENCE = 15.0
+"""Seconds for which a plug-in may run: those that we know take some hundredths."""
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CAPABILITIES = (*(c for c in DEFAULT_CAPABILITIES if c != "MKNOD"), "NET_ADMIN", "SYS_ADMIN")
+"""Those without which nobody makes an interface in another network namespace. None opens the machine's devices."""
+_MOST = 1 << 20  # bytes that are read of what a plug-in prints
+
+
+def folders() -> list[str]:
+    """Where plug-ins are looked for."""
+    given = os.environ.get("CNI_PATH", "").split(":")
+    return list(dict.fromkeys([*(os.path.abspath(f) for f in given if f), *FOLDERS]))
+
+
+def found(plugin: str) -> str:
+    """The file of a plug-in. Raises PluginError."""
+    for folder in folders():
+        if os.path.isfile(path := f"{folder}/{plugin}"):
+            return path
+    raise PluginError(f'failed to find plugin "{plugin}" in path [{" ".join(folders())}]')
+
+
+class PluginPrograms:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self.folders = folders()
+        self._shown = [Bind(f, f, read_only=True) for f in self.folders if os.path.isdir(f)]
+        self._self = os.readlink("/proc/self")  # as that /proc has it which the programs' parents see
+
+    async def run(
+        self, node: str, plugin: str, environment: dict[str, str], told: bytes, namespace: int, path: str
+    ) -> bytes:
+        """Runs a plug-in on a node: what it printed. Raises PluginError, KernelError and OSError.
+
+        `namespace` is an open network namespace, that the plug-in finds at `path`.
+        """
+        file = found(plugin)
+        program = Program(
+            argv=(file,),
+            environment={"PATH": _PATH, **environment},
+            join={"net": self._around.handles[node].fd},
+            fresh=("mnt", "pid", "ipc", "uts"),
+            root=await self._root(node, namespace, path),
+            rights=Rights(
+                groups=None if in_user_namespace() else (), capabilities=_CAPABILITIES, seccomp="unconfined"
+            ),
+        )
+        try:
+            status, printed, complained = await self._to_its_end(program, told)
+        except StartError as error:
+            raise PluginError(f"fork/exec {file}: {error}") from None
+        if status is None:
+            raise PluginError(
+                f"netplugin failed with no error message: signal: killed, as it hadn't ended after {PATIENCE:g} s"
+            )
+        if status:
+            raise PluginError(failure(status, printed, complained))
+        return printed
+
+    async def _to_its_end(self, program: Program, told: bytes) -> tuple[int | None, bytes, bytes]:
+        """The exit status (None: it was ended), and what came out of it."""
+        printed, complained = _Outlet(), _Outlet()
+        try:
+            with memory_file(told) as file:
+                file.seek(0)
+                stdio = (file.fileno(), printed.writing, complained.writing)
+                process = await self._around.processes.run(program, stdio)
+            status = await _end(process)
+            return status, printed.content(), complained.content()
+        finally:
+            printed.close()
+            complained.close()
+
+    async def _root(self, node: str, namespace: int, path: str) -> Root:
+        lab = private.folder(self._around.folder)
+        own = lab / "cni" / node
+        await asyncio.to_thread(_make_folders, own)
+        if in_user_namespace():
+            await skeleton_of(lab / "skeleton")
+        return Root(
+            stage=str(lab / "stage"),
+            hidden=(str(rundir.base()),),
+            skeleton=str(lab / "skeleton") if in_user_namespace() else "",
+            binds=(
+                Bind(str(own / "run"), "/run"),
+                Bind(str(own / "lib"), "/var/lib/cni"),
+                Bind(f"/proc/{self._self}/fd/{namespace}", path),
+                *self._shown,
+            ),
+            network_settings=True,
+        )
+
+    def forget(self, node: str, path: str) -> None:
+        """Takes away what is left of a namespace's place when nothing is mounted there any more."""
+        own = private.folder(self._around.folder) / "cni" / node
+        with suppress(OSError):
+            (own / path.lstrip("/")).unlink()
+
+
+def _make_folders(own: Path) -> None:
+    for name in ("run/netns", "lib"):
+        (own / name).mkdir(parents=True, exist_ok=True)
+
+
+async def _end(process: Process) -> int | None:
+    """The exit status; None where it had to be ended. Who is cancelled ends it."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await process.wait()
+    except TimeoutError:
+        return None
+    finally:
+        process.signal(signal.SIGKILL)  # in a PID namespace of its own, so what it started goes with it
+
+
+class _Outlet:
+    """A pipe of which is kept what came out of it, up to a limit."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self.writing, True)
+        self._came = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.reading, self._read)
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            if chunk := os.read(self.reading, 1 << 16):
+                self._came.extend(chunk[: _MOST - len(self._came)])
+            else:
+                self._loop.remove_reader(self.reading)
+
+    def content(self) -> bytes:
+        """All that has come by now."""
+        self._read()  # a pipe has no more than that
+        return bytes(self._came)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self.reading)
+        for fd in (self.reading, self.writing):
+            os.close(fd)
