@@ -69,8 +69,13 @@ def _is_left(path: Path, form: str) -> bool:
         return False
 
 
+def is_network_namespace(fd: int) -> bool:
+    """Whether an open file is one (namespaces(7): it is called `net:[NUMBER]`)."""
+    return os.readlink(f"/proc/self/fd/{fd}").startswith("net:[")
+
+
 def _is_namespace(path: Path) -> bool:
-    """Whether a name leads to a network namespace (namespaces(7): its file is called `net:[NUMBER]`)."""
+    """Whether a name leads to a network namespace."""
     try:
         return os.readlink(os.readlink(path)).startswith("net:[")
     except OSError:

@@ -115,6 +115,18 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
     return in_thread(work)
 
 
+def adopt(name: str, fd: int) -> Handle:
+    """The handle of a namespace that somebody else has made. `fd` is the handle's from now on. Raises KernelError."""
+    handle = Handle(name, fd, None)
+    handle.share()
+    try:
+        open_rtnl(handle)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
 def inside(fd: int, work: Callable[[], T]) -> T:
     """Runs `work` with the namespace of `fd` as the thread's network namespace. Raises KernelError."""
     return in_thread(lambda: _enter_and(fd, work))

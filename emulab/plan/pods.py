@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from emulab.kinds.core.hostnames import hostname, kernel_hostname, whole_hostname
 from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX_SEARCHES
-from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.podspec import FOREIGN, PodSpec, foreign_interface
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import cluster_dns_address
 from emulab.model.addresses import IPAddress
@@ -18,7 +18,7 @@ from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
-from emulab.plan.state import Network, Place, World, world_of
+from emulab.plan.state import Namespace, Network, Place, World, world_of
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
         hosts=_hosts(pod, spec, addresses, cluster),
         addresses=addresses,
         kind="pod",
+        interface=foreign_interface(pod) or "eth0",
     )
 
 
@@ -162,4 +163,6 @@ class PodsPlan:
         elif not spec.host_network:
             node = self._nodes[spec.node_name]
             self._plugin.plan_pod(draft, place, node, identity(pod), self._cluster, self._mtu)
+        if (given := pod.annotations.get(FOREIGN)) and place.namespace in draft.namespaces:
+            draft.namespaces[place.namespace] = Namespace(place.namespace, given=given)
         return draft.world()

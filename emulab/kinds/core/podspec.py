@@ -19,6 +19,10 @@ PROGRAM = "emulab.dev/program"
 REQUIRED, STANDIN = "required", "standin"
 """Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
 
+FOREIGN = "emulab.dev/foreign"
+"""The annotation of a Pod whose network namespace somebody else has made, and who runs his own programs in it:
+`CONTAINER/INTERFACE`, as `emulab cni` was told them."""
+
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
 
@@ -29,6 +33,11 @@ _SYSTEMS = frozenset(
     )
 )
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
+
+
+def foreign_interface(pod: Object) -> str:
+    """The interface that a Pod has in a namespace that somebody else has made; "" in one of the lab's."""
+    return pod.annotations.get(FOREIGN, "").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

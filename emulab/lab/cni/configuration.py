@@ -124,7 +124,9 @@ def failure(status: int, printed: bytes, complained: bytes) -> str:
 
 
 def _quoted(text: bytes) -> str:
-    return json.dumps(text.decode(errors="replace").strip()[-400:], ensure_ascii=False)
+    """The begin and the end of it: Go's panics say what is wrong first, Python's exceptions last."""
+    words = text.decode(errors="replace").strip()
+    return json.dumps(words if len(words) <= 400 else f"{words[:200]} … {words[-200:]}", ensure_ascii=False)
 
 
 def addresses(found: Json, interface: str) -> list[IPAddress]:

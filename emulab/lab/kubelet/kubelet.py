@@ -12,9 +12,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from emulab.cluster.controllers.pods import is_ready
-from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.podspec import FOREIGN, PodSpec
 from emulab.kinds.registry import POD
 from emulab.lab.cni.networks import PodNetworks
+from emulab.lab.kubelet import foreign
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
@@ -52,6 +53,9 @@ class Kubelet:
             # before another of its name begins, who has a log of the same name
             self._workers.pop(identity).abandon()
         for identity, pod in pods.items():
+            if FOREIGN in pod.annotations:
+                foreign.stand(self._around, pod, world)
+                continue
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
                 worker = self._workers[identity] = PodWorker(self._around, pod, self._spawn)

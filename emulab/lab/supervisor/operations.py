@@ -19,6 +19,7 @@ from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
+from emulab.kernel.names import is_network_namespace
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
@@ -339,6 +340,22 @@ class Operations:
         spoken = cluster_of(self._around.store.objects()).families
         families = [f.number for f in families_of(place.addresses) if f in spoken]
         return [place.resolv_conf, place.hosts, families]
+
+    @takes(name=NAME)
+    async def give(self, arguments: Arguments, descriptors: Sequence[int]) -> None:
+        """`name`: takes a network namespace that somebody else has made, for the Pod that says so (`FOREIGN`). Without
+        a descriptor it is given back, unless a Pod has it."""
+        given, name = self._reconciler.given, arguments["name"]
+        if (old := given.pop(name, None)) is not None:
+            os.close(old)
+        if not descriptors:
+            return
+        own = {os.fstat(handle.fd).st_ino for handle in [*self._around.handles.values()]}
+        if not is_network_namespace(descriptors[0]):
+            raise UserError(f"{name}: what was handed over is no network namespace")
+        if os.fstat(descriptors[0]).st_ino in own:
+            raise UserError(f"{name}: that network namespace is one of this lab already")
+        given[name] = os.dup(descriptors[0])
 
     def open_socket(self, arguments: Arguments) -> socket.socket:
         """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""
