@@ -7,12 +7,16 @@ means nothing once the supervisor is gone. Beside it, `/etc/netns/NAME` (which `
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from pathlib import Path
 
+from emulab.kernel import libc
+
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
+_NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 _NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
@@ -70,12 +74,15 @@ def _is_left(path: Path, form: str) -> bool:
 
 
 def is_network_namespace(fd: int) -> bool:
-    """Whether an open file is one (namespaces(7): it is called `net:[NUMBER]`)."""
-    return os.readlink(f"/proc/self/fd/{fd}").startswith("net:[")
+    """Whether an open file is one (ioctl_ns(2))."""
+    try:
+        return fcntl.ioctl(fd, _NS_GET_NSTYPE) == libc.CLONE_NEWNET
+    except OSError:
+        return False
 
 
 def _is_namespace(path: Path) -> bool:
-    """Whether a name leads to a network namespace."""
+    """Whether a name leads to a network namespace (namespaces(7): its file is called `net:[NUMBER]`)."""
     try:
         return os.readlink(os.readlink(path)).startswith("net:[")
     except OSError:

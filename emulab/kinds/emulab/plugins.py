@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.model.checks import Problems, anything, boolean, mapping, one_of, pattern, sequence, string, wrong
+from emulab.model.checks import Problems, boolean, mapping, one_of, pattern, sequence, wrong
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """Those of the specification whose results have interfaces."""
@@ -32,9 +32,6 @@ conflist = mapping(
         "cniVersion": one_of(*VERSIONS),
         "name": plugin_name,
         "disableCheck": boolean,
-        "disableGC": boolean,
-        "cniVersions": sequence(string),
-        "loadOnlyInlinedPlugins": anything,
         "plugins": sequence(_plugin, least=1),
     },
     required=("plugins",),
