@@ -149,7 +149,8 @@ def test_the_arguments_of_a_pod() -> None:
 def test_the_capabilities_of_a_pod() -> None:
     annotations = {"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "2k", "a": "b"}
     ports = [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]
-    more = {"name": "d", "image": "i", "ports": [{"containerPort": 53, "hostPort": 53, "protocol": "UDP", "hostIP": "10.0.0.11"}]}  # fmt: skip
+    dns = {"containerPort": 53, "hostPort": 53, "protocol": "UDP", "hostIP": "10.0.0.11"}
+    more = {"name": "d", "image": "i", "ports": [dns]}
     given = pod(
         metadata={"annotations": annotations},
         spec={"containers": [{"name": "c", "image": "i", "ports": ports}, more]},
