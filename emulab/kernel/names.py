@@ -12,11 +12,9 @@ import os
 import re
 from pathlib import Path
 
-from emulab.kernel import libc
-
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
-_NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
+_NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000  # linux/nsfs.h, linux/sched.h
 _NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
@@ -76,7 +74,7 @@ def _is_left(path: Path, form: str) -> bool:
 def is_network_namespace(fd: int) -> bool:
     """Whether an open file is one (ioctl_ns(2))."""
     try:
-        return fcntl.ioctl(fd, _NS_GET_NSTYPE) == libc.CLONE_NEWNET
+        return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET
     except OSError:
         return False
 

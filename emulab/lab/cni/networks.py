@@ -20,6 +20,7 @@ from typing import Any
 
 from emulab.cluster.store import timestamp
 from emulab.errors import EmulabError
+from emulab.kernel.plugins import PACKAGE
 from emulab.kinds.core.hostnames import unfit_hostname
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
@@ -48,7 +49,7 @@ _UNCHECKED = ("bandwidth", "portmap")
 and the other misses rules of IPv6 where there are no addresses of it."""
 _AT_ONCE = 4  # plug-ins that run side by side
 _NOT_FOUND = "failed to find plugin"
-_REMEDY = "Debian and Ubuntu have the usual ones in their package containernetworking-plugins"
+_REMEDY = f"Debian and Ubuntu have the usual ones in their package {PACKAGE}"
 
 
 class _PodNetwork:

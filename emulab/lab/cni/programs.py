@@ -12,6 +12,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from emulab.kernel import plugins
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import DEFAULT_CAPABILITIES, Rights
 from emulab.kernel.containers.root import Bind, Root
@@ -23,8 +24,6 @@ from emulab.lab.hosts.processes import Process, StartError
 from emulab.lab.kubelet.sandbox import skeleton_of
 from emulab.lab.supervisor.surroundings import Surroundings
 
-FOLDERS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
-"""Where plug-ins are: the CNI's own place, Debian's and Fedora's. Those of $CNI_PATH come first."""
 PATIENCE = 15.0
 """Seconds for which a plug-in may run: those that we know take some hundredths."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,24 +32,10 @@ _CAPABILITIES = (*(c for c in DEFAULT_CAPABILITIES if c != "MKNOD"), "NET_ADMIN"
 _MOST = 1 << 20  # bytes that are read of what a plug-in prints
 
 
-def folders() -> list[str]:
-    """Where plug-ins are looked for."""
-    given = os.environ.get("CNI_PATH", "").split(":")
-    return list(dict.fromkeys([*(os.path.abspath(f) for f in given if f), *FOLDERS]))
-
-
-def found(plugin: str) -> str:
-    """The file of a plug-in. Raises PluginError."""
-    for folder in folders():
-        if os.path.isfile(path := f"{folder}/{plugin}"):
-            return path
-    raise PluginError(f'failed to find plugin "{plugin}" in path [{" ".join(folders())}]')
-
-
 class PluginPrograms:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self.folders = folders()
+        self.folders = plugins.folders()
         self._shown = [Bind(f, f, read_only=True) for f in self.folders if os.path.isdir(f)]
         self._self = os.readlink("/proc/self")  # as that /proc has it which the programs' parents see
 
@@ -61,7 +46,9 @@ class PluginPrograms:
 
         `namespace` is an open network namespace, that the plug-in finds at `path`.
         """
-        file = found(plugin)
+        file = plugins.file_of(plugin)
+        if not file:
+            raise PluginError(f'failed to find plugin "{plugin}" in path [{" ".join(self.folders)}]')
         program = Program(
             argv=(file,),
             environment={"PATH": _PATH, **environment},

@@ -19,7 +19,6 @@ from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
-from emulab.kernel.names import is_network_namespace
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
@@ -44,6 +43,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
@@ -62,7 +62,6 @@ from emulab.plan.proxy.modes import rules_shown_by
 
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
-
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
 
@@ -93,6 +92,7 @@ class Operations:
         self.watch = Watches(around.store).watch
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status = patching.patch, patching.patch_status
+        self.give = Handover(around, reconciler).give
 
     @takes(
         sources=SOURCES,
@@ -340,22 +340,6 @@ class Operations:
         spoken = cluster_of(self._around.store.objects()).families
         families = [f.number for f in families_of(place.addresses) if f in spoken]
         return [place.resolv_conf, place.hosts, families]
-
-    @takes(name=NAME)
-    async def give(self, arguments: Arguments, descriptors: Sequence[int]) -> None:
-        """`name`: takes a network namespace that somebody else has made, for the Pod that says so (`FOREIGN`). Without
-        a descriptor it is given back, unless a Pod has it."""
-        given, name = self._reconciler.given, arguments["name"]
-        if (old := given.pop(name, None)) is not None:
-            os.close(old)
-        if not descriptors:
-            return
-        own = {os.fstat(handle.fd).st_ino for handle in [*self._around.handles.values()]}
-        if not is_network_namespace(descriptors[0]):
-            raise UserError(f"{name}: what was handed over is no network namespace")
-        if os.fstat(descriptors[0]).st_ino in own:
-            raise UserError(f"{name}: that network namespace is one of this lab already")
-        given[name] = os.dup(descriptors[0])
 
     def open_socket(self, arguments: Arguments) -> socket.socket:
         """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""

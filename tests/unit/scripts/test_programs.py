@@ -62,6 +62,7 @@ PACKAGES = {
     "sleep": "",
     "ss": "iproute2",
     "tail": "",
+    "tc": "iproute2",
     "tcpdump": "tcpdump",
     "test": "",
     "touch": "",
