@@ -7,7 +7,7 @@ read after the other, everything that is kept has a bound, and what is wrong or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
@@ -51,10 +51,11 @@ class Member:
 class TarReader:
     """The members of an archive. The body of a member can be read until the next one is asked for."""
 
-    def __init__(self, stream: Readable) -> None:
+    def __init__(self, stream: Readable, skip: Callable[[int], int] | None = None) -> None:
+        """`skip` goes on in the stream without reading, and says how far: less than asked at its end."""
         self._stream = stream
+        self._skip = skip
         self._left = self._padding = 0
-        self.position = 0  # octets read of the archive
 
     def __iter__(self) -> Iterator[Member]:
         text = _Extended()
@@ -82,7 +83,6 @@ class TarReader:
         if self._left and not data:
             raise ArchiveError("it ends in the middle of a member: it was cut off")
         self._left -= len(data)
-        self.position += len(data)
         return data
 
     def read_exactly(self, size: int) -> bytes:
@@ -94,15 +94,14 @@ class TarReader:
 
     def _header(self) -> bytes | None:
         """The next header; None at the archive's end, whose padding is left to the caller."""
-        while self._left:
-            self.read(CHUNK)
-        self._left, self._padding = self._padding, 0
+        self._left, self._padding = self._left + self._padding, 0
+        if self._skip is not None and self._left:
+            self._left -= self._skip(self._left)
         while self._left:
             self.read(CHUNK)
         block = b""
         while len(block) < BLOCK and (data := self._stream.read(BLOCK - len(block))):
             block += data
-        self.position += len(block)
         if not block or not block.strip(b"\0"):
             return None
         if len(block) < BLOCK:
