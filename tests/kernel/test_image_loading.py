@@ -142,6 +142,14 @@ def test_layers_are_shared_and_go_with_the_last_image(tmp_path: Path, store: Ima
     assert store.images() == [] and os.listdir(store.folder / "layers") == []
 
 
+def test_a_name_means_what_was_loaded_last(tmp_path: Path, store: ImageStore) -> None:
+    load(store, written(tmp_path / "1", archive(oci({"web": WEB}))))
+    newer = Image(BASE, Cmd=["newer"])
+    load(store, written(tmp_path / "2", archive(oci({"web": newer}))))
+    assert [image.id for image in store.images()] == [newer.id]
+    assert len(os.listdir(store.folder / "layers")) == 1
+
+
 def test_what_a_lab_holds_stays(tmp_path: Path, store: ImageStore) -> None:
     load(store, written(tmp_path / "web", archive(oci({"web": WEB}))))
     held = store.hold(WEB.id)

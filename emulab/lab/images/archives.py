@@ -104,13 +104,13 @@ def _names(descriptor: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     return (), ""
 
 
-Chosen = tuple[str, Mapping[str, Any], bytes, ImageConfig]
+PlatformManifest = tuple[str, Mapping[str, Any], bytes, ImageConfig]
 """A manifest's digest and text, and the image's configuration, as it is and as it is understood."""
 
 
 def _chosen(
     files: Files, descriptor: Mapping[str, Any], others: dict[str, None], depth: int
-) -> Chosen | None:
+) -> PlatformManifest | None:
     """The manifest that is for this machine, of those that a descriptor leads to."""
     said = descriptor.get("platform")
     platform = Platform.of(said) if isinstance(said, dict) else None

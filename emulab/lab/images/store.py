@@ -132,6 +132,7 @@ class ImageStore:
         finally:
             _delete(work)
             os.close(use)
+            self.sweep()
 
     def publish(self, image: StoredImage, raw: Mapping[str, Any], made: Mapping[str, Path]) -> None:
         """Adds an image, with the layers that were made for it, under its names. `raw`: its configuration."""
@@ -150,7 +151,12 @@ class ImageStore:
                 "config": raw,
             }
             self._write(self.folder / "images" / short(image.id), record)
-            self._write(self.folder / "names.json", {**self.names(), **dict.fromkeys(image.names, image.id)})
+            names = {**self.names(), **dict.fromkeys(image.names, image.id)}
+            self._write(self.folder / "names.json", names)
+            kept = set(map(short, names.values()))
+            for path in _listed(self.folder / "images"):
+                if path.name not in kept:  # another one has its name now
+                    path.unlink()
         finally:
             os.close(lock)
 

@@ -1,0 +1,84 @@
+"""Images that are loaded, listed and removed by the command, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from imagearchives import Image, archive, file, layer, link, oci
+
+pytestmark = pytest.mark.privilege
+
+WEB = Image(
+    layer(file("run", "#!/bin/sh\n", 0o755)), Entrypoint=["/run"], Env=["A=b"], User="app:app", Cmd=["x"]
+)
+
+
+def emulab(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "emulab", *words], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMULAB_IMAGE_DIR", str(tmp_path / "images"))
+    return tmp_path
+
+
+def test_an_image_is_loaded_listed_and_removed(images: Path) -> None:
+    assert emulab("image", "ls").stdout == "No images are loaded; load one with: emulab image load ARCHIVE\n"
+    source = images / "web.tar"
+    source.write_bytes(archive(oci({"acme/web:1": WEB})))
+    loaded = emulab("image", "load", str(source))
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+    assert loaded.stdout == f"docker.io/acme/web:1 loaded: {WEB.id[7:19]}, 10B, 1 of 1 layers unpacked\n"
+    rows = emulab("image", "ls").stdout.splitlines()
+    assert rows[0].split() == ["NAME", "IMAGE", "ID", "LAYERS", "SIZE", "LOADED"]
+    assert rows[1].split()[:4] == ["docker.io/acme/web:1", WEB.id[7:19], "1", "10B"]
+    (listed,) = json.loads(emulab("image", "ls", "-o", "json").stdout)
+    assert listed["names"] == ["docker.io/acme/web:1"] and listed["id"] == WEB.id
+    (details,) = json.loads(emulab("image", "inspect", "acme/web:1").stdout)
+    assert details["config"]["Entrypoint"] == ["/run"] and details["config"]["Env"] == ["A=b"]
+    assert (Path(details["layers"][0]["path"]) / "run").read_text() == "#!/bin/sh\n"
+    assert emulab("image", "rm", "acme/web:1").stdout == "acme/web:1 removed\n"
+    gone = emulab("image", "rm", "acme/web:1")
+    assert gone.returncode == 1 and gone.stderr.startswith("emulab: there is no image 'acme/web:1'; ")
+    assert json.loads(emulab("image", "ls", "-o", "json").stdout) == []
+
+
+def test_what_docker_save_writes_comes_by_a_pipe(images: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emulab", "image", "load", "-", "--name", "web"],
+        input=archive(oci({"latest": WEB})),
+        capture_output=True,
+        env={**os.environ},
+    )
+    assert done.stdout.startswith(b"docker.io/library/web:latest loaded: "), done
+
+
+def test_what_is_wrong_is_one_line(images: Path) -> None:
+    evil = images / "evil.tar"
+    evil.write_bytes(archive(oci({"evil": Image(layer(link("etc", "/etc"), file("etc/emulab-evil", "x")))})))
+    cases = {
+        (str(evil),): f"{evil}: layer ",
+        (str(images / "none"),): f"{images}/none: No such file or directory\n",
+        (str(images),): f"{images}: it is neither an OCI layout nor a Docker archive",
+        (str(evil), "--name", "No Name"): "'No Name' is no name and tag of an image",
+    }
+    for words, said in cases.items():
+        done = emulab("image", "load", *words)
+        assert done.returncode == 1 and done.stderr.startswith(f"emulab: {said}"), done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not os.path.exists("/etc/emulab-evil")
+    for words in (
+        ("image", "load"),
+        ("image", "rm"),
+        ("image", "load", "x", "--max-size", "much"),
+        ("image", "x"),
+    ):
+        assert emulab(*words).returncode == 2
