@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from imagearchives import device, file, folder, hard_link, layer, link, member
 
-from emulab.kernel.layers.lookup import read_in
 from emulab.kernel.layers.streams import ArchiveError, Budget, Hashed, decompressed
 from emulab.kernel.layers.unpack import Unpacked, Unpacker
 
@@ -136,11 +135,6 @@ def test_an_overlay_shows_what_whiteouts_hide_no_more(tmp_path: Path) -> None:
     )
     lines = ["./d/b:d/b", "./kept:changed", "./new/fresh:fresh", "./new2/fresh:fresh", "./opaque/fresh:fresh"]
     assert shown(tmp_path, high, low).split() == lines
-    for line in lines:
-        path, _, text = line[2:].partition(":")
-        assert read_in([str(high), str(low)], path, 100) == text.encode()
-    for path in ("gone", "d/a", "opaque/old", "new/old", "new2/old", "d", "nothing/at/all"):
-        assert read_in([str(high), str(low)], path, 100) is None
 
 
 def test_a_layer_that_hides_all_below_says_so(tmp_path: Path) -> None:
@@ -156,15 +150,6 @@ def test_a_folder_that_a_layer_does_not_say_is_as_below(tmp_path: Path) -> None:
         0o1777,
         0o755,
     ]
-
-
-def test_links_are_followed_as_in_the_container(tmp_path: Path) -> None:
-    low, high = tmp_path / "low", tmp_path / "high"
-    unpack(layer(file("usr/etc/passwd", "root"), link("etc", "/usr/etc"), link("loop", "loop")), low)
-    unpack(layer(link("usr/etc/group", "../../usr/./etc/passwd"), link("up", "../../../etc/passwd")), high)
-    layers = [str(high), str(low)]
-    assert [read_in(layers, name, 100) for name in ("/etc/passwd", "etc/group", "up")] == [b"root"] * 3
-    assert read_in(layers, "loop", 100) is None and read_in(layers, "etc/passwd/x", 100) is None
 
 
 def test_what_comes_later_takes_the_place_of_what_was(tmp_path: Path) -> None:
