@@ -238,6 +238,7 @@ cluster_spec = mapping(
             closed=True,
         ),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
+        "pods": mapping({"missingImages": one_of("standin", "fail")}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,

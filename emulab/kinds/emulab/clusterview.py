@@ -21,6 +21,10 @@ PLANNED = (IPV4,)
 """The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
 
 
+FAIL = "fail"
+"""What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     name: str
@@ -48,6 +52,7 @@ class Cluster:
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
+    missing_images: str = "standin"  # standin | fail
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -74,6 +79,7 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
+            missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 

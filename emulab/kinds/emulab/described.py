@@ -49,6 +49,7 @@ _CLUSTER = {
         "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
+        "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
     "emulab.v1.ClusterNode": {
@@ -107,6 +108,14 @@ _CLUSTER = {
             "`auto`: a program that the host has, or else a stand-in, with a warning; `required`: a program that isn't "
             "here is a failure; `standin`: stand-ins alone. A Pod's annotation emulab.dev/program decides before it",
             "auto",
+        ),
+    },
+    "emulab.v1.ClusterPods": {
+        "missingImages": OwnField(
+            "string",
+            "What becomes of containers whose image wasn't loaded: `standin`: their `command` is run where this "
+            "machine has it, and a stand-in answers otherwise; `fail`: they wait for it in ImagePullBackOff",
+            "standin",
         ),
     },
     "emulab.v1.ClusterIngress": {

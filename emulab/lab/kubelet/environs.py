@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from emulab.errors import EmulabError
+from emulab.errors import EmulabError, KernelError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
+from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
+from emulab.lab.kubelet.pulling import PodImages
+from emulab.lab.kubelet.stopsignals import signal_number
+from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.variables import MASTER, environment, service_links
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
@@ -23,10 +28,18 @@ from emulab.plan.state import Place
 
 
 class Environs:
-    def __init__(self, around: Surroundings, pod: Object, spec: PodSpec) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        pod: Object,
+        spec: PodSpec,
+        tell: Callable[[Container, Said], None],
+        changed: Callable[[], None],
+    ) -> None:
         self._around = around
         self._pod = pod
         self._spec = spec
+        self._images = PodImages(lambda: around.images, pod, tell, changed)
         self._services: dict[str, Members] = {}  # those that there were when each container last began
 
     @property
@@ -40,8 +53,11 @@ class Environs:
         """A life of the container begins: it is told of the Services that there are now alone."""
         self._services[container.name] = self._around.store.objects().members(SERVICE)
 
-    def start(self, container: Container) -> Program:
-        """The container's program at the begin of a life. Raises OSError, KernelError."""
+    async def start(self, container: Container, runner: ContainerRunner) -> Program:
+        """The container's program at the begin of a life, once its image is there. Raises OSError, KernelError."""
+        container = await self._images.ready(container, runner.state)
+        image = self._images.of(container)
+        runner.stop_signal = signal_number(container.stop_signal or (image.stop_signal if image else ""))
         self.begin(container)
         group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
         return self._program(container, container.command, cgroups.create(self._around.lab, group))
@@ -54,6 +70,8 @@ class Environs:
         self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
     ) -> Program:
         place, known = self.place, self.environment(container)
+        if self._images.of(container) is not None:
+            raise KernelError("run an image", remedy="containers have no root of their own yet")
         return Program(
             argv=tuple(expand(word, known) for word in argv) if expanded else argv,
             environment=known,
@@ -70,7 +88,9 @@ class Environs:
         pod = self._around.store.get(self._pod.key) or self._pod
         fields = downward_fields(pod, self._spec)
         own = environment(container, fields, self._sources(), self._links(container))
-        return {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/"), **own}
+        image = self._images.of(container)
+        runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/")}
+        return {**runtime, **(image.env if image else {}), **own}
 
     def _links(self, container: Container) -> dict[str, str]:
         if container.name not in self._services:
