@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from imagearchives import Image, archive, file, layer, link, oci
@@ -82,3 +85,88 @@ def test_what_is_wrong_is_one_line(images: Path) -> None:
         ("image", "x"),
     ):
         assert emulab(*words).returncode == 2
+
+
+STRICT = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: strict}
+spec: {nodes: 1, pods: {missingImages: fail}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: waits}
+spec: {containers: [{name: c, image: example.test/web:1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: never}
+spec: {containers: [{name: c, image: example.test/other, imagePullPolicy: Never}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: nameless}
+spec: {containers: [{name: c, image: "Not A Name"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stands-in, annotations: {emulab.dev/program: standin}}
+spec: {containers: [{name: c, image: example.test/other}]}
+"""
+
+
+@pytest.fixture
+def lab(images: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name = f"e2e-images-{os.getpid()}"
+    monkeypatch.setenv("EMULAB_LAB", name)
+    yield name
+    emulab("down")
+
+
+def container(pod: str) -> dict[str, Any]:
+    found = json.loads(emulab("get", "pod", pod, "-o", "json").stdout)
+    status = found["status"]["containerStatuses"][0]
+    return {"phase": found["status"]["phase"], **status}
+
+
+def eventually(pod: str, check: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    end = time.monotonic() + 60
+    while not check(status := container(pod)):
+        assert time.monotonic() < end, status
+        time.sleep(0.1)
+    return status
+
+
+def test_where_images_are_asked_for_pods_wait_for_them(images: Path, lab: str) -> None:
+    (images / "strict.yaml").write_text(STRICT)
+    done = emulab("up", str(images / "strict.yaml"), "--wait=false")
+    assert done.returncode == 0, done.stderr
+    for pod, reason in {
+        "waits": "ImagePullBackOff",
+        "never": "ErrImageNeverPull",
+        "nameless": "InvalidImageName",
+    }.items():
+        status = eventually(
+            pod, lambda s, reason=reason: s["state"].get("waiting", {}).get("reason") == reason
+        )
+        assert status["phase"] == "Pending" and not status["ready"] and status["restartCount"] == 0
+    eventually("stands-in", lambda s: s["ready"])
+    row = emulab("get", "pods", "waits").stdout.splitlines()[1].split()
+    assert row[:3] == ["waits", "0/1", "ImagePullBackOff"]
+    events = emulab("events", "--for", "pod/waits").stdout
+    for said in ("Failed to pull image", "Error: ErrImagePull", "Back-off pulling image"):
+        assert said in events
+    source = images / "web.tar"
+    source.write_bytes(archive(oci({"example.test/web:1": WEB})))
+    assert emulab("image", "load", str(source)).returncode == 0
+    status = eventually("waits", lambda s: bool(s.get("imageID")))
+    (loaded,) = json.loads(emulab("image", "ls", "-o", "json").stdout)
+    assert status["imageID"] == f"example.test/web@{loaded['digest']}"
+    assert status["image"] == "example.test/web:1"
+    # What the lab uses stays, and goes with it.
+    assert emulab("image", "rm", "example.test/web:1").returncode == 0
+    layers = Path(os.environ["EMULAB_IMAGE_DIR"]) / "layers"
+    assert len(os.listdir(layers)) == 1
+    assert emulab("down").returncode == 0
+    emulab("image", "rm", "nothing")
+    assert os.listdir(layers) == []

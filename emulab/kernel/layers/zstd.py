@@ -74,3 +74,8 @@ class Decompressor:
 
     def __del__(self) -> None:
         self.close()
+
+
+def check() -> None:
+    """Raises UserError where the library isn't here."""
+    _library()

@@ -177,7 +177,7 @@ class ImageStore:
         finally:
             os.close(lock)
             os.close(use)
-        self.sweep()
+            self.sweep()
         return found
 
     def by_id(self, asked: str) -> StoredImage | None:
