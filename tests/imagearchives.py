@@ -6,6 +6,9 @@ import gzip
 import hashlib
 import io
 import json
+import re
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -140,3 +143,17 @@ def spread(files: Mapping[str, bytes], where: Path) -> Path:
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         (where / name).write_bytes(data)
     return where
+
+
+def programs(*names: str) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """Programs of this machine, with the libraries that they load, where an image would have them."""
+    members: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
+    for name in names:
+        path = shutil.which(name)
+        assert path is not None, f"{name} isn't on this machine"
+        listed = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
+        libraries = re.findall(r"(/[^\s()]+)", listed)
+        members[f"bin/{name}"] = file(f"bin/{name}", Path(path).read_bytes(), 0o755)
+        for library in libraries:
+            members[library] = file(library[1:], Path(library).read_bytes(), 0o755)
+    return list(members.values())

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("action", choices=_ACTIONS, metavar="|".join(_ACTIONS), help="what to do")
     add(
-        "what",
+        "images",
         nargs="*",
         metavar="ARCHIVE",
         help="an OCI layout's folder, an archive, or - for stdin; an image's name",
@@ -55,12 +55,12 @@ def _size(text: str) -> int:
 
 
 def _load(store: ImageStore, options: argparse.Namespace) -> int:
-    if not options.what:
+    if not options.images:
         raise UsageError("image load needs an archive: docker save IMAGE | emulab image load -")
-    if options.name and len(options.what) > 1:
+    if options.name and len(options.images) > 1:
         raise UsageError("--name is the name of one image, and there are several archives")
     found: list[LoadedImage] = []
-    for source in options.what:
+    for source in options.images:
         with progress(source) as say:
             found += load(store, source, options.name, options.max_size, say)
     if options.output == "json":
@@ -75,7 +75,7 @@ def _load(store: ImageStore, options: argparse.Namespace) -> int:
 
 
 def _list(store: ImageStore, options: argparse.Namespace) -> int:
-    if options.what:
+    if options.images:
         raise UsageError("image ls takes no names; image inspect does")
     images = store.images()
     if options.output == "json":
@@ -94,16 +94,16 @@ def _row(name: str, image: StoredImage) -> list[str]:
 
 
 def _inspect(store: ImageStore, options: argparse.Namespace) -> int:
-    if not options.what:
+    if not options.images:
         raise UsageError("image inspect needs a name")
-    print(as_json([_details(store, _found(store, name)) for name in options.what]))
+    print(as_json([_details(store, _found(store, name)) for name in options.images]))
     return 0
 
 
 def _remove(store: ImageStore, options: argparse.Namespace) -> int:
-    if not options.what:
+    if not options.images:
         raise UsageError("image rm needs a name")
-    for name in options.what:
+    for name in options.images:
         image = store.remove(name)
         if image is None:
             raise _unknown(name)
