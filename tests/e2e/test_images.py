@@ -6,25 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from imagearchives import Image, archive, file, layer, link, oci
+
+from .imagelabs import emulab, eventually, loaded
 
 pytestmark = pytest.mark.privilege
 
 WEB = Image(
     layer(file("run", "#!/bin/sh\n", 0o755)), Entrypoint=["/run"], Env=["A=b"], User="app:app", Cmd=["x"]
 )
-
-
-def emulab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emulab", *words], capture_output=True, text=True, timeout=60
-    )
 
 
 @pytest.fixture
@@ -37,9 +31,9 @@ def test_an_image_is_loaded_listed_and_removed(images: Path) -> None:
     assert emulab("image", "ls").stdout == "No images are loaded; load one with: emulab image load ARCHIVE\n"
     source = images / "web.tar"
     source.write_bytes(archive(oci({"acme/web:1": WEB})))
-    loaded = emulab("image", "load", str(source))
-    assert (loaded.returncode, loaded.stderr) == (0, "")
-    assert loaded.stdout == f"docker.io/acme/web:1 loaded: {WEB.id[7:19]}, 10B, 1 of 1 layers unpacked\n"
+    done = emulab("image", "load", str(source))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"docker.io/acme/web:1 loaded: {WEB.id[7:19]}, 10B, 1 of 1 layers unpacked\n"
     rows = emulab("image", "ls").stdout.splitlines()
     assert rows[0].split() == ["NAME", "IMAGE", "ID", "LAYERS", "SIZE", "LOADED"]
     assert rows[1].split()[:4] == ["docker.io/acme/web:1", WEB.id[7:19], "1", "10B"]
@@ -123,20 +117,6 @@ def lab(images: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     emulab("down")
 
 
-def container(pod: str) -> dict[str, Any]:
-    found = json.loads(emulab("get", "pod", pod, "-o", "json").stdout)
-    status = found["status"]["containerStatuses"][0]
-    return {"phase": found["status"]["phase"], **status}
-
-
-def eventually(pod: str, check: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    end = time.monotonic() + 60
-    while not check(status := container(pod)):
-        assert time.monotonic() < end, status
-        time.sleep(0.1)
-    return status
-
-
 def test_where_images_are_asked_for_pods_wait_for_them(images: Path, lab: str) -> None:
     (images / "strict.yaml").write_text(STRICT)
     done = emulab("up", str(images / "strict.yaml"), "--wait=false")
@@ -156,12 +136,10 @@ def test_where_images_are_asked_for_pods_wait_for_them(images: Path, lab: str) -
     events = emulab("events", "--for", "pod/waits").stdout
     for said in ("Failed to pull image", "Error: ErrImagePull", "Back-off pulling image"):
         assert said in events
-    source = images / "web.tar"
-    source.write_bytes(archive(oci({"example.test/web:1": WEB})))
-    assert emulab("image", "load", str(source)).returncode == 0
+    loaded(images, "example.test/web:1", WEB)
     status = eventually("waits", lambda s: bool(s.get("imageID")))
-    (loaded,) = json.loads(emulab("image", "ls", "-o", "json").stdout)
-    assert status["imageID"] == f"example.test/web@{loaded['digest']}"
+    (there,) = json.loads(emulab("image", "ls", "-o", "json").stdout)
+    assert status["imageID"] == f"example.test/web@{there['digest']}"
     assert status["image"] == "example.test/web:1"
     # What the lab uses stays, and goes with it.
     assert emulab("image", "rm", "example.test/web:1").returncode == 0
