@@ -37,7 +37,6 @@ class ImageProgram(NamedTuple):
     id: str
     entrypoint: tuple[str, ...]
     cmd: tuple[str, ...]
-    working_dir: str
 
 
 Loaded = Callable[[str], ImageProgram | None]
@@ -90,7 +89,7 @@ def images_of(
 def image_for(container: Mapping[str, Any], program: ImageProgram) -> PodImage:
     """What a container has of its image: its `args` take the place of CMD."""
     run = program.entrypoint if container.get("args") else (*program.entrypoint, *program.cmd)
-    return PodImage(program.id, run, program.working_dir)
+    return PodImage(program.id, run)
 
 
 def standing_in(

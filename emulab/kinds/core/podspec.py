@@ -47,7 +47,6 @@ class PodImage(NamedTuple):
 
     id: str = ""
     run: tuple[str, ...] = ()
-    working_dir: str = ""
 
     @staticmethod
     def all_of(annotations: Mapping[str, str]) -> Mapping[str, PodImage]:
@@ -56,9 +55,11 @@ class PodImage(NamedTuple):
         if not text:
             return {}
         try:
-            return {name: PodImage(id, tuple(run), cwd) for name, (id, run, cwd) in json.loads(text).items()}
-        except (ValueError, TypeError, AttributeError):
+            found = {name: PodImage(id, tuple(run)) for name, (id, run) in json.loads(text).items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return {}
+        texts = (text for image in found.values() for text in (image.id, *image.run))
+        return found if all(isinstance(text, str) for text in texts) else {}
 
     @staticmethod
     def written(images: Mapping[str, PodImage]) -> str:
@@ -88,7 +89,7 @@ class Container:
     image: str
     command: tuple[str, ...]  # what is run, arguments included; empty: a stand-in of the image
     words: tuple[str, ...]  # `command` and `args`, be they run or the image's
-    working_dir: str  # "/" where nobody says it
+    working_dir: str  # "/" where the manifest doesn't say it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
@@ -109,13 +110,12 @@ class Container:
         """The view of one entry of `containers` or `initContainers`; those named in `stand_ins` run nothing."""
         hooks = container.get("lifecycle") or {}
         own = image.command(container) if image else asked_program(container)
-        found_dir = image.working_dir if image else ""
         return Container(
             name=container["name"],
             image=container.get("image") or "",
             command=() if container["name"] in stand_ins else own,
             words=(*(container.get("command") or ()), *(container.get("args") or ())),
-            working_dir=container.get("workingDir") or found_dir or "/",  # as of images that say nothing
+            working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
             ports=tuple(
                 ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])

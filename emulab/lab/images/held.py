@@ -54,7 +54,7 @@ class Images:
         if image is None:
             return None
         config = image.config
-        return ImageProgram(image.id, config.entrypoint, config.cmd, config.working_dir)
+        return ImageProgram(image.id, config.entrypoint, config.cmd)
 
     def runnable(self, id: str, asked: str) -> RunnableImage | None:
         """An image, whose layers are there until the lab ends; None when it has gone. Raises UserError, OSError."""

@@ -54,7 +54,9 @@ class Commands:
         environment = self._environs.environment(container)
         joined = Entry({kind: f"/proc/{pid}/ns/{kind}" for kind in _NAMESPACES}).open()
         try:
-            return await self._capture(Program(command, environment, container.working_dir, joined))
+            return await self._capture(
+                Program(command, environment, self._environs.working_directory(container), joined)
+            )
         finally:
             for fd in joined.values():
                 os.close(fd)

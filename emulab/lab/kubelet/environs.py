@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.processes import cgroups
@@ -69,13 +69,13 @@ class Environs:
     def _program(
         self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
     ) -> Program:
-        place, known = self.place, self.environment(container)
+        place, told = self.place, self._told(container)  # and of this alone, `$(NAME)` is expanded
         if self._images.of(container) is not None:
             raise KernelError("run an image", remedy="containers have no root of their own yet")
         return Program(
-            argv=tuple(expand(word, known) for word in argv) if expanded else argv,
-            environment=known,
-            working_directory=container.working_dir,
+            argv=tuple(expand(word, told) for word in argv) if expanded else argv,
+            environment=self._with_runtimes(container, told),
+            working_directory=self.working_directory(container),
             join={"net": self._around.handles[place.namespace].fd},
             fresh=("mnt", "uts", "ipc"),
             hostname=place.hostname,
@@ -84,13 +84,25 @@ class Environs:
             cgroup=cgroup,
         )
 
+    def working_directory(self, container: Container) -> str:
+        """Where its programs begin: what its image says counts as well, which may have come later than its Pod."""
+        image = self._images.of(container)
+        return image.working_dir if image and not container.working_dir_given else container.working_dir
+
     def environment(self, container: Container) -> dict[str, str]:
-        pod = self._around.store.get(self._pod.key) or self._pod
-        fields = downward_fields(pod, self._spec)
-        own = environment(container, fields, self._sources(), self._links(container))
+        """The variables of a container's programs: those of the runtime, its image's, and those of its manifest."""
+        return self._with_runtimes(container, self._told(container))
+
+    def _with_runtimes(self, container: Container, told: Mapping[str, str]) -> dict[str, str]:
         image = self._images.of(container)
         runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/")}
-        return {**runtime, **(image.env if image else {}), **own}
+        return {**runtime, **(image.env if image else {}), **told}
+
+    def _told(self, container: Container) -> dict[str, str]:
+        """What the kubelet tells a container."""
+        pod = self._around.store.get(self._pod.key) or self._pod
+        fields = downward_fields(pod, self._spec)
+        return environment(container, fields, self._sources(), self._links(container))
 
     def _links(self, container: Container) -> dict[str, str]:
         if container.name not in self._services:

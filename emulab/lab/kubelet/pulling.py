@@ -77,9 +77,8 @@ class PodImages:
         """As it would be if the image had been there when the Pod was made."""
         both = (*(self._pod.spec.get("containers") or ()), *(self._pod.spec.get("initContainers") or ()))
         raw = next(c for c in both if c["name"] == container.name)
-        found = image_for(raw, ImageProgram(image.id, image.entrypoint, image.cmd, image.working_dir))
-        directory = container.working_dir if container.working_dir_given else image.working_dir
-        return replace(container, command=found.command(raw), working_dir=directory, image_id=image.id)
+        found = image_for(raw, ImageProgram(image.id, image.entrypoint, image.cmd))
+        return replace(container, command=found.command(raw), image_id=image.id)
 
     async def _pulled(self, container: Container, state: ContainerState) -> RunnableImage:
         """Waits for the image of a name."""

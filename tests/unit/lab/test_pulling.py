@@ -72,7 +72,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_image_that_is_there_is_run(tmp_path: Path) -> None:
-    pod = Pod(tmp_path, PodImage(WEB.id, ("/entry", "serve"), "/srv"))
+    pod = Pod(tmp_path, PodImage(WEB.id, ("/entry", "serve")))
     pod.load()
     container = await pod.ready()
     assert container.command == ("/entry", "serve")
@@ -113,7 +113,7 @@ async def test_an_image_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     assert pod.state.message == f'Back-off pulling image "web:1": ErrImagePull: {why}'
     await asyncio.to_thread(pod.load)
     container = await waiting
-    assert container.command == ("/entry", "other") and container.working_dir == "/srv"
+    assert container.command == ("/entry", "other")
     assert (pod.state.waiting, pod.state.message) == ("", "")
     assert [line.partition(" in ")[0] for line in pod.told[5:]] == [
         'Normal Pulling: Pulling image "web:1"',
@@ -122,7 +122,7 @@ async def test_an_image_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_who_never_pulls_says_so(tmp_path: Path) -> None:
-    pod = Pod(tmp_path, imagePullPolicy="Never", command=["/own"], workingDir="/mine")
+    pod = Pod(tmp_path, imagePullPolicy="Never", command=["/own"])
     waiting = asyncio.ensure_future(pod.ready())
     await eventually(lambda: pod.state.waiting == "ErrImageNeverPull")
     assert pod.told == [
@@ -131,7 +131,7 @@ async def test_who_never_pulls_says_so(tmp_path: Path) -> None:
     ]
     await asyncio.to_thread(pod.load)
     container = await waiting
-    assert container.command == ("/own",) and container.working_dir == "/mine"
+    assert container.command == ("/own",)
 
 
 async def test_what_is_no_name_is_waited_for_in_vain(tmp_path: Path) -> None:
