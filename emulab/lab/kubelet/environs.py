@@ -69,7 +69,7 @@ class Environs:
     def _program(
         self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
     ) -> Program:
-        place, told = self.place, self._told(container)  # and of this alone, `$(NAME)` is expanded
+        place, told = self.place, self._variables(container)  # and of this alone, `$(NAME)` is expanded
         if self._images.of(container) is not None:
             raise KernelError("run an image", remedy="containers have no root of their own yet")
         return Program(
@@ -91,14 +91,14 @@ class Environs:
 
     def environment(self, container: Container) -> dict[str, str]:
         """The variables of a container's programs: those of the runtime, its image's, and those of its manifest."""
-        return self._with_runtimes(container, self._told(container))
+        return self._with_runtimes(container, self._variables(container))
 
     def _with_runtimes(self, container: Container, told: Mapping[str, str]) -> dict[str, str]:
         image = self._images.of(container)
         runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname, "HOME": os.environ.get("HOME", "/")}
         return {**runtime, **(image.env if image else {}), **told}
 
-    def _told(self, container: Container) -> dict[str, str]:
+    def _variables(self, container: Container) -> dict[str, str]:
         """What the kubelet tells a container."""
         pod = self._around.store.get(self._pod.key) or self._pod
         fields = downward_fields(pod, self._spec)
