@@ -205,6 +205,7 @@ def test_archives_that_can_not_be_taken(tmp_path: Path, store: ImageStore) -> No
             **whole,
             "index.json": b'{"manifests":[{"digest":"sha256:../../x"}]}',
         },
+        "evil^[[2J\\nline: it leads out": oci({"web": Image(layer(file("../evil\x1b[2J\nline")))}),
         "is a character device": oci({"web": Image(BASE, layer(device("null")))}),
         "leads out of the layer": oci({"web": Image(layer(link("a", "/etc"), file("a/x")))}),
         "it isn't a tar archive": oci({"web": Image(b"x" * 4096)}),

@@ -20,6 +20,7 @@ from emulab.kinds.images import server_of
 from emulab.lab.images.archives import FoundImage, LayerBlob, images_in, in_full
 from emulab.lab.images.files import Files, FolderFiles, TarFiles, copied
 from emulab.lab.images.store import ImageStore, StoredImage, short
+from emulab.observe.telling.escapes import printable
 
 STDIN = "-"
 MAX_SIZE = 32 << 30
@@ -56,7 +57,7 @@ def load(
                 raise ArchiveError(f"it has {len(found)} images, and --name gives one alone")
             return [_Loading(store, work, files, max_size, say).load(*pair) for pair in found]
     except ArchiveError as error:
-        raise UserError(f"{label}: {error}") from None
+        raise UserError(f"{label}: {printable(str(error))}") from None
     except OSError as error:
         raise UserError(f"{error.filename or store.folder}: {error.strerror}") from None
 
