@@ -237,8 +237,8 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
-        "pods": mapping({"userNamespaces": boolean}, closed=True),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
+        "pods": mapping({"missingImages": one_of("standin", "fail"), "userNamespaces": boolean}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,
