@@ -74,6 +74,7 @@ def asker() -> Iterator[Asker]:
     os.wait()
 
 
+NOWHERE = {"groups": [{"path": "/nowhere/at/all"}], "enter": ["/nowhere/at/all"]}
 WRONG: dict[str, dict[str, Any]] = {
     "no program": {"argv": ["no-such-program"], "environment": {}},
     "words that are none": {"argv": [1, None], "environment": {}},
@@ -83,7 +84,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a variable with =": {"argv": ["/bin/true"], "environment": {"A=B": "c"}},
     "a lone surrogate": {"argv": ["/bin/true", "\ud800"], "environment": {}},
     "a field that isn't known": {"argv": ["/bin/true"], "environment": {}, "colour": "green"},
-    "a cgroup that isn't there": {"argv": ["/bin/true"], "environment": {}, "cgroup": "/nowhere"},
+    "a cgroup that isn't there": {"argv": ["/bin/true"], "environment": {}, "cgroup": NOWHERE},
+    "a cgroup of another kind": {"argv": ["/bin/true"], "environment": {}, "cgroup": "/nowhere"},
     "a folder that isn't there": {"argv": ["/bin/true"], "environment": {}, "working_directory": "/nowhere"},
     "too many words": {"argv": ["/bin/true", *["x" * 100_000] * 60], "environment": {}},
     "too much environment": {

@@ -17,6 +17,7 @@ from typing import NoReturn
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.cgroups.cgroup import Cgroup
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 KINDS = {
@@ -46,14 +47,14 @@ class Program:
     hostname: str = ""
     files: Mapping[str, str] = field(default_factory=dict)  # target: source
     remount_proc: bool = False
-    cgroup: str = ""
+    cgroup: Cgroup | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Where a program is to run, as it is told beyond a process. `join` maps a kind of namespace to its path.
 
-    Without an `environment` of its own a place has that of who asks.
+    `cgroup`: the folders of that of a container. Without an `environment` of its own a place has that of who asks.
     """
 
     join: Mapping[str, str]
@@ -62,6 +63,7 @@ class Entry:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    cgroup: Sequence[str] = ()
 
     def open(self) -> dict[str, int]:
         """Descriptors of the namespaces, but for a user namespace that this process is in. Raises KernelError."""
@@ -100,6 +102,7 @@ class Entry:
             hostname=self.hostname,
             files=self.files,
             remount_proc="mnt" in self.fresh,
+            cgroup=Cgroup(enter=self.cgroup) if self.cgroup else None,
         )
 
 

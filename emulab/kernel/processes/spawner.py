@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.kernel import libc
+from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.processes import enter
 from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
@@ -209,9 +210,10 @@ class _Spawner:
         joined = dict(zip(message["join"], rest, strict=True))
         joined.pop("pid", None)  # it is in that one since its fork
         program = Program(**message.get("program", {"argv": (), "environment": {}}), join=joined)
-        if program.cgroup:
-            with open(f"{program.cgroup}/cgroup.procs", "w") as procs:
-                procs.write("0")
+        if described := message.get("program", {}).get("cgroup"):
+            cgroups.join(
+                cgroups.Cgroup.of(described)
+            )  # first, so that a fresh cgroup namespace has it as its root
         enter.join_namespaces(program)
         if "serve" in message:
             _close_all_but(control)  # `report` among them: it has become what it should

@@ -15,7 +15,7 @@ _PROBE = table(
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.secretKeyRef image lifecycle.postStart lifecycle.preStop name ports.containerPort"
-    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir",
+    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir resources.limits resources.requests",
     # An image is never pulled here, and a message to terminate with is read by people.
     kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
@@ -23,7 +23,7 @@ _CONTAINER = table(
         "env.valueFrom.resourceFieldRef": "the variable isn't set",
         "envFrom": "these variables aren't set",
         "lifecycle.stopSignal": "programs are ended by SIGTERM",
-        "resources": "programs have no limits, and nodes room for any of them",
+        "resources.claims": "there are no such devices",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext": "programs run with the rights of the lab",
         "stdin": "programs read an empty standard input",
@@ -55,7 +55,8 @@ _POD_AFFINITY = table(
 
 POD_FIELDS: FollowedFields = table(
     followed="activeDeadlineSeconds affinity.nodeAffinity dnsConfig dnsPolicy enableServiceLinks hostAliases"
-    " hostNetwork hostname hostnameOverride nodeName nodeSelector readinessGates restartPolicy schedulingGates"
+    " hostNetwork hostname hostnameOverride nodeName nodeSelector overhead readinessGates resources.limits"
+    " resources.requests restartPolicy schedulingGates"
     " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
@@ -69,12 +70,11 @@ POD_FIELDS: FollowedFields = table(
         "hostIPC": "programs have the lab's",
         "hostPID": "programs see those of the lab",
         "hostUsers": "programs have the users of the lab",
-        "overhead": "nodes have room for any Pods",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",
         "resourceClaims": "there are no such devices",
-        "resources": "programs have no limits, and nodes room for any of them",
+        "resources.claims": "there are no such devices",
         "runtimeClassName": "programs run as all others",
         "schedulerName": "emulab's scheduler places it",
         "securityContext": "programs run with the rights of the lab",

@@ -57,7 +57,9 @@ def _of_pod(pod: Object, which: str) -> Amounts:
     _largest(whole, most)
     given = (pod.spec.get("resources") or {}).get(which) or {}
     whole |= {name: parse_quantity(value) for name, value in given.items()}
-    _add(whole, {name: parse_quantity(value) for name, value in (pod.spec.get("overhead") or {}).items()})
+    overhead = {name: parse_quantity(value) for name, value in (pod.spec.get("overhead") or {}).items()}
+    # To what has no limit it adds none.
+    _add(whole, {n: a for n, a in overhead.items() if which == "requests" or n in whole})
     return whole
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from emulab.errors import EmulabError
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
@@ -13,11 +14,11 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
+from emulab.lab.kubelet.resources import cgroup_of, folders_of
 from emulab.lab.kubelet.variables import MASTER, environment, service_links
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -43,15 +44,19 @@ class Environs:
     def start(self, container: Container) -> Program:
         """The container's program at the begin of a life. Raises OSError, KernelError."""
         self.begin(container)
-        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
-        return self._program(container, container.command, cgroups.create(self._around.lab, group))
+        cgroup = cgroup_of(self._around.lab, self._pod, container.name)
+        return self._program(container, container.command, cgroup)
+
+    def cgroup_folders(self, container: Container) -> Sequence[str]:
+        """The folders of the cgroup that the container's program is in."""
+        return folders_of(self._around.lab, self._pod, container.name)
 
     def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
         """Another program in the container's surroundings, in new namespaces of its own."""
-        return self._program(container, argv, "", expanded=False)
+        return self._program(container, argv, None, expanded=False)
 
     def _program(
-        self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
+        self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
     ) -> Program:
         place, known = self.place, self.environment(container)
         return Program(

@@ -10,6 +10,7 @@ from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.kubelet.resources import folders_of
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
 from emulab.model.selectors import label_selector_of, matches_selector
@@ -132,7 +133,13 @@ def describe_entry(
         raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
     inner = f"/proc/{runner.process.host_pid}/ns"
     entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
-    return {**entry, "fresh": [], "files": {}, "working_directory": chosen.working_dir}
+    return {
+        **entry,
+        "fresh": [],
+        "files": {},
+        "working_directory": chosen.working_dir,
+        "cgroup": folders_of(around.lab, pod, chosen.name),
+    }
 
 
 def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:
