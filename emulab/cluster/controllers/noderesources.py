@@ -16,6 +16,7 @@ from emulab.model.objects import Object
 RequestedAmounts = Mapping[str, int]
 
 NOTHING: RequestedAmounts = {}
+INSUFFICIENT = "Insufficient "
 _ASSUMED = {"cpu": 100, "memory": 200 * (1 << 20) * 1000}
 """What a Pod that doesn't say is taken to need, where nodes are compared (`GetNonzeroRequests`)."""
 
@@ -59,7 +60,7 @@ class Shortage(NamedTuple):
 
     @property
     def reason(self) -> str:
-        return f"Insufficient {self.resource}"
+        return f"{INSUFFICIENT}{self.resource}"
 
 
 class Allocation:
