@@ -83,14 +83,14 @@ def test_a_program_that_needs_more_memory_is_killed_and_that_is_counted(lab: str
     assert python(one, "x = bytearray(16 << 20)") == 0
     assert oom_kills(one.enter) == 0
     assert python(one, "x = bytearray(100 << 20)") == -9
-    assert oom_kills(one.enter) == 1
+    assert oom_kills(one.enter) >= 1  # who dies with it is counted, too
 
 
 def test_a_pods_memory_is_that_of_its_containers_together(lab: str) -> None:
     hog, other = (cgroup(lab, name, Limits(), Limits(memory=64 * MIB)) for name in ("hog", "other"))
     assert python(other, "x = bytearray(40 << 20)") == 0
     assert python(hog, "x = bytearray(100 << 20)") == -9
-    assert (oom_kills(hog.enter), oom_kills(other.enter)) == (1, 0)
+    assert oom_kills(hog.enter) >= 1 and oom_kills(other.enter) == 0
 
 
 def test_no_more_processes_than_allowed(lab: str) -> None:

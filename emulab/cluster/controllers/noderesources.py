@@ -27,6 +27,21 @@ def asked_by(pod: Object) -> RequestedAmounts | None:
     containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
     if not (spec.get("resources") or spec.get("overhead") or any(c.get("resources") for c in containers)):
         return None
+    parts = tuple(spec.get(field) for field in ("containers", "initContainers", "resources", "overhead"))
+    known = _KNOWN.get(key := tuple(map(id, parts)))
+    if known is None:
+        if len(_KNOWN) >= _MANY:
+            _KNOWN.clear()
+        known = _KNOWN[key] = parts, _summed(pod)
+    return known[1]
+
+
+_KNOWN: dict[tuple[int, ...], tuple[tuple[object, ...], RequestedAmounts | None]] = {}
+"""By what Pods of one template share, what they ask for. Kept are the parts as well, so that nothing else has their ids."""
+_MANY = 1000
+
+
+def _summed(pod: Object) -> RequestedAmounts | None:
     from emulab.kinds.core.resources import pod_requests  # exact arithmetic, which few need
 
     found = {name: _thousandths(amount.value) for name, amount in pod_requests(pod).items()}
@@ -71,9 +86,11 @@ class Allocation:
         self._have: dict[str, dict[str, int]] = {}
         self._used: dict[str, dict[str, int]] = {}
         self._assumed: dict[str, dict[str, int]] = {}
+        self._load: dict[str, float] = {}  # as long as nothing is added
 
     def add(self, node: str, asked: RequestedAmounts | None) -> None:
         """Counts one more Pod on a node."""
+        self._load.pop(node, None)
         assumed = self._assumed.setdefault(node, dict.fromkeys(_ASSUMED, 0))
         for name, amount in _ASSUMED.items():
             assumed[name] += (asked or NOTHING).get(name, amount)
@@ -90,6 +107,8 @@ class Allocation:
     def shortages(self, node: str, asked: RequestedAmounts) -> list[Shortage]:
         """What of the asked the node hasn't left, in the order in which the scheduler looks: what it knows first."""
         have, used = self.have(node), self._used.get(node, NOTHING)
+        if all(amount <= have.get(name, 0) - used.get(name, 0) for name, amount in asked.items()):
+            return []
         order = sorted(asked, key=lambda name: (_ORDER.get(name, len(_ORDER)), name))
         return [
             Shortage(name, *(_told(name, n) for n in (asked[name], used.get(name, 0), have.get(name, 0))))
@@ -99,8 +118,12 @@ class Allocation:
 
     def load(self, node: str) -> float:
         """How much of a node is taken, where nodes are compared (LeastAllocated): the mean of processors and memory."""
-        have, used = self.have(node), self._assumed.get(node, NOTHING)
-        return sum(used.get(name, 0) / (have.get(name) or 1) for name in _ASSUMED) / len(_ASSUMED)
+        load = self._load.get(node)
+        if load is None:
+            have, used = self.have(node), self._assumed.get(node, NOTHING)
+            load = sum(used.get(name, 0) / (have.get(name) or 1) for name in _ASSUMED) / len(_ASSUMED)
+            self._load[node] = load
+        return load
 
 
 _ORDER = {"cpu": 0, "memory": 1, "ephemeral-storage": 2}

@@ -10,7 +10,7 @@ fewest Pods of the same controller, least of it asked for, fewest Pods, the node
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers import placement, telling
@@ -79,11 +79,13 @@ def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
     refusals: Counter[str] = Counter()
     for node in ledger.nodes:
         reasons = _simple_vetoes(ledger, pod if choosy else None, node, ports, asked)
-        if not reasons:
-            reasons = [why for veto in vetoes if (why := veto(node)) is not None][:1]
-        if not reasons:
+        if not reasons and vetoes:
+            why = next((why for veto in vetoes if (why := veto(node)) is not None), None)
+            reasons = () if why is None else (why,)
+        if reasons:
+            refusals.update(reasons)
+        else:
             fitting.append(node)
-        refusals.update(reasons)
     return fitting, refusals
 
 
@@ -93,16 +95,18 @@ def _simple_vetoes(
     node: Object,
     ports: list[placement.HostPort],
     asked: RequestedAmounts | None,
-) -> list[str]:
+) -> Sequence[str]:
     """Why the node can't take a Pod; `choosy` is the Pod where it asks for nodes of a certain kind."""
     if node.spec.get("unschedulable"):
-        return [placement.UNSCHEDULABLE]
+        return (placement.UNSCHEDULABLE,)
     if choosy is not None and not fits_node(choosy.spec, node):
-        return [placement.AFFINITY]
+        return (placement.AFFINITY,)
     if ports and ledger.ports_clash(ports, node.name):
-        return [placement.PORTS]
-    full = [] if placement.has_room(ledger, node) else [placement.TOO_MANY]
-    return full + [short.reason for short in ledger.allocation.shortages(node.name, asked)] if asked else full
+        return (placement.PORTS,)
+    full = () if placement.has_room(ledger, node) else (placement.TOO_MANY,)
+    if not asked:
+        return full
+    return (*full, *(short.reason for short in ledger.allocation.shortages(node.name, asked)))
 
 
 def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
@@ -117,9 +121,10 @@ def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
     siblings = ledger.of_owner.get(owner, Counter()) if owner else Counter()
 
     def score(node: Object) -> tuple[float, ...]:
+        name = node.name
         weight = sum(p["weight"] for p in preferred if fits_term(p["preference"], node))
         crowd = sum(domains[node_label(node, key) or ""] for key, domains in soft)
-        return -weight, crowd, siblings[node.name], ledger.allocation.load(node.name), ledger.total[node.name]
+        return -weight, crowd, siblings[name], ledger.allocation.load(name), ledger.total[name]
 
     return min(fitting, key=score)
 
