@@ -314,7 +314,9 @@ def _cgroups() -> Feature:
     found = hierarchies()
     missing = "; ".join(f"{name}: {why}" for name, why in found.missing.items())
     remedies = {
-        NOT_OURS: "start it with systemd-run --user --scope -p Delegate=yes, or as root",
+        NOT_OURS: "mount it writable (docker run --privileged)"
+        if os.geteuid() == 0
+        else "start it with systemd-run --user --scope -p Delegate=yes, or as root",
         NO_MOUNT: "mount a writable cgroup2",
     }
     known = [remedy for why, remedy in remedies.items() if why in found.missing.values()]

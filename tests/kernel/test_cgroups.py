@@ -165,3 +165,12 @@ def eventually(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_what_a_container_has_left_behind_ends_with_it(lab: str) -> None:
+    """As where all containers of a pod share a PID namespace: nobody else would end it."""
+    one = cgroup(lab, "main")
+    assert python(one, "import subprocess\nsubprocess.Popen(['sleep', 'infinity'])") == 0
+    assert Path(one.enter[0], "cgroup.procs").read_text().split()
+    assert sweeping.remove(one.enter)
+    assert not any(map(os.path.exists, one.enter))

@@ -37,7 +37,7 @@ def asked_by(pod: Object) -> RequestedAmounts | None:
 
 
 _KNOWN: dict[tuple[int, ...], tuple[tuple[object, ...], RequestedAmounts | None]] = {}
-"""By what Pods of one template share, what they ask for. Kept are the parts as well, so that nothing else has their ids."""
+"""By what Pods of one template share, what they ask for. The parts are kept, so that nothing else has their ids."""
 _MANY = 1000
 
 

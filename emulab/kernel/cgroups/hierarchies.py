@@ -87,6 +87,21 @@ def hierarchies() -> Hierarchies:
     return _version_1(mounts, own)
 
 
+def swept_folders() -> tuple[str, ...]:
+    """The folders below which a dead lab of this user's may have left some.
+
+    What a user's service manager delegates is there from any of his shells, though not to move processes to.
+    """
+    user = os.getuid()
+    found = list(hierarchies().folders)
+    with suppress(OSError):
+        for mount in parse_mounts(Path("/proc/self/mountinfo").read_text()):
+            folder = f"{mount.point}/user.slice/user-{user}.slice/user@{user}.service"
+            if mount.unified and os.access(folder, os.W_OK):
+                found.append(folder)
+    return tuple(dict.fromkeys(found))
+
+
 def _version_2(mount: Mount, own: str) -> Hierarchies:
     top = highest_writable(mount, own)
     if top is None:

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from emulab.kernel.cgroups.cgroup import ENABLED, OURS
-from emulab.kernel.cgroups.hierarchies import hierarchies
+from emulab.kernel.cgroups.hierarchies import hierarchies, swept_folders
 
 _PAUSE = 0.005
 
 
 def remove(folders: Sequence[str], seconds: float = 1.0) -> bool:
-    """Removes a container's cgroup, and its pod's with the last container. Blocks.
+    """Removes the cgroup of a container that has ended, and its pod's with the last container. Blocks.
 
-    Its processes may still be on their way out. Whether it is gone.
+    What it has left behind, where it isn't alone in its PID namespace, ends with it, as runc's `delete` sees to.
+    Whether the cgroup is gone.
     """
     end = time.monotonic() + seconds
-    while not all(_removed(folder) for folder in folders):
+    while left := [folder for folder in folders if not _removed(folder)]:
         if time.monotonic() > end:
             return False
+        _kill(left[0])
         time.sleep(_PAUSE)
     for folder in folders:
         _removed(os.path.dirname(folder))
     return True
+
+
+def _kill(folder: str) -> None:
+    with suppress(OSError):  # Linux 5.14
+        Path(f"{folder}/cgroup.kill").write_text("1")
+        return
+    with suppress(OSError):
+        for pid in Path(f"{folder}/cgroup.procs").read_text().split():
+            if int(pid):  # else it is in a PID namespace that can't be seen from here
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def remove_pod(lab: str, pod: str, seconds: float = 2.0) -> None:
@@ -62,7 +75,7 @@ def sweep(lab: str, seconds: float = 1.0) -> None:
 
     Where processes stay, it is the lab of that name of another run directory that lives: all is left to that.
     """
-    tops = [f"{folder}/{OURS}" for folder in hierarchies().folders]
+    tops = [f"{folder}/{OURS}" for folder in swept_folders()]
     ours = [path for top in tops if os.path.isdir(path := f"{top}/{lab}")]
     end = time.monotonic() + seconds
     while ours:

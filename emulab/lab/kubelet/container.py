@@ -103,8 +103,8 @@ class ContainerRunner:
         try:
             printed = await self._start(program)
         except KernelError as error:
-            starved = await self._left(program)
-            why = KernelError(telling.STARVED) if starved else error
+            why = KernelError(telling.STARVED) if await self._starved(program) else error
+            await self._clear(program)
             self._log.write(str(why))
             self._tell(telling.created(self.state.name))
             self._not_started("RunContainerError", why)
@@ -124,23 +124,26 @@ class ContainerRunner:
         status = await self.process.wait()
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
-        starved = await self._left(program)
+        starved = await self._starved(program)
         self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "")
         if status and not self._stopping.is_set():
             self._tell(telling.exited(self.state.name, status, last, self.state.failure))
+        await self._clear(program)
 
-    async def _left(self, program: Program) -> bool:
-        """Removes the cgroup of a life that is over; whether the kernel had to kill there for want of memory.
+    async def _starved(self, program: Program) -> bool:
+        """Whether the kernel had to kill in this life for want of memory.
 
         containerd says that of a container of which any process was (`TaskOOM`), whatever it ended with.
         """
         if program.cgroup is None:
             return False
-        folders = program.cgroup.enter
-        kills = await asyncio.to_thread(oom_kills, folders)
-        before = self._kills
-        self._kills = 0 if await asyncio.to_thread(remove, folders) else kills
-        return kills > before
+        before, self._kills = self._kills, await asyncio.to_thread(oom_kills, program.cgroup.enter)
+        return self._kills > before
+
+    async def _clear(self, program: Program) -> None:
+        """Removes the cgroup of a life that is over."""
+        if program.cgroup is not None and await asyncio.to_thread(remove, program.cgroup.enter):
+            self._kills = 0
 
     def _not_started(self, waiting: str, error: Exception) -> None:
         state = self.state

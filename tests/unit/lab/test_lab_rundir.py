@@ -14,7 +14,6 @@ import pytest
 from emulab.errors import UserError
 from emulab.kernel import names
 from emulab.kernel.cgroups import sweeping
-from emulab.kernel.cgroups.hierarchies import Hierarchies
 from emulab.lab.folders import rundir
 from emulab.lab.folders.rundir import LabInfo
 
@@ -26,7 +25,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EMULAB_RUN_DIR", str(top))
     monkeypatch.setattr(names, "NETNS", tmp_path / "netns")
     monkeypatch.setattr(names, "ETC_NETNS", tmp_path / "etc-netns")
-    monkeypatch.setattr(sweeping, "hierarchies", Hierarchies)
+    monkeypatch.setattr(sweeping, "swept_folders", tuple)
     return top
 
 
