@@ -29,6 +29,7 @@ from test_cgroups import (  # noqa: F401
     test_usage_is_told,
 )
 
+from emulab.kernel import libc
 from emulab.kernel.cgroups.hierarchies import CONTROLLERS, hierarchies
 
 pytestmark = pytest.mark.vm
@@ -39,7 +40,7 @@ TOP = Path("/sys/fs/cgroup")
 def unified() -> Iterator[None]:
     """The machine's cgroups as a service manager would have them, but that nobody enables any controller."""
     if not (TOP / "cgroup.controllers").exists():
-        subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(TOP)], check=True)
+        libc.mount("cgroup2", str(TOP), "cgroup2")
     before = (TOP / "cgroup.subtree_control").read_text()
     hierarchies.cache_clear()
     found = hierarchies()
