@@ -12,11 +12,12 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.cgroups.cgroup import Cgroup
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
@@ -49,12 +50,23 @@ class Program:
     remount_proc: bool = False
     cgroup: Cgroup | None = None
 
+    @staticmethod
+    def of(described: Mapping[str, Any], join: Mapping[str, int]) -> Program:
+        """A program as `dataclasses.asdict` has it, but for what it joins."""
+        return Program(**_with_values(described), join=join)
+
+
+def _with_values(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What was described of a program or an entry, with its cgroup as the value that it is."""
+    more = {"cgroup": Cgroup.of(described["cgroup"])} if described.get("cgroup") else {}
+    return {**described, **more}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Where a program is to run, as it is told beyond a process. `join` maps a kind of namespace to its path.
 
-    `cgroup`: the folders of that of a container. Without an `environment` of its own a place has that of who asks.
+    Without an `environment` of its own a place has that of who asks.
     """
 
     join: Mapping[str, str]
@@ -63,7 +75,12 @@ class Entry:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    cgroup: Sequence[str] = ()
+    cgroup: Cgroup | None = None
+
+    @staticmethod
+    def of(described: Mapping[str, Any]) -> Entry:
+        """An entry as JSON has it."""
+        return Entry(**_with_values(described))
 
     def open(self) -> dict[str, int]:
         """Descriptors of the namespaces, but for a user namespace that this process is in. Raises KernelError."""
@@ -102,8 +119,17 @@ class Entry:
             hostname=self.hostname,
             files=self.files,
             remount_proc="mnt" in self.fresh,
-            cgroup=Cgroup(enter=self.cgroup) if self.cgroup else None,
+            cgroup=self.cgroup,
         )
+
+
+def join_cgroup(program: Program) -> None:
+    """Joins the program's cgroup, which is made where it isn't there. Raises KernelError.
+
+    It comes before the namespaces, so that a fresh one of cgroups has this one as its root.
+    """
+    if program.cgroup is not None:
+        cgroups.join(program.cgroup)
 
 
 def join_namespaces(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:

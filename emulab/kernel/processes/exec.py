@@ -25,7 +25,6 @@ from typing import NoReturn
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import libc
-from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.processes import enter
 from emulab.kernel.processes.enter import Entry
 
@@ -97,10 +96,8 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
         # The other end is closed: the parent died before the line above.
         if select.select([alive], [], [], 0)[0]:
             os._exit(1)
-        if program.cgroup is not None:
-            # An ordinary user's shell may be outside of what version 2 lets him move processes in.
-            with suppress(KernelError, FileNotFoundError):
-                cgroups.enter(program.cgroup)
+        with suppress(KernelError):  # who isn't in what is delegated may move no process there (cgroups(7))
+            enter.join_cgroup(program)
         enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)
         signal.signal(signal.SIGINT, signal.SIG_DFL)

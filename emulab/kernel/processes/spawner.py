@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.kernel import libc
-from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.processes import enter
 from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
@@ -209,11 +208,8 @@ class _Spawner:
         control = rest.pop(0) if "serve" in message else -1
         joined = dict(zip(message["join"], rest, strict=True))
         joined.pop("pid", None)  # it is in that one since its fork
-        program = Program(**message.get("program", {"argv": (), "environment": {}}), join=joined)
-        if described := message.get("program", {}).get("cgroup"):
-            cgroups.join(
-                cgroups.Cgroup.of(described)
-            )  # first, so that a fresh cgroup namespace has it as its root
+        program = Program.of(message.get("program", {"argv": (), "environment": {}}), joined)
+        enter.join_cgroup(program)
         enter.join_namespaces(program)
         if "serve" in message:
             _close_all_but(control)  # `report` among them: it has become what it should

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.processes.enter import Entry, Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.processes import Process, Processes
@@ -53,8 +52,7 @@ class Commands:
         """Runs a command in the namespaces of a program; `pid` is the host's."""
         environment = self._environs.environment(container)
         joined = Entry({kind: f"/proc/{pid}/ns/{kind}" for kind in _NAMESPACES}).open()
-        folders = self._environs.cgroup_folders(container)
-        cgroup = Cgroup(enter=folders) if folders else None
+        cgroup = self._environs.inner_cgroup(container)
         try:
             return await self._capture(
                 Program(command, environment, container.working_dir, joined, cgroup=cgroup)

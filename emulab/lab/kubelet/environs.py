@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from emulab.errors import EmulabError
 from emulab.kernel.cgroups.cgroup import Cgroup
@@ -14,7 +13,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
-from emulab.lab.kubelet.resources import cgroup_of, folders_of
+from emulab.lab.kubelet.resources import cgroup_of, inner_cgroup
 from emulab.lab.kubelet.variables import MASTER, environment, service_links
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
@@ -47,9 +46,9 @@ class Environs:
         cgroup = cgroup_of(self._around.lab, self._pod, container.name)
         return self._program(container, container.command, cgroup)
 
-    def cgroup_folders(self, container: Container) -> Sequence[str]:
-        """The folders of the cgroup that the container's program is in."""
-        return folders_of(self._around.lab, self._pod, container.name)
+    def inner_cgroup(self, container: Container) -> Cgroup | None:
+        """The cgroup that the container's program is in."""
+        return inner_cgroup(self._around.lab, self._pod, container.name)
 
     def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
         """Another program in the container's surroundings, in new namespaces of its own."""

@@ -322,7 +322,7 @@ class Operations:
         """
         if len(stdio) != 3:
             raise UserError("exec needs three descriptors: stdin, stdout and stderr")
-        entry = Entry(**self._entry(arguments))
+        entry = Entry.of(self._entry(arguments))
         joined = entry.open()
         try:
             program = entry.program(

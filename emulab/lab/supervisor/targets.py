@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from emulab.errors import UserError
@@ -10,7 +11,7 @@ from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.kubelet.resources import folders_of
+from emulab.lab.kubelet.resources import inner_cgroup
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
 from emulab.model.selectors import label_selector_of, matches_selector
@@ -131,6 +132,7 @@ def describe_entry(
     if runner.process is None or not runner.process.running:
         why = runner.state.waiting or "ContainerCreating"
         raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
+    cgroup = inner_cgroup(around.lab, pod, chosen.name)
     inner = f"/proc/{runner.process.host_pid}/ns"
     entry["join"] |= {kind: f"{inner}/{kind}" for kind in ("pid", "net", "uts", "ipc", "mnt")}
     return {
@@ -138,7 +140,7 @@ def describe_entry(
         "fresh": [],
         "files": {},
         "working_directory": chosen.working_dir,
-        "cgroup": folders_of(around.lab, pod, chosen.name),
+        "cgroup": asdict(cgroup) if cgroup is not None else None,
     }
 
 
