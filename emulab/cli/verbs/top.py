@@ -28,8 +28,7 @@ Used = tuple[float, float]
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "emulab top [-l LAB] [-n NS | -A] [--containers] [--selector LABELS] pods|nodes [NAME]"
     add = parser.add_argument
-    add("kind", metavar="pods|nodes", help="what is measured")
-    add("name", metavar="NAME", nargs="?", default="", help="one pod or node alone")
+    add("what", nargs="+", metavar="pods|nodes [NAME]", help="what is measured: all of them, or one alone")
     add_namespace(parser)
     add("-A", "--all-namespaces", action="store_true", help="pods of all namespaces")
     add_selector(parser)
@@ -41,22 +40,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    kind = _KINDS.get(options.kind.lower())
+    word, *names = options.what
+    kind = _KINDS.get(word.lower())
     if kind is None:
-        raise UsageError(f"top measures pods and nodes, not {options.kind}")
-    reference = Reference(kind, options.name)
+        raise UsageError(f"top measures pods and nodes, not {word}")
+    if len(names) > 1:
+        raise UsageError(f"top takes one name, not {' '.join(names)}")
+    name = names[0] if names else ""
+    reference = Reference(kind, name)
     selection = Selection.of(options, [reference])
     everywhere = options.all_namespaces or kind == NODE
     namespace = EVERY_NAMESPACE if everywhere else options.namespace
     with connect(options.lab) as client:
         admits = selection.filter(kind).admits
         objects = [o for o in fetch(client, reference, namespace) if admits(o)]
-        if options.name and not objects:
+        if name and not objects:
             print(not_found(reference), file=sys.stderr)
             return 1
         metrics = _metrics(client, kind, objects)
-    if options.name and not metrics:
-        print(f"error: Metrics not available for pod {options.namespace}/{options.name}", file=sys.stderr)
+    if name and not metrics:
+        print(f"error: Metrics not available for pod {options.namespace}/{name}", file=sys.stderr)
         return 1
     if options.output == "json":
         head = {"kind": f"{kind.kind}MetricsList", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}}

@@ -114,6 +114,7 @@ def test_what_is_not_there_or_does_not_run(capsys: pytest.CaptureFixture[str]) -
     assert printed(capsys, "pod", "new", status=1) == ["error: Metrics not available for pod default/new"]
     assert printed(capsys, "pods", "-n", "none") == ["No resources found in none namespace."]
     assert printed(capsys, "services", status=2) == ["emulab: top measures pods and nodes, not services"]
+    assert printed(capsys, "pods", "a", "b", status=2) == ["emulab: top takes one name, not a b"]
 
 
 def test_labels_choose_and_json_is_metrics_servers(capsys: pytest.CaptureFixture[str]) -> None:
