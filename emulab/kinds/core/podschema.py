@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.openapi.typed import typed
@@ -145,6 +146,7 @@ _container = typed(
         "startupProbe": _probe(_must_be_one),
         "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
+        "resources": resources,
     },
 )
 
@@ -238,6 +240,7 @@ pod_spec = typed(
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
         "securityContext": pod_security,
+        "resources": pod_resources,
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,

@@ -32,17 +32,17 @@ class ContainerState:
     ended_at: str = ""
     last_words: str = ""  # the last line of a life that ended badly
     image_id: str = ""  # of the image that it was made of
-    failure: str = ""  # why a container couldn't be started: the reason of its end
+    failure: str = ""  # the reason of its last end beside the exit status: it couldn't be started, say
 
     def begin(self, now: str) -> None:
         """A life begins."""
         self.running, self.started_at = True, now
 
-    def ended(self, status: int, now: str, last_words: str = "") -> None:
-        """A life has ended."""
+    def ended(self, status: int, now: str, last_words: str = "", failure: str = "") -> None:
+        """A life has ended. `failure`: the reason of that, where it isn't what the exit status says."""
         self.running = self.ready = self.started = False
         self.exit_status, self.began_at, self.ended_at = status, self.started_at, now
-        self.last_words, self.failure = last_words if status else "", ""
+        self.last_words, self.failure = last_words if status else "", failure
 
     def end(self) -> None:
         """The container has ended with its Pod."""

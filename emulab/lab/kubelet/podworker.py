@@ -11,7 +11,7 @@ from emulab.cluster.store import timestamp
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
-from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet import hooks, resources, telling
 from emulab.lab.kubelet.commands import Commands
 from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.environs import Environs
@@ -96,7 +96,7 @@ class PodWorker:
         status = pod_status(
             states, inits, self._initialised, self._spec.readiness_gates, before, failed=failed
         )
-        status |= self._failed
+        status = resources.shown(status | self._failed, self._pod.spec)
         now = timestamp()
         status["conditions"] = stamped(status["conditions"], before, now)
         if all(pod.status.get(k) == v for k, v in status.items()):
