@@ -10,9 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STAND_INS, STANDIN, Container, asked_program
+from emulab.kinds.core.podspec import (
+    ECHO,
+    PROGRAM,
+    REQUIRED,
+    STAND_INS,
+    STANDIN,
+    Container,
+    asked_program,
+)
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import POD
+from emulab.kinds.standins import is_played
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Object
 
@@ -40,18 +49,23 @@ def standing_in(
     annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
 ) -> list[str]:
     """The names of containers whose command isn't run."""
-    if annotations.get(PROGRAM, cluster.programs) == STANDIN:
-        return [c["name"] for c in _with_program(spec)]
-    return list(missing(annotations, spec, cluster, lacks))
+    asked = annotations.get(PROGRAM, cluster.programs)
+    containers = list(_with_program(spec))
+    if asked in (STANDIN, ECHO):
+        return [c["name"] for c in containers]
+    lacking = missing(annotations, spec, cluster, lacks)
+    played = {str(c["name"]) for c in containers if asked != REQUIRED and is_played(Container.of(c))}
+    return [c["name"] for c in containers if c["name"] in lacking or c["name"] in played]
 
 
 def missing(
     annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
 ) -> Mapping[str, str]:
     """The names of containers whose command isn't run although nobody said so, each with what it lacks."""
-    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN):
+    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
-    lacking = ((str(c["name"]), lacks(Container.of(c))) for c in _with_program(spec))
+    containers = (Container.of(c) for c in _with_program(spec))
+    lacking = ((c.name, lacks(c)) for c in containers if not is_played(c))
     return {name: word for name, word in lacking if word}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 from collections.abc import Callable, Container, Iterable
 
@@ -10,6 +12,7 @@ from emulab.kernel import netns
 from emulab.model.addresses import socket_name
 
 BACKLOG = 1024
+_SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a socket belongs to
 
 
 def open_listeners(
@@ -67,3 +70,12 @@ def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.so
         return sock
 
     return netns.inside(fd, make)
+
+
+def open_socket_beside(other: socket.socket, family: int, kind: int) -> socket.socket:
+    """A socket in the network namespace of another, which the kernel knows. Raises KernelError, OSError."""
+    namespace = fcntl.ioctl(other.fileno(), _SIOCGSKNS)
+    try:
+        return open_socket(namespace, family, kind)
+    finally:
+        os.close(namespace)

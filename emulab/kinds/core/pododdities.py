@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
 from emulab.kinds.images import INGRESS, server_of
+from emulab.kinds.standins import sockets_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -29,8 +30,8 @@ def oddities(
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
-    if program not in (REQUIRED, STANDIN):
-        what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
+    if program not in (REQUIRED, STANDIN, ECHO):
+        what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
         yield Finding(o, (*base, "metadata", "annotations", PROGRAM), what)
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
@@ -39,6 +40,24 @@ def oddities(
             if word and not server_of(container.get("image") or ""):
                 what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
+    for path, what in _unheard(
+        pod, [*missing, *(c["name"] for c in spec["containers"] if not asked_program(c))]
+    ):
+        yield Finding(o, (*base, *path), what)
+
+
+def _unheard(pod: Mapping[str, Any], stand_ins: Sequence[str]) -> Iterator[tuple[FieldPath, str]]:
+    """The ports that a container declares on which its image's program doesn't listen, as far as that is known."""
+    containers = PodSpec.of(pod["spec"], stand_ins).containers
+    for index, container in enumerate(containers):
+        if container.command or not container.ports:
+            continue
+        sockets = sockets_of(container, pod)
+        for number, port in enumerate(container.ports if sockets is not None else ()):
+            if (port.protocol, port.port) not in (sockets or ()):
+                listening = ", ".join(f"{known}/{protocol}" for protocol, known in sockets or ()) or "no port"
+                path = ("spec", "containers", index, "ports", number, "containerPort")
+                yield path, f"{container.image}, as it is asked, listens on {listening}"
 
 
 def _of_controllers(

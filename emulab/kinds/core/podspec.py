@@ -15,8 +15,9 @@ STAND_INS = "emulab.dev/stand-ins"
 
 PROGRAM = "emulab.dev/program"
 """The annotation of a Pod, or of a template, that says for all its containers what becomes of their `command`."""
-REQUIRED, STANDIN = "required", "standin"
-"""Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
+REQUIRED, STANDIN, ECHO = "required", "standin", "echo"
+"""Its values: the command is run even where there is no such program, or never; or it isn't, and the stand-in has no
+image's manners. Without it what there is is run."""
 
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
