@@ -24,7 +24,6 @@ _CONTAINER = table(
         "envFrom": "these variables aren't set",
         "lifecycle.stopSignal": "programs are ended by SIGTERM",
         "resources": "programs have no limits, and nodes room for any of them",
-        "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext": "programs run with the rights of the lab",
         "stdin": "programs read an empty standard input",
         "stdinOnce": "programs read an empty standard input",
@@ -37,7 +36,7 @@ _CONTAINER = table(
     startupProbe=_PROBE,
 )
 
-_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED}
+_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED, "restartPolicyRules": FOLLOWED}
 
 _POD_AFFINITY = table(
     followed=" ".join(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
@@ -143,7 +144,9 @@ _container = typed(
         "livenessProbe": _probe(_must_be_one),
         "startupProbe": _probe(_must_be_one),
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
+        **RESTARTING,
     },
+    rules=(rules_beside_a_policy,),
 )
 
 # Pods
@@ -268,5 +271,8 @@ pod_spec = typed(
             )
         ),
     },
-    rules=(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+    rules=(
+        *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+        sleeps_fit,
+    ),
 )

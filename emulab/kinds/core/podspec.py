@@ -8,6 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.model.objects import Object
 
 STAND_INS = "emulab.dev/stand-ins"
@@ -52,7 +53,7 @@ class Container:
     startup: Probe | None
     pre_stop: Hook | None
     post_start: Hook | None
-    restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
+    restart_policy: RestartPolicy  # its own
 
     @staticmethod
     def of(container: Mapping[str, Any], stand_ins: Collection[str] = ()) -> Container:
@@ -74,8 +75,13 @@ class Container:
             startup=Probe.of(container.get("startupProbe")),
             pre_stop=Hook.of(hooks.get("preStop")),
             post_start=Hook.of(hooks.get("postStart")),
-            restarts=container.get("restartPolicy") == "Always",
+            restart_policy=RestartPolicy.of(container),
         )
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it is always started again: of an init container, that it is a sidecar (KEP-753)."""
+        return self.restart_policy.policy == "Always"
 
     @property
     def asked_ports(self) -> tuple[int, ...]:

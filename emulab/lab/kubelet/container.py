@@ -14,6 +14,7 @@ from emulab.errors import KernelError
 from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
@@ -27,7 +28,7 @@ _LAST_WORDS = 1024  # octets
 
 
 class ContainerRunner:
-    """Keeps one container's program running as `restart_policy` says."""
+    """Keeps one container's program running as its restart policy says."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class ContainerRunner:
         container: Container,
         program: Callable[[], Program],
         log: Log,
-        restart_policy: str,
+        restart_policy: RestartPolicy,
         changed: Callable[[], None],
         tell: Callable[[Said], None],
         pod: str,
@@ -85,7 +86,7 @@ class ContainerRunner:
         self._changed()
 
     def _restarts(self) -> bool:
-        return self._policy == "Always" or (self._policy == "OnFailure" and self.state.exit_status != 0)
+        return self._policy.restarts(self.state.exit_status or 0)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -141,6 +142,7 @@ class ContainerRunner:
             if not end.done() and (why := hook.result()):
                 self.state.waiting, self.state.message = "PostStartHookError", why
                 self._tell(telling.hook_failed("PostStart", why))
+                self._tell(telling.not_greeted())
                 await self.kill(max(self._grace, LEAST_GRACE))
         finally:
             hook.cancel()

@@ -11,6 +11,7 @@ from lab_objects import conditions, obj, pod
 
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.serviceview import Service
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.downward import downward_fields, texts
@@ -177,8 +178,11 @@ def test_a_stand_in_lives_and_ends_as_its_container_would() -> None:
     served.begin("t0")
     assert (served.state.running, served.state.started, served.state.ready) == (True, True, False)
     assert served.count(6, 1) and served.state.restarts == 1
-    assert [served.end("t1", "Always", 1.0), served.end("t1", "OnFailure", 1.0)] == [0, 10]
-    assert served.end("t2", "Never", 1.0) is None and served.state.done and served.state.exit_status == 143
+    policies = {name: RestartPolicy(name) for name in ("Always", "OnFailure", "Never")}
+    assert [served.end("t1", policies[name], 1.0) for name in ("Always", "OnFailure")] == [0, 10]
+    assert served.end("t2", policies["OnFailure"], 1.0, 0) is None and served.state.exit_status == 0
+    assert served.end("t2", policies["Never"], 1.0) is None
+    assert served.state.done and served.state.exit_status == 143
 
 
 def test_services_are_told_as_links() -> None:
