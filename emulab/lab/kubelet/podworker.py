@@ -243,6 +243,7 @@ class PodWorker:
         if why:
             served.state.waiting, served.state.message = "PostStartHookError", why
             self.tell(container, telling.hook_failed("PostStart", why))
+            self.tell(container, telling.not_greeted())
             await self._again(container, served)
             return
         served.begin(timestamp())
@@ -272,6 +273,7 @@ class PodWorker:
             await asyncio.sleep(seconds)
         served.state.restarts += 1
         if not self.terminating:
+            self._log(container).begin_again()
             self._tell_start(container)
             self._begin_served(container, served)
             self.report()
