@@ -15,7 +15,7 @@ from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.serviceview import Service
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.downward import downward_fields, texts
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
+from emulab.lab.kubelet.podstatus import ContainerState, identified, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
 from emulab.lab.kubelet.variables import environment, service_links
@@ -553,3 +553,19 @@ def test_nobody_waits_in_vain_where_all_is_ready() -> None:
 def test_who_has_failed_for_good_is_waited_for_in_vain(o: Any, vain: bool) -> None:
     assert waits_in_vain(Objects([o])) is vain
     assert not waits_in_vain(Objects([o, pod("begins", status={"phase": "Pending"})]))
+
+
+def test_each_life_of_a_container_is_another_for_a_runtime() -> None:
+    def ids(one: ContainerState, pod: str = "u") -> tuple[str, str]:
+        (found,) = identified(pod_status([one], [], True)["containerStatuses"], pod)
+        last = found["lastState"].get("terminated") or found["state"].get("terminated") or {}
+        return found.get("containerID", ""), last.get("containerID", "")
+
+    assert ids(ContainerState("c", "i")) == ("", "")
+    first, none = ids(ContainerState("c", "i", running=True))
+    assert first.startswith("containerd://") and len(first) == 77 and none == ""
+    second, last = ids(ContainerState("c", "i", running=True, restarts=1, exit_status=1))
+    assert last == first and second != first
+    assert ids(ContainerState("c", "i", exit_status=1, waiting="CrashLoopBackOff")) == (first, first)
+    assert ids(ContainerState("c", "i", exit_status=0, done=True)) == (first, first)
+    assert ids(ContainerState("c", "i", running=True), "other")[0] != first
