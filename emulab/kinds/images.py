@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -25,6 +25,24 @@ SERVED = {
     "kubernetes-ingress-controller/nginx-ingress-controller": INGRESS,  # its name before 0.35
 }
 """Which server stands for an image, by the end of its repository's name."""
+
+
+class OwnProgram(NamedTuple):
+    """A program of an image that is here although the image isn't, and the first words with which it is run."""
+
+    paths: tuple[str, ...]  # the first is what the image runs
+    words: frozenset[str]
+
+
+OWN_PROGRAMS = {
+    "agnhost": OwnProgram(
+        ("/agnhost", "/agnhost-2"),
+        frozenset(
+            ("connect", "dns-server-list", "dns-suffix", "entrypoint-tester", "etc-hosts", "mounttest")
+        ),
+    ),
+}
+"""By the end of the repository's name. What such a program does with other words is played by a stand-in."""
 
 
 def server_of(image: str) -> str:

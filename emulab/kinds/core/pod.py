@@ -76,7 +76,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
         stand_ins = ((o["metadata"].get("annotations") or {}).get(STAND_INS) or "").split(",")
         known = {s["name"]: s for s in status.get(statuses) or ()}
         found: Fields = [
-            (c["name"], container_fields(c, known.get(c["name"]) or {}, c["name"] in stand_ins))
+            (c["name"], container_fields(c, known.get(c["name"]) or {}, c["name"] in stand_ins, o))
             for c in spec.get(containers) or ()
         ]
         if found:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.images import INGRESS, server_of
-from emulab.kinds.standins import sockets_of
+from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -41,9 +41,13 @@ def oddities(
                 what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
     for path, what in _unheard(
-        pod, [*missing, *(c["name"] for c in spec["containers"] if not asked_program(c))]
+        pod, [*missing, *(c["name"] for c in spec["containers"] if _is_stood_in_for(c))]
     ):
         yield Finding(o, (*base, *path), what)
+
+
+def _is_stood_in_for(container: Mapping[str, Any]) -> bool:
+    return not asked_program(container) or is_played(Container.of(container))
 
 
 def _unheard(pod: Mapping[str, Any], stand_ins: Sequence[str]) -> Iterator[tuple[FieldPath, str]]:

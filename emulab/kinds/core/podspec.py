@@ -9,6 +9,7 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
 from emulab.kinds.core.restarts import RestartPolicy
+from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.model.objects import Object
 
 STAND_INS = "emulab.dev/stand-ins"
@@ -109,10 +110,16 @@ class Container:
 def asked_program(container: Mapping[str, Any]) -> tuple[str, ...]:
     """The program that a container asks for, with its arguments: `command` and `args`, empty where only the image says.
 
-    `args` alone are arguments of the image's own program, unless the image has none.
+    `args` alone are arguments of the image's own program, unless the image has none, or its program is here.
     """
     command, args = container.get("command") or (), container.get("args") or ()
-    return (*command, *args) if command or runs_args(container.get("image") or "") else ()
+    image = container.get("image") or ""
+    if command or not args:
+        return (*command, *args)
+    own = entry_of(image, OWN_PROGRAMS)
+    if own is not None and args[0] in own.words:
+        return (own.paths[0], *args)
+    return tuple(args) if runs_args(image) else ()
 
 
 def runs_args(image: str) -> bool:

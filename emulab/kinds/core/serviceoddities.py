@@ -9,7 +9,7 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
-from emulab.kinds.standins import sockets_of
+from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
@@ -103,7 +103,8 @@ def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
 
 def _deaf(pods: Pods, port: ServicePort, world: Lookup) -> str:
     """The ports of Pods in which nobody listens on that one; "" where somebody does, or a program may."""
-    absent = world.missing_programs(pods.annotations, pods.spec)
+    absent = [*world.missing_programs(pods.annotations, pods.spec)]
+    absent += [c.name for c in PodSpec.of(pods.spec).lasting if is_played(c)]
     containers = PodSpec.of(pods.spec, absent).lasting
     if any(c.command or server_of(c.image) for c in containers):
         return ""

@@ -4,7 +4,8 @@ An image that isn't here has the stand-in that has no image's manners (`servers.
 known what its program does with its arguments and variables: its stand-in listens where the program would, and nowhere
 else, and answers in its words, which are those of `servers.echo.images`. A module an image, and one line here.
 
-`files` are the programs of such an image that people run beside its own, for which no stand-in can answer.
+What such a program is run for beside that, for which no stand-in can answer, is a program in the container
+(`images.OWN_PROGRAMS`, `lab.kubelet.imagefiles`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.kinds.core.podspec import ECHO, PROGRAM, Container
-from emulab.kinds.images import entry_of
+from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.kinds.standins import agnhost, echo_basic, http_echo, nginx, whoami
 from emulab.kinds.standins.asked import ImageArguments, Sockets, asked_of, pod_fields
 
@@ -27,9 +28,6 @@ PLAYED: Mapping[str, Callable[[ImageArguments], Sockets | None]] = {
     "whoami": whoami.sockets,
 }
 """By the end of the repository's name. None is said where it isn't known what the program does."""
-
-FILES: Mapping[str, tuple[str, ...]] = {"agnhost": (agnhost.PROGRAM,)}
-"""The programs that an image's name brings into its containers (`lab.kubelet.imagefiles`)."""
 
 
 def sockets_of(container: Container, pod: Mapping[str, Any]) -> Sockets | None:
@@ -51,4 +49,5 @@ def is_played(container: Container) -> bool:
 
 def files_of(image: str) -> tuple[str, ...]:
     """The paths of the programs that a container of an image has beside those of the host."""
-    return entry_of(image, FILES) or ()
+    own = entry_of(image, OWN_PROGRAMS)
+    return own.paths if own is not None else ()

@@ -103,7 +103,7 @@ def test_servers_of_agnhost_are_played_and_its_other_programs_run() -> None:
 
     assert played("/agnhost", "netexec") and played("/agnhost", "pause")
     assert not played("/agnhost", "connect", "a:1") and not played("sh", "-c", "/agnhost netexec")
-    assert files_of(AGNHOST) == ("/agnhost",) and files_of("nginx") == ()
+    assert files_of(AGNHOST) == ("/agnhost", "/agnhost-2") and files_of("nginx") == ()
 
 
 def test_flags_are_read_as_go_reads_them() -> None:

@@ -20,10 +20,10 @@ AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 
 @pytest.fixture
 def agnhost(tmp_path: Path) -> str:
-    (bind,) = binds(AGNHOST, tmp_path / "files")
-    assert (bind.target, bind.read_only) == ("/agnhost", True)
-    assert binds(AGNHOST, tmp_path / "files") == (bind,)
-    return bind.source
+    found = binds(AGNHOST, tmp_path / "files")
+    assert [(bind.target, bind.read_only) for bind in found] == [("/agnhost", True), ("/agnhost-2", True)]
+    assert binds(AGNHOST, tmp_path / "files") == found
+    return found[0].source
 
 
 def run(program: str, *words: str) -> tuple[int, str]:
@@ -88,9 +88,43 @@ async def test_connections_by_udp(agnhost: str) -> None:
     assert await asyncio.to_thread(run, agnhost, *words) == (1, "REFUSED\n")
 
 
+def test_mounts(agnhost: str, tmp_path: Path) -> None:
+    def told(*words: str) -> str:
+        done = subprocess.run(
+            [agnhost, "mounttest", *words], capture_output=True, text=True, timeout=60, env={}
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    folder, file = tmp_path / "folder", tmp_path / "new"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    assert told(f"--file_mode={folder}", f"--file_owner={folder}") == (
+        f'mode of file "{folder}": dtrwxrwxrwx\nowner UID of "{folder}": {os.getuid()}\n'
+        f'owner GID of "{folder}": {os.stat(folder).st_gid}\n'
+    )
+    assert told(f"--file_perm={file}", f"--new_file_0660={file}") == (
+        f'content of file "{file}": mount-tester new file\n\nperms of file "{file}": -rw-rw----\n'
+    )
+    assert told("--fs_type=/proc") == 'mount type of "/proc": proc\n'
+    loop = ("--retry_time=60", f"--file_content_in_loop={file}")
+    assert told(*loop) == f'content of file "{file}": mount-tester new file\n\n'
+    assert subprocess.run([agnhost, "mounttest", "--file_content=/no/such"], env={}).returncode == 1
+
+
+def test_arguments(agnhost: str) -> None:
+    done = subprocess.run(
+        [agnhost, "entrypoint-tester", "a", "b"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == f"[{agnhost} entrypoint-tester a b]\n"
+
+
 def test_it_is_a_program_that_containers_of_its_image_find() -> None:
     container = Container.of({"name": "c", "image": AGNHOST, "command": ["/agnhost", "connect", "a:1"]})
     assert has_word(container, "/agnhost") and missing_program(container) == ""
+    alone = Container.of({"name": "c", "image": AGNHOST, "args": ["entrypoint-tester", "x"]})
+    assert alone.command == ("/agnhost", "entrypoint-tester", "x")
+    assert Container.of({"name": "c", "image": AGNHOST, "args": ["netexec"]}).command == ()
     other = Container.of({"name": "c", "image": "x", "command": ["/agnhost", "connect", "a:1"]})
     assert missing_program(other) == "/agnhost"
 

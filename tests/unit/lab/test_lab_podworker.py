@@ -43,7 +43,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
         events=Recorder(store),
         processes=None,
-        logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None)),
+        logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None, begin_again=lambda: None)),
     )
     stored = store.get(P)
     assert stored is not None

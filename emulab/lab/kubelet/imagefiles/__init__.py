@@ -16,7 +16,7 @@ from emulab.kinds.standins import files_of
 from emulab.lab.folders.disk import writing
 
 _HERE = Path(__file__).parent
-_SCRIPTS = {"/agnhost": "agnhost.py"}
+_SCRIPTS = {"/agnhost": "agnhost.py", "/agnhost-2": "agnhost.py"}
 """By the path in a container."""
 
 

@@ -8,7 +8,10 @@ import os
 import re
 import signal
 import socket
+import stat
 import sys
+import time
+from collections.abc import Callable
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _KINDS = {
@@ -89,6 +92,105 @@ def print_arguments(_: list[str]) -> int:
     return 0
 
 
+def mount_test(words: list[str]) -> int:
+    """Makes files and tells about them, in this order whatever the order of the words."""
+    flags, _ = _read(words)
+    os.umask(0)
+    failed = 0
+    for name, do in _MOUNT_TESTS.items():
+        if flags.get(name):
+            try:
+                do(flags[name])
+            except OSError as error:
+                print(f"error reading {flags[name]}: {(error.strerror or str(error)).lower()}")
+                failed = 1
+    path = flags.get("file_content_in_loop")
+    if path:
+        failed |= _read_on(
+            path, int(flags.get("retry_time", "180")), flags.get("break_on_expected_content") != "false"
+        )
+    return failed
+
+
+def _file_system(path: str) -> None:
+    """What is mounted there, by the longest mount point above it."""
+    path = os.path.realpath(path)
+    with open("/proc/self/mounts") as file:
+        mounts = [line.split()[1:3] for line in file]
+    over = [
+        (point, kind) for point, kind in mounts if path == point or path.startswith(point.rstrip("/") + "/")
+    ]
+    print(f'mount type of "{path}": {max(over, key=lambda one: len(one[0]))[1] if over else "unknown"}')
+
+
+def _made(permissions: int) -> Callable[[str], None]:
+    def make(path: str) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, permissions)
+        with open(fd, "w") as file:
+            file.write(_CONTENT)
+        _content(path)
+
+    return make
+
+
+def _content(path: str) -> None:
+    with open(path, errors="replace") as file:
+        print(f'content of file "{path}": {file.read()}')
+
+
+def _mode(path: str) -> None:
+    print(f'mode of file "{path}": {_as_go(os.lstat(path).st_mode)}')
+
+
+def _permissions(path: str) -> None:
+    print(f'perms of file "{path}": {_as_go(os.lstat(path).st_mode & 0o777)}')
+
+
+def _owner(path: str) -> None:
+    found = os.lstat(path)
+    print(f'owner UID of "{path}": {found.st_uid}\nowner GID of "{path}": {found.st_gid}')
+
+
+def _as_go(mode: int) -> str:
+    """A mode as Go's FileMode prints itself."""
+    kind = "d" if stat.S_ISDIR(mode) else "L" if stat.S_ISLNK(mode) else ""
+    bits = ((stat.S_ISUID, "u"), (stat.S_ISGID, "g"), (stat.S_ISVTX, "t"))
+    first = kind + "".join(letter for bit, letter in bits if mode & bit)
+    return (first or "-") + stat.filemode(mode & 0o777)[1:]
+
+
+def _read_on(path: str, seconds: int, until_expected: bool) -> int:
+    """Says every two seconds what is in a file; until that is what `new_file_0644` writes, if it is to end then."""
+    end, failed = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        failed = 0
+        try:
+            with open(path, errors="replace") as file:
+                content = file.read()
+            print(f'content of file "{path}": {content}', flush=True)
+            if until_expected and content == _CONTENT:
+                return 0
+        except OSError as error:
+            print(f"Error reading file {path}: {error.strerror}, retrying", flush=True)
+            failed = 1
+        time.sleep(2)
+    return failed
+
+
+_CONTENT = "mount-tester new file\n"
+_MOUNT_TESTS: dict[str, Callable[[str], None]] = {
+    "fs_type": _file_system,
+    "new_file_0644": _made(0o644),
+    "new_file_0666": _made(0o666),
+    "new_file_0660": _made(0o660),
+    "new_file_0777": _made(0o777),
+    "file_mode": _mode,
+    "file_perm": _permissions,
+    "file_owner": _owner,
+    "file_content": _content,
+}
+
+
 def dns_suffix(_: list[str]) -> int:
     print(",".join(word for line in _resolver("search") for word in line))
     return 0
@@ -145,6 +247,7 @@ _COMMANDS = {
     "dns-suffix": dns_suffix,
     "entrypoint-tester": print_arguments,
     "etc-hosts": etc_hosts,
+    "mounttest": mount_test,
     "pause": pause,
 }
 
