@@ -237,6 +237,9 @@ class Store:
         elif not o.metadata.get("deletionTimestamp"):
             own = o.spec.get("terminationGracePeriodSeconds", 30) if grace is None else grace
             self._mark(o, 30 if own is None else own)
+        elif grace is not None and grace < o.metadata.get("deletionGracePeriodSeconds", 0):
+            # Who asks again may give less time, never more (apiserver/pkg/registry/rest, `BeforeDelete`).
+            self._write(key, o, o, {**o.metadata, "deletionGracePeriodSeconds": grace})
 
     def remove(self, key: Key) -> None:
         """Deletes the object at once, or once its finalizers let it go."""

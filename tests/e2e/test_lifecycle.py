@@ -130,6 +130,28 @@ async def test_a_grace_period_of_one_second_ends_who_is_deaf(lab: Lab) -> None:
     assert 1.9 < time.monotonic() - begun < 20
 
 
+async def test_who_asks_again_may_give_less_time(lab: Lab) -> None:
+    deaf = shell("c", "trap '' TERM; while :; do sleep 0.1; done")
+    await lab.apply(pod("patient", deaf, terminationGracePeriodSeconds=300))
+    begun = time.monotonic()
+    first = await emulab("-l", lab.name, "delete", "pod", "patient", "--wait=false")
+    again = await emulab("-l", lab.name, "delete", "pod", "patient", "--grace-period=3")
+    assert (first.status, again.status) == (0, 0), again.stderr
+    assert 2.5 < time.monotonic() - begun < 60
+    assert not await status_of(lab, "patient")
+
+
+async def test_hooks_of_sidecars_run_with_those_of_the_others(lab: Lab) -> None:
+    """Their signals don't: those come when the others have ended."""
+    hook = {"preStop": {"sleep": {"seconds": 4}}}
+    loop = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    side = {"image": "x", **shell("side", loop, restartPolicy="Always", lifecycle=hook)}
+    await lab.apply(pod("hooks", shell("main", loop, lifecycle=hook), initContainers=[side]))
+    begun = time.monotonic()
+    done = await emulab("-l", lab.name, "delete", "pod", "hooks")
+    assert done.status == 0 and 3.9 < time.monotonic() - begun < 7.9
+
+
 async def test_redirects_of_probes(lab: Lab) -> None:
     """K8: to the same host they are followed; one to another host is a success of which a warning tells."""
 

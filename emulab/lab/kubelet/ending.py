@@ -60,29 +60,39 @@ async def end_program(pod: Endable, container: Container, runner: ContainerRunne
 
 
 async def stop_all(pod: Endable, spec: PodSpec, grace: float) -> None:
-    """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
+    """Ends the containers side by side, but for the sidecars, which are told when the others have ended, the last one
+    first (KEP-753). The hooks of all run at once: only then does a sidecar wait for its turn."""
     deadline = asyncio.get_running_loop().time() + grace
-    last = [c for c in spec.sidecars if c.name in pod.runners]
-    everybody = (*spec.containers, *spec.init_containers)
-    for container in everybody:
+    sidecars = [c for c in reversed(spec.sidecars) if c.name in pod.runners]
+    others = [c for c in (*spec.containers, *spec.init_containers) if c not in sidecars]
+    for container in (*spec.containers, *spec.init_containers):
         if pod.state_of(container).running:
             pod.tell(container, telling.stopping(container.name))
-    await _stop(pod, [c for c in everybody if c not in last], deadline)
-    for sidecar in reversed(last):
-        await _stop(pod, [sidecar], deadline)
+    drained = [c for c in others if pod.stands_in(c)][:1]
+    ends = [asyncio.ensure_future(_stop(pod, c, deadline, c in drained)) for c in others]
+    try:
+        for sidecar in sidecars:
+            ends.append(asyncio.ensure_future(_stop(pod, sidecar, deadline, False, tuple(ends))))
+        await asyncio.gather(*ends)
+    finally:
+        for end in ends:
+            end.cancel()
 
 
-async def _stop(pod: Endable, containers: Sequence[Container], deadline: float) -> None:
-    """Ends containers side by side; stand-ins get a while to answer those who don't know yet."""
-    drained = [c for c in containers if pod.stands_in(c)]
-    await asyncio.gather(*(_stop_one(pod, c, deadline, c in drained[:1]) for c in containers))
-
-
-async def _stop_one(pod: Endable, container: Container, deadline: float, drains: bool) -> None:
+async def _stop(
+    pod: Endable,
+    container: Container,
+    deadline: float,
+    drains: bool,
+    before: Sequence[asyncio.Future[None]] = (),
+) -> None:
+    """Ends one container once all `before` it have ended; a stand-in gets a while to answer who doesn't know yet."""
     loop = asyncio.get_running_loop()
     grace = max(0.0, deadline - loop.time())
     if pod.state_of(container).running:
         await pre_stop(pod, container, grace)
+    if before:
+        await asyncio.wait(before, timeout=max(0.0, deadline - loop.time()))
     left = max(deadline - loop.time(), LEAST_GRACE) if grace else 0.0
     if container.name in pod.runners:
         await pod.runners[container.name].stop(left)

@@ -14,7 +14,7 @@ from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
 from emulab.lab.kubelet import ending, hooks, telling
 from emulab.lab.kubelet.commands import Commands
-from emulab.lab.kubelet.container import ContainerRunner
+from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.podstatus import ContainerState, identified, pod_status, stamped
 from emulab.lab.kubelet.prober import LIVENESS, Prober
@@ -46,6 +46,8 @@ class PodWorker:
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
+        self._grace = 0.0  # how long its end may take
+        self._ending: asyncio.Task[None] | None = None
         self.environs = Environs(around, pod, self._spec)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
@@ -342,13 +344,22 @@ class PodWorker:
 
     def terminate(self, pod: Object) -> None:
         """Ends the pod gracefully, once: preStop, SIGTERM, SIGKILL after the grace period, then removal."""
-        if self.terminating:
-            if self._failed and not self._ended:
-                self._spawn(self._end(0.0))
-            return
-        self.terminating = True
         grace = float(pod.metadata.get("deletionGracePeriodSeconds", self._spec.termination_grace))
-        self._spawn(self._end(grace))
+        if not self.terminating:
+            self.terminating = True
+            self._grace, self._ending = grace, self._spawn(self._end(grace))
+        elif self._failed and not self._ended:
+            self._spawn(self._end(0.0))
+        elif self._ending is not None and grace < self._grace and not self._ended:
+            self._grace = grace
+            self._spawn(self._hurry(grace, self._ending))
+
+    async def _hurry(self, grace: float, slow: asyncio.Task[None]) -> None:
+        """Somebody has asked again, and gives less time: then that counts (`calculateEffectiveGracePeriod`)."""
+        await asyncio.wait((slow,), timeout=max(grace, LEAST_GRACE))
+        if not self._ended:
+            slow.cancel()
+            await self._end(0.0)
 
     async def _end(self, grace: float) -> None:
         await ending.stop_all(self, self._spec, grace)
