@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -11,16 +11,17 @@ from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, POD, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, INGRESS, POD, SECRET, SERVICE
 from emulab.kinds.standins import sockets_of
 from emulab.kinds.standins.asked import Speech
 from emulab.model.families import IPV4, Families, family_of
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.model.shortened import log_name
 from emulab.plan.kept import Kept, PlanSource
+from emulab.plan.mounted import text_at
 from emulab.plan.pods import place_name
 from emulab.plan.proxy.health import HEALTHZ_PORT, METRICS_PORT
 from emulab.plan.state import Place, PlannedServer
@@ -69,9 +70,9 @@ def _played_ports(
         if sockets is None:
             rest.append(container)
             continue
-        began = _began(pod, container.name)
         for key, speech in sockets.items():
             if key not in others:
+                began = _began(pod, container.name) if speech.timed else 0.0
                 ports.setdefault(key, _Socket(container.name, None, speech, began))
     return ports, rest
 
@@ -95,7 +96,7 @@ def _port(one: _Socket) -> PortConfig:
     leads = one.leads or PortConfig()
     if one.speech is None:
         return leads
-    says, options = one.speech
+    says, options = one.speech.says, one.speech.options
     return replace(leads, says=says, options=options, container=one.container, began=one.began)
 
 
@@ -140,6 +141,10 @@ class StandIns:
         self._places: Mapping[str, Place] = {}
         self._parts: dict[Key, _Part] = {}
         self._server: PlannedServer | None = None
+        # The Secrets and ConfigMaps that stand-ins read, by Pod, and those that there were.
+        self._read: dict[Key, set[Key]] = {}
+        self._kept: Mapping[GroupKind, Members] = {}
+        self._get: Callable[[Key], Object | None] = lambda _: None
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> PlannedServer:
         """The server for these objects and places."""
@@ -151,6 +156,7 @@ class StandIns:
             keys = dict.fromkeys([*keys, *pods])
         if places is not self._places:
             keys = dict.fromkeys([*keys, *self._moved(places, pods)])
+        keys = dict.fromkeys([*keys, *self._changed_files(source)])
         self._pods, self._leads, self._places = pods, leads, places
         changed = False
         for key in keys:
@@ -159,6 +165,7 @@ class StandIns:
                 continue
             changed = True
             if new is None:
+                self._read.pop(key, None)
                 del self._parts[key]
             else:
                 self._parts[key] = new
@@ -202,7 +209,7 @@ class StandIns:
         containers = [c for c in spec.lasting if is_standin(c)]
         if not containers:
             return None
-        ports = self._ports(pod, spec, containers)
+        ports = self._with_files(pod, self._ports(pod, spec, containers))
         addresses = [str(a) for a in place.addresses if family_of(a) in self._families]
         identity = PodConfig(
             namespace=pod.namespace,
@@ -226,6 +233,38 @@ class StandIns:
             draining=keys if pod.metadata.get("deletionTimestamp") else (),
             logs=_logs(pod, ports, addresses, shared),
         )
+
+    def _with_files(
+        self, pod: Object, ports: Mapping[tuple[str, int], _Socket]
+    ) -> Mapping[tuple[str, int], _Socket]:
+        """The sockets with what stands in the files that somebody who is played reads."""
+        self._read.pop(pod.key, None)
+        if not any(one.speech and one.speech.files for one in ports.values()):
+            return ports
+        asked = self._read[pod.key] = set[Key]()
+        found = dict(ports)
+        for key, one in ports.items():
+            if one.speech is None:
+                continue
+            told = {
+                option: text_at(pod, one.container, path, self._get, asked)
+                for option, path in one.speech.files.items()
+            }
+            options = {**one.speech.options, **{option: text for option, text in told.items() if text}}
+            found[key] = one._replace(speech=one.speech._replace(options=options))
+        return found
+
+    def _changed_files(self, source: PlanSource) -> list[Key]:
+        """Pods whose stand-ins read what has changed."""
+        self._get = source.get
+        if not self._read:
+            return []
+        kept: dict[GroupKind, Members] = {kind: source.members(kind) for kind in (SECRET, CONFIG_MAP)}
+        changed = {
+            key for kind, there in kept.items() for key in changed_keys(self._kept.get(kind, {}), there)
+        }
+        self._kept = kept
+        return [pod for pod, asked in self._read.items() if not asked.isdisjoint(changed)]
 
     def _ports(
         self, pod: Object, spec: PodSpec, containers: list[Container]

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.servers.selfsigned import self_signed
 
 from .tools import NODE1, NODE2, connect, datagram, emulab, eventually, output, refused
 
@@ -212,3 +213,44 @@ async def test_the_liveness_server_of_the_documents_is_restarted(lab: Lab) -> No
     assert time.monotonic() - begun > 8
     assert await ask(lab, "liveness-http", 8080, "/healthz") == "ok"
     await lab.delete("Pod", "liveness-http", "default")
+
+
+async def test_echo_basic_has_the_certificate_that_it_mounts(lab: Lab) -> None:
+    """And the next one as soon as its Secret has that."""
+
+    async def give(name: str) -> str:
+        certificate, key = self_signed("tests", name, [f"{name}.test"])
+        data = {"tls.crt": certificate, "tls.key": key}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "certs"},
+            "type": "kubernetes.io/tls",
+        }
+        await lab.apply(json.dumps({**secret, "stringData": data}))
+        return certificate
+
+    first = await give("first")
+    env = [
+        {"name": f"TLS_SERVER_{n}", "value": f"/certs/tls.{f}"}
+        for n, f in (("CERT", "crt"), ("PRIVKEY", "key"))
+    ]
+    mounts = [{"name": "v", "mountPath": "/certs"}]
+    container = {"name": "c", "image": "gateway-api/echo-basic", "env": env, "volumeMounts": mounts}
+    spec = {"containers": [container], "volumes": [{"name": "v", "secret": {"secretName": "certs"}}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "certified"}, "spec": spec}
+    await lab.apply(json.dumps(pod))
+    where = await address(lab, "certified")
+
+    async def shown() -> str:
+        words = ("curl", "-sk", "-o", "/dev/null", "-w", "%{certs}", f"https://{where}:8443/")
+        return (await output(lab, "asker", *words)).strip()
+
+    assert first.strip() in await shown()
+    second = await give("second")
+
+    async def renewed() -> bool:
+        return second.strip() in await shown()
+
+    await eventually(renewed)
+    await lab.delete("Pod", "certified", "default")

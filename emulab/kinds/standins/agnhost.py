@@ -29,7 +29,7 @@ def serves(words: Sequence[str]) -> bool:
 
 
 def liveness(_: ImageArguments) -> Sockets:
-    return {("TCP", 8080): Speech("liveness")}
+    return {("TCP", 8080): Speech("liveness", timed=True)}
 
 
 def _netexec(flags: Mapping[str, str], _: Mapping[str, str]) -> Sockets:
@@ -82,7 +82,7 @@ def _given(**values: str) -> dict[str, str]:
 
 _SERVERS: Mapping[str, Callable[[Mapping[str, str], Mapping[str, str]], Sockets]] = {
     "http-echo": _http_echo,
-    "liveness": lambda *_: {("TCP", 8080): Speech("liveness")},
+    "liveness": lambda *_: {("TCP", 8080): Speech("liveness", timed=True)},
     "netexec": _netexec,
     "pause": lambda *_: {},
     "porter": _porter,

@@ -10,10 +10,16 @@ from emulab.kinds.core.podspec import Container, ContainerPort
 
 
 class Speech(NamedTuple):
-    """What is said at a socket: which of `servers.echo.images`, and what that is told."""
+    """What is said at a socket: which of `servers.echo.images`, and what that is told.
+
+    `files` are options by the paths of the files in the container in which they stand. `timed`: how long the
+    container lives makes a difference.
+    """
 
     says: str
     options: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+    timed: bool = False
 
 
 Sockets = Mapping[tuple[str, int], Speech]

@@ -19,9 +19,17 @@ def sockets(asked: ImageArguments) -> Sockets | None:
     speech = Speech("echo-basic", told)
     found = {("TCP", port): speech, ("TCP", number(env.get("H2C_PORT", ""), 3001)): speech}
     if env.get("TLS_SERVER_CERT") and env.get("TLS_SERVER_PRIVKEY"):
-        found["TCP", number(env.get("HTTPS_PORT", ""), 8443)] = speech
+        files = {key: env[name] for name, key in _FILES.items() if env.get(name)}
+        found["TCP", number(env.get("HTTPS_PORT", ""), 8443)] = speech._replace(files=files)
     return found
 
+
+_FILES = {
+    "TLS_SERVER_CERT": "certificate",
+    "TLS_SERVER_PRIVKEY": "key",
+    "TLS_CLIENT_CACERTS": "authorities",
+}
+"""The variables that name the files of its certificate, and of who vouches for clients, and what options call these."""
 
 _NAMES = {"NAMESPACE": "namespace", "INGRESS_NAME": "ingress", "SERVICE_NAME": "service", "POD_NAME": "pod"}
 """The variables that say who it is, and what answers call that."""

@@ -19,7 +19,7 @@ from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
 from emulab.servers.echo.grpchealth import PREFACE, GRPCHealth
 from emulab.servers.echo.records import log, record, told_call
-from emulab.servers.echo.tls import HANDSHAKE, Secured
+from emulab.servers.echo.tls import HANDSHAKE, Secured, context_of
 from emulab.servers.echo.websocket import WebSocketEcho, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
@@ -117,7 +117,11 @@ class EchoConnection(asyncio.Protocol):
         return False
 
     def _secure(self, hello: bytes) -> None:
-        secured = Secured(self._transport, self)
+        played = self._listener.identity.played
+        own = played.options if played is not None and "certificate" in played.options else None
+        names = ("certificate", "key", "authorities")
+        secrets = context_of(*(own.get(name, "") for name in names)) if own is not None else None
+        secured = Secured(self._transport, self, secrets)
         self._transport.set_protocol(secured)
         self._transport, self._secured = cast(asyncio.Transport, secured), True
         secured.data_received(hello)

@@ -27,6 +27,21 @@ def context() -> ssl.SSLContext:
     return made
 
 
+@lru_cache(maxsize=256)
+def context_of(certificate: str, key: str, authorities: str) -> ssl.SSLContext:
+    """The context of a stand-in that plays a program with a certificate of its own. `authorities` vouch for clients,
+    which may come without a certificate, too. One that can't be read is as none."""
+    try:
+        made = make_context(certificate, key)
+        if authorities:
+            made.load_verify_locations(cadata=authorities)
+            made.verify_mode = ssl.CERT_OPTIONAL
+    except (ssl.SSLError, ValueError):
+        return context()
+    made.sni_callback = _note_name
+    return made
+
+
 def _note_name(connection: Any, name: str | None, _: ssl.SSLContext) -> None:
     """Keeps the name that a client asks for, which `ssl` tells a server nowhere else."""
     connection.asked_for = name or ""
@@ -47,24 +62,29 @@ def go_suite(name: str) -> str:
 class Secured(asyncio.Protocol):
     """Stands between a transport and a protocol, to which it is a transport itself."""
 
-    def __init__(self, transport: asyncio.Transport, inner: asyncio.Protocol) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, inner: asyncio.Protocol, secrets: ssl.SSLContext | None = None
+    ) -> None:
         self._transport = transport
         self._inner = inner
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = (secrets or context()).wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._shaken = self._ended = False
 
     @property
-    def agreed(self) -> dict[str, str]:
+    def agreed(self) -> dict[str, Any]:
         """What client and server have agreed on, in the words of the conformance suites' echo server."""
         cipher = self._tls.cipher()
-        found = {
+        found: dict[str, Any] = {
             "version": self._tls.version() or "",
             "serverName": getattr(self._tls, "asked_for", ""),
             "cipherSuite": go_suite(cipher[0]) if cipher else "",
         }
-        protocol = self._tls.selected_alpn_protocol()
-        return {**found, **({"negotiatedProtocol": protocol} if protocol else {})}
+        if protocol := self._tls.selected_alpn_protocol():
+            found["negotiatedProtocol"] = protocol
+        if peer := self._tls.getpeercert(binary_form=True):
+            found["peerCertificates"] = [ssl.DER_cert_to_PEM_cert(peer)]
+        return found
 
     # towards the transport
 

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of, request_framing
 from emulab.servers.wire.http1.head import (
@@ -64,7 +65,7 @@ class Request:
         self.keep_alive = True
         self.websocket = False
         self.arrived = 0.0  # seconds of the connection's clock; for records alone
-        self.secured: Mapping[str, str] | None = None  # what was agreed on, of a connection with TLS
+        self.secured: Mapping[str, Any] | None = None  # what was agreed on, of a connection with TLS
 
     def first(self, name: str) -> str:
         """The first value of a header, or the empty string."""
