@@ -26,6 +26,7 @@ from emulab.servers.wire.http1.requests import Request, RequestReader
 if TYPE_CHECKING:
     from emulab.servers.echo.server import EchoListener
 
+FAREWELL = 0.05  # seconds from the end of a program's connection to its own
 LINGER = 1.0  # seconds for which a client may still send after an error
 FRESH = 2.0  # seconds that a connection without a request yet keeps when its listener is removed
 _OTHERS = (HANDSHAKE, PREFACE[0])  # with what others begin who may not speak HTTP/1.1
@@ -293,13 +294,20 @@ class EchoConnection(asyncio.Protocol):
         self._work()
 
     def _exit(self, request: Request, status: int) -> None:
-        """The program ends without an answer, as the request wants it to."""
+        """The program ends without an answer, as the request wants it to.
+
+        Its connection is closed by then: who hears of the end may take the pod's network away at once, and with it the
+        FIN for which the client waits.
+        """
         identity = self._listener.identity
         container = identity.played.container if identity.played is not None else ""
         told = {"namespace": identity.namespace, "pod": identity.pod, "container": container}
-        self._listener.hub.emit({"event": "exit", **told, "status": status})
         self._record(request, 0)
         self._close()
+        emit = self._listener.hub.emit
+        asyncio.get_running_loop().call_later(
+            FAREWELL, lambda: emit({"event": "exit", **told, "status": status})
+        )
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
         journal = self._listener.hub.journal
