@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.standins import files_of, is_played, sockets_of
 from emulab.kinds.standins.asked import Sockets, operands, options
@@ -110,3 +111,11 @@ def test_flags_are_read_as_go_reads_them() -> None:
     words = ["-a", "1", "--b=2=3", "--quiet", "word", "--c="]
     assert options(words, ("quiet",)) == {"a": "1", "b": "2=3", "quiet": "true", "c": ""}
     assert operands(words, ("quiet",)) == ["word"]
+
+
+def test_a_description_says_what_is_played_and_where() -> None:
+    container = {"name": "c", "image": AGNHOST, "args": ["netexec", "--udp-port=-1"]}
+    told = dict(container_fields(container, {}))["Command"]
+    assert told == ["netexec", "--udp-port=-1", "(emulab's stand-in plays it, and listens on 8080/TCP)"]
+    echo = {"metadata": {"annotations": {"emulab.dev/program": "echo"}}}
+    assert "not heeded" in str(dict(container_fields(container, {}, pod=echo))["Command"])
