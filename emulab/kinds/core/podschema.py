@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
 from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
@@ -147,7 +148,9 @@ _container = typed(
         "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
         "resources": resources,
+        **RESTARTING,
     },
+    rules=(rules_beside_a_policy,),
 )
 
 # Pods
@@ -276,6 +279,6 @@ pod_spec = typed(
     },
     rules=(
         *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
-        namespaces_fit,
+        *(namespaces_fit, sleeps_fit),
     ),
 )

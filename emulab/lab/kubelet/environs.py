@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
-from emulab.lab.kubelet import telling
+from emulab.lab.kubelet import imagefiles, telling
 from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.downward import downward_fields, texts
@@ -120,6 +121,8 @@ class Environs:
             raise NotConfigured(why)
         shared = await self.sandbox.join(place)
         self._tell_shortfalls(container)
+        root = self.sandbox.root(container, place)
+        own = () if image else await asyncio.to_thread(imagefiles.binds, container.image, self.sandbox.files)
         return Program(
             argv=tuple(expand(word, told) for word in argv) if expanded else argv,
             environment=self._with_runtimes(container, told),
@@ -127,7 +130,7 @@ class Environs:
             join={"net": self._around.handles[place.namespace].fd, **shared},
             fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
             cgroup=cgroup,
-            root=replace(self.sandbox.root(container, place), layers=image.layers if image else ()),
+            root=replace(root, layers=image.layers if image else (), binds=(*root.binds, *own)),
             rights=self.rights(container),
         )
 
