@@ -18,18 +18,19 @@ from .tools import (
     INTERPRETER,
     NODE1,
     NODE2,
-    PROGRAMS,
-    PYTHON,
     capture,
     cluster_ip,
     conntrack,
     datagram,
     eventually,
     is_ready,
+    mounted,
     name,
     output,
     pods,
+    program,
     refused,
+    sharing,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -134,8 +135,8 @@ spec: {network: vpc}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    async with Lab.from_text(sharing(tmp_path_factory.getbasetemp()), WORLD) as made:
         yield made
 
 
@@ -334,7 +335,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
     - name: gate
-      command: ["{python}", "{gate}", "8080", "{file}"]
+      command: {command}
       ports: [{{name: web, containerPort: 8080}}]
       readinessProbe:
         httpGet: {{path: /ready, port: web}}
@@ -347,7 +348,7 @@ spec:
 async def test_readiness_opens_and_closes_a_service(lab: Lab, tmp_path: Path) -> None:
     """An unready pod gets no traffic; once its probe succeeds it does; once it fails again, it doesn't."""
     file = tmp_path / "open"
-    manifest = GATED.format(python=PYTHON, gate=PROGRAMS / "gate.py", file=file)
+    manifest = mounted(GATED.format(command=program("gate.py", "8080", str(file))), tmp_path)
     try:
         await readiness_follows(lab, manifest, file)
     finally:

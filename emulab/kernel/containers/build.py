@@ -50,6 +50,7 @@ def build(root: Root, users: int = -1) -> None:
         stage.writable.append(layer)
     mounts.proc(stage.top, root.sysctls, root.unmasked, stage.empty, root.network_settings)
     mounts.sys(stage.top, root.unmasked, stage.empty)
+    mounts.cgroups(stage.top)
     mounts.devices(stage.top, root.shared_memory, root.first_user)
     _bind_all(stage.top, stage.covers(), -1)
     _bind_all(stage.top, root.binds, users)

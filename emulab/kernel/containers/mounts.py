@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
-from emulab.kernel.containers.places import in_user_namespace
+from emulab.kernel.containers.places import in_user_namespace, mount_points
 
 _HARDENED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
@@ -39,6 +39,7 @@ _MASKED_OF_SYS = ("firmware", "devices/virtual/powercap")
 _READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 """Of /proc and /sys: containerd's `MaskedPaths` and `ReadonlyPaths` (pkg/oci/spec.go)."""
 
+_CGROUPS = "/sys/fs/cgroup"
 _ATTRIBUTES = {"read_only": 0x1, "no_devices": 0x4}
 
 
@@ -152,6 +153,30 @@ def _own_folder(top: str, name: str) -> str:
         raise KernelError(f"mount /{name}: the image has a link in its place")
     os.makedirs(path, exist_ok=True)
     return path
+
+
+def cgroups(top: str) -> None:
+    """Shows the container's own cgroup below /sys, read-only, in the way in which the machine has it.
+
+    It is that of the cgroup namespace that this process is in. Nothing is there where the kernel refuses it.
+    """
+    here, flags = f"{top}{_CGROUPS}", _HARDENED | libc.MS_RDONLY
+    there = {path: mount for path, mount in mount_points().items() if mount.kind in ("cgroup", "cgroup2")}
+    if not there or not os.path.isdir(here):
+        return
+    with suppress(KernelError):
+        if _CGROUPS in there:
+            libc.mount("cgroup", here, there[_CGROUPS].kind, flags)
+            return
+        libc.mount("tmpfs", here, "tmpfs", _HARDENED, "mode=755,size=64k")
+        for path, mount in there.items():
+            name = path.removeprefix(f"{_CGROUPS}/")
+            if path.startswith(_CGROUPS) and "/" not in name:
+                os.mkdir(f"{here}/{name}")
+                options = [o for o in mount.options.split(",") if o not in ("rw", "ro")]
+                with suppress(KernelError):
+                    libc.mount("cgroup", f"{here}/{name}", mount.kind, flags, ",".join(options))
+        restrict(here, read_only=True)
 
 
 def _cover(paths: Iterable[str], empty: str) -> None:

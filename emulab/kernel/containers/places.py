@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 NOT_SHOWN = frozenset(("boot", "dev", "lost+found", "media", "mnt", "old_root", "proc", "run", "sys", "tmp"))
 """Folders of `/` that a container has of its own, or that hold what isn't the system's."""
@@ -30,14 +31,20 @@ _OF_DISKS = frozenset(
 )
 
 
+class Mounted(NamedTuple):
+    kind: str  # of the file system
+    options: str  # of the file system, not of the mount
+
+
 @cache
-def mount_points() -> dict[str, str]:
-    """Where something is mounted in this process's namespace, with its kind of file system (proc_pid_mountinfo(5))."""
+def mount_points() -> dict[str, Mounted]:
+    """What is mounted where in this process's namespace (proc_pid_mountinfo(5))."""
     found = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         path = before.split()[4].encode().decode("unicode_escape") if "\\" in before else before.split()[4]
-        found[path] = after.split()[0]
+        kind, _, *options = after.split(" ")
+        found[path] = Mounted(kind, options[-1] if options else "")
     return found
 
 
@@ -46,12 +53,12 @@ def below(path: str, mounts: Iterable[str]) -> list[str]:
     return [mount for mount in mounts if mount.startswith(f"{path.rstrip('/')}/")]
 
 
-def is_shown(path: str, mounts: dict[str, str]) -> bool:
+def is_shown(path: str, mounts: Mapping[str, Mounted]) -> bool:
     """Whether what is mounted there is the system's, or nothing is mounted there."""
-    kind = mounts.get(path)
-    if kind is None:
+    mounted = mounts.get(path)
+    if mounted is None:
         return True
-    if path.startswith("/boot") or kind not in _OF_DISKS:
+    if mounted.kind not in _OF_DISKS:
         return False
     return any(path == folder or path.startswith(f"{folder}/") for folder in _SYSTEM) and os.path.isdir(path)
 

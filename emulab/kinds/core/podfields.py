@@ -14,20 +14,19 @@ _PROBE = table(
 
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
-    " env.valueFrom.secretKeyRef image lifecycle.postStart lifecycle.preStop name ports.containerPort"
-    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir"
+    " env.valueFrom.secretKeyRef image imagePullPolicy lifecycle.postStart lifecycle.preStop"
+    " lifecycle.stopSignal name ports.containerPort"
+    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir resources.limits resources.requests"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
-    # An image is never pulled here, and a message to terminate with is read by people.
-    kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
+    # A message to terminate with is read by people.
+    kept="resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
         "env.valueFrom.resourceFieldRef": "the variable isn't set",
         "envFrom": "these variables aren't set",
-        "lifecycle.stopSignal": "programs are ended by SIGTERM",
-        "resources": "programs have no limits, and nodes room for any of them",
-        "restartPolicyRules": "restartPolicy alone says when a container is started again",
+        "resources.claims": "there are no such devices",
         "securityContext.seLinuxOptions": "programs have no labels",
         "securityContext.appArmorProfile": "programs have no profile",
         "securityContext.windowsOptions": "programs run on Linux",
@@ -42,7 +41,7 @@ _CONTAINER = table(
     startupProbe=_PROBE,
 )
 
-_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED}
+_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED, "restartPolicyRules": FOLLOWED}
 
 _POD_AFFINITY = table(
     followed=" ".join(
@@ -60,7 +59,8 @@ _POD_AFFINITY = table(
 
 POD_FIELDS: FollowedFields = table(
     followed="activeDeadlineSeconds affinity.nodeAffinity dnsConfig dnsPolicy enableServiceLinks hostAliases"
-    " hostNetwork hostname hostnameOverride nodeName nodeSelector readinessGates restartPolicy schedulingGates"
+    " hostNetwork hostname hostnameOverride nodeName nodeSelector overhead readinessGates resources.limits"
+    " resources.requests restartPolicy schedulingGates"
     " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
@@ -76,12 +76,11 @@ POD_FIELDS: FollowedFields = table(
         "ephemeralContainers": "they aren't run",
         "hostIPC": "programs share their Pod's alone",
         "hostPID": "programs see those of their container alone",
-        "overhead": "nodes have room for any Pods",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",
         "resourceClaims": "there are no such devices",
-        "resources": "programs have no limits, and nodes room for any of them",
+        "resources.claims": "there are no such devices",
         "runtimeClassName": "programs run as all others",
         "schedulerName": "emulab's scheduler places it",
         "securityContext.appArmorProfile": "programs have no profile",

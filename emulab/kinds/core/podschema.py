@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
+from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.openapi.typed import typed
@@ -145,7 +147,10 @@ _container = typed(
         "startupProbe": _probe(_must_be_one),
         "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
+        "resources": resources,
+        **RESTARTING,
     },
+    rules=(rules_beside_a_policy,),
 )
 
 # Pods
@@ -238,6 +243,7 @@ pod_spec = typed(
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
         "securityContext": pod_security,
+        "resources": pod_resources,
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,
@@ -273,6 +279,6 @@ pod_spec = typed(
     },
     rules=(
         *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
-        namespaces_fit,
+        *(namespaces_fit, sleeps_fit),
     ),
 )

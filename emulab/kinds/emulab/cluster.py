@@ -11,6 +11,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
+from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
@@ -209,7 +210,11 @@ def _class_name(value: Any) -> Problems:
 
 
 _nodes = sequence(
-    mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
+    mapping(
+        {"name": dns_label, "labels": label_map, "zone": string, "capacity": capacity},
+        required=("name",),
+        closed=True,
+    ),
     rules=(unique("name"),),
 )
 _some_number = integer(1, MAX_NODES, "a number of nodes")
@@ -241,8 +246,8 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
-        "pods": mapping({"userNamespaces": boolean}, closed=True),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
+        "pods": mapping({"missingImages": one_of("standin", "fail"), "userNamespaces": boolean}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,

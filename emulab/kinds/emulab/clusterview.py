@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import settings
 from emulab.kinds.emulab.plugins import chain_of
@@ -22,11 +22,16 @@ PLANNED = (IPV4,)
 """The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
 
 
+FAIL = "fail"
+"""What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     name: str
     labels: Mapping[str, str]
     zone: str
+    capacity: Mapping[str, object] = field(default_factory=dict)  # what it has beside the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Cluster:
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
+    missing_images: str = "standin"  # standin | fail
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -79,6 +85,7 @@ class Cluster:
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
+            missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 
@@ -111,7 +118,10 @@ def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, .
         return ()
     if isinstance(given, int):
         return tuple(NodeSpec(f"node{number}", {}, "") for number in range(1, given + 1))
-    return tuple(NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "") for n in given)
+    return tuple(
+        NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "", n.get("capacity") or {})
+        for n in given
+    )
 
 
 def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:

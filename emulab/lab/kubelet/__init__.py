@@ -5,5 +5,6 @@ server's; `backoff`: when either begins again; `programs`: which programs there 
 `needs`: what a command asks for beside its own; `environs`: what containers see,
 with `variables` and `downward`: what they are told; `prober`: a container's probes; `probes`: one try of each kind,
 with `httpget` and `health`; `hooks` and `commands`: what is done in containers; `podstatus`: what all of it comes to
-in the Pod's status; `telling`: what Events say of it.
+in the Pod's status; `resources`: what containers may use, and `metering`: what they do; `telling`: what Events say of
+it.
 """

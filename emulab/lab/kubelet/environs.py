@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emulab.errors import EmulabError
 from emulab.kernel import libc
+from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.seccomp import has_filter
-from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core import safesysctls
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
-from emulab.lab.kubelet import telling
+from emulab.lab.kubelet import imagefiles, telling
 from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
+from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.downward import downward_fields, texts
 from emulab.lab.kubelet.programs import PATH
+from emulab.lab.kubelet.pulling import PodImages
+from emulab.lab.kubelet.resources import cgroup_of, inner_cgroup
 from emulab.lab.kubelet.sandbox import PodSandbox
+from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.variables import MASTER, environment, service_links
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
 
 class Environs:
     def __init__(
-        self, around: Surroundings, pod: Object, spec: PodSpec, tell: Callable[[Container, Said], None]
+        self,
+        around: Surroundings,
+        pod: Object,
+        spec: PodSpec,
+        tell: Callable[[Container, Said], None],
+        changed: Callable[[], None],
     ) -> None:
         self._around = around
         self._pod = pod
@@ -41,6 +51,7 @@ class Environs:
         self._told: set[str] = set()  # containers of which it was told what they don't get
         self.sandbox = PodSandbox(around, spec, place_name(pod))
         self._name = f"{pod.name}_{pod.namespace}({pod.metadata.get('uid')})"
+        self._images = PodImages(lambda: around.images, pod, tell, changed)
         self._services: dict[str, Members] = {}  # those that there were when each container last began
 
     @property
@@ -54,68 +65,94 @@ class Environs:
         """A life of the container begins: it is told of the Services that there are now alone."""
         self._services[container.name] = self._around.store.objects().members(SERVICE)
 
-    async def start(self, container: Container) -> Program:
-        """The container's program at the begin of a life. Raises OSError, KernelError, NotConfigured."""
+    async def start(self, container: Container, runner: ContainerRunner) -> Program:
+        """The container's program at the begin of a life, once its image is there.
+
+        Raises OSError, KernelError, NotConfigured.
+        """
+        container = await self._images.ready(container, runner.state)
+        image = self._images.of(container)
+        runner.stop_signal = signal_number(container.stop_signal or (image.stop_signal if image else ""))
         self.begin(container)
-        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
-        return await self._program(container, container.command, cgroups.create(self._around.lab, group))
+        cgroup = cgroup_of(self._around.lab, self._pod, container.name)
+        return await self._program(container, container.command, cgroup)
 
     def _tell_shortfalls(self, container: Container) -> None:
         if container.name in self._told:
             return
         self._told.add(container.name)
-        one_user, permitted = self.sandbox.one_user, libc.permitted_capabilities()
-        machine = Machine(one_user, has_filter(), self.sandbox.has_proc, permitted)
-        for what in shortfalls(container, self._spec, machine, self.sandbox.own_users):
+        image, permitted = self._images.of(container), libc.permitted_capabilities()
+        machine = Machine(self.sandbox.one_user, has_filter(), self.sandbox.has_proc, permitted)
+        own = self.sandbox.own_users
+        for what in shortfalls(container, self._spec, machine, own, image.user if image else ""):
             self._tell(container, telling.not_given(what))
 
     async def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
         """Another program in the container's surroundings, in new namespaces of its own."""
-        return await self._program(container, argv, "", expanded=False)
+        return await self._program(container, argv, None, expanded=False)
 
     def inside(self, container: Container, argv: tuple[str, ...], joined: Mapping[str, int]) -> Program:
         """Another program of a container whose own one runs: in its namespaces, which are `joined`, with its rights."""
         return Program(
             argv=argv,
             environment=self.environment(container),
-            working_directory=container.working_dir,
+            working_directory=self.working_directory(container),
             join=joined,
+            cgroup=inner_cgroup(self._around.lab, self._pod, container.name),
             rights=self.rights(container),
         )
 
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
-        return rights_of(container, self._spec, self.sandbox.one_user)
+        image = self._images.of(container)
+        return rights_of(container, self._spec, self.sandbox.one_user, image.user if image else "")
 
     async def close(self) -> None:
         """Ends what the pod's containers share."""
         await self.sandbox.close()
 
     async def _program(
-        self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
+        self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
     ) -> Program:
-        place, known = self.place, self.environment(container)
-        check(container, self._name)
+        place, told = self.place, self._variables(container)  # and of this alone, `$(NAME)` is expanded
+        image = self._images.of(container)
+        check(container, self._name, image.user if image else "")
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
         shared = await self.sandbox.join(place)
         self._tell_shortfalls(container)
+        root = self.sandbox.root(container, place)
+        own = () if image else await asyncio.to_thread(imagefiles.binds, container.image, self.sandbox.files)
         return Program(
-            argv=tuple(expand(word, known) for word in argv) if expanded else argv,
-            environment=known,
-            working_directory=container.working_dir,
+            argv=tuple(expand(word, told) for word in argv) if expanded else argv,
+            environment=self._with_runtimes(container, told),
+            working_directory=self.working_directory(container),
             join={"net": self._around.handles[place.namespace].fd, **shared},
             fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
             cgroup=cgroup,
-            root=self.sandbox.root(container, place),
+            root=replace(root, layers=image.layers if image else (), binds=(*root.binds, *own)),
             rights=self.rights(container),
         )
 
+    def working_directory(self, container: Container) -> str:
+        """Where its programs begin: what its image says counts as well, which may have come later than its Pod."""
+        image = self._images.of(container)
+        return image.working_dir if image and not container.working_dir_given else container.working_dir
+
     def environment(self, container: Container) -> dict[str, str]:
+        """The variables of a container's programs: those of the runtime, its image's, and those of its manifest."""
+        return self._with_runtimes(container, self._variables(container))
+
+    def _with_runtimes(self, container: Container, told: Mapping[str, str]) -> dict[str, str]:
+        image = self._images.of(container)
+        runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname}
+        return {**runtime, **(image.env if image else {}), **told}
+
+    def _variables(self, container: Container) -> dict[str, str]:
+        """What the kubelet tells a container."""
         pod = self._around.store.get(self._pod.key) or self._pod
         fields = downward_fields(pod, self._spec)
-        own = environment(container, fields, self._sources(), self._links(container))
-        return {"PATH": PATH, "HOSTNAME": self.place.hostname, **own}
+        return environment(container, fields, self._sources(), self._links(container))
 
     def _links(self, container: Container) -> dict[str, str]:
         if container.name not in self._services:

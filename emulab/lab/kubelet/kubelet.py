@@ -8,7 +8,7 @@ called after every application of the plan, so a pod's namespace and servers are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from emulab.cluster.controllers.pods import is_ready
@@ -17,6 +17,7 @@ from emulab.kinds.registry import POD
 from emulab.lab.cni.networks import PodNetworks
 from emulab.lab.kubelet import foreign
 from emulab.lab.kubelet.podworker import PodWorker
+from emulab.lab.kubelet.resources import clear, unenforced
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -52,6 +53,7 @@ class Kubelet:
             del self._begun[identity]
             # before another of its name begins, who has a log of the same name
             self._workers.pop(identity).abandon()
+            self._spawn(clear(self._around.lab, identity[0]))
         for identity, pod in pods.items():
             if FOREIGN in pod.annotations:
                 foreign.stand(self._around, pod, world)
@@ -69,8 +71,18 @@ class Kubelet:
                 worker.terminate(pod)
             worker.refresh()
 
+    def exited(self, record: Mapping[str, Any]) -> None:
+        """A stand-in tells that the program that it plays was asked to end."""
+        for (key, _), worker in list(self._workers.items()):
+            if key == POD.key(record["namespace"], record["pod"]):
+                self._spawn(worker.exited(record["container"], record["status"]))
+
     def _start(self, worker: PodWorker, pod: Object) -> None:
         spec = PodSpec.of_pod(pod)
+        run = {c.name: c for c in (*spec.init_containers, *spec.containers) if c.command}
+        for name, said in unenforced(pod) if run else ():
+            if name in run:
+                worker.tell(run[name], said)
         once = () if spec.restart_policy == "Always" else spec.containers
         if any(container.command for container in (*spec.init_containers, *once)):
             self._spawn(self._start_after_others(worker))

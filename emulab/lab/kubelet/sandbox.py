@@ -54,6 +54,11 @@ class PodSandbox:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
+    @property
+    def files(self) -> Path:
+        """Where programs are that containers find because of their image's name."""
+        return self._folder / "files"
+
     async def join(self, place: Place) -> Mapping[str, int]:
         """Descriptors of the namespaces that its programs join, by kind. Raises KernelError and OSError."""
         async with self._making:
@@ -73,7 +78,7 @@ class PodSandbox:
         files = write_place_files(self._around, place, own, everywhere=True)
         return Root(
             stage=str(self._folder / "stage"),
-            hidden=_hidden(),
+            hidden=_hidden(self._around.images.folder),
             skeleton=str(self._folder / "skeleton") if self.one_user else "",
             binds=tuple(Bind(source, target) for target, source in files.items()),
             read_only=container.security.read_only_root,
@@ -183,9 +188,9 @@ def _has_proc(folder: Path) -> bool:
 
 
 @cache
-def _hidden() -> tuple[str, ...]:
+def _hidden(images: Path) -> tuple[str, ...]:
     """Folders of the host that no container sees: emulab's own, and homes of others than who runs the lab."""
     own = [os.path.expanduser("~")]
     if sudo := os.environ.get("SUDO_USER"):
         own.append(os.path.expanduser(f"~{sudo}"))
-    return (str(rundir.base()), *places.others_homes(own))
+    return (str(rundir.base()), str(images), *places.others_homes(own))
