@@ -80,6 +80,7 @@ class PodNetworks:
         cluster = cluster_of(objects)
         if not cluster.chain and not self._networks:
             return
+        self._programs.release()
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in objects.kind(POD)}
         for known in [k for k in self._networks if not _needs_network(pods.get(k), cluster)]:
             self._spawn(self._end(self._networks.pop(known)))

@@ -1,7 +1,8 @@
 """CNI plug-ins as programs on a node: in its network, and in a file system of which nothing comes back to the host.
 
 They see the host's files, copy-on-write, and of the host's /run and /var/lib/cni nothing: each node has such folders of
-its own in the lab's memory, where host-local notes its addresses, and they go with the lab.
+its own in the lab's memory, where host-local notes its addresses, and they go with the lab. All plug-ins of a node have
+one such file system, as to make one takes as long as a plug-in does; each sees the namespace of its pod in a copy.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from emulab.kernel import plugins
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import DEFAULT_CAPABILITIES, Rights
 from emulab.kernel.containers.root import Bind, Root
-from emulab.kernel.processes.enter import Program
+from emulab.kernel.netns import Handle
+from emulab.kernel.processes.enter import SHOWN, Program
 from emulab.kernel.processes.memory import memory_file
 from emulab.lab.cni.configuration import PluginError, failure
 from emulab.lab.folders import private, rundir
@@ -29,6 +32,7 @@ PATIENCE = 15.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CAPABILITIES = (*(c for c in DEFAULT_CAPABILITIES if c != "MKNOD"), "NET_ADMIN", "SYS_ADMIN")
 """Those without which nobody makes an interface in another network namespace. None opens the machine's devices."""
+_SHARED = ("mnt", "pid", "ipc", "uts")
 _MOST = 1 << 20  # bytes that are read of what a plug-in prints
 
 
@@ -37,7 +41,8 @@ class PluginPrograms:
         self._around = around
         self.folders = plugins.folders()
         self._shown = [Bind(f, f, read_only=True) for f in self.folders if os.path.isdir(f)]
-        self._self = os.readlink("/proc/self")  # as that /proc has it which the programs' parents see
+        self._containers: dict[str, _NodeContainer] = {}
+        self._making = asyncio.Lock()
 
     async def run(
         self, node: str, plugin: str, environment: dict[str, str], told: bytes, namespace: int, path: str
@@ -49,14 +54,18 @@ class PluginPrograms:
         file = plugins.file_of(plugin)
         if not file:
             raise PluginError(f'failed to find plugin "{plugin}" in path [{" ".join(self.folders)}]')
+        handle = self._around.handles[node]
+        container = await self._container(node, handle)
         program = Program(
             argv=(file,),
             environment={"PATH": _PATH, **environment},
-            join={"net": self._around.handles[node].fd},
-            fresh=("mnt", "pid", "ipc", "uts"),
-            root=await self._root(node, namespace, path),
+            join={"net": handle.fd, **container.joined, SHOWN: namespace},
+            fresh=("mnt",),
+            files={path: SHOWN},
             rights=Rights(
-                groups=None if in_user_namespace() else (), capabilities=_CAPABILITIES, seccomp="unconfined"
+                groups=None if in_user_namespace() else (),
+                capabilities=_CAPABILITIES,
+                seccomp="unconfined",
             ),
         )
         try:
@@ -70,6 +79,44 @@ class PluginPrograms:
         if status:
             raise PluginError(failure(status, printed, complained))
         return printed
+
+    def release(self) -> None:
+        """Lets go of nodes that are gone."""
+        for node, container in list(self._containers.items()):
+            if self._around.handles.get(node) is not container.handle:
+                del self._containers[node]
+                container.close()
+
+    async def _container(self, node: str, handle: Handle) -> _NodeContainer:
+        """That of a node, made when its first plug-in is called."""
+        async with self._making:
+            known = self._containers.get(node)
+            if known is not None and known.handle is handle and known.process.running:
+                return known
+            if known is not None:
+                self._containers.pop(node).close()
+            made = self._containers[node] = await self._made(node, handle)
+            return made
+
+    async def _made(self, node: str, handle: Handle) -> _NodeContainer:
+        program = Program(
+            argv=(),
+            environment={},
+            join={"net": handle.fd},
+            fresh=("mnt", "pid", "ipc", "uts"),
+            hostname=node,
+            root=await self._root(node),
+        )
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            process = await self._around.processes.run(program, (reading, null, null), pause=True)
+            folder = f"/proc/{process.host_pid}/ns"
+            opened = {kind: os.open(f"{folder}/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in _SHARED}
+            return _NodeContainer(process, handle, opened)
+        finally:
+            for fd in (null, reading, writing):  # with the last it hides itself
+                os.close(fd)
 
     async def _to_its_end(self, program: Program, told: bytes) -> tuple[int | None, bytes, bytes]:
         """The exit status (None: it was ended), and what came out of it."""
@@ -85,7 +132,7 @@ class PluginPrograms:
             printed.close()
             complained.close()
 
-    async def _root(self, node: str, namespace: int, path: str) -> Root:
+    async def _root(self, node: str) -> Root:
         lab = private.folder(self._around.folder)
         own = lab / "cni" / node
         await asyncio.to_thread(_make_folders, own)
@@ -95,12 +142,7 @@ class PluginPrograms:
             stage=str(lab / "stage"),
             hidden=(str(rundir.base()),),
             skeleton=str(lab / "skeleton") if in_user_namespace() else "",
-            binds=(
-                Bind(str(own / "run"), "/run"),
-                Bind(str(own / "lib"), "/var/lib/cni"),
-                Bind(f"/proc/{self._self}/fd/{namespace}", path),
-                *self._shown,
-            ),
+            binds=(Bind(str(own / "run"), "/run"), Bind(str(own / "lib"), "/var/lib/cni"), *self._shown),
             network_settings=True,
         )
 
@@ -116,6 +158,20 @@ def _make_folders(own: Path) -> None:
         (own / name).mkdir(parents=True, exist_ok=True)
 
 
+class _NodeContainer:
+    """What the plug-ins of one node share: the file system that they see, and their processes' numbers."""
+
+    def __init__(self, process: Process, handle: Handle, joined: Mapping[str, int]) -> None:
+        self.process = process  # with which all others end
+        self.handle = handle
+        self.joined = joined
+
+    def close(self) -> None:
+        self.process.signal(signal.SIGKILL)
+        for fd in self.joined.values():
+            os.close(fd)
+
+
 async def _end(process: Process) -> int | None:
     """The exit status; None where it had to be ended. Who is cancelled ends it."""
     try:
@@ -124,7 +180,7 @@ async def _end(process: Process) -> int | None:
     except TimeoutError:
         return None
     finally:
-        process.signal(signal.SIGKILL)  # in a PID namespace of its own, so what it started goes with it
+        process.signal_group(signal.SIGKILL)
 
 
 class _Outlet:

@@ -53,6 +53,9 @@ class Programs:
             raise PluginError("no cable")
         return json.dumps({**RESULT, "by": plugin}).encode()
 
+    def release(self) -> None:
+        pass
+
     def forget(self, node: str, path: str) -> None:
         pass
 
