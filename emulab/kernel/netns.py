@@ -121,9 +121,12 @@ def adopt(name: str, fd: int) -> Handle:
     handle.share()
     try:
         open_rtnl(handle)
-    except BaseException:
+    except KernelError as error:
         handle.close()
-        raise
+        remedy = "it is another user namespace's: run the lab and who made it as root"
+        raise KernelError(
+            "enter a network namespace that was handed over", name, error.errno, remedy
+        ) from None
     return handle
 
 

@@ -148,6 +148,13 @@ async def test_a_trace_names_what_the_plugins_have_made(lab: Lab) -> None:
     assert [h for h in path.hops if h.event == "deliver" and h.place == "default.web"]
 
 
+async def test_a_trace_shows_the_rule_that_portmap_made(lab: Lab) -> None:
+    path = await lab.trace(f"http://{NODE1}:8888/")
+    (hop,) = [h for h in path.hops if h.event == "dnat"]
+    assert hop.object == "host port 8888 of pod default/web → pod default/web"
+    assert hop.rule and "CNI-DN-" in hop.rule
+
+
 async def test_a_pod_that_goes_gives_back_what_it_had(lab: Lab) -> None:
     await lab.apply(pod("short", "node2", ports="{containerPort: 8080, hostPort: 9999}"))
     await lab.ready()

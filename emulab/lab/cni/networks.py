@@ -47,7 +47,7 @@ _FIRST, _MOST = 1.0, 10.0  # seconds until the next try; the kubelet's is 10 and
 _UNCHECKED = ("bandwidth", "portmap")
 """Plug-ins that aren't asked: in Debian's containernetworking-plugins, 1.1.1, the one crashes where there is no limit,
 and the other misses rules of IPv6 where there are no addresses of it."""
-_AT_ONCE = 4  # plug-ins that run side by side
+_AT_ONCE = 8  # plug-ins that run side by side
 _NOT_FOUND = "failed to find plugin"
 _REMEDY = f"Debian and Ubuntu have the usual ones in their package {PACKAGE}"
 
@@ -64,6 +64,7 @@ class _PodNetwork:
         self.attachment: Attachment | None = None  # what is to be undone
         self.result: Json | None = None
         self.sound = True  # as far as the last CHECK said
+        self.begun = asyncio.get_running_loop().time()
 
 
 class PodNetworks:
@@ -89,6 +90,10 @@ class PodNetworks:
             if key not in self._networks and handle is not None and awaits_network(pod, cluster):
                 network = self._networks[key] = _PodNetwork(pod, pod.spec["nodeName"], os.dup(handle.fd))
                 network.work = self._spawn(self._keep(network, cluster))
+
+    def coming(self, since: float) -> bool:
+        """Whether a network is still being made that was begun since then; seconds of the loop's clock."""
+        return any(n.result is None and n.begun > since for n in self._networks.values())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

@@ -114,7 +114,7 @@ class Kubelet:
         young = asyncio.get_running_loop().time() - PATIENCE
         store = self._around.store
         pods = (store.get(key) for (key, _), begun in self._begun.items() if begun > young)
-        if not any(pod is not None and _is_coming(pod) for pod in pods):
+        if not self._networks.coming(young) and not any(pod and _is_coming(pod) for pod in pods):
             self._answering.set()
             self._answering = asyncio.Event()
 
