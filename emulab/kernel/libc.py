@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 from emulab.errors import KernelError
 
@@ -14,11 +15,16 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
-MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 32, 4096, 16384, 1 << 18, 1 << 19
+MNT_DETACH = 2
+
+RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x08, 0x10
 
 PR_SET_PDEATHSIG = 1
 _M_ARENA_MAX = -8  # malloc.h
+
+_OPENAT2 = 437  # on every machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -53,12 +59,28 @@ def setns(fd: int, kind: int) -> None:
     _check(_libc.setns(fd, kind), "setns")
 
 
-def mount(source: str, target: str, filesystem: str = "", flags: int = 0) -> None:
+def mount(source: str, target: str, filesystem: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2). Raises KernelError."""
     result = _libc.mount(
-        source.encode(), os.fsencode(target), filesystem.encode() or None, ctypes.c_ulong(flags), None
+        *(os.fsencode(source), os.fsencode(target), filesystem.encode() or None),
+        *(ctypes.c_ulong(flags), os.fsencode(data) or None),
     )
     _check(result, f"mount {source} on {target}")
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2). Raises KernelError."""
+    _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
+
+
+def open_below(folder: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError."""
+    how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
+    fd: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, ctypes.c_size_t(24))
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return fd
 
 
 def inotify_init(flags: int) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from emulab.errors import EmulabError
 from emulab.kernel import libc
 from emulab.kernel.processes import isolate, spawner
-from emulab.lab.folders import rundir
+from emulab.lab.folders import private, rundir
 from emulab.lab.folders.disk import refused, speak_to_log, writing
 from emulab.servers import host
 
@@ -60,6 +60,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     info = rundir.LabInfo(name, pid, _now())
     with writing(folder / "lab.json"):
         rundir.write_info(folder, info)
+    private.mount(folder)
     files = _raise_file_limit()
     gc.set_threshold(*_COLLECTING)
     libc.share_one_heap()
@@ -74,6 +75,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
 
     # After a failure the folder stays, with the log in it, until the next command sweeps it.
     in_order = asyncio.run(run(info, folder, spawned, ready, leash, named))
+    private.unmount(folder)
     rundir.remove(folder, lock, keep_log=not in_order)
 
 
