@@ -49,6 +49,7 @@ _CLUSTER = {
         "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
+        "pods": OwnField("emulab.v1.ClusterPods", "What pods may have of the host"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
     "emulab.v1.ClusterNode": {
@@ -108,6 +109,17 @@ _CLUSTER = {
             "here is a failure; `standin`: stand-ins alone. A Pod's annotation emulab.dev/program decides before it",
             "auto",
         ),
+    },
+    "emulab.v1.ClusterPods": {
+        "hostPaths": OwnField(
+            "[emulab.v1.ClusterHostPath]",
+            "Folders of the host below which hostPath volumes may be",
+            "[], none",
+        ),
+    },
+    "emulab.v1.ClusterHostPath": {
+        "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
+        "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),
