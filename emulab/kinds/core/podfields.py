@@ -14,10 +14,9 @@ _PROBE = table(
 
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
-    " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image lifecycle.postStart lifecycle.preStop name ports.containerPort"
-    " ports.hostIP ports.hostPort ports.name ports.protocol"
-    " volumeMounts.mountPath volumeMounts.name volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr"
-    " workingDir",
+    " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image lifecycle.postStart lifecycle.preStop"
+    " name ports.containerPort ports.hostIP ports.hostPort ports.name ports.protocol volumeMounts.mountPath"
+    " volumeMounts.name volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir",
     # An image is never pulled here, and a message to terminate with is read by people.
     kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
