@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
@@ -47,6 +47,7 @@ class Program:
     files: Mapping[str, str] = field(default_factory=dict)  # target: source
     remount_proc: bool = False
     cgroup: str = ""
+    binds: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,11 @@ def furnish(program: Program) -> None:
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_SLAVE)
     for target, source in program.files.items():
         _bind(source, target)
+    if program.binds:  # provisional, as is the field
+        from emulab.kernel.containers import provisional
+        from emulab.kernel.containers.root import Bind
+
+        provisional.mount(Bind(**bind) if isinstance(bind, dict) else bind for bind in program.binds)
     hardened = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
     if program.remount_proc:
         with suppress(KernelError):  # refused where the container we run in masks parts of /proc

@@ -11,7 +11,8 @@ from emulab.kinds.apps.rollouts import OF_STATEFUL_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import object_meta, whole
-from emulab.kinds.core.volumeschema import claim_spec, mounts_of_nothing
+from emulab.kinds.core.claimschema import claim_spec
+from emulab.kinds.core.volumeschema import mounts_of_nothing
 from emulab.kinds.definition import Definition
 from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import STATEFUL_SET

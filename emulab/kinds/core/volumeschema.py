@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from emulab.kinds.core.claimschema import claim_spec
 from emulab.kinds.core.downwardschema import field_path, resource_field
 from emulab.kinds.openapi.typed import quantity, typed
 from emulab.model.checks import (
@@ -12,10 +13,8 @@ from emulab.model.checks import (
     Problems,
     config_key,
     dns_label,
-    dns_subdomain,
     exactly_one,
     integer,
-    maybe_empty,
     one_of,
     sequence,
     show,
@@ -112,35 +111,6 @@ def _not_negative(value: Any) -> Problems:
         return problems
     return wrong("SizeLimit field must be a valid resource quantity")
 
-
-_access_modes = sequence(
-    one_of("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"), least=1
-)
-
-
-def _storage_asked(spec: dict[str, Any]) -> Problems:
-    asked = (spec.get("resources") or {}).get("requests") or {}
-    if "storage" not in asked:
-        return wrong("is required", "resources", "requests", "storage")
-    return ()
-
-
-def _mode_alone(spec: dict[str, Any]) -> Problems:
-    if "ReadWriteOncePod" in spec["accessModes"] and len(spec["accessModes"]) > 1:
-        return wrong("may not use ReadWriteOncePod with other access modes", "accessModes")
-    return ()
-
-
-claim_spec = typed(
-    "core.v1.PersistentVolumeClaimSpec",
-    {
-        "accessModes": _access_modes,
-        "storageClassName": maybe_empty(dns_subdomain),
-        "volumeMode": one_of("Filesystem", "Block"),
-    },
-    required=("accessModes", "resources"),
-    rules=(_storage_asked, _mode_alone),
-)
 
 _ephemeral = typed(
     "core.v1.EphemeralVolumeSource",

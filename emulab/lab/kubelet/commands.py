@@ -39,6 +39,7 @@ class Commands:
             return await self._inside(container, process.host_pid, command)
         missing = "" if has_word(container, command[0]) else command[0]
         if not missing:
+            await self._environs.prepare()
             status, output = await self._capture(self._environs.beside(container, command))
             missing = missing_word(container, command, status, output)
             if not missing:

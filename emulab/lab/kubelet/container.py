@@ -33,7 +33,7 @@ class ContainerRunner:
         self,
         processes: Processes,
         container: Container,
-        program: Callable[[], Program],
+        program: Callable[[], Awaitable[Program]],
         log: Log,
         restart_policy: str,
         changed: Callable[[], None],
@@ -42,8 +42,9 @@ class ContainerRunner:
         post_start: Callable[[], Awaitable[str]] | None = None,
         grace: float = LEAST_GRACE,
     ) -> None:
-        """`pod`: its name in messages, as the kubelet's `format.Pod` has it. `post_start`: what the container is asked
-        to do once it runs; why that failed, or "". It has `grace` seconds to end then.
+        """`program`: what a life of the container runs, once it can begin. `pod`: its name in messages, as the
+        kubelet's `format.Pod` has it. `post_start`: what the container is asked to do once it runs; why that failed,
+        or "". It has `grace` seconds to end then.
         """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
@@ -97,7 +98,9 @@ class ContainerRunner:
 
     async def _once(self) -> None:
         """One life of the container."""
-        program = self._program()
+        program = await self._program()
+        if self._stopping.is_set():
+            return
         try:
             printed = await self._start(program)
         except KernelError as error:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.podspec import Container
+from emulab.model.objects import Object
 
 PodConditions = Sequence[Mapping[str, Any]]
 
@@ -36,6 +38,12 @@ class ContainerState:
     def begin(self, now: str) -> None:
         """A life begins."""
         self.running, self.started_at = True, now
+
+    def unasked(self, container: Container) -> None:
+        """What no probe asks goes without saying, once it runs."""
+        if container.startup is None:
+            self.started = True
+            self.ready = self.ready or container.readiness is None
 
     def ended(self, status: int, now: str, last_words: str = "") -> None:
         """A life has ended."""
@@ -73,6 +81,26 @@ def pod_status(
         "conditions": pod_conditions(containers, inits, initialised, phase, gates, others),
         "containerStatuses": [_container_status(c, turn) for c in containers],
     }
+
+
+def new_status(
+    pod: Object,
+    containers: Sequence[ContainerState],
+    inits: Sequence[ContainerState],
+    initialised: bool,
+    gates: Sequence[str],
+    failed: Mapping[str, str],
+    now: str,
+) -> Mapping[str, Any]:
+    """What is to be written into the Pod's status; nothing where all of that is there. `failed`: why it has failed,
+    beside what its containers say."""
+    before = pod.status.get("conditions") or ()
+    status = pod_status(containers, inits, initialised, gates, before, failed=bool(failed))
+    status |= failed
+    status["conditions"] = stamped(status["conditions"], before, now)
+    if all(pod.status.get(k) == v for k, v in status.items()):
+        return {}
+    return {"startTime": pod.status.get("startTime") or now, **status}
 
 
 def pod_conditions(

@@ -15,12 +15,14 @@ from emulab.lab.kubelet import hooks, telling
 from emulab.lab.kubelet.commands import Commands
 from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.environs import Environs
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
+from emulab.lab.kubelet.podstatus import ContainerState, new_status
+from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.programs import stood_in_for
-from emulab.lab.kubelet.served import Served, is_run_to_its_end
+from emulab.lab.kubelet.served import Served, ends_at_once
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
@@ -47,7 +49,9 @@ class PodWorker:
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
-        self.environs = Environs(around, pod, self._spec)
+        self._volumes = PodVolumes(around, pod, self._spec, self._tell)
+        self.environs = Environs(around, pod, self._spec, self._volumes)
+        self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
         self._commands = Commands(around.processes, self.environs, self.tell)
@@ -59,7 +63,7 @@ class PodWorker:
             self.tell(container, telling.stood_in_for(program))
         if self._spec.active_deadline is not None:
             self._tasks.append(self._spawn(self._expire(self._spec.active_deadline)))
-        if not self._spec.init_containers:
+        if not self._spec.init_containers and not self._volumes.any:
             self._begin()
         else:
             self._tasks.append(self._spawn(self._run_init_containers()))
@@ -68,6 +72,7 @@ class PodWorker:
         """Takes over how the servers are that stand for containers, and reports."""
         if self._ended:
             return
+        self._preparation.wake()
         servers = self._around.servers
         for container in self._spec.lasting:
             served = self._served.get(container.name)
@@ -76,6 +81,8 @@ class PodWorker:
             up = (self._initialised or container.restarts) and servers.running(served.server)
             counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
             begins = up and not served.held and not self.terminating  # what a Pod's end has ended stays so
+            if begins and not served.state.running and not self._preparation.begins(container, served.state):
+                continue
             if begins and (counted or not served.state.running):
                 self._tell_start(container)
             if not up:
@@ -91,19 +98,10 @@ class PodWorker:
             return
         inits = [self._state_of(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
-        before = pod.status.get("conditions") or ()
-        failed = bool(self._failed)
-        status = pod_status(
-            states, inits, self._initialised, self._spec.readiness_gates, before, failed=failed
-        )
-        status |= self._failed
-        now = timestamp()
-        status["conditions"] = stamped(status["conditions"], before, now)
-        if all(pod.status.get(k) == v for k, v in status.items()):
-            return
-        started = pod.status.get("startTime") or now
-        self._around.store.set_status(self._key, startTime=started, **status)
-        self._around.changed()
+        gates, now = self._spec.readiness_gates, timestamp()
+        if changed := new_status(pod, states, inits, self._initialised, gates, self._failed, now):
+            self._around.store.set_status(self._key, **changed)
+            self._around.changed()
 
     def begun_last(self) -> float:
         """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
@@ -141,7 +139,7 @@ class PodWorker:
             self._tasks.append(self._spawn(runner.run()))
         else:
             served = self._serving(container)
-            if is_run_to_its_end(self._pod) and is_standin(container):
+            if ends_at_once(self._pod, container) and self._preparation.begins(container, served.state):
                 self._tell_start(container)
                 served.complete(timestamp())
         if container.startup or container.readiness or container.liveness:
@@ -150,6 +148,7 @@ class PodWorker:
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
         sidecar, have started (KEP-753)."""
+        await self._volumes.mounted()
         policy = "Never" if self._spec.restart_policy == "Never" else "OnFailure"
         for container in self._spec.init_containers:
             if container.restarts:
@@ -160,6 +159,7 @@ class PodWorker:
                 continue
             state = self._init(container)
             if not container.command:  # a stand-in has nothing to prepare
+                await self._preparation.told(container, state)
                 self._tell_start(container)
                 state.begin(timestamp())
                 state.ended(0, timestamp())
@@ -182,7 +182,7 @@ class PodWorker:
         return ContainerRunner(
             self._around.processes,
             container,
-            lambda: self.environs.start(container),
+            lambda: self._preparation.program(container, self.runners[container.name].state),
             self._log(container),
             policy,
             self._container_changed,
@@ -203,12 +203,8 @@ class PodWorker:
     def _container_changed(self) -> None:
         for container in self._spec.lasting:
             runner = self.runners.get(container.name)
-            if runner is None or not runner.state.running:
-                continue
-            if container.startup is None:
-                runner.state.started = True
-                if container.readiness is None:
-                    runner.state.ready = True
+            if runner is not None and runner.state.running:
+                runner.state.unasked(container)
         if self._initialised and all(self.state(c).done for c in self._spec.containers):
             for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
                 runner = self.runners.get(sidecar.name)
@@ -220,9 +216,10 @@ class PodWorker:
     # stand-ins, and servers
 
     def _begin_served(self, container: Container, served: Served) -> None:
-        self.environs.begin(container)
         served.begun = asyncio.get_running_loop().time()
-        if container.post_start is None:
+        if ends_at_once(self._pod, container):
+            served.complete(timestamp())
+        elif container.post_start is None:
             served.begin(timestamp())
         else:
             served.held = True
@@ -397,3 +394,4 @@ class PodWorker:
         for container in (*self._spec.init_containers, *self._spec.containers):
             if not server_of(container.image):
                 self._log(container).remove()
+        self._spawn(self._volumes.release())

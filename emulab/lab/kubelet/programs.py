@@ -12,8 +12,8 @@ from emulab.kinds.images import server_of
 from emulab.lab.kubelet.needs import Need, needs
 from emulab.model.objects import Object
 
-PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-"""Where containers look for programs that don't say it themselves."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where containers look for programs that don't say it themselves, whoever started the lab from wherever."""
 
 
 def missing_program(container: Container) -> str:
