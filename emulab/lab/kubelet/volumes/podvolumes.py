@@ -21,6 +21,7 @@ from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.environment.machine import allocatable
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.volumes import making, mounts
+from emulab.lab.kubelet.volumes.claimfolders import claims_folder
 from emulab.lab.kubelet.volumes.files import Files
 from emulab.lab.kubelet.volumes.kinds import kind_of
 from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, NotProcessed, VolumeSource
@@ -39,9 +40,8 @@ class PodVolumes:
         self._pod = pod
         self._spec = spec
         self._tell = tell
-        top = private.folder(around.folder, "volumes")
-        self._folder = top / "pods" / str(pod.metadata.get("uid"))
-        self._claims = top / "claims"
+        self._folder = private.folder(around.folder, "volumes") / "pods" / str(pod.metadata.get("uid"))
+        self._claims = claims_folder(around.folder)
         self._sources: dict[str, VolumeSource] = {}
         self._written: dict[str, Files] = {}
         self._seen: object = None
