@@ -105,6 +105,9 @@ class _World:
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         return missing(annotations, spec, self._cluster, self._lacks)
 
+    def allows_host_path(self, path: str) -> bool:
+        return self._cluster.host_path(path.rstrip("/") or "/") is not None
+
     @cached_property
     def _cluster(self) -> Cluster:
         clusters = self.objects.kind(CLUSTER)
