@@ -26,7 +26,7 @@ def write(folder: Path, files: Files, ownership: Ownership | None = None) -> Non
     """Has these files in the folder, and no others. Blocks. Raises OSError; what was there stays then."""
     top = os.open(folder, _FOLDER)
     try:
-        old = _link(top, _DATA)
+        old = _shown(top)
         new = _write_beside(top, files, ownership)
         with suppress(FileNotFoundError):
             os.unlink(_NEW, dir_fd=top)
@@ -39,11 +39,13 @@ def write(folder: Path, files: Files, ownership: Ownership | None = None) -> Non
         os.close(top)
 
 
-def _link(top: int, name: str) -> str:
+def _shown(top: int) -> str:
+    """The name of the folder whose files are seen; "" where there is none, or a link that leads elsewhere."""
     try:
-        return os.readlink(name, dir_fd=top)
+        name = os.readlink(_DATA, dir_fd=top)
     except OSError:
         return ""
+    return name if name.startswith("..2") and "/" not in name else ""
 
 
 def _write_beside(top: int, files: Files, ownership: Ownership | None) -> str:
