@@ -78,7 +78,11 @@ def _environment(entry: Raw) -> str:
     if not source:
         return str(entry.get("value") or "")
     kind, reference = next(iter(source.items()))
-    path = reference.get("fieldPath") or f"{reference.get('name')}/{reference.get('key')}"
+    path = (
+        reference.get("fieldPath")
+        or reference.get("resource")
+        or f"{reference.get('name')}/{reference.get('key')}"
+    )
     return f"<{kind} {path}>"
 
 
