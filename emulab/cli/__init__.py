@@ -52,6 +52,7 @@ VERBS = {
     "scale": "change a workload's number of replicas",
     "port-forward": "let ports of this machine lead to a pod",
     "exec": "run a command at a place of the lab",
+    "cp": "copy files to and from a pod",
     "trace": "send one request and show every hop it takes",
     "compare": "compare the proxy modes of one lab, side by side",
     "explain": "say what a kind or a field of it is",

@@ -14,7 +14,6 @@ ELSEWHERE = {
     "cluster-info": "`emulab labs` lists the labs, `emulab get nodes` one's nodes",
     "config": _NO_API,
     "cordon": _NODES,
-    "cp": "`emulab exec POD -- cat FILE` writes a file out",
     "debug": "`emulab exec` runs any program of this machine at any place of the lab",
     "drain": _NODES,
     "edit": _EDITED,

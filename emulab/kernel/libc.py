@@ -9,6 +9,7 @@ import struct
 from emulab.errors import KernelError
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -22,9 +23,18 @@ MNT_DETACH = 2
 RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x08, 0x10
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_DROP = 4, 15, 24
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 _M_ARENA_MAX = -8  # malloc.h
 
-_OPENAT2 = 437  # on every machine
+_PR_CAPBSET_READ = 23
+_CAPABILITY_VERSION_3 = 0x20080522
+_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203}.get(os.uname().machine, 41)
+_OPEN_TREE, _MOVE_MOUNT = 428, 429
+_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442  # on every machine
+_CLOSE_RANGE_CLOEXEC = 4
+_AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_FLAGS, _MOUNT_ATTR_IDMAP = 1, 0x14, 0x100000  # F_EMPTY_PATH and T_SYMLINKS
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -73,6 +83,42 @@ def unmount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
+def set_mount_attributes(target: str, attributes: int, below: bool) -> None:
+    """mount_setattr(2): sets attributes (MOUNT_ATTR_…) of a mount, and of those below it. Raises KernelError."""
+    wanted = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, 0, 0, 0), 32)
+    flags = _AT_RECURSIVE if below else 0
+    words = (_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), flags, wanted, 32)
+    syscall(f"mount_setattr {target}", *words)
+
+
+def clone_mapped(source: int, users: int) -> int:
+    """A descriptor of a new mount of what `source` is open on, with its owners as a user namespace maps them.
+
+    It is mounted nowhere yet: open_tree(2), mount_setattr(2) with MOUNT_ATTR_IDMAP. Raises KernelError.
+    """
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    fd = syscall("open_tree", _OPEN_TREE, source, b"", flags)
+    wanted = ctypes.create_string_buffer(struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, users), 32)
+    try:
+        words = (_MOUNT_SETATTR, fd, b"", _AT_RECURSIVE | _AT_EMPTY_PATH, wanted, 32)
+        syscall("map the users of a mount", *words, remedy="its file system doesn't support that")
+    except KernelError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def attach_mount(mount: int, target: str) -> None:
+    """Mounts what `clone_mapped` has made. Raises KernelError."""
+    words = (_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_FLAGS)
+    syscall(f"move_mount to {target}", *words)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2). Raises KernelError."""
+    syscall("pivot_root", _PIVOT_ROOT, os.fsencode(new), os.fsencode(old))
+
+
 def open_below(folder: int, path: str, flags: int, resolve: int) -> int:
     """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError."""
     how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
@@ -81,6 +127,46 @@ def open_below(folder: int, path: str, flags: int, resolve: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
     return fd
+
+
+def close_on_exec_from(fd: int) -> None:
+    """No descriptor from this one on outlives execve(2): close_range(2). Raises KernelError."""
+    syscall("close_range", _CLOSE_RANGE, fd, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
+
+
+def prctl(operation: int, *arguments: int) -> None:
+    """prctl(2). Raises KernelError."""
+    words = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
+    _check(_libc.prctl(operation, *words), f"prctl({operation})")
+
+
+def name_thread(name: bytes) -> None:
+    """What `ps` calls the calling thread: up to 15 octets (prctl PR_SET_NAME). Raises KernelError."""
+    text = ctypes.create_string_buffer(name)
+    prctl(PR_SET_NAME, ctypes.addressof(text))
+
+
+def knows_capability(number: int) -> bool:
+    """Whether the kernel has a capability of this number (prctl PR_CAPBSET_READ)."""
+    return bool(_libc.prctl(_PR_CAPBSET_READ, *(ctypes.c_ulong(word) for word in (number, 0, 0, 0))) >= 0)
+
+
+def permitted_capabilities() -> int:
+    """Those that the calling thread may have, as a bit mask (capget(2)). Raises KernelError."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, data), "capget")
+    words = struct.unpack("=6I", data.raw)
+    return int(words[1] | words[4] << 32)
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) of the calling thread, as bit masks. Raises KernelError."""
+    sets = (effective, permitted, inheritable)
+    low, high = [s & 0xFFFFFFFF for s in sets], [s >> 32 for s in sets]
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+    data = ctypes.create_string_buffer(struct.pack("=6I", *low, *high), 24)
+    _check(_libc.capset(header, data), "capset")
 
 
 def inotify_init(flags: int) -> int:

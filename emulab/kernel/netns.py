@@ -59,7 +59,7 @@ class Handle:
         os.close(self.fd)
 
 
-def _in_thread(work: Callable[[], T]) -> T:
+def in_thread(work: Callable[[], T]) -> T:
     """Runs `work` in a thread of its own, whose namespaces may change without anybody noticing."""
     result: list[T] = []
     failure: list[BaseException] = []
@@ -107,18 +107,18 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
             raise
         return made
 
-    return _in_thread(work)
+    return in_thread(work)
 
 
 def inside(fd: int, work: Callable[[], T]) -> T:
     """Runs `work` with the namespace of `fd` as the thread's network namespace. Raises KernelError."""
-    return _in_thread(lambda: _enter_and(fd, work))
+    return in_thread(lambda: _enter_and(fd, work))
 
 
 def inside_each(jobs: Iterable[tuple[int, Callable[[], Any]]]) -> list[Any]:
     """Runs each job in its namespace, one after the other in one thread; results in order."""
     todo = list(jobs)
-    return _in_thread(lambda: [_enter_and(fd, work) for fd, work in todo])
+    return in_thread(lambda: [_enter_and(fd, work) for fd, work in todo])
 
 
 def _enter_and(fd: int, work: Callable[[], T]) -> T:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import libc
+from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.processes import cgroups, isolate
 from emulab.kernel.rules import iptables, ipvs, nft
@@ -121,6 +122,9 @@ def _try_all() -> Iterator[Feature]:
         yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
     for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
         yield _try(check, work) if not lab.problem else _untried(check)
+    for name, purpose, remedy, attempt in containers():
+        check = Feature(name, purpose, False, remedy)
+        yield _try(check, attempt) if not lab.problem else _untried(check)
 
 
 def _try(check: Feature, work: Callable[[], object]) -> Feature:

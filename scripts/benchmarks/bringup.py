@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import containers
 from benchmarks.labs import ROOT, Labs, isolated, manifest
 from benchmarks.report import Row, ratio, show
 
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> int:
         for number in range(repeats):
             print(f"round {number + 1} of {repeats}", file=sys.stderr)
             _commands(labs, samples)
+            containers.measure(labs, samples)
             _lab(labs, SMALL, samples)
             if not obstacle:
                 samples["mininet"].append(_mininet())
@@ -101,6 +103,7 @@ def _rows(samples: dict[str, list[float]], large: bool) -> list[Row]:
         row("floor of 200 pods, encoded beforehand", "preencoded"),
         ratio("  kernel part / that floor", samples[kernel], samples["preencoded"]),
     ]
+    rows += containers.rows(samples)
     if not large:
         return rows
     up_large = samples[f"up {LARGE.text}"]

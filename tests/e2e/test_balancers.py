@@ -18,8 +18,6 @@ from .tools import (
     CLIENT,
     NODE1,
     NODE2,
-    PROGRAMS,
-    PYTHON,
     TOPOLOGIES,
     VIP,
     Capture,
@@ -32,6 +30,7 @@ from .tools import (
     node_port,
     output,
     pods,
+    program,
     refused,
 )
 
@@ -47,7 +46,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
     - name: mirror
-      command: ["{PYTHON}", "{PROGRAMS / "mirror.py"}", "9100"]
+      command: {program("mirror.py", "9100")}
       ports: [{{containerPort: 9100}}]
       readinessProbe: {{tcpSocket: {{port: 9100}}, periodSeconds: 1}}
 ---

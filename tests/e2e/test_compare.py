@@ -21,7 +21,7 @@ from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 
 from .proxyworld import WORLD
-from .tools import PYTHON, TOPOLOGIES, emulab, eventually
+from .tools import INTERPRETER, TOPOLOGIES, emulab, eventually
 
 SHOP = str(TOPOLOGIES / "shop.yaml")
 ASKER = "pod/product-hdvnlsjrnv-kqbh4"
@@ -137,7 +137,7 @@ ThreadingHTTPServer(("", 8080), Guard).serve_forever()
 async def test_a_difference_that_nobody_knows_of(modes: list[str], tmp_path: Path) -> None:
     """A server that lets pods in alone keeps them out where a process of the node stands in between."""
     ready = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    container = {"name": "c", "command": [PYTHON, "-c", GUARD], "readinessProbe": ready}
+    container = {"name": "c", "command": [INTERPRETER, "-c", GUARD], "readinessProbe": ready}
     guard = {"containers": [container], "nodeName": "node1"}
     asker = {"containers": [{"name": "c"}], "nodeName": "node2"}
     objects: list[dict[str, Any]] = [

@@ -23,7 +23,7 @@ from emulab.errors import UserError
 from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import this_program
 
-from .tools import PROGRAMS, PYTHON, TOPOLOGIES, emulab, eventually, name, output, pods
+from .tools import INTERPRETER, PROGRAMS, PYTHON, TOPOLOGIES, emulab, eventually, name, output, pods
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
@@ -126,13 +126,22 @@ async def test_a_program_has_three_descriptors(made: Lab) -> None:
     script = "import os; print(sorted(int(f) for f in os.listdir('/proc/self/fd')))"
     for target in ("client", "node1", "deploy/product", "pod/real"):
         # The fourth is the folder that the list was read from.
-        assert await output(made, target, PYTHON, "-c", script) == "[0, 1, 2, 3]", target
+        assert await output(made, target, INTERPRETER, "-c", script) == "[0, 1, 2, 3]", target
     shown = await output(made, "pod/real", "sh", "-c", "ls /proc/1/fd | tr '\\n' ' '")
     assert shown == "0 1 2"
     # From a terminal, whose shell has a descriptor of its own open.
-    with Terminal(lab_name := made.name, "pod/real", "--", PYTHON, "-c", script, opened=(7, 8)) as terminal:
+    with Terminal(
+        lab_name := made.name, "pod/real", "--", INTERPRETER, "-c", script, opened=(7, 8)
+    ) as terminal:
         assert await terminal.ends() == 0, lab_name
         assert terminal.shown == "[0, 1, 2, 3]\n"
+
+
+async def test_a_container_types_nothing_into_the_terminal_of_who_asks(made: Lab) -> None:
+    script = "import fcntl, termios\ntry: fcntl.ioctl(0, termios.TIOCSTI, b'x')\nexcept OSError as e: print(e.errno)"
+    with Terminal(made.name, "pod/real", "--", INTERPRETER, "-c", script) as terminal:
+        assert await terminal.ends() == 0
+        assert terminal.shown == "1\n"  # EPERM; kernels of today say EIO to most by themselves
 
 
 async def test_signals_that_python_ignores_end_programs(made: Lab) -> None:
@@ -163,13 +172,12 @@ async def test_surroundings_of_a_program(made: Lab, tmp_path: Path) -> None:
     assert await asyncio.to_thread(ask, "pod/real", script) == "vt52 green\n/usr/share\n"
 
 
-async def test_what_cannot_be_run_is_told_as_a_shell_does(made: Lab, tmp_path: Path) -> None:
-    plain = tmp_path / "plain"
-    plain.write_text("text")
+async def test_what_cannot_be_run_is_told_as_a_shell_does(made: Lab) -> None:
+    plain = "/etc/passwd"  # which is a file of a container's, too, and no program
     wide = "x" * 3_000_000
     for argv, status, why in (
         (("no-such-program",), 127, b"emulab: no-such-program: command not found\n"),
-        ((str(plain),), 126, f"emulab: {plain}: Permission denied\n".encode()),
+        ((plain,), 126, f"emulab: {plain}: Permission denied\n".encode()),
         (("true", wide), 126, b"emulab: true: Argument list too long\n"),
         (("true", "a\0b"), 126, b"emulab: true: "),
     ):

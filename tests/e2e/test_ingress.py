@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import PROGRAMS, PYTHON, TOPOLOGIES, VIP, capture, connect, name, output, pods, response
+from .tools import TOPOLOGIES, VIP, capture, connect, name, output, pods, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,11 +155,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[by
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def lab(certificates: dict[str, tuple[bytes, bytes]]) -> AsyncIterator[Lab]:
-    broken = ', command: ["{}", "{}", "8080", "{}"], readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}'
+    closes = program("broken.py", "8080", "close")
+    broken = f", command: {closes}, readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}"
     texts = [
         BACKEND.format(name="one", extra=""),
         BACKEND.format(name="two", extra=""),
-        BACKEND.format(name="closes", extra=broken.format(PYTHON, PROGRAMS / "broken.py", "close")),
+        BACKEND.format(name="closes", extra=broken),
         RULES,
         *(f"{secret(f'{host}-tls', pair)}\n---\n" for host, pair in certificates.items()),
     ]

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from emulab import EmulabError, Lab
 
-from .tools import emulab, eventually, output
+from .tools import emulab, eventually, mounted, output, sharing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,8 +32,8 @@ spec: {containers: [{name: c, image: x, ports: [{containerPort: 5432}]}]}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    async with Lab.from_text(sharing(tmp_path_factory.getbasetemp()), WORLD) as made:
         yield made
 
 
@@ -109,7 +109,9 @@ async def test_who_fails_its_liveness_has_its_grace(lab: Lab, tmp_path: Path) ->
     log = tmp_path / "log"
     script = f"trap 'echo term >>{log}; sleep 3; echo over >>{log}; exit 0' TERM; while :; do sleep 0.1; done"
     hook = {"preStop": {"exec": {"command": ["sh", "-c", f"echo hook >>{log}"]}}}
-    await lab.apply(pod("patient", script, 20, livenessProbe=ILL, lifecycle=hook), ready=False)
+    await lab.apply(
+        mounted(pod("patient", script, 20, livenessProbe=ILL, lifecycle=hook), tmp_path), ready=False
+    )
     assert (await lines(log, 3))[:3] == ["hook", "term", "over"]
     assert (await restarted(lab, "patient"))["lastState"]["terminated"]["exitCode"] == 0
     await lab.delete("Pod", "patient")
@@ -124,7 +126,7 @@ async def test_a_probes_own_grace_comes_first(lab: Lab, tmp_path: Path) -> None:
     script = f"if test -e {second}; then {meek}; else {deaf}; fi; while :; do sleep 0.1; done"
     probe = {**ILL, "terminationGracePeriodSeconds": 1}
     begun = time.monotonic()
-    await lab.apply(pod("stubborn", script, 300, livenessProbe=probe), ready=False)
+    await lab.apply(mounted(pod("stubborn", script, 300, livenessProbe=probe), tmp_path), ready=False)
     assert (await restarted(lab, "stubborn"))["lastState"]["terminated"]["exitCode"] == 137
     assert time.monotonic() - begun < 60
     await lab.delete("Pod", "stubborn")
@@ -136,7 +138,7 @@ async def test_a_pod_that_drains_is_not_asked_whether_it_lives(lab: Lab, tmp_pat
     well.touch()
     script = f"trap 'echo term >>{log}; sleep 4; echo over >>{log}; exit 0' TERM; while :; do sleep 0.1; done"
     alive = {"periodSeconds": 1, "failureThreshold": 1, "exec": {"command": ["test", "-e", str(well)]}}
-    await lab.apply(pod("drains", script, 30, livenessProbe=alive, readinessProbe=alive))
+    await lab.apply(mounted(pod("drains", script, 30, livenessProbe=alive, readinessProbe=alive), tmp_path))
     await emulab("-l", lab.name, "delete", "pod", "drains", "--wait=false")
     await lines(log, 1)
     well.unlink()
@@ -169,7 +171,7 @@ async def test_a_hook_behind_the_start_that_fails_ends_the_container(lab: Lab, t
     go = tmp_path / "go"
     script = f"echo started; until test -e {go}; do sleep 0.05; done; exit 7"
     hook = {"postStart": {"exec": {"command": ["sh", "-c", script]}}}
-    await lab.apply(pod("greeted", "exec sleep 100", 1, lifecycle=hook), ready=False)
+    await lab.apply(mounted(pod("greeted", "exec sleep 100", 1, lifecycle=hook), tmp_path), ready=False)
 
     async def told() -> list[str]:
         return [message for reason, message in await events_of(lab, "greeted") if reason == "Started"]
@@ -191,7 +193,7 @@ async def test_a_hook_joins_the_programs_namespaces(lab: Lab, tmp_path: Path) ->
     log = tmp_path / "log"
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "kill -USR1 1; sleep 1"]}}}
     script = f"trap 'echo told >{log}; exit 0' USR1; while :; do sleep 0.1; done"
-    await lab.apply(pod("told", script, lifecycle=hook))
+    await lab.apply(mounted(pod("told", script, lifecycle=hook), tmp_path))
     await emulab("-l", lab.name, "delete", "pod", "told", "--wait=false")
     await gone(lab, "told")
     assert written(log) == ["told"]

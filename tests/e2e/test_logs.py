@@ -14,7 +14,7 @@ from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import this_program
 from emulab.lab.folders import rundir
 
-from .tools import emulab, eventually
+from .tools import emulab, eventually, mounted, sharing
 
 BLOCKS, LINES = 36, 5_000  # of 80 octets: 14 MB, so that the log is renewed once; a block at a time
 REST = "." * 72  # of a line, after its number
@@ -125,8 +125,8 @@ spec:
 
 
 async def test_lives_times_and_the_end_of_a_pod(tmp_path: Path) -> None:
-    async with Lab.from_text("{apiVersion: v1, kind: Namespace, metadata: {name: quiet}}") as lab:
-        await lab.apply(LIVES.replace("FLAG", str(tmp_path / "flag")), ready=False)
+    async with Lab.from_text(sharing(tmp_path)) as lab:
+        await lab.apply(mounted(LIVES.replace("FLAG", str(tmp_path / "flag")), tmp_path), ready=False)
 
         async def said(*words: str) -> str:
             return (await emulab("-l", lab.name, "logs", "lives", *words)).text

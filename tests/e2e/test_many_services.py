@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .proxyworld import service
-from .tools import PYTHON, begun, cluster_ip, eventually, is_ready, name, output, pods
+from .tools import INTERPRETER, begun, cluster_ip, eventually, is_ready, mounted, name, output, pods, sharing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,7 +75,8 @@ async def lab(folder: Path) -> AsyncIterator[Lab]:
     web = "{selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}"
     others = (service(f"other{n}", "{selector: {app: none}, ports: [{port: 80}]}") for n in range(OTHERS))
     deployment = DEPLOYMENT.replace("REPLICAS", str(REPLICAS)).replace("FOLDER", str(folder))
-    async with Lab.from_text(deployment + service("web", web) + "".join(others)) as made:
+    texts = sharing(folder), mounted(deployment, folder), service("web", web) + "".join(others)
+    async with Lab.from_text(*texts) as made:
         yield made
 
 
@@ -90,7 +92,7 @@ class Clients:
         url = f"http://{await cluster_ip(self._lab, 'web')}/"
         files = [self._folder / f"begun-{place}" for place in ("node1", "asker")]
         for place, file in zip(("node1", "pod/asker"), files, strict=True):
-            command = PYTHON, "-c", COME_ANEW, url, str(file), str(self._folder / "over")
+            command = INTERPRETER, "-c", COME_ANEW, url, str(file), str(self._folder / "over")
             self._work.append(asyncio.ensure_future(output(self._lab, place, *command)))
         for work, file in zip(self._work, files, strict=True):
             await begun(work, file)
@@ -102,8 +104,8 @@ class Clients:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clients(lab: Lab, tmp_path: Path) -> AsyncIterator[Clients]:
-    clients = Clients(lab, tmp_path)
+async def clients(lab: Lab, folder: Path) -> AsyncIterator[Clients]:
+    clients = Clients(lab, Path(tempfile.mkdtemp(dir=folder)))
     try:
         await clients.start()
         yield clients

@@ -15,20 +15,22 @@ from emulab import Lab
 
 from .tools import (
     CLIENT,
+    INTERPRETER,
     NODE1,
     NODE2,
-    PROGRAMS,
-    PYTHON,
     capture,
     cluster_ip,
     conntrack,
     datagram,
     eventually,
     is_ready,
+    mounted,
     name,
     output,
     pods,
+    program,
     refused,
+    sharing,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -133,8 +135,8 @@ spec: {network: vpc}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    async with Lab.from_text(sharing(tmp_path_factory.getbasetemp()), WORLD) as made:
         yield made
 
 
@@ -312,7 +314,7 @@ async def test_the_choice_among_endpoints_is_fair(lab: Lab) -> None:
 
     Shares of 45, 27.5 and 27.5 % are found 19 times in 20.
     """
-    text = await output(lab, "pod/asker", PYTHON, "-c", CHOOSER, await cluster_ip(lab, "web"), "900")
+    text = await output(lab, "pod/asker", INTERPRETER, "-c", CHOOSER, await cluster_ip(lab, "web"), "900")
     seen = collections.Counter(json.loads(text))
     assert set(seen) == {name(p) for p in await pods(lab, app="web")} and sum(seen.values()) == 900
     assert sum((n - 300) ** 2 / 300 for n in seen.values()) < 36.8, seen
@@ -333,7 +335,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
     - name: gate
-      command: ["{python}", "{gate}", "8080", "{file}"]
+      command: {command}
       ports: [{{name: web, containerPort: 8080}}]
       readinessProbe:
         httpGet: {{path: /ready, port: web}}
@@ -346,7 +348,7 @@ spec:
 async def test_readiness_opens_and_closes_a_service(lab: Lab, tmp_path: Path) -> None:
     """An unready pod gets no traffic; once its probe succeeds it does; once it fails again, it doesn't."""
     file = tmp_path / "open"
-    manifest = GATED.format(python=PYTHON, gate=PROGRAMS / "gate.py", file=file)
+    manifest = mounted(GATED.format(command=program("gate.py", "8080", str(file))), tmp_path)
     try:
         await readiness_follows(lab, manifest, file)
     finally:

@@ -20,9 +20,7 @@ from .tools import (
     CLIENT,
     NODE1,
     NODE2,
-    PROGRAMS,
     PUBLIC_LB,
-    PYTHON,
     VIP,
     Capture,
     addresses,
@@ -38,6 +36,7 @@ from .tools import (
     node_port,
     output,
     pods,
+    program,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,7 +63,7 @@ spec:
     - name: echo
       ports: [{{containerPort: 9000}}, {{containerPort: 9000, protocol: UDP}}]
     - name: mirror
-      command: ["{PYTHON}", "{PROGRAMS / "mirror.py"}", "9100"]
+      command: {program("mirror.py", "9100")}
       ports: [{{containerPort: 9100}}]
       readinessProbe: {{tcpSocket: {{port: 9100}}, periodSeconds: 1}}
 """

@@ -14,7 +14,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .proxyworld import service
-from .tools import cluster_ip, emulab, eventually, is_ready, output
+from .tools import cluster_ip, emulab, eventually, is_ready, mounted, output, sharing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,8 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(pod("asker", [], {"name": "c"})) as made:
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    async with Lab.from_text(
+        sharing(tmp_path_factory.getbasetemp()), pod("asker", [], {"name": "c"})
+    ) as made:
         yield made
 
 
@@ -74,7 +76,9 @@ async def test_a_sidecar_starts_in_its_turn_and_ends_last(lab: Lab, folder: Path
         {"name": "stand", **always, "ports": [port]},
     ]
     web = service("mesh", "{selector: {app: mesh}, ports: [{port: 80, targetPort: metrics}]}")
-    assert await lab.apply(pod("mesh", inits, program("main", steps)), web, ready=False) == []
+    assert (
+        await lab.apply(mounted(pod("mesh", inits, program("main", steps)), folder), web, ready=False) == []
+    )
 
     await told(steps, "side")
     await asyncio.sleep(1.0)  # its startup probe hasn't passed, so nothing else begins
@@ -122,7 +126,7 @@ async def test_a_pod_whose_work_is_done_is_not_held_up_by_its_sidecar(lab: Lab, 
     side = {**program("side", steps), "restartPolicy": "Always"}
     wait = f"until [ -e {steps} ]; do sleep 0.05; done"
     main = {"name": "main", "command": ["sh", "-c", f"{wait}; echo done >> {steps}"]}
-    await lab.apply(pod("job", [side], main, restartPolicy="Never"), ready=False)
+    await lab.apply(mounted(pod("job", [side], main, restartPolicy="Never"), folder), ready=False)
 
     async def over() -> bool:
         return bool((await status(lab, "job")).get("phase") == "Succeeded")

@@ -30,14 +30,26 @@ from .failing import (
     stops,
     works,
 )
-from .tools import PROGRAMS, PYTHON, cluster_ip, emulab, eventually, is_ready, name, output, pods
+from .tools import (
+    INTERPRETER,
+    cluster_ip,
+    emulab,
+    eventually,
+    is_ready,
+    mounted,
+    name,
+    output,
+    pods,
+    program,
+    sharing,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FAULTY = f', command: ["{PYTHON}", "{PROGRAMS / "faulty.py"}", "8080"]'
+FAULTY = f", command: {program('faulty.py', '8080')}"
 FAULTY += ", readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}"
 
-SHY = f', command: ["{PYTHON}", -m, http.server, --bind, 127.0.0.1, "8080"]'
+SHY = f', command: ["{INTERPRETER}", -m, http.server, --bind, 127.0.0.1, "8080"]'
 
 OBJECTS = [
     pod("web", "web", ports="containerPort: 8080, name: web"),
@@ -90,9 +102,9 @@ NOBODY = "has no endpoints: 0 pods match its selector app=nobody"
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def objects() -> AsyncIterator[Lab]:
+async def objects(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """A lab in which the network is well and the objects are wrong."""
-    async with Lab.from_text(*OBJECTS, *_secured()) as lab:
+    async with Lab.from_text(sharing(tmp_path_factory.getbasetemp()), *OBJECTS, *_secured()) as lab:
         yield lab
 
 
@@ -185,7 +197,7 @@ def flag(tmp_path: FilePath) -> FilePath:
 async def test_pods_that_are_not_ready(objects: Lab, flag: FilePath) -> None:
     """How many there are and that none is Ready; once the probe succeeds the request does."""
     probe = f", readinessProbe: {{exec: {{command: [test, -e, {flag}]}}, periodSeconds: 1}}"
-    await objects.apply(pod("sick", "sick", probe), ready=False)
+    await objects.apply(mounted(pod("sick", "sick", probe), flag.parent), ready=False)
 
     async def running() -> bool:
         return [p["status"]["phase"] for p in await pods(objects, app="sick")] == ["Running"]

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import PROGRAMS, PYTHON, begun, emulab, eventually, is_ready, name, output, pods
+from .tools import PROGRAMS, PYTHON, begun, emulab, eventually, is_ready, mounted, name, output, pods, program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,7 +92,7 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
         - name: db
-          command: ["{python}", "{gate}", "5432", "{folder}/$(ME).open"]
+          command: {command}
           env: [{{name: ME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}]
           ports: [{{containerPort: 5432}}]
           readinessProbe: {{httpGet: {{path: /ready, port: 5432}}, periodSeconds: 1, timeoutSeconds: 30}}
@@ -151,14 +151,17 @@ spec:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    shared = json.dumps([{"path": str(tmp_path_factory.getbasetemp()), "readOnly": False}])
+    async with Lab.from_text(
+        WORLD.replace("  nodes:", f"  pods: {{hostPaths: {shared}}}\n  nodes:", 1)
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that programs in pods share with the test: pods have the host's file system."""
+    """A folder that programs in pods share with the test, where they have it mounted."""
     return tmp_path
 
 
@@ -228,7 +231,10 @@ async def test_what_nobody_can_take_stays_pending_and_says_why(lab: Lab) -> None
 
 async def test_a_stateful_set_starts_in_order_with_stable_names(lab: Lab, folder: Path) -> None:
     """db-1 isn't made before db-0 is ready; names, hostnames and DNS names are the ordinals', also again."""
-    await lab.apply(STATEFUL.format(python=PYTHON, gate=PROGRAMS / "gate.py", folder=folder), ready=False)
+    await lab.apply(
+        mounted(STATEFUL.format(command=program("gate.py", "5432", f"{folder}/$(ME).open")), folder),
+        ready=False,
+    )
 
     async def running(index: int) -> bool:
         found = {name(p): p for p in await pods(lab, app="db")}
@@ -301,7 +307,12 @@ async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> No
 async def test_a_container_is_restarted_after_its_program_ended(lab: Lab, folder: Path) -> None:
     """The program gets a signal and dies; the same pod runs a new one, and counts it."""
     await lab.apply(
-        pod_of("mortal", f"trap 'exit 3' TERM; echo $$$$ >> {folder}/lives; while :; do sleep 0.05; done")
+        mounted(
+            pod_of(
+                "mortal", f"trap 'exit 3' TERM; echo $$$$ >> {folder}/lives; while :; do sleep 0.05; done"
+            ),
+            folder,
+        )
     )
     await written(folder / "lives")  # PID 1 isn't sent what it doesn't handle yet
     [before] = await lab.get("Pod", "mortal", "default")
@@ -395,7 +406,7 @@ async def test_an_exec_probe_decides_over_readiness(lab: Lab, folder: Path) -> N
     """A command in the container: its exit status is the pod's readiness, both ways."""
     probe = {"exec": {"command": ["test", "-e", f"{folder}/fine"]}, "periodSeconds": 1, "failureThreshold": 1}
     probe["timeoutSeconds"] = 30
-    await lab.apply(pod_of("moody", "exec sleep 1000", readinessProbe=probe), ready=False)
+    await lab.apply(mounted(pod_of("moody", "exec sleep 1000", readinessProbe=probe), folder), ready=False)
 
     async def state() -> tuple[bool, bool]:
         [pod] = await lab.get("Pod", "moody", "default")
@@ -426,7 +437,7 @@ async def test_a_liveness_probe_restarts_what_does_not_live(lab: Lab, folder: Pa
         "failureThreshold": 3,  # the second life may be asked before it has got well
     }
     script = f"rm -f {folder}/ill; echo life >> {folder}/lives; exec sleep 1000"
-    await lab.apply(pod_of("frail", script, livenessProbe=probe))
+    await lab.apply(mounted(pod_of("frail", script, livenessProbe=probe), folder))
     await written(folder / "lives")  # its first act is over
     (folder / "ill").touch()
 
@@ -450,7 +461,7 @@ async def test_a_program_may_end_in_its_own_way(lab: Lab, folder: Path) -> None:
     """SIGTERM first; the pod is there, terminating, until the program has said goodbye; then it is gone."""
     goodbye = f"while ! test -e {folder}/leave; do sleep 0.05; done; echo bye > {folder}/bye; exit 0"
     script = f"trap '{goodbye}' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"
-    await lab.apply(pod_of("polite", script, grace=60))
+    await lab.apply(mounted(pod_of("polite", script, grace=60), folder))
     assert await written(folder / "up") == ["up"]
     await lab.delete("Pod", "polite")
     [pod] = await lab.get("Pod", "polite", "default")
@@ -463,7 +474,11 @@ async def test_a_program_may_end_in_its_own_way(lab: Lab, folder: Path) -> None:
 @pytest.mark.privilege
 async def test_a_program_that_does_not_end_is_killed_after_its_grace_period(lab: Lab, folder: Path) -> None:
     """Not before the grace period of a second, and long before the half minute that others have."""
-    await lab.apply(pod_of("stubborn", f"trap '' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"))
+    await lab.apply(
+        mounted(
+            pod_of("stubborn", f"trap '' TERM; echo up > {folder}/up; while :; do sleep 0.05; done"), folder
+        )
+    )
     await written(folder / "up")
     begun = time.monotonic()
     await lab.delete("Pod", "stubborn")
@@ -483,7 +498,7 @@ async def test_init_containers_run_one_after_the_other_before_the_rest(lab: Lab,
     ]
     manifest = json.loads(pod_of("staged", f"echo main >> {steps}; exec sleep 1000"))
     manifest["spec"]["initContainers"] = init
-    await lab.apply(json.dumps(manifest))
+    await lab.apply(mounted(json.dumps(manifest), folder))
     assert await written(steps, 4) == ["one", "up", "two", "main"]
     await lab.delete("Pod", "staged")
     await gone(lab, "staged")
@@ -494,7 +509,7 @@ async def test_init_containers_run_one_after_the_other_before_the_rest(lab: Lab,
         "initContainers": [{"name": "fails", "command": ["sh", "-c", "exit 4"]}],
         "restartPolicy": "Never",
     }
-    await lab.apply(json.dumps(manifest), ready=False)
+    await lab.apply(mounted(json.dumps(manifest), folder), ready=False)
 
     async def failed() -> bool:
         [pod] = await lab.get("Pod", "stuck", "default")

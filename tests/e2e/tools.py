@@ -16,6 +16,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from emulab import Lab
 from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import Completed, run_program, this_program
@@ -26,10 +28,36 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPOLOGIES = ROOT / "topologies"
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 PYTHON = sys.executable
+INTERPRETER = os.path.realpath(PYTHON)
+"""The same for programs of pods, which may not see the folder of a virtual environment."""
 AS_ROOT = os.geteuid() == 0
 
 CLIENT, NODE1, NODE2, PUBLIC_LB, NAT = "198.51.100.2", "10.0.0.11", "10.0.0.12", "10.0.0.10", "203.0.113.1"
 VIP, DNS = "203.0.113.10", "198.51.100.54"
+
+
+def program(file: str, *arguments: str) -> str:
+    """The `command` of a container that runs one of PROGRAMS, as YAML has it: pods may not see the folder it is in."""
+    return json.dumps([INTERPRETER, "-c", (PROGRAMS / file).read_text(), *arguments])
+
+
+def sharing(folder: Path) -> str:
+    """A Cluster whose pods may have a folder of the host's, as YAML; empty before other documents."""
+    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "sharing"}}
+    allowed = {"pods": {"hostPaths": [{"path": str(folder), "readOnly": False}]}}
+    return json.dumps({**cluster, "spec": allowed}) + "\n---\n"
+
+
+def mounted(manifest: str, folder: Path) -> str:
+    """A manifest whose pods' containers see a folder of the host's at the very same path. `sharing` allows it."""
+    objects = [o for o in yaml.safe_load_all(manifest) if o]
+    for o in objects:
+        spec = o["spec"] if o["kind"] == "Pod" else (o.get("spec") or {}).get("template", {}).get("spec")
+        if spec:
+            spec["volumes"] = [{"name": "shared", "hostPath": {"path": str(folder)}}]
+            for container in (*spec["containers"], *spec.get("initContainers", ())):
+                container["volumeMounts"] = [{"name": "shared", "mountPath": str(folder)}]
+    return "\n---\n".join(map(json.dumps, objects)) + "\n---\n"
 
 
 # Asking

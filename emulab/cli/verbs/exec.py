@@ -42,4 +42,4 @@ def execute(client: LabClient, target: str, namespace: str, container: str, comm
 
     entry = client.request("describe-entry", target=target, namespace=namespace, container=container)
     client.close()
-    return with_terminal.run(Entry(**entry), command)
+    return with_terminal.run(Entry.of(entry), command)

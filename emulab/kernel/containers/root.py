@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ class Root:
     `stage` is an empty folder of the lab's on which it is built, in a mount namespace of the container's own.
     `layers` are an image's unpacked layers, the top one first; without any the host's folders are what lies below, but
     for those `hidden`. `size` bounds what the container writes, as tmpfs takes it (`256m`, `25%`). `shared_memory` is
-    the folder that all containers of the pod see as /dev/shm. `unmasked`: all of /proc is seen (`procMount`).
+    the folder that all containers of the pod see as /dev/shm. `unmasked`: all of /proc is seen (`procMount`). `sysctls`
+    are the kernel's settings of the namespaces that the container is in. A `bare` root has nothing in it at all.
+    `first_user` is the number that root of the container's own user namespace has on the host, 0 without such.
     """
 
     stage: str
@@ -45,6 +47,9 @@ class Root:
     size: str = "25%"
     shared_memory: str = ""
     unmasked: bool = False
+    bare: bool = False
+    first_user: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(described: Mapping[str, Any]) -> Root:

@@ -1,7 +1,11 @@
 """From a description of namespaces to a program that runs in them.
 
 Used by the spawner, and by `emulab exec` from a terminal in the caller's own process (`exec`), so that a shell in a
-pod sees what the pod's containers see. What isn't about `Entry` happens in a fresh child between fork and exec.
+pod sees what the pod's containers see. What isn't about `Entry` happens in a fresh child between fork and exec, in the
+order of the functions here: `prepare`, `join_cgroup`, `join_namespaces`, `furnish`, `execute`.
+
+A child that enters a container is among programs that nobody trusts before it is one of them. So it can't be looked
+into (`hide_from_others`), and loads no code once it sees their files (`prepare`).
 """
 
 from __future__ import annotations
@@ -10,13 +14,18 @@ import errno
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import libc
+
+if TYPE_CHECKING:
+    from emulab.kernel.containers.rights import Rights
+    from emulab.kernel.containers.root import Root
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 KINDS = {
@@ -25,17 +34,24 @@ KINDS = {
     "net": libc.CLONE_NEWNET,
     "uts": libc.CLONE_NEWUTS,
     "ipc": libc.CLONE_NEWIPC,
+    "cgroup": libc.CLONE_NEWCGROUP,
     "mnt": libc.CLONE_NEWNS,
 }
 """In the order in which they are joined: the user namespace gives the right to join the others."""
+
+
+USERS = "users"
+"""A user namespace that a container's program joins last: its root is built by one who isn't in it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """What runs, and what it sees.
 
-    `join` maps a kind of namespace to an open descriptor. `fresh` are kinds made anew (`mnt`, `uts`, `ipc`; a
-    new `pid` namespace is made by who forks). `files` are bind-mounted over their targets, which needs a fresh `mnt`.
+    `join` maps a kind of namespace to an open descriptor. `fresh` are kinds made anew; a new `pid` namespace is made by
+    who forks. What a place's program sees beside the host's files are `files`, bind-mounted over their targets; what a
+    container's sees is its `root`, and its `rights` are what it may do. Both need a fresh `mnt`, unless that of another
+    program of the container is joined.
     """
 
     argv: Sequence[str]
@@ -45,9 +61,28 @@ class Program:
     fresh: Sequence[str] = ()
     hostname: str = ""
     files: Mapping[str, str] = field(default_factory=dict)  # target: source
-    remount_proc: bool = False
     cgroup: str = ""
-    binds: Sequence[Any] = ()
+    root: Root | None = None
+    rights: Rights | None = None
+
+    @staticmethod
+    def of(described: Mapping[str, Any], join: Mapping[str, int]) -> Program:
+        """A program as `dataclasses.asdict` has it, but for what it joins."""
+        return Program(**_with_values(described), join=join)
+
+
+def _with_values(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What was described of a program or an entry, with root and rights as the values that they are."""
+    more: dict[str, Any] = {}
+    if described.get("root"):
+        from emulab.kernel.containers.root import Root
+
+        more["root"] = Root.of(described["root"])
+    if described.get("rights"):
+        from emulab.kernel.containers.rights import Rights
+
+        more["rights"] = Rights(**described["rights"])
+    return {**described, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +98,14 @@ class Entry:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    cgroup: str = ""
+    root: Root | None = None
+    rights: Rights | None = None
+
+    @staticmethod
+    def of(described: Mapping[str, Any]) -> Entry:
+        """An entry as JSON has it."""
+        return Entry(**_with_values(described))
 
     def open(self) -> dict[str, int]:
         """Descriptors of the namespaces, but for a user namespace that this process is in. Raises KernelError."""
@@ -100,8 +143,36 @@ class Entry:
             fresh=self.fresh,
             hostname=self.hostname,
             files=self.files,
-            remount_proc="mnt" in self.fresh,
+            cgroup=self.cgroup,
+            root=self.root,
+            rights=self.rights,
         )
+
+
+def hide_from_others() -> None:
+    """Nobody looks into this process from now on: not at its memory, its files or its program (proc(5), ptrace(2))."""
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+
+
+def prepare(program: Program) -> None:
+    """Loads what the program's child will need, before it sees other files. Raises KernelError.
+
+    Who forks it does so beforehand: the filter of system calls is made once.
+    """
+    if program.root is not None:
+        from emulab.kernel.containers import build as _  # noqa: F401
+    if program.rights is not None:
+        from emulab.kernel.containers import confine, seccomp
+
+        confine.filter_of(program.rights)
+        seccomp.make_terminal_filter()
+
+
+def join_cgroup(program: Program) -> None:
+    """Joins the program's cgroup. Raises OSError."""
+    if program.cgroup:
+        with open(f"{program.cgroup}/cgroup.procs", "w") as processes:
+            processes.write("0")
 
 
 def join_namespaces(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:
@@ -112,29 +183,31 @@ def join_namespaces(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> No
 
 
 def furnish(program: Program) -> None:
-    """Makes the fresh namespaces and what is to be seen in them. Raises KernelError."""
+    """Makes the fresh namespaces and what is to be seen in them. Raises KernelError and OSError."""
     flags = 0
     for kind in program.fresh:
-        flags |= KINDS[kind]
+        flags |= KINDS[kind] if kind != "pid" else 0
     if flags:
         libc.unshare(flags)
     if program.hostname and "uts" in (*program.fresh, *program.join):
         with suppress(OSError):  # a name that the kernel won't take isn't worth a program that doesn't start
             socket.sethostname(program.hostname)
-    if "mnt" not in program.fresh:
-        return
+    if program.root is not None:
+        from emulab.kernel.containers.build import build
+
+        build(program.root, program.join.get(USERS, -1))
+    elif "mnt" in program.fresh:
+        _cover_files(program)
+
+
+def _cover_files(program: Program) -> None:
+    """What a place's program sees: the host's files, but for those of the place, and its own processes and network."""
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_SLAVE)
     for target, source in program.files.items():
         _bind(source, target)
-    if program.binds:  # provisional, as is the field
-        from emulab.kernel.containers import provisional
-        from emulab.kernel.containers.root import Bind
-
-        provisional.mount(Bind(**bind) if isinstance(bind, dict) else bind for bind in program.binds)
     hardened = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-    if program.remount_proc:
-        with suppress(KernelError):  # refused where the container we run in masks parts of /proc
-            libc.mount("proc", "/proc", "proc", hardened)
+    with suppress(KernelError):  # refused where the container we run in masks parts of /proc
+        libc.mount("proc", "/proc", "proc", hardened)
     with suppress(KernelError):  # /sys shows the interfaces of the namespace it was mounted in
         libc.mount("sysfs", "/sys", "sysfs", hardened)
 
@@ -148,21 +221,50 @@ def _bind(source: str, target: str) -> None:
     libc.mount(source, real, flags=libc.MS_BIND)
 
 
+def guard_terminal(program: Program) -> None:
+    """A container's program can't type into the terminal that it shares with who asked for it. Raises KernelError."""
+    if program.rights is not None:
+        from emulab.kernel.containers import seccomp
+
+        if filter_ := seccomp.make_terminal_filter():
+            seccomp.install(filter_)
+
+
 def execute(program: Program) -> NoReturn:
     """Replaces the process with the program, which has descriptors 0 to 2 alone.
 
     Raises what `start_failure` tells of: OSError when the program can't be started, ValueError for words that none can
-    have.
+    have, KernelError when the kernel refuses it its rights.
     """
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > 2:
-            with suppress(OSError):  # the one that the list was read from is closed by now
-                os.set_inheritable(fd, False)
+    libc.close_on_exec_from(3)
     for name in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and programs would inherit
         signal.signal(name, signal.SIG_DFL)
-    if program.working_directory:
+    environment = dict(program.environment)
+    if program.rights is not None:
+        environment = _confined(program, program.rights, environment)
+    elif program.working_directory:
         os.chdir(program.working_directory)
-    os.execve(_find_program(program), list(program.argv), dict(program.environment))
+    os.execve(_find_program(program), list(program.argv), environment)
+
+
+def _confined(program: Program, rights: Rights, environment: dict[str, str]) -> dict[str, str]:
+    """Makes this process have the rights of a container's program; the environment that it has then.
+
+    A working directory that isn't there is made, as runtimes do.
+    """
+    from emulab.kernel.containers import confine
+
+    sys.meta_path.clear()  # no module is found any more: whose they would be nobody knows
+    identity = confine.identify(rights)
+    directory = program.working_directory or "/"
+    if program.root is not None and not os.path.lexists(directory):
+        with suppress(OSError):
+            os.makedirs(directory)
+    if USERS in program.join:
+        libc.setns(program.join[USERS], libc.CLONE_NEWUSER)
+    confine.confine(rights, identity, confine.filter_of(rights))
+    os.chdir(directory)
+    return {"HOME": identity.home, **environment}
 
 
 def _find_program(program: Program) -> str:

@@ -17,7 +17,7 @@ def launch_supervisor(name: str, log: int, lock: int, leashed: bool) -> tuple[in
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     leash_read, leash_write = os.pipe2(os.O_CLOEXEC) if leashed else (-1, -1)
     passed = [fd for fd in (ready_write, leash_read) if fd >= 0]
-    command = [sys.executable, "-m", "emulab.lab.supervisor", name]
+    command = [sys.executable, "-P", "-m", "emulab.lab.supervisor", name]
     subprocess.Popen(
         [*command, str(ready_write), str(leash_read), str(lock)],
         stdin=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ class Completed:
 
 def this_program() -> list[str]:
     """The command that runs emulab's command line with this very code."""
-    return [sys.executable, "-m", "emulab"]
+    return [sys.executable, "-P", "-m", "emulab"]
 
 
 async def run_program(command: Sequence[str], stdin: bytes = b"") -> Completed:

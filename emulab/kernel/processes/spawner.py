@@ -6,8 +6,8 @@ server is then a fork that shares those pages.
 
 Protocol: one JSON datagram a message on a SOCK_SEQPACKET pair, descriptors beside it.
 
-    → {"id", "program": {...} | "serve": kind, "name", "join": [kinds], "fresh_pid": bool}   fds: stdin, stdout,
-      stderr, [control], then one for each kind of "join"
+    → {"id", "program": {...}, ["pause": true] | "serve": kind, "name", "join": [kinds]}   fds: stdin, stdout, stderr,
+      [control], then one for each kind of "join"
     → {"in": "file"}, what the message is, where it is longer than a datagram should be: the last fd is a file with it
     ← {"id", "pid": in the lab's PID namespace, "host_pid": as the host sees it}
       | {"id", "error": text, "status": what a shell would make of it, ["pid"]}
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.kernel import libc
-from emulab.kernel.processes import enter
+from emulab.kernel.processes import enter, pause
 from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
 
@@ -55,6 +55,7 @@ def start_spawner(serve: Serve, preload: Callable[[], None], files: FileLimits) 
         libc.die_with_parent(signal.SIGKILL)
         try:
             Path("/proc/self/comm").write_text("spawner")
+            enter.hide_from_others()  # and its children, for as long as they are no programs
             gc.freeze()  # nothing inherited is collected: it would close descriptors that have other owners by then
             _close_all_but(theirs.fileno())
             _Spawner(theirs, serve, preload, files).run()
@@ -141,16 +142,20 @@ class _Spawner:
         self._send({"id": number, **answer})
 
     def _spawn(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        rest = fds[4 if "serve" in message else 3 :]
+        joined = dict(zip(message["join"], rest, strict=True))
+        program = Program.of(message.get("program", {"argv": (), "environment": {}}), joined)
+        enter.prepare(program)
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
         try:
-            pid = self._fork(message, fds)
+            pid = self._fork(program)
         except BaseException:
             os.close(report_read)
             os.close(report_write)
             raise
         if pid == 0:
             os.close(report_read)
-            self._child(message, fds, report_write)
+            self._child(message, program, fds, report_write)
         os.close(report_write)
         report = b""
         while chunk := os.read(report_read, 4096):
@@ -164,12 +169,12 @@ class _Spawner:
             return {"error": "ended before it became a program", "status": 1, "pid": pid}
         return {"pid": pid, "host_pid": int(host_pid)}
 
-    def _fork(self, message: dict[str, Any], fds: list[int]) -> int:
+    def _fork(self, program: Program) -> int:
         """Forks into the PID namespace that the child is to be in. That is said before, and taken back after it."""
-        if message.get("fresh_pid"):
+        if "pid" in program.fresh:
             libc.unshare(libc.CLONE_NEWPID)
-        elif "pid" in message["join"]:
-            libc.setns(fds[message["join"].index("pid") - len(message["join"])], libc.CLONE_NEWPID)
+        elif "pid" in program.join:
+            libc.setns(program.join["pid"], libc.CLONE_NEWPID)
         else:
             return os.fork()
         pid = -1
@@ -180,12 +185,12 @@ class _Spawner:
                 libc.setns(self._own_pid_namespace, libc.CLONE_NEWPID)
         return pid
 
-    def _child(self, message: dict[str, Any], fds: list[int], report: int) -> NoReturn:
+    def _child(self, message: dict[str, Any], program: Program, fds: list[int], report: int) -> NoReturn:
         """Becomes what is asked for. Until that is a program or a server, what goes wrong is told on `report`."""
         code = 1
         try:
             os.write(report, f"{int(os.readlink('/proc/self'))}\n".encode())
-            self._become(message, fds, report)
+            self._become(message, program, fds, report)
             code = 0
         except BaseException as error:
             if "serve" in message:
@@ -197,29 +202,27 @@ class _Spawner:
         finally:
             os._exit(code)
 
-    def _become(self, message: dict[str, Any], fds: list[int], report: int) -> None:
+    def _become(self, message: dict[str, Any], program: Program, fds: list[int], report: int) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         for number, fd in enumerate(fds[:3]):
             os.dup2(fd, number)
-        rest = fds[3:]
-        control = rest.pop(0) if "serve" in message else -1
-        joined = dict(zip(message["join"], rest, strict=True))
-        joined.pop("pid", None)  # it is in that one since its fork
-        program = Program(**message.get("program", {"argv": (), "environment": {}}), join=joined)
-        if program.cgroup:
-            with open(f"{program.cgroup}/cgroup.procs", "w") as procs:
-                procs.write("0")
-        enter.join_namespaces(program)
+        enter.join_cgroup(program)
+        kinds = [kind for kind in enter.KINDS if kind != "pid"]  # it is in that one since its fork
+        enter.join_namespaces(program, kinds)
         if "serve" in message:
+            control = fds[3]
             _close_all_but(control)  # `report` among them: it has become what it should
+            libc.prctl(libc.PR_SET_DUMPABLE, 1)
             Path("/proc/self/comm").write_text(message["name"])  # so that `ps` tells one server from another
             self._serve(message["serve"], socket.socket(fileno=control))
             return
         resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
         enter.furnish(program)
+        if "pause" in message:
+            pause.pause(program, report)
         enter.execute(program)
 
 

@@ -16,7 +16,10 @@ _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image lifecycle.postStart lifecycle.preStop"
     " name ports.containerPort ports.hostIP ports.hostPort ports.name ports.protocol volumeMounts.mountPath"
-    " volumeMounts.name volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir",
+    " volumeMounts.name volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
+    " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
+    " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
+    " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
     # An image is never pulled here, and a message to terminate with is read by people.
     kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
@@ -24,7 +27,9 @@ _CONTAINER = table(
         "lifecycle.stopSignal": "programs are ended by SIGTERM",
         "resources": "programs have no limits, and nodes room for any of them",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
-        "securityContext": "programs run with the rights of the lab",
+        "securityContext.seLinuxOptions": "programs have no labels",
+        "securityContext.appArmorProfile": "programs have no profile",
+        "securityContext.windowsOptions": "programs run on Linux",
         "stdin": "programs read an empty standard input",
         "stdinOnce": "programs read an empty standard input",
         "tty": "programs have no terminal",
@@ -81,15 +86,17 @@ POD_FIELDS: FollowedFields = table(
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
-    " topologySpreadConstraints.whenUnsatisfiable",
+    " topologySpreadConstraints.whenUnsatisfiable hostUsers shareProcessNamespace"
+    " securityContext.fsGroup securityContext.fsGroupChangePolicy securityContext.runAsGroup"
+    " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile"
+    " securityContext.supplementalGroups securityContext.supplementalGroupsPolicy securityContext.sysctls",
     # Nodes have no taints, images aren't pulled, nobody has to be asked who a Pod is.
     kept="automountServiceAccountToken imagePullSecrets os serviceAccount tolerations"
     " topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
         "ephemeralContainers": "they aren't run",
-        "hostIPC": "programs have the lab's",
-        "hostPID": "programs see those of the lab",
-        "hostUsers": "programs have the users of the lab",
+        "hostIPC": "programs share their Pod's alone",
+        "hostPID": "programs see those of their container alone",
         "overhead": "nodes have room for any Pods",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
@@ -98,8 +105,10 @@ POD_FIELDS: FollowedFields = table(
         "resources": "programs have no limits, and nodes room for any of them",
         "runtimeClassName": "programs run as all others",
         "schedulerName": "emulab's scheduler places it",
-        "securityContext": "programs run with the rights of the lab",
-        "shareProcessNamespace": "programs see those of the lab",
+        "securityContext.appArmorProfile": "programs have no profile",
+        "securityContext.seLinuxChangePolicy": "volumes have no labels",
+        "securityContext.seLinuxOptions": "programs have no labels",
+        "securityContext.windowsOptions": "programs run on Linux",
         "workloadRef": "each Pod is placed by itself",
     },
     affinity__podAffinity=_POD_AFFINITY,

@@ -11,6 +11,7 @@ from typing import Any
 from emulab.kinds.checks import label_selector, port_or_name, protocol
 from emulab.kinds.core.environmentschema import environment, environment_from
 from emulab.kinds.core.schedulingschema import affinity, tolerations
+from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.core.volumeschema import mounts_of_nothing, volume_mounts, volumes
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
@@ -111,6 +112,7 @@ _container = typed(
         "readinessProbe": _probe(count),
         "livenessProbe": _probe(_must_be_one),
         "startupProbe": _probe(_must_be_one),
+        "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
     },
 )
@@ -204,6 +206,7 @@ pod_spec_with_more = typed(
     {
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
+        "securityContext": pod_security,
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,
@@ -238,7 +241,10 @@ pod_spec_with_more = typed(
             )
         ),
     },
-    rules=(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+    rules=(
+        *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
+        namespaces_fit,
+    ),
 )
 """A Pod's `spec` that may get volumes beside its own."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
+from emulab.kinds.core.securityview import PodSecurity, Security
 from emulab.kinds.core.volumespec import Volume, VolumeMount
 from emulab.model.objects import Object
 
@@ -55,10 +56,18 @@ class Container:
     pre_stop: Hook | None
     post_start: Hook | None
     restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
+    security: Security
 
     @staticmethod
-    def of(container: Mapping[str, Any], stand_ins: Collection[str] = ()) -> Container:
-        """The view of one entry of `containers` or `initContainers`; those named in `stand_ins` run nothing."""
+    def of(
+        container: Mapping[str, Any],
+        stand_ins: Collection[str] = (),
+        security: Mapping[str, Any] | None = None,
+    ) -> Container:
+        """The view of one entry of `containers` or `initContainers`; those named in `stand_ins` run nothing.
+
+        `security`: the Pod's `securityContext`.
+        """
         hooks = container.get("lifecycle") or {}
         return Container(
             name=container["name"],
@@ -79,6 +88,7 @@ class Container:
             pre_stop=Hook.of(hooks.get("preStop")),
             post_start=Hook.of(hooks.get("postStart")),
             restarts=container.get("restartPolicy") == "Always",
+            security=Security.of(container, security),
         )
 
     @property
@@ -138,6 +148,7 @@ class PodSpec:
     host_aliases: tuple[Mapping[str, Any], ...]
     host_network: bool
     volumes: tuple[Volume, ...]
+    security: PodSecurity
 
     @property
     def sidecars(self) -> tuple[Container, ...]:
@@ -158,10 +169,11 @@ class PodSpec:
     def of(spec: Mapping[str, Any], stand_ins: Collection[str] = ()) -> PodSpec:
         """The view of a Pod's `spec` or of a template's; containers that are named in `stand_ins` run nothing."""
         grace = spec.get("terminationGracePeriodSeconds")
-        links = spec.get("enableServiceLinks")
+        links, shared = spec.get("enableServiceLinks"), spec.get("securityContext")
+        containers, inits = spec.get("containers") or (), spec.get("initContainers") or ()
         return PodSpec(
-            containers=tuple(Container.of(c, stand_ins) for c in spec.get("containers") or ()),
-            init_containers=tuple(Container.of(c, stand_ins) for c in spec.get("initContainers") or ()),
+            containers=tuple(Container.of(c, stand_ins, shared) for c in containers),
+            init_containers=tuple(Container.of(c, stand_ins, shared) for c in inits),
             node_name=spec.get("nodeName") or "",
             node_selector=spec.get("nodeSelector") or {},
             restart_policy=spec.get("restartPolicy") or "Always",
@@ -178,4 +190,5 @@ class PodSpec:
             host_aliases=tuple(spec.get("hostAliases") or ()),
             host_network=bool(spec.get("hostNetwork")),
             volumes=tuple(Volume.of(v) for v in spec.get("volumes") or ()),
+            security=PodSecurity.of(spec),
         )

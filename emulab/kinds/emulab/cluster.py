@@ -253,7 +253,8 @@ cluster_spec = mapping(
                 "hostPaths": sequence(
                     mapping({"path": _host_path, "readOnly": boolean}, required=("path",), closed=True),
                     rules=(unique("path"),),
-                )
+                ),
+                "userNamespaces": boolean,
             },
             closed=True,
         ),

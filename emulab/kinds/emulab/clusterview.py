@@ -65,6 +65,7 @@ class Cluster:
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     host_paths: tuple[HostPath, ...] = ()
+    user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -92,6 +93,7 @@ class Cluster:
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
+            user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 

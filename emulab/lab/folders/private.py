@@ -1,41 +1,35 @@
-"""What a lab's containers write: a file system in memory that the supervisor alone sees, and its processes.
+"""A tmpfs of the lab's, which nobody outside it sees: on it lie its volumes, and roots of containers are built there.
 
-It is mounted in the supervisor's own mount namespace, on a folder of the lab's. So however the supervisor ends, the
-kernel takes it back with all that is in it, and the host never sees more of it than an empty folder.
-
-    volumes/    the volumes of Pods, a folder a Pod, and those of claims
-    stage/      where containers' roots are built
-    shm/        what the containers of a Pod share as /dev/shm
+It is mounted in the supervisor's own mount namespace, so it is gone when the supervisor is, however that ends.
 """
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
 
-_NAME = "private"
-_PARTS = ("volumes", "stage", "shm")
+NAME = "private"
+_FOLDERS = ("stage", "skeleton", "shm", "volumes", "sandbox")
 
 
-def folder(lab: Path, part: str = "") -> Path:
-    """The folder, or one of its parts, of the lab at `lab`."""
-    return lab / _NAME / part
+def folder(lab: Path) -> Path:
+    """Where it is in a lab's folder."""
+    return lab / NAME
 
 
 def mount(lab: Path) -> None:
-    """Makes it, before the spawner is there, whose programs are to see it as well. Raises KernelError, OSError."""
-    path = folder(lab)
-    path.mkdir(mode=0o700, exist_ok=True)
-    libc.mount("emulab", str(path), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=0700")
-    for part in _PARTS:
-        os.mkdir(path / part, 0o700)
+    """Mounts it, with empty folders. Raises KernelError and OSError."""
+    at = folder(lab)
+    at.mkdir(mode=0o700, exist_ok=True)
+    libc.mount("tmpfs", str(at), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=0700,size=25%")
+    for name in _FOLDERS:
+        (at / name).mkdir(mode=0o755)
 
 
 def unmount(lab: Path) -> None:
-    """Takes it back, with what is mounted in it, so that the lab's folder can be removed."""
-    with suppress(KernelError, FileNotFoundError):  # somebody has removed the folder of a lab that lives
+    """Takes it away, unless that has happened: the lab's folder can be removed then."""
+    with suppress(KernelError):
         libc.unmount(str(folder(lab)), libc.MNT_DETACH)

@@ -74,10 +74,14 @@ class Processes:
         asyncio.get_running_loop().add_reader(sock.fileno(), self._readable)
         self.lost = asyncio.Event()
 
-    async def run(self, program: Program, stdio: tuple[int, int, int], *, fresh_pid: bool = False) -> Process:
-        """Starts a program. Raises StartError when it can't be started, KernelError when nothing can be any more."""
+    async def run(self, program: Program, stdio: tuple[int, int, int], *, pause: bool = False) -> Process:
+        """Starts a program, or a `pause` process in its place.
+
+        Raises StartError when it can't be started, KernelError when nothing can be any more.
+        """
         described = {k: v for k, v in asdict(program).items() if k != "join"}
-        return await self._spawn({"program": described}, [*stdio], program.join, fresh_pid)
+        more = {"pause": True} if pause else {}
+        return await self._spawn({"program": described, **more}, [*stdio], program.join)
 
     async def serve(
         self,
@@ -88,18 +92,16 @@ class Processes:
         join: Mapping[str, int],
     ) -> Process:
         """Starts a server of this kind, driven over `control`; `ps` shows it by `name`. Raises KernelError."""
-        return await self._spawn({"serve": kind, "name": name}, [*stdio, control.fileno()], join, False)
+        return await self._spawn({"serve": kind, "name": name}, [*stdio, control.fileno()], join)
 
-    async def _spawn(
-        self, message: dict[str, Any], fds: list[int], join: Mapping[str, int], fresh_pid: bool
-    ) -> Process:
+    async def _spawn(self, message: dict[str, Any], fds: list[int], join: Mapping[str, int]) -> Process:
         if self.lost.is_set():
             raise KernelError("start a program: the spawner has ended")
         self._next += 1
         number = self._next
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
-        request = {"id": number, **message, "join": list(join), "fresh_pid": fresh_pid}
+        request = {"id": number, **message, "join": list(join)}
         try:
             await self._send(request, [*fds, *join.values()])
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from emulab.kernel.processes.enter import Entry, Program
+from emulab.kernel.processes.enter import USERS, Entry, Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
@@ -15,7 +15,8 @@ from emulab.lab.kubelet.httpget import LIMIT
 from emulab.lab.kubelet.programs import has_word, missing_word
 from emulab.lab.kubelet.telling import Said
 
-_NAMESPACES = ("pid", "net", "uts", "ipc", "mnt")
+NAMESPACES = ("pid", "net", "uts", "ipc", "cgroup", "mnt")
+"""Those in which a container's program is."""
 
 Result = tuple[int, str]
 """A command's exit status, and the beginning of what it printed."""
@@ -39,8 +40,7 @@ class Commands:
             return await self._inside(container, process.host_pid, command)
         missing = "" if has_word(container, command[0]) else command[0]
         if not missing:
-            await self._environs.prepare()
-            status, output = await self._capture(self._environs.beside(container, command))
+            status, output = await self._capture(await self._environs.beside(container, command))
             missing = missing_word(container, command, status, output)
             if not missing:
                 return status, output
@@ -51,10 +51,12 @@ class Commands:
 
     async def _inside(self, container: Container, pid: int, command: tuple[str, ...]) -> Result:
         """Runs a command in the namespaces of a program; `pid` is the host's."""
-        environment = self._environs.environment(container)
-        joined = Entry({kind: f"/proc/{pid}/ns/{kind}" for kind in _NAMESPACES}).open()
+        paths = {kind: f"/proc/{pid}/ns/{kind}" for kind in NAMESPACES}
+        if self._environs.sandbox.own_users:
+            paths[USERS] = f"/proc/{pid}/ns/user"
+        joined = Entry(paths).open()
         try:
-            return await self._capture(Program(command, environment, container.working_dir, joined))
+            return await self._capture(self._environs.inside(container, command, joined))
         finally:
             for fd in joined.values():
                 os.close(fd)

@@ -154,7 +154,7 @@ class ContainerRunner:
         printed, log = self._log.open()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.process = await self._processes.run(program, (null, log, log), fresh_pid=True)
+            self.process = await self._processes.run(program, (null, log, log))
         finally:
             os.close(log)
             os.close(null)

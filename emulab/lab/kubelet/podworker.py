@@ -50,7 +50,7 @@ class PodWorker:
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
         self._volumes = PodVolumes(around, pod, self._spec, self._tell)
-        self.environs = Environs(around, pod, self._spec, self._volumes)
+        self.environs = Environs(around, pod, self._spec, self._volumes, self.tell)
         self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
@@ -394,4 +394,4 @@ class PodWorker:
         for container in (*self._spec.init_containers, *self._spec.containers):
             if not server_of(container.image):
                 self._log(container).remove()
-        self._spawn(self._volumes.release())
+        self._spawn(self.environs.close())

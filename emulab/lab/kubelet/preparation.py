@@ -7,13 +7,13 @@ something has changed, and nothing of that is a restart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.kubelet import telling
-from emulab.lab.kubelet.environment.configs import ConfigError
+from emulab.lab.kubelet.confinement import NotConfigured
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
@@ -51,14 +51,20 @@ class Preparation:
 
     async def told(self, container: Container, state: ContainerState) -> None:
         """Returns once a container that runs nothing could begin."""
-        await self._until(lambda: self._environs.begin(container), container, state)
 
-    async def _until(self, attempt: Callable[[], T], container: Container, state: ContainerState) -> T:
+        async def begin() -> None:
+            self._environs.begin(container)
+
+        await self._until(begin, container, state)
+
+    async def _until(
+        self, attempt: Callable[[], Awaitable[T]], container: Container, state: ContainerState
+    ) -> T:
         while True:
             self._woken.clear()
             try:
-                made = attempt()
-            except ConfigError as error:
+                made = await attempt()
+            except NotConfigured as error:
                 if self._note(container, state, error):
                     self._changed()
                 await self._woken.wait()
@@ -70,13 +76,13 @@ class Preparation:
         """Whether a stand-in may begin a life: its container could be told what it is to be told."""
         try:
             self._environs.begin(container)
-        except ConfigError as error:
+        except NotConfigured as error:
             self._note(container, state, error)
             return False
         self._settle(state)
         return True
 
-    def _note(self, container: Container, state: ContainerState, error: ConfigError) -> bool:
+    def _note(self, container: Container, state: ContainerState, error: NotConfigured) -> bool:
         """Whether it is news."""
         if (state.waiting, state.message) == (_WAITING, str(error)):
             return False

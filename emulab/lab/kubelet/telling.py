@@ -52,6 +52,11 @@ def no_group(volume: str) -> Said:
     return Said("NoFSGroup", f'fsGroup isn\'t set on volume "{volume}": {what}', WARNING)
 
 
+def not_given(what: str) -> Said:
+    """What a container's `securityContext` asks for, and it doesn't have here."""
+    return Said("SecurityContext", what, WARNING)
+
+
 def exited(name: str, status: int, last_words: str) -> Said:
     """A program has ended badly. The kubelet tells that in the status alone, where nobody looks first."""
     said = f": {last_words}" if last_words else ""

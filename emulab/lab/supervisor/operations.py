@@ -305,10 +305,10 @@ class Operations:
     @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
     async def entry(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`, `container`: what a process needs to enter it."""
-        return self._entry(arguments)
+        return await self._entry(arguments)
 
-    def _entry(self, arguments: Arguments) -> dict[str, Any]:
-        return describe_entry(
+    async def _entry(self, arguments: Arguments) -> dict[str, Any]:
+        return await describe_entry(
             *(self._around, self._kubelet, arguments["target"]),
             *(arguments.get("namespace") or "default", arguments.get("container") or "", self._pid),
         )
@@ -321,7 +321,7 @@ class Operations:
         """
         if len(stdio) != 3:
             raise UserError("exec needs three descriptors: stdin, stdout and stderr")
-        entry = Entry(**self._entry(arguments))
+        entry = Entry.of(await self._entry(arguments))
         joined = entry.open()
         try:
             program = entry.program(

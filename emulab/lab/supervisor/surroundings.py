@@ -39,9 +39,14 @@ def files_folder(around: Surroundings, place: Place) -> Path:
     return around.folder / "etc" / shortened(place.name, NAME_MAX)
 
 
-def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
-    """Writes the files that cover those of /etc in a place, and returns them: target → source. Raises KernelError."""
-    folder = files_folder(around, place)
+def write_place_files(
+    around: Surroundings, place: Place, folder: Path | None = None, everywhere: bool = False
+) -> dict[str, str]:
+    """Writes the files that cover those of /etc in a place, and returns them: target → source. Raises KernelError.
+
+    Without `everywhere` only files that the host has are covered.
+    """
+    folder = folder or files_folder(around, place)
     files = {}
     texts = (("resolv.conf", place.resolv_conf), ("hosts", place.hosts), ("hostname", place.hostname + "\n"))
     with writing(folder):
@@ -52,6 +57,6 @@ def write_place_files(around: Surroundings, place: Place) -> dict[str, str]:
             with writing(path):
                 path.write_text(text)
                 path.chmod(0o644)
-        if Path(f"/etc/{name}").exists():
+        if everywhere or Path(f"/etc/{name}").exists():
             files[f"/etc/{name}"] = str(path)
     return files

@@ -112,9 +112,10 @@ spec: {containers: [{name: web, stdin: true}]}
 def test_a_template_is_as_a_pod() -> None:
     spec = patched(WORKLOAD, "template.spec", patched(POD, "hostPID", True))
     pod, workload = described("Pod", patched(POD, "hostPID", True)), described("Deployment", spec)
+    why = "programs see those of their container alone"
     assert without_effect(pod, workload) == [
-        "shop.yaml:1: Pod/web spec.hostPID: isn't followed: programs see those of the lab",
-        "shop.yaml:3: Deployment/web spec.template.spec.hostPID: isn't followed: programs see those of the lab",
+        f"shop.yaml:1: Pod/web spec.hostPID: isn't followed: {why}",
+        f"shop.yaml:3: Deployment/web spec.template.spec.hostPID: isn't followed: {why}",
     ]
 
 

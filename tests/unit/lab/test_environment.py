@@ -10,7 +10,6 @@ from lab_objects import obj, pod
 from emulab.kinds.core.podspec import Container
 from emulab.lab.kubelet.environment.configs import ConfigError
 from emulab.lab.kubelet.environment.downward import listed, resource_value
-from emulab.lab.kubelet.environment.home import home_of, user_of
 from emulab.lab.kubelet.environment.machine import allocatable
 from emulab.lab.kubelet.environment.variables import Sources, asks_for_configs, environment
 
@@ -108,14 +107,3 @@ def test_what_a_node_has_where_it_says_nothing() -> None:
 def test_labels_in_a_file() -> None:
     assert listed({}) == ""
     assert listed({"b": "ä\t\x01", "a": 'say "\\"'}) == 'a="say \\"\\\\\\""\nb="ä\\t\\x01"'
-
-
-def test_homes() -> None:
-    o = pod(
-        spec={
-            "securityContext": {"runAsUser": 7},
-            "containers": [{"name": "a"}, {"name": "b", "securityContext": {"runAsUser": 0}}],
-        }
-    )
-    assert (user_of(o, "a"), user_of(o, "b"), user_of(pod(), "a")) == (7, 0, 0)
-    assert (home_of(0), home_of(123_456_789)) == ("/root", "/")

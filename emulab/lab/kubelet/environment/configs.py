@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 
-from emulab.errors import UserError
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CONFIG_MAP, SECRET
+from emulab.lab.kubelet.confinement import NotConfigured
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
@@ -17,7 +17,7 @@ ROOT_CERTIFICATES = "kube-root-ca.crt"
 """The ConfigMap that every Namespace of a cluster has, with the API server's certificate; here it holds none."""
 
 
-class ConfigError(UserError):
+class ConfigError(NotConfigured):
     """What a container is to be told isn't there: it can't be made until it is (CreateContainerConfigError)."""
 
 

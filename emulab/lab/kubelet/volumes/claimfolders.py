@@ -15,7 +15,7 @@ from emulab.model.members import Members
 
 def claims_folder(lab: Path) -> Path:
     """Where the folders are, each of which has its PersistentVolume's uid for a name."""
-    return private.folder(lab, "volumes") / "claims"
+    return private.folder(lab) / "volumes" / "claims"
 
 
 class ClaimFolders:

@@ -24,13 +24,12 @@ _VARIABLE = re.compile(r"\$\$|\$\(([^)]*)\)")
 def binds(
     container: Container, sources: Mapping[str, VolumeSource], environment: Mapping[str, str]
 ) -> tuple[Bind, ...]:
-    """What a container sees, outer folders before what is in them. Raises ConfigError."""
-    found = [
+    """What a container sees. Raises ConfigError."""
+    return tuple(
         _bind(container, mount, sources[mount.volume], environment)
         for mount in container.mounts
         if mount.volume in sources
-    ]
-    return tuple(sorted(found, key=lambda bind: bind.target.rstrip("/").count("/")))
+    )
 
 
 def _bind(

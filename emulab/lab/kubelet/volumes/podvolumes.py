@@ -40,7 +40,7 @@ class PodVolumes:
         self._pod = pod
         self._spec = spec
         self._tell = tell
-        self._folder = private.folder(around.folder, "volumes") / "pods" / str(pod.metadata.get("uid"))
+        self._folder = private.folder(around.folder) / "volumes" / "pods" / str(pod.metadata.get("uid"))
         self._claims = claims_folder(around.folder)
         self._sources: dict[str, VolumeSource] = {}
         self._written: dict[str, Files] = {}

@@ -1,0 +1,97 @@
+"""Takes from a process, just before it becomes a container's program, what the container may not do.
+
+The order matters: the filter of system calls is installed while the process may still do so without having given up all
+new privileges, then the capabilities that the program could ever get are bounded, and its users are set last.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+from emulab.errors import KernelError
+from emulab.kernel import libc
+from emulab.kernel.containers import seccomp
+from emulab.kernel.containers.rights import CAPABILITIES, Rights
+
+_filter_for = lru_cache(maxsize=64)(seccomp.make_filter)
+
+
+class Credentials(NamedTuple):
+    uid: int
+    gid: int
+    groups: tuple[int, ...] | None
+    home: str
+
+
+def filter_of(rights: Rights) -> bytes:
+    """The filter of system calls, b"" for none. Raises KernelError where the machine can't make it."""
+    if rights.seccomp != "default" or seccomp.library() is None:
+        return b""
+    return _filter_for(tuple(sorted(rights.capabilities)))
+
+
+def identify(rights: Rights) -> Credentials:
+    """Who the program runs as, by the container's own /etc/passwd and /etc/group. Raises KernelError."""
+    name, _, group = rights.user.partition(":")
+    users = _lines("/etc/passwd", 7)
+    user = next((line for line in users if name in (line[0], line[2])), None)
+    if user is None and not name.isdecimal():
+        raise KernelError(f"unable to find user {name}: no matching entries in passwd file")
+    uid = int(user[2] if user else name)
+    gid = rights.gid if rights.gid is not None else _group(group) if group else int(user[3]) if user else 0
+    groups = rights.groups
+    if groups is not None and user is not None and rights.merges_groups:
+        own = (int(line[2]) for line in _lines("/etc/group", 4) if user[0] in line[3].split(","))
+        groups = tuple(dict.fromkeys((*own, *groups)))
+    return Credentials(uid, gid, None if groups is None else tuple(groups), user[5] if user else "/")
+
+
+def _group(name: str) -> int:
+    found = next((line for line in _lines("/etc/group", 4) if name in (line[0], line[2])), None)
+    if found is None and not name.isdecimal():
+        raise KernelError(f"unable to find group {name}: no matching entries in group file")
+    return int(found[2] if found else name)
+
+
+def _lines(path: str, words: int) -> list[list[str]]:
+    """Lines of a table of users or groups; those that aren't in its form are nobody's."""
+    with suppress(OSError), open(path, errors="replace") as table:
+        lines = [line.rstrip("\n").split(":") for line in table]
+        return [line for line in lines if len(line) == words and line[2].isdecimal()]
+    return []
+
+
+def confine(rights: Rights, identity: Credentials, program: bytes) -> None:
+    """Makes the calling process have these rights and no others. Raises KernelError and OSError."""
+    if rights.no_new_privileges:
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    if program:
+        seccomp.install(program)
+    kept = {CAPABILITIES[name] for name in rights.capabilities}
+    last = _last_capability()
+    for number in range(last + 1):
+        if number not in kept:
+            libc.prctl(libc.PR_CAPBSET_DROP, number)
+    libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_CLEAR_ALL)
+    if identity.groups is not None:
+        os.setgroups(identity.groups)
+    os.setresgid(identity.gid, identity.gid, identity.gid)
+    os.setresuid(identity.uid, identity.uid, identity.uid)  # which takes all capabilities, but from root
+    if identity.uid == 0:
+        mask = sum(1 << number for number in kept) & libc.permitted_capabilities()
+        libc.set_capabilities(mask, mask, 0)
+
+
+def _last_capability() -> int:
+    """The highest number that this kernel knows; a higher one can't be dropped, and nobody has it."""
+    low, high = 0, 63
+    while low < high:
+        middle = (low + high + 1) // 2
+        if libc.knows_capability(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

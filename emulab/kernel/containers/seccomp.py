@@ -1,0 +1,149 @@
+"""The filter of system calls that containers run behind, made by libseccomp and kept as the kernel takes it.
+
+Making a filter takes some milliseconds and installing one 50 µs: the spawner makes each once, and its children install
+it (seccomp(2), SECCOMP_SET_MODE_FILTER).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
+from emulab.errors import KernelError
+from emulab.kernel import libc
+from emulab.kernel.containers.syscalls import ALLOWED, OF_CAPABILITY, OF_MACHINE
+
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_LESS, _EQUAL, _GREATER, _MASKED = 2, 4, 6, 7  # enum scmp_compare
+_OPTIMISE = 8  # SCMP_FLTATR_CTL_OPTIMIZE
+_ALREADY = -errno.EEXIST
+_PR_SET_SECCOMP, _FILTER = 22, 2
+_OTHER_ARCHITECTURES = {"x86_64": ("x86", "x32"), "aarch64": ("arm",)}
+_NAMESPACES = (
+    *(libc.CLONE_NEWNS, libc.CLONE_NEWUTS, libc.CLONE_NEWIPC, libc.CLONE_NEWUSER),
+    *(libc.CLONE_NEWPID, libc.CLONE_NEWNET, libc.CLONE_NEWCGROUP),
+)
+_TYPING = (0x5412, 0x541C)  # TIOCSTI, and TIOCLINUX of virtual consoles
+_AF_ALG = 38
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+
+
+class _Comparison(ctypes.Structure):
+    _fields_ = (
+        ("argument", ctypes.c_uint),
+        ("operation", ctypes.c_int),
+        ("first", ctypes.c_uint64),
+        ("second", ctypes.c_uint64),
+    )
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """libseccomp, or None where the machine has none."""
+    try:
+        found = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+    except OSError:
+        return None
+    found.seccomp_init.restype = ctypes.c_void_p
+    return found
+
+
+def has_filter() -> bool:
+    """Whether this machine can make a filter."""
+    return library() is not None
+
+
+def make_filter(capabilities: Sequence[str]) -> bytes:
+    """containerd's default profile for a container with these capabilities, as classic BPF. Raises KernelError."""
+    found = library()
+    if found is None:
+        raise KernelError("seccomp", errno=errno.ENOENT, remedy="install libseccomp2")
+    return _made(found, _ERRNO | errno.EPERM, lambda context: _add_rules(found, context, capabilities))
+
+
+@cache
+def make_terminal_filter() -> bytes:
+    """Nothing can be typed into a terminal: who shares one with its user could speak in that one's name (ioctl_tty(2)).
+
+    b"" where the machine can't make a filter. Raises KernelError.
+    """
+    found = library()
+    if found is None:
+        return b""
+
+    def add(context: ctypes.c_void_p) -> None:
+        for request in _TYPING:
+            _add(found, context, _ERRNO | errno.EPERM, "ioctl", _Comparison(1, _MASKED, 0xFFFFFFFF, request))
+
+    return _made(found, _ALLOW, add)
+
+
+def _made(found: ctypes.CDLL, otherwise: int, add: Callable[[ctypes.c_void_p], None]) -> bytes:
+    context = ctypes.c_void_p(found.seccomp_init(ctypes.c_uint32(otherwise)))
+    try:
+        found.seccomp_attr_set(context, _OPTIMISE, 2)  # a tree, not a list of a thousand comparisons
+        for name in _OTHER_ARCHITECTURES.get(os.uname().machine, ()):
+            token = found.seccomp_arch_resolve_name(name.encode())
+            if token:
+                found.seccomp_arch_add(context, ctypes.c_uint32(token))
+        add(context)
+        return _exported(found, context)
+    finally:
+        found.seccomp_release(context)
+
+
+def install(program: bytes) -> None:
+    """Puts the calling process behind a filter, for ever. Raises KernelError."""
+    wanted = _Program(len(program) // 8, program)
+    libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(wanted))
+
+
+def _add(
+    found: ctypes.CDLL, context: ctypes.c_void_p, action: int, name: str, *comparisons: _Comparison
+) -> None:
+    number = found.seccomp_syscall_resolve_name(name.encode())
+    if number == -1:  # __NR_SCMP_ERROR: newer than this libseccomp
+        return
+    array = (_Comparison * len(comparisons))(*comparisons)
+    result = found.seccomp_rule_add_array(
+        context, ctypes.c_uint32(action), number, ctypes.c_uint(len(comparisons)), array
+    )
+    if result not in (0, _ALREADY, -errno.EDOM):  # EDOM: no call of this machine's
+        raise KernelError(f"seccomp rule for {name}", errno=-result)
+
+
+def _add_rules(found: ctypes.CDLL, context: ctypes.c_void_p, capabilities: Sequence[str]) -> None:
+    add = partial(_add, found, context)
+    names = f"{ALLOWED} {OF_MACHINE.get(os.uname().machine, '')}"
+    names += "".join(f" {OF_CAPABILITY.get(capability, '')}" for capability in capabilities)
+    for name in names.split():
+        add(_ALLOW, name)
+    # Every family but AF_ALG and AF_VSOCK, as ranges: comparisons of one argument in one rule aren't to be had.
+    add(_ALLOW, "socket", _Comparison(0, _LESS, _AF_ALG, 0))
+    add(_ALLOW, "socket", _Comparison(0, _EQUAL, _AF_ALG + 1, 0))
+    add(_ALLOW, "socket", _Comparison(0, _GREATER, socket.AF_VSOCK, 0))
+    for personality in _PERSONALITIES:
+        add(_ALLOW, "personality", _Comparison(0, _EQUAL, personality, 0))
+    if "SYS_ADMIN" not in capabilities:
+        flags = 1 if os.uname().machine == "s390x" else 0  # the argument that has them
+        add(_ALLOW, "clone", _Comparison(flags, _MASKED, sum(_NAMESPACES), 0))
+        add(_ERRNO | errno.ENOSYS, "clone3")  # its flags can't be looked at: programs try clone then
+
+
+def _exported(found: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:
+    fd = os.memfd_create("seccomp")
+    try:
+        result = found.seccomp_export_bpf(context, fd)
+        if result:
+            raise KernelError("export a seccomp filter", errno=-result)
+        return os.pread(fd, os.fstat(fd).st_size, 0)
+    finally:
+        os.close(fd)

@@ -1,0 +1,453 @@
+"""What contains a container: a root of its own of which the host sees nothing, and the rights of its manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .tools import AS_ROOT, INTERPRETER, eventually, output
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HOME = os.path.expanduser("~")
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+DEFAULT = 0xA80425FB
+"""The capabilities that containerd gives (pkg/oci, defaultUnixCaps)."""
+
+
+def pod(name: str, *containers: dict[str, Any], **spec: Any) -> str:
+    entries = [{"name": f"c{n}", "image": "busybox", "command": SLEEP, **c} for n, c in enumerate(containers)]
+    body = {"terminationGracePeriodSeconds": 1, "containers": entries, **spec}
+    return (
+        json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}) + "\n---\n"
+    )
+
+
+def limited(**context: Any) -> dict[str, Any]:
+    return {"securityContext": context}
+
+
+STRICT = limited(
+    runAsUser=1234,
+    runAsGroup=2345,
+    readOnlyRootFilesystem=True,
+    allowPrivilegeEscalation=False,
+    capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+)
+PODS = (
+    pod("plain", {})
+    + pod("two", {}, {}, shareProcessNamespace=True)
+    + pod("strict", STRICT, securityContext={"supplementalGroups": [3456], "fsGroup": 4567})
+    + pod("free", limited(privileged=True, seccompProfile={"type": "Unconfined"}))
+    + pod("asking", limited(capabilities={"add": ["SYS_ADMIN", "CAP_NET_ADMIN", "sys_ptrace"]}))
+    + pod("tuned", {}, securityContext={"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "7"}]})
+    + pod("away", {"workingDir": "/not/there/yet"})
+)  # fmt: skip
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab.from_text(PODS) as made:
+        yield made
+
+
+async def sh(lab: Lab, name: str, script: str, container: str = "") -> str:
+    return await output(lab, f"pod/{name}", "sh", "-c", script, container=container)
+
+
+async def fails(lab: Lab, name: str, *argv: str) -> str:
+    """What a program says that has to fail."""
+    done = await lab.exec(f"pod/{name}", *argv)
+    assert done.status != 0, (argv, done.stdout)
+    return (done.stdout + done.stderr).decode()
+
+
+async def status_of(lab: Lab, name: str, field: str, script: str = "") -> str:
+    text = await sh(lab, name, script or "cat /proc/self/status")
+    found = re.search(rf"^{field}:\s*(.*)$", text, re.MULTILINE)
+    assert found, text
+    return found[1].strip()
+
+
+# The host
+
+
+FOLDERS = ("/etc", "/usr", "/var", "/root", "/opt", "/srv", "/home")
+SETTINGS = ("/proc/sys/vm", "/proc/sys/kernel", "/proc/sys/fs")
+CHANGING = re.compile(
+    r"/proc/sys/(kernel/(random/|ns_last_pid|pty/nr|sched_domain)|fs/(dentry-state|inode|file-nr|aio-nr|quota))"
+)
+
+SPOILER = """
+for folder in / /etc /usr /usr/bin /var /var/lib /var/tmp /root /opt /srv /home /tmp /run /dev /dev/shm /boot /sys /proc
+do
+  echo spoilt > $folder/spoilt-by-a-pod; mkdir $folder/spoilt-folder
+done
+for file in /etc/passwd /etc/hostname /etc/resolv.conf /etc/hosts /usr/bin/env /bin/sh /root/.bashrc; do
+  echo spoilt >> $file; chmod 777 $file; chown 77:77 $file; touch -d 2001-01-01 $file
+done
+rm -rf /etc/default /usr/share/doc /var/log /opt/* /srv/* /root/* /home/*
+mv /etc/fstab /etc/fstab2; ln -sf /nowhere /etc/localtime
+echo 77 > /proc/sys/vm/swappiness; echo '|/bin/false' > /proc/sys/kernel/core_pattern; echo b > /proc/sysrq-trigger
+for file in $(find /sys/fs/cgroup /sys/kernel -name '*agent*' -o -name '*.max' -o -name uevent_helper | head -50); do
+  echo 7 > $file; done
+mkdir /sys/fs/cgroup/spoilt
+hostname spoilt
+mount -t tmpfs none /etc; mount --bind /tmp /usr; mount -o remount,rw /sys; umount /proc
+echo done > /done
+"""
+
+
+def host() -> dict[str, str]:
+    """What is the host's, by path: contents where they are small, else sizes and times."""
+    found = {}
+    for folder in FOLDERS:
+        for path in _walk(folder):
+            stat = os.lstat(path)
+            found[path] = f"{stat.st_mode} {stat.st_uid} {stat.st_gid} {stat.st_size} {stat.st_mtime_ns}"
+    for path in (p for folder in SETTINGS for p in _walk(folder)):
+        if not CHANGING.match(path):
+            try:
+                found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            except OSError:
+                continue  # it can only be written to
+    found["/proc/mounts"] = Path("/proc/self/mountinfo").read_text()
+    found["hostname"] = os.uname().nodename
+    found["/"] = " ".join(sorted(os.listdir("/")))
+    found["/boot"] = " ".join(sorted(os.listdir("/boot")))
+    tops = ("/tmp", "/run", "/dev/shm", "/dev")
+    found["spoilt"] = " ".join(str(path) for top in tops for path in Path(top).glob("spoilt*"))
+    return found
+
+
+def there(*paths: str) -> list[str]:
+    """Those of these paths that the host has."""
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _walk(top: str) -> Iterator[str]:
+    for folder, _, files in os.walk(top):
+        if "__pycache__" not in folder:
+            yield from (
+                os.path.join(folder, name) for name in files if os.path.lexists(os.path.join(folder, name))
+            )
+
+
+async def test_a_pod_that_spoils_all_it_can_spoils_nothing_of_the_host(tmp_path: Path) -> None:
+    spoiling = {"command": ["sh", "-c", f"({SPOILER}) >/dev/null 2>&1; exec sleep 1000"]}
+    async with Lab.from_text(pod("innocent", {})) as lab:
+        await output(lab, "pod/innocent", "true")
+        before = await asyncio.to_thread(host)
+        await lab.apply(pod("spoils", spoiling) + pod("favoured", {**spoiling, **limited(privileged=True)}))
+        for name in ("spoils", "favoured"):
+            await eventually(lambda name=name: _done(lab, name))  # type: ignore[misc]
+            assert await sh(lab, name, "cat /etc/spoilt-by-a-pod /usr/spoilt-by-a-pod; ls /var/log 2>&1 || :")
+        after = await asyncio.to_thread(host)
+        assert {
+            k: (before.get(k), after.get(k)) for k in before | after if before.get(k) != after.get(k)
+        } == {}
+        assert await sh(lab, "innocent", "ls -d /etc/spoilt* /tmp/spoilt* 2>/dev/null || echo none") == "none"
+
+
+async def _done(lab: Lab, name: str) -> bool:
+    return (await lab.exec(f"pod/{name}", "test", "-e", "/done")).status == 0
+
+
+async def test_what_a_container_sees_of_the_host(lab: Lab) -> None:
+    assert (await sh(lab, "plain", "ls -A /tmp /run /var/tmp /mnt /media")).split() == [
+        word for name in ("/media", "/mnt", "/run", "/tmp", "/var/tmp") for word in [f"{name}:"]
+    ]
+    nodes = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    assert (await sh(lab, "plain", "ls /dev")).split() == nodes.split()
+    others = [name for name in os.listdir("/home") if f"/home/{name}" != HOME]
+    for name in others:
+        assert await sh(lab, "plain", f"ls -A /home/{name}") == ""
+    folder = os.environ.get("EMULAB_RUN_DIR") or "/run/emulab"
+    assert await sh(lab, "plain", f"ls -A {folder} 2>/dev/null || :") == ""
+    for masked in ("kcore", "keys", "timer_list"):
+        assert await sh(lab, "plain", f"head -c 9 /proc/{masked} | wc -c") == "0", masked
+    assert await sh(lab, "plain", "ls -A /sys/firmware 2>/dev/null || :") == ""
+
+
+async def test_a_container_writes_to_a_root_of_its_own(lab: Lab) -> None:
+    await sh(lab, "two", "echo 1 > /etc/mine; mkdir /usr/local/mine /var/mine; echo 2 > /tmp/mine", "c0")
+    assert await sh(lab, "two", "cat /etc/mine /tmp/mine; ls -d /usr/local/mine /var/mine", "c0") == (
+        "1\n2\n/usr/local/mine\n/var/mine"
+    )
+    assert await sh(lab, "two", "ls /etc/mine /tmp/mine 2>/dev/null || echo none", "c1") == "none"
+    assert not there("/etc/mine", "/usr/local/mine")
+
+
+async def test_a_working_directory_is_made(lab: Lab) -> None:
+    assert await output(lab, "pod/away", "pwd") == "/not/there/yet"
+    assert not there("/not")
+
+
+# Namespaces
+
+
+async def test_processes_are_a_containers_own(lab: Lab) -> None:
+    assert await sh(lab, "plain", "cat /proc/1/cmdline | tr '\\0' ' '") == " ".join(SLEEP)
+    seen = (await sh(lab, "plain", "ls /proc | grep -c '^[0-9]'")).strip()
+    assert 1 < int(seen) < 8, seen
+
+
+async def test_a_pod_may_share_its_processes(lab: Lab) -> None:
+    for container in ("c0", "c1"):
+        shown = await sh(
+            lab, "two", "cat /proc/1/comm; grep -l 'trap' /proc/[0-9]*/cmdline | wc -l", container
+        )
+        name, number = shown.split()
+        assert name == "pause" and int(number) >= 2, shown
+    refused = await fails(lab, "two", "sh", "-c", "cat /proc/1/environ || exit 7")
+    assert "ermission" in refused
+    assert "ermission" in await fails(lab, "two", "ls", "-l", "/proc/1/exe", "/proc/1/root/")
+
+
+async def test_a_pod_shares_memory_and_its_name(lab: Lab) -> None:
+    await sh(lab, "two", "echo shared > /dev/shm/file", "c0")
+    assert await sh(lab, "two", "cat /dev/shm/file; hostname", "c1") == "shared\ntwo"
+    assert await sh(lab, "plain", "ls /dev/shm; hostname") == "plain"
+    own = [await sh(lab, name, "readlink /proc/self/ns/ipc /proc/self/ns/uts") for name in ("plain", "two")]
+    assert own[0] != own[1] and os.readlink("/proc/self/ns/ipc") not in own[0]
+    kinds = "mnt pid uts ipc net cgroup"
+    script = " ".join(f"/proc/self/ns/{kind}" for kind in kinds.split())
+    for seen, ours in zip((await sh(lab, "plain", f"readlink {script}")).split(), kinds.split(), strict=True):
+        assert seen != os.readlink(f"/proc/self/ns/{ours}"), ours
+
+
+# Rights
+
+
+async def test_the_rights_of_a_runtime(lab: Lab) -> None:
+    for field in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(await status_of(lab, "plain", field), 16) == DEFAULT
+    assert (
+        int(await status_of(lab, "plain", "CapInh"), 16)
+        == int(await status_of(lab, "plain", "CapAmb"), 16)
+        == 0
+    )
+    assert (
+        await status_of(lab, "plain", "Seccomp") == "2" and await status_of(lab, "plain", "NoNewPrivs") == "0"
+    )
+    assert await status_of(lab, "plain", "CapEff", "cat /proc/1/status") == f"{DEFAULT:016x}"
+
+
+async def test_a_security_context_is_followed(lab: Lab) -> None:
+    assert int(await status_of(lab, "strict", "CapBnd"), 16) == 1 << 10
+    assert await status_of(lab, "strict", "NoNewPrivs") == "1"
+    assert "Read-only" in await fails(lab, "strict", "touch", "/etc/x")
+    assert "Read-only" in await fails(lab, "strict", "touch", "/tmp/x")
+    if AS_ROOT:
+        assert await sh(lab, "strict", "id -u; id -g; id -G") == "1234\n2345\n2345 3456 4567"
+        assert await status_of(lab, "strict", "Uid", "cat /proc/1/status") == "1234\t1234\t1234\t1234"
+        assert int(await status_of(lab, "strict", "CapEff"), 16) == 0
+    else:
+        assert await sh(lab, "strict", "id -u") == "0"
+
+
+async def test_what_reaches_the_machine_is_withheld(lab: Lab) -> None:
+    withheld = 1 << 21 | 1 << 19 | 1 << 16 | 1 << 17 | 1 << 22 | 1 << 25 | 1 << 2 | 1 << 39 | 1 << 34
+    for name in ("free", "asking"):
+        assert int(await status_of(lab, name, "CapBnd"), 16) & withheld == 0, name
+    assert int(await status_of(lab, "asking", "CapEff"), 16) == DEFAULT | 1 << 12
+    assert int(await status_of(lab, "free", "CapEff"), 16) & (DEFAULT | 1 << 12) == DEFAULT | 1 << 12
+    events = await lab.get("Event", namespace="default")
+    told = {(e["involvedObject"]["name"], e["message"]) for e in events if e["reason"] == "SecurityContext"}
+    wanted = "CAP_SYS_ADMIN, CAP_SYS_PTRACE would reach beyond the lab and is withheld"
+    assert ("asking", wanted) in told
+    assert any(name == "free" and message.startswith("privileged gives all") for name, message in told)
+    assert not AS_ROOT or not any(name in ("plain", "strict") for name, _ in told)
+    assert AS_ROOT or any(name == "strict" and "runAsUser" in message for name, message in told)
+
+
+async def test_who_must_not_be_root_is_not_started(lab: Lab) -> None:
+    await lab.apply(pod("nobody", limited(runAsNonRoot=True)), ready=False)
+
+    async def waiting() -> dict[str, Any]:
+        [found] = await lab.get("Pod", "nobody")
+        state = (found["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting") or {}
+        return state if state.get("message") else {}
+
+    state = await eventually(waiting)
+    assert state["reason"] == "CreateContainerConfigError"
+    [found] = await lab.get("Pod", "nobody")
+    about = f'(pod: "nobody_default({found["metadata"]["uid"]})", container: c0)'
+    assert state["message"] == f"container has runAsNonRoot and image will run as root {about}"
+    await lab.delete("Pod", "nobody")
+
+
+async def test_settings_of_the_kernel(lab: Lab) -> None:
+    path = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    assert await sh(lab, "tuned", f"cat {path}") == "7"
+    assert "Read-only" in await fails(lab, "tuned", "sh", "-c", f"echo 9 > {path}")
+    unsafe = {"sysctls": [{"name": "kernel.msgmax", "value": "65536"}]}
+    await lab.apply(pod("unsafe", {}, securityContext=unsafe), ready=False)
+    [found] = await lab.get("Pod", "unsafe")
+    status = found["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "SysctlForbidden")
+    assert status["message"] == 'Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted'
+    await lab.delete("Pod", "unsafe")
+
+
+# Users of a pod's own
+
+
+OWN_USERS = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: users}
+spec: {nodes: 1, pods: {userNamespaces: true}}
+---
+"""
+
+
+async def test_pods_with_users_of_their_own() -> None:
+    """`hostUsers: false`, which a Cluster may make the default: root of a pod is nobody on the host (KEP-127)."""
+    user, shared = limited(runAsUser=7, runAsGroup=7), limited(capabilities={"add": ["NET_ADMIN"]})
+    text = pod("first", {}, user) + pod("second", {}) + pod("host", {}, hostUsers=True) + pod("admin", shared)
+    async with Lab.from_text(OWN_USERS + text) as lab:
+        maps = {
+            name: (await sh(lab, name, "cat /proc/self/uid_map")).split()
+            for name in ("first", "second", "host")
+        }
+        assert await sh(
+            lab, "first", "id -u; touch /etc/x /usr/bin/x /tmp/x /x; stat -c %u /etc/x /etc/passwd"
+        ) == ("0\n0\n0")
+        if AS_ROOT:
+            words = (await sh(lab, "first", "id -u; cat /proc/self/gid_map", "c1")).split()
+            assert words == ["7", *maps["first"]]
+        events = await lab.get("Event", namespace="default")
+        told = {
+            (e["involvedObject"]["name"], e["message"]) for e in events if e["reason"] == "SecurityContext"
+        }
+        effect = "CAP_NET_ADMIN has no effect with hostUsers: false, as the pod's network is the lab's"
+        if not AS_ROOT:
+            assert maps["first"] == maps["second"] == maps["host"]
+            return
+        assert ("admin", effect) in told
+        firsts = {name: int(first) for name, (_, first, number) in maps.items() if number == "65536"}
+        assert firsts.keys() == {"first", "second"} and firsts["first"] != firsts["second"]
+        assert all(first % 65536 == 0 and first > 0 for first in firsts.values())
+        assert maps["host"] == ["0", "0", "4294967295"]
+        owners = Counter(_owners_of(SLEEP))
+        assert (
+            owners[firsts["first"]] == 1
+            and owners[firsts["first"] + 7] == 1
+            and owners[firsts["second"]] == 1
+        )
+        assert await sh(lab, "first", "ping -c 1 -W 5 127.0.0.1 >/dev/null && echo heard") == "heard"
+
+
+def _owners_of(command: list[str]) -> Iterator[int]:
+    """The host's numbers of those who run a program like that."""
+    wanted = "\0".join(command).encode() + b"\0"
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                if (folder / "cmdline").read_bytes() == wanted:
+                    yield folder.stat().st_uid
+            except OSError:
+                continue
+
+
+# Ways out
+
+
+ESCAPES = {
+    "a mount": ["mount", "-t", "tmpfs", "none", "/mnt"],
+    "a mount of the host's disk": ["sh", "-c", "mknod /tmp/d b 254 0 && head -c 1 /tmp/d"],
+    "a device of the host's memory": ["sh", "-c", "mknod /tmp/m c 1 1 && head -c 1 /tmp/m"],
+    "a device in /dev": ["sh", "-c", "mknod /dev/m c 1 1 && head -c 1 /dev/m"],
+    "a user namespace": ["unshare", "-U", "true"],
+    "a mount namespace": ["unshare", "-m", "true"],
+    "the namespaces of the first process": ["nsenter", "-t", "1", "-m", "-p", "true"],
+    "what is run when a process dumps": ["sh", "-c", "echo '|/x' > /proc/sys/kernel/core_pattern"],
+    "what is run when a cgroup is empty": [
+        "sh", "-c", "mkdir /tmp/cg && mount -t cgroup -o memory none /tmp/cg && echo /x > /tmp/cg/release_agent",
+    ],
+    "the kernel's settings": ["sysctl", "-w", "vm.swappiness=7"],
+    "the kernel's memory": ["sh", "-c", "test $(head -c 9 /proc/kcore | wc -c) -gt 0"],
+    "the kernel's keys": ["sh", "-c", "test $(head -c 9 /proc/keys | wc -c) -gt 0"],
+    "a way back from a root": [
+        INTERPRETER, "-c",
+        "import os; os.mkdir('/tmp/jail'); fd = os.open('/', 0); os.chroot('/tmp/jail'); os.fchdir(fd)\n"
+        "for _ in range(64): os.chdir('..')\n"
+        "os.chroot('.'); os.stat('/run/emulab') if os.path.exists('/run/emulab') else 1 / 0",
+    ],
+    "a file by its handle": [
+        INTERPRETER, "-c",
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+        "handle = ctypes.create_string_buffer(b'\\x08\\0\\0\\0\\x01\\0\\0\\0\\x02\\0\\0\\0\\0\\0\\0\\0')\n"
+        "import os; fd = os.open('/etc', 0); n = libc.open_by_handle_at(fd, handle, 0); assert n >= 0",
+    ],
+    "the clock": ["date", "-s", "2001-01-01"],
+    "another's module": ["sh", "-c", "modprobe dummy && grep dummy /proc/modules"],
+    "a filter in the kernel": [
+        INTERPRETER, "-c", "import ctypes; assert ctypes.CDLL(None).syscall(321, 0, 0, 0) == 0 or False",
+    ],
+    "descriptors of who started it": ["sh", "-c", "ls /proc/1/fd | grep -qv '^[012]$'"],
+    "the host's processes": ["sh", "-c", "tr '\\0' ' ' < /proc/*/cmdline | grep emulab.lab.supervisor"],
+    "the root of another process": [
+        "sh", "-c", "for p in /proc/[0-9]*; do ! ls $p/root/run/emulab || exit 0; done; exit 1",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["plain", "free", "asking"])
+async def test_there_is_no_way_out(lab: Lab, name: str) -> None:
+    ways = {}
+    for what, argv in ESCAPES.items():
+        done = await lab.exec(f"pod/{name}", *argv)
+        if done.status == 0:
+            ways[what] = done.stdout
+    # Without a filter of system calls the kernel lets anybody have a user namespace, in which there is nothing else.
+    allowed = {"a user namespace"} if name == "free" else set()
+    assert ways.keys() <= allowed, ways
+
+
+WATCHER = """
+import os, sys, time
+secret, seen, end = sys.argv[1], set(), time.monotonic() + 6
+print("watching", flush=True)
+while time.monotonic() < end:
+    for pid in os.listdir("/proc"):
+        if not pid.isdecimal() or int(pid) == os.getpid():
+            continue
+        for way in (f"root{secret}", "exe", "environ", "fd/0", "maps"):
+            try:
+                path = f"/proc/{pid}/{way}"
+                if way == "environ":
+                    found = open(path).read()
+                    if "EMULAB" in found: seen.add(way)
+                elif way == "exe":
+                    if "python" in os.readlink(path): seen.add(way)
+                elif way.startswith("root") and os.path.exists(path):
+                    seen.add("root")
+            except OSError:
+                pass
+print("seen", sorted(seen), flush=True)
+"""
+
+
+async def test_who_enters_a_container_cannot_be_looked_into(lab: Lab) -> None:
+    """What comes into a container's namespaces has the lab's memory and root, until it is one of the container's."""
+    secret = str(Path(os.environ.get("EMULAB_RUN_DIR") or "/run/emulab") / lab.name / "lab.json")
+    watching = asyncio.ensure_future(lab.exec("pod/two", INTERPRETER, "-c", WATCHER, secret))
+    while not watching.done():
+        await asyncio.gather(*(lab.exec("pod/two", "true", container=c) for c in ("c0", "c1")))
+    lines = watching.result().stdout.decode().splitlines()
+    # Its own interpreter, which is a program of the container's, is all that it may find of that kind.
+    assert lines[0] == "watching" and lines[-1] == "seen []", lines
