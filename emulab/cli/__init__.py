@@ -57,6 +57,7 @@ VERBS = {
     "compare": "compare the proxy modes of one lab, side by side",
     "explain": "say what a kind or a field of it is",
     "plan": "print what `up` would build, without building it",
+    "image": "load, list and remove images that containers run",
     "api-resources": "list the kinds of objects, with all their names",
     "completion": "print what a shell needs to complete command lines",
     "version": "print this program's version, and the Kubernetes that it follows",

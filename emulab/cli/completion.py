@@ -109,6 +109,17 @@ def _containers(parsed_args: Parsed, **_: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _images(prefix: str, parsed_args: Parsed, **_: Any) -> Iterable[str]:
+    """Archives to load, or names of images that are loaded."""
+    if parsed_args.action == "load":
+        found: Iterable[str] = FilesCompleter(("tar", "gz", "tgz", "zst", "oci"))(prefix)
+        return found
+    from emulab.lab.images.home import images_folder  # here: who completes nothing of images needs none of it
+    from emulab.lab.images.store import ImageStore
+
+    return ImageStore(images_folder()).names()
+
+
 _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "lab": _labs,
     "namespace": _namespaces,
@@ -117,6 +128,7 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "target": _targets,
     "source": _targets,
     "container": _containers,
+    "images": _images,
     "files": FilesCompleter(("yaml", "yml", "json")),
 }
 """By what an argument is called in the parsers of all verbs."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from emulab.kinds.cells import NONE, Raw
-from emulab.kinds.core.podspec import asked_program
+from emulab.kinds.core.podspec import PodImage, asked_program
 from emulab.kinds.fields import Fields
 
 
-def container_fields(c: Raw, status: Raw, stand_in: bool = False) -> Fields:
-    """`stand_in`: its command isn't run."""
+def container_fields(c: Raw, status: Raw, stand_in: bool = False, image: PodImage | None = None) -> Fields:
+    """`stand_in`: its command isn't run. `image`: the one that it runs."""
     fields: Fields = [("Image", str(c.get("image") or NONE))]
+    if status.get("imageID"):
+        fields.append(("Image ID", str(status["imageID"])))
     ports = [f"{p['containerPort']}/{p.get('protocol') or 'TCP'}" + _named(p) for p in c.get("ports") or ()]
     fields.append(("Ports", ports))
-    command = [str(word) for word in asked_program(c)]
+    command = [str(word) for word in (image.command(c) if image else asked_program(c))]
     if stand_in:
         command.append("(isn't run: emulab's stand-in)")
     elif not command and c.get("args"):

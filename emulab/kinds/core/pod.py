@@ -13,7 +13,7 @@ from emulab.kinds.core.podcells import pod_cells, pod_status
 from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
-from emulab.kinds.core.podspec import LIMITED, STAND_INS
+from emulab.kinds.core.podspec import IMAGES, LIMITED, STAND_INS, PodImage
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
@@ -69,6 +69,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
     ]
     fields += [(k.title(), str(status[k])) for k in ("reason", "message") if status.get(k)]
     fields.append(("IPs", [entry["ip"] for entry in status.get("podIPs") or ()]))
+    images = PodImage.all_of(o["metadata"].get("annotations") or {})
     for label, containers, statuses in (
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
@@ -76,8 +77,9 @@ def _describe(o: Raw, _: Slices) -> Fields:
         stand_ins = ((o["metadata"].get("annotations") or {}).get(STAND_INS) or "").split(",")
         known = {s["name"]: s for s in status.get(statuses) or ()}
         found: Fields = [
-            (c["name"], container_fields(c, known.get(c["name"]) or {}, c["name"] in stand_ins))
+            (name, container_fields(c, known.get(name) or {}, name in stand_ins, images.get(name)))
             for c in spec.get(containers) or ()
+            if (name := c["name"])
         ]
         if found:
             fields.append((label, found))
@@ -99,7 +101,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 
 
 DEFINITION = Definition(
-    annotations=(STAND_INS, LIMITED),
+    annotations=(STAND_INS, IMAGES, LIMITED),
     check=whole(POD, dns_subdomain, pod_spec),
     merge=_merge,
     warnings=_warnings,

@@ -14,17 +14,17 @@ _PROBE = table(
 
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
-    " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image lifecycle.postStart lifecycle.preStop"
-    " name ports.containerPort ports.hostIP ports.hostPort ports.name ports.protocol volumeMounts.mountPath"
-    " volumeMounts.name volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
+    " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image imagePullPolicy lifecycle.postStart"
+    " lifecycle.preStop lifecycle.stopSignal name ports.containerPort ports.hostIP ports.hostPort ports.name"
+    " ports.protocol volumeMounts.mountPath volumeMounts.name volumeMounts.readOnly volumeMounts.subPath"
+    " volumeMounts.subPathExpr workingDir"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
-    # An image is never pulled here, and a message to terminate with is read by people.
-    kept="imagePullPolicy resizePolicy terminationMessagePath terminationMessagePolicy",
+    # A message to terminate with is read by people.
+    kept="resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
-        "lifecycle.stopSignal": "programs are ended by SIGTERM",
         "resources": "programs have no limits, and nodes room for any of them",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext.seLinuxOptions": "programs have no labels",

@@ -60,7 +60,7 @@ def doing_nothing(o: Object, base: FieldPath, pod: Mapping[str, Any]) -> Iterato
     for index, container in enumerate(pod["spec"]["containers"]):
         if not asked_program(container):
             path = (*base, "spec", "containers", index, "image")
-            yield Finding(o, path, "isn't run; the container does nothing and ends well")
+            yield Finding(o, path, "isn't run unless it was loaded; the container does nothing and ends well")
 
 
 def _instead(spec: Mapping[str, Any], field: str, index: int, ends: bool) -> str:

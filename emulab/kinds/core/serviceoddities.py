@@ -102,7 +102,7 @@ def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
 def _deaf(pods: Pods, port: ServicePort, world: Lookup) -> str:
     """The ports of Pods in which nobody listens on that one; "" where somebody does, or a program may."""
     absent = world.missing_programs(pods.annotations, pods.spec)
-    containers = PodSpec.of(pods.spec, absent).lasting
+    containers = PodSpec.of(pods.spec, absent, world.images(pods.annotations, pods.spec)).lasting
     if any(c.command or server_of(c.image) for c in containers):
         return ""
     ports = [(p.protocol, p.port) for c in containers for p in c.ports]

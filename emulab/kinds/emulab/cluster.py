@@ -254,6 +254,7 @@ cluster_spec = mapping(
                     mapping({"path": _host_path, "readOnly": boolean}, required=("path",), closed=True),
                     rules=(unique("path"),),
                 ),
+                "missingImages": one_of("standin", "fail"),
                 "userNamespaces": boolean,
             },
             closed=True,

@@ -21,6 +21,10 @@ PLANNED = (IPV4,)
 """The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
 
 
+FAIL = "fail"
+"""What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     name: str
@@ -66,6 +70,7 @@ class Cluster:
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
+    missing_images: str = "standin"  # standin | fail
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -94,6 +99,7 @@ class Cluster:
             ingress_classes=tuple(ingress.get("classes") or ()),
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
+            missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 

@@ -48,8 +48,8 @@ _CLUSTER = {
         ),
         "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
-        "pods": OwnField("emulab.v1.ClusterPods", "What pods are given, and may have of the host"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
+        "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
     "emulab.v1.ClusterNode": {
@@ -115,6 +115,12 @@ _CLUSTER = {
             "[emulab.v1.ClusterHostPath]",
             "Folders of the host below which hostPath volumes may be",
             "[], none",
+        ),
+        "missingImages": OwnField(
+            "string",
+            "What becomes of containers whose image wasn't loaded: `standin`: their `command` is run where this "
+            "machine has it, and a stand-in answers otherwise; `fail`: they wait for it in ImagePullBackOff",
+            "standin",
         ),
         "userNamespaces": OwnField(
             "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"

@@ -48,6 +48,7 @@ class ContainerRunner:
         """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
+        self.stop_signal = int(signal.SIGTERM)  # what asks it to end
         self.begun = 0.0  # when its last life began; seconds of the loop's clock
         self._processes = processes
         self._program = program
@@ -163,24 +164,24 @@ class ContainerRunner:
     async def kill(self, grace: float) -> None:
         """Ends this life of the container; the restart policy says what follows."""
         if self.process is not None:
-            await _terminate(self.process, grace)
+            await _terminate(self.process, grace, self.stop_signal)
 
     @property
     def stopping(self) -> bool:
         return self._stopping.is_set()
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL after `grace` seconds; returns when it has ended for good."""
+        """Its stop signal, and SIGKILL after `grace` seconds; returns when it has ended for good."""
         self._stopping.set()
         self._wake.set()
         if self.process is not None:
-            await _terminate(self.process, grace)
+            await _terminate(self.process, grace, self.stop_signal)
             if self.state.running:  # `run` may never come to say how it ended: the Pod goes
                 self.state.ended(await self.process.wait(), timestamp())
 
 
-async def _terminate(process: Process, grace: float) -> None:
-    process.signal(signal.SIGTERM)
+async def _terminate(process: Process, grace: float, stop_signal: int) -> None:
+    process.signal(stop_signal)
     try:
         async with asyncio.timeout(grace):
             await process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from emulab.errors import EmulabError
 from emulab.kernel import libc
@@ -18,6 +19,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import SERVICE
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
+from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.environment.configs import ConfigError
 from emulab.lab.kubelet.environment.downward import downward_fields, resource_value
 from emulab.lab.kubelet.environment.machine import allocatable
@@ -29,7 +31,9 @@ from emulab.lab.kubelet.environment.variables import (
     service_links,
 )
 from emulab.lab.kubelet.programs import PATH
+from emulab.lab.kubelet.pulling import PodImages
 from emulab.lab.kubelet.sandbox import PodSandbox
+from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -48,6 +52,7 @@ class Environs:
         spec: PodSpec,
         volumes: PodVolumes,
         tell: Callable[[Container, Said], None],
+        changed: Callable[[], None],
     ) -> None:
         self._around = around
         self._pod = pod
@@ -57,8 +62,9 @@ class Environs:
         self._told: set[str] = set()  # containers of which it was told what they don't get
         self.sandbox = PodSandbox(around, spec, place_name(pod))
         self._name = f"{pod.name}_{pod.namespace}({pod.metadata.get('uid')})"
+        self._images = PodImages(lambda: around.images, pod, tell, changed)
         self._services: dict[str, Members] = {}  # those that there were when each container last began
-        self._variables: dict[str, dict[str, str]] = {}  # what it was told then
+        self._told_last: dict[str, dict[str, str]] = {}  # what it was told then
 
     @property
     def place(self) -> Place:
@@ -74,12 +80,18 @@ class Environs:
         variables, is made of that when somebody does.
         """
         self._services[container.name] = self._around.store.objects().members(SERVICE)
-        self._variables.pop(container.name, None)
+        self._told_last.pop(container.name, None)
         if asks_for_configs(container):
-            self._variables[container.name] = self._environment(container)
+            self._told_last[container.name] = self._environment(container)
 
-    async def start(self, container: Container) -> Program:
-        """The container's program at the begin of a life. Raises OSError, KernelError, NotConfigured."""
+    async def start(self, container: Container, runner: ContainerRunner) -> Program:
+        """The container's program at the begin of a life, once its image is there.
+
+        Raises OSError, KernelError, NotConfigured.
+        """
+        container = await self._images.ready(container, runner.state)
+        image = self._images.of(container)
+        runner.stop_signal = signal_number(container.stop_signal or (image.stop_signal if image else ""))
         self.begin(container)
         group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
         return await self._program(container, container.command, cgroups.create(self._around.lab, group))
@@ -88,9 +100,10 @@ class Environs:
         if container.name in self._told:
             return
         self._told.add(container.name)
-        one_user, permitted = self.sandbox.one_user, libc.permitted_capabilities()
-        machine = Machine(one_user, has_filter(), self.sandbox.has_proc, permitted)
-        for what in shortfalls(container, self._spec, machine, self.sandbox.own_users):
+        image, permitted = self._images.of(container), libc.permitted_capabilities()
+        machine = Machine(self.sandbox.one_user, has_filter(), self.sandbox.has_proc, permitted)
+        own = self.sandbox.own_users
+        for what in shortfalls(container, self._spec, machine, own, image.user if image else ""):
             self._tell(container, telling.not_given(what))
 
     async def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
@@ -103,14 +116,15 @@ class Environs:
         return Program(
             argv=argv,
             environment=self.environment(container),
-            working_directory=container.working_dir,
+            working_directory=self.working_directory(container),
             join=joined,
             rights=self.rights(container),
         )
 
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
-        return rights_of(container, self._spec, self.sandbox.one_user)
+        image = self._images.of(container)
+        return rights_of(container, self._spec, self.sandbox.one_user, image.user if image else "")
 
     async def close(self) -> None:
         """Ends what the pod's containers share, and removes its volumes."""
@@ -120,32 +134,50 @@ class Environs:
     async def _program(
         self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
     ) -> Program:
-        place, known = self.place, self.environment(container)
-        check(container, self._name)
+        place, told = self.place, self._variables(container)  # and of this alone, `$(NAME)` is expanded
+        image = self._images.of(container)
+        check(container, self._name, image.user if image else "")
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
-        volumes = self._volumes.binds(container, known)
+        volumes = self._volumes.binds(container, told)
         shared = await self.sandbox.join(place)
         self._tell_shortfalls(container)
         return Program(
-            argv=tuple(expand(word, known) for word in argv) if expanded else argv,
-            environment=known,
-            working_directory=container.working_dir,
+            argv=tuple(expand(word, told) for word in argv) if expanded else argv,
+            environment=self._with_runtimes(container, told),
+            working_directory=self.working_directory(container),
             join={"net": self._around.handles[place.namespace].fd, **shared},
             fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
             cgroup=cgroup,
-            root=self.sandbox.root(container, place, volumes),
+            root=replace(self.sandbox.root(container, place, volumes), layers=image.layers if image else ()),
             rights=self.rights(container),
         )
 
+    def working_directory(self, container: Container) -> str:
+        """Where its programs begin: what its image says counts as well, which may have come later than its Pod."""
+        image = self._images.of(container)
+        return image.working_dir if image and not container.working_dir_given else container.working_dir
+
     def environment(self, container: Container) -> dict[str, str]:
-        """What the container was told when it began. HOME is told to it where its user is known."""
+        """The variables of a container's programs: those of the runtime, its image's, and those of its manifest.
+
+        HOME is told to them where their user is known.
+        """
+        return self._with_runtimes(container, self._variables(container))
+
+    def _with_runtimes(self, container: Container, told: Mapping[str, str]) -> dict[str, str]:
+        image = self._images.of(container)
+        runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname}
+        return {**runtime, **(image.env if image else {}), **told}
+
+    def _variables(self, container: Container) -> Mapping[str, str]:
+        """What the kubelet told a container when it began."""
         with suppress(ConfigError):
             if container.name not in self._services:
                 self.begin(container)
-            if container.name not in self._variables:
-                self._variables[container.name] = self._environment(container)
-        return self._variables.get(container.name) or self._own()
+            if container.name not in self._told_last:
+                self._told_last[container.name] = self._environment(container)
+        return self._told_last.get(container.name) or {}
 
     def _environment(self, container: Container) -> dict[str, str]:
         pod, get = self._around.store.get(self._pod.key) or self._pod, self._around.store.get
@@ -157,11 +189,7 @@ class Environs:
             lambda selector: resource_value(selector, pod, container.name, node),
             self._links(container),
         )
-        return {**self._own(), **environment(container, sources)}
-
-    def _own(self) -> dict[str, str]:
-        """What a runtime tells every container."""
-        return {"PATH": PATH, "HOSTNAME": self.place.hostname}
+        return environment(container, sources)
 
     def _links(self, container: Container) -> dict[str, str]:
         namespace = self._pod.namespace

@@ -33,6 +33,7 @@ class ContainerState:
     began_at: str = ""  # when that life began of which `exit_status` tells
     ended_at: str = ""
     last_words: str = ""  # the last line of a life that ended badly
+    image_id: str = ""  # of the image that it was made of
     failure: str = ""  # why a container couldn't be started: the reason of its end
 
     def begin(self, now: str) -> None:
@@ -189,6 +190,7 @@ def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     status: dict[str, Any] = {
         "name": c.name,
         "image": c.image,
+        **({"imageID": c.image_id} if c.image_id else {}),
         "ready": c.ready,
         "started": c.started,
         "restartCount": c.restarts,

@@ -50,7 +50,7 @@ class PodWorker:
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
         self._volumes = PodVolumes(around, pod, self._spec, self._tell)
-        self.environs = Environs(around, pod, self._spec, self._volumes, self.tell)
+        self.environs = Environs(around, pod, self._spec, self._volumes, self.tell, self.report)
         self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
@@ -179,10 +179,10 @@ class PodWorker:
 
     def _runner(self, container: Container, policy: str) -> ContainerRunner:
         hook = container.post_start
-        return ContainerRunner(
+        runner = ContainerRunner(
             self._around.processes,
             container,
-            lambda: self._preparation.program(container, self.runners[container.name].state),
+            lambda: self._preparation.program(container, runner),
             self._log(container),
             policy,
             self._container_changed,
@@ -191,6 +191,7 @@ class PodWorker:
             (lambda: hooks.run(hook, self._aim(container))) if hook else None,
             self._spec.termination_grace,
         )
+        return runner
 
     @property
     def _name(self) -> str:

@@ -14,6 +14,7 @@ from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.confinement import NotConfigured
+from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
@@ -38,6 +39,7 @@ class Preparation:
         self._tell = tell
         self._changed = changed
         self._woken = asyncio.Event()
+        self._lacking: dict[str, str] = {}  # by container, why it can't begin
 
     def wake(self) -> None:
         """Something has changed."""
@@ -45,9 +47,9 @@ class Preparation:
         if self._volumes.wake():
             self._spawn(self._volumes.refresh())
 
-    async def program(self, container: Container, state: ContainerState) -> Program:
+    async def program(self, container: Container, runner: ContainerRunner) -> Program:
         """The container's program at the begin of a life, once that can begin. Raises OSError, KernelError."""
-        return await self._until(lambda: self._environs.start(container), container, state)
+        return await self._until(lambda: self._environs.start(container, runner), container, runner.state)
 
     async def told(self, container: Container, state: ContainerState) -> None:
         """Returns once a container that runs nothing could begin."""
@@ -63,13 +65,15 @@ class Preparation:
         while True:
             self._woken.clear()
             try:
+                if container.name in self._lacking:
+                    self._environs.begin(container)  # which costs less than all else that it takes to begin
                 made = await attempt()
             except NotConfigured as error:
                 if self._note(container, state, error):
                     self._changed()
                 await self._woken.wait()
             else:
-                self._settle(state)
+                self._settle(container, state)
                 return made
 
     def begins(self, container: Container, state: ContainerState) -> bool:
@@ -79,17 +83,18 @@ class Preparation:
         except NotConfigured as error:
             self._note(container, state, error)
             return False
-        self._settle(state)
+        self._settle(container, state)
         return True
 
     def _note(self, container: Container, state: ContainerState, error: NotConfigured) -> bool:
         """Whether it is news."""
-        if (state.waiting, state.message) == (_WAITING, str(error)):
-            return False
         state.waiting, state.message = _WAITING, str(error)
+        if self._lacking.get(container.name) == str(error):
+            return False
+        self._lacking[container.name] = str(error)
         self._tell(container, telling.misconfigured(error))
         return True
 
-    def _settle(self, state: ContainerState) -> None:
-        if state.waiting == _WAITING:
+    def _settle(self, container: Container, state: ContainerState) -> None:
+        if self._lacking.pop(container.name, None) is not None:
             state.waiting = state.message = ""

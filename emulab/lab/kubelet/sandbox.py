@@ -73,7 +73,7 @@ class PodSandbox:
         files = write_place_files(self._around, place, own, everywhere=True)
         return Root(
             stage=str(self._folder / "stage"),
-            hidden=_hidden(),
+            hidden=_hidden(self._around.images.folder),
             skeleton=str(self._folder / "skeleton") if self.one_user else "",
             binds=_in_order((*(Bind(source, target) for target, source in files.items()), *volumes)),
             read_only=container.security.read_only_root,
@@ -188,9 +188,9 @@ def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
 
 
 @cache
-def _hidden() -> tuple[str, ...]:
+def _hidden(images: Path) -> tuple[str, ...]:
     """Folders of the host that no container sees: emulab's own, and homes of others than who runs the lab."""
     own = [os.path.expanduser("~")]
     if sudo := os.environ.get("SUDO_USER"):
         own.append(os.path.expanduser(f"~{sudo}"))
-    return (str(rundir.base()), *places.others_homes(own))
+    return (str(rundir.base()), str(images), *places.others_homes(own))

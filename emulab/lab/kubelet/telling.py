@@ -5,11 +5,13 @@ They are those of pkg/kubelet: kuberuntime_container.go, kuberuntime_manager.go,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container
 from emulab.model.collection import NORMAL, WARNING
+from emulab.model.imagenames import INVALID
 
 
 class Said(NamedTuple):
@@ -55,6 +57,59 @@ def no_group(volume: str) -> Said:
 def not_given(what: str) -> Said:
     """What a container's `securityContext` asks for, and it doesn't have here."""
     return Said("SecurityContext", what, WARNING)
+
+
+def not_made(reason: str) -> Said:
+    """A container waits, for this reason."""
+    return Said("Failed", f"Error: {reason}", WARNING)
+
+
+def image_present(image: str) -> Said:
+    return Said(
+        "Pulled",
+        f"Container image {_quoted(image)} already present on machine and can be accessed by the pod",
+    )
+
+
+def pulling(image: str) -> Said:
+    return Said("Pulling", f"Pulling image {_quoted(image)}")
+
+
+def pulled(image: str, size: int) -> Said:
+    """It was loaded: nobody waits for its octets."""
+    what = (
+        f"Successfully pulled image {_quoted(image)} in 0s (0s including waiting). Image size: {size} bytes."
+    )
+    return Said("Pulled", what)
+
+
+def why_not_pulled(name: str) -> str:
+    """What containerd says of an image that a registry doesn't have; here that is one that wasn't loaded."""
+    why = f'failed to pull and unpack image "{name}": failed to resolve reference "{name}": {name}: not found'
+    return f"rpc error: code = NotFound desc = {why}; no registry is asked: emulab image load ARCHIVE"
+
+
+def not_pulled(image: str, why: str) -> Said:
+    return Said("Failed", f"Failed to pull image {_quoted(image)}: {why}", WARNING)
+
+
+def pull_put_off(image: str) -> Said:
+    return Said("BackOff", f"Back-off pulling image {_quoted(image)}")
+
+
+def never_pulled(image: str) -> Said:
+    what = f"Container image {_quoted(image)} is not present with pull policy of Never"
+    return Said("ErrImageNeverPull", what, WARNING)
+
+
+def no_image_name(image: str) -> Said:
+    what = f"Failed to apply default image tag {_quoted(image)}: couldn't parse image name {_quoted(image)}: {INVALID}"
+    return Said("InspectFailed", what, WARNING)
+
+
+def _quoted(text: str) -> str:
+    """As Go's `%q`."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def exited(name: str, status: int, last_words: str) -> Said:

@@ -136,7 +136,7 @@ class Operations:
             outcome[:] = [[kubectl_name(o.key), admit(store, o)] for o in given]
 
         if arguments.get("dry_run"):
-            changed, odd = tried(self._around.store, work, keys)
+            changed, odd = tried(self._around.store, work, keys, self._around.images.program)
             found = {"warnings": [*without_effect, *odd], "notes": noted}
             return {"applied": outcome, "objects": changed, **found}
         await self._reconciler.change(work, progress)
@@ -183,7 +183,7 @@ class Operations:
     async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
         """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        return await asyncio.to_thread(oddities, there, objects)
+        return await asyncio.to_thread(oddities, there, objects, self._around.images.program)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""

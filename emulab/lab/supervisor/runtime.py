@@ -19,6 +19,7 @@ from emulab.lab.folders.rundir import LabInfo
 from emulab.lab.hosts.logs import Logs, bound_own_log
 from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.lab.images.held import Images
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.control import ControlServer
 from emulab.lab.supervisor.operations import Operations
@@ -32,11 +33,12 @@ _ENDING = 5.0  # seconds that work under way has to end
 
 
 async def run(
-    info: LabInfo, folder: Path, spawned: socket.socket, ready: int, leash: int, named: bool
+    info: LabInfo, folder: Path, images: Path, spawned: socket.socket, ready: int, leash: int, named: bool
 ) -> bool:
     """Runs the lab until `down`, SIGTERM, the end of its leash, its spawner or its folder.
 
-    `named`: its places get names under /run/netns. Returns whether the lab was told to end.
+    `images`: where those of its user are. `named`: its places get names under /run/netns. Returns whether the lab
+    was told to end.
     """
     stop = asyncio.Event()
     told: list[bool] = []
@@ -55,7 +57,7 @@ async def run(
     store = Store()
     around = Surroundings(
         *(info.name, folder, store, processes, logs, servers, network.handles),
-        *(lambda: reconciler.poke(), Recorder(store)),
+        *(lambda: reconciler.poke(), Recorder(store), Images(images)),
     )
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None

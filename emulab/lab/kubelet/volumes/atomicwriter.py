@@ -1,4 +1,4 @@
-"""Files that change all at once: pkg/volume/util/atomic_writer.go.
+"""WrittenFiles that change all at once: pkg/volume/util/atomic_writer.go.
 
 What is to be seen are links, `key` → `..data/key`; `..data` is a link to a folder that is named after the time at
 which it was written. New content is written into another such folder, and then `..data` is exchanged by one rename(2):
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulab.kernel import folders
-from emulab.lab.kubelet.volumes.files import Files
+from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.ownership import Ownership, own
 
 _DATA, _NEW = "..data", "..data_tmp"
@@ -22,7 +22,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write(folder: Path, files: Files, ownership: Ownership | None = None) -> None:
+def write(folder: Path, files: WrittenFiles, ownership: Ownership | None = None) -> None:
     """Has these files in the folder, and no others. Blocks. Raises OSError; what was there stays then."""
     top = os.open(folder, _FOLDER)
     try:
@@ -48,7 +48,7 @@ def _shown(top: int) -> str:
     return name if name.startswith("..2") and "/" not in name else ""
 
 
-def _write_beside(top: int, files: Files, ownership: Ownership | None) -> str:
+def _write_beside(top: int, files: WrittenFiles, ownership: Ownership | None) -> str:
     """Writes the files into a folder of their own, and returns its name."""
     stamp = time.strftime("..%Y_%m_%d_%H_%M_%S", time.gmtime())
     name = f"{stamp}.{random.randrange(10**9, 10**10)}"

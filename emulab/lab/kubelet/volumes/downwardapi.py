@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emulab.lab.kubelet.environment.downward import downward_fields, resource_value
-from emulab.lab.kubelet.volumes.files import Files, WrittenFile, mode_of
+from emulab.lab.kubelet.volumes.files import WrittenFile, WrittenFiles, mode_of
 from emulab.lab.kubelet.volumes.volume import AskedVolume
 
 
-def files_of(asked: AskedVolume, items: Iterable[Mapping[str, Any]], mode: int) -> Files:
+def files_of(asked: AskedVolume, items: Iterable[Mapping[str, Any]], mode: int) -> WrittenFiles:
     fields = downward_fields(asked.pod, asked.spec)
     found: dict[str, WrittenFile] = {}
     for item in items:
@@ -22,5 +22,5 @@ def files_of(asked: AskedVolume, items: Iterable[Mapping[str, Any]], mode: int) 
     return found
 
 
-def files(asked: AskedVolume) -> Files:
+def files(asked: AskedVolume) -> WrittenFiles:
     return files_of(asked, asked.settings.get("items") or (), mode_of(asked.settings.get("defaultMode")))

@@ -13,7 +13,7 @@ class WrittenFile(NamedTuple):
     mode: int
 
 
-Files = Mapping[str, WrittenFile]
+WrittenFiles = Mapping[str, WrittenFile]
 """By their paths below the volume."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.environment.configs import contents, looked_up, missing
-from emulab.lab.kubelet.volumes.files import Files, mode_of, of_keys
+from emulab.lab.kubelet.volumes.files import WrittenFiles, mode_of, of_keys
 from emulab.lab.kubelet.volumes.volume import AskedVolume, NotMounted
 
 _NO_KEY = {
@@ -19,7 +19,7 @@ _NO_KEY = {
 
 def files_of(
     asked: AskedVolume, kind: Kind, name: str, settings: Mapping[str, Any], mode: int | None = None
-) -> Files:
+) -> WrittenFiles:
     """The files of a ConfigMap or Secret as a volume, or a projection, has them. Raises NotMounted."""
     optional = bool(settings.get("optional"))
     o = looked_up(asked.objects.get, kind, asked.pod.namespace, name)
@@ -33,6 +33,6 @@ def files_of(
         raise NotMounted(_NO_KEY[kind].format(error.args[0])) from None
 
 
-def files(kind: Kind, named: str) -> Callable[[AskedVolume], Files]:
+def files(kind: Kind, named: str) -> Callable[[AskedVolume], WrittenFiles]:
     """What makes the files of a volume of that kind, whose settings have its name in the field `named`."""
     return lambda asked: files_of(asked, kind, asked.settings[named], asked.settings)

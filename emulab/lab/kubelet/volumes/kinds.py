@@ -15,11 +15,11 @@ from emulab.lab.kubelet.volumes import (
     keyed,
     projected,
 )
-from emulab.lab.kubelet.volumes.files import Files
+from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.volume import AskedVolume, VolumeKind, VolumeSource
 
 
-def _written(files: Callable[[AskedVolume], Files]) -> VolumeKind:
+def _written(files: Callable[[AskedVolume], WrittenFiles]) -> VolumeKind:
     """A kind whose files the kubelet writes: nobody else may (kubernetes#60814)."""
     return VolumeKind(lambda asked: VolumeSource(str(asked.folder), read_only=True), files=files)
 

@@ -12,7 +12,7 @@ from emulab.kernel import folders, libc
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.volumes import atomicwriter
-from emulab.lab.kubelet.volumes.files import Files
+from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.ownership import OneUser, Ownership, own_folder
 from emulab.lab.kubelet.volumes.volume import AskedVolume, VolumeKind, VolumeSource
 from emulab.model.keys import Key
@@ -23,7 +23,7 @@ _IN_MEMORY = ("secret", "projected")
 _TRIES, _PAUSE = 20, 0.05
 
 
-def make(asked: AskedVolume, kind: VolumeKind, source: VolumeSource, files: Files | None) -> bool:
+def make(asked: AskedVolume, kind: VolumeKind, source: VolumeSource, files: WrittenFiles | None) -> bool:
     """Makes the volume. Whether its group couldn't be set, as the lab has one user. Raises NotMounted, OSError,
     KernelError."""
     ownership = _ownership(asked, source)
@@ -40,7 +40,9 @@ def make(asked: AskedVolume, kind: VolumeKind, source: VolumeSource, files: File
     return False
 
 
-def _write(asked: AskedVolume, source: VolumeSource, files: Files, ownership: Ownership | None) -> None:
+def _write(
+    asked: AskedVolume, source: VolumeSource, files: WrittenFiles, ownership: Ownership | None
+) -> None:
     if not os.path.isdir(source.path):
         os.makedirs(source.path, 0o700)
         os.chmod(source.path, _SECRET_MODE if asked.volume.kind in _IN_MEMORY else _WRITTEN_MODE)

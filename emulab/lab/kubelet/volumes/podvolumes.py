@@ -22,7 +22,7 @@ from emulab.lab.kubelet.environment.machine import allocatable
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.volumes import making, mounts
 from emulab.lab.kubelet.volumes.claimfolders import claims_folder
-from emulab.lab.kubelet.volumes.files import Files
+from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.kinds import kind_of
 from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, NotProcessed, VolumeSource
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -43,7 +43,7 @@ class PodVolumes:
         self._folder = private.folder(around.folder) / "volumes" / "pods" / str(pod.metadata.get("uid"))
         self._claims = claims_folder(around.folder)
         self._sources: dict[str, VolumeSource] = {}
-        self._written: dict[str, Files] = {}
+        self._written: dict[str, WrittenFiles] = {}
         self._seen: object = None
         self._woken = asyncio.Event()
         self._busy = asyncio.Lock()

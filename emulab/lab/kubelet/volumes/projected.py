@@ -11,13 +11,13 @@ from typing import Any
 from emulab.cluster.controllers.world import unix_time
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.volumes import downwardapi, keyed
-from emulab.lab.kubelet.volumes.files import Files, WrittenFile, mode_of
+from emulab.lab.kubelet.volumes.files import WrittenFile, WrittenFiles, mode_of
 from emulab.lab.kubelet.volumes.volume import AskedVolume
 
 _YEAR = 365 * 24 * 3600
 
 
-def files(asked: AskedVolume) -> Files:
+def files(asked: AskedVolume) -> WrittenFiles:
     """What several sources want at one path, the last one has. Raises NotMounted."""
     mode = mode_of(asked.settings.get("defaultMode"))
     found: dict[str, WrittenFile] = {}
@@ -26,7 +26,7 @@ def files(asked: AskedVolume) -> Files:
     return found
 
 
-def _projected(asked: AskedVolume, source: Mapping[str, Any], mode: int) -> Files:
+def _projected(asked: AskedVolume, source: Mapping[str, Any], mode: int) -> WrittenFiles:
     for field, kind in (("configMap", CONFIG_MAP), ("secret", SECRET)):
         if (settings := source.get(field)) is not None:
             return keyed.files_of(asked, kind, settings["name"], settings, mode)

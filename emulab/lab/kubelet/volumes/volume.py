@@ -11,7 +11,7 @@ from emulab.errors import UserError
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.volumespec import Volume
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.lab.kubelet.volumes.files import Files
+from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
@@ -69,4 +69,4 @@ class VolumeKind(NamedTuple):
 
     source: Callable[[AskedVolume], VolumeSource]
     make: Callable[[AskedVolume, VolumeSource], None] = nothing
-    files: Callable[[AskedVolume], Files] | None = None
+    files: Callable[[AskedVolume], WrittenFiles] | None = None
