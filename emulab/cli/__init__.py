@@ -45,6 +45,7 @@ VERBS = {
     "get": "list objects with their status",
     "describe": "show one object in detail",
     "events": "list what happened to objects",
+    "top": "show what pods and nodes use of processors and memory",
     "wait": "wait until objects are as they shall be",
     "rollout": "follow, restart, pause or undo a workload's rollout",
     "logs": "print what a container wrote",

@@ -11,7 +11,7 @@ from emulab.cli.output.description import describe
 from emulab.cli.selection import EVERY_NAMESPACE, fetch
 from emulab.cli.usage import add_namespace
 from emulab.kinds.cells import Raw
-from emulab.kinds.registry import ENDPOINT_SLICE, EVENT
+from emulab.kinds.registry import ENDPOINT_SLICE, EVENT, NODE, POD
 from emulab.lab.client.client import LabClient, connect
 
 
@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
             objects = fetch(client, reference, options.namespace)
             if not objects and may_begin_so:
                 objects = _beginning(client, reference, options.namespace)
-            texts += [describe(reference.kind, o, slices, events, time.time()) for o in objects]
+            beside = fetch(client, Reference(POD, ""), EVERY_NAMESPACE) if reference.kind == NODE else slices
+            texts += [describe(reference.kind, o, beside, events, time.time()) for o in objects]
             if reference.name and not objects:
                 missing.append(reference)
     if texts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from emulab.kinds.cells import NONE, Raw
 from emulab.kinds.core.podspec import PodImage, asked_program
-from emulab.kinds.fields import Fields
+from emulab.kinds.core.qos import resources_of
+from emulab.kinds.fields import Fields, pairs
 
 
 def container_fields(c: Raw, status: Raw, stand_in: bool = False, image: PodImage | None = None) -> Fields:
@@ -25,6 +26,9 @@ def container_fields(c: Raw, status: Raw, stand_in: bool = False, image: PodImag
     if status:
         fields.append(("Ready", str(bool(status.get("ready")))))
         fields.append(("Restart Count", str(status.get("restartCount", 0))))
+    for which in ("limits", "requests"):
+        if amounts := resources_of(c).get(which):
+            fields.append((which.title(), pairs(amounts, ": ")))
     for kind in ("liveness", "readiness", "startup"):
         if c.get(f"{kind}Probe"):
             fields.append((kind.title(), probe_text(c[f"{kind}Probe"])))

@@ -14,6 +14,7 @@ from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.core.podspec import IMAGES, LIMITED, STAND_INS, PodImage
+from emulab.kinds.core.qos import with_class
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
@@ -90,8 +91,13 @@ def _describe(o: Raw, _: Slices) -> Fields:
     fields.append(("DNS Policy", str(spec.get("dnsPolicy") or "ClusterFirst")))
     if spec.get("hostNetwork"):
         fields.append(("Host Network", "true"))
+    fields.append(("QoS Class", str(status.get("qosClass") or NONE)))
     fields.append(("Node-Selectors", pairs(spec.get("nodeSelector"))))
     return fields
+
+
+def _created(o: Object) -> Object:
+    return o.replace(status=with_class(o.raw))
 
 
 def _uses(o: Object) -> Mapping[str, Quantity]:
@@ -103,6 +109,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 DEFINITION = Definition(
     annotations=(STAND_INS, IMAGES, LIMITED),
     check=whole(POD, dns_subdomain, pod_spec),
+    created=_created,
     merge=_merge,
     warnings=_warnings,
     fields=kind_table(spec=POD_FIELDS),

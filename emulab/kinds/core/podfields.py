@@ -16,8 +16,8 @@ _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image imagePullPolicy lifecycle.postStart"
     " lifecycle.preStop lifecycle.stopSignal name ports.containerPort ports.hostIP ports.hostPort ports.name"
-    " ports.protocol volumeMounts.mountPath volumeMounts.name volumeMounts.readOnly volumeMounts.subPath"
-    " volumeMounts.subPathExpr workingDir"
+    " ports.protocol resources.limits resources.requests volumeMounts.mountPath volumeMounts.name"
+    " volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
@@ -25,7 +25,7 @@ _CONTAINER = table(
     kept="resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
-        "resources": "programs have no limits, and nodes room for any of them",
+        "resources.claims": "there are no such devices",
         "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext.seLinuxOptions": "programs have no labels",
         "securityContext.appArmorProfile": "programs have no profile",
@@ -81,7 +81,8 @@ _POD_AFFINITY = table(
 
 POD_FIELDS: FollowedFields = table(
     followed="activeDeadlineSeconds affinity.nodeAffinity dnsConfig dnsPolicy enableServiceLinks hostAliases"
-    " hostNetwork hostname hostnameOverride nodeName nodeSelector readinessGates restartPolicy schedulingGates"
+    " hostNetwork hostname hostnameOverride nodeName nodeSelector overhead readinessGates resources.limits"
+    " resources.requests restartPolicy schedulingGates"
     " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
@@ -97,12 +98,11 @@ POD_FIELDS: FollowedFields = table(
         "ephemeralContainers": "they aren't run",
         "hostIPC": "programs share their Pod's alone",
         "hostPID": "programs see those of their container alone",
-        "overhead": "nodes have room for any Pods",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",
         "resourceClaims": "there are no such devices",
-        "resources": "programs have no limits, and nodes room for any of them",
+        "resources.claims": "there are no such devices",
         "runtimeClassName": "programs run as all others",
         "schedulerName": "emulab's scheduler places it",
         "securityContext.appArmorProfile": "programs have no profile",

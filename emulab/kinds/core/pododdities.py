@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.resourceoddities import of_resources
 from emulab.kinds.images import INGRESS, server_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -28,6 +29,7 @@ def oddities(
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
+    yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN):

@@ -10,6 +10,7 @@ from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
 from emulab.kinds.core.environmentschema import environment, environment_from
+from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.core.volumeschema import mounts_of_nothing, volume_mounts, volumes
@@ -114,6 +115,7 @@ _container = typed(
         "startupProbe": _probe(_must_be_one),
         "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
+        "resources": resources,
     },
 )
 
@@ -207,6 +209,7 @@ pod_spec_with_more = typed(
         "containers": sequence(_container, rules=(unique("name"),), least=1),
         "initContainers": sequence(_container, rules=(unique("name"),)),
         "securityContext": pod_security,
+        "resources": pod_resources,
         "nodeName": maybe_empty(dns_subdomain),
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,

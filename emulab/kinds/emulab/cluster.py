@@ -11,6 +11,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
+from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -218,7 +219,11 @@ def _class_name(value: Any) -> Problems:
 
 
 _nodes = sequence(
-    mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
+    mapping(
+        {"name": dns_label, "labels": label_map, "zone": string, "capacity": capacity},
+        required=("name",),
+        closed=True,
+    ),
     rules=(unique("name"),),
 )
 _some_number = integer(1, MAX_NODES, "a number of nodes")

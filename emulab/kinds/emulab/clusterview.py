@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import settings
 from emulab.kinds.registry import CLUSTER
@@ -30,6 +30,7 @@ class NodeSpec:
     name: str
     labels: Mapping[str, str]
     zone: str
+    capacity: Mapping[str, object] = field(default_factory=dict)  # what it has beside the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,10 @@ def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, .
         return ()
     if isinstance(given, int):
         return tuple(NodeSpec(f"node{number}", {}, "") for number in range(1, given + 1))
-    return tuple(NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "") for n in given)
+    return tuple(
+        NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "", n.get("capacity") or {})
+        for n in given
+    )
 
 
 def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:

@@ -55,6 +55,12 @@ _CLUSTER = {
     "emulab.v1.ClusterNode": {
         "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
         "labels": OwnField("{string}", "Labels beside those of the kubelet"),
+        "capacity": OwnField(
+            "{quantity}",
+            "What it has for Pods, by resource: `cpu`, `memory`, `ephemeral-storage`, `pods`, or a name with a domain "
+            "such as nvidia.com/gpu. It is declared, and no part of the machine",
+            "cpu: 32, memory: 128Gi, ephemeral-storage: 100Gi, pods: 110",
+        ),
         "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
     },
     "emulab.v1.ClusterNetwork": {

@@ -5,5 +5,6 @@ server's; `backoff`: when either begins again; `programs`: which programs there 
 for beside its own; `preparation`: what a container waits for before it starts; `environs`: what containers see, with
 `environment/`: what they are told, and `volumes/`: what of files is the pod's; `prober`: a container's probes;
 `probes`: one try of each kind, with `httpget` and `health`; `hooks` and `commands`: what is done in containers;
-`podstatus`: what all of it comes to in the Pod's status; `telling`: what Events say of it.
+`podstatus`: what all of it comes to in the Pod's status; `resources`: what containers may use, and `metering`: what
+they do; `telling`: what Events say of it.
 """

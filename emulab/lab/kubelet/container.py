@@ -11,7 +11,8 @@ from pathlib import Path
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups.sweeping import remove
+from emulab.kernel.cgroups.usage import oom_kills
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.hosts.logs import Log, Stream
@@ -59,6 +60,7 @@ class ContainerRunner:
         self._pod = pod
         self._post_start = post_start
         self._grace = grace
+        self._kills = 0  # that its cgroup counts of lives before, where those couldn't be removed
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -105,9 +107,11 @@ class ContainerRunner:
         try:
             printed = await self._start(program)
         except KernelError as error:
-            self._log.write(str(error))
+            why = KernelError(telling.STARVED) if await self._starved(program) else error
+            await self._clear(program)
+            self._log.write(str(why))
             self._tell(telling.created(self.state.name))
-            self._not_started("RunContainerError", error)
+            self._not_started("RunContainerError", why)
             return
         assert self.process is not None
         if self._stopping.is_set():
@@ -124,11 +128,26 @@ class ContainerRunner:
         status = await self.process.wait()
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
-        self.state.ended(status, timestamp(), last)
+        starved = await self._starved(program)
+        self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "")
         if status and not self._stopping.is_set():
-            self._tell(telling.exited(self.state.name, status, last))
-        if program.cgroup:
-            cgroups.remove(program.cgroup)
+            self._tell(telling.exited(self.state.name, status, last, self.state.failure))
+        await self._clear(program)
+
+    async def _starved(self, program: Program) -> bool:
+        """Whether the kernel had to kill in this life for want of memory.
+
+        containerd says that of a container of which any process was (`TaskOOM`), whatever it ended with.
+        """
+        if program.cgroup is None:
+            return False
+        before, self._kills = self._kills, await asyncio.to_thread(oom_kills, program.cgroup.enter)
+        return self._kills > before
+
+    async def _clear(self, program: Program) -> None:
+        """Removes the cgroup of a life that is over."""
+        if program.cgroup is not None and await asyncio.to_thread(remove, program.cgroup.enter):
+            self._kills = 0
 
     def _not_started(self, waiting: str, error: Exception) -> None:
         state = self.state

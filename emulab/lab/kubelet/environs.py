@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from emulab.errors import EmulabError
 from emulab.kernel import libc
+from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.seccomp import has_filter
-from emulab.kernel.processes import cgroups
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core import safesysctls
 from emulab.kinds.core.expansion import expand
@@ -32,6 +32,7 @@ from emulab.lab.kubelet.environment.variables import (
 )
 from emulab.lab.kubelet.programs import PATH
 from emulab.lab.kubelet.pulling import PodImages
+from emulab.lab.kubelet.resources import cgroup_of, inner_cgroup
 from emulab.lab.kubelet.sandbox import PodSandbox
 from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
@@ -39,7 +40,6 @@ from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -93,8 +93,8 @@ class Environs:
         image = self._images.of(container)
         runner.stop_signal = signal_number(container.stop_signal or (image.stop_signal if image else ""))
         self.begin(container)
-        group = shortened(f"{place_name(self._pod)}.{container.name}", NAME_MAX)
-        return await self._program(container, container.command, cgroups.create(self._around.lab, group))
+        cgroup = cgroup_of(self._around.lab, self._pod, container.name)
+        return await self._program(container, container.command, cgroup)
 
     def _tell_shortfalls(self, container: Container) -> None:
         if container.name in self._told:
@@ -109,7 +109,7 @@ class Environs:
     async def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
         """Another program in the container's surroundings, in new namespaces of its own."""
         await self._volumes.made()  # a stand-in had no need of them
-        return await self._program(container, argv, "", expanded=False)
+        return await self._program(container, argv, None, expanded=False)
 
     def inside(self, container: Container, argv: tuple[str, ...], joined: Mapping[str, int]) -> Program:
         """Another program of a container whose own one runs: in its namespaces, which are `joined`, with its rights."""
@@ -118,6 +118,7 @@ class Environs:
             environment=self.environment(container),
             working_directory=self.working_directory(container),
             join=joined,
+            cgroup=inner_cgroup(self._around.lab, self._pod, container.name),
             rights=self.rights(container),
         )
 
@@ -132,7 +133,7 @@ class Environs:
         await self._volumes.release()
 
     async def _program(
-        self, container: Container, argv: tuple[str, ...], cgroup: str, expanded: bool = True
+        self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
     ) -> Program:
         place, told = self.place, self._variables(container)  # and of this alone, `$(NAME)` is expanded
         image = self._images.of(container)

@@ -15,6 +15,7 @@ from emulab.cluster.controllers.pods import is_ready
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podworker import PodWorker
+from emulab.lab.kubelet.resources import clear, unenforced
 from emulab.lab.kubelet.volumes.claimfolders import ClaimFolders
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
@@ -52,6 +53,7 @@ class Kubelet:
             del self._begun[identity]
             # before another of its name begins, who has a log of the same name
             self._workers.pop(identity).abandon()
+            self._spawn(clear(self._around.lab, identity[0]))
         for identity, pod in pods.items():
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
@@ -68,6 +70,10 @@ class Kubelet:
 
     def _start(self, worker: PodWorker, pod: Object) -> None:
         spec = PodSpec.of_pod(pod)
+        run = {c.name: c for c in (*spec.init_containers, *spec.containers) if c.command}
+        for name, said in unenforced(pod) if run else ():
+            if name in run:
+                worker.tell(run[name], said)
         once = () if spec.restart_policy == "Always" else spec.containers
         if any(container.command for container in (*spec.init_containers, *once)):
             self._spawn(self._start_after_others(worker))

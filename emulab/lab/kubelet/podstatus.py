@@ -7,6 +7,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.podspec import Container
+from emulab.lab.kubelet.resources import shown
 from emulab.model.objects import Object
 
 PodConditions = Sequence[Mapping[str, Any]]
@@ -34,7 +35,7 @@ class ContainerState:
     ended_at: str = ""
     last_words: str = ""  # the last line of a life that ended badly
     image_id: str = ""  # of the image that it was made of
-    failure: str = ""  # why a container couldn't be started: the reason of its end
+    failure: str = ""  # the reason of its last end beside the exit status: it couldn't be started, say
 
     def begin(self, now: str) -> None:
         """A life begins."""
@@ -46,11 +47,11 @@ class ContainerState:
             self.started = True
             self.ready = self.ready or container.readiness is None
 
-    def ended(self, status: int, now: str, last_words: str = "") -> None:
-        """A life has ended."""
+    def ended(self, status: int, now: str, last_words: str = "", failure: str = "") -> None:
+        """A life has ended. `failure`: the reason of that, where it isn't what the exit status says."""
         self.running = self.ready = self.started = False
         self.exit_status, self.began_at, self.ended_at = status, self.started_at, now
-        self.last_words, self.failure = last_words if status else "", ""
+        self.last_words, self.failure = last_words if status else "", failure
 
     def end(self) -> None:
         """The container has ended with its Pod."""
@@ -97,7 +98,7 @@ def new_status(
     beside what its containers say."""
     before = pod.status.get("conditions") or ()
     status = pod_status(containers, inits, initialised, gates, before, failed=bool(failed))
-    status |= failed
+    status = shown({**status, **failed}, pod.spec)
     status["conditions"] = stamped(status["conditions"], before, now)
     if all(pod.status.get(k) == v for k, v in status.items()):
         return {}

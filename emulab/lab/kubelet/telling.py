@@ -112,9 +112,16 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def exited(name: str, status: int, last_words: str) -> Said:
+OOM_KILLED = "OOMKilled"
+"""The reason of a container's end where the kernel had no memory for it: more than its limit, or its pod's."""
+
+STARVED = "container init was OOM-killed (memory limit too low?)"
+"""runc's words of a container that had no memory to begin with."""
+
+
+def exited(name: str, status: int, last_words: str, reason: str = "") -> Said:
     """A program has ended badly. The kubelet tells that in the status alone, where nobody looks first."""
-    said = f": {last_words}" if last_words else ""
+    said = f": {reason or last_words}" if reason or last_words else ""
     return Said("Exited", f"Container {name} ended with status {status}{said}", WARNING)
 
 

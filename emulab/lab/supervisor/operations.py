@@ -26,6 +26,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.kubelet.metering import Metering
 from emulab.lab.oddities import oddities
 from emulab.lab.supervisor.arguments import (
     COUNT,
@@ -89,7 +90,7 @@ class Operations:
         self._newcomers = Newcomers()
         waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
-        self.watch = Watches(around.store).watch
+        self.watch, self.usage = Watches(around.store).watch, Metering(around, kubelet).usage
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status = patching.patch, patching.patch_status
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
+from emulab.kernel.cgroups import sweeping
+from emulab.kernel.cgroups.hierarchies import hierarchies
 from emulab.kernel.network import KernelNetwork
-from emulab.kernel.processes import cgroups
 from emulab.lab.folders.rundir import LabInfo
 from emulab.lab.hosts.logs import Logs, bound_own_log
 from emulab.lab.hosts.processes import Processes
@@ -59,6 +60,7 @@ async def run(
         *(info.name, folder, store, processes, logs, servers, network.handles),
         *(lambda: reconciler.poke(), Recorder(store), Images(images)),
     )
+    hierarchies()  # looked up before anybody waits for the loop
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None
     reconciler = Reconciler(around, network, kubelet, publisher)
@@ -89,7 +91,7 @@ async def run(
     if publisher is not None:
         publisher.retract_all()
     _end_processes()
-    cgroups.sweep(info.name)
+    sweeping.sweep(info.name)
     network.close()
     return bool(told)
 
