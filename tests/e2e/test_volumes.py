@@ -457,6 +457,7 @@ async def test_a_program_beside_a_stand_in_sees_its_volumes(lab: Lab) -> None:
     del text["spec"]["containers"][0]["command"]
     await lab.apply(json.dumps(text))
     assert not await events(lab, "probed", "Unhealthy")
+    assert await output(lab, "pod/probed", "cat", "/mnt/c/colour") == "blue"
     await end(lab, "Pod", "probed")
 
 

@@ -148,7 +148,8 @@ class PodWorker:
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
         sidecar, have started (KEP-753)."""
-        await self._volumes.mounted()
+        if not await self._volumes.mounted(lambda: self.terminating):
+            return
         policy = "Never" if self._spec.restart_policy == "Never" else "OnFailure"
         for container in self._spec.init_containers:
             if container.restarts:

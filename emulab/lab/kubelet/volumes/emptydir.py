@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from math import ceil
 
+from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.lab.kubelet.volumes.volume import AskedVolume, VolumeSource
 from emulab.model.quantity import parse_quantity
@@ -28,6 +29,10 @@ def make(asked: AskedVolume, source: VolumeSource) -> None:
     size = ceil(parse_quantity(asked.settings.get("sizeLimit") or 0).value)
     if size:
         options = f"size={size},mode={mode:o}"
-        libc.mount("emptydir", source.path, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, options)
+        try:
+            libc.mount("emptydir", source.path, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, options)
+        except KernelError:
+            os.rmdir(source.path)  # else the next try would take it for the volume
+            raise
     else:
         os.chmod(source.path, mode)

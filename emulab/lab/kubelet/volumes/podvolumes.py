@@ -47,21 +47,21 @@ class PodVolumes:
         self._seen: object = None
         self._woken = asyncio.Event()
         self._busy = asyncio.Lock()
-        self._released = False
+        self._has_folder = self._released = False
 
     @property
     def any(self) -> bool:
         return bool(self._spec.volumes)
 
-    async def mounted(self) -> None:
-        """Returns when all volumes are there that the Pod's containers need."""
+    async def mounted(self, over: Callable[[], bool]) -> bool:
+        """Returns when all volumes are there that the Pod's containers need; False once that is `over`."""
         runs = any(c.command for c in (*self._spec.init_containers, *self._spec.containers))
         pause = _FIRST_PAUSE
-        while True:
+        while not over():
             self._woken.clear()
             failed = await self._set_up(make=runs)
             if not failed:
-                return
+                return not over()
             for said in failed:
                 self._tell(said)
             try:
@@ -69,6 +69,7 @@ class PodVolumes:
                     await self._woken.wait()
             except TimeoutError:
                 pause = min(2 * pause, _LONGEST_PAUSE)
+        return False
 
     async def made(self) -> None:
         """Makes what isn't made yet, for a program that is run in a Pod of stand-ins. What can't be made isn't seen."""
@@ -99,7 +100,7 @@ class PodVolumes:
         """The Pod is over: everything goes but what claims lead to."""
         self._released = True
         async with self._busy:
-            if self._sources:
+            if self._has_folder:
                 await asyncio.to_thread(making.remove, self._folder)
 
     async def _set_up(self, make: bool, again: bool = False) -> list[Said]:
@@ -131,6 +132,7 @@ class PodVolumes:
         files = kind.files(asked) if kind.files else None
         if not make or (files is not None and files == self._written.get(volume.name)):
             return
+        self._has_folder = True
         one_user = await asyncio.to_thread(making.make, asked, kind, source, files)
         self._sources[volume.name] = source
         if files is not None:
