@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from emulab.kinds.core.podspec import (
+    ECHO,
     IMAGES,
     PROGRAM,
     REQUIRED,
@@ -24,6 +25,7 @@ from emulab.kinds.core.podspec import (
 from emulab.kinds.emulab.clusterview import FAIL, Cluster
 from emulab.kinds.images import server_of
 from emulab.kinds.registry import POD
+from emulab.kinds.standins import is_played
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Object
 
@@ -70,7 +72,7 @@ def images_of(
     annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, loaded: Loaded
 ) -> Mapping[str, PodImage]:
     """The containers that run an image, or wait for one, by name."""
-    if annotations.get(PROGRAM, cluster.programs) == STANDIN:
+    if annotations.get(PROGRAM, cluster.programs) in (STANDIN, ECHO):
         return {}
     fails = cluster.missing_images == FAIL and PROGRAM not in annotations
     found: dict[str, PodImage] = {}
@@ -100,9 +102,14 @@ def standing_in(
     images: Mapping[str, PodImage] = MappingProxyType({}),
 ) -> list[str]:
     """The names of containers whose command isn't run."""
-    if annotations.get(PROGRAM, cluster.programs) == STANDIN:
-        return [c["name"] for c in _with_program(spec)]
-    return list(missing(annotations, spec, cluster, lacks, images))
+    asked = annotations.get(PROGRAM, cluster.programs)
+    containers = list(_with_program(spec))
+    if asked in (STANDIN, ECHO):
+        return [c["name"] for c in containers]
+    lacking = missing(annotations, spec, cluster, lacks, images)
+    views = (Container.of(c) for c in containers if asked != REQUIRED and c["name"] not in images)
+    played = {c.name for c in views if is_played(c)}
+    return [c["name"] for c in containers if c["name"] in lacking or c["name"] in played]
 
 
 def missing(
@@ -116,10 +123,10 @@ def missing(
 
     `images`: the containers that run one, in which the program may well be.
     """
-    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN):
+    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
-    asking = (c for c in _with_program(spec) if c["name"] not in images)
-    lacking = ((str(c["name"]), lacks(Container.of(c))) for c in asking)
+    containers = (Container.of(c) for c in _with_program(spec) if c["name"] not in images)
+    lacking = ((c.name, lacks(c)) for c in containers if not is_played(c))
     return {name: word for name, word in lacking if word}
 
 

@@ -28,13 +28,23 @@ from emulab.model.selectors import matches_selector
 Veto = Callable[[Object], str | None]  # node → why not
 
 
+_GATED = "Scheduling is blocked due to non-empty scheduling gates"
+
+
+def _hold(world: WorkingCopy, pod: Object) -> None:
+    """Says of a Pod that its gates keep it from being placed (registry/core/pod, `applySchedulingGatedCondition`)."""
+    status = with_condition(pod.status, world.now, "PodScheduled", "False", "SchedulingGated", _GATED)
+    if status != pod.status:
+        world.put(pod.replace(status=status))
+
+
 def schedule(world: WorkingCopy) -> None:
     """Binds every Pod that has no node yet; says on the Pod why where there is none for it."""
-    waiting = [
-        pod
-        for pod in world.kind(POD)
-        if not pod.spec.get("nodeName") and is_active(pod) and not pod.spec.get("schedulingGates")
-    ]
+    unbound = [pod for pod in world.kind(POD) if not pod.spec.get("nodeName") and is_active(pod)]
+    waiting = [pod for pod in unbound if not pod.spec.get("schedulingGates")]
+    for pod in unbound:
+        if pod.spec.get("schedulingGates"):
+            _hold(world, pod)
     waiting.sort(key=importance)  # plugin PrioritySort: otherwise who came first is first
     if not waiting:
         return

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from emulab.kinds.cells import NONE, Raw
-from emulab.kinds.core.podspec import PodImage, asked_program
+from emulab.kinds.core.podspec import Container, PodImage, asked_program
 from emulab.kinds.core.qos import resources_of
 from emulab.kinds.fields import Fields, pairs
+from emulab.kinds.standins import sockets_of
 
 
-def container_fields(c: Raw, status: Raw, stand_in: bool = False, image: PodImage | None = None) -> Fields:
-    """`stand_in`: its command isn't run. `image`: the one that it runs."""
+def container_fields(
+    c: Raw, status: Raw, stand_in: bool = False, image: PodImage | None = None, pod: Raw | None = None
+) -> Fields:
+    """`stand_in`: its command isn't run. `image`: the one that it runs. `pod`: its Pod, where there is one."""
     fields: Fields = [("Image", str(c.get("image") or NONE))]
     if status.get("imageID"):
         fields.append(("Image ID", str(status["imageID"])))
     ports = [f"{p['containerPort']}/{p.get('protocol') or 'TCP'}" + _named(p) for p in c.get("ports") or ()]
     fields.append(("Ports", ports))
     command = [str(word) for word in (image.command(c) if image else asked_program(c))]
-    if stand_in:
+    played = _played(c, pod or {}) if not image and (stand_in or not command) else ""
+    if played:
+        command += [*([] if command else map(str, c.get("args") or ())), played]
+    elif stand_in:
         command.append("(isn't run: emulab's stand-in)")
     elif not command and c.get("args"):
         command.append("(emulab's stand-in: args are those of the image's program, and not heeded)")
@@ -66,6 +72,15 @@ def volume_fields(volume: Raw) -> Fields:
     own = volume.get(kind) or {}
     told = [(str(k), str(v)) for k, v in own.items() if isinstance(v, str | int | float)]
     return [("Type", kind), *told]
+
+
+def _played(c: Raw, pod: Raw) -> str:
+    """What a stand-in does that plays the program of the container's image; "" of one that plays none."""
+    sockets = sockets_of(Container.of(c), pod)
+    if sockets is None:
+        return ""
+    where = ", ".join(f"{number}/{protocol}" for protocol, number in sockets) or "no port"
+    return f"(emulab's stand-in plays it, and listens on {where})"
 
 
 def _named(port: Raw) -> str:

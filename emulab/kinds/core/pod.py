@@ -78,7 +78,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
         stand_ins = ((o["metadata"].get("annotations") or {}).get(STAND_INS) or "").split(",")
         known = {s["name"]: s for s in status.get(statuses) or ()}
         found: Fields = [
-            (name, container_fields(c, known.get(name) or {}, name in stand_ins, images.get(name)))
+            (name, container_fields(c, known.get(name) or {}, name in stand_ins, images.get(name), o))
             for c in spec.get(containers) or ()
             if (name := c["name"])
         ]

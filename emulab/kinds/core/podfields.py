@@ -26,7 +26,6 @@ _CONTAINER = table(
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
         "resources.claims": "there are no such devices",
-        "restartPolicyRules": "restartPolicy alone says when a container is started again",
         "securityContext.seLinuxOptions": "programs have no labels",
         "securityContext.appArmorProfile": "programs have no profile",
         "securityContext.windowsOptions": "programs run on Linux",
@@ -42,7 +41,7 @@ _CONTAINER = table(
     startupProbe=_PROBE,
 )
 
-_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED}
+_WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED, "restartPolicyRules": FOLLOWED}
 
 _NO_SUCH = "a Pod with a program that sees it isn't started: a lab has none of these"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
 from emulab.kinds.images import INGRESS, server_of
+from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -32,8 +33,8 @@ def oddities(
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
-    if program not in (REQUIRED, STANDIN):
-        what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
+    if program not in (REQUIRED, STANDIN, ECHO):
+        what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
         yield Finding(o, (*base, "metadata", "annotations", PROGRAM), what)
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
@@ -42,6 +43,28 @@ def oddities(
             if word and not server_of(container.get("image") or ""):
                 what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
+    for path, what in _unheard(
+        pod, [*missing, *(c["name"] for c in spec["containers"] if _is_stood_in_for(c))]
+    ):
+        yield Finding(o, (*base, *path), what)
+
+
+def _is_stood_in_for(container: Mapping[str, Any]) -> bool:
+    return not asked_program(container) or is_played(Container.of(container))
+
+
+def _unheard(pod: Mapping[str, Any], stand_ins: Sequence[str]) -> Iterator[tuple[FieldPath, str]]:
+    """The ports that a container declares on which its image's program doesn't listen, as far as that is known."""
+    containers = PodSpec.of(pod["spec"], stand_ins).containers
+    for index, container in enumerate(containers):
+        if container.command or not container.ports:
+            continue
+        sockets = sockets_of(container, pod)
+        for number, port in enumerate(container.ports if sockets is not None else ()):
+            if (port.protocol, port.port) not in (sockets or ()):
+                listening = ", ".join(f"{known}/{protocol}" for protocol, known in sockets or ()) or "no port"
+                path = ("spec", "containers", index, "ports", number, "containerPort")
+                yield path, f"{container.image}, as it is asked, listens on {listening}"
 
 
 def _of_controllers(

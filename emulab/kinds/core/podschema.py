@@ -10,6 +10,7 @@ from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
 from emulab.kinds.core.environmentschema import environment, environment_from
+from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
 from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
@@ -116,7 +117,9 @@ _container = typed(
         "securityContext": container_security,
         "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
         "resources": resources,
+        **RESTARTING,
     },
+    rules=(rules_beside_a_policy,),
 )
 
 # Pods
@@ -246,7 +249,7 @@ pod_spec_with_more = typed(
     },
     rules=(
         *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
-        namespaces_fit,
+        *(namespaces_fit, sleeps_fit),
     ),
 )
 """A Pod's `spec` that may get volumes beside its own."""

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.securityview import PodSecurity, Security
 from emulab.kinds.core.volumespec import Volume, VolumeMount
+from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.model.objects import Object
 
 STAND_INS = "emulab.dev/stand-ins"
@@ -22,8 +24,9 @@ IMAGES = "emulab.dev/images"
 
 PROGRAM = "emulab.dev/program"
 """The annotation of a Pod, or of a template, that says for all its containers what becomes of their `command`."""
-REQUIRED, STANDIN = "required", "standin"
-"""Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
+REQUIRED, STANDIN, ECHO = "required", "standin", "echo"
+"""Its values: the command is run even where there is no such program, or never; or it isn't, and the stand-in has no
+image's manners. Without it what there is is run."""
 
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
@@ -101,7 +104,7 @@ class Container:
     startup: Probe | None
     pre_stop: Hook | None
     post_start: Hook | None
-    restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
+    restart_policy: RestartPolicy  # its own
     security: Security
     pull_policy: str = ""  # of its image: Always | IfNotPresent | Never
     stop_signal: str = ""  # what ends it, where that isn't SIGTERM or its image's
@@ -139,13 +142,18 @@ class Container:
             startup=Probe.of(container.get("startupProbe")),
             pre_stop=Hook.of(hooks.get("preStop")),
             post_start=Hook.of(hooks.get("postStart")),
-            restarts=container.get("restartPolicy") == "Always",
+            restart_policy=RestartPolicy.of(container),
             pull_policy=container.get("imagePullPolicy") or "",
             stop_signal=hooks.get("stopSignal") or "",
             working_dir_given=bool(container.get("workingDir")),
             image_id=image.id if image else None,
             security=Security.of(container, security),
         )
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it is always started again: of an init container, that it is a sidecar (KEP-753)."""
+        return self.restart_policy.policy == "Always"
 
     @property
     def asked_ports(self) -> tuple[int, ...]:
@@ -173,10 +181,16 @@ class Container:
 def asked_program(container: Mapping[str, Any]) -> tuple[str, ...]:
     """The program that a container asks for, with its arguments: `command` and `args`, empty where only the image says.
 
-    `args` alone are arguments of the image's own program, unless the image has none.
+    `args` alone are arguments of the image's own program, unless the image has none, or its program is here.
     """
     command, args = container.get("command") or (), container.get("args") or ()
-    return (*command, *args) if command or runs_args(container.get("image") or "") else ()
+    image = container.get("image") or ""
+    if command or not args:
+        return (*command, *args)
+    own = entry_of(image, OWN_PROGRAMS)
+    if own is not None and args[0] in own.words:
+        return (own.paths[0], *args)
+    return tuple(args) if runs_args(image) else ()
 
 
 def runs_args(image: str) -> bool:

@@ -15,6 +15,7 @@ from emulab.kernel.cgroups.sweeping import remove
 from emulab.kernel.cgroups.usage import oom_kills
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
@@ -28,7 +29,7 @@ _LAST_WORDS = 1024  # octets
 
 
 class ContainerRunner:
-    """Keeps one container's program running as `restart_policy` says."""
+    """Keeps one container's program running as its restart policy says."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class ContainerRunner:
         container: Container,
         program: Callable[[], Awaitable[Program]],
         log: Log,
-        restart_policy: str,
+        restart_policy: RestartPolicy,
         changed: Callable[[], None],
         tell: Callable[[Said], None],
         pod: str,
@@ -89,7 +90,7 @@ class ContainerRunner:
         self._changed()
 
     def _restarts(self) -> bool:
-        return self._policy == "Always" or (self._policy == "OnFailure" and self.state.exit_status != 0)
+        return self._policy.restarts(self.state.exit_status or 0)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -164,6 +165,7 @@ class ContainerRunner:
             if not end.done() and (why := hook.result()):
                 self.state.waiting, self.state.message = "PostStartHookError", why
                 self._tell(telling.hook_failed("PostStart", why))
+                self._tell(telling.not_greeted())
                 await self.kill(max(self._grace, LEAST_GRACE))
         finally:
             hook.cancel()

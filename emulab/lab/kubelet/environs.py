@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.registry import SERVICE
-from emulab.lab.kubelet import telling
+from emulab.lab.kubelet import imagefiles, telling
 from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.environment.configs import ConfigError
@@ -143,6 +144,8 @@ class Environs:
         volumes = self._volumes.binds(container, told)
         shared = await self.sandbox.join(place)
         self._tell_shortfalls(container)
+        root = self.sandbox.root(container, place, volumes)
+        own = () if image else await asyncio.to_thread(imagefiles.binds, container.image, self.sandbox.files)
         return Program(
             argv=tuple(expand(word, told) for word in argv) if expanded else argv,
             environment=self._with_runtimes(container, told),
@@ -150,7 +153,7 @@ class Environs:
             join={"net": self._around.handles[place.namespace].fd, **shared},
             fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
             cgroup=cgroup,
-            root=replace(self.sandbox.root(container, place, volumes), layers=image.layers if image else ()),
+            root=replace(root, layers=image.layers if image else (), binds=(*root.binds, *own)),
             rights=self.rights(container),
         )
 

@@ -8,7 +8,7 @@ called after every application of the plan, so a pod's namespace and servers are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from emulab.cluster.controllers.pods import is_ready
@@ -67,6 +67,12 @@ class Kubelet:
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()
+
+    def exited(self, record: Mapping[str, Any]) -> None:
+        """A stand-in tells that the program that it plays was asked to end."""
+        for (key, _), worker in list(self._workers.items()):
+            if key == POD.key(record["namespace"], record["pod"]):
+                self._spawn(worker.exited(record["container"], record["status"]))
 
     def _start(self, worker: PodWorker, pod: Object) -> None:
         spec = PodSpec.of_pod(pod)

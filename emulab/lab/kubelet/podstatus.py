@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from emulab.dataclass import dataclass
@@ -99,6 +101,9 @@ def new_status(
     before = pod.status.get("conditions") or ()
     status = pod_status(containers, inits, initialised, gates, before, failed=bool(failed))
     status = shown({**status, **failed}, pod.spec)
+    for field in ("initContainerStatuses", "containerStatuses"):
+        if field in status:
+            status[field] = identified(status[field], str(pod.metadata.get("uid")))
     status["conditions"] = stamped(status["conditions"], before, now)
     if all(pod.status.get(k) == v for k, v in status.items()):
         return {}
@@ -207,6 +212,29 @@ def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     if c.exit_status is not None and not c.done:
         status["lastState"] = {"terminated": last}
     return status
+
+
+def identified(statuses: Sequence[dict[str, Any]], pod: str) -> list[dict[str, Any]]:
+    """The statuses of a Pod's containers with what a runtime would call them: each life of one is another."""
+    found = []
+    for status in statuses:
+        attempt, state, last = (status.get(field) for field in ("restartCount", "state", "lastState"))
+        ids = [_id(pod, status["name"], number) for number in (attempt or 0, max(0, (attempt or 0) - 1))]
+        state, last = state or {}, last or {}
+        if "terminated" in state:
+            state = {"terminated": {**state["terminated"], "containerID": ids[0]}}
+        if "terminated" in last:
+            earlier = ids[1] if "running" in state else ids[0]
+            last = {"terminated": {**last["terminated"], "containerID": earlier}}
+        began = bool(last) or "waiting" not in state
+        own = {"containerID": ids[0]} if began else {}
+        found.append({"imageID": "", **status, **own, "state": state, "lastState": last})
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _id(pod: str, name: str, attempt: int) -> str:
+    return f"containerd://{sha256(f'{pod}/{name}/{attempt}'.encode()).hexdigest()}"
 
 
 def _terminated(c: ContainerState) -> dict[str, Any]:

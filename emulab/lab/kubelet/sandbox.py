@@ -54,6 +54,11 @@ class PodSandbox:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
+    @property
+    def files(self) -> Path:
+        """Where programs are that containers find because of their image's name."""
+        return self._folder / "files"
+
     async def join(self, place: Place) -> Mapping[str, int]:
         """Descriptors of the namespaces that its programs join, by kind. Raises KernelError and OSError."""
         async with self._making:

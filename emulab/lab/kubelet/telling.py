@@ -130,6 +130,11 @@ def hook_failed(hook: str, why: str) -> Said:
     return Said(f"Failed{hook}Hook", f"{hook}Hook failed: {why}" if why else f"{hook}Hook failed", WARNING)
 
 
+def not_greeted() -> Said:
+    """A container is ended, as its hook behind the start has failed; that is all that the kubelet says of it."""
+    return Said("Killing", "FailedPostStartHook")
+
+
 def backing_off(name: str, pod: str) -> Said:
     return Said("BackOff", f"Back-off restarting failed container {name} in pod {pod}", WARNING)
 
@@ -143,12 +148,12 @@ def stopping(name: str) -> Said:
     return Said("Killing", f"Stopping container {name}")
 
 
-def unwell(container: Container, probe: str, restart_policy: str) -> Said:
+def unwell(container: Container, probe: str, init: bool, restarted: bool) -> Said:
     """It is ended, as a probe of this kind says that it doesn't live."""
-    if container.restarts:
+    if init:
         return Said("Killing", f"Init container {container.name} failed {probe.lower()} probe")
-    restarted = "" if restart_policy == "Never" else ", will be restarted"
-    return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{restarted}")
+    more = ", will be restarted" if restarted else ""
+    return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{more}")
 
 
 def probe_warning(probe: str, output: str) -> Said:
