@@ -45,6 +45,7 @@ class PodVolumes:
         self._sources: dict[str, VolumeSource] = {}
         self._written: dict[str, WrittenFiles] = {}
         self._seen: object = None
+        self._named = making.named(spec, pod.namespace)
         self._woken = asyncio.Event()
         self._busy = asyncio.Lock()
         self._has_folder = self._released = False
@@ -155,6 +156,5 @@ class PodVolumes:
     def _inputs(self) -> tuple[Any, ...]:
         """What written volumes are made of, to be compared by identity where it may be long."""
         pod = self._around.store.get(self._pod.key) or self._pod
-        keys = making.named(self._spec, self._pod.namespace)
-        objects = (self._around.store.get(key) for key in keys)
+        objects = (self._around.store.get(key) for key in self._named)
         return (pod.labels, pod.annotations, *(o.metadata["resourceVersion"] if o else None for o in objects))
