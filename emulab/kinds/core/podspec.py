@@ -12,6 +12,7 @@ from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.securityview import PodSecurity, Security
+from emulab.kinds.core.volumespec import Volume, VolumeMount
 from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.model.objects import Object
 
@@ -104,6 +105,8 @@ class Container:
     words: tuple[str, ...]  # `command` and `args`, be they run or the image's
     working_dir: str  # "/" where the manifest doesn't say it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
+    env_from: tuple[Mapping[str, Any], ...]  # as given: prefix, configMapRef or secretRef
+    mounts: tuple[VolumeMount, ...]
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
     liveness: Probe | None
@@ -137,6 +140,8 @@ class Container:
             words=(*(container.get("command") or ()), *(container.get("args") or ())),
             working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
+            env_from=tuple(container.get("envFrom") or ()),
+            mounts=tuple(VolumeMount.of(m) for m in container.get("volumeMounts") or ()),
             ports=tuple(
                 ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])
                 for p in container.get("ports") or ()
@@ -221,6 +226,7 @@ class PodSpec:
     dns_config: Mapping[str, Any]
     host_aliases: tuple[Mapping[str, Any], ...]
     host_network: bool
+    volumes: tuple[Volume, ...]
     security: PodSecurity
 
     @property
@@ -271,5 +277,6 @@ class PodSpec:
             dns_config=spec.get("dnsConfig") or {},
             host_aliases=tuple(spec.get("hostAliases") or ()),
             host_network=bool(spec.get("hostNetwork")),
+            volumes=tuple(Volume.of(v) for v in spec.get("volumes") or ()),
             security=PodSecurity.of(spec),
         )

@@ -205,6 +205,16 @@ def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
     return ()
 
 
+def _host_path(value: Any) -> Problems:
+    """A folder of the host: absolute, without a step back, and not all of it."""
+    if string(value):
+        return string(value)
+    steps = value.strip("/").split("/")
+    if not value.startswith("/") or not steps[0] or any(step in ("", ".", "..") for step in steps):
+        return wrong(f"{show(value)} is not the absolute path of a folder, such as /srv/data")
+    return ()
+
+
 def _class_name(value: Any) -> Problems:
     return () if value == "*" else dns_subdomain(value)
 
@@ -247,7 +257,17 @@ cluster_spec = mapping(
             closed=True,
         ),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
-        "pods": mapping({"missingImages": one_of("standin", "fail"), "userNamespaces": boolean}, closed=True),
+        "pods": mapping(
+            {
+                "hostPaths": sequence(
+                    mapping({"path": _host_path, "readOnly": boolean}, required=("path",), closed=True),
+                    rules=(unique("path"),),
+                ),
+                "missingImages": one_of("standin", "fail"),
+                "userNamespaces": boolean,
+            },
+            closed=True,
+        ),
         "ingress": mapping(
             {
                 "replicas": count,

@@ -150,8 +150,10 @@ _CLUSTER = {
         ),
     },
     "emulab.v1.ClusterPods": {
-        "userNamespaces": OwnField(
-            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        "hostPaths": OwnField(
+            "[emulab.v1.ClusterHostPath]",
+            "Folders of the host below which hostPath volumes may be",
+            "[], none",
         ),
         "missingImages": OwnField(
             "string",
@@ -159,6 +161,13 @@ _CLUSTER = {
             "machine has it, and a stand-in answers otherwise; `fail`: they wait for it in ImagePullBackOff",
             "standin",
         ),
+        "userNamespaces": OwnField(
+            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        ),
+    },
+    "emulab.v1.ClusterHostPath": {
+        "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
+        "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),

@@ -18,6 +18,7 @@ from emulab.lab.cni.networks import PodNetworks
 from emulab.lab.kubelet import foreign
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.kubelet.resources import clear, unenforced
+from emulab.lab.kubelet.volumes.claimfolders import ClaimFolders
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -39,6 +40,7 @@ class Kubelet:
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[Key, str], float] = {}  # seconds of the loop's clock
+        self._claims = ClaimFolders(surroundings.folder)
         self._held = 0  # Pods that wait for others
         self._answering = asyncio.Event()
 
@@ -48,6 +50,8 @@ class Kubelet:
     def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
         self._networks.sync()
+        if gone := self._claims.without_volume(self._around.store.objects()):
+            self._spawn(self._claims.remove(gone))
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             del self._begun[identity]

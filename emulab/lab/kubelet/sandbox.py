@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class PodSandbox:
             shared["pid"] = await self._shared_processes(place)
         return shared
 
-    def root(self, container: Container, place: Place) -> Root:
+    def root(self, container: Container, place: Place, volumes: Sequence[Bind]) -> Root:
         """What a container of the pod sees. Raises KernelError."""
         own = self._folder / "sandbox" / self._name
         files = write_place_files(self._around, place, own, everywhere=True)
@@ -80,7 +80,7 @@ class PodSandbox:
             stage=str(self._folder / "stage"),
             hidden=_hidden(self._around.images.folder),
             skeleton=str(self._folder / "skeleton") if self.one_user else "",
-            binds=tuple(Bind(source, target) for target, source in files.items()),
+            binds=_in_order((*(Bind(source, target) for target, source in files.items()), *volumes)),
             read_only=container.security.read_only_root,
             shared_memory=str(self._folder / "shm" / self._name),
             unmasked=container.security.unmasked,
@@ -185,6 +185,11 @@ def _has_proc(folder: Path) -> bool:
     """Whether containers get a /proc of their own. Blocks."""
     folder.mkdir(exist_ok=True)
     return mounts_proc(str(folder))
+
+
+def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    """Outer folders before what is in them, as containerd mounts; of two at one place the last one is seen."""
+    return tuple(sorted(binds, key=lambda bind: bind.target.rstrip("/").count("/")))
 
 
 @cache

@@ -6,6 +6,7 @@ They are those of pkg/kubelet: kuberuntime_container.go, kuberuntime_manager.go,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container
@@ -44,6 +45,28 @@ def network_sound() -> Said:
 
 def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
+
+
+def misconfigured(error: Exception) -> Said:
+    """A container can't be made, as what it is to be told isn't there."""
+    return Said("Failed", f"Error: {error}", WARNING)
+
+
+def not_mounted(volume: str, error: Exception) -> Said:
+    return Said("FailedMount", f'MountVolume.SetUp failed for volume "{volume}" : {error}', WARNING)
+
+
+def not_processed(volumes: Mapping[str, str]) -> Said:
+    """By volume, why it can't be found out what is behind it."""
+    names, why = " ".join(volumes), ", ".join(volumes.values())
+    what = f"unmounted volumes=[{names}], unattached volumes=[], failed to process volumes=[{names}]"
+    return Said("FailedMount", f"Unable to attach or mount volumes: {what}: {why}", WARNING)
+
+
+def no_group(volume: str) -> Said:
+    """Of a lab of an ordinary user."""
+    what = "a lab that root hasn't started has one group, so that every program may write there"
+    return Said("NoFSGroup", f'fsGroup isn\'t set on volume "{volume}": {what}', WARNING)
 
 
 def not_given(what: str) -> Said:
