@@ -33,26 +33,25 @@ def namespace_of(built: World, place: str) -> Namespace:
     return found
 
 
-def with_address(objects: Objects, name: str, *addresses: str) -> Objects:
-    status = {"podIP": addresses[0], "podIPs": [{"ip": a} for a in addresses]}
-    return Objects(
-        [Object({**o.raw, "status": {**o.status, **status}}) if o.name == name else o for o in objects]
-    )
+def with_addresses(objects: Objects, name: str, *addresses: str) -> Objects:
+    """The objects with a Pod that has these addresses, or waits for some."""
+    status = {"phase": "Pending", **({"podIPs": [{"ip": a} for a in addresses]} if addresses else {})}
+    return Objects([Object({**o.raw, "status": status}) if o.name == name else o for o in objects])
 
 
 def test_a_pod_that_waits_for_plugins_has_an_empty_namespace_and_is_no_place_yet() -> None:
-    objects, built = offline_world([Source("text", CHAINED + POD)])
+    objects, _ = offline_world([Source("text", CHAINED + POD)])
+    cluster, planner = cluster_of(objects), Planner()
+    built = planner.plan(with_addresses(objects, "web"), cluster)
     namespace = namespace_of(built, "default.web").name
     assert "default.web" not in built.places
     assert not [i for i in built.network.items if i.namespace == namespace]
     assert built.servers["stand-ins"].listen == {}
 
-    cluster, planner = cluster_of(objects), Planner()
-    before = planner.plan(objects, cluster)
-    after = planner.plan(with_address(objects, "web", "10.244.1.7"), cluster)
+    after = planner.plan(with_addresses(objects, "web", "10.244.1.7"), cluster)
     assert [*map(str, after.places["default.web"].addresses)] == ["10.244.1.7"]
-    assert after.network.namespaces == before.network.namespaces, "it is the very same namespace"
-    assert after.network.items == before.network.items, "all that is in it is the plug-ins'"
+    assert after.network.namespaces == built.network.namespaces, "it is the very same namespace"
+    assert after.network.items == built.network.items, "all that is in it is the plug-ins'"
     assert "tcp/10.244.1.7/80" in after.servers["stand-ins"].listen
 
 
@@ -65,7 +64,7 @@ def test_nodes_reach_each_others_pods_as_ever() -> None:
 
 def test_host_ports_are_portmaps_then() -> None:
     objects, _ = offline_world([Source("text", CHAINED + POD)])
-    objects = with_address(objects, "web", "10.244.1.7")
+    objects = with_addresses(objects, "web", "10.244.1.7")
     built = Planner().plan(objects, cluster_of(objects))
     assert ("node1", "ip cni_hostport") not in built.network.rulesets
     assert ("node1", "ip cni_hostport") in world(POD).network.rulesets
@@ -81,6 +80,11 @@ def test_a_foreign_pod_is_given_its_namespace_and_has_no_stand_in() -> None:
     assert {r.link for r in items(built.network, Route, namespace.name)} == {"net0"}
     assert built.servers["stand-ins"].listen == {}
     assert ("node1", "ip cni_hostport") in built.network.rulesets
+
+
+def test_who_only_plans_guesses_the_addresses() -> None:
+    built = world(CHAINED + POD)
+    assert [*map(str, built.places["default.web"].addresses)] == ["10.244.1.2"]
 
 
 def test_all_others_are_given_none() -> None:
