@@ -465,3 +465,10 @@ if AS_ROOT:  # a namespace of another user's can't be attached
             status, error = await asyncio.to_thread(container.call, "ADD", node="node7")
             assert status == 1, error
             assert await lab.get("Pod", "legacy") == [] and container.links() == ["lo"]
+
+            # What can't be made whole is taken back: it has a way out already.
+            for words in ("link add own type bridge", "link set own up", "route add default dev own"):
+                await asyncio.to_thread(container.inside, "ip", *words.split())
+            status, error = await asyncio.to_thread(container.call, "ADD")
+            assert (status, error["code"]) == (1, 100) and "add route 0.0.0.0/0" in error["msg"]
+            assert await lab.get("Pod", "legacy") == [] and container.links() == ["lo", "own"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +32,7 @@ PATIENCE = 15.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CAPABILITIES = (*(c for c in DEFAULT_CAPABILITIES if c != "MKNOD"), "NET_ADMIN", "SYS_ADMIN")
 """Those without which nobody makes an interface in another network namespace. None opens the machine's devices."""
-_SHARED = ("mnt", "pid", "ipc", "uts")
+_SHARED = ("mnt", "pid")
 _MOST = 1 << 20  # bytes that are read of what a plug-in prints
 
 
@@ -40,7 +40,6 @@ class PluginPrograms:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self.folders = plugins.folders()
-        self._shown = [Bind(f, f, read_only=True) for f in self.folders if os.path.isdir(f)]
         self._containers: dict[str, _NodeContainer] = {}
         self._making = asyncio.Lock()
 
@@ -51,7 +50,7 @@ class PluginPrograms:
 
         `namespace` is an open network namespace, that the plug-in finds at `path`.
         """
-        file = plugins.file_of(plugin)
+        file = await asyncio.to_thread(plugins.file_of, plugin)
         if not file:
             raise PluginError(f'failed to find plugin "{plugin}" in path [{" ".join(self.folders)}]')
         handle = self._around.handles[node]
@@ -103,8 +102,7 @@ class PluginPrograms:
             argv=(),
             environment={},
             join={"net": handle.fd},
-            fresh=("mnt", "pid", "ipc", "uts"),
-            hostname=node,
+            fresh=_SHARED,
             root=await self._root(node),
         )
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -135,14 +133,14 @@ class PluginPrograms:
     async def _root(self, node: str) -> Root:
         lab = private.folder(self._around.folder)
         own = lab / "cni" / node
-        await asyncio.to_thread(_make_folders, own)
+        shown = await asyncio.to_thread(_prepare, own, self.folders)
         if in_user_namespace():
             await skeleton_of(lab / "skeleton")
         return Root(
             stage=str(lab / "stage"),
             hidden=(str(rundir.base()),),
             skeleton=str(lab / "skeleton") if in_user_namespace() else "",
-            binds=(Bind(str(own / "run"), "/run"), Bind(str(own / "lib"), "/var/lib/cni"), *self._shown),
+            binds=(Bind(str(own / "run"), "/run"), Bind(str(own / "lib"), "/var/lib/cni"), *shown),
             network_settings=True,
         )
 
@@ -153,9 +151,11 @@ class PluginPrograms:
             (own / path.lstrip("/")).unlink()
 
 
-def _make_folders(own: Path) -> None:
+def _prepare(own: Path, folders: Iterable[str]) -> list[Bind]:
+    """Makes a node's own folders. Those that there are of plug-ins, wherever they lie on the host."""
     for name in ("run/netns", "lib"):
         (own / name).mkdir(parents=True, exist_ok=True)
+    return [Bind(folder, folder, read_only=True) for folder in folders if os.path.isdir(folder)]
 
 
 class _NodeContainer:
