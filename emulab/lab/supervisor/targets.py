@@ -119,7 +119,8 @@ async def describe_entry(
         "environment": {},
         "working_directory": "",
     }
-    if pod is None or FOREIGN in pod.annotations:
+    # NAMESPACE.POD is the pod's network alone, with the lab's rights; of a foreign one there is nothing else.
+    if pod is None or target == place.name or FOREIGN in pod.annotations:
         return {**entry, "files": write_place_files(around, place)}
     spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
