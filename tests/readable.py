@@ -77,7 +77,16 @@ def copy() -> Path:
     around = Path(tempfile.mkdtemp(prefix="emulab-checkout-"))
     to = around / uuid.uuid4().hex
     to.mkdir()
-    subprocess.run(["cp", "-a", *(str(ROOT / part) for part in PARTS), str(to)], check=True)
+    for (
+        part
+    ) in PARTS:  # byte code of the checkout may come and go meanwhile; that of .venv is what makes it large
+        whole = part == ".venv" or not (ROOT / part).is_dir()
+        if whole:
+            subprocess.run(["cp", "-a", str(ROOT / part), str(to)], check=True)
+        else:
+            shutil.copytree(
+                ROOT / part, to / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
     # Scripts of .venv begin with the path of its Python, and a file or two say where emulab is.
     packages = ".venv/lib/*/site-packages"
     for file in (

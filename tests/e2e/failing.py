@@ -13,7 +13,7 @@ from emulab import Lab
 from emulab.observe.capture.drops import open_drops
 from emulab.observe.path import EVENTS, REASONS
 
-from .tools import emulab, output
+from .tools import emulab, network_of, output
 
 
 def _kernel_tells() -> bool:
@@ -144,11 +144,6 @@ async def knows(lab: Lab, place: str, address: str) -> AsyncIterator[None]:
 
 async def ip(lab: Lab, place: str, *arguments: str) -> str:
     return await output(lab, network_of(place), "ip", *arguments)
-
-
-def network_of(place: str) -> str:
-    """The place that is a pod's network alone: its containers may not change that."""
-    return place.replace("pod/", "default.")
 
 
 # --- manifests ----------------------------------------------------------------------------------------------

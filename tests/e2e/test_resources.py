@@ -142,7 +142,7 @@ def test_limits_are_in_force(root: Machine) -> None:
     assert int(rows["free"][1].removesuffix("Mi")) >= 200
 
     # Processes: the last one that is born is the 4096th, and others have room for theirs.
-    assert eventually(lambda: root.told("logs", "bomb").strip() != ""), "it found no end"
+    assert eventually(lambda: root.told("logs", "bomb").strip() != "", 120), "it found no end"
     count, _, why = root.told("logs", "bomb").strip().partition(" ")
     assert 4000 < int(count) <= 4096 and "can't start new thread" in why
     assert int(root.cgroup("bomb", "pids.max")) == 4096

@@ -299,6 +299,7 @@ async def capture(
 ) -> AsyncIterator[Capture]:
     """Runs tcpdump in a place for the duration of the block."""
     arguments = ["-nn", "-l", *options, expression]
+    place = network_of(place, namespace)
     enter = [*this_program(), "-l", lab.name, "exec", place, "-n", namespace, "--"]
     found = Capture()
     async with AsyncExitStack() as ending:
@@ -325,6 +326,11 @@ async def capture(
         finally:
             await ending.aclose()
             await asyncio.gather(reading, silent)
+
+
+def network_of(place: str, namespace: str = "default") -> str:
+    """The place that is a pod's network alone: a container may neither change nor watch that."""
+    return place.replace("pod/", f"{namespace}.") if place.startswith("pod/") else place
 
 
 async def _start(

@@ -7,7 +7,7 @@ new privileges, then the capabilities that the program could ever get are bounde
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import stat
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from emulab.kernel import libc
 from emulab.kernel.containers import seccomp
 from emulab.kernel.containers.rights import CAPABILITIES, Rights
 
+_LARGEST = 1 << 20  # octets of /etc/passwd and /etc/group that are looked at
 _filter_for = lru_cache(maxsize=64)(seccomp.make_filter)
 
 
@@ -58,10 +59,22 @@ def _group(name: str) -> int:
 
 def _lines(path: str, words: int) -> list[list[str]]:
     """Lines of a table of users or groups; those that aren't in its form are nobody's."""
-    with suppress(OSError), open(path, errors="replace") as table:
-        lines = [line.rstrip("\n").split(":") for line in table]
-        return [line for line in lines if len(line) == words and line[2].isdecimal()]
-    return []
+    lines = [line.split(":") for line in _content(path).splitlines()]
+    return [line for line in lines if len(line) == words and line[2].isdecimal()]
+
+
+def _content(path: str) -> str:
+    """The begin of a file that a container may have made: of anything else nothing is read, and nobody waits for it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, _LARGEST).decode(errors="replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def confine(rights: Rights, identity: Credentials, program: bytes) -> None:

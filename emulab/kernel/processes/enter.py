@@ -115,12 +115,12 @@ class Entry:
         return Entry(**_with_values(described))
 
     def open(self) -> dict[str, int]:
-        """Descriptors of the namespaces, but for a user namespace that this process is in. Raises KernelError."""
+        """Descriptors of the namespaces, but for a user or mount one that this process is in. Raises KernelError."""
         opened: dict[str, int] = {}
         try:
             for kind, path in self.join.items():
-                if kind == "user" and os.stat(path).st_ino == os.stat("/proc/self/ns/user").st_ino:
-                    continue  # the kernel refuses to join it again
+                if kind in ("user", "mnt") and os.path.samefile(path, f"/proc/self/ns/{kind}"):
+                    continue  # the kernel refuses to join a user namespace again, and a mount one needn't be
                 opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             for fd in opened.values():

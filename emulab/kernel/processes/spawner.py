@@ -23,8 +23,10 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +41,7 @@ Serve = Callable[[str, socket.socket], None]
 FileLimits = tuple[int, int]
 _MESSAGE = 1 << 15  # bytes of a datagram; one of 200 kB may find no room in the socket, however empty it is
 _DESCRIPTORS = 16
+_PATIENCE = 20.0  # seconds that a child may take to become a program
 _REASON = 4000  # characters of an error
 
 
@@ -73,6 +76,29 @@ def _close_all_but(*kept: int) -> None:
                 os.close(fd)
 
 
+class _Beginning:
+    """A child that isn't what was asked for yet."""
+
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.report = b""
+        self.deadline = time.monotonic() + _PATIENCE
+        self.hung = False
+
+    def answer(self) -> dict[str, Any]:
+        """What became of it."""
+        host_pid, _, failure = self.report.decode(errors="replace").partition("\n")
+        if self.hung:
+            return {"error": f"didn't begin within {_PATIENCE:g} s", "status": 1, "pid": self.pid}
+        if failure:
+            status, _, why = failure.partition(" ")
+            return {"error": why, "status": int(status), "pid": self.pid}
+        if not host_pid:  # it was killed before its first word
+            return {"error": "ended before it became a program", "status": 1, "pid": self.pid}
+        return {"pid": self.pid, "host_pid": int(host_pid)}
+
+
 class _Spawner:
     def __init__(
         self, control: socket.socket, serve: Serve, preload: Callable[[], None], files: FileLimits
@@ -87,20 +113,22 @@ class _Spawner:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._wake_write = wake_write
+        self._poll = select.poll()
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._beginning: dict[int, _Beginning] = {}  # by the descriptor on which they tell how it goes
         preload()
 
     def run(self) -> None:
-        import select
-
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
+            for fd, _ in self._poll.poll(1000 if self._beginning else None):
                 if fd == self._wake_read:
                     os.read(self._wake_read, 4096)
                     self._reap()
-                else:
+                elif fd in self._beginning:
+                    with suppress(BlockingIOError):  # it is another's by now, who has nothing to say yet
+                        self._hear(fd)
+                elif fd == self._control.fileno():
                     try:
                         data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
                     except ConnectionError:  # the supervisor has ended without reading all that it was told
@@ -108,6 +136,26 @@ class _Spawner:
                     if not data:
                         return
                     self._handle(data, fds)
+            self._end_hung()
+
+    def _hear(self, fd: int) -> None:
+        """A child tells how its begin goes. At the end of that it is a program, or has said why it isn't."""
+        child = self._beginning[fd]
+        if chunk := os.read(fd, 4096):
+            child.report += chunk
+            return
+        self._poll.unregister(fd)
+        os.close(fd)
+        del self._beginning[fd]
+        self._send({"id": child.number, **child.answer()})
+
+    def _end_hung(self) -> None:
+        """Ends children that don't become a program: who is in a container may be stopped by others in it."""
+        for child in self._beginning.values():
+            if time.monotonic() > child.deadline and not child.hung:
+                child.hung = True
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -117,6 +165,10 @@ class _Spawner:
                 return
             if pid == 0:
                 return
+            for fd in [fd for fd, child in self._beginning.items() if child.pid == pid]:
+                with suppress(BlockingIOError):  # a child of its own has its words
+                    while fd in self._beginning:  # what it has said comes before its end
+                        self._hear(fd)
             code = os.waitstatus_to_exitcode(status)
             self._send({"exited": pid, "status": code if code >= 0 else 128 - code})
 
@@ -133,15 +185,15 @@ class _Spawner:
                     message = json.loads(read_all(file))
                 finally:
                     os.close(file)
-            answer = self._spawn(message, fds)
+            self._spawn(number, message, fds)
         except Exception as error:  # of this message, which concerns no other
-            answer = {"error": str(error)[:_REASON] or repr(error), "status": 1}
+            self._send({"id": number, "error": str(error)[:_REASON] or repr(error), "status": 1})
         finally:
             for fd in fds:
                 os.close(fd)
-        self._send({"id": number, **answer})
 
-    def _spawn(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _spawn(self, number: int, message: dict[str, Any], fds: list[int]) -> None:
+        """Forks a child. What becomes of it is told once it has become it, as others may have to wait for nobody."""
         rest = fds[4 if "serve" in message else 3 :]
         joined = dict(zip(message["join"], rest, strict=True))
         program = Program.of(message.get("program", {"argv": (), "environment": {}}), joined)
@@ -157,17 +209,9 @@ class _Spawner:
             os.close(report_read)
             self._child(message, program, fds, report_write)
         os.close(report_write)
-        report = b""
-        while chunk := os.read(report_read, 4096):
-            report += chunk
-        os.close(report_read)
-        host_pid, _, failure = report.decode(errors="replace").partition("\n")
-        if failure:
-            status, _, why = failure.partition(" ")
-            return {"error": why, "status": int(status), "pid": pid}
-        if not host_pid:  # it was killed before its first word
-            return {"error": "ended before it became a program", "status": 1, "pid": pid}
-        return {"pid": pid, "host_pid": int(host_pid)}
+        os.set_blocking(report_read, False)
+        self._beginning[report_read] = _Beginning(number, pid)
+        self._poll.register(report_read, select.POLLIN)
 
     def _fork(self, program: Program) -> int:
         """Forks into the PID namespace that the child is to be in. That is said before, and taken back after it."""
