@@ -55,6 +55,28 @@ def _jsonpath_as_json(argument: str) -> Format:
     return Format(lambda value: "".join(f"{as_json(values, indent=4)}\n" for values in _find(found, value)))
 
 
+def _go_template(text: str) -> Format:
+    """A template of Go, which is loaded for who uses one."""
+    from emulab.cli.output.gotemplate.execution import execute
+    from emulab.cli.output.gotemplate.parsing import parse
+    from emulab.cli.output.gotemplate.tree import GoTemplateError
+
+    if not text:
+        raise UsageError("template format specified but no template given")
+    try:
+        template = parse(text)
+    except GoTemplateError as error:
+        raise UsageError(f"error parsing template {text}, {error}") from None
+
+    def write(value: Any) -> str:
+        try:
+            return execute(template, value)
+        except GoTemplateError as error:
+            raise UserError(f"error executing template {as_json(text)}: {error}") from None
+
+    return Format(write)
+
+
 def _template(text: str) -> Template:
     if not text:
         raise UsageError("template format specified but no template given")
@@ -109,6 +131,10 @@ FORMATS: dict[str, Callable[[str], Format]] = {
     "jsonpath": _jsonpath,
     "jsonpath-as-json": _jsonpath_as_json,
     "jsonpath-file": lambda path: _jsonpath(_read(path)),
+    "go-template": _go_template,
+    "go-template-file": lambda path: _go_template(_read(path)),
+    "template": _go_template,
+    "templatefile": lambda path: _go_template(_read(path)),
     "custom-columns": lambda spec: Format(columns=CustomColumns.of_spec(spec)),
     "custom-columns-file": lambda path: Format(columns=CustomColumns.of_file(_read(path))),
 }
