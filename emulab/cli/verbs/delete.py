@@ -38,8 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Pods get N seconds to end (default: their own)",
     )
+    add(
+        *("--cascade",),
+        nargs="?",
+        const="background",
+        choices=("background", "foreground", "orphan", "true", "false"),
+        default="background",
+        metavar="HOW",
+        help="what objects have made goes after them (background), before them (foreground) or stays (orphan)",
+    )
     add("--force", action="store_true", help="Pods are gone at once, and end when they end")
     add("--dry-run", choices=("none", "client", "server"), default="none", help="say what would go")
+    add("-o", "--output", choices=("name",), help="print names")
     add("--ignore-not-found", action="store_true", help="what isn't there is no failure")
     add_wait(parser, "don't wait until they are gone, finalizers and Namespaces' contents included")
     add(
@@ -62,9 +72,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("setting 'all' parameter but found a non empty selector")
     if many and options.files:
         raise UsageError("-f FILE says which objects; --all and selectors don't go with it")
-    asked: dict[str, Any] = (
-        {"sources": manifests.pairs(manifests.read(options.files))} if options.files else {}
-    )
+    asked: dict[str, Any] = {}
+    if options.files:
+        asked["sources"] = manifests.pairs(manifests.read(options.files))
+        asked["namespace"] = options.enforced_namespace
     if options.force:
         print(_AT_ONCE, file=sys.stderr)
     with connect(options.lab) as client:
@@ -72,12 +83,14 @@ def run(options: argparse.Namespace) -> int:
             asked = {"keys": _keys(client, named, selection, options) if many else _named(named, options)}
         if grace is not None:
             asked["grace"] = grace
+        asked["cascade"] = _CASCADES.get(options.cascade, options.cascade)
         if many and not asked["keys"]:
-            print("No resources found", file=sys.stderr)
+            print("No resources found")
             return 0
         return _delete(client, options, asked)
 
 
+_CASCADES = {"true": "background", "false": "orphan"}  # what kubectl still takes for them
 _AT_ONCE = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. "
     "The resource may continue to run on the cluster indefinitely."
@@ -135,6 +148,9 @@ def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any
     tried = f" ({'server ' if options.dry_run == 'server' else ''}dry run)" if dry else ""
     for group, kind, namespace, name, _uid in outcome["deleted"]:
         resource = f"{kind.lower()}.{group}" if group else kind.lower()
+        if options.output == "name":
+            print(f"{resource}/{name}")
+            continue
         print(f'{resource} "{name}" {how}{f" from {namespace} namespace" if namespace else ""}{tried}')
     for reason, message, file in outcome["refused"]:
         where = f'error when deleting "{file}": ' if file else ""

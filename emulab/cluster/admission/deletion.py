@@ -12,6 +12,11 @@ from emulab.kinds.emulab.clusterview import check_no_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, KINDS
 from emulab.model.keys import Key
 
+BACKGROUND, FOREGROUND, ORPHAN = "background", "foreground", "orphan"
+"""What becomes of the objects that an object owns: they go after it, before it, or stay (`propagationPolicy`)."""
+FOREGROUND_DELETION = "foregroundDeletion"
+"""The finalizer of who goes after whom it owns (metav1.FinalizerDeleteDependents)."""
+
 
 class Deletion(NamedTuple):
     """An object that is to be deleted, and the file that names it, if one does."""
@@ -28,13 +33,17 @@ class Outcome(NamedTuple):
 
 
 def delete(
-    store: Store, asked: Iterable[Deletion], ignore_missing: bool, grace: int | None = None
+    store: Store,
+    asked: Iterable[Deletion],
+    ignore_missing: bool,
+    grace: int | None = None,
+    cascade: str = BACKGROUND,
 ) -> Outcome:
-    """`grace`: the seconds that Pods get to end, in place of their own."""
+    """`grace`: the seconds that Pods get to end, in place of their own. `cascade`: what becomes of whom they own."""
     outcome = Outcome([], [])
     for one in asked:
         try:
-            outcome.deleted.append((one.key, _delete(store, one.key, grace)))
+            outcome.deleted.append((one.key, _delete(store, one.key, grace, cascade)))
         except NotFound as error:
             if not ignore_missing:
                 outcome.refused.append(("NotFound", str(error), one.file))
@@ -43,7 +52,7 @@ def delete(
     return outcome
 
 
-def _delete(store: Store, key: Key, grace: int | None) -> str:
+def _delete(store: Store, key: Key, grace: int | None, cascade: str) -> str:
     """The uid of the object. Raises UserError where it isn't there or may not go."""
     refuse_deletion(key)
     o = store.get(key)
@@ -52,5 +61,21 @@ def _delete(store: Store, key: Key, grace: int | None) -> str:
         raise NotFound(f'{kind.resources if kind else key.kind} "{key.name}" not found')
     if key.type == CLUSTER:
         check_no_cluster(cluster_of(store.objects()), key)
+    uid = str(o.metadata["uid"])
+    if cascade == ORPHAN:
+        _orphan(store, uid)
+    elif cascade == FOREGROUND:
+        finalizers = [*(f for f in o.metadata.get("finalizers") or () if f != FOREGROUND_DELETION)]
+        store.put(o.replace(metadata={**o.metadata, "finalizers": [*finalizers, FOREGROUND_DELETION]}))
     store.delete(key, grace=grace)
-    return str(o.metadata["uid"])
+    return uid
+
+
+def _orphan(store: Store, owner: str) -> None:
+    """Takes the reference to an owner from whom it owns (the garbage collector's `orphanDependents`)."""
+    for o in store.objects():
+        references = o.metadata.get("ownerReferences") or ()
+        left = [reference for reference in references if reference.get("uid") != owner]
+        if len(left) < len(references):
+            metadata = {name: value for name, value in o.metadata.items() if name != "ownerReferences"}
+            store.put(o.replace(metadata={**metadata, **({"ownerReferences": left} if left else {})}))

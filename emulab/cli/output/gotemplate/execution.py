@@ -27,10 +27,13 @@ from emulab.cli.output.gotemplate.tree import (
 _DEPTH = 100  # templates that invoke each other; Go lets a thousand times as many
 
 
-def execute(template: GoTrees, value: Any) -> str:
-    """The text that a template makes of a value out of JSON. Raises GoTemplateError."""
+def execute(template: GoTrees, value: Any, missing_allowed: bool = True) -> str:
+    """The text that a template makes of a value out of JSON. Raises GoTemplateError.
+
+    `missing_allowed`: whether a field that isn't there is `<no value>` (`missingkey=default`), and no error.
+    """
     value = as_decoded(value)
-    return "".join(_Execution(template).walk(template.nodes, value, [("$", value)]))
+    return "".join(_Execution(template, missing_allowed).walk(template.nodes, value, [("$", value)]))
 
 
 def as_decoded(value: Any) -> Any:
@@ -55,8 +58,9 @@ _Variables = list[tuple[str, Any]]
 
 
 class _Execution:
-    def __init__(self, template: GoTrees) -> None:
+    def __init__(self, template: GoTrees, missing_allowed: bool) -> None:
         self._template = template
+        self._missing_allowed = missing_allowed
         self._depth = 0
 
     def walk(self, nodes: Sequence[GoNode], dot: Any, variables: _Variables) -> Iterator[str]:
@@ -199,6 +203,8 @@ class _Execution:
             raise self._failed(operand, f"nil pointer evaluating interface {{}}.{field}")
         if not isinstance(value, Mapping):
             raise self._failed(operand, f"can't evaluate field {field} in type interface {{}}")
+        if field not in value and not self._missing_allowed:
+            raise self._failed(operand, f'map has no entry for key "{field}"')
         return value.get(field, MISSING)
 
     def _failed(self, node: GoOperand | GoCommand | GoInvocation, why: str) -> GoTemplateError:
