@@ -225,13 +225,20 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.add_argument("-o", "--output", choices=formats, help=f"print {' or '.join(formats)}")
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
-    """-o with kubectl's formats for objects that a command has changed, and --template."""
+def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(*("--dry-run",), choices=("none", "client", "server"), default="none", help=what)
+
+
+_PRINTED = "name, json, yaml, jsonpath={…}, go-template={{…}}, …: print the objects"
+
+
+def add_format(parser: argparse.ArgumentParser, what: str = _PRINTED) -> None:
+    """-o with kubectl's formats for objects that a command has to do with, and --template."""
     parser.add_argument(
         *("-o", "--output"),
         metavar="FORMAT",
         default="",
-        help="name, json, yaml, jsonpath={…}, go-template={{…}}, …: print the objects",
+        help=what,
     )
     parser.add_argument(
         *("--template",),

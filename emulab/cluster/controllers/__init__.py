@@ -9,7 +9,7 @@ calls it after every change until it returns nothing.
 * `garbage`: what lost its owner goes
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
   `daemonsets`: workloads become Pods; `batch`: Jobs do, which run to their
-  end, and CronJobs become Jobs
+  end, and CronJobs become Jobs; `revisions`: what templates StatefulSets and DaemonSets have had
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
   what a node refuses of those that name it themselves

@@ -44,9 +44,9 @@ DEFINITION = Definition(
     merge=_merge,
     warnings=workload.warnings,
     fields=workload.workload_fields(
-        "minReadySeconds ordinals podManagementPolicy replicas serviceName updateStrategy.rollingUpdate.partition"
-        " updateStrategy.type",
-        kept="persistentVolumeClaimRetentionPolicy revisionHistoryLimit",
+        "minReadySeconds ordinals podManagementPolicy replicas revisionHistoryLimit serviceName"
+        " updateStrategy.rollingUpdate.partition updateStrategy.type",
+        kept="persistentVolumeClaimRetentionPolicy",
         ignored={
             "updateStrategy.rollingUpdate.maxUnavailable": "one Pod is replaced after the other",
             "volumeClaimTemplates": "programs see no volumes",

@@ -211,7 +211,10 @@ def template_fields(template: Raw) -> Fields:
     """What describes a template of Pods."""
     containers = (template.get("spec") or {}).get("containers") or ()
     images: Fields = [(c["name"], container_fields(c, {})) for c in containers]
+    metadata = template.get("metadata") or {}
+    annotations = metadata.get("annotations")
     return [
-        ("Labels", pairs((template.get("metadata") or {}).get("labels"))),
+        ("Labels", pairs(metadata.get("labels"))),
+        *([("Annotations", pairs(annotations, ": "))] if annotations else []),
         ("Containers", images or NONE),
     ]

@@ -12,7 +12,7 @@ from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import KINDS
 from emulab.kinds.schema import check_object
 from emulab.lab.oddities import oddities
-from emulab.lab.supervisor.arguments import COUNT, MAPPING, NAME, STRING, Arguments, takes
+from emulab.lab.supervisor.arguments import COUNT, MAPPING, NAME, STRING, Arguments, optional, takes
 from emulab.lab.supervisor.reconciler import Progress, Reconciler, Work
 from emulab.model.checks import LARGEST
 from emulab.model.findings import path_text
@@ -26,9 +26,12 @@ class Patching:
     def __init__(self, store: Store, reconciler: Reconciler) -> None:
         self._store, self._reconciler = store, reconciler
 
-    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING)
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING, annotations=optional(MAPPING))
     async def patch(self, arguments: Arguments, progress: Progress) -> Any:
-        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec."""
+        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec.
+
+        `annotations`: those that it has then, in place of all.
+        """
         key = Key(*(arguments[part] for part in Key._fields))
 
         def work(store: Store) -> None:
@@ -36,6 +39,8 @@ class Patching:
             if there is None:
                 raise UserError(f"{key} not found")
             changed = there.replace(spec=merge_patched(there.spec, arguments["spec"]))
+            if (annotations := arguments.get("annotations")) is not None:
+                changed = changed.replace(metadata={**there.metadata, "annotations": annotations})
             for path, message in check_object(changed.raw):
                 raise UserError(f"{key} {path_text(path)}: {message}")
             store.put(changed)
