@@ -20,7 +20,6 @@ from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
-from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
@@ -43,10 +42,11 @@ from emulab.lab.supervisor.arguments import (
     takes,
 )
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
+from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
+from emulab.lab.supervisor.targets import describe_entry, find_place
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.model.collection import Objects
@@ -88,6 +88,8 @@ class Operations:
         waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
         self.watch = Watches(around.store).watch
+        logs = PodLogs(around)
+        self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
 
@@ -274,20 +276,6 @@ class Operations:
             objects = [*objects, *derived(there, namespace)]
         name = arguments.get("name")
         return [o.raw for o in objects if not name or o.name == name]
-
-    @takes(target=NAME, namespace=NAME, container=optional(NAME))
-    async def logs(self, arguments: Arguments, _: Progress) -> Any:
-        """`target`, `namespace`, `container`: where the container's log is, as a path."""
-        target = arguments["target"]
-        place = self._around.world.places.get(target) if self._around.world else None
-        if place is not None and place.kind != "pod":
-            return str(self._around.logs.of(place.name).path)
-        pod = find_pod(self._around, target, arguments["namespace"])
-        spec = PodSpec.of_pod(pod)
-        container = find_container(
-            pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
-        )
-        return str(self._around.logs.of(pod.namespace, pod.name, container.name).path)
 
     @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
     async def entry(self, arguments: Arguments, _: Progress) -> Any:
