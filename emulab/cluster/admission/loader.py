@@ -121,6 +121,9 @@ class _Batch:
         if type(data) is dict and (kind := KINDS.serving(data.get("apiVersion"), data.get("kind"))):
             data = kind.definition.stored(data)
         checked = named = self.names.given(data) if self.names is not None else data
+        if refused := _refused(named):
+            self.without_effect.append(one_line(place(()), named, (), refused))
+            return
         problems = _without_name(data) if self.names is None else ()
         problems = problems or check_object(named) or _elsewhere(named, self.namespace)
         if problems and self.validation != STRICT:
@@ -229,6 +232,17 @@ def _without_name(data: Any) -> Problems:
     """What kubectl says of an object that it shall apply, and that has no name yet (`ApplyOptions.applyOneObject`)."""
     base = asked_base(data)
     return wrong(f"from {base}: cannot use generate name with apply; `up` makes a name") if base else ()
+
+
+def _refused(data: Any) -> str:
+    """What becomes of an object of a kind that no user gives, such as a Node of another cluster's dump."""
+    if type(data) is not dict or type(data.get("metadata")) is not dict:
+        return ""
+    kind = KINDS.get(group_kind(str(data.get("apiVersion")), str(data.get("kind"))))
+    if kind is None or kind.api_version != data.get("apiVersion"):
+        return ""
+    standing = kind.definition.standing
+    return f"is left out: {standing.why}" if standing.name == "refused" else ""
 
 
 def _nowhere(data: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from emulab.cluster.admission.namespaces import refuse_newcomer
 from emulab.cluster.admission.newcomer import LIMITING, as_admitted
 from emulab.cluster.store import Forbidden, Store
 from emulab.errors import UserError
-from emulab.kinds.registry import KINDS
+from emulab.kinds.registry import INGRESS, KINDS
 from emulab.model.objects import Object
 
 _KEPT_METADATA = (
@@ -21,6 +21,10 @@ def admit(store: Store, o: Object) -> str:
     Raises UserError for changes that Kubernetes refuses too.
     """
     old, version = store.get(o.key), store.version
+    if o.type == INGRESS:
+        from emulab.cluster.admission.defaultclass import with_default_class  # of who has Ingresses
+
+        o = with_default_class(store.objects(), old, o)
     if old is None:
         refuse_newcomer(store, o)
         if any(map(store.has_kind, LIMITING)):

@@ -26,9 +26,10 @@ def _cells(o: Raw, now: float) -> Cells:
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
-    """As `ValidateStatefulSetUpdate` has it, but for the templates of volumes, of which nothing is made here."""
+    """As `ValidateStatefulSetUpdate` has it."""
     workload.stays(old, new, "serviceName", "")
     workload.stays(old, new, "podManagementPolicy", "OrderedReady")
+    workload.stays(old, new, "volumeClaimTemplates", [])
     return workload.keep_replicas(old, new, spec)
 
 

@@ -12,6 +12,7 @@ from emulab.cluster import brought
 from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes
 from emulab.cluster.admission.deletion import Deletion
+from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
@@ -122,7 +123,11 @@ class Operations:
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
         validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
         manifest = await self._load(arguments, cluster, validation, names)
-        given, without_effect = list(manifest.objects), manifest.without_effect
+        given = list(manifest.objects)
+        without_effect = (
+            *manifest.without_effect,
+            *unfollowed_changes(self._around.store.objects(), given),
+        )
         del manifest
         await self._refuse_conflicts(given)
         for o in given:
