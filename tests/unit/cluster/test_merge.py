@@ -88,7 +88,8 @@ def test_what_names_and_orders_the_pods_of_a_stateful_set_does_not_change(field:
     old, new = (obj("StatefulSet", spec={field: value} if value else {}) for value in values)
     words = (
         "f.yaml:3: StatefulSet/default/x spec: Forbidden: updates to statefulset spec for fields other than "
-        "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+        "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+        "'persistentVolumeClaimRetentionPolicy' and "
         f"'minReadySeconds' are forbidden, such as of '{field}'; delete the StatefulSet first"
     )
     with pytest.raises(UserError, match=f"^{re.escape(words)}$"):
