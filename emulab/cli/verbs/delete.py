@@ -152,6 +152,7 @@ def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any
             print(f"{resource}/{name}")
             continue
         print(f'{resource} "{name}" {how}{f" from {namespace} namespace" if namespace else ""}{tried}')
+    manifests.warn([], outcome["notes"])
     for reason, message, file in outcome["refused"]:
         where = f'error when deleting "{file}": ' if file else ""
         print(f"Error from server ({reason}): {where}{message}", file=sys.stderr)

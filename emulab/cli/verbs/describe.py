@@ -13,9 +13,10 @@ from emulab.cli.output.description import describe
 from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of, nothing_found
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
-from emulab.kinds.kind import Kind
-from emulab.kinds.registry import ENDPOINT_SLICE, EVENT
+from emulab.kinds.kind import WORKLOAD, Kind
+from emulab.kinds.registry import ENDPOINT_SLICE, EVENT, KINDS, POD
 from emulab.lab.client.client import LabClient, connect
+from emulab.model.objects import Object
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +44,30 @@ def run(options: argparse.Namespace) -> int:
             texts += [around.text(reference.kind, o) for o in objects]
             if reference.name and not objects:
                 missing.append(reference)
+        lines_of_missing = [
+            not_found(reference) + _why_absent(client, reference, options) for reference in missing
+        ]
     if texts:
         print("\n\n\n".join(texts))
     elif not missing:
         print(nothing_found(wanted, options), file=sys.stderr)
-    for reference in missing:
-        print(not_found(reference), file=sys.stderr)
+    for line in lines_of_missing:
+        print(line, file=sys.stderr)
     return 1 if missing else 0
+
+
+def _why_absent(client: LabClient, reference: Reference, options: argparse.Namespace) -> str:
+    """What more is to be said of an object that isn't there: the lab's own ingress controller may stand aside."""
+    from emulab.cluster import brought
+
+    namespace = options.namespace if reference.kind.namespaced else ""
+    key = reference.kind.key(reference.namespace or namespace, reference.name)
+    if key not in brought.OWN_INGRESS:
+        return ""
+    kinds = [*KINDS.of(WORKLOAD), POD]
+    there = (Object(o) for kind in kinds for o in fetch(client, Reference(kind, ""), EVERY_NAMESPACE))
+    why = brought.absent(there, key)
+    return f": {why}" if why else ""
 
 
 class _Around:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from emulab.cluster import brought
 from emulab.cluster.admission.namespaces import refuse_deletion
 from emulab.cluster.store import NotFound, Store
 from emulab.errors import UserError
@@ -58,7 +59,9 @@ def _delete(store: Store, key: Key, grace: int | None, cascade: str) -> str:
     o = store.get(key)
     if o is None:
         kind = KINDS.get(key.type)
-        raise NotFound(f'{kind.resources if kind else key.kind} "{key.name}" not found')
+        why = brought.absent(store.objects(), key)
+        what = f'{kind.resources if kind else key.kind} "{key.name}" not found'
+        raise NotFound(f"{what}: {why}" if why else what)
     if key.type == CLUSTER:
         check_no_cluster(cluster_of(store.objects()), key)
     uid = str(o.metadata["uid"])

@@ -42,8 +42,8 @@ _OTHERS = (
     *("services.nodeports", "services.loadbalancers"),
     *("ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage"),
 )
-"""Standard names of what a quota limits (`IsStandardQuotaResourceName`), by whose scopes they go with; beside the plurals
-of kinds that are counted."""
+"""Standard names of what a quota limits (`IsStandardQuotaResourceName`), by whose scopes they go with; the plurals of
+kinds that are counted come beside."""
 _scope = one_of(*_SCOPES)
 _EXCLUDING = (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating"))
 

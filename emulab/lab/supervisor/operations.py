@@ -242,10 +242,10 @@ class Operations:
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
         """`keys`: [[group, kind, namespace, name], …] or `sources`. What can't be deleted doesn't hold up the rest.
 
-        Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …]}`. The
-        former go, now or once they are let go of: `gone` awaits that. `grace`: the seconds that Pods get to end in
-        place of their own. `namespace`: as for `apply`. `cascade`: see `deletion`. `dry_run`: says what would become of
-        it, and does nothing.
+        Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …],
+        "notes": […]}`. The first go, now or once they are let go of: `gone` awaits that. `grace`: the seconds that Pods
+        get to end in place of their own. `namespace`: as for `apply`. `cascade`: see `deletion`. `dry_run`: says what
+        would become of it, and does nothing.
         """
         asked = [Deletion(Key(*k)) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
@@ -255,6 +255,7 @@ class Operations:
         ignore_missing = bool(arguments.get("ignore_missing"))
         how = arguments.get("grace"), arguments.get("cascade") or deletion.BACKGROUND
         outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, *how)
+        noted = brought.notes_of_deletion(self._around.store.objects(), [key for key, _ in outcome.deleted])
 
         def work(store: Store) -> None:
             nonlocal outcome
@@ -262,7 +263,8 @@ class Operations:
 
         if outcome.deleted and not arguments.get("dry_run"):
             await self._reconciler.change(work, progress)
-        return {"deleted": [[*key, uid] for key, uid in outcome.deleted], "refused": outcome.refused}
+        deleted = [[*key, uid] for key, uid in outcome.deleted]
+        return {"deleted": deleted, "refused": outcome.refused, "notes": noted}
 
     @takes()
     async def kinds(self, _: Arguments, __: Progress) -> Any:

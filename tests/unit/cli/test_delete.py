@@ -108,7 +108,7 @@ def test_names_alone(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
 def owned(store: Store) -> None:
     """A ReplicaSet with two Pods, of which one has another owner, too."""
-    rs = store.put(obj("ReplicaSet", "web"))
+    rs = store.put(obj("ReplicaSet", "web", spec={"template": {"spec": {"containers": [{"name": "c"}]}}}))
     reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": rs.metadata["uid"]}
     for name, more in (("a", []), ("b", [{"kind": "ConfigMap", "name": "free", "uid": "u"}])):
         references = [{**reference, "controller": True}, *more]

@@ -86,3 +86,20 @@ def test_events_may_be_left_out(store: Store, capsys: pytest.CaptureFixture[str]
     assert "Events" not in capsys.readouterr().out
     assert main(["describe", "cm", "-l", "app=none"]) == 0
     assert capsys.readouterr().err == "No resources found in default namespace.\n"
+
+
+def test_the_labs_own_ingress_controller_that_stands_aside_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = "registry.k8s.io/ingress-nginx/controller:v1.11.0"
+    spec = {"template": {"spec": {"containers": [{"name": "controller", "image": image, "args": []}]}}}
+    assert main(["describe", "deploy", "ingress-nginx-controller", "-n", "ingress-nginx"]) == 1
+    assert capsys.readouterr().err == (
+        'Error from server (NotFound): deployments.apps "ingress-nginx-controller" not found\n'
+    )
+    store.put(obj("Deployment", "mine", spec=spec))
+    assert main(["describe", "deploy", "ingress-nginx-controller", "-n", "ingress-nginx"]) == 1
+    assert capsys.readouterr().err == (
+        'Error from server (NotFound): deployments.apps "ingress-nginx-controller" not found: the lab\'s own ingress '
+        "controller stands aside for Deployment/mine\n"
+    )
