@@ -63,7 +63,9 @@ def notes(given: Iterable[Object]) -> list[str]:
 
 def absent(objects: Iterable[Object], key: Key) -> str:
     """Why what has that key isn't there: it is the lab's own, and stands aside; "" for all else."""
-    users = (o for o in objects if not o.metadata.get("ownerReferences"))  # those of the lab's own may still end
+    users = (
+        o for o in objects if not o.metadata.get("ownerReferences")
+    )  # those of the lab's own may still end
     o = brings_ingress(users) if key in OWN_INGRESS else None
     return f"the lab's own ingress controller stands aside for {o.kind}/{o.name}" if o is not None else ""
 
