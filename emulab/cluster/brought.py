@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from emulab.cluster.store import Store
-from emulab.kinds.installed import INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.images import INGRESS_IMAGE
+from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingresscontrollers import controller_of
 from emulab.kinds.registry import CLUSTER, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
@@ -59,6 +60,16 @@ def notes(given: Iterable[Object]) -> list[str]:
         return []
     what = f"{o.kind}/{o.name} is the lab's ingress controller"
     return [f"{what}: the one that every lab has stands aside, and doesn't come back when it is deleted"]
+
+
+def remark(o: Object) -> str:
+    """What is to be said of an object that is a lab's own ingress controller; "" of all else."""
+    containers = ((o.spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    if o.key != _OWN or not any(container.get("image") == INGRESS_IMAGE for container in containers):
+        return ""
+    return (
+        f"it is the lab's own, and stands aside for one that you bring with the controller class {CONTROLLER}"
+    )
 
 
 def absent(objects: Iterable[Object], key: Key) -> str:

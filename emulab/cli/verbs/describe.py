@@ -14,7 +14,7 @@ from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.registry import ENDPOINT_SLICE, EVENT, KINDS, POD
+from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, KINDS, POD
 from emulab.lab.client.client import LabClient, connect
 from emulab.model.objects import Object
 
@@ -82,7 +82,17 @@ class _Around:
         # Of what is in no Namespace, Events are in the default one.
         namespace = o["metadata"].get("namespace") or "default"
         events = None if self._events is None else self._events.get(namespace, [])
-        return describe(kind, o, self._slices.get(namespace, []), events, time.time())
+        text = describe(kind, o, self._slices.get(namespace, []), events, time.time())
+        remark = _remark(kind, o)
+        return f"{text}\nNote:  {remark}" if remark else text
+
+
+def _remark(kind: Kind, o: Raw) -> str:
+    if kind != DEPLOYMENT:
+        return ""
+    from emulab.cluster import brought  # of who looks at Deployments
+
+    return brought.remark(Object(o))
 
 
 def _by_namespace(objects: Sequence[Raw]) -> dict[str, list[Raw]]:

@@ -1,8 +1,8 @@
 """Who controls what a selector chooses: pkg/controller/controller_ref_manager.go.
 
-A workload adopts Pods, a Deployment ReplicaSets, and those that have a history its revisions, where these have its labels
-and no controller: what another one was deleted without (`--cascade=orphan`), or what a user has made. It lets go of those
-that have its labels no more, so that a Pod that is given other ones lives on beside the one that takes its place.
+A workload adopts Pods, a Deployment ReplicaSets, and those that have a history its revisions, where these have its
+labels and no controller: what another one was deleted without (`--cascade=orphan`), or what a user has made. It lets go
+of those that have its labels no more, so that a Pod that is given other ones lives on beside the one in its place.
 """
 
 from __future__ import annotations

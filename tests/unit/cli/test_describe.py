@@ -11,6 +11,8 @@ from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cluster.store import Store
+from emulab.cluster.system import system_objects
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CONFIG_MAP
 
 
@@ -102,4 +104,17 @@ def test_the_labs_own_ingress_controller_that_stands_aside_says_so(
     assert capsys.readouterr().err == (
         'Error from server (NotFound): deployments.apps "ingress-nginx-controller" not found: the lab\'s own ingress '
         "controller stands aside for Deployment/mine\n"
+    )
+
+
+def test_the_labs_own_ingress_controller_says_that_it_stands_aside(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for o in system_objects(Cluster()):
+        store.put(o)
+    assert main(["describe", "deploy", "-A"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        out.count("Name:         ") == 2
+        and out.count("\nNote:  it is the lab's own, and stands aside for") == 1
     )
