@@ -64,11 +64,11 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["cm", "-l", "app=web"], ["a"]),
-        (["cm", "-A", "--selector=app=web"], ["a", "c"]),
-        (["cm", "-n", "shop"], ["c"]),
-        (["cm", "--field-selector", "metadata.name!=a"], ["b"]),
-        (["-f", "f.yaml"], ["b", "c"]),
+        (["describe", "cm", "-l", "app=web"], ["a"]),
+        (["describe", "cm", "-A", "--selector=app=web"], ["a", "c"]),
+        (["describe", "cm", "-n", "shop"], ["c"]),
+        (["describe", "cm", "--field-selector", "metadata.name!=a"], ["b"]),
+        (["describe", "-f", "f.yaml"], ["b", "c"]),
     ],
 )
 def test_which_are_meant(
@@ -77,7 +77,7 @@ def test_which_are_meant(
     file = tmp_path / "f.yaml"
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\n---\n"
     file.write_text(text.format("b") + text.format("c, namespace: shop"))
-    assert main(["describe", *(str(file) if word == "f.yaml" else word for word in words)]) == 0
+    assert main([str(file) if word == "f.yaml" else word for word in words]) == 0
     out = capsys.readouterr().out
     assert re.findall(r"^Name: +(\S+)$", out, re.M) == names
     assert re.findall(r" Seen(\S+) ", out) == [name.upper() for name in names]

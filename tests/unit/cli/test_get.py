@@ -155,17 +155,17 @@ def test_custom_columns(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "out"),
     [
-        (["pod", "db", "-o", "go-template={{.kind}} {{.nope}}"], "Pod <no value>"),
+        (["get", "pod", "db", "-o", "go-template={{.kind}} {{.nope}}"], "Pod <no value>"),
         (
-            ["pods", "-o", "go-template", "--template={{range .items}}{{.metadata.name}},{{end}}"],
+            ["get", "pods", "-o", "go-template", "--template={{range .items}}{{.metadata.name}},{{end}}"],
             "db,web-10,web-9,",
         ),
-        (["pod", "db", "--template={{.kind}}"], "Pod"),
-        (["pod", "db", "-o", "jsonpath", "--template={.kind}"], "Pod"),
-        (["-f", "f.yaml", "-o", "name"], "configmap/cm\npod/db\n"),
-        (["-f", "f.yaml", "-o", "jsonpath={.items[*].kind}", "--chunk-size=1"], "ConfigMap Pod"),
-        (["-f", "one.yaml", "-o", "jsonpath={.kind}", "--show-managed-fields"], "Pod"),
-        (["svc", "-o", "custom-columns=NAME:.metadata.name"], "NAME\n"),
+        (["get", "pod", "db", "--template={{.kind}}"], "Pod"),
+        (["get", "pod", "db", "-o", "jsonpath", "--template={.kind}"], "Pod"),
+        (["get", "-f", "f.yaml", "-o", "name"], "configmap/cm\npod/db\n"),
+        (["get", "-f", "f.yaml", "-o", "jsonpath={.items[*].kind}", "--chunk-size=1"], "ConfigMap Pod"),
+        (["get", "-f", "one.yaml", "-o", "jsonpath={.kind}", "--show-managed-fields"], "Pod"),
+        (["get", "svc", "-o", "custom-columns=NAME:.metadata.name"], "NAME\n"),
     ],
 )
 def test_other_ways_to_say_which_and_how(
@@ -179,38 +179,42 @@ def test_other_ways_to_say_which_and_how(
         f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cm}}\n---\n{pod_of_file}"
     )
     words = [str(tmp_path / word) if word.endswith(".yaml") else word for word in words]
-    assert main(["get", *words]) == 0
+    assert main(words) == 0
     assert capsys.readouterr() == (out, "")
 
 
 @pytest.mark.parametrize(
     ("words", "status", "error"),
     [
-        ([], 2, "required resource not specified; write KIND [NAME], KIND/NAME or -f FILE"),
+        (["get"], 2, "required resource not specified; write KIND [NAME], KIND/NAME or -f FILE"),
         (
-            ["pods", "-f", "f.yaml"],
+            ["get", "pods", "-f", "f.yaml"],
             2,
             "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
         ),
-        (["pods", "-o", "json", "--show-labels"], 2, "--show-labels option cannot be used with json printer"),
         (
-            ["pods", "-o", "custom-columns=A:.a", "-L", "app"],
+            ["get", "pods", "-o", "json", "--show-labels"],
+            2,
+            "--show-labels option cannot be used with json printer",
+        ),
+        (
+            ["get", "pods", "-o", "custom-columns=A:.a", "-L", "app"],
             2,
             "--label-columns option cannot be used with custom-columns=A:.a printer",
         ),
         (
-            ["pods", "--output-watch-events"],
+            ["get", "pods", "--output-watch-events"],
             2,
             "--output-watch-events option can only be used with --watch or --watch-only",
         ),
         (
-            ["pod", "db", "--template={{.nope}}", "--allow-missing-template-keys=false"],
+            ["get", "pod", "db", "--template={{.nope}}", "--allow-missing-template-keys=false"],
             1,
             'error executing template "{{.nope}}": template: output:1:2: executing "output" at <.nope>: map has no '
             'entry for key "nope"',
         ),
         (
-            ["pod", "db", "-o", "jsonpath={.nope}", "--allow-missing-template-keys=false"],
+            ["get", "pod", "db", "-o", "jsonpath={.nope}", "--allow-missing-template-keys=false"],
             1,
             'error executing jsonpath "{.nope}": Error executing template: nope is not found',
         ),
@@ -219,7 +223,7 @@ def test_other_ways_to_say_which_and_how(
 def test_options_that_cannot_be_meant(
     store: Store, words: list[str], status: int, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["get", *words]) == status
+    assert main(words) == status
     assert capsys.readouterr() == ("", f"emulab: {error}\n")
 
 
