@@ -28,6 +28,8 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What somebody has loaded on this machine is run in the place of stand-ins: tests load their own.
+    os.environ["EMULAB_IMAGE_DIR"] = f"/nonexistent/images-of-tests-{os.getpid()}"
     try:
         config.stash[SHARE] = shares.given(os.environ)
     except shares.BadShare as bad:

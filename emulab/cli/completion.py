@@ -18,7 +18,7 @@ from emulab.cli.kinds import find
 from emulab.errors import UserError
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import SCALABLE, WORKLOAD, Kind
-from emulab.kinds.registry import KINDS, NAMESPACE, POD
+from emulab.kinds.registry import KINDS, NAMESPACE, NODE, POD
 from emulab.lab.client.client import LabClient, connect
 from emulab.lab.folders import rundir
 
@@ -72,7 +72,7 @@ def _namespaces(parsed_args: Parsed, **_: Any) -> list[str]:
 
 
 def _objects(prefix: str, parsed_args: Parsed, **_: Any) -> list[str]:
-    """`KIND`, `KIND NAME` or `KIND/NAME`; of `rollout` and `scale`, kinds that have such a thing alone."""
+    """`KIND`, `KIND NAME` or `KIND/NAME`; of `rollout`, `scale` and `top`, kinds that have such a thing alone."""
     kind, slash, _name = prefix.partition("/")
     if slash:
         return [f"{kind}/{name}" for name in _names(parsed_args, find(kind))]
@@ -81,6 +81,8 @@ def _objects(prefix: str, parsed_args: Parsed, **_: Any) -> list[str]:
         return _names(parsed_args, find(before[0].partition(",")[0]))
     category = {"rollout": WORKLOAD, "scale": SCALABLE}.get(parsed_args.verb)
     kinds = KINDS.of(category) if category else list(KINDS)
+    if parsed_args.verb == "top":
+        kinds = [POD, NODE]
     return [kind.plural for kind in kinds]
 
 
@@ -109,6 +111,17 @@ def _containers(parsed_args: Parsed, **_: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _images(prefix: str, parsed_args: Parsed, **_: Any) -> Iterable[str]:
+    """Archives to load, or names of images that are loaded."""
+    if parsed_args.action == "load":
+        found: Iterable[str] = FilesCompleter(("tar", "gz", "tgz", "zst", "oci"))(prefix)
+        return found
+    from emulab.lab.images.home import images_folder  # here: who completes nothing of images needs none of it
+    from emulab.lab.images.store import ImageStore
+
+    return ImageStore(images_folder()).names()
+
+
 _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "lab": _labs,
     "namespace": _namespaces,
@@ -117,6 +130,7 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "target": _targets,
     "source": _targets,
     "container": _containers,
+    "images": _images,
     "files": FilesCompleter(("yaml", "yml", "json")),
 }
 """By what an argument is called in the parsers of all verbs."""

@@ -24,7 +24,6 @@ ELSEWHERE = {
     "replace": "`emulab delete -f` and `emulab apply -f`",
     "set": _EDITED,
     "taint": _NODES,
-    "top": "a lab measures no Pod's use of processors and memory",
     "uncordon": _NODES,
 }
 """By kubectl's verb."""

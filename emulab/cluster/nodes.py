@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
+from typing import Any
 
 from emulab.cluster import allocation as at
-from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.core.capacity import capacity
+from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
@@ -17,26 +20,27 @@ ZONES = ("zone-a", "zone-b", "zone-c")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 """Machines as the kernel names them, and as Go does (GOARCH)."""
 
-MAX_PODS = 110  # the kubelet's default of maxPods, whatever room for addresses a node has
-
 
 def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     """Node objects that are missing or no longer asked for. Raises UserError."""
     there = {o.name: o for o in objects.kind(NODE)}
     new = [n.name for n in cluster.nodes if n.name not in there]
+    changed = [
+        PutStatus(o.key, status) for n in cluster.nodes for o, status in _resized(n, there.get(n.name))
+    ]
     if not new and len(there) == len(cluster.nodes):
-        return []
+        return [*changed]
     addresses = at.node_addresses(new, cluster, at.underlay_taken(objects, cluster))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
     taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
-    changes: list[Change] = []
+    changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
             labels = {**_own_labels(spec.name), **_whereabouts(cluster, index), **spec.labels}
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
-            node = _node_object(spec.name, labels, ranges, addresses[spec.name])
+            node = _node_object(spec, labels, ranges, addresses[spec.name])
             changes += [Put(node), PutStatus(node.key, node.status)]
     gone = {name for name in there if name not in wanted}
     changes += [Delete(there[name].key) for name in gone]
@@ -66,11 +70,25 @@ def _whereabouts(cluster: Cluster, index: int) -> dict[str, str]:
     return {REGION: "region-1", **({ZONE: zone} if zone else {})}
 
 
+def _resized(spec: NodeSpec, node: Object | None) -> Iterator[tuple[Object, Mapping[str, Any]]]:
+    """A node that is there, and its status, where the Cluster gives it more or less than it has."""
+    if node is None:
+        return
+    room = capacity(spec.capacity, _addresses(ip_network(node.spec["podCIDRs"][0])))
+    if node.status.get("capacity") != room:
+        yield node, {**node.status, "allocatable": room, "capacity": room}
+
+
+def _addresses(pods: IPNetwork) -> int:
+    """How many Pods have one: all but the network's own, the node's and the last."""
+    return pods.num_addresses - 3
+
+
 def _node_object(
-    name: str, labels: dict[str, str], ranges: tuple[IPNetwork, ...], addresses: tuple[IPAddress, ...]
+    spec: NodeSpec, labels: dict[str, str], ranges: tuple[IPNetwork, ...], addresses: tuple[IPAddress, ...]
 ) -> Object:
-    cidrs = [str(r) for r in ranges]
-    pods = str(min(MAX_PODS, ranges[0].num_addresses - 3))
+    name, cidrs = spec.name, [str(r) for r in ranges]
+    room = capacity(spec.capacity, _addresses(ranges[0]))
     return Object(
         {
             "apiVersion": "v1",
@@ -83,8 +101,8 @@ def _node_object(
                     *({"type": "InternalIP", "address": str(address)} for address in addresses),
                     {"type": "Hostname", "address": name},
                 ],
-                "allocatable": {"pods": pods},
-                "capacity": {"pods": pods},
+                "allocatable": room,
+                "capacity": room,
                 "nodeInfo": {"kubeletVersion": "emulab", "kubeProxyVersion": "emulab"},
                 "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
             },

@@ -1,18 +1,31 @@
-"""Which containers run the program that their `command` names, and which have a stand-in.
+"""Which containers run an image, which the program that their `command` names, and which have a stand-in.
 
-An image's own program isn't here: a `command` is run where there is a program of that name, and otherwise what was
-meant is the image's, for which a stand-in answers. It is decided once, before a Pod gets its address, and written into
-the Pod, so that whoever plans, runs and describes it says the same for as long as it lives.
+A container whose image was loaded runs that. Of others a `command` is run where there is a program of that name, and
+otherwise what was meant is the image's, for which a stand-in answers. It is decided once, before a Pod gets its
+address, and written into the Pod, so that whoever plans, runs and describes it says the same for as long as it lives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STAND_INS, STANDIN, Container, asked_program
-from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.core.podspec import (
+    ECHO,
+    IMAGES,
+    PROGRAM,
+    REQUIRED,
+    STAND_INS,
+    STANDIN,
+    Container,
+    PodImage,
+    asked_program,
+)
+from emulab.kinds.emulab.clusterview import FAIL, Cluster
+from emulab.kinds.images import server_of
 from emulab.kinds.registry import POD
+from emulab.kinds.standins import is_played
 from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Object
 
@@ -20,49 +33,113 @@ Lacks = Callable[[Container], str]
 """Which program that a container asks for isn't there; "" where all is."""
 
 
+class ImageProgram(NamedTuple):
+    """What an image says of the containers made of it."""
+
+    id: str
+    entrypoint: tuple[str, ...]
+    cmd: tuple[str, ...]
+
+
+Loaded = Callable[[str], ImageProgram | None]
+"""The image that a container's `image` means; None where there is none."""
+
+
 def nothing(_: Container) -> str:
     """For who doesn't ask a machine."""
     return ""
 
 
-def stand_ins(objects: Objects, cluster: Cluster, lacks: Lacks) -> list[Change]:
+def no_image(_: str) -> None:
+    """For who has none."""
+
+
+def stand_ins(objects: Objects, cluster: Cluster, lacks: Lacks, loaded: Loaded = no_image) -> list[Change]:
     """What is to be written into Pods that it isn't decided of yet."""
     changes: list[Change] = []
     for pod in objects.facts(POD, _undecided).values():
-        names = standing_in(pod.annotations, pod.spec, cluster, lacks)
-        if names:
-            annotations = {**pod.annotations, STAND_INS: ",".join(names)}
+        images = images_of(pod.annotations, pod.spec, cluster, loaded)
+        names = standing_in(pod.annotations, pod.spec, cluster, lacks, images)
+        if names or images:
+            annotations = {**pod.annotations, **({STAND_INS: ",".join(names)} if names else {})}
+            if images:
+                annotations[IMAGES] = PodImage.written(images)
             changes.append(Put(pod.replace(metadata={**pod.metadata, "annotations": annotations})))
     return changes
 
 
+def images_of(
+    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, loaded: Loaded
+) -> Mapping[str, PodImage]:
+    """The containers that run an image, or wait for one, by name."""
+    if annotations.get(PROGRAM, cluster.programs) in (STANDIN, ECHO):
+        return {}
+    fails = cluster.missing_images == FAIL and PROGRAM not in annotations
+    found: dict[str, PodImage] = {}
+    for container in _containers(spec):
+        image = container.get("image") or ""
+        if server_of(image):
+            continue
+        program = loaded(image)
+        if program is not None:
+            found[container["name"]] = image_for(container, program)
+        elif fails:
+            found[container["name"]] = PodImage()
+    return found
+
+
+def image_for(container: Mapping[str, Any], program: ImageProgram) -> PodImage:
+    """What a container has of its image: its `args` take the place of CMD."""
+    run = program.entrypoint if container.get("args") else (*program.entrypoint, *program.cmd)
+    return PodImage(program.id, run)
+
+
 def standing_in(
-    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
+    annotations: Mapping[str, str],
+    spec: Mapping[str, Any],
+    cluster: Cluster,
+    lacks: Lacks,
+    images: Mapping[str, PodImage] = MappingProxyType({}),
 ) -> list[str]:
     """The names of containers whose command isn't run."""
-    if annotations.get(PROGRAM, cluster.programs) == STANDIN:
-        return [c["name"] for c in _with_program(spec)]
-    return list(missing(annotations, spec, cluster, lacks))
+    asked = annotations.get(PROGRAM, cluster.programs)
+    containers = list(_with_program(spec))
+    if asked in (STANDIN, ECHO):
+        return [c["name"] for c in containers]
+    lacking = missing(annotations, spec, cluster, lacks, images)
+    views = (Container.of(c) for c in containers if asked != REQUIRED and c["name"] not in images)
+    played = {c.name for c in views if is_played(c)}
+    return [c["name"] for c in containers if c["name"] in lacking or c["name"] in played]
 
 
 def missing(
-    annotations: Mapping[str, str], spec: Mapping[str, Any], cluster: Cluster, lacks: Lacks
+    annotations: Mapping[str, str],
+    spec: Mapping[str, Any],
+    cluster: Cluster,
+    lacks: Lacks,
+    images: Mapping[str, PodImage] = MappingProxyType({}),
 ) -> Mapping[str, str]:
-    """The names of containers whose command isn't run although nobody said so, each with what it lacks."""
-    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN):
+    """The names of containers whose command isn't run although nobody said so, each with what it lacks.
+
+    `images`: the containers that run one, in which the program may well be.
+    """
+    if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
-    lacking = ((str(c["name"]), lacks(Container.of(c))) for c in _with_program(spec))
+    containers = (Container.of(c) for c in _with_program(spec) if c["name"] not in images)
+    lacking = ((c.name, lacks(c)) for c in containers if not is_played(c))
     return {name: word for name, word in lacking if word}
 
 
-def _with_program(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for field in ("initContainers", "containers"):
-        for container in spec.get(field) or ():
-            if asked_program(container):
-                yield container
+        yield from spec.get(field) or ()
+
+
+def _with_program(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return filter(asked_program, _containers(spec))
 
 
 def _undecided(pod: Object) -> Object | None:
-    if pod.status.get("podIPs") or STAND_INS in pod.annotations:
+    if pod.status.get("podIPs") or STAND_INS in pod.annotations or IMAGES in pod.annotations:
         return None
-    return pod if next(_with_program(pod.spec), None) is not None else None
+    return pod

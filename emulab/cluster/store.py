@@ -23,6 +23,7 @@ from time import perf_counter, time
 from typing import Any
 
 from emulab.cluster.adoptable import Adoptable, adoptable
+from emulab.cluster.held import is_ended_by_kubelet, is_held, is_marked
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.registry import NAMESPACE, POD
@@ -198,7 +199,7 @@ class Store:
         changed = old is None or old.raw.get("spec") != given.get("spec")
         metadata["generation"] = int(before.get("generation", 0)) + (1 if changed else 0)
         new = Object({**given, "metadata": metadata}, o.position)
-        if old is not None and _is_marked(old) and not _is_held(new) and not _is_ended_by_kubelet(old):
+        if old is not None and is_marked(old) and not is_held(new) and not is_ended_by_kubelet(old):
             self._forget(key)  # it has waited for that alone
             return old
         return self._write(key, old, new, metadata)
@@ -237,16 +238,19 @@ class Store:
         elif not o.metadata.get("deletionTimestamp"):
             own = o.spec.get("terminationGracePeriodSeconds", 30) if grace is None else grace
             self._mark(o, 30 if own is None else own)
+        elif grace is not None and grace < o.metadata.get("deletionGracePeriodSeconds", 0):
+            # Who asks again may give less time, never more (apiserver/pkg/registry/rest, `BeforeDelete`).
+            self._write(key, o, o, {**o.metadata, "deletionGracePeriodSeconds": grace})
 
     def remove(self, key: Key) -> None:
         """Deletes the object at once, or once its finalizers let it go."""
         o = self.get(key)
         if o is None:
             return
-        if _is_held(o):
-            if not _is_marked(o):
+        if is_held(o):
+            if not is_marked(o):
                 self._mark(o, 0)
-            elif _is_ended_by_kubelet(o):  # which has done so
+            elif is_ended_by_kubelet(o):  # which has done so
                 self._write(key, o, o, {**o.metadata, "deletionGracePeriodSeconds": 0})
             return
         self._forget(key)
@@ -386,17 +390,3 @@ class Store:
             self._version += 1
             self._note(key, o)
             self._tell("DELETED", o.replace(metadata={**o.metadata, "resourceVersion": str(self._version)}))
-
-
-def _is_held(o: Object) -> bool:
-    """Whether somebody has something to do before the object may go."""
-    return bool(o.metadata.get("finalizers") or (o.type == NAMESPACE and o.spec.get("finalizers")))
-
-
-def _is_marked(o: Object) -> bool:
-    return _is_held(o) and bool(o.metadata.get("deletionTimestamp"))
-
-
-def _is_ended_by_kubelet(o: Object) -> bool:
-    """Whether a Pod that is deleted has a while to end, after which its kubelet removes it."""
-    return o.type == POD and bool(o.metadata.get("deletionGracePeriodSeconds"))

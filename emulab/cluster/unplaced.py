@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emulab.cluster.controllers import placement
+from emulab.cluster.controllers import noderesources, placement
 from emulab.cluster.controllers.pods import condition, is_active, replicas_asked
 from emulab.kinds.registry import DAEMON_SET, KINDS, NODE, POD, STATEFUL_SET
 from emulab.model.collection import Objects
@@ -75,6 +75,21 @@ def remedies(pod: Object, objects: Objects) -> Iterator[str]:
             yield f"{needed} nodes are needed: Cluster spec: {{nodes: {needed}}}"
     if placement.TOO_MANY in said:
         yield "the Cluster has too few spec.nodes"
+    if noderesources.INSUFFICIENT in said:
+        yield from _capacity(pod, nodes)
+
+
+def _capacity(pod: Object, nodes: Sequence[Object]) -> Iterator[str]:
+    """What a node would have to have for the Pod alone, where none has; else there is too much beside it."""
+    asked, alone = noderesources.asked_by(pod) or {}, noderesources.Allocation(list(nodes))
+    short = [alone.shortages(node.name, asked) for node in nodes]
+    if not all(short):
+        yield "what the nodes have is taken by other Pods: the Cluster takes more spec.nodes, or larger ones"
+        return
+    least = min(short, key=len)
+    amounts = {s.resource: f"{s.requested}m" if s.resource == "cpu" else str(s.requested) for s in least}
+    wanted = ", ".join(f"{name}: {amount}" for name, amount in amounts.items())
+    yield f"no node has as much: Cluster spec: {{nodes: [{{name: {nodes[0].name}, capacity: {{{wanted}}}}}, …]}}"
 
 
 def _active(objects: Objects) -> list[Object]:

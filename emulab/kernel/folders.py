@@ -27,17 +27,17 @@ _LINKS = 40  # as many as the kernel follows (path_resolution(7))
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def open_own(path: Path, create: bool = False) -> int:
+def open_own(path: Path, create: bool = False, mend: str = MEND) -> int:
     """A descriptor of a folder that is ours alone, made with its parents if it isn't there and `create`.
 
     Raises FileNotFoundError when it isn't there, UserError that says how to mend it when it isn't ours alone.
     """
-    step = _walk(path, create)
+    step = _walk(path, create, mend)
     try:
-        _refuse_foreign(step, path)
+        _refuse_foreign(step, path, mend)
         return os.open(".", _READ, dir_fd=step)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {MEND}") from None
+        raise UserError(f"{path}: {error.strerror}; {mend}") from None
     finally:
         os.close(step)
 
@@ -55,14 +55,14 @@ def open_inner(folder: int, name: str) -> int | None:
     return None
 
 
-def _walk(path: Path, create: bool) -> int:
+def _walk(path: Path, create: bool, mend: str) -> int:
     """Opens a path's last part (O_PATH), which may be no link. Raises what `open_own` raises."""
     rest = list(reversed(path.absolute().parts[1:]))
     fd = os.open("/", _STEP)
     links = 0
     try:
         while rest:
-            _refuse_unsafe(fd, path)
+            _refuse_unsafe(fd, path, mend)
             name = rest.pop()
             here, fd = fd, _step(fd, name, create, last=not rest)
             found = os.fstat(fd)
@@ -77,9 +77,9 @@ def _walk(path: Path, create: bool) -> int:
             fd = here
             links += 1
             if not rest or links > _LINKS:
-                raise UserError(f"{path} is a symbolic link, which may come to mean another folder; {MEND}")
+                raise UserError(f"{path} is a symbolic link, which may come to mean another folder; {mend}")
             if not _trusted(found.st_uid):
-                raise UserError(f"{path} leads over a symbolic link of another user ({name}); {MEND}")
+                raise UserError(f"{path} leads over a symbolic link of another user ({name}); {mend}")
             rest += reversed([part for part in Path(target).parts if part != "/"])
             if target.startswith("/"):
                 os.close(fd)
@@ -89,7 +89,7 @@ def _walk(path: Path, create: bool) -> int:
         raise
     except OSError as error:
         os.close(fd)
-        raise UserError(f"{path}: {error.strerror}; {MEND}") from None
+        raise UserError(f"{path}: {error.strerror}; {mend}") from None
     except BaseException:
         os.close(fd)
         raise
@@ -107,25 +107,25 @@ def _step(folder: int, name: str, create: bool, last: bool) -> int:
     return os.open(name, _STEP, dir_fd=folder)
 
 
-def _refuse_unsafe(fd: int, path: Path) -> None:
+def _refuse_unsafe(fd: int, path: Path, mend: str) -> None:
     """Raises UserError when somebody else may exchange what is in the folder `fd`, which is above `path`."""
     found = os.fstat(fd)
     if not _trusted(found.st_uid):
         where = os.readlink(f"/proc/self/fd/{fd}")
         raise UserError(
-            f"{path} is below {where}, which belongs to another user (uid {found.st_uid}); {MEND}"
+            f"{path} is below {where}, which belongs to another user (uid {found.st_uid}); {mend}"
         )
     if not found.st_mode & stat.S_ISVTX and _shared(fd, found):
         where = os.readlink(f"/proc/self/fd/{fd}")
-        raise UserError(f"{path} is below {where}, to which others may write: chmod go-w {where}, or {MEND}")
+        raise UserError(f"{path} is below {where}, to which others may write: chmod go-w {where}, or {mend}")
 
 
-def _refuse_foreign(fd: int, path: Path) -> None:
+def _refuse_foreign(fd: int, path: Path, mend: str) -> None:
     found = os.fstat(fd)
     if found.st_uid != os.geteuid():
-        raise UserError(f"{path} belongs to another user (uid {found.st_uid}); {MEND}")
+        raise UserError(f"{path} belongs to another user (uid {found.st_uid}); {mend}")
     if _shared(fd, found):
-        raise UserError(f"{path} is writable by others: chmod go-w {path}, or {MEND}")
+        raise UserError(f"{path} is writable by others: chmod go-w {path}, or {mend}")
 
 
 def _trusted(uid: int) -> bool:
@@ -135,10 +135,11 @@ def _trusted(uid: int) -> bool:
     """
     if uid in (0, os.geteuid()):
         return True
-    return uid == int(_read("/proc/sys/kernel/overflowuid")) and not _knows_all_users()
+    return uid == int(_read("/proc/sys/kernel/overflowuid")) and not knows_all_users()
 
 
-def _knows_all_users() -> bool:
+def knows_all_users() -> bool:
+    """Whether the users of this user namespace are those of the machine: root may do there what root may."""
     return _read("/proc/self/uid_map").split() == ["0", "0", str(0xFFFFFFFF)]
 
 

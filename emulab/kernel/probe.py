@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel import libc
+from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
 from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.network import KernelNetwork
-from emulab.kernel.processes import cgroups, isolate
+from emulab.kernel.processes import isolate
 from emulab.kernel.rules import iptables, ipvs, nft
 from emulab.plan.links import Address, Bridge, Dummy, Item, Veth, Vxlan
 from emulab.plan.proxy.modes import MODES
@@ -309,15 +310,24 @@ def _machine(run_dir: Path) -> Iterator[Feature]:
         f"ulimit -Hn {FILES_WANTED}",
         "" if enough else f"the limit is {hard}, which is enough for some {hard // 8} pods",
     )
-    writable_cgroups = cgroups.hierarchy() is not None
-    yield Feature(
-        "cgroup v2",
-        "ending all processes of a container at once",
-        False,
-        "mount a writable cgroup2; as an ordinary user: delegate one (systemd-run --user --scope)",
-        "" if writable_cgroups else "there is none to write to",
-    )
+    yield _cgroups()
     yield from (_tool(name, purpose, package) for name, purpose, package in _TOOLS)
+
+
+def _cgroups() -> Feature:
+    found = hierarchies()
+    missing = "; ".join(f"{name}: {why}" for name, why in found.missing.items())
+    remedies = {
+        NOT_OURS: "mount it writable (docker run --privileged)"
+        if os.geteuid() == 0
+        else "start it with systemd-run --user --scope -p Delegate=yes, or as root",
+        NO_MOUNT: "mount a writable cgroup2",
+    }
+    known = [remedy for why, remedy in remedies.items() if why in found.missing.values()]
+    what = f"limits of cpu, memory and processes for containers (version {2 if found.unified else 1}"
+    added = f", {', '.join(found.enable)} enabled in {found.folders[0]} meanwhile" if found.enable else ""
+    remedy = known[0] if known else "write +cpu +memory +pids to that file, once no process is beside it"
+    return Feature("cgroups", f"{what}{added})", False, remedy, missing)
 
 
 _TOOLS = (

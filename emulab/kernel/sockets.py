@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.model.addresses import socket_name
 
 BACKLOG = 1024
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
+_SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a socket belongs to
 
 
 def open_listeners(
@@ -67,3 +72,22 @@ def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.so
         return sock
 
     return netns.inside(fd, make)
+
+
+def open_socket_beside(other: socket.socket, family: int, kind: int) -> socket.socket:
+    """A socket in the network namespace of another, which the kernel knows. Raises KernelError, OSError."""
+    here = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+    here.setblocking(False)
+    with suppress(OSError):  # before Linux 5.14
+        if _cookie(here) == _cookie(other):
+            return here  # who isn't root in a namespace may still be in it
+    here.close()
+    namespace = fcntl.ioctl(other.fileno(), _SIOCGSKNS)
+    try:
+        return open_socket(namespace, family, kind)
+    finally:
+        os.close(namespace)
+
+
+def _cookie(sock: socket.socket) -> bytes:
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)

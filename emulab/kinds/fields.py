@@ -1,20 +1,35 @@
 """What the descriptions of objects are made of. Pure.
 
 A description is a list of fields, `(label, value)`. A value is a text, a list of texts that stand below each
-other beside the label, or a list of fields that stand below the label, indented.
+other beside the label, or a list of fields, or of lines, that stand below the label, indented.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from emulab.kinds.cells import NONE, Raw
 
-Value = Union[str, list[str], "Fields"]
+
+class LinesBelow(NamedTuple):
+    """Whole lines, which stand indented below the label; `beside` stands beside it."""
+
+    beside: str
+    below: list[str]
+
+
+Value = Union[str, list[str], LinesBelow, "Fields"]
 Fields = list[tuple[str, "Value"]]
 Slices = Sequence[Raw]
-"""The EndpointSlices of the object's namespace."""
+"""The EndpointSlices of the object's namespace; for a Node, all Pods."""
+
+
+def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, with a rule below its titles."""
+    cells = [titles, ["-" * len(title) for title in titles], *rows]
+    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+    return ["".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def pairs(mapping: Mapping[str, Any] | None, between: str = "=") -> list[str]:

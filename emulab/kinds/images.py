@@ -6,7 +6,11 @@ and neither tag nor digest count. A line more is another image that is served.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 DNS, INGRESS = "dns", "ingress"
 """The servers, as `emulab.servers.host` calls them."""
@@ -23,12 +27,39 @@ SERVED = {
 """Which server stands for an image, by the end of its repository's name."""
 
 
-@lru_cache(maxsize=1024)
+class OwnProgram(NamedTuple):
+    """A program of an image that is here although the image isn't, and the first words with which it is run."""
+
+    paths: tuple[str, ...]  # the first is what the image runs
+    words: frozenset[str]
+
+
+OWN_PROGRAMS = {
+    "agnhost": OwnProgram(
+        ("/agnhost", "/agnhost-2"),
+        frozenset(
+            ("connect", "dns-server-list", "dns-suffix", "entrypoint-tester", "etc-hosts", "mounttest")
+        ),
+    ),
+}
+"""By the end of the repository's name. What such a program does with other words is played by a stand-in."""
+
+
 def server_of(image: str) -> str:
     """The server that stands for an image; "" for one that emulab doesn't serve."""
+    return entry_of(image, SERVED) or ""
+
+
+def entry_of(image: str, table: Mapping[str, T]) -> T | None:
+    """What a table has for an image, by the end of the repository's name."""
+    return next((table[end] for end in _ends(image) if end in table), None)
+
+
+@lru_cache(maxsize=1024)
+def _ends(image: str) -> tuple[str, ...]:
+    """The ends of a repository's name at which it may be known, the whole name first."""
     parts = repository(image).split("/")
-    ends = ("/".join(parts[start:]) for start in range(len(parts)))
-    return next((SERVED[end] for end in ends if end in SERVED), "")
+    return tuple("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def repository(image: str) -> str:

@@ -10,6 +10,7 @@ from emulab.model.keys import Key
 from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
+    from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.core.serviceview import Service
     from emulab.kinds.networking.ingressclasses import IngressClasses
     from emulab.model.addresses import IPAddress, IPNetwork
@@ -41,6 +42,12 @@ class Lookup(Protocol):
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         """The names of containers for which a stand-in answers, and the program that there isn't."""
+
+    def allows_host_path(self, path: str) -> bool:
+        """Whether the Cluster lets Pods see this path of the host."""
+
+    def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
+        """The containers that run an image, by name."""
 
     @property
     def nodes(self) -> frozenset[str]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.programs import Loaded
 from emulab.cluster.unplaced import unplaced
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -16,12 +17,12 @@ from emulab.model.objects import Object
 from emulab.plan.l7.annotations import unheeded
 
 
-def oddities(given: Sequence[Object], objects: Objects) -> list[str]:
-    """Of `given`, which are among `objects`; one line each."""
+def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:
+    """Of `given`, which are among `objects`; one line each. `loaded`: the images that there are."""
     classes = IngressClasses.among(objects, cluster_of(objects))
     asked = {o.key for o in given}
     return [
-        *warnings(given, objects, missing_program),
+        *warnings(given, objects, missing_program, loaded),
         *unheeded((o for o in given if o.type == INGRESS), classes),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

@@ -16,6 +16,8 @@ from emulab.errors import EmulabError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import POD, STATEFUL_SET
+from emulab.lab.images.held import Images
+from emulab.lab.images.home import images_folder
 from emulab.lab.kubelet.podstatus import ContainerState, pod_status
 from emulab.lab.kubelet.programs import missing_program
 from emulab.lab.oddities import oddities as oddities_of
@@ -45,8 +47,9 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
             store.put(_with_uid(o))
     for o in given:
         store.put(merge(None, _with_uid(_in_time(o))))
+    images = Images(images_folder())
     for _ in range(_PASSES):
-        cluster, objects = resolve(store, _EPOCH, missing_program)
+        cluster, objects = resolve(store, _EPOCH, missing_program, images.program)
         version = store.version
         for pod in objects.kind(POD):
             _run(store, pod)
@@ -57,7 +60,9 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
 
 def oddities(objects: Objects) -> list[str]:
     """The warnings about what manifests gave of these objects."""
-    return oddities_of([o for o in objects if o.position != NOWHERE], objects)
+    return oddities_of(
+        [o for o in objects if o.position != NOWHERE], objects, Images(images_folder()).program
+    )
 
 
 def _in_time(o: Object) -> Object:

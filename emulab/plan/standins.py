@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, POD, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, INGRESS, POD, SECRET, SERVICE
+from emulab.kinds.standins import sockets_of
+from emulab.kinds.standins.asked import Speech
 from emulab.model.families import IPV4, Families, family_of
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.model.shortened import log_name
 from emulab.plan.kept import Kept, PlanSource
+from emulab.plan.mounted import text_at
 from emulab.plan.pods import place_name
 from emulab.plan.proxy.health import HEALTHZ_PORT, METRICS_PORT
 from emulab.plan.state import Place, PlannedServer
@@ -40,6 +45,8 @@ class _Socket(NamedTuple):
 
     container: str
     leads: PortConfig | None = None
+    speech: Speech | None = None
+    began: float = 0.0  # when the container's life did
 
 
 class _Part(NamedTuple):
@@ -50,6 +57,47 @@ class _Part(NamedTuple):
     identities: Mapping[str, PodConfig]
     draining: tuple[str, ...]
     logs: Mapping[str, str]
+
+
+def _played_ports(
+    pod: Object, containers: list[Container], others: Collection[tuple[str, int]]
+) -> tuple[dict[tuple[str, int], _Socket], list[Container]]:
+    """The sockets of those containers that play a program of which it is known where it listens, and the other ones."""
+    ports: dict[tuple[str, int], _Socket] = {}
+    rest: list[Container] = []
+    for container in containers:
+        sockets = sockets_of(container, pod.raw)
+        if sockets is None:
+            rest.append(container)
+            continue
+        for key, speech in sockets.items():
+            if key not in others:
+                began = _began(pod, container.name) if speech.timed else 0.0
+                ports.setdefault(key, _Socket(container.name, None, speech, began))
+    return ports, rest
+
+
+def _began(pod: Object, container: str) -> float:
+    """When the life of a container began that its status tells of; Unix time, 0 where there is none."""
+    for status in pod.status.get("containerStatuses") or ():
+        if status.get("name") == container:
+            at = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+            return datetime.fromisoformat(at).timestamp() if at else 0.0
+    return 0.0
+
+
+def _name(key: tuple[str, int]) -> str:
+    """A port as the server's configuration has it."""
+    protocol, port = key
+    return str(port) if protocol == "TCP" else f"{protocol.lower()}/{port}"
+
+
+def _port(one: _Socket) -> PortConfig:
+    leads = one.leads or PortConfig()
+    if one.speech is None:
+        return leads
+    says, options = one.speech.says, one.speech.options
+    return replace(leads, says=says, options=options, container=one.container, began=one.began)
 
 
 def _local_sockets(containers: Iterable[Container], node: str) -> tuple[str, ...]:
@@ -93,6 +141,10 @@ class StandIns:
         self._places: Mapping[str, Place] = {}
         self._parts: dict[Key, _Part] = {}
         self._server: PlannedServer | None = None
+        # The Secrets and ConfigMaps that stand-ins read, by Pod, and those that there were.
+        self._read: dict[Key, set[Key]] = {}
+        self._kept: Mapping[GroupKind, Members] = {}
+        self._get: Callable[[Key], Object | None] = lambda _: None
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> PlannedServer:
         """The server for these objects and places."""
@@ -104,6 +156,7 @@ class StandIns:
             keys = dict.fromkeys([*keys, *pods])
         if places is not self._places:
             keys = dict.fromkeys([*keys, *self._moved(places, pods)])
+        keys = dict.fromkeys([*keys, *self._changed_files(source)])
         self._pods, self._leads, self._places = pods, leads, places
         changed = False
         for key in keys:
@@ -112,6 +165,7 @@ class StandIns:
                 continue
             changed = True
             if new is None:
+                self._read.pop(key, None)
                 del self._parts[key]
             else:
                 self._parts[key] = new
@@ -155,15 +209,17 @@ class StandIns:
         containers = [c for c in spec.lasting if is_standin(c)]
         if not containers:
             return None
-        ports = self._ports(pod, spec, containers)
+        ports = self._with_files(pod, self._ports(pod, spec, containers))
         addresses = [str(a) for a in place.addresses if family_of(a) in self._families]
         identity = PodConfig(
             namespace=pod.namespace,
             pod=pod.name,
             node=spec.node_name,
             pod_ip=addresses[0],
-            ports={str(port): one.leads for (_, port), one in ports.items() if one.leads},
+            ports={_name(key): _port(one) for key, one in ports.items() if one.leads or one.speech},
         )
+        if any(one.speech for one in ports.values()):
+            identity = replace(identity, hostname=place.hostname, addresses=tuple(addresses))
         spoken = [(protocol.lower(), port) for protocol, port in ports if protocol in ("TCP", "UDP")]
         keys = tuple(f"{protocol}/{address}/{port}" for address in addresses for protocol, port in spoken)
         # Pods that share the node's address have an identity for each of their sockets. Neighbours in a pod of its own
@@ -178,24 +234,57 @@ class StandIns:
             logs=_logs(pod, ports, addresses, shared),
         )
 
+    def _with_files(
+        self, pod: Object, ports: Mapping[tuple[str, int], _Socket]
+    ) -> Mapping[tuple[str, int], _Socket]:
+        """The sockets with what stands in the files that somebody who is played reads."""
+        self._read.pop(pod.key, None)
+        if not any(one.speech and one.speech.files for one in ports.values()):
+            return ports
+        asked = self._read[pod.key] = set[Key]()
+        found = dict(ports)
+        for key, one in ports.items():
+            if one.speech is None:
+                continue
+            told = {
+                option: text_at(pod, one.container, path, self._get, asked)
+                for option, path in one.speech.files.items()
+            }
+            options = {**one.speech.options, **{option: text for option, text in told.items() if text}}
+            found[key] = one._replace(speech=one.speech._replace(options=options))
+        return found
+
+    def _changed_files(self, source: PlanSource) -> list[Key]:
+        """Pods whose stand-ins read what has changed."""
+        self._get = source.get
+        if not self._read:
+            return []
+        kept: dict[GroupKind, Members] = {kind: source.members(kind) for kind in (SECRET, CONFIG_MAP)}
+        changed = {
+            key for kind, there in kept.items() for key in changed_keys(self._kept.get(kind, {}), there)
+        }
+        self._kept = kept
+        return [pod for pod, asked in self._read.items() if not asked.isdisjoint(changed)]
+
     def _ports(
         self, pod: Object, spec: PodSpec, containers: list[Container]
     ) -> Mapping[tuple[str, int], _Socket]:
         """Protocol and port of each stand-in's socket.
 
-        A port that belongs to a container with a command is left to that program. A Service's `targetPort` that
-        no container is told of makes one in Pods alone that declare no port at all: elsewhere it is as likely a
-        mistake, which is warned of.
+        A port that belongs to a container with a command is left to that program. Who plays an image's program listens
+        where that would. A Service's `targetPort` that no container is told of makes one in Pods alone that declare no
+        port at all: elsewhere it is as likely a mistake, which is warned of.
         """
         others = {(p.protocol, p.port) for c in spec.lasting if not is_standin(c) for p in c.ports}
         named = {p.name: p.port for c in spec.lasting for p in c.ports if p.name}
-        ports = {(p.protocol, p.port): _Socket(c.name) for c in containers for p in c.ports}
+        ports, containers = _played_ports(pod, containers, others)
+        ports |= {(p.protocol, p.port): _Socket(c.name) for c in containers for p in c.ports}
         kept = (METRICS_PORT, HEALTHZ_PORT) if spec.host_network else ()  # the node listens there itself
         for container in containers:
             for probed in container.asked_ports:
                 if ("TCP", probed) not in others and probed not in kept:
                     ports.setdefault(("TCP", probed), _Socket(container.name))
-        silent = not any(c.ports for c in spec.lasting)  # an image's ports are anybody's guess
+        silent = bool(containers) and not any(c.ports for c in spec.lasting)  # a port is anybody's guess
         likely = (self._selecting.get((pod.namespace, *pair), {}) for pair in sorted(pod.labels.items()))
         for service in (s for services in likely for s in services.values()):
             if not matches_labels(service.selector or {}, pod.labels):

@@ -87,6 +87,7 @@ def _environment(scratch: Path, labs: str) -> Mapping[str, str]:
         "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
         "PYTHONPATH": str(ROOT),
         "EMULAB_RUN_DIR": str(run),
+        "EMULAB_IMAGE_DIR": str(scratch / "images"),
         "EMULAB_LAB": f"{labs}default",
         "COLUMNS": "100",
     }

@@ -7,6 +7,7 @@ killed.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -151,7 +152,7 @@ class User:
         pid = self.supervisor(lab)
         if not pid:
             return
-        self.noted |= {(p, started(p)) for p in (pid, *descendants(pid))}
+        self.noted |= {(p, start) for p in (pid, *descendants(pid)) if (start := started(p))}
         own = network_namespace("/proc/self/ns/net")
         with suppress(OSError):
             held = {network_namespace(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
@@ -172,7 +173,8 @@ class User:
     def files(self) -> list[str]:
         """The names and folders of this user's labs."""
         found = [str(p) for p in self.run_dir.iterdir() if p.is_dir()]
-        for folder in ("/run/netns", "/etc/netns", "/sys/fs/cgroup/emulab", "/sys/fs/cgroup/unified/emulab"):
+        cgroups = glob.glob("/sys/fs/cgroup/emulab") + glob.glob("/sys/fs/cgroup/*/emulab")
+        for folder in ("/run/netns", "/etc/netns", *cgroups):
             with suppress(OSError):
                 found += [f"{folder}/{n}" for n in os.listdir(folder) if n.startswith(self.lab)]
         return found

@@ -14,6 +14,7 @@ TARGETS = {
     "http-stand-in": "fuzz.http_stand_in",  # the stand-in for images
     "dns": "fuzz.dns",  # the three kinds of DNS servers
     "control": "fuzz.control",  # the control socket of a lab
+    "archives": "fuzz.archives",  # images that users load
     "manifests": "fuzz.manifests",  # what is read, checked and planned of YAML
 }
 """Name → module."""

@@ -74,6 +74,7 @@ def asker() -> Iterator[Asker]:
     os.wait()
 
 
+NOWHERE = {"groups": [{"path": "/nowhere/at/all"}], "enter": ["/nowhere/at/all"]}
 WRONG: dict[str, dict[str, Any]] = {
     "no program": {"argv": ["no-such-program"], "environment": {}},
     "words that are none": {"argv": [1, None], "environment": {}},
@@ -82,7 +83,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "a null byte in a value": {"argv": ["/bin/true"], "environment": {"A": "\0"}},
     "a variable with =": {"argv": ["/bin/true"], "environment": {"A=B": "c"}},
     "a lone surrogate": {"argv": ["/bin/true", "\ud800"], "environment": {}},
-    "a cgroup that isn't there": {"argv": ["/bin/true"], "environment": {}, "cgroup": "/nowhere"},
+    "a cgroup that isn't there": {"argv": ["/bin/true"], "environment": {}, "cgroup": NOWHERE},
     "a folder that isn't there": {"argv": ["/bin/true"], "environment": {}, "working_directory": "/nowhere"},
     "too many words": {"argv": ["/bin/true", *["x" * 100_000] * 60], "environment": {}},
     "too much environment": {
@@ -108,6 +109,7 @@ def test_a_wrong_program_fails_alone(asker: Asker, what: str) -> None:
         {"program": {"argv": ["/bin/true"], "environment": {}}, "join": ["pid"]},
         {"program": {"argv": ["/bin/true"], "environment": {}}, "join": 7},
         {"program": {"argv": ["/bin/true"], "environment": {}, "colour": "green"}},
+        {"program": {"argv": ["/bin/true"], "environment": {}, "cgroup": "/nowhere"}},
         {"program": {"argv": ["/bin/true"], "environment": {}}, "in": "file"},
         {},
     ],

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import pytest
 
 from emulab.cluster.store import Store
 from emulab.kernel import probe
+from emulab.lab.images.held import Images
 from emulab.lab.supervisor.operations import Operations
 
 
@@ -37,7 +39,7 @@ class Client:
     """What `connect` gives, for a store in this process; requests and results are JSON on their way as ever."""
 
     def __init__(self, store: Store) -> None:
-        around = cast(Any, SimpleNamespace(store=store))
+        around = cast(Any, SimpleNamespace(store=store, images=Images(Path("/nonexistent"))))
         self._operations = Operations(
             around, cast(Any, None), cast(Any, _Reconciler(store)), 1, lambda: None, lambda: None
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.cells import NONE, Raw
 from emulab.kinds.core.event import last_seen, seen
-from emulab.kinds.fields import Fields, Slices, Value, pairs
+from emulab.kinds.fields import Fields, LinesBelow, Slices, Value, pairs
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import EVENT
 
@@ -70,6 +70,10 @@ def render(fields: Fields, indent: int = 0) -> str:
     lines: list[str] = []
     margin = " " * indent
     for label, value in fields:
+        if isinstance(value, LinesBelow):
+            lines.append(f"{margin}{label + ':':<{width}}{value.beside}".rstrip())
+            lines += [f"{margin}  {line}" for line in value.below]
+            continue
         if _nested(value):
             lines += [f"{margin}{label}:", render(value, indent + 2)]  # type: ignore[arg-type]
             continue

@@ -14,7 +14,7 @@ from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, KINDS, POD
+from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, KINDS, NODE, POD
 from emulab.lab.client.client import LabClient, connect
 from emulab.model.objects import Object
 
@@ -74,6 +74,7 @@ class _Around:
     """The EndpointSlices and Events of a lab, of which descriptions tell those of their object's Namespace."""
 
     def __init__(self, client: LabClient, options: argparse.Namespace) -> None:
+        self._client = client
         self._slices = _by_namespace(fetch(client, Reference(ENDPOINT_SLICE, ""), EVERY_NAMESPACE))
         events = fetch(client, Reference(EVENT, ""), EVERY_NAMESPACE) if options.show_events else []
         self._events = _by_namespace(events) if options.show_events else None
@@ -82,9 +83,15 @@ class _Around:
         # Of what is in no Namespace, Events are in the default one.
         namespace = o["metadata"].get("namespace") or "default"
         events = None if self._events is None else self._events.get(namespace, [])
-        text = describe(kind, o, self._slices.get(namespace, []), events, time.time())
+        text = describe(kind, o, self._beside(kind, namespace), events, time.time())
         remark = _remark(kind, o)
         return f"{text}\nNote:  {remark}" if remark else text
+
+    def _beside(self, kind: Kind, namespace: str) -> Sequence[Raw]:
+        """What a description looks at beside its object: a Node's at Pods."""
+        if kind == NODE:
+            return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
+        return self._slices.get(namespace, [])
 
 
 def _remark(kind: Kind, o: Raw) -> str:

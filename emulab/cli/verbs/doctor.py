@@ -11,6 +11,8 @@ from emulab.cli.usage import add_output
 from emulab.errors import UserError
 from emulab.kernel import probe
 from emulab.lab.folders import rundir
+from emulab.lab.images.check import image_check
+from emulab.lab.images.home import images_folder
 from emulab.observe.telling.escapes import as_json
 
 
@@ -20,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     found = [_run_folder(check) for check in probe.features(rundir.base())]
+    found.append(image_check(images_folder()))
     modes = probe.proxy_modes(found)
     missing = [check for check in found if check.state == "missing"]
     if options.output == "json":

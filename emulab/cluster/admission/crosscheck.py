@@ -13,8 +13,9 @@ from itertools import chain
 from typing import Any
 
 from emulab.cluster import brought
-from emulab.cluster.programs import Lacks, missing, nothing
+from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
+from emulab.kinds.core.podspec import PodImage
 from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM, no_notes
@@ -31,14 +32,16 @@ from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 
 
-def warnings(objects: Iterable[Object], among: Objects | None = None, lacks: Lacks = nothing) -> list[str]:
+def warnings(
+    objects: Iterable[Object], among: Objects | None = None, lacks: Lacks = nothing, loaded: Loaded = no_image
+) -> list[str]:
     """What looks wrong in these objects taken together, one line each: `FILE:LINE: Kind/name path: what`.
 
     `among`: all there is beside them, where that is more than what every lab has. `lacks` says which containers'
-    programs there aren't.
+    programs there aren't, `loaded` which images there are.
     """
     given = list(objects)
-    world = _World(_with_what_labs_have(given) if among is None else among, lacks)
+    world = _World(_with_what_labs_have(given) if among is None else among, lacks, loaded)
     return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
 
 
@@ -88,9 +91,10 @@ def _findings(o: Object, world: _World) -> Iterator[Finding]:
 class _World:
     """What there is. It is looked up as it is asked for, so that a few objects among thousands cost little."""
 
-    def __init__(self, objects: Objects, lacks: Lacks) -> None:
+    def __init__(self, objects: Objects, lacks: Lacks, loaded: Loaded) -> None:
         self.objects = objects
         self._lacks = lacks
+        self._loaded = loaded
 
     def service(self, namespace: str, name: str) -> Service | None:
         o = self.objects.get(SERVICE.key(namespace, name))
@@ -103,7 +107,13 @@ class _World:
         return self.objects.get(key)
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
-        return missing(annotations, spec, self._cluster, self._lacks)
+        return missing(annotations, spec, self._cluster, self._lacks, self.images(annotations, spec))
+
+    def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
+        return images_of(annotations, spec, self._cluster, self._loaded)
+
+    def allows_host_path(self, path: str) -> bool:
+        return self._cluster.host_path(path.rstrip("/") or "/") is not None
 
     @cached_property
     def _cluster(self) -> Cluster:

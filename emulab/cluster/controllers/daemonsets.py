@@ -1,8 +1,8 @@
 """DaemonSets become one Pod a node: pkg/controller/daemon.
 
 It names the node by a node affinity, and leaves the rest to the scheduler. Here it names the node itself
-(`spec.nodeName`), unless a port of the Pod's is taken there: then the scheduler says so, and binds the Pod once it is
-free.
+(`spec.nodeName`), unless a port of the Pod's is taken there, or too much of what it asks for: then the scheduler says
+so, and binds the Pod once there is room.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from emulab.cluster.controllers import revisions
 from emulab.cluster.controllers.names import controller_reference, generated_name, template_hash
+from emulab.cluster.controllers.noderesources import asked_by
 from emulab.cluster.controllers.placement import REQUIRED, Ledger, fits_node, host_ports, node_affinity
 from emulab.cluster.controllers.pods import (
     has_ended,
@@ -76,9 +77,12 @@ def place(world: WorkingCopy) -> None:
                 delete_pod(world, owner, pod, WORDS)
         missing = [node for node in it.nodes if node not in it.pods]  # an ending one still holds its node
         ports = list(host_ports(it.want.template.get("spec") or {})) if missing else []
-        ledger = Ledger(world) if ports else None
+        asked = asked_by(Object(dict(it.want.template))) if missing else None
+        ledger = Ledger(world) if ports or asked else None
         for node in missing:
-            taken = ledger is not None and ledger.ports_clash(ports, node)
+            taken = ledger is not None and (
+                ledger.ports_clash(ports, node) or bool(asked and ledger.allocation.shortages(node, asked))
+            )
             made = _make(it, node, reference, taken)
             if made is None:
                 break
@@ -176,7 +180,7 @@ def _bound_for(spec: dict[str, Any], node: str) -> dict[str, Any]:
 def _make(it: _Daemon, node: str, reference: dict[str, Any], taken: bool) -> Object | None:
     """The Pod of a node, created; its name also depends on the template, so an update is seen by name.
 
-    `taken`: the node has no room for its ports.
+    `taken`: the node has no room for its ports, or for what it asks for.
     """
     template, namespace = it.want.template, it.owner.namespace
     name, _ = generated_name(it.world, POD.key(namespace, it.owner.name), node, it.hash)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from emulab.cluster.controllers.noderesources import Allocation, RequestedAmounts, asked_by
 from emulab.cluster.controllers.pods import has_ended, is_ending
 from emulab.cluster.controllers.world import WorkingCopy, owner_uid
 from emulab.kinds.registry import NODE, POD
@@ -103,6 +104,8 @@ class Ledger:
         self._bound: list[tuple[Object, str]] = []
         self._matching: dict[str, tuple[str, Mapping[str, Any] | None, bool, Counter[str]]] = {}
         self._ports: dict[str, set[HostPort]] | None = None
+        self.allocation = Allocation(self.nodes)
+        self._asked = world.facts(POD, asked_by)
         for pod in world.kind(POD):
             if (node := pod.spec.get("nodeName")) and not has_ended(pod):
                 self.bind(pod, node)
@@ -111,6 +114,7 @@ class Ledger:
         """Counts one more Pod on a node. Ending ones take room, but don't stand for their workload."""
         self._bound.append((pod, node))
         self.total[node] += 1
+        self.allocation.add(node, self._asked.get(pod.key))
         if not is_ending(pod):
             self.of_owner.setdefault(owner_uid(pod), Counter())[node] += 1
         for namespace, selector, ending, counts in self._matching.values():
@@ -126,6 +130,10 @@ class Ledger:
             counts = Counter(node for pod, node in self._bound if _selected(pod, namespace, selector, ending))
             self._matching[key] = (namespace, selector, ending, counts)
         return self._matching[key][3]
+
+    def asked(self, pod: Object) -> RequestedAmounts | None:
+        """What a Pod asks for of its node's resources."""
+        return self._asked.get(pod.key)
 
     def ports_clash(self, wanted: Sequence[HostPort], node: str) -> bool:
         """Whether a wanted host port is taken (plugin NodePorts); "" is every address."""
@@ -154,7 +162,7 @@ def _selected(pod: Object, namespace: str, selector: Mapping[str, Any] | None, e
 
 
 def has_room(ledger: Ledger, node: Object) -> bool:
-    """Whether one more Pod may run there (plugin NodeResourcesFit, of which only the Pod count matters)."""
+    """Whether one more Pod may run there, whatever it asks for (plugin NodeResourcesFit)."""
     name = node.name
     return ledger.total[name] < ledger.rooms[name]
 

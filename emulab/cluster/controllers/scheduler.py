@@ -1,21 +1,25 @@
 """Pods get nodes: pkg/scheduler, with the filters and scores that a data plane notices.
 
-Filters, in the plugins' order: unschedulable nodes, node selector and affinity, host ports, number of Pods,
-topology spread, inter-Pod affinity (of the Pod itself: anti-affinity of Pods that run already is not asked).
+Filters, in the plugins' order: unschedulable nodes, node selector and affinity, host ports, number of Pods
+and what they ask for, topology spread, inter-Pod affinity (of the Pod itself: anti-affinity of Pods that run already
+is not asked).
 Among the nodes left the choice is, by the first that differs: preferred node affinity, soft topology spread,
-fewest Pods of the same controller, fewest Pods, the node that came first.
+fewest Pods of the same controller, least of it asked for, fewest Pods, the node that came first.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers import placement, telling
+from emulab.cluster.controllers.noderesources import RequestedAmounts
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
 from emulab.cluster.controllers.room import importance
+from emulab.cluster.controllers.storage import scheduling as storage
+from emulab.cluster.controllers.storage.binding import bind_for
 from emulab.cluster.controllers.world import WorkingCopy, owner_uid
 from emulab.kinds.registry import POD
 from emulab.model.objects import Object
@@ -24,13 +28,23 @@ from emulab.model.selectors import matches_selector
 Veto = Callable[[Object], str | None]  # node → why not
 
 
+_GATED = "Scheduling is blocked due to non-empty scheduling gates"
+
+
+def _hold(world: WorkingCopy, pod: Object) -> None:
+    """Says of a Pod that its gates keep it from being placed (registry/core/pod, `applySchedulingGatedCondition`)."""
+    status = with_condition(pod.status, world.now, "PodScheduled", "False", "SchedulingGated", _GATED)
+    if status != pod.status:
+        world.put(pod.replace(status=status))
+
+
 def schedule(world: WorkingCopy) -> None:
     """Binds every Pod that has no node yet; says on the Pod why where there is none for it."""
-    waiting = [
-        pod
-        for pod in world.kind(POD)
-        if not pod.spec.get("nodeName") and is_active(pod) and not pod.spec.get("schedulingGates")
-    ]
+    unbound = [pod for pod in world.kind(POD) if not pod.spec.get("nodeName") and is_active(pod)]
+    waiting = [pod for pod in unbound if not pod.spec.get("schedulingGates")]
+    for pod in unbound:
+        if pod.spec.get("schedulingGates"):
+            _hold(world, pod)
     waiting.sort(key=importance)  # plugin PrioritySort: otherwise who came first is first
     if not waiting:
         return
@@ -39,8 +53,9 @@ def schedule(world: WorkingCopy) -> None:
     refused: dict[tuple[str, int], str] = {}
     for pod in waiting:
         sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
-        message = refused.get(sibling, "")
-        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod)
+        message = refused.get(sibling, "") or _without_volumes(world, ledger, pod)
+        more = [] if message else storage.vetoes(world, pod)
+        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod, more)
         if not fitting:
             message = message or _refusal(len(ledger.nodes), refusals)
             refused[sibling] = message
@@ -54,6 +69,7 @@ def schedule(world: WorkingCopy) -> None:
         bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
         world.put(bound)
         telling.bound(world, pod, node.name)
+        bind_for(world, bound)
         ledger.bind(bound, node.name)
         refused.clear()
 
@@ -66,36 +82,51 @@ def _refusal(nodes: int, refusals: Counter[str]) -> str:
     return f"0/{nodes} nodes are available: {reasons}."
 
 
-def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
-    """The nodes that may take the Pod, and how many refused it for which first reason."""
+def _without_volumes(world: WorkingCopy, ledger: Ledger, pod: Object) -> str:
+    """Why no node can take the Pod as its volumes are; "" where one may."""
+    why = storage.refusal(world, pod)
+    return f"0/{len(ledger.nodes)} nodes are available: {why}." if why else ""
+
+
+def _filter(ledger: Ledger, pod: Object, more: Sequence[Veto]) -> tuple[list[Object], Counter[str]]:
+    """The nodes that may take the Pod, and how many refused it for which reasons of the first plugin that did."""
     vetoes = [_spread_veto(ledger, pod, constraint) for constraint in _spread(pod, "DoNotSchedule")]
-    vetoes += _affinity_vetoes(ledger, pod)
+    vetoes += [*_affinity_vetoes(ledger, pod), *more]
     ports = list(placement.host_ports(pod.spec))
     choosy = bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
+    asked = ledger.asked(pod)
     fitting: list[Object] = []
     refusals: Counter[str] = Counter()
     for node in ledger.nodes:
-        reason = _simple_veto(ledger, pod if choosy else None, node, ports)
-        if reason is None:
-            reason = next((why for veto in vetoes if (why := veto(node)) is not None), None)
-        if reason is None:
-            fitting.append(node)
+        reasons = _simple_vetoes(ledger, pod if choosy else None, node, ports, asked)
+        if not reasons and vetoes:
+            why = next((why for veto in vetoes if (why := veto(node)) is not None), None)
+            reasons = () if why is None else (why,)
+        if reasons:
+            refusals.update(reasons)
         else:
-            refusals[reason] += 1
+            fitting.append(node)
     return fitting, refusals
 
 
-def _simple_veto(
-    ledger: Ledger, choosy: Object | None, node: Object, ports: list[placement.HostPort]
-) -> str | None:
+def _simple_vetoes(
+    ledger: Ledger,
+    choosy: Object | None,
+    node: Object,
+    ports: list[placement.HostPort],
+    asked: RequestedAmounts | None,
+) -> Sequence[str]:
     """Why the node can't take a Pod; `choosy` is the Pod where it asks for nodes of a certain kind."""
     if node.spec.get("unschedulable"):
-        return placement.UNSCHEDULABLE
+        return (placement.UNSCHEDULABLE,)
     if choosy is not None and not fits_node(choosy.spec, node):
-        return placement.AFFINITY
+        return (placement.AFFINITY,)
     if ports and ledger.ports_clash(ports, node.name):
-        return placement.PORTS
-    return None if placement.has_room(ledger, node) else placement.TOO_MANY
+        return (placement.PORTS,)
+    full = () if placement.has_room(ledger, node) else (placement.TOO_MANY,)
+    if not asked:
+        return full
+    return (*full, *(short.reason for short in ledger.allocation.shortages(node.name, asked)))
 
 
 def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
@@ -109,10 +140,11 @@ def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
     owner = owner_uid(pod)
     siblings = ledger.of_owner.get(owner, Counter()) if owner else Counter()
 
-    def score(node: Object) -> tuple[int, ...]:
+    def score(node: Object) -> tuple[float, ...]:
+        name = node.name
         weight = sum(p["weight"] for p in preferred if fits_term(p["preference"], node))
         crowd = sum(domains[node_label(node, key) or ""] for key, domains in soft)
-        return -weight, crowd, siblings[node.name], ledger.total[node.name]
+        return -weight, crowd, siblings[name], ledger.allocation.load(name), ledger.total[name]
 
     return min(fitting, key=score)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from emulab.cluster.admission.newcomer import as_admitted
 from emulab.cluster.controllers.pods import condition
 from emulab.cluster.controllers.world import WorkingCopy, uid
+from emulab.kinds.core.qos import with_class
 from emulab.model.collection import NORMAL, WARNING, Tell
 from emulab.model.objects import Object
 
@@ -48,7 +49,7 @@ def make_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> Ob
         return None
     message = words.made.format(pod=pod.name, owner=owner.name)
     world.tell(Tell(owner, NORMAL, "SuccessfulCreate", message, words.component))
-    return world.put(pod)
+    return world.put(pod.replace(status=with_class(pod.raw)))
 
 
 def delete_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> None:

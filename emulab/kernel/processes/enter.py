@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.cgroups import cgroup as cgroups
+from emulab.kernel.cgroups.cgroup import Cgroup
 
 if TYPE_CHECKING:
     from emulab.kernel.containers.rights import Rights
@@ -61,7 +63,7 @@ class Program:
     fresh: Sequence[str] = ()
     hostname: str = ""
     files: Mapping[str, str] = field(default_factory=dict)  # target: source
-    cgroup: str = ""
+    cgroup: Cgroup | None = None
     root: Root | None = None
     rights: Rights | None = None
 
@@ -72,8 +74,10 @@ class Program:
 
 
 def _with_values(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What was described of a program or an entry, with root and rights as the values that they are."""
+    """What was described of a program or an entry, with cgroup, root and rights as the values that they are."""
     more: dict[str, Any] = {}
+    if described.get("cgroup"):
+        more["cgroup"] = Cgroup.of(described["cgroup"])
     if described.get("root"):
         from emulab.kernel.containers.root import Root
 
@@ -98,7 +102,7 @@ class Entry:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    cgroup: str = ""
+    cgroup: Cgroup | None = None
     root: Root | None = None
     rights: Rights | None = None
 
@@ -169,10 +173,12 @@ def prepare(program: Program) -> None:
 
 
 def join_cgroup(program: Program) -> None:
-    """Joins the program's cgroup. Raises OSError."""
-    if program.cgroup:
-        with open(f"{program.cgroup}/cgroup.procs", "w") as processes:
-            processes.write("0")
+    """Joins the program's cgroup, which is made where it isn't there. Raises KernelError.
+
+    It comes before the namespaces, so that a fresh one of cgroups has this one as its root.
+    """
+    if program.cgroup is not None:
+        cgroups.join(program.cgroup)
 
 
 def join_namespaces(program: Program, kinds: Sequence[str] = tuple(KINDS)) -> None:

@@ -21,9 +21,10 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
-from emulab.errors import EmulabError
+from emulab.errors import EmulabError, KernelError
 from emulab.kernel import libc
 from emulab.kernel.processes import enter
 from emulab.kernel.processes.enter import Entry
@@ -110,7 +111,8 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
             os._exit(1)
         if "pid" in program.fresh:
             _fork_again()
-        enter.join_cgroup(program)
+        with suppress(KernelError):  # who isn't in what is delegated may move no process there (cgroups(7))
+            enter.join_cgroup(program)
         enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)
         enter.guard_terminal(program)

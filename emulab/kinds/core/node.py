@@ -5,6 +5,7 @@ from __future__ import annotations
 from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
+from emulab.kinds.core.nodetext import node_resources
 from emulab.kinds.definition import Definition, refused
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.registry import NODE
@@ -31,13 +32,15 @@ def _cells(o: Raw, now: float) -> Cells:
     return narrow, [addresses.get("InternalIP", NONE), addresses.get("ExternalIP", NONE)]
 
 
-def _describe(o: Raw, _: Slices) -> Fields:
+def _describe(o: Raw, pods: Slices) -> Fields:
     status = o.get("status") or {}
     return [
         ("PodCIDRs", [str(c) for c in (o.get("spec") or {}).get("podCIDRs") or ()]),
         ("Addresses", [f"{a['type']}: {a['address']}" for a in status.get("addresses") or ()]),
         ("Capacity", pairs(status.get("capacity"), ": ")),
+        ("Allocatable", pairs(status.get("allocatable"), ": ")),
         *conditions(o),
+        *node_resources(o, pods),
     ]
 
 

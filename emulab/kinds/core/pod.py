@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from emulab.errors import UserError
 from emulab.kinds.cells import NONE, Columns, Raw
 from emulab.kinds.checks import whole
-from emulab.kinds.core.containers import container_fields
+from emulab.kinds.core.containers import container_fields, volume_fields
 from emulab.kinds.core.podcells import pod_cells, pod_status
 from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
-from emulab.kinds.core.podspec import LIMITED, STAND_INS
+from emulab.kinds.core.podspec import IMAGES, LIMITED, STAND_INS, PodImage
+from emulab.kinds.core.qos import with_class
 from emulab.kinds.core.updates import update_problems
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
@@ -72,6 +73,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
     ]
     fields += [(k.title(), str(status[k])) for k in ("reason", "message") if status.get(k)]
     fields.append(("IPs", [entry["ip"] for entry in status.get("podIPs") or ()]))
+    images = PodImage.all_of(o["metadata"].get("annotations") or {})
     for label, containers, statuses in (
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
@@ -79,18 +81,26 @@ def _describe(o: Raw, _: Slices) -> Fields:
         stand_ins = ((o["metadata"].get("annotations") or {}).get(STAND_INS) or "").split(",")
         known = {s["name"]: s for s in status.get(statuses) or ()}
         found: Fields = [
-            (c["name"], container_fields(c, known.get(c["name"]) or {}, c["name"] in stand_ins))
+            (name, container_fields(c, known.get(name) or {}, name in stand_ins, images.get(name), o))
             for c in spec.get(containers) or ()
+            if (name := c["name"])
         ]
         if found:
             fields.append((label, found))
     fields += conditions(o)
+    volumes: Fields = [(v["name"], volume_fields(v)) for v in spec.get("volumes") or ()]
+    fields += [("Volumes", volumes)] if volumes else []
     fields.append(("Restart Policy", str(spec.get("restartPolicy") or "Always")))
     fields.append(("DNS Policy", str(spec.get("dnsPolicy") or "ClusterFirst")))
     if spec.get("hostNetwork"):
         fields.append(("Host Network", "true"))
+    fields.append(("QoS Class", str(status.get("qosClass") or NONE)))
     fields.append(("Node-Selectors", pairs(spec.get("nodeSelector"))))
     return fields
+
+
+def _created(o: Object) -> Object:
+    return o.replace(status=with_class(o.raw))
 
 
 def _uses(o: Object) -> Mapping[str, Quantity]:
@@ -100,8 +110,9 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 
 
 DEFINITION = Definition(
-    annotations=(STAND_INS, LIMITED),
+    annotations=(STAND_INS, IMAGES, LIMITED),
     check=whole(POD, dns_subdomain, pod_spec),
+    created=_created,
     merge=_merge,
     warnings=_warnings,
     fields=kind_table(spec=POD_FIELDS),

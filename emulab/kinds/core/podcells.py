@@ -21,7 +21,7 @@ def pod_cells(pod: Raw, now: float) -> Cells:
         metadata["name"],
         f"{ready}/{total}",
         pod_status(pod),
-        _restarts(containers, now),
+        _restarts(_counted(pod, sidecars), now),
         age(metadata.get("creationTimestamp"), now),
     ]
     node = (pod.get("spec") or {}).get("nodeName")
@@ -41,6 +41,8 @@ def pod_status(pod: Raw) -> str:
     status = pod.get("status") or {}
     phase = str(status.get("phase") or "Pending")
     reason = str(status.get("reason") or phase)
+    if _reason(status, "PodScheduled") == "SchedulingGated":
+        reason = "SchedulingGated"
     reason = _init_reason(pod) or _containers_reason(status, reason)
     if pod["metadata"].get("deletionTimestamp") and phase not in ("Succeeded", "Failed"):
         return "Terminating"
@@ -66,6 +68,15 @@ def _sidecars(pod: Raw) -> frozenset[str]:
     """The init containers that go on running (KEP-753)."""
     containers = (pod.get("spec") or {}).get("initContainers") or ()
     return frozenset(c["name"] for c in containers if c.get("restartPolicy") == "Always")
+
+
+def _counted(pod: Raw, sidecars: frozenset[str]) -> Sequence[Raw]:
+    """The containers whose restarts are counted: init containers until all have ended, the others after that."""
+    status = pod.get("status") or {}
+    inits = _statuses(status, "initContainerStatuses")
+    if _init_reason(pod):
+        return inits
+    return [*(c for c in inits if c.get("name") in sidecars), *_statuses(status, "containerStatuses")]
 
 
 def _init_reason(pod: Raw) -> str:
@@ -111,6 +122,11 @@ def _statuses(status: Raw, field: str) -> Sequence[Raw]:
 
 def _state(container: Raw) -> Raw:
     return container.get("state") or {}
+
+
+def _reason(status: Raw, kind: str) -> str:
+    """Why a condition is as it is."""
+    return next((str(c.get("reason")) for c in status.get("conditions") or () if c.get("type") == kind), "")
 
 
 def _condition(status: Raw, kind: str) -> str:

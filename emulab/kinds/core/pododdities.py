@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core.podspec import PROGRAM, REQUIRED, STANDIN, PodSpec, asked_program
+from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
+from emulab.kinds.core.resourceoddities import of_resources
 from emulab.kinds.images import INGRESS, server_of
+from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
@@ -27,10 +29,12 @@ def oddities(
     if node and node not in world.nodes:
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
+    yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
+    yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
-    if program not in (REQUIRED, STANDIN):
-        what = f"{show(program)} is neither {REQUIRED} nor {STANDIN}, and not heeded"
+    if program not in (REQUIRED, STANDIN, ECHO):
+        what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
         yield Finding(o, (*base, "metadata", "annotations", PROGRAM), what)
     missing = world.missing_programs(annotations, spec)
     for field in ("initContainers", "containers") if missing else ():
@@ -39,6 +43,28 @@ def oddities(
             if word and not server_of(container.get("image") or ""):
                 what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
+    for path, what in _unheard(
+        pod, [*missing, *(c["name"] for c in spec["containers"] if _is_stood_in_for(c))]
+    ):
+        yield Finding(o, (*base, *path), what)
+
+
+def _is_stood_in_for(container: Mapping[str, Any]) -> bool:
+    return not asked_program(container) or is_played(Container.of(container))
+
+
+def _unheard(pod: Mapping[str, Any], stand_ins: Sequence[str]) -> Iterator[tuple[FieldPath, str]]:
+    """The ports that a container declares on which its image's program doesn't listen, as far as that is known."""
+    containers = PodSpec.of(pod["spec"], stand_ins).containers
+    for index, container in enumerate(containers):
+        if container.command or not container.ports:
+            continue
+        sockets = sockets_of(container, pod)
+        for number, port in enumerate(container.ports if sockets is not None else ()):
+            if (port.protocol, port.port) not in (sockets or ()):
+                listening = ", ".join(f"{known}/{protocol}" for protocol, known in sockets or ()) or "no port"
+                path = ("spec", "containers", index, "ports", number, "containerPort")
+                yield path, f"{container.image}, as it is asked, listens on {listening}"
 
 
 def _of_controllers(
@@ -59,7 +85,7 @@ def doing_nothing(o: Object, base: FieldPath, pod: Mapping[str, Any]) -> Iterato
     for index, container in enumerate(pod["spec"]["containers"]):
         if not asked_program(container):
             path = (*base, "spec", "containers", index, "image")
-            yield Finding(o, path, "isn't run; the container does nothing and ends well")
+            yield Finding(o, path, "isn't run unless it was loaded; the container does nothing and ends well")
 
 
 def _instead(spec: Mapping[str, Any], field: str, index: int, ends: bool) -> str:
@@ -72,6 +98,17 @@ def _instead(spec: Mapping[str, Any], field: str, index: int, ends: bool) -> str
         return "the container does nothing and ends well"
     ports = ", ".join(str(p.port) for p in container.ports)
     return f"a stand-in answers on {ports}" if ports else "a stand-in takes its place"
+
+
+def _not_allowed(
+    o: Object, base: FieldPath, volumes: Sequence[Mapping[str, Any]], world: Lookup
+) -> Iterator[Finding]:
+    """Folders of the host that no Pod of the lab may see."""
+    for index, volume in enumerate(volumes):
+        path = (volume.get("hostPath") or {}).get("path")
+        if path and not world.allows_host_path(path):
+            what = "isn't allowed by spec.pods.hostPaths of the Cluster: a program that sees it isn't started"
+            yield Finding(o, (*base, index, "hostPath", "path"), what)
 
 
 def _left_out(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.securityview import PodSecurity, Security
+from emulab.kinds.core.volumespec import Volume, VolumeMount
+from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.model.objects import Object
 
 STAND_INS = "emulab.dev/stand-ins"
 """The annotation of a Pod that names the containers whose command isn't run: a stand-in answers for them."""
 
+IMAGES = "emulab.dev/images"
+"""The annotation of a Pod that says which containers run an image, and what of it: by name `PodImage` as JSON."""
+
 PROGRAM = "emulab.dev/program"
 """The annotation of a Pod, or of a template, that says for all its containers what becomes of their `command`."""
-REQUIRED, STANDIN = "required", "standin"
-"""Its values: the command is run even where there is no such program, or never. Without it what there is is run."""
+REQUIRED, STANDIN, ECHO = "required", "standin", "echo"
+"""Its values: the command is run even where there is no such program, or never; or it isn't, and the stand-in has no
+image's manners. Without it what there is is run."""
 
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
@@ -29,6 +38,47 @@ _SYSTEMS = frozenset(
     )
 )
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
+
+
+UNKNOWN = "(the image's)"
+"""The command of a container that runs an image's own program, as long as it isn't known what that is."""
+
+
+class PodImage(NamedTuple):
+    """What was found out of a container's image when its Pod was made; without `id` it isn't there yet.
+
+    `run`: its program, before the container's `args` where it has any.
+    """
+
+    id: str = ""
+    run: tuple[str, ...] = ()
+
+    @staticmethod
+    def all_of(annotations: Mapping[str, str]) -> Mapping[str, PodImage]:
+        """Those of a Pod by container. A text that nobody of us has written says nothing."""
+        text = annotations.get(IMAGES)
+        if not text:
+            return {}
+        try:
+            found = {name: PodImage(id, tuple(run)) for name, (id, run) in json.loads(text).items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return {}
+        texts = (text for image in found.values() for text in (image.id, *image.run))
+        return found if all(isinstance(text, str) for text in texts) else {}
+
+    @staticmethod
+    def written(images: Mapping[str, PodImage]) -> str:
+        """The annotation's text."""
+        return json.dumps(images, separators=(",", ":"))
+
+    def command(self, container: Mapping[str, Any]) -> tuple[str, ...]:
+        """What a container of the image runs: `command` takes the place of all of it, `args` that of its CMD."""
+        own, args = container.get("command") or (), container.get("args") or ()
+        if own:
+            return (*own, *args)
+        # What an image says is taken as it stands: `$$` in a manifest's is one dollar sign.
+        found = (*(word.replace("$", "$$") for word in self.run), *args) if self.id else ()
+        return found or (UNKNOWN,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +94,28 @@ class Container:
     image: str
     command: tuple[str, ...]  # what is run, arguments included; empty: a stand-in of the image
     words: tuple[str, ...]  # `command` and `args`, be they run or the image's
-    working_dir: str  # "/" where nobody says it
+    working_dir: str  # "/" where the manifest doesn't say it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
+    env_from: tuple[Mapping[str, Any], ...]  # as given: prefix, configMapRef or secretRef
+    mounts: tuple[VolumeMount, ...]
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
     liveness: Probe | None
     startup: Probe | None
     pre_stop: Hook | None
     post_start: Hook | None
-    restarts: bool  # restartPolicy Always: of an init container, that it is a sidecar (KEP-753)
+    restart_policy: RestartPolicy  # its own
     security: Security
+    pull_policy: str = ""  # of its image: Always | IfNotPresent | Never
+    stop_signal: str = ""  # what ends it, where that isn't SIGTERM or its image's
+    working_dir_given: bool = False  # by the manifest
+    image_id: str | None = None  # of the image that it runs, "" while that isn't there; None: it runs none
 
     @staticmethod
     def of(
         container: Mapping[str, Any],
         stand_ins: Collection[str] = (),
+        image: PodImage | None = None,
         security: Mapping[str, Any] | None = None,
     ) -> Container:
         """The view of one entry of `containers` or `initContainers`; those named in `stand_ins` run nothing.
@@ -66,13 +123,16 @@ class Container:
         `security`: the Pod's `securityContext`.
         """
         hooks = container.get("lifecycle") or {}
+        own = image.command(container) if image else asked_program(container)
         return Container(
             name=container["name"],
             image=container.get("image") or "",
-            command=() if container["name"] in stand_ins else asked_program(container),
+            command=() if container["name"] in stand_ins else own,
             words=(*(container.get("command") or ()), *(container.get("args") or ())),
             working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
+            env_from=tuple(container.get("envFrom") or ()),
+            mounts=tuple(VolumeMount.of(m) for m in container.get("volumeMounts") or ()),
             ports=tuple(
                 ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])
                 for p in container.get("ports") or ()
@@ -82,9 +142,18 @@ class Container:
             startup=Probe.of(container.get("startupProbe")),
             pre_stop=Hook.of(hooks.get("preStop")),
             post_start=Hook.of(hooks.get("postStart")),
-            restarts=container.get("restartPolicy") == "Always",
+            restart_policy=RestartPolicy.of(container),
+            pull_policy=container.get("imagePullPolicy") or "",
+            stop_signal=hooks.get("stopSignal") or "",
+            working_dir_given=bool(container.get("workingDir")),
+            image_id=image.id if image else None,
             security=Security.of(container, security),
         )
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it is always started again: of an init container, that it is a sidecar (KEP-753)."""
+        return self.restart_policy.policy == "Always"
 
     @property
     def asked_ports(self) -> tuple[int, ...]:
@@ -112,10 +181,16 @@ class Container:
 def asked_program(container: Mapping[str, Any]) -> tuple[str, ...]:
     """The program that a container asks for, with its arguments: `command` and `args`, empty where only the image says.
 
-    `args` alone are arguments of the image's own program, unless the image has none.
+    `args` alone are arguments of the image's own program, unless the image has none, or its program is here.
     """
     command, args = container.get("command") or (), container.get("args") or ()
-    return (*command, *args) if command or runs_args(container.get("image") or "") else ()
+    image = container.get("image") or ""
+    if command or not args:
+        return (*command, *args)
+    own = entry_of(image, OWN_PROGRAMS)
+    if own is not None and args[0] in own.words:
+        return (own.paths[0], *args)
+    return tuple(args) if runs_args(image) else ()
 
 
 def runs_args(image: str) -> bool:
@@ -142,6 +217,7 @@ class PodSpec:
     dns_config: Mapping[str, Any]
     host_aliases: tuple[Mapping[str, Any], ...]
     host_network: bool
+    volumes: tuple[Volume, ...]
     security: PodSecurity
 
     @property
@@ -157,17 +233,26 @@ class PodSpec:
     @staticmethod
     def of_pod(pod: Object) -> PodSpec:
         """The view of a Pod's `spec`, with what has been found out of its programs."""
-        return PodSpec.of(pod.spec, pod.annotations.get(STAND_INS, "").split(","))
+        stand_ins = pod.annotations.get(STAND_INS, "").split(",")
+        return PodSpec.of(pod.spec, stand_ins, PodImage.all_of(pod.annotations))
 
     @staticmethod
-    def of(spec: Mapping[str, Any], stand_ins: Collection[str] = ()) -> PodSpec:
+    def of(
+        spec: Mapping[str, Any],
+        stand_ins: Collection[str] = (),
+        images: Mapping[str, PodImage] = MappingProxyType({}),
+    ) -> PodSpec:
         """The view of a Pod's `spec` or of a template's; containers that are named in `stand_ins` run nothing."""
+
+        def containers(field: str) -> tuple[Container, ...]:
+            found = spec.get(field) or ()
+            return tuple(Container.of(c, stand_ins, images.get(c["name"]), shared) for c in found)
+
         grace = spec.get("terminationGracePeriodSeconds")
         links, shared = spec.get("enableServiceLinks"), spec.get("securityContext")
-        containers, inits = spec.get("containers") or (), spec.get("initContainers") or ()
         return PodSpec(
-            containers=tuple(Container.of(c, stand_ins, shared) for c in containers),
-            init_containers=tuple(Container.of(c, stand_ins, shared) for c in inits),
+            containers=containers("containers"),
+            init_containers=containers("initContainers"),
             node_name=spec.get("nodeName") or "",
             node_selector=spec.get("nodeSelector") or {},
             restart_policy=spec.get("restartPolicy") or "Always",
@@ -183,5 +268,6 @@ class PodSpec:
             dns_config=spec.get("dnsConfig") or {},
             host_aliases=tuple(spec.get("hostAliases") or ()),
             host_network=bool(spec.get("hostNetwork")),
+            volumes=tuple(Volume.of(v) for v in spec.get("volumes") or ()),
             security=PodSecurity.of(spec),
         )

@@ -44,24 +44,27 @@ def _of_pod(pod: Object, which: str) -> Amounts:
     ask = requests if which == "requests" else limits
     whole: Amounts = {}
     for container in pod.spec.get("containers") or ():
-        _add(whole, ask(container))
+        add(whole, ask(container))
     beside: Amounts = {}
     most: Amounts = {}
     for container in pod.spec.get("initContainers") or ():
         own = dict(beside)
-        _add(own, ask(container))
+        add(own, ask(container))
         if container.get("restartPolicy") == "Always":  # a sidecar goes on running (KEP-753)
             beside = own
-            _add(whole, ask(container))
+            add(whole, ask(container))
         _largest(most, own)
     _largest(whole, most)
     given = (pod.spec.get("resources") or {}).get(which) or {}
     whole |= {name: parse_quantity(value) for name, value in given.items()}
-    _add(whole, {name: parse_quantity(value) for name, value in (pod.spec.get("overhead") or {}).items()})
+    overhead = {name: parse_quantity(value) for name, value in (pod.spec.get("overhead") or {}).items()}
+    # To what has no limit it adds none.
+    add(whole, {n: a for n, a in overhead.items() if which == "requests" or n in whole})
     return whole
 
 
-def _add(total: Amounts, more: Amounts) -> None:
+def add(total: Amounts, more: Amounts) -> None:
+    """Adds to `total`, which is changed."""
     for name, quantity in more.items():
         total[name] = total.get(name, NOTHING) + quantity
 

@@ -9,6 +9,7 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
+from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
@@ -92,24 +93,33 @@ def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
             continue
         for selected in pods:
             if listening := _deaf(selected, port, world):
+                where = listening if listening == "no port" else f"{listening} alone"
                 what = (
                     f"{port.target_port}/{port.protocol} is no port of {selected.owner.key}, whose stand-ins listen on"
-                    f" {listening} alone"
+                    f" {where}"
                 )
                 yield Finding(o, path, what)
 
 
 def _deaf(pods: Pods, port: ServicePort, world: Lookup) -> str:
     """The ports of Pods in which nobody listens on that one; "" where somebody does, or a program may."""
-    absent = world.missing_programs(pods.annotations, pods.spec)
-    containers = PodSpec.of(pods.spec, absent).lasting
+    absent = [*world.missing_programs(pods.annotations, pods.spec)]
+    images = world.images(pods.annotations, pods.spec)
+    absent += [c.name for c in PodSpec.of(pods.spec).lasting if is_played(c) and c.name not in images]
+    containers = PodSpec.of(pods.spec, absent, images).lasting
     if any(c.command or server_of(c.image) for c in containers):
         return ""
-    ports = [(p.protocol, p.port) for c in containers for p in c.ports]
-    if not ports:  # then a stand-in listens wherever it is asked
+    pod = {"metadata": {"annotations": pods.annotations, "labels": pods.labels}, "spec": pods.spec}
+    played = {c.name: sockets_of(c, pod) for c in containers}
+    guessed = [c for c in containers if played[c.name] is None]
+    ports = [key for sockets in played.values() for key in sockets or ()]
+    if guessed and not any(c.ports for c in containers):  # then a stand-in listens wherever it is asked
         return ""
-    ports += [("TCP", asked) for c in containers for asked in c.asked_ports]
+    ports += [(p.protocol, p.port) for c in guessed for p in c.ports]
+    ports += [("TCP", asked) for c in guessed for asked in c.asked_ports]
     number = int(port.target_port)
-    if (port.protocol, number) in ports or any(c.names_port(number) for c in containers):
+    if (port.protocol, number) in ports or any(c.names_port(number) for c in guessed):
         return ""
+    if not ports:
+        return "no port"
     return ", ".join(f"{number}/{protocol}" for protocol, number in dict.fromkeys(ports))

@@ -11,6 +11,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
+from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -203,12 +204,26 @@ def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
     return ()
 
 
+def _host_path(value: Any) -> Problems:
+    """A folder of the host: absolute, without a step back, and not all of it."""
+    if string(value):
+        return string(value)
+    steps = value.strip("/").split("/")
+    if not value.startswith("/") or not steps[0] or any(step in ("", ".", "..") for step in steps):
+        return wrong(f"{show(value)} is not the absolute path of a folder, such as /srv/data")
+    return ()
+
+
 def _class_name(value: Any) -> Problems:
     return () if value == "*" else dns_subdomain(value)
 
 
 _nodes = sequence(
-    mapping({"name": dns_label, "labels": label_map, "zone": string}, required=("name",), closed=True),
+    mapping(
+        {"name": dns_label, "labels": label_map, "zone": string, "capacity": capacity},
+        required=("name",),
+        closed=True,
+    ),
     rules=(unique("name"),),
 )
 _some_number = integer(1, MAX_NODES, "a number of nodes")
@@ -237,8 +252,18 @@ cluster_spec = mapping(
             rules=(_ipvs_alone,),
             closed=True,
         ),
-        "pods": mapping({"userNamespaces": boolean}, closed=True),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
+        "pods": mapping(
+            {
+                "hostPaths": sequence(
+                    mapping({"path": _host_path, "readOnly": boolean}, required=("path",), closed=True),
+                    rules=(unique("path"),),
+                ),
+                "missingImages": one_of("standin", "fail"),
+                "userNamespaces": boolean,
+            },
+            closed=True,
+        ),
         "ingress": mapping(
             {
                 "replicas": count,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import settings
 from emulab.kinds.registry import CLUSTER
@@ -21,11 +21,32 @@ PLANNED = (IPV4,)
 """The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
 
 
+FAIL = "fail"
+"""What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     name: str
     labels: Mapping[str, str]
     zone: str
+    capacity: Mapping[str, object] = field(default_factory=dict)  # what it has beside the default
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath:
+    """A folder of the host below which volumes of Pods may be."""
+
+    path: str  # without a slash at its end
+    read_only: bool
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> HostPath:
+        return HostPath(given["path"].rstrip("/"), given.get("readOnly") is not False)
+
+    def has(self, path: str) -> bool:
+        """Whether a path, in which there is no step back, is the folder's or below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +69,9 @@ class Cluster:
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
+    host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
+    missing_images: str = "standin"  # standin | fail
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -75,9 +98,15 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
+            host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
+            missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
+
+    def host_path(self, path: str) -> HostPath | None:
+        """The folder that allows a volume at this path, the closest one; None where it isn't allowed."""
+        return max((h for h in self.host_paths if h.has(path)), key=lambda h: len(h.path), default=None)
 
     @property
     def underlays(self) -> tuple[Underlay, ...]:
@@ -108,7 +137,10 @@ def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, .
         return ()
     if isinstance(given, int):
         return tuple(NodeSpec(f"node{number}", {}, "") for number in range(1, given + 1))
-    return tuple(NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "") for n in given)
+    return tuple(
+        NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "", n.get("capacity") or {})
+        for n in given
+    )
 
 
 def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:

@@ -48,19 +48,20 @@ _CLUSTER = {
         ),
         "network": OwnField("emulab.v1.ClusterNetwork", "How pods of different nodes reach each other"),
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
-        "pods": OwnField("emulab.v1.ClusterPods", "What pods are given"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
+        "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
     "emulab.v1.ClusterNode": {
         "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
         "labels": OwnField("{string}", "Labels beside those of the kubelet"),
-        "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
-    },
-    "emulab.v1.ClusterPods": {
-        "userNamespaces": OwnField(
-            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        "capacity": OwnField(
+            "{quantity}",
+            "What it has for Pods, by resource: `cpu`, `memory`, `ephemeral-storage`, `pods`, or a name with a domain "
+            "such as nvidia.com/gpu. It is declared, and no part of the machine",
+            "cpu: 32, memory: 128Gi, ephemeral-storage: 100Gi, pods: 110",
         ),
+        "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
     },
     "emulab.v1.ClusterNetwork": {
         "mode": OwnField(
@@ -114,6 +115,26 @@ _CLUSTER = {
             "here is a failure; `standin`: stand-ins alone. A Pod's annotation emulab.dev/program decides before it",
             "auto",
         ),
+    },
+    "emulab.v1.ClusterPods": {
+        "hostPaths": OwnField(
+            "[emulab.v1.ClusterHostPath]",
+            "Folders of the host below which hostPath volumes may be",
+            "[], none",
+        ),
+        "missingImages": OwnField(
+            "string",
+            "What becomes of containers whose image wasn't loaded: `standin`: their `command` is run where this "
+            "machine has it, and a stand-in answers otherwise; `fail`: they wait for it in ImagePullBackOff",
+            "standin",
+        ),
+        "userNamespaces": OwnField(
+            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        ),
+    },
+    "emulab.v1.ClusterHostPath": {
+        "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
+        "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),

@@ -54,5 +54,5 @@ def _type(text: str) -> str:
     if text.startswith("["):
         return f"list of {_type(text[1:-1])}s"
     if text.startswith("{"):
-        return f"map of {_type(text[1:-1])}s"
+        return f"map of {_type(text[1:-1])}s".replace("quantitys", "quantities")
     return "object" if "." in text or text == "ObjectMeta" else _WORDS.get(text, text)

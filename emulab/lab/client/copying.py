@@ -68,7 +68,7 @@ class Copier:
                 open(writing, "wb") as stream,
                 tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive,
             ):
-                archive.add(source, name)
+                archive.add(source, name, filter=_with_owner)
 
     def _refuse_stand_in(self, where: Inside) -> None:
         with self._connect() as client:
@@ -155,6 +155,14 @@ class Copier:
             raise EmulabError(f"{why} in {where.target}")
         if trouble is not None:
             raise trouble
+
+
+def _with_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A lab of an ordinary user has one user, who is root in it: there is nobody else to own a file."""
+    if os.geteuid() != 0:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+    return member
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from emulab.servers.logs.files import FILES
 from emulab.servers.logs.marks import Mark, read_marks
 
 
-class Readable(Protocol):
+class SeekableLog(Protocol):
     """What of a file is needed to find lines in it."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int: ...

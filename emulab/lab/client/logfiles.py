@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from emulab.lab.client.logchain import LogChain, LogPart, Readable
+from emulab.lab.client.logchain import LogChain, LogPart, SeekableLog
 from emulab.servers.logs.marks import Mark, read_marks
 
 CHUNK = 1 << 16
@@ -110,7 +110,7 @@ class FollowedLog:
             self._log = None
 
 
-def span(log: Readable, marks: Sequence[Mark], wanted: Wanted) -> tuple[int, int | None]:
+def span(log: SeekableLog, marks: Sequence[Mark], wanted: Wanted) -> tuple[int, int | None]:
     """Where what is wanted begins in a log and where it ends, None for its end."""
     start, end = _life(marks, wanted.previous) if wanted.lives else (0, None)
     if wanted.since is not None:
@@ -139,7 +139,7 @@ def _beginnings(marks: Sequence[Mark]) -> list[int]:
     return [0, *begins] if begins and begins[0] > 0 else begins  # of an older one something may be left
 
 
-def line_start(log: Readable, offset: int) -> int:
+def line_start(log: SeekableLog, offset: int) -> int:
     """Where the first line begins that doesn't begin before the offset."""
     if offset == 0:
         return 0
@@ -224,7 +224,7 @@ def limited(octets: int, sink: Sink) -> Sink:
     return take
 
 
-def tail_offset(log: Readable, lines: int, end: int | None = None) -> int:
+def tail_offset(log: SeekableLog, lines: int, end: int | None = None) -> int:
     """Where the last `lines` lines begin, read from the end, or from where it is to be."""
     end = log.seek(0, 2) if end is None else end
     if lines == 0:

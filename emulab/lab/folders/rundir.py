@@ -18,7 +18,6 @@ from pathlib import Path
 
 from emulab.errors import EmulabError, UserError
 from emulab.kernel import folders, names
-from emulab.kernel.processes import cgroups
 from emulab.lab.folders import basedir, lastlog
 from emulab.lab.folders.basedir import LOCK, opened_lab
 from emulab.lab.folders.disk import writing
@@ -229,7 +228,9 @@ def remove(path: Path, lock: int, keep_log: bool) -> None:
         info = _read_info(lab, path.name)
         if info is not None:
             names.sweep(path.name, info.pid, path)
-        cgroups.sweep(path.name)
+        from emulab.kernel.cgroups import sweeping  # here: most commands find no dead lab
+
+        sweeping.sweep(path.name)
         if keep_log:
             lastlog.keep(path, lab)
         else:

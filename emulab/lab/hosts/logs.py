@@ -165,6 +165,10 @@ class Log:
         """Adds a line of our own."""
         self.logs.tell("write", name=self.name, text=f"{text}\n")
 
+    def begin_again(self) -> None:
+        """Says that another life of a container begins of which servers write the log."""
+        self.logs.tell("begin", name=self.name)
+
     def remove(self) -> None:
         """Removes it with its older files."""
         self.logs.tell("remove", name=self.name)

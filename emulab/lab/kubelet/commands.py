@@ -38,10 +38,11 @@ class Commands:
         """
         if process is not None and process.running:
             return await self._inside(container, process.host_pid, command)
-        missing = "" if has_word(container, command[0]) else command[0]
+        here = container.image_id is not None or has_word(container, command[0])
+        missing = "" if here else command[0]
         if not missing:
             status, output = await self._capture(await self._environs.beside(container, command))
-            missing = missing_word(container, command, status, output)
+            missing = missing_word(container, command, status, output) if container.image_id is None else ""
             if not missing:
                 return status, output
         if (container.name, missing) not in self._noted:

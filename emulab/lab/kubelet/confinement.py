@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from emulab.errors import UserError
 from emulab.kernel.containers.rights import CAPABILITIES, DEFAULT_CAPABILITIES, Rights
 from emulab.kinds.core.podspec import Container, PodSpec
 
@@ -31,7 +32,7 @@ WITHHELD = frozenset(
 """Capabilities that concern the whole machine, or let a container into what prepares another program in it."""
 
 
-class NotConfigured(Exception):
+class NotConfigured(UserError):
     """The kubelet doesn't start a container like that: CreateContainerConfigError."""
 
 
@@ -99,11 +100,11 @@ class Machine(NamedTuple):
 
 
 def shortfalls(
-    container: Container, spec: PodSpec, machine: Machine, own_users: bool = False
+    container: Container, spec: PodSpec, machine: Machine, own_users: bool = False, user: str = ""
 ) -> Sequence[str]:
     """What its manifest asks for and it doesn't get, each as a sentence without its dot.
 
-    `own_users`: its pod has a user namespace of its own.
+    `own_users`: its pod has a user namespace of its own. `user`: its image's.
     """
     asked = container.security
     found = []
@@ -128,7 +129,7 @@ def shortfalls(
     if lacking and "ALL" not in asked.added:
         found.append(f"emulab doesn't have {_listed(lacking)} on this machine itself")
     if machine.one_user:
-        found += _of_one_user(container, spec)
+        found += _of_one_user(container, spec, user)
     if asked.seccomp == "Localhost":
         found.append(
             f"there is no seccomp profile {asked.seccomp_file}, the runtime's default takes its place"
@@ -140,8 +141,10 @@ def shortfalls(
     return found
 
 
-def _of_one_user(container: Container, spec: PodSpec) -> Sequence[str]:
+def _of_one_user(container: Container, spec: PodSpec, user: str) -> Sequence[str]:
     asked, found = container.security, []
+    if user.partition(":")[0] not in ("", "0", "root") and asked.user is None:
+        found.append(f"a lab of an ordinary user has one user, so the image's USER {user} isn't followed")
     if spec.security.own_users:
         found.append(
             "a lab of an ordinary user has one user, so its pods share that: hostUsers isn't followed"

@@ -11,25 +11,25 @@ from pathlib import Path
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups.sweeping import remove
+from emulab.kernel.cgroups.usage import oom_kills
 from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.backoff import Backoff
-from emulab.lab.kubelet.confinement import NotConfigured
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
 
 LEAST_GRACE = 2.0
 """Seconds that a container has at least between SIGTERM and SIGKILL (`minimumGracePeriodInSeconds`)."""
-_SYNC = 1.0  # seconds
 _LAST_WORDS = 1024  # octets
 
 
 class ContainerRunner:
-    """Keeps one container's program running as `restart_policy` says."""
+    """Keeps one container's program running as its restart policy says."""
 
     def __init__(
         self,
@@ -37,18 +37,20 @@ class ContainerRunner:
         container: Container,
         program: Callable[[], Awaitable[Program]],
         log: Log,
-        restart_policy: str,
+        restart_policy: RestartPolicy,
         changed: Callable[[], None],
         tell: Callable[[Said], None],
         pod: str,
         post_start: Callable[[], Awaitable[str]] | None = None,
         grace: float = LEAST_GRACE,
     ) -> None:
-        """`pod`: its name in messages, as the kubelet's `format.Pod` has it. `post_start`: what the container is asked
-        to do once it runs; why that failed, or "". It has `grace` seconds to end then.
+        """`program`: what a life of the container runs, once it can begin. `pod`: its name in messages, as the
+        kubelet's `format.Pod` has it. `post_start`: what the container is asked to do once it runs; why that failed,
+        or "". It has `grace` seconds to end then.
         """
         self.state = ContainerState(container.name, container.image)
         self.process: Process | None = None
+        self.stop_signal = int(signal.SIGTERM)  # what asks it to end
         self.begun = 0.0  # when its last life began; seconds of the loop's clock
         self._processes = processes
         self._program = program
@@ -59,6 +61,7 @@ class ContainerRunner:
         self._pod = pod
         self._post_start = post_start
         self._grace = grace
+        self._kills = 0  # that its cgroup counts of lives before, where those couldn't be removed
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -69,9 +72,6 @@ class ContainerRunner:
             self.begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
-            except NotConfigured as error:
-                await self._wait_for_configuration(error)
-                continue
             except (KernelError, OSError) as error:
                 # There is no room for its files, say: it is tried again like any that failed.
                 self._not_started("CreateContainerError", error)
@@ -89,16 +89,8 @@ class ContainerRunner:
         self.state.done = True
         self._changed()
 
-    async def _wait_for_configuration(self, error: NotConfigured) -> None:
-        """It isn't even made: that is told once, and tried again as often as the kubelet looks at its pods."""
-        if self.state.message != str(error):
-            self._tell(telling.not_started(error))
-        self.state.waiting, self.state.message = "CreateContainerConfigError", str(error)
-        self._changed()
-        await self._pause(_SYNC)
-
     def _restarts(self) -> bool:
-        return self._policy == "Always" or (self._policy == "OnFailure" and self.state.exit_status != 0)
+        return self._policy.restarts(self.state.exit_status or 0)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -111,12 +103,16 @@ class ContainerRunner:
     async def _once(self) -> None:
         """One life of the container."""
         program = await self._program()
+        if self._stopping.is_set():
+            return
         try:
             printed = await self._start(program)
         except KernelError as error:
-            self._log.write(str(error))
+            why = KernelError(telling.STARVED) if await self._starved(program) else error
+            await self._clear(program)
+            self._log.write(str(why))
             self._tell(telling.created(self.state.name))
-            self._not_started("RunContainerError", error)
+            self._not_started("RunContainerError", why)
             return
         assert self.process is not None
         if self._stopping.is_set():
@@ -133,11 +129,26 @@ class ContainerRunner:
         status = await self.process.wait()
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
-        self.state.ended(status, timestamp(), last)
+        starved = await self._starved(program)
+        self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "")
         if status and not self._stopping.is_set():
-            self._tell(telling.exited(self.state.name, status, last))
-        if program.cgroup:
-            cgroups.remove(program.cgroup)
+            self._tell(telling.exited(self.state.name, status, last, self.state.failure))
+        await self._clear(program)
+
+    async def _starved(self, program: Program) -> bool:
+        """Whether the kernel had to kill in this life for want of memory.
+
+        containerd says that of a container of which any process was (`TaskOOM`), whatever it ended with.
+        """
+        if program.cgroup is None:
+            return False
+        before, self._kills = self._kills, await asyncio.to_thread(oom_kills, program.cgroup.enter)
+        return self._kills > before
+
+    async def _clear(self, program: Program) -> None:
+        """Removes the cgroup of a life that is over."""
+        if program.cgroup is not None and await asyncio.to_thread(remove, program.cgroup.enter):
+            self._kills = 0
 
     def _not_started(self, waiting: str, error: Exception) -> None:
         state = self.state
@@ -154,6 +165,7 @@ class ContainerRunner:
             if not end.done() and (why := hook.result()):
                 self.state.waiting, self.state.message = "PostStartHookError", why
                 self._tell(telling.hook_failed("PostStart", why))
+                self._tell(telling.not_greeted())
                 await self.kill(max(self._grace, LEAST_GRACE))
         finally:
             hook.cancel()
@@ -173,24 +185,24 @@ class ContainerRunner:
     async def kill(self, grace: float) -> None:
         """Ends this life of the container; the restart policy says what follows."""
         if self.process is not None:
-            await _terminate(self.process, grace)
+            await _terminate(self.process, grace, self.stop_signal)
 
     @property
     def stopping(self) -> bool:
         return self._stopping.is_set()
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL after `grace` seconds; returns when it has ended for good."""
+        """Its stop signal, and SIGKILL after `grace` seconds; returns when it has ended for good."""
         self._stopping.set()
         self._wake.set()
         if self.process is not None:
-            await _terminate(self.process, grace)
+            await _terminate(self.process, grace, self.stop_signal)
             if self.state.running:  # `run` may never come to say how it ended: the Pod goes
                 self.state.ended(await self.process.wait(), timestamp())
 
 
-async def _terminate(process: Process, grace: float) -> None:
-    process.signal(signal.SIGTERM)
+async def _terminate(process: Process, grace: float, stop_signal: int) -> None:
+    process.signal(stop_signal)
     try:
         async with asyncio.timeout(grace):
             await process.wait()

@@ -8,13 +8,15 @@ called after every application of the plan, so a pod's namespace and servers are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from emulab.cluster.controllers.pods import is_ready
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import POD
 from emulab.lab.kubelet.podworker import PodWorker
+from emulab.lab.kubelet.resources import clear, unenforced
+from emulab.lab.kubelet.volumes.claimfolders import ClaimFolders
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -35,6 +37,7 @@ class Kubelet:
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[Key, str], float] = {}  # seconds of the loop's clock
+        self._claims = ClaimFolders(surroundings.folder)
         self._held = 0  # Pods that wait for others
         self._answering = asyncio.Event()
 
@@ -43,11 +46,14 @@ class Kubelet:
 
     def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
+        if gone := self._claims.without_volume(self._around.store.objects()):
+            self._spawn(self._claims.remove(gone))
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             del self._begun[identity]
             # before another of its name begins, who has a log of the same name
             self._workers.pop(identity).abandon()
+            self._spawn(clear(self._around.lab, identity[0]))
         for identity, pod in pods.items():
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
@@ -62,8 +68,18 @@ class Kubelet:
                 worker.terminate(pod)
             worker.refresh()
 
+    def exited(self, record: Mapping[str, Any]) -> None:
+        """A stand-in tells that the program that it plays was asked to end."""
+        for (key, _), worker in list(self._workers.items()):
+            if key == POD.key(record["namespace"], record["pod"]):
+                self._spawn(worker.exited(record["container"], record["status"]))
+
     def _start(self, worker: PodWorker, pod: Object) -> None:
         spec = PodSpec.of_pod(pod)
+        run = {c.name: c for c in (*spec.init_containers, *spec.containers) if c.command}
+        for name, said in unenforced(pod) if run else ():
+            if name in run:
+                worker.tell(run[name], said)
         once = () if spec.restart_policy == "Always" else spec.containers
         if any(container.command for container in (*spec.init_containers, *once)):
             self._spawn(self._start_after_others(worker))

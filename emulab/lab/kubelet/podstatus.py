@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.podspec import Container
+from emulab.lab.kubelet.resources import shown
+from emulab.model.objects import Object
 
 PodConditions = Sequence[Mapping[str, Any]]
 
@@ -31,17 +36,24 @@ class ContainerState:
     began_at: str = ""  # when that life began of which `exit_status` tells
     ended_at: str = ""
     last_words: str = ""  # the last line of a life that ended badly
-    failure: str = ""  # why a container couldn't be started: the reason of its end
+    image_id: str = ""  # of the image that it was made of
+    failure: str = ""  # the reason of its last end beside the exit status: it couldn't be started, say
 
     def begin(self, now: str) -> None:
         """A life begins."""
         self.running, self.started_at = True, now
 
-    def ended(self, status: int, now: str, last_words: str = "") -> None:
-        """A life has ended."""
+    def unasked(self, container: Container) -> None:
+        """What no probe asks goes without saying, once it runs."""
+        if container.startup is None:
+            self.started = True
+            self.ready = self.ready or container.readiness is None
+
+    def ended(self, status: int, now: str, last_words: str = "", failure: str = "") -> None:
+        """A life has ended. `failure`: the reason of that, where it isn't what the exit status says."""
         self.running = self.ready = self.started = False
         self.exit_status, self.began_at, self.ended_at = status, self.started_at, now
-        self.last_words, self.failure = last_words if status else "", ""
+        self.last_words, self.failure = last_words if status else "", failure
 
     def end(self) -> None:
         """The container has ended with its Pod."""
@@ -73,6 +85,29 @@ def pod_status(
         "conditions": pod_conditions(containers, inits, initialised, phase, gates, others),
         "containerStatuses": [_container_status(c, turn) for c in containers],
     }
+
+
+def new_status(
+    pod: Object,
+    containers: Sequence[ContainerState],
+    inits: Sequence[ContainerState],
+    initialised: bool,
+    gates: Sequence[str],
+    failed: Mapping[str, str],
+    now: str,
+) -> Mapping[str, Any]:
+    """What is to be written into the Pod's status; nothing where all of that is there. `failed`: why it has failed,
+    beside what its containers say."""
+    before = pod.status.get("conditions") or ()
+    status = pod_status(containers, inits, initialised, gates, before, failed=bool(failed))
+    status = shown({**status, **failed}, pod.spec)
+    for field in ("initContainerStatuses", "containerStatuses"):
+        if field in status:
+            status[field] = identified(status[field], str(pod.metadata.get("uid")))
+    status["conditions"] = stamped(status["conditions"], before, now)
+    if all(pod.status.get(k) == v for k, v in status.items()):
+        return {}
+    return {"startTime": pod.status.get("startTime") or now, **status}
 
 
 def pod_conditions(
@@ -161,6 +196,7 @@ def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     status: dict[str, Any] = {
         "name": c.name,
         "image": c.image,
+        **({"imageID": c.image_id} if c.image_id else {}),
         "ready": c.ready,
         "started": c.started,
         "restartCount": c.restarts,
@@ -176,6 +212,29 @@ def _container_status(c: ContainerState, turn: str) -> dict[str, Any]:
     if c.exit_status is not None and not c.done:
         status["lastState"] = {"terminated": last}
     return status
+
+
+def identified(statuses: Sequence[dict[str, Any]], pod: str) -> list[dict[str, Any]]:
+    """The statuses of a Pod's containers with what a runtime would call them: each life of one is another."""
+    found = []
+    for status in statuses:
+        attempt, state, last = (status.get(field) for field in ("restartCount", "state", "lastState"))
+        ids = [_id(pod, status["name"], number) for number in (attempt or 0, max(0, (attempt or 0) - 1))]
+        state, last = state or {}, last or {}
+        if "terminated" in state:
+            state = {"terminated": {**state["terminated"], "containerID": ids[0]}}
+        if "terminated" in last:
+            earlier = ids[1] if "running" in state else ids[0]
+            last = {"terminated": {**last["terminated"], "containerID": earlier}}
+        began = bool(last) or "waiting" not in state
+        own = {"containerID": ids[0]} if began else {}
+        found.append({"imageID": "", **status, **own, "state": state, "lastState": last})
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _id(pod: str, name: str, attempt: int) -> str:
+    return f"containerd://{sha256(f'{pod}/{name}/{attempt}'.encode()).hexdigest()}"
 
 
 def _terminated(c: ContainerState) -> dict[str, Any]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from emulab.cluster.store import timestamp
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
-from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet import ending, hooks, telling
 from emulab.lab.kubelet.commands import Commands
 from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.environs import Environs
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
+from emulab.lab.kubelet.podstatus import ContainerState, new_status
+from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.programs import stood_in_for
-from emulab.lab.kubelet.served import Served, is_run_to_its_end
+from emulab.lab.kubelet.served import ENDED_BY, Served, ends_at_once
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
@@ -29,8 +32,6 @@ from emulab.plan.standins import STANDINS, is_standin
 from emulab.plan.world import server_name
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-
-DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
 
 
 class PodWorker:
@@ -47,7 +48,11 @@ class PodWorker:
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self.terminating = self._ended = False
-        self.environs = Environs(around, pod, self._spec, self.tell)
+        self._grace = 0.0  # how long its end may take
+        self._ending: asyncio.Task[None] | None = None
+        self._volumes = PodVolumes(around, pod, self._spec, self._tell)
+        self.environs = Environs(around, pod, self._spec, self._volumes, self.tell, self.report)
+        self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
         self._commands = Commands(around.processes, self.environs, self.tell)
@@ -59,7 +64,7 @@ class PodWorker:
             self.tell(container, telling.stood_in_for(program))
         if self._spec.active_deadline is not None:
             self._tasks.append(self._spawn(self._expire(self._spec.active_deadline)))
-        if not self._spec.init_containers:
+        if not self._spec.init_containers and not self._volumes.any:
             self._begin()
         else:
             self._tasks.append(self._spawn(self._run_init_containers()))
@@ -68,14 +73,17 @@ class PodWorker:
         """Takes over how the servers are that stand for containers, and reports."""
         if self._ended:
             return
+        self._preparation.wake()
         servers = self._around.servers
         for container in self._spec.lasting:
             served = self._served.get(container.name)
             if served is None:
                 continue
-            up = (self._initialised or container.restarts) and servers.running(served.server)
+            up = (self._initialised or container in self._spec.sidecars) and servers.running(served.server)
             counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
             begins = up and not served.held and not self.terminating  # what a Pod's end has ended stays so
+            if begins and not served.state.running and not self._preparation.begins(container, served.state):
+                continue
             if begins and (counted or not served.state.running):
                 self._tell_start(container)
             if not up:
@@ -89,21 +97,12 @@ class PodWorker:
         pod = self._around.store.get(self._key)
         if pod is None or pod.metadata.get("uid") != self._uid:
             return
-        inits = [self._state_of(c) for c in self._spec.init_containers]
+        inits = [self.state_of(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
-        before = pod.status.get("conditions") or ()
-        failed = bool(self._failed)
-        status = pod_status(
-            states, inits, self._initialised, self._spec.readiness_gates, before, failed=failed
-        )
-        status |= self._failed
-        now = timestamp()
-        status["conditions"] = stamped(status["conditions"], before, now)
-        if all(pod.status.get(k) == v for k, v in status.items()):
-            return
-        started = pod.status.get("startTime") or now
-        self._around.store.set_status(self._key, startTime=started, **status)
-        self._around.changed()
+        gates, now = self._spec.readiness_gates, timestamp()
+        if changed := new_status(pod, states, inits, self._initialised, gates, self._failed, now):
+            self._around.store.set_status(self._key, **changed)
+            self._around.changed()
 
     def begun_last(self) -> float:
         """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
@@ -124,47 +123,57 @@ class PodWorker:
     def _init(self, container: Container) -> ContainerState:
         return self._inits.setdefault(container.name, ContainerState(container.name, container.image))
 
-    def _state_of(self, container: Container) -> ContainerState:
+    def state_of(self, container: Container) -> ContainerState:
         """Of whatever container, be it one whose end the Pod's start waits for."""
         waited_for = container in self._spec.init_containers and not container.restarts
         return self._init(container) if waited_for else self.state(container)
 
+    def stands_in(self, container: Container) -> bool:
+        """Whether a server has begun to stand for it."""
+        return container.name in self._served
+
     def _begin(self) -> None:
         self._initialised = True
         for container in self._spec.containers:
-            self._launch(container, self._spec.restart_policy)
+            self._launch(container)
 
-    def _launch(self, container: Container, policy: str) -> None:
+    def _policy(self, container: Container) -> RestartPolicy:
+        return container.restart_policy.within(self._spec.restart_policy)
+
+    def _launch(self, container: Container) -> None:
         """Begins what a container, or its stand-in, does for as long as the pod lives."""
         if container.command:
-            runner = self.runners[container.name] = self._runner(container, policy)
+            runner = self.runners[container.name] = self._runner(container, self._policy(container))
             self._tasks.append(self._spawn(runner.run()))
         else:
             served = self._serving(container)
-            if is_run_to_its_end(self._pod) and is_standin(container):
+            if ends_at_once(self._pod, container) and self._preparation.begins(container, served.state):
                 self._tell_start(container)
                 served.complete(timestamp())
         if container.startup or container.readiness or container.liveness:
-            self._tasks.append(self._spawn(Prober(container, self._aim(container), self).run()))
+            self._tasks.append(self._spawn(Prober(container, self.aim(container), self).run()))
 
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
         sidecar, have started (KEP-753)."""
-        policy = "Never" if self._spec.restart_policy == "Never" else "OnFailure"
+        if not await self._volumes.mounted(lambda: self.terminating):
+            return
         for container in self._spec.init_containers:
             if container.restarts:
-                self._launch(container, "Always")
+                self._launch(container)
                 self.refresh()
                 while not self.state(container).started:
                     await asyncio.sleep(0.02)
                 continue
             state = self._init(container)
             if not container.command:  # a stand-in has nothing to prepare
+                await self._preparation.told(container, state)
                 self._tell_start(container)
                 state.begin(timestamp())
                 state.ended(0, timestamp())
                 state.ready = state.done = True
                 continue
+            policy = container.restart_policy.of_init(self._spec.restart_policy)
             runner = self.runners[container.name] = self._runner(container, policy)
             state = self._inits[container.name] = runner.state
             await runner.run()
@@ -177,20 +186,21 @@ class PodWorker:
         self._begin()
         self.refresh()
 
-    def _runner(self, container: Container, policy: str) -> ContainerRunner:
+    def _runner(self, container: Container, policy: RestartPolicy) -> ContainerRunner:
         hook = container.post_start
-        return ContainerRunner(
+        runner = ContainerRunner(
             self._around.processes,
             container,
-            lambda: self.environs.start(container),
+            lambda: self._preparation.program(container, runner),
             self._log(container),
             policy,
             self._container_changed,
             lambda said: self.tell(container, said),
             self._name,
-            (lambda: hooks.run(hook, self._aim(container))) if hook else None,
+            (lambda: hooks.run(hook, self.aim(container))) if hook else None,
             self._spec.termination_grace,
         )
+        return runner
 
     @property
     def _name(self) -> str:
@@ -203,12 +213,8 @@ class PodWorker:
     def _container_changed(self) -> None:
         for container in self._spec.lasting:
             runner = self.runners.get(container.name)
-            if runner is None or not runner.state.running:
-                continue
-            if container.startup is None:
-                runner.state.started = True
-                if container.readiness is None:
-                    runner.state.ready = True
+            if runner is not None and runner.state.running:
+                runner.state.unasked(container)
         if self._initialised and all(self.state(c).done for c in self._spec.containers):
             for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
                 runner = self.runners.get(sidecar.name)
@@ -220,9 +226,10 @@ class PodWorker:
     # stand-ins, and servers
 
     def _begin_served(self, container: Container, served: Served) -> None:
-        self.environs.begin(container)
         served.begun = asyncio.get_running_loop().time()
-        if container.post_start is None:
+        if ends_at_once(self._pod, container):
+            served.complete(timestamp())
+        elif container.post_start is None:
             served.begin(timestamp())
         else:
             served.held = True
@@ -230,20 +237,29 @@ class PodWorker:
 
     async def _greet(self, container: Container, served: Served) -> None:
         assert container.post_start is not None
-        why = await hooks.run(container.post_start, self._aim(container))
+        why = await hooks.run(container.post_start, self.aim(container))
         if why:
             served.state.waiting, served.state.message = "PostStartHookError", why
             self.tell(container, telling.hook_failed("PostStart", why))
+            self.tell(container, telling.not_greeted())
             await self._again(container, served)
             return
         served.begin(timestamp())
         self.report()
 
-    async def _again(self, container: Container, served: Served) -> None:
+    async def exited(self, name: str, status: int) -> None:
+        """The program that a stand-in plays was asked to end, with this status."""
+        container = next((c for c in self._spec.lasting if c.name == name), None)
+        served = self._served.get(name)
+        if container is None or served is None or served.held or self.terminating or not served.state.running:
+            return
+        served.held = True
+        await self._again(container, served, status)
+
+    async def _again(self, container: Container, served: Served, status: int = ENDED_BY) -> None:
         """A stand-in has been ended. It can't be started again, but it can live anew, as its container would."""
-        policy = "Always" if container.restarts else self._spec.restart_policy
         lived = asyncio.get_running_loop().time() - served.begun
-        seconds = served.end(timestamp(), policy, lived)
+        seconds = served.end(timestamp(), self._policy(container), lived, status)
         if seconds is None:
             self._container_changed()
             return
@@ -254,10 +270,13 @@ class PodWorker:
             self.report()
             await asyncio.sleep(seconds)
         served.state.restarts += 1
-        if not self.terminating:
+        if not self.terminating and self._preparation.begins(container, served.state):
+            self._log(container).begin_again()
             self._tell_start(container)
             self._begin_served(container, served)
-            self.report()
+        elif not self.terminating:
+            served.held = False  # it begins once it can
+        self.report()
 
     # what is told
 
@@ -275,7 +294,7 @@ class PodWorker:
 
     # probes and hooks
 
-    def _aim(self, container: Container) -> Aim:
+    def aim(self, container: Container) -> Aim:
         return Aim(
             self._around.handles[self._spec.node_name].fd,
             str(self.environs.place.addresses[0]),
@@ -289,35 +308,20 @@ class PodWorker:
 
     async def fail(self, container: Container, probe: str) -> None:
         """A container that doesn't live is ended, and starts again as its restart policy says."""
-        self.tell(container, telling.unwell(container, probe, self._spec.restart_policy))
+        restarted = self._policy(container).restarts(ENDED_BY)
+        init = container in self._spec.init_containers
+        self.tell(container, telling.unwell(container, probe, init, restarted))
         asked = container.liveness if probe == LIVENESS else container.startup
         own = asked.grace if asked is not None else None  # which outranks the Pod's (KEP-2238)
         grace = float(self._spec.termination_grace if own is None else own)
-        runner, loop = self.runners.get(container.name), asyncio.get_running_loop()
-        if runner is None:
-            served = self._serving(container)
-            served.held = True
-            await self._pre_stop(container, grace)
-            await self._again(container, served)
+        runner = self.runners.get(container.name)
+        if runner is not None:
+            await ending.end_program(self, container, runner, grace)
             return
-        process, deadline = runner.process, loop.time() + grace
-        await self._pre_stop(container, grace)
-        if runner.process is process:
-            await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
-            while runner.state.running and runner.process is process:
-                await asyncio.sleep(0.02)
-
-    async def _pre_stop(self, container: Container, grace: float) -> None:
-        """Runs the hook before the end, for as long as there is time."""
-        if container.pre_stop is None or grace <= 0:
-            return
-        try:
-            async with asyncio.timeout(grace):
-                why = await hooks.run(container.pre_stop, self._aim(container))
-        except TimeoutError:
-            why = f"it did not complete in {telling.in_go(grace)}"
-        if why:
-            self.tell(container, telling.hook_failed("PreStop", why))
+        served = self._serving(container)
+        served.held = True
+        await ending.pre_stop(self, container, grace)
+        await self._again(container, served)
 
     # the end
 
@@ -328,7 +332,7 @@ class PodWorker:
             return
         self._tell(telling.deadline_exceeded())
         self.terminating = True
-        await self._stop_all(self._spec.termination_grace)
+        await ending.stop_all(self, self._spec, self._spec.termination_grace)
         self._failed = {
             "phase": "Failed",
             "reason": "DeadlineExceeded",
@@ -338,16 +342,25 @@ class PodWorker:
 
     def terminate(self, pod: Object) -> None:
         """Ends the pod gracefully, once: preStop, SIGTERM, SIGKILL after the grace period, then removal."""
-        if self.terminating:
-            if self._failed and not self._ended:
-                self._spawn(self._end(0.0))
-            return
-        self.terminating = True
         grace = float(pod.metadata.get("deletionGracePeriodSeconds", self._spec.termination_grace))
-        self._spawn(self._end(grace))
+        if not self.terminating:
+            self.terminating = True
+            self._grace, self._ending = grace, self._spawn(self._end(grace))
+        elif self._failed and not self._ended:
+            self._spawn(self._end(0.0))
+        elif self._ending is not None and grace < self._grace and not self._ended:
+            self._grace = grace
+            self._spawn(self._hurry(grace, self._ending))
+
+    async def _hurry(self, grace: float, slow: asyncio.Task[None]) -> None:
+        """Somebody has asked again, and gives less time: then that counts (`calculateEffectiveGracePeriod`)."""
+        await asyncio.wait((slow,), timeout=max(grace, LEAST_GRACE))
+        if not self._ended:
+            slow.cancel()
+            await self._end(0.0)
 
     async def _end(self, grace: float) -> None:
-        await self._stop_all(grace)
+        await ending.stop_all(self, self._spec, grace)
         self.abandon()
         self._ended = True
         self._around.store.remove(self._key)
@@ -355,37 +368,9 @@ class PodWorker:
 
     def _end_states(self) -> None:
         for container in (*self._spec.containers, *self._spec.init_containers):
-            self._state_of(container).end()
+            self.state_of(container).end()
         self.report()
         self._around.changed()
-
-    async def _stop_all(self, grace: float) -> None:
-        """Ends the containers side by side, then the sidecars, the last one first (KEP-753)."""
-        deadline = asyncio.get_running_loop().time() + grace
-        last = [c for c in self._spec.sidecars if c.name in self.runners]
-        everybody = (*self._spec.containers, *self._spec.init_containers)
-        for container in everybody:
-            if self._state_of(container).running:
-                self.tell(container, telling.stopping(container.name))
-        await self._stop([c for c in everybody if c not in last], deadline)
-        for sidecar in reversed(last):
-            await self._stop([sidecar], deadline)
-
-    async def _stop(self, containers: Sequence[Container], deadline: float) -> None:
-        """Ends containers side by side; stand-ins get a while to answer those who don't know yet."""
-        drained = [c for c in containers if c.name in self._served]
-        await asyncio.gather(*(self._stop_one(c, deadline, c in drained[:1]) for c in containers))
-
-    async def _stop_one(self, container: Container, deadline: float, drains: bool) -> None:
-        loop = asyncio.get_running_loop()
-        grace = max(0.0, deadline - loop.time())
-        if self._state_of(container).running:
-            await self._pre_stop(container, grace)
-        left = max(deadline - loop.time(), LEAST_GRACE) if grace else 0.0
-        if container.name in self.runners:
-            await self.runners[container.name].stop(left)
-        elif drains:
-            await asyncio.sleep(min(DRAIN, left))
 
     def abandon(self) -> None:
         """Ends everything of this pod at once. Its logs go with it."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.images import server_of
+from emulab.kinds.standins import files_of
 from emulab.lab.kubelet.needs import Need, needs
 from emulab.model.objects import Object
 
-PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-"""Where containers look for programs that don't say it themselves."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where containers look for programs that don't say it themselves, whoever started the lab from wherever."""
 
 
 def missing_program(container: Container) -> str:
@@ -37,7 +38,7 @@ def _is_here(container: Container, need: Need) -> bool:
 
 def has_word(container: Container, program: str) -> bool:
     """Whether a container finds a program of that name."""
-    if "$(" in program:
+    if "$(" in program or program in files_of(container.image):
         return True
     path = next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
     if "/" in program:

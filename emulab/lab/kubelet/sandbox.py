@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +54,11 @@ class PodSandbox:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
+    @property
+    def files(self) -> Path:
+        """Where programs are that containers find because of their image's name."""
+        return self._folder / "files"
+
     async def join(self, place: Place) -> Mapping[str, int]:
         """Descriptors of the namespaces that its programs join, by kind. Raises KernelError and OSError."""
         async with self._making:
@@ -67,15 +72,15 @@ class PodSandbox:
             shared["pid"] = await self._shared_processes(place)
         return shared
 
-    def root(self, container: Container, place: Place) -> Root:
+    def root(self, container: Container, place: Place, volumes: Sequence[Bind]) -> Root:
         """What a container of the pod sees. Raises KernelError."""
         own = self._folder / "sandbox" / self._name
         files = write_place_files(self._around, place, own, everywhere=True)
         return Root(
             stage=str(self._folder / "stage"),
-            hidden=_hidden(),
+            hidden=_hidden(self._around.images.folder),
             skeleton=str(self._folder / "skeleton") if self.one_user else "",
-            binds=tuple(Bind(source, target) for target, source in files.items()),
+            binds=_in_order((*(Bind(source, target) for target, source in files.items()), *volumes)),
             read_only=container.security.read_only_root,
             shared_memory=str(self._folder / "shm" / self._name),
             unmasked=container.security.unmasked,
@@ -182,10 +187,15 @@ def _has_proc(folder: Path) -> bool:
     return mounts_proc(str(folder))
 
 
+def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    """Outer folders before what is in them, as containerd mounts; of two at one place the last one is seen."""
+    return tuple(sorted(binds, key=lambda bind: bind.target.rstrip("/").count("/")))
+
+
 @cache
-def _hidden() -> tuple[str, ...]:
+def _hidden(images: Path) -> tuple[str, ...]:
     """Folders of the host that no container sees: emulab's own, and homes of others than who runs the lab."""
     own = [os.path.expanduser("~")]
     if sudo := os.environ.get("SUDO_USER"):
         own.append(os.path.expanduser(f"~{sudo}"))
-    return (str(rundir.base()), *places.others_homes(own))
+    return (str(rundir.base()), str(images), *places.others_homes(own))

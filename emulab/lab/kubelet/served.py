@@ -6,17 +6,24 @@ It lives as long as the server is up; what would end a program begins another li
 from __future__ import annotations
 
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.model.objects import Object
+from emulab.plan.standins import is_standin
 
-_ENDED_BY = 143  # what a program ends with that SIGTERM ends
+ENDED_BY = 143  # what a program ends with that SIGTERM ends
 
 
 def is_run_to_its_end(pod: Object) -> bool:
     """Whether a Pod is there to end well: a Job's. A stand-in has nothing to do there."""
     owners = pod.metadata.get("ownerReferences") or ()
     return any(owner.get("controller") and owner.get("kind") == "Job" for owner in owners)
+
+
+def ends_at_once(pod: Object, container: Container) -> bool:
+    """Whether a container is a stand-in that has nothing to do."""
+    return is_run_to_its_end(pod) and is_standin(container)
 
 
 class Served:
@@ -56,10 +63,10 @@ class Served:
         self.state.ended(0, now)
         self.state.done = True
 
-    def end(self, now: str, policy: str, lived: float) -> float | None:
+    def end(self, now: str, policy: RestartPolicy, lived: float, status: int = ENDED_BY) -> float | None:
         """It has been ended after so many seconds; those until it may live again, None where its policy says never."""
-        self.state.ended(_ENDED_BY, now)
-        if policy == "Never":
+        self.state.ended(status, now)
+        if not policy.restarts(status):
             self.state.done = True
             return None
         return self._backoff.after(lived)

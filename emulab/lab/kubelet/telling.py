@@ -5,10 +5,13 @@ They are those of pkg/kubelet: kuberuntime_container.go, kuberuntime_manager.go,
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container
 from emulab.model.collection import NORMAL, WARNING
+from emulab.model.imagenames import INVALID
 
 
 class Said(NamedTuple):
@@ -29,20 +32,107 @@ def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
 
 
+def misconfigured(error: Exception) -> Said:
+    """A container can't be made, as what it is to be told isn't there."""
+    return Said("Failed", f"Error: {error}", WARNING)
+
+
+def not_mounted(volume: str, error: Exception) -> Said:
+    return Said("FailedMount", f'MountVolume.SetUp failed for volume "{volume}" : {error}', WARNING)
+
+
+def not_processed(volumes: Mapping[str, str]) -> Said:
+    """By volume, why it can't be found out what is behind it."""
+    names, why = " ".join(volumes), ", ".join(volumes.values())
+    what = f"unmounted volumes=[{names}], unattached volumes=[], failed to process volumes=[{names}]"
+    return Said("FailedMount", f"Unable to attach or mount volumes: {what}: {why}", WARNING)
+
+
+def no_group(volume: str) -> Said:
+    """Of a lab of an ordinary user."""
+    what = "a lab that root hasn't started has one group, so that every program may write there"
+    return Said("NoFSGroup", f'fsGroup isn\'t set on volume "{volume}": {what}', WARNING)
+
+
 def not_given(what: str) -> Said:
     """What a container's `securityContext` asks for, and it doesn't have here."""
     return Said("SecurityContext", what, WARNING)
 
 
-def exited(name: str, status: int, last_words: str) -> Said:
+def not_made(reason: str) -> Said:
+    """A container waits, for this reason."""
+    return Said("Failed", f"Error: {reason}", WARNING)
+
+
+def image_present(image: str) -> Said:
+    return Said(
+        "Pulled",
+        f"Container image {_quoted(image)} already present on machine and can be accessed by the pod",
+    )
+
+
+def pulling(image: str) -> Said:
+    return Said("Pulling", f"Pulling image {_quoted(image)}")
+
+
+def pulled(image: str, size: int) -> Said:
+    """It was loaded: nobody waits for its octets."""
+    what = (
+        f"Successfully pulled image {_quoted(image)} in 0s (0s including waiting). Image size: {size} bytes."
+    )
+    return Said("Pulled", what)
+
+
+def why_not_pulled(name: str) -> str:
+    """What containerd says of an image that a registry doesn't have; here that is one that wasn't loaded."""
+    why = f'failed to pull and unpack image "{name}": failed to resolve reference "{name}": {name}: not found'
+    return f"rpc error: code = NotFound desc = {why}; no registry is asked: emulab image load ARCHIVE"
+
+
+def not_pulled(image: str, why: str) -> Said:
+    return Said("Failed", f"Failed to pull image {_quoted(image)}: {why}", WARNING)
+
+
+def pull_put_off(image: str) -> Said:
+    return Said("BackOff", f"Back-off pulling image {_quoted(image)}")
+
+
+def never_pulled(image: str) -> Said:
+    what = f"Container image {_quoted(image)} is not present with pull policy of Never"
+    return Said("ErrImageNeverPull", what, WARNING)
+
+
+def no_image_name(image: str) -> Said:
+    what = f"Failed to apply default image tag {_quoted(image)}: couldn't parse image name {_quoted(image)}: {INVALID}"
+    return Said("InspectFailed", what, WARNING)
+
+
+def _quoted(text: str) -> str:
+    """As Go's `%q`."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+OOM_KILLED = "OOMKilled"
+"""The reason of a container's end where the kernel had no memory for it: more than its limit, or its pod's."""
+
+STARVED = "container init was OOM-killed (memory limit too low?)"
+"""runc's words of a container that had no memory to begin with."""
+
+
+def exited(name: str, status: int, last_words: str, reason: str = "") -> Said:
     """A program has ended badly. The kubelet tells that in the status alone, where nobody looks first."""
-    said = f": {last_words}" if last_words else ""
+    said = f": {reason or last_words}" if reason or last_words else ""
     return Said("Exited", f"Container {name} ended with status {status}{said}", WARNING)
 
 
 def hook_failed(hook: str, why: str) -> Said:
     """`hook`: `PostStart` or `PreStop`. Newer kubelets say no more than that it failed."""
     return Said(f"Failed{hook}Hook", f"{hook}Hook failed: {why}" if why else f"{hook}Hook failed", WARNING)
+
+
+def not_greeted() -> Said:
+    """A container is ended, as its hook behind the start has failed; that is all that the kubelet says of it."""
+    return Said("Killing", "FailedPostStartHook")
 
 
 def backing_off(name: str, pod: str) -> Said:
@@ -58,12 +148,12 @@ def stopping(name: str) -> Said:
     return Said("Killing", f"Stopping container {name}")
 
 
-def unwell(container: Container, probe: str, restart_policy: str) -> Said:
+def unwell(container: Container, probe: str, init: bool, restarted: bool) -> Said:
     """It is ended, as a probe of this kind says that it doesn't live."""
-    if container.restarts:
+    if init:
         return Said("Killing", f"Init container {container.name} failed {probe.lower()} probe")
-    restarted = "" if restart_policy == "Never" else ", will be restarted"
-    return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{restarted}")
+    more = ", will be restarted" if restarted else ""
+    return Said("Killing", f"Container {container.name} failed {probe.lower()} probe{more}")
 
 
 def probe_warning(probe: str, output: str) -> Said:

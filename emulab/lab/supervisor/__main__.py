@@ -22,6 +22,7 @@ from emulab.kernel import libc
 from emulab.kernel.processes import isolate, spawner
 from emulab.lab.folders import private, rundir
 from emulab.lab.folders.disk import refused, speak_to_log, writing
+from emulab.lab.images.home import images_folder
 from emulab.servers import host
 
 _COLLECTING = (20_000, 10, 10)
@@ -53,7 +54,7 @@ def _reason(error: EmulabError | OSError, folder: Path) -> str:
 def _live(name: str, ready: int, leash: int, lock: int) -> None:
     """The lab's whole life. Raises EmulabError or OSError when it can't begin."""
     named = os.geteuid() == 0  # nobody else may write to /run/netns
-    folder = rundir.folder(name)
+    folder, images = rundir.folder(name), images_folder()
     os.set_inheritable(lock, False)
     isolate.isolate()
     pid = isolate.host_pid()
@@ -74,7 +75,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     from emulab.lab.supervisor.runtime import run
 
     # After a failure the folder stays, with the log in it, until the next command sweeps it.
-    in_order = asyncio.run(run(info, folder, spawned, ready, leash, named))
+    in_order = asyncio.run(run(info, folder, images, spawned, ready, leash, named))
     private.unmount(folder)
     rundir.remove(folder, lock, keep_log=not in_order)
 

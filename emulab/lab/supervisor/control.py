@@ -65,6 +65,7 @@ class ControlServer:
             "patch-status": operations.patch_status,
             "server-status": operations.server_status,
             "summary": operations.summary,
+            "usage": operations.usage,
             "watch": operations.watch,
         }
 

@@ -25,6 +25,7 @@ from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.kubelet.metering import Metering
 from emulab.lab.oddities import oddities
 from emulab.lab.supervisor.arguments import (
     COUNT,
@@ -88,7 +89,7 @@ class Operations:
         self._newcomers = Newcomers()
         waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
-        self.watch = Watches(around.store).watch
+        self.watch, self.usage = Watches(around.store).watch, Metering(around, kubelet).usage
         logs = PodLogs(around)
         self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
@@ -145,7 +146,7 @@ class Operations:
             outcome[:] = [[kubectl_name(o.key), admit(store, o)] for o in given]
 
         if arguments.get("dry_run"):
-            changed, odd = tried(self._around.store, work, keys)
+            changed, odd = tried(self._around.store, work, keys, self._around.images.program)
             found = {"warnings": [*without_effect, *odd], "notes": noted}
             shown = [after for _, after in changed]
             return {"applied": outcome, "objects": changed, "shown": shown, **found}
@@ -197,7 +198,7 @@ class Operations:
     async def _warnings(self, objects: Objects, keys: Sequence[Key]) -> list[str]:
         """What looks odd in these objects, with all that there is beside them."""
         there = [o for key in keys if (o := objects.get(key)) is not None]
-        return await asyncio.to_thread(oddities, there, objects)
+        return await asyncio.to_thread(oddities, there, objects, self._around.images.program)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""

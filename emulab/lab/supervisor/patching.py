@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.cluster.admission.patching import conditions_in, patched
+from emulab.cluster.programs import Loaded
 from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.kind import SCALABLE
@@ -90,7 +91,7 @@ class Patching:
         return [kubectl_name(key), patched(before, patch) != before]
 
 
-def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], list[str]]:
+def tried(store: Store, work: Work, keys: Sequence[Key], loaded: Loaded) -> tuple[list[Any], list[str]]:
     """What `work` would make of objects, found out on a copy: each before and after, and what looks odd in them."""
     fork = store.fork()
     before = fork.objects()
@@ -98,7 +99,7 @@ def tried(store: Store, work: Work, keys: Sequence[Key]) -> tuple[list[Any], lis
     after = fork.objects()
     there = [o for key in keys if (o := after.get(key)) is not None]
     changed = [[old.raw if (old := before.get(o.key)) else None, o.raw] for o in there]
-    return changed, oddities(there, after)
+    return changed, oddities(there, after, loaded)
 
 
 def kubectl_name(key: Key) -> str:

@@ -208,7 +208,7 @@ class Reconciler:
         if work is not None:
             work(fork)
         since, self._looked = fork.changes.since, time.time()
-        cluster, objects = resolve(fork, self._looked, missing_program)
+        cluster, objects = resolve(fork, self._looked, missing_program, self._around.images.program)
         resolved = time.perf_counter()
         world = self._planner.plan(objects, cluster)
         self.spent["controllers"] += resolved - begun

@@ -13,12 +13,14 @@ from typing import Any
 
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
+from emulab.kernel.cgroups import sweeping
+from emulab.kernel.cgroups.hierarchies import hierarchies
 from emulab.kernel.network import KernelNetwork
-from emulab.kernel.processes import cgroups
 from emulab.lab.folders.rundir import LabInfo
 from emulab.lab.hosts.logs import Logs, bound_own_log
 from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.lab.images.held import Images
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.control import ControlServer
 from emulab.lab.supervisor.operations import Operations
@@ -32,11 +34,12 @@ _ENDING = 5.0  # seconds that work under way has to end
 
 
 async def run(
-    info: LabInfo, folder: Path, spawned: socket.socket, ready: int, leash: int, named: bool
+    info: LabInfo, folder: Path, images: Path, spawned: socket.socket, ready: int, leash: int, named: bool
 ) -> bool:
     """Runs the lab until `down`, SIGTERM, the end of its leash, its spawner or its folder.
 
-    `named`: its places get names under /run/netns. Returns whether the lab was told to end.
+    `images`: where those of its user are. `named`: its places get names under /run/netns. Returns whether the lab
+    was told to end.
     """
     stop = asyncio.Event()
     told: list[bool] = []
@@ -51,12 +54,13 @@ async def run(
     processes = Processes(spawned)
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
     logs = Logs(processes, folder / "logs")
-    servers = ServerHosts(processes, logs, lambda: reconciler.poke(), _log_record)
+    servers = ServerHosts(processes, logs, lambda: reconciler.poke(), lambda *told: _heard(kubelet, *told))
     store = Store()
     around = Surroundings(
         *(info.name, folder, store, processes, logs, servers, network.handles),
-        *(lambda: reconciler.poke(), Recorder(store)),
+        *(lambda: reconciler.poke(), Recorder(store), Images(images)),
     )
+    hierarchies()  # looked up before anybody waits for the loop
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None
     reconciler = Reconciler(around, network, kubelet, publisher)
@@ -87,7 +91,7 @@ async def run(
     if publisher is not None:
         publisher.retract_all()
     _end_processes()
-    cgroups.sweep(info.name)
+    sweeping.sweep(info.name)
     network.close()
     return bool(told)
 
@@ -134,7 +138,10 @@ async def _until_gone(presence: Presence, stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _log_record(server: str, record: dict[str, Any]) -> None:
+def _heard(kubelet: Kubelet, server: str, record: dict[str, Any]) -> None:
+    if record["event"] == "exit":
+        kubelet.exited(record)
+        return
     print(f"{server}: {record}", flush=True)
 
 

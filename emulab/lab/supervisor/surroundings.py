@@ -13,6 +13,7 @@ from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.lab.images.held import Images
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place, World
 
@@ -31,6 +32,7 @@ class Surroundings:
     handles: dict[str, Handle]
     changed: Callable[[], None]
     events: Recorder
+    images: Images
     world: World | None = None
 
 

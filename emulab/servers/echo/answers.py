@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from emulab.servers.echo.config import PodConfig, PortConfig
 from emulab.servers.wire.http1.requests import Request
 
 BYTES_LIMIT = 10 * 2**30  # bytes of one /bytes/N answer
@@ -24,15 +24,10 @@ _encode = json.JSONEncoder().encode
 
 # Headers that Go's server moves out of the map into fields of their own; the conformance suites' echo
 # server is written in Go and its clients expect them to be absent.
-_HIDDEN = ("Host", "Transfer-Encoding", "Trailer")
+HIDDEN = ("Host", "Transfer-Encoding", "Trailer")
 
 
-class Identity(NamedTuple):
-    """Whom a listening socket stands in for."""
-
-    namespace: str
-    pod: str
-    facts: str  # the part of the JSON that is the same in every answer: `"namespace": …, "port": 80`
+SERVER = "emulab-echo"
 
 
 class EchoAnswer(NamedTuple):
@@ -44,21 +39,41 @@ class EchoAnswer(NamedTuple):
     delay: float = 0.0  # seconds to wait first
     stream: int = 0  # bytes to send after the head in place of `body`
     interim: int = 0  # an informational status to send first
+    server: str = SERVER  # what the field Server says; there is none if it is empty
+    fields: tuple[tuple[str, str], ...] = ()
+    close: bool = False  # the connection ends with it
+    reason: str = ""  # the words behind the status, where they aren't the usual ones
+    exits: int | None = None  # there is no answer: the container ends with this status
+    work: Callable[[socket.socket], Awaitable[EchoAnswer]] | None = None
+    """What makes the answer, over the network of the pod to which the connection's socket belongs."""
 
 
-def identity_of(address: str, port: int, pod: PodConfig) -> Identity:
-    """The identity of the socket at `address` and `port` which stands in for a pod."""
-    ways = pod.ports.get(str(port)) or PortConfig()
-    facts = {
-        "namespace": pod.namespace,
-        "ingress": ways.ingress,
-        "service": ways.service,
-        "pod": pod.pod,
-        "node": pod.node,
-        "podIP": pod.pod_ip or address,
-        "port": port,
-    }
-    return Identity(pod.namespace, pod.pod, _encode(facts)[1:-1])
+class Played(NamedTuple):
+    """Whom a socket plays: a container's program (`images`), and what that would know."""
+
+    says: str
+    hostname: str
+    addresses: tuple[str, ...]
+    facts: Mapping[str, str]  # namespace, ingress, service and pod
+    options: Mapping[str, str]
+    began: float = 0.0  # when the container's life did; Unix time, 0 where it isn't known
+    container: str = ""
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """Those of all interfaces of the pod."""
+        return ("127.0.0.1", "::1", *self.addresses)
+
+
+class Identity(NamedTuple):
+    """Whom a listening socket stands in for."""
+
+    namespace: str
+    pod: str
+    facts: str  # the part of the JSON that is the same in every answer: `"namespace": …, "port": 80`
+    played: Played | None = None  # without any it has no image's manners
+    speak: Callable[[Request, Played, str], EchoAnswer] | None = None
+    greeting: bytes | None = None  # what is said at once to whoever connects, and nothing else
 
 
 def answer(request: Request, identity: Identity, client: str) -> EchoAnswer:
@@ -86,7 +101,8 @@ def received_json(request: Request, identity: Identity, client: str) -> bytes:
             "host": request.host,
             "method": request.method,
             "proto": request.proto,
-            "headers": {name: values for name, values in request.headers.items() if name not in _HIDDEN},
+            "headers": {name: values for name, values in request.headers.items() if name not in HIDDEN},
+            **({} if request.secured is None else {"tls": request.secured}),
         }
     )
     size = f', "bodyBytes": {request.body_bytes}' if request.body_bytes else ""
@@ -142,9 +158,15 @@ def answer_bytes(
     """
     status = what.status
     lines = [f"HTTP/1.1 {what.interim} {_REASONS.get(what.interim, '')}\r\n\r\n"] if what.interim else []
-    lines.append(f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nServer: emulab-echo\r\n")
+    lines.append(f"HTTP/1.1 {status} {what.reason or _REASONS.get(status, '')}\r\n")
+    if what.server:
+        lines.append(f"Server: {what.server}\r\n")
     if status not in (204, 304):
-        lines.append(f"Content-Type: {what.kind}\r\nContent-Length: {what.stream or len(what.body)}\r\n")
+        if what.kind:
+            lines.append(f"Content-Type: {what.kind}\r\n")
+        lines.append(f"Content-Length: {what.stream or len(what.body)}\r\n")
+    for name, value in what.fields:
+        lines.append(f"{name}: {value}\r\n")
     if status == 426:
         lines.append("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
     if status == 405:

@@ -10,21 +10,34 @@ from emulab.servers.configuration import Configuration
 
 @dataclass(frozen=True, slots=True)
 class PortConfig:
-    """The Service that leads to a port, and the Ingress that leads to that, as answers tell them."""
+    """The Service that leads to a port, and the Ingress that leads to that, as answers tell them.
+
+    `says` is what is spoken there, of those in `images`, with its `options`: an image's program is played, which is
+    that of `container`, whose life began at `began` (Unix time).
+    """
 
     service: str = ""
     ingress: str = ""
+    says: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    container: str = ""
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PodConfig:
-    """The pod that a socket stands in for, as answers tell it; `ports` by their numbers."""
+    """The pod that a socket stands in for, as answers tell it; `ports` by their numbers, as `80` or `udp/53`.
+
+    `addresses` and `hostname` are told where they aren't `pod_ip` and `pod`, and somebody is played who tells them.
+    """
 
     namespace: str = ""
     pod: str = ""
     node: str = ""
     pod_ip: str = ""  # the socket's address where it isn't said
     ports: Mapping[str, PortConfig] = field(default_factory=dict)
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

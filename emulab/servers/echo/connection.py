@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, cast
 from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
 from emulab.servers.echo.grpchealth import PREFACE, GRPCHealth
-from emulab.servers.echo.tls import HANDSHAKE, Secured
+from emulab.servers.echo.records import log, record, told_call
+from emulab.servers.echo.tls import HANDSHAKE, Secured, context_of
 from emulab.servers.echo.websocket import WebSocketEcho, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
 if TYPE_CHECKING:
     from emulab.servers.echo.server import EchoListener
 
+FAREWELL = 0.05  # seconds from the end of a program's connection to its own
 LINGER = 1.0  # seconds for which a client may still send after an error
 FRESH = 2.0  # seconds that a connection without a request yet keeps when its listener is removed
 _OTHERS = (HANDSHAKE, PREFACE[0])  # with what others begin who may not speak HTTP/1.1
@@ -75,6 +77,10 @@ class EchoConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._client = socket_name(transport.get_extra_info("peername"))
         self._listener.opened(self)
+        greeting = self._listener.identity.greeting
+        if greeting is not None:
+            self._transport.write(greeting)
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -112,7 +118,11 @@ class EchoConnection(asyncio.Protocol):
         return False
 
     def _secure(self, hello: bytes) -> None:
-        secured = Secured(self._transport, self)
+        played = self._listener.identity.played
+        own = played.options if played is not None and "certificate" in played.options else None
+        names = ("certificate", "key", "authorities")
+        secrets = context_of(*(own.get(name, "") for name in names)) if own is not None else None
+        secured = Secured(self._transport, self, secrets)
         self._transport.set_protocol(secured)
         self._transport, self._secured = cast(asyncio.Transport, secured), True
         secured.data_received(hello)
@@ -237,8 +247,14 @@ class EchoConnection(asyncio.Protocol):
         if request.websocket:
             self._upgrade(request)
             return
-        what = answer(request, listener.identity, self._client)
-        close = not request.keep_alive or listener.draining or self._retiring
+        if self._secured:
+            request.secured = cast(Secured, self._transport).agreed
+        identity = listener.identity
+        if identity.speak is not None and identity.played is not None:
+            what = identity.speak(request, identity.played, self._client)
+        else:
+            what = answer(request, identity, self._client)
+        close = not request.keep_alive or listener.draining or self._retiring or what.close
         if what.delay:
             if self._eof:
                 self._transport.abort()
@@ -246,6 +262,14 @@ class EchoConnection(asyncio.Protocol):
             self._current = (request, what, close)
             self._cancel_timer()
             self._timer = asyncio.get_running_loop().call_later(what.delay, self._delayed)
+        elif what.work is not None:
+            self._current = (request, what, close)
+            self._cancel_timer()
+            working = asyncio.ensure_future(what.work(self._transport.get_extra_info("socket")))
+            working.add_done_callback(self._worked)
+            listener.hub.working.add(working)
+        elif what.exits is not None:
+            self._exit(request, what.exits)
         else:
             self._send(request, what, close)
 
@@ -256,6 +280,34 @@ class EchoConnection(asyncio.Protocol):
         # Draining may have begun meanwhile.
         self._send(request, what, close or self._listener.draining or self._retiring)
         self._work()
+
+    def _worked(self, working: asyncio.Future[EchoAnswer]) -> None:
+        """The answer to the current request has been made."""
+        self._listener.hub.working.discard(working)
+        if self._current is None or self._closing or working.cancelled():
+            return
+        request, _, close = self._current
+        self._current = None
+        failed = working.exception()
+        what = refusal(502, str(failed)) if failed is not None else working.result()
+        self._send(request, what, close or self._listener.draining or self._retiring)
+        self._work()
+
+    def _exit(self, request: Request, status: int) -> None:
+        """The program ends without an answer, as the request wants it to.
+
+        Its connection is closed by then: who hears of the end may take the pod's network away at once, and with it the
+        FIN for which the client waits.
+        """
+        identity = self._listener.identity
+        container = identity.played.container if identity.played is not None else ""
+        told = {"namespace": identity.namespace, "pod": identity.pod, "container": container}
+        self._record(request, 0)
+        self._close()
+        emit = self._listener.hub.emit
+        asyncio.get_running_loop().call_later(
+            FAREWELL, lambda: emit({"event": "exit", **told, "status": status})
+        )
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
         journal = self._listener.hub.journal
@@ -295,54 +347,35 @@ class EchoConnection(asyncio.Protocol):
             self._work()
 
     def _done(self, request: Request, status: int, close: bool) -> None:
-        self._record(request.method, request.target, status, request.arrived)
+        self._record(request, status)
         if close:
             self._close()
 
     def _fail(self, status: int) -> None:
-        self._record("", "", status, 0.0)
+        self._record(None, status)
         self._log(None, status)
         self._transport.write(
             answer_bytes(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True)
         )
         self._linger()
 
-    def _record(self, method: str, path: str, status: int, arrived: float) -> None:
-        hub, identity = self._listener.hub, self._listener.identity
-        if hub.emit.wanted:
-            hub.emit(
-                {
-                    "event": "request",
-                    "namespace": identity.namespace,
-                    "pod": identity.pod,
-                    "client": self._client,
-                    "local": socket_name(self._transport.get_extra_info("sockname")),
-                    "method": method,
-                    "path": path,
-                    "status": status,
-                    "duration_us": round((time.perf_counter() - arrived) * 1e6, 1) if arrived else 0.0,
-                }
-            )
+    def _record(self, request: Request | None, status: int) -> None:
+        if self._listener.hub.emit.wanted:
+            record(self._listener, self._transport, self._client, request, status)
 
     def _log(self, request: Request | None, status: int, size: int = 0) -> None:
-        """Writes a request, or what can't be read as one, into the log of the container that it was for."""
-        journal, log = self._listener.hub.journal, self._listener.log
-        if not journal.takes(log):
-            return
-        line = f"{request.method} {request.target} {request.proto}" if request else "-"
-        agent = request.first("User-Agent") if request else ""
-        journal.request(log, self._client, line, status, size, agent)
+        log(self._listener, self._client, request, status, size)
 
     def _upgrade(self, request: Request) -> None:
         problem = websocket_problem(request)
         if problem or self._eof:
             problem = problem or 400  # nothing can come over a connection that the client has half closed
-            self._record(request.method, request.target, problem, request.arrived)
+            self._record(request, problem)
             self._transport.write(answer_bytes(refusal(problem), close=True))
             self._linger()
             return
         self._cancel_timer()
-        self._record(request.method, request.target, 101, request.arrived)
+        self._record(request, 101)
         self._log(request, 101)
         self._transport.write(handshake(request))
         self._tunnel = WebSocketEcho()
@@ -357,11 +390,7 @@ class EchoConnection(asyncio.Protocol):
             for path, status in self._tunnel.paths:
                 self._served += 1
                 self._listener.hub.requests += 1
-                self._record("POST", path, status, 0.0)
-                if self._listener.hub.journal.takes(self._listener.log):
-                    self._listener.hub.journal.request(
-                        self._listener.log, self._client, f"POST {path} HTTP/2.0", status, 0
-                    )
+                told_call(self._listener, self._transport, self._client, path, status)
             self._tunnel.paths.clear()
         if reply:
             self._transport.write(reply)

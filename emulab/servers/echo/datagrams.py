@@ -1,4 +1,4 @@
-"""UDP: each datagram goes back as it came, whole, from the address it was sent to."""
+"""UDP: each datagram goes back as it came, whole, from the address it was sent to; or as an image's program answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from emulab.servers.base import Emit, socket_name
 from emulab.servers.echo.answers import Identity
+from emulab.servers.echo.images import DATAGRAMS
 
 _BURST = 64  # datagrams to answer before other sockets get their turn
 _buffer = bytearray(65536)  # one for all sockets: it is read and sent again before anyone else runs
@@ -16,7 +17,7 @@ _buffer = bytearray(65536)  # one for all sockets: it is read and sent again bef
 class DatagramEcho:
     """One UDP socket. A datagram that cannot be sent back at once is lost, as UDP may."""
 
-    __slots__ = ("_emit", "_local", "_loop", "_socket", "datagrams", "identity")
+    __slots__ = ("_answer", "_emit", "_local", "_loop", "_socket", "datagrams", "identity")
 
     def __init__(self, sock: socket.socket, local: str, identity: Identity, emit: Emit) -> None:
         """`local` is the address for records: the socket may be bound to all of them."""
@@ -24,11 +25,16 @@ class DatagramEcho:
         self._socket = sock
         self._emit = emit
         self._local = local
-        self.identity = identity
+        self.become(identity)
         self.datagrams = 0
         sock.setblocking(False)
         # Not a datagram endpoint: asyncio's does not send empty datagrams before Python 3.13.
         self._loop.add_reader(sock, self._readable)
+
+    def become(self, identity: Identity) -> None:
+        """Stands in for somebody from now on."""
+        self.identity = identity
+        self._answer = DATAGRAMS.get(identity.played.says) if identity.played is not None else None
 
     def _readable(self) -> None:
         for _ in range(_BURST):
@@ -39,8 +45,14 @@ class DatagramEcho:
             self.datagrams += 1
             if self._emit.wanted:
                 self._tell(sender, size)
+            answer: bytes | memoryview = memoryview(_buffer)[:size]
+            if self._answer is not None and self.identity.played is not None:
+                said = self._answer(bytes(_buffer[:size]), self.identity.played, socket_name(sender))
+                if said is None:
+                    continue
+                answer = said
             try:
-                self._socket.sendto(memoryview(_buffer)[:size], sender)
+                self._socket.sendto(answer, sender)
             except OSError:
                 continue
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key, socket_name
 from emulab.servers.configuration import from_json
-from emulab.servers.echo.answers import Identity, identity_of
+from emulab.servers.echo.answers import EchoAnswer, Identity
 from emulab.servers.echo.config import EchoConfig, PodConfig
 from emulab.servers.echo.connection import EchoConnection
 from emulab.servers.echo.datagrams import DatagramEcho
+from emulab.servers.echo.identities import identity_of
 from emulab.servers.journal import Journal
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
@@ -27,13 +28,14 @@ def create(emit: Emit) -> Server:
 class Hub:
     """What all listeners share."""
 
-    __slots__ = ("connections", "emit", "journal", "quiet", "requests")
+    __slots__ = ("connections", "emit", "journal", "quiet", "requests", "working")
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
         self.journal = Journal()
         self.requests = 0
         self.connections: set[EchoConnection] = set()
+        self.working: set[asyncio.Future[EchoAnswer]] = set()  # answers that are being made
         self.quiet: asyncio.Event | None = None  # set once no connection is left, if someone waits
 
 
@@ -124,14 +126,17 @@ class EchoServer:
         hub = self._hub
         for key, (protocol, address, port) in wanted.items():
             identity = identity_of(
-                address, port, told.identities.get(key) or told.identities.get(address, _NOBODY)
+                address,
+                port,
+                told.identities.get(key) or told.identities.get(address, _NOBODY),
+                protocol,
             )
             if protocol == "udp":
                 if key in sockets:
                     self._udp[key] = DatagramEcho(
                         sockets[key], socket_name((address, port)), identity, hub.emit
                     )
-                self._udp[key].identity = identity
+                self._udp[key].become(identity)
                 continue
             log = told.logs.get(key) or told.logs.get(address, "")
             listener = self._tcp.get(key)

@@ -7,6 +7,7 @@ A stand-in listens on ports of which nobody says what is spoken there. A TLS rec
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from contextlib import suppress
 from functools import lru_cache
@@ -21,18 +22,69 @@ _READ = 1 << 16
 @lru_cache(maxsize=1)
 def context() -> ssl.SSLContext:
     """The context of all stand-ins: a certificate that signs itself, made once a process."""
-    return make_context(*self_signed("emulab", "stand-in", ["stand-in.emulab.dev"]))
+    made = make_context(*self_signed("emulab", "stand-in", ["stand-in.emulab.dev"]))
+    made.sni_callback = _note_name
+    return made
+
+
+@lru_cache(maxsize=256)
+def context_of(certificate: str, key: str, authorities: str) -> ssl.SSLContext:
+    """The context of a stand-in that plays a program with a certificate of its own. `authorities` vouch for clients,
+    which may come without a certificate, too. One that can't be read is as none."""
+    try:
+        made = make_context(certificate, key)
+        if authorities:
+            made.load_verify_locations(cadata=authorities)
+            made.verify_mode = ssl.CERT_OPTIONAL
+    except (ssl.SSLError, ValueError):
+        return context()
+    made.sni_callback = _note_name
+    return made
+
+
+def _note_name(connection: Any, name: str | None, _: ssl.SSLContext) -> None:
+    """Keeps the name that a client asks for, which `ssl` tells a server nowhere else."""
+    connection.asked_for = name or ""
+
+
+_SUITE = re.compile(r"^(ECDHE|DHE)-(ECDSA|RSA)-(.*)$")
+
+
+def go_suite(name: str) -> str:
+    """A cipher suite's name as the IANA registered it, and Go has it, from OpenSSL's of TLS 1.2."""
+    match = _SUITE.match(name)
+    if match is None:
+        return name  # TLS 1.3's are the same everywhere
+    cipher = match[3].replace("AES128", "AES_128").replace("AES256", "AES_256").replace("-", "_")
+    return f"TLS_{match[1]}_{match[2]}_WITH_{cipher.replace('CHACHA20_POLY1305', 'CHACHA20_POLY1305_SHA256')}"
 
 
 class Secured(asyncio.Protocol):
     """Stands between a transport and a protocol, to which it is a transport itself."""
 
-    def __init__(self, transport: asyncio.Transport, inner: asyncio.Protocol) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, inner: asyncio.Protocol, secrets: ssl.SSLContext | None = None
+    ) -> None:
         self._transport = transport
         self._inner = inner
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = (secrets or context()).wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._shaken = self._ended = False
+
+    @property
+    def agreed(self) -> dict[str, Any]:
+        """What client and server have agreed on, in the words of the conformance suites' echo server."""
+        cipher = self._tls.cipher()
+        found: dict[str, Any] = {
+            "version": self._tls.version() or "",
+            "serverName": getattr(self._tls, "asked_for", ""),
+            "cipherSuite": go_suite(cipher[0]) if cipher else "",
+        }
+        if protocol := self._tls.selected_alpn_protocol():
+            found["negotiatedProtocol"] = protocol
+        if peer := self._tls.getpeercert(binary_form=True):
+            found["peerCertificates"] = [ssl.DER_cert_to_PEM_cert(peer)]
+        return found
 
     # towards the transport
 

@@ -80,6 +80,12 @@ class LogFile:
             self._make_room()
             self._marks.begin(self._size)
 
+    def begin_again(self) -> None:
+        """Another life begins of somebody whose first one began with the log, which nobody has said."""
+        if self._marks is not None and not self._marks.begun:
+            self._marks.begin(0)
+        self.begin()
+
     def write(self, data: bytes) -> None:
         """Writes what there is room for."""
         try:

@@ -8,6 +8,7 @@ faster than it writes waits for it then, as with containerd. Its commands:
                                                   and `begins`, where somebody begins a life with it
     → {"id", "op": "add", "number", "name": ""}   the same, for lines that each tell the log they are for (`parted`)
     → {"id", "op": "write", "name", "text"}
+    → {"id", "op": "begin", "name"}               another life begins of who writes lines into that log
     → {"id", "op": "remove", "name"}              the log and its older files; what comes for it still is thrown away
     → {"id", "op": "ping"}
     ← {"id", "result": null}
@@ -92,6 +93,9 @@ class _Keeper:
                 self._poll.register(fds[0], _READ)
             case "write":
                 self._file(command["name"]).write(command["text"].encode())
+                self._release(command["name"])
+            case "begin":
+                self._file(command["name"]).begin_again()
                 self._release(command["name"])
             case "remove":
                 for fd in [fd for fd, (_, name) in self._pipes.items() if name == command["name"]]:

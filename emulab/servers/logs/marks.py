@@ -69,6 +69,16 @@ class MarkFile:
         """A life begins now whose first word will stand there."""
         self._write(Mark(offset, time.time_ns(), begins=True))
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is known where a life begins."""
+        try:
+            self._open()
+            data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        except OSError:
+            return False
+        return any(mark.begins for mark in _decoded(data))
+
     def renew(self, offset: int, files: int) -> None:
         """The log begins anew with what stood from there on; what stood before is in the first of its older files, of
         which there are so many with the newest."""

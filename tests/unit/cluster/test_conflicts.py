@@ -175,6 +175,21 @@ def test_target_ports_that_no_container_has() -> None:
     ]
 
 
+def test_target_ports_on_which_an_images_program_does_not_listen() -> None:
+    """http-echo listens where it is told to, whatever ports it declares."""
+    container = {"name": "c", "image": "hashicorp/http-echo", "args": ["-text=x", "-listen=:8080"]}
+    spec = patched(WORKLOAD, "template.spec.containers.0", {**container, "ports": [{"containerPort": 80}]})
+    workload = described("Deployment", spec)
+    assert warned(service("web", ports=[{"port": 80, "targetPort": 8080}]), workload) == [
+        "Deployment/web spec.template.spec.containers[0].ports[0].containerPort: hashicorp/http-echo, as it is asked,"
+        " listens on 8080/TCP"
+    ]
+    assert warned(service("web", ports=[{"port": 80, "targetPort": 80}]), workload)[0] == (
+        "Service/web spec.ports[0].targetPort: 80/TCP is no port of Deployment/default/web, whose stand-ins listen on"
+        " 8080/TCP alone"
+    )
+
+
 @pytest.mark.parametrize(
     "container",
     [

@@ -117,6 +117,18 @@ def test_the_grace_is_thirty_seconds_where_nothing_is_said() -> None:
     assert marked is not None and marked.metadata["deletionGracePeriodSeconds"] == 30
 
 
+def test_who_deletes_a_pod_again_may_give_it_less_time_and_never_more() -> None:
+    store = Store()
+    place(store, pod(status=WITH_ADDRESS))
+    store.delete(P, grace=60)
+    for given, expected in ((90, 60), (None, 60), (5, 5), (30, 5)):
+        store.delete(P, grace=given)
+        marked = store.get(P)
+        assert marked is not None and marked.metadata["deletionGracePeriodSeconds"] == expected
+    store.delete(P, grace=0)
+    assert store.get(P) is None
+
+
 def test_pods_without_containers_go_at_once() -> None:
     for status in (
         {},

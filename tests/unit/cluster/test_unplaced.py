@@ -36,6 +36,23 @@ def cluster(nodes: Any) -> dict[str, Any]:
     }
 
 
+def asking(**requests: Any) -> list[dict[str, Any]]:
+    return [{"name": "web", "image": "x", "resources": {"requests": requests}}]
+
+
+def test_what_a_node_would_have_to_have_is_said() -> None:
+    small = cluster([{"name": "n1", "capacity": {"cpu": 1}}])
+    assert said(small, deployment(containers=asking(cpu="1500m", memory="1Gi"))) == [
+        "f.yaml:3: Deployment/web: 1 Pod can't be scheduled: 0/1 nodes are available: 1 Insufficient cpu; no node has "
+        "as much: "
+        "Cluster spec: {nodes: [{name: n1, capacity: {cpu: 1500m}}, …]}"
+    ]
+    assert said(small, deployment(3, containers=asking(cpu="600m"))) == [
+        "f.yaml:3: Deployment/web: 2 Pods can't be scheduled: 0/1 nodes are available: 1 Insufficient cpu; what the "
+        "nodes have is taken by other Pods: the Cluster takes more spec.nodes, or larger ones"
+    ]
+
+
 def said(*objects: dict[str, Any]) -> list[str]:
     text = "\n---\n".join(map(json.dumps, objects))
     return oddities(offline_world([Source("f.yaml", text)])[0])

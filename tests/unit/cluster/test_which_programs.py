@@ -103,8 +103,8 @@ def test_who_says_what_to_do_isnt_warned(value: str, warned: list[str]) -> None:
     raw = described("Pod", POD)
     raw["metadata"]["annotations"] = {"emulab.dev/program": value}
     expected = [
-        f'shop.yaml:1: Pod/web metadata.annotations[emulab.dev/program]: "{w}" is neither required nor standin,'
-        " and not heeded"
+        f'shop.yaml:1: Pod/web metadata.annotations[emulab.dev/program]: "{w}" is neither required, standin nor'
+        " echo, and not heeded"
         for w in warned
     ]
     assert warnings(accepted(raw), None, sleeps) == expected

@@ -153,6 +153,7 @@ ALL = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
 NOT_RUN = {
     "README.md": "scripts/demo and scripts/test install packages; scripts/test-bare runs both",
     "contributing.md": "it runs the tests, of which this is one",
+    "images.md": "it needs Docker",
 }
 """The blocks that no test runs, by page, and why. Each has to be worth it."""
 

@@ -114,6 +114,27 @@ def test_pods() -> None:
     assert row(pod("Running", crashed))["READY"] == "0/1"
 
 
+def test_restarts_are_those_of_init_containers_while_these_run() -> None:
+    tried = {**waiting("CrashLoopBackOff", 3), "name": "i"}
+    status = {
+        "phase": "Pending",
+        "initContainerStatuses": [tried],
+        "containerStatuses": [running(restarts=7)],
+    }
+    begins = make("Pod", WITH_INIT, {**status, "conditions": [{"type": "Initialized", "status": "False"}]})
+    assert (row(begins)["STATUS"], row(begins)["RESTARTS"]) == ("Init:CrashLoopBackOff", "3")
+    begun = make("Pod", WITH_INIT, {**status, "conditions": [{"type": "Initialized", "status": "True"}]})
+    assert row(begun)["RESTARTS"] == "7"
+
+
+def test_a_pod_that_gates_hold_is_gated() -> None:
+    held = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    assert (
+        pod_status(make("Pod", {"containers": []}, {"phase": "Pending", "conditions": [held]}))
+        == "SchedulingGated"
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "status", "expected"),
     [

@@ -77,3 +77,56 @@ def test_probes(probe: dict[str, Any], start: str) -> None:
 )
 def test_a_bare_object_can_be_described(kind: str) -> None:
     assert describe(find(kind), {"kind": kind, "metadata": {"name": "x"}, "spec": {}}, []).startswith("Name:")
+
+
+def test_a_node_says_what_its_pods_ask_for() -> None:
+    def pod(
+        name: str, phase: str = "Running", node: str = "n1", **resources: dict[str, str]
+    ) -> dict[str, Any]:
+        spec = {"nodeName": node, "containers": [{"name": "c", "resources": resources}]}
+        return {"metadata": {"name": name, "namespace": "d"}, "spec": spec, "status": {"phase": phase}}
+
+    half = {"cpu": "500m", "memory": "1Gi"}
+    pods = [
+        pod("a", requests=half),
+        pod("b", limits={"cpu": "3", "x.com/gpu": "1"}),
+        pod("gone", "Succeeded", requests=half),
+        pod("elsewhere", node="n2", requests=half),
+    ]
+    room = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "1Gi", "pods": "110", "x.com/gpu": "2"}
+    node = {"kind": "Node", "metadata": {"name": "n1"}, "status": {"allocatable": room, "capacity": room}}
+    text = describe(find("node"), node, pods)
+    assert text[text.index("Non-terminated") : text.index("Events")].splitlines() == [
+        "Non-terminated Pods:  (2 in total)",
+        "  Namespace  Name  CPU Requests  CPU Limits  Memory Requests  Memory Limits",
+        "  ---------  ----  ------------  ----------  ---------------  -------------",
+        "  d          a     500m (25%)    0 (0%)      1Gi (25%)        0 (0%)",
+        "  d          b     3 (150%)      3 (150%)    0 (0%)           0 (0%)",
+        "Allocated resources:",
+        "  (Total limits may be over 100 percent, i.e., overcommitted.)",
+        "  Resource           Requests      Limits",
+        "  --------           --------      ------",
+        "  cpu                3500m (175%)  3 (150%)",
+        "  memory             1Gi (25%)     0 (0%)",
+        "  ephemeral-storage  0 (0%)        0 (0%)",
+        "  x.com/gpu          1             1",
+    ]
+
+
+def test_a_pod_shows_its_resources_and_its_class() -> None:
+    given = {"limits": {"memory": "64Mi", "cpu": 2}, "requests": {"cpu": "100m"}}
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "x"},
+        "spec": {"containers": [{"name": "c", "resources": given}]},
+        "status": {"phase": "Running", "qosClass": "Burstable"},
+    }
+    lines = describe(find("pod"), pod, []).splitlines()
+    at = next(n for n, line in enumerate(lines) if "Limits:" in line)
+    assert [line.split() for line in lines[at : at + 4]] == [
+        ["Limits:", "cpu:", "2"],
+        ["memory:", "64Mi"],
+        ["Requests:", "cpu:", "100m"],
+        ["memory:", "64Mi"],
+    ]
+    assert "QoS Class:       Burstable" in lines

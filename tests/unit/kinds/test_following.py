@@ -85,7 +85,7 @@ spec:
   - name: web
     stdin: true
   - name: side
-    resources: {limits: {cpu: 1}}
+    resources: {claims: [{name: gpu}]}
     stdin: true
 ---
 apiVersion: v1
@@ -103,8 +103,7 @@ spec: {containers: [{name: web, stdin: true}]}
     assert list(manifest(text).warnings) == [
         "shop.yaml:7: Pod/a spec.containers[0].stdin: isn't followed: programs read an empty standard input "
         "(nor in 2 more Pods)",
-        "shop.yaml:9: Pod/a spec.containers[1].resources: isn't followed: programs have no limits, and nodes room "
-        "for any of them",
+        "shop.yaml:9: Pod/a spec.containers[1].resources.claims: isn't followed: there are no such devices",
         "shop.yaml:17: Pod/b spec.containers[0].tty: isn't followed: programs have no terminal",
     ]
 

@@ -23,6 +23,24 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ({"nodes": True}, f"nodes: true is not a number of nodes (1-{MAX_NODES})"),
         ({"nodes": []}, "nodes: 0 nodes are too few: a lab has one at least"),
         ({"nodes": [{"zone": "a"}]}, "nodes[0].name: is required"),
+        (
+            {"nodes": [{"name": "a", "capacity": {"cpu": "many"}}]},
+            'nodes[0].capacity.cpu: "many": quantities must match the regular expression '
+            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+        (
+            {"nodes": [{"name": "a", "capacity": {"memory": "100m"}}]},
+            "nodes[0].capacity.memory: must be an integer",
+        ),
+        (
+            {"nodes": [{"name": "a", "capacity": {"cpu": -1}}]},
+            "nodes[0].capacity.cpu: must be greater than or equal to 0",
+        ),
+        (
+            {"nodes": [{"name": "a", "capacity": {"ram": 1}}]},
+            "nodes[0].capacity.ram: is no resource: cpu, ephemeral-storage, memory, pods, hugepages-SIZE, or a name "
+            "with a domain, example.com/gpu",
+        ),
         ({"nodes": ["a"]}, 'nodes[0]: "a" is not a mapping'),
         ({"nodes": [{"name": "a"}, {"name": "a"}]}, 'nodes[1].name: "a" is already the name of item 0'),
         ({"nodes": [{"name": "a.b"}]}, f'nodes[0].name: "a.b" is not a DNS label {LABEL}'),

@@ -121,8 +121,8 @@ def test_what_was_saved_from_a_cluster_gets_a_selector_of_its_own() -> None:
 def test_what_its_image_would_do_is_noted_as_done() -> None:
     script = patched(SPEC, "template.spec.containers.0.command", ["true"])
     assert manifest(stream(described("Job", SPEC), described("Job", script, "b"))).notes == (
-        "shop.yaml:1: Job/web spec.template.spec.containers[0].image: isn't run; the container does nothing and ends"
-        " well",
+        "shop.yaml:1: Job/web spec.template.spec.containers[0].image: isn't run unless it was loaded; the"
+        " container does nothing and ends well",
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from manifest_texts import CONTAINER, POD, WORKLOAD, accepted, described, patched, refused
 
+RESOURCES = "containers.0.resources"
+HALF_A_PAGE = {"requests": {"memory": 1, "hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "4Mi"}}
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 PORT_NAME = "a port name (a-z, 0-9 and single '-' inside, with a letter, at most 15)"
@@ -30,6 +32,46 @@ VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
             "containers.0.env.0.name",
             "A=B",
             'containers[0].env[0].name: "A=B" is not the name of an environment variable',
+        ),
+        (
+            RESOURCES,
+            {"requests": {"cpu": 2}, "limits": {"cpu": 1}},
+            'containers[0].resources.requests: "2": must be less than or equal to cpu limit of 1',
+        ),
+        (
+            RESOURCES,
+            {"limits": {"ram": 1}},
+            'containers[0].resources.limits.ram: "ram": must be a standard resource type or fully qualified',
+        ),
+        (
+            RESOURCES,
+            {"requests": {"memory": "-1"}},
+            'containers[0].resources.requests.memory: "-1": must be greater than or equal to 0',
+        ),
+        (
+            RESOURCES,
+            {"limits": {"x.com/gpu": "500m"}},
+            'containers[0].resources.limits[x.com/gpu]: "500m": must be an integer',
+        ),
+        (
+            RESOURCES,
+            {"requests": {"x.com/gpu": 1}},
+            "containers[0].resources.limits: Limit must be set for non overcommitable resources",
+        ),
+        (
+            RESOURCES,
+            HALF_A_PAGE,
+            'containers[0].resources.requests: "2Mi": must be equal to hugepages-2Mi limit of 4Mi',
+        ),
+        (
+            RESOURCES,
+            {"limits": {"hugepages-2Mi": "4Mi"}},
+            "containers[0].resources: HugePages require cpu or memory",
+        ),
+        (
+            "resources",
+            {"limits": {"ephemeral-storage": "1Gi"}},
+            'resources.limits.ephemeral-storage: "ephemeral-storage": is no resource of a whole Pod; cpu, memory are',
         ),
         ("restartPolicy", "always", 'restartPolicy: "always" is not one of Always, OnFailure, Never'),
         (

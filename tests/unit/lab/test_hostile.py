@@ -19,7 +19,7 @@ from emulab.cli import ending, main
 from emulab.cli.verbs import doctor
 from emulab.errors import EmulabError, KernelError, UserError
 from emulab.kernel import names, probe
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups import sweeping
 from emulab.lab.folders import basedir, rundir
 from emulab.lab.folders.rundir import LabInfo
 
@@ -115,7 +115,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(names, "NETNS", tmp_path / "netns")
     monkeypatch.setattr(names, "ETC_NETNS", tmp_path / "etc-netns")
-    monkeypatch.setattr(cgroups, "hierarchy", lambda: None)
+    monkeypatch.setattr(sweeping, "swept_folders", tuple)
     return tmp_path / "run"
 
 
@@ -187,9 +187,9 @@ def test_many_commands_claim_and_sweep_at_once(base: Path) -> None:
     script = """
 import os, sys
 from emulab.errors import UserError
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups import sweeping
 from emulab.lab.folders import rundir
-cgroups.hierarchy = lambda: None
+sweeping.swept_folders = tuple
 for turn in range(60):
     rundir.sweep_dead()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from emulab.cluster.store import Store
 from emulab.errors import ManifestError, UserError
 from emulab.kernel import probe
 from emulab.kinds.registry import CLUSTER, SERVICE
+from emulab.lab.images.held import Images
 from emulab.lab.supervisor.operations import Operations
 from emulab.model.objects import Object
 
@@ -40,7 +42,7 @@ def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
     monkeypatch.setattr(probe, "missing_for", lambda mode, scheduler: "")
     store = Store()
     operations = Operations(
-        cast(Any, SimpleNamespace(store=store)),
+        cast(Any, SimpleNamespace(store=store, images=Images(Path("/nonexistent")))),
         cast(Any, None),
         cast(Any, Busy(store)),
         1,
@@ -66,7 +68,7 @@ def delete(spec: dict[str, Any]) -> None:
     raw = {"apiVersion": CLUSTER.api_version, "kind": "Cluster", "metadata": {"name": "c"}, "spec": spec}
     store = Store()
     store.put(Object(raw))
-    around = cast(Any, SimpleNamespace(store=store))
+    around = cast(Any, SimpleNamespace(store=store, images=Images(Path("/nonexistent"))))
     operations = Operations(around, cast(Any, None), cast(Any, Busy(store)), 1, lambda: None, lambda: None)
     outcome = asyncio.run(operations.delete({"keys": [[*CLUSTER.key("", "c")]]}, lambda _: None))
     for reason, message, _ in outcome["refused"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +44,8 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
         events=Recorder(store),
         processes=None,
-        logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None)),
+        folder=Path("/nowhere"),
+        logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None, begin_again=lambda: None)),
     )
     stored = store.get(P)
     assert stored is not None
@@ -170,6 +172,6 @@ async def test_of_stand_ins_and_servers_it_is_told_when_they_begin_and_end(
     assert told(store) == [*start("initContainers", "one"), *start("containers", "c", 4), killed]
     state = made.state(container)
     assert (state.restarts, state.ready) == (3, True)
-    monkeypatch.setattr("emulab.lab.kubelet.podworker.DRAIN", 0)
+    monkeypatch.setattr("emulab.lab.kubelet.ending.DRAIN", 0)
     await made._end(0)
     assert told(store)[-1] == ("Killing", where, "Stopping container c", 1)

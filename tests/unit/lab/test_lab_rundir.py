@@ -13,7 +13,7 @@ import pytest
 
 from emulab.errors import UserError
 from emulab.kernel import names
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups import sweeping
 from emulab.lab.folders import rundir
 from emulab.lab.folders.rundir import LabInfo
 
@@ -25,7 +25,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EMULAB_RUN_DIR", str(top))
     monkeypatch.setattr(names, "NETNS", tmp_path / "netns")
     monkeypatch.setattr(names, "ETC_NETNS", tmp_path / "etc-netns")
-    monkeypatch.setattr(cgroups, "hierarchy", lambda: None)
+    monkeypatch.setattr(sweeping, "swept_folders", tuple)
     return top
 
 

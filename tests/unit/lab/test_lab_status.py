@@ -11,13 +11,16 @@ from lab_objects import conditions, obj, pod
 
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.backoff import Backoff
-from emulab.lab.kubelet.downward import downward_fields, texts
-from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
+from emulab.lab.kubelet.environment.configs import texts
+from emulab.lab.kubelet.environment.downward import downward_fields
+from emulab.lab.kubelet.environment.variables import Sources, environment, service_links
+from emulab.lab.kubelet.podstatus import ContainerState, identified, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
-from emulab.lab.kubelet.variables import environment, service_links
 from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.model.collection import Objects
 
@@ -177,8 +180,11 @@ def test_a_stand_in_lives_and_ends_as_its_container_would() -> None:
     served.begin("t0")
     assert (served.state.running, served.state.started, served.state.ready) == (True, True, False)
     assert served.count(6, 1) and served.state.restarts == 1
-    assert [served.end("t1", "Always", 1.0), served.end("t1", "OnFailure", 1.0)] == [0, 10]
-    assert served.end("t2", "Never", 1.0) is None and served.state.done and served.state.exit_status == 143
+    policies = {name: RestartPolicy(name) for name in ("Always", "OnFailure", "Never")}
+    assert [served.end("t1", policies[name], 1.0) for name in ("Always", "OnFailure")] == [0, 10]
+    assert served.end("t2", policies["OnFailure"], 1.0, 0) is None and served.state.exit_status == 0
+    assert served.end("t2", policies["Never"], 1.0) is None
+    assert served.state.done and served.state.exit_status == 143
 
 
 def test_services_are_told_as_links() -> None:
@@ -218,7 +224,8 @@ def test_services_are_told_as_links() -> None:
 def test_the_manifest_outranks_links_and_may_name_them() -> None:
     entries = [{"name": "URL", "value": "http://$(DB_SERVICE_HOST)/"}, {"name": "DB_PORT", "value": "5432"}]
     links = {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "tcp://10.96.0.7:80"}
-    found = environment(Container.of({"name": "c", "env": entries}), {}, {}, links)
+    sources = Sources("default", {}.get, {}, links=links)
+    found = environment(Container.of({"name": "c", "env": entries}), sources)
     assert found == {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "5432", "URL": "http://10.96.0.7/"}
 
 
@@ -304,8 +311,12 @@ def test_an_environment_is_read_in_order() -> None:
         {"name": "MISSING", "valueFrom": {"secretKeyRef": {"name": "m", "key": "none", "optional": True}}},
     ]
     container = Container.of({"name": "c", "env": env})
-    sources = {("ConfigMap", "m", "k"): "from map", ("Secret", "m", "k"): "from secret"}
-    assert environment(container, {"status.podIP": "10.244.1.2"}, sources) == {
+    found = {
+        CONFIG_MAP.key("default", "m"): obj("ConfigMap", "m", data={"k": "from map"}),
+        SECRET.key("default", "m"): obj("Secret", "m", stringData={"k": "from secret"}),
+    }
+    sources = Sources("default", found.get, {"status.podIP": "10.244.1.2"})
+    assert environment(container, sources) == {
         "POD_IP": "10.244.1.2",
         "URL": "http://10.244.1.2:$(PORT)",
         "PORT": "880",
@@ -331,6 +342,8 @@ def test_the_downward_api() -> None:
         "metadata.name": "p",
         "metadata.namespace": "default",
         "metadata.uid": "u",
+        "metadata.labels": 'app="web"',
+        "metadata.annotations": 'a.b/c="d"',
         "metadata.labels['app']": "web",
         "metadata.annotations['a.b/c']": "d",
         "spec.nodeName": "node1",
@@ -338,6 +351,7 @@ def test_the_downward_api() -> None:
         "status.podIP": "10.244.1.2",
         "status.podIPs": "10.244.1.2,fd00::2",
         "status.hostIP": "10.0.0.11",
+        "status.hostIPs": "10.0.0.11",
     }
 
 
@@ -549,3 +563,19 @@ def test_nobody_waits_in_vain_where_all_is_ready() -> None:
 def test_who_has_failed_for_good_is_waited_for_in_vain(o: Any, vain: bool) -> None:
     assert waits_in_vain(Objects([o])) is vain
     assert not waits_in_vain(Objects([o, pod("begins", status={"phase": "Pending"})]))
+
+
+def test_each_life_of_a_container_is_another_for_a_runtime() -> None:
+    def ids(one: ContainerState, pod: str = "u") -> tuple[str, str]:
+        (found,) = identified(pod_status([one], [], True)["containerStatuses"], pod)
+        last = found["lastState"].get("terminated") or found["state"].get("terminated") or {}
+        return found.get("containerID", ""), last.get("containerID", "")
+
+    assert ids(ContainerState("c", "i")) == ("", "")
+    first, none = ids(ContainerState("c", "i", running=True))
+    assert first.startswith("containerd://") and len(first) == 77 and none == ""
+    second, last = ids(ContainerState("c", "i", running=True, restarts=1, exit_status=1))
+    assert last == first and second != first
+    assert ids(ContainerState("c", "i", exit_status=1, waiting="CrashLoopBackOff")) == (first, first)
+    assert ids(ContainerState("c", "i", exit_status=0, done=True)) == (first, first)
+    assert ids(ContainerState("c", "i", running=True), "other")[0] != first

@@ -10,7 +10,7 @@ import pytest
 
 from emulab.cli import main
 from emulab.errors import UserError
-from emulab.kernel.processes import cgroups
+from emulab.kernel.cgroups import sweeping
 from emulab.lab.client.client import connect
 from emulab.lab.folders import lastlog, rundir
 
@@ -18,7 +18,7 @@ from emulab.lab.folders import lastlog, rundir
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EMULAB_RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(cgroups, "hierarchy", lambda: None)
+    monkeypatch.setattr(sweeping, "swept_folders", tuple)
     return tmp_path / "run"
 
 

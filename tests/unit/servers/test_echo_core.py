@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.servers.echo.answers import BYTES_LIMIT, answer, answer_bytes, identity_of
+from emulab.servers.echo.answers import BYTES_LIMIT, answer, answer_bytes
 from emulab.servers.echo.config import PodConfig, PortConfig
+from emulab.servers.echo.identities import identity_of
 from emulab.servers.echo.websocket import FRAME_LIMIT, WebSocketEcho, frame, handshake, unmask
 from emulab.servers.wire.http1.requests import HEADER_LIMIT, Request, RequestReader, canonical
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of, request_framing
 from emulab.servers.wire.http1.head import (
@@ -49,7 +51,8 @@ class Request:
     """One request: its head, and the size of its body once that has been read."""
 
     __slots__ = (
-        "arrived", "body_bytes", "framing", "headers", "keep_alive", "method", "proto", "target", "websocket",
+        "arrived", "body_bytes", "framing", "headers", "keep_alive", "method", "proto", "secured", "target",
+        "websocket",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, proto: str, headers: dict[str, list[str]]) -> None:
@@ -62,6 +65,7 @@ class Request:
         self.keep_alive = True
         self.websocket = False
         self.arrived = 0.0  # seconds of the connection's clock; for records alone
+        self.secured: Mapping[str, Any] | None = None  # what was agreed on, of a connection with TLS
 
     def first(self, name: str) -> str:
         """The first value of a header, or the empty string."""

@@ -1,0 +1,100 @@
+"""How the containers of a pod are ended: pkg/kubelet/kuberuntime, `killContainer` and `killContainersWithSyncResult`.
+
+The hook before the end has its time of the grace period; what is left of that, two seconds at least, is between SIGTERM
+and SIGKILL. Who is killed at once (a grace period of 0) is asked nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
+from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.probes import Aim
+from emulab.lab.kubelet.telling import Said
+
+DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
+
+
+class Endable(Protocol):
+    """The pod, as far as who ends its containers has to do with it."""
+
+    @property
+    def runners(self) -> Mapping[str, ContainerRunner]: ...
+
+    def state_of(self, container: Container) -> ContainerState: ...
+
+    def stands_in(self, container: Container) -> bool: ...
+
+    def aim(self, container: Container) -> Aim: ...
+
+    def tell(self, container: Container, said: Said) -> None: ...
+
+
+async def pre_stop(pod: Endable, container: Container, grace: float) -> None:
+    """Runs the hook before the end, for as long as there is time."""
+    if container.pre_stop is None or grace <= 0:
+        return
+    try:
+        async with asyncio.timeout(grace):
+            why = await hooks.run(container.pre_stop, pod.aim(container))
+    except TimeoutError:
+        why = f"it did not complete in {telling.in_go(grace)}"
+    if why:
+        pod.tell(container, telling.hook_failed("PreStop", why))
+
+
+async def end_program(pod: Endable, container: Container, runner: ContainerRunner, grace: float) -> None:
+    """Ends this life of a container's program; returns when it has ended."""
+    loop = asyncio.get_running_loop()
+    process, deadline = runner.process, loop.time() + grace
+    await pre_stop(pod, container, grace)
+    if runner.process is process:
+        await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
+        while runner.state.running and runner.process is process:
+            await asyncio.sleep(0.02)
+
+
+async def stop_all(pod: Endable, spec: PodSpec, grace: float) -> None:
+    """Ends the containers side by side, but for the sidecars, which are told when the others have ended, the last one
+    first (KEP-753). The hooks of all run at once: only then does a sidecar wait for its turn."""
+    deadline = asyncio.get_running_loop().time() + grace
+    sidecars = [c for c in reversed(spec.sidecars) if c.name in pod.runners]
+    others = [c for c in (*spec.containers, *spec.init_containers) if c not in sidecars]
+    for container in (*spec.containers, *spec.init_containers):
+        if pod.state_of(container).running:
+            pod.tell(container, telling.stopping(container.name))
+    drained = [c for c in others if pod.stands_in(c)][:1]
+    ends = [asyncio.ensure_future(_stop(pod, c, deadline, c in drained)) for c in others]
+    try:
+        for sidecar in sidecars:
+            ends.append(asyncio.ensure_future(_stop(pod, sidecar, deadline, False, tuple(ends))))
+        await asyncio.gather(*ends)
+    finally:
+        for end in ends:
+            end.cancel()
+
+
+async def _stop(
+    pod: Endable,
+    container: Container,
+    deadline: float,
+    drains: bool,
+    before: Sequence[asyncio.Future[None]] = (),
+) -> None:
+    """Ends one container once all `before` it have ended; a stand-in gets a while to answer who doesn't know yet."""
+    loop = asyncio.get_running_loop()
+    grace = max(0.0, deadline - loop.time())
+    if pod.state_of(container).running:
+        await pre_stop(pod, container, grace)
+    if before:
+        await asyncio.wait(before, timeout=max(0.0, deadline - loop.time()))
+    left = max(deadline - loop.time(), LEAST_GRACE) if grace else 0.0
+    if container.name in pod.runners:
+        await pod.runners[container.name].stop(left)
+    elif drains:
+        await asyncio.sleep(min(DRAIN, left))
