@@ -38,15 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Pods get N seconds to end (default: their own)",
     )
-    add(
-        *("--cascade",),
-        nargs="?",
-        const="background",
-        choices=("background", "foreground", "orphan", "true", "false"),
-        default="background",
-        metavar="HOW",
-        help="what objects have made goes after them (background), before them (foreground) or stays (orphan)",
-    )
+    for how, (flags, what) in _CASCADES.items():
+        add(*flags, dest="cascade", action="store_const", const=how, default="background", help=what)
     add("--force", action="store_true", help="Pods are gone at once, and end when they end")
     add("--dry-run", choices=("none", "client", "server"), default="none", help="say what would go")
     add("-o", "--output", choices=("name",), help="print names")
@@ -83,14 +76,22 @@ def run(options: argparse.Namespace) -> int:
             asked = {"keys": _keys(client, named, selection, options) if many else _named(named, options)}
         if grace is not None:
             asked["grace"] = grace
-        asked["cascade"] = _CASCADES.get(options.cascade, options.cascade)
+        asked["cascade"] = options.cascade
         if many and not asked["keys"]:
             print("No resources found")
             return 0
         return _delete(client, options, asked)
 
 
-_CASCADES = {"true": "background", "false": "orphan"}  # what kubectl still takes for them
+_CASCADES = {
+    "background": (("--cascade", "--cascade=background", "--cascade=true"), argparse.SUPPRESS),
+    "foreground": (
+        ("--cascade=foreground",),
+        "what objects have made goes before them (default: after them)",
+    ),
+    "orphan": (("--cascade=orphan", "--cascade=false"), "what objects have made stays"),
+}
+"""What becomes of whom an object owns, by the flags that say so; a value stands behind `=` alone, as with kubectl's."""
 _AT_ONCE = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. "
     "The resource may continue to run on the cluster indefinitely."

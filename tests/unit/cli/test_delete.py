@@ -123,6 +123,13 @@ def test_what_an_orphan_keeps(store: Store, how: str) -> None:
     assert references == [None, [{"kind": "ConfigMap", "name": "free", "uid": "u"}]]
 
 
+def test_an_option_without_a_value_takes_no_word(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "--cascade", "cm", "free"]) == 0
+    with pytest.raises(SystemExit, match="2"):
+        main(["delete", "cm", "held", "--cascade=never"])
+    assert "not one of background, true, foreground, orphan, false" in capsys.readouterr().err
+
+
 def test_who_goes_after_those_it_owns_is_held_by_a_finalizer(store: Store) -> None:
     owned(store)
     assert main(["delete", "rs", "web", "--cascade=foreground", "--wait=false"]) == 0
