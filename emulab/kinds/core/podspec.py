@@ -28,6 +28,10 @@ REQUIRED, STANDIN, ECHO = "required", "standin", "echo"
 """Its values: the command is run even where there is no such program, or never; or it isn't, and the stand-in has no
 image's manners. Without it what there is is run."""
 
+FOREIGN = "emulab.dev/foreign"
+"""The annotation of a Pod whose network namespace somebody else has made, and who runs his own programs in it:
+`CONTAINER/INTERFACE`, as `emulab cni` was told them."""
+
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
 
@@ -38,6 +42,11 @@ _SYSTEMS = frozenset(
     )
 )
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
+
+
+def foreign_interface(pod: Object) -> str:
+    """The interface that a Pod has in a namespace that somebody else has made; "" in one of the lab's."""
+    return pod.annotations.get(FOREIGN, "").rpartition("/")[2]
 
 
 UNKNOWN = "(the image's)"

@@ -12,6 +12,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.emulab.nodecapacity import capacity
+from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -239,7 +240,10 @@ cluster_spec = mapping(
                 "mode": one_of(*MODES["network.mode"]),
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
+                "plugin": plugin_name,
+                "cni": conflist,
             },
+            rules=(one_chain,),
             closed=True,
         ),
         "proxy": mapping(
@@ -292,7 +296,9 @@ def _cells(o: Raw, now: float) -> Cells:
     spec = cells.spec(o)
     nodes = spec.get("nodes", 2)
     count = nodes if isinstance(nodes, int) else len(nodes)
-    network = (spec.get("network") or {}).get("mode") or "vxlan"
+    asked = spec.get("network") or {}
+    plugins = (asked.get("cni") or {}).get("plugins") or [{"type": asked.get("plugin")}]
+    network = ",".join(filter(None, (plugins[0]["type"], asked.get("mode") or "vxlan")))
     proxy = (spec.get("proxy") or {}).get("mode") or "nftables"
     return [cells.name(o), str(count), network, proxy, cells.age(o, now)], []
 

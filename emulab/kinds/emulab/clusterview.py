@@ -9,6 +9,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import settings
+from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
@@ -62,6 +63,7 @@ class Cluster:
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
     network_mode: str = "vxlan"  # vxlan | routed
     mtu: int = 1500  # of the underlay, bytes
+    chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
     proxy_mode: str = "nftables"
     scheduler: str = "rr"  # of ipvs
     strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
@@ -91,6 +93,7 @@ class Cluster:
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
             mtu=network.get("mtu") or default.mtu,
+            chain=chain_of(network),
             proxy_mode=proxy.get("mode") or default.proxy_mode,
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
@@ -166,6 +169,7 @@ _FIXED = {
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
     "network.underlay": "vpc",
+    "network.plugin": "chain",
 }
 
 

@@ -28,6 +28,21 @@ def started(name: str) -> Said:
     return Said("Started", f"Started container {name}")
 
 
+def no_sandbox(why: str) -> Said:
+    """The runtime can't make a pod's sandbox: its words behind the kubelet's."""
+    desc = f"rpc error: code = Unknown desc = {why}"
+    return Said("FailedCreatePodSandBox", f"Failed to create pod sandbox: {desc}", WARNING)
+
+
+def network_unsound(why: str) -> Said:
+    """What CHECK of a CNI plug-in says. A kubelet's runtime never asks."""
+    return Said("NetworkCheckFailed", f"The pod's network isn't as it was made: {why}", WARNING)
+
+
+def network_sound() -> Said:
+    return Said("NetworkChecked", "The pod's network is as it was made again")
+
+
 def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
 

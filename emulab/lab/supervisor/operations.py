@@ -43,6 +43,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
@@ -61,7 +62,6 @@ from emulab.plan.proxy.modes import rules_shown_by
 
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
-
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
 
@@ -94,6 +94,7 @@ class Operations:
         self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
+        self.give = Handover(around, reconciler).give
 
     @takes(
         sources=SOURCES,
