@@ -18,6 +18,7 @@ import socket
 import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,12 +27,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from emulab.dataclass import dataclass
 from emulab.errors import NotReady, UserError
 from emulab.kernel.processes.programs import Completed
-from emulab.kinds.kind import Kind
-from emulab.kinds.registry import KINDS
 from emulab.lab.client import launch
 from emulab.lab.client.captured import run_captured
 from emulab.lab.client.client import LabClient
 from emulab.lab.client.conditions import parse_awaited
+from emulab.lab.client.meant import kind_meant, read, sources_meant, text_meant
+from emulab.lab.client.podlogs import LogOptions, read_logs
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
@@ -74,12 +75,13 @@ class Lab:
     @classmethod
     def from_files(cls, *paths: str | Path, name: str = "", timeout: float = 60.0) -> Self:
         """A lab of these manifests (files or folders). Raises UserError when they can't be read."""
-        return cls(_read(paths), name, timeout)
+        return cls(read(paths), name, timeout)
 
     @classmethod
     def from_text(cls, *texts: str, name: str = "", timeout: float = 60.0) -> Self:
         """A lab of these manifests."""
-        return cls([(f"text{i}", t) for i, t in enumerate(texts, 1)], name, timeout)
+        named = [(f"text{i}", text_meant("a manifest", text, True)) for i, text in enumerate(texts, 1)]
+        return cls(named, name, timeout)
 
     def __repr__(self) -> str:
         return f"<Lab {self.name}, {'up' if self._leash >= 0 else 'down'}>"
@@ -123,9 +125,7 @@ class Lab:
 
     async def apply(self, *manifests: str | Path, ready: bool = True) -> list[str]:
         """Applies manifests: paths, or YAML as `str`. Returns warnings."""
-        sources: list[tuple[str, str]] = []
-        for i, manifest in enumerate(manifests, 1):
-            sources += _read([manifest]) if _is_path(manifest) else [(f"text{i}", str(manifest))]
+        sources = await asyncio.to_thread(sources_meant, manifests)
         result = await self._ask("apply", sources=sources, names=True)
         if ready:
             await self.ready()
@@ -138,7 +138,8 @@ class Lab:
 
         `kind`, here and below: any of the names that kubectl takes, such as `Deployment` or `deployments.apps`.
         """
-        outcome = await self._ask("delete", keys=[_kind(kind).key(namespace, name)])
+        key = kind_meant(kind).key(text_meant("namespace", namespace, True), text_meant("name", name))
+        outcome = await self._ask("delete", keys=[key])
         for _, message, _ in outcome["refused"]:
             raise UserError(message)
 
@@ -146,15 +147,20 @@ class Lab:
         self, name: str, replicas: int, namespace: str = "default", kind: str = "Deployment"
     ) -> None:
         """Scales a workload; returns when the data plane has changed, not when all are Ready."""
-        group, kind = _kind(kind)
+        group, kind = kind_meant(kind)
+        if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
+            raise UserError(f"replicas is a number from 0 on, not {replicas!r}")
+        name = text_meant("name", name)
         await self._ask("scale", group=group, kind=kind, namespace=namespace, name=name, replicas=replicas)
 
     async def get(self, kind: str, name: str = "", namespace: str = "") -> list[dict[str, Any]]:
         """Objects of a kind with their status; of all namespaces by default."""
-        group, kind = _kind(kind)
-        result: list[dict[str, Any]] = await self._ask(
-            "get", group=group, kind=kind, name=name, namespace=namespace
-        )
+        group, kind = kind_meant(kind)
+        which = {
+            "name": text_meant("name", name, True),
+            "namespace": text_meant("namespace", namespace, True),
+        }
+        result: list[dict[str, Any]] = await self._ask("get", group=group, kind=kind, **which)
         return result
 
     async def wait(
@@ -164,7 +170,8 @@ class Lab:
 
         Raises NotReady when it isn't so in time, UserError when there is no such object (but for `create`).
         """
-        awaited, wanted = parse_awaited(condition), _kind(kind)
+        awaited, wanted = parse_awaited(text_meant("condition", condition)), kind_meant(kind)
+        name = text_meant("name", name)
         where, end = namespace if wanted.namespaced else "", time.monotonic() + timeout
         while True:
             found = await self.get(wanted.kind + (f".{wanted.group}" if wanted.group else ""), name, where)
@@ -183,7 +190,7 @@ class Lab:
     async def events(self, namespace: str = "", about: str = "") -> list[dict[str, Any]]:
         """What happened, oldest first; of all namespaces by default. `about`: KIND/NAME, of one object alone."""
         kind, _, name = about.partition("/")
-        wanted = (_kind(kind).kind, name) if about else None
+        wanted = (kind_meant(kind).kind, name) if about else None
         found = [
             event
             for event in await self.get("events", namespace=namespace)
@@ -191,17 +198,32 @@ class Lab:
         ]
         return sorted(found, key=lambda e: str(e.get("lastTimestamp") or e.get("firstTimestamp") or ""))
 
-    async def logs(self, target: str, namespace: str = "default", container: str = "", tail: int = 0) -> str:
-        """What a container wrote, as `emulab logs`: of a pod's name, `pod/NAME` or `deploy/NAME`; or a place.
+    async def logs(
+        self,
+        target: str = "",
+        namespace: str = "default",
+        container: str = "",
+        tail: int = 0,
+        *,
+        selector: str = "",
+        all_containers: bool = False,
+        previous: bool = False,
+        since: float | None = None,
+        since_time: datetime | str | None = None,
+        timestamps: bool = False,
+        prefix: bool = False,
+    ) -> str:
+        """What a container wrote in its last life, as `emulab logs`: of a pod's name, `pod/NAME` or `deploy/NAME`; or a
+        place; or of all pods with the labels of `selector`, one after the other.
 
-        `tail`: only so many last lines.
+        `tail`: only so many last lines of each. `since`: only those of the last so many seconds. Raises UserError.
         """
-        where = await self._ask("logs", target=target, namespace=namespace, container=container)
-        try:
-            text = (await asyncio.to_thread(Path(where).read_bytes)).decode(errors="replace")
-        except FileNotFoundError:  # it has written nothing yet
-            return ""
-        return "".join(text.splitlines(keepends=True)[-tail:])
+        if bool(text_meant("target", target, True)) == bool(text_meant("selector", selector, True)):
+            raise UserError("logs takes a target or a selector: a pod's name, say")
+        which = {"target": target, "selector": selector, "container": container}
+        files = await self._ask("log-files", namespace=namespace, all_containers=all_containers, **which)
+        options = LogOptions(tail, previous, since, since_time, timestamps, prefix)
+        return await asyncio.to_thread(read_logs, files, options)
 
     async def server_status(self, name: str) -> dict[str, Any]:
         """The counters of a server: `public-lb`, `resolver`, `stand-ins`, `NAMESPACE.POD/CONTAINER`, …"""
@@ -215,6 +237,11 @@ class Lab:
 
         Raises UserError when there is no such target, EmulabError when the lab ends.
         """
+        text_meant("target", target)
+        if not argv:
+            raise UserError("exec needs a command: lab.exec('client', 'ip', 'address')")
+        for word in argv:
+            text_meant("a word of a command", word, True)
         with await asyncio.to_thread(LabClient, rundir.folder(self.name)) as client:
             return await run_captured(client, target, namespace, container, argv, stdin)
 
@@ -264,7 +291,7 @@ class Lab:
         from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
         begun = time.perf_counter()
-        parts = urlsplit(url)
+        parts = urlsplit(text_meant("url", url))
         host, method = parts.hostname, method.upper()
         if not host or parts.scheme not in DEFAULT_PORTS:
             raise UserError(f"{url}: not a URL of http or https with a host")
@@ -356,35 +383,3 @@ def _secured(verify: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _read(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
-    from emulab.model.sources import read_sources
-
-    return [(s.name, s.text) for s in read_sources([Path(p) for p in paths])]
-
-
-def _is_path(manifest: str | Path) -> bool:
-    """Whether a file is meant: no manifest is one line without a mapping, and no file has no name."""
-    if not isinstance(manifest, str | Path):
-        raise UserError(f"a manifest is a path, or YAML as str, not {type(manifest).__name__}")
-    return isinstance(manifest, Path) or (
-        bool(manifest) and not any(m in manifest for m in ("\n", ": ", "{"))
-    )
-
-
-def _kind(name: str) -> Kind:
-    """The kind of that name. Raises UserError, which suggests another one."""
-    kind = KINDS.named(name)
-    if kind is None:
-        from difflib import get_close_matches
-
-        names = {n.lower(): n for k in KINDS for n in (k.kind, k.plural, *k.short)}
-        close = get_close_matches(name.lower().partition(".")[0], names, 1)
-        hint = (
-            f"did you mean {names[close[0]]!r}?"
-            if close
-            else f"the kinds are {', '.join(k.kind for k in KINDS)}"
-        )
-        raise UserError(f"there is no kind {name!r}; {hint}")
-    return kind

@@ -64,7 +64,7 @@ def make_of_files(options: argparse.Namespace) -> int:
 
 def _apply(options: argparse.Namespace, sources: Sequence[Source]) -> list[str]:
     """The names of what was made. It is tried before, as what is there would be changed otherwise."""
-    asked = {"sources": manifests.pairs(sources)}
+    asked = {"sources": manifests.pairs(sources), "namespace": options.enforced_namespace}
     with connect(options.lab) as client, progress(f"lab {options.lab}") as tell:
         tried = client.request("apply", tell, **asked, dry_run=True)
         for name, verdict in tried["applied"]:

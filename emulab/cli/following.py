@@ -29,7 +29,9 @@ def follow(
     if len(wanted) > 1:
         raise UsageError("you may only specify a single resource type")
     if options.sort_by:
-        print("warning: --watch requested, --sort-by will be ignored", file=sys.stderr)
+        which = "--watch" if options.watch else "--watch-only"
+        when = " for watch events received" if options.watch else ""
+        print(f"warning: {which} requested, --sort-by will be ignored{when}", file=sys.stderr)
     meant = _Meant(wanted[0], selection, options)
     watch = LabWatch(client, [wanted[0].kind])
     there = in_order([o for o in watch.objects if meant.admits(o)])
@@ -49,7 +51,7 @@ class _Meant:
 
     def __init__(self, reference: Reference, selection: Selection, options: argparse.Namespace) -> None:
         self._name = reference.name
-        self._namespace = namespace_of(reference.kind, options)
+        self._namespace = reference.namespace or namespace_of(reference.kind, options)
         self._filter = selection.filter(reference.kind)
         self._told: set[str] = set()
 

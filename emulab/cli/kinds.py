@@ -50,10 +50,11 @@ def _everything() -> list[Kind]:
 
 
 class Reference(NamedTuple):
-    """A kind, and a name within it or "" for all."""
+    """A kind, and a name within it or "" for all. `namespace`: that of an object of a file; else the options say it."""
 
     kind: Kind
     name: str
+    namespace: str = ""
 
 
 def references(words: list[str], name_required: bool = False, lab: str = "") -> list[Reference]:

@@ -77,8 +77,8 @@ def namespace_of(kind: Kind, options: argparse.Namespace) -> str:
 
 
 def fetch(client: LabClient, reference: Reference, namespace: str) -> list[Raw]:
-    """The objects of a kind and Namespace, sorted as kubectl's server does."""
-    namespace = namespace if reference.kind.namespaced else EVERY_NAMESPACE
+    """The objects of a kind and Namespace, that of the reference if it has one, sorted as kubectl's server does."""
+    namespace = (reference.namespace or namespace) if reference.kind.namespaced else EVERY_NAMESPACE
     group, kind = reference.kind
     objects: list[Raw] = client.request(
         "get", group=group, kind=kind, namespace=namespace, name=reference.name
@@ -89,6 +89,13 @@ def fetch(client: LabClient, reference: Reference, namespace: str) -> list[Raw]:
 def in_order(objects: Sequence[Raw]) -> list[Raw]:
     """Objects by Namespace and name."""
     return sorted(objects, key=lambda o: (o["metadata"].get("namespace") or "", o["metadata"]["name"]))
+
+
+def nothing_found(wanted: Sequence[Reference], options: argparse.Namespace) -> str:
+    """kubectl's words where there are no objects."""
+    if options.all_namespaces or not any(reference.kind.namespaced for reference in wanted):
+        return "No resources found"
+    return f"No resources found in {options.namespace} namespace."
 
 
 def group_kind(o: Raw) -> GroupKind:

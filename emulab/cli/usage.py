@@ -149,13 +149,20 @@ def add_lab(parser: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
+class _NamespaceAction(argparse.Action):
+    """-n and --namespace. An empty one, as of an unset variable, is as if it were not given, for kubectl, too."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        namespace.namespace, namespace.enforced_namespace = value or "default", value
+
+
 def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """-n: `options.namespace`, and `options.enforced_namespace`, which is "" where none is given."""
+    parser.set_defaults(enforced_namespace="")
     parser.add_argument(
         *("-n", "--namespace"),
         metavar="NS",
-        type=lambda name: (
-            name or "default"
-        ),  # an empty one, as of an unset variable, is the default for kubectl
+        action=_NamespaceAction,
         default="default",
         help="Kubernetes namespace (default: default)",
     )
@@ -184,6 +191,16 @@ def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--wait=false", dest="wait", action="store_false", help=what)
 
 
+def add_switch(
+    parser: argparse.ArgumentParser, flag: str, default: bool, off: str = argparse.SUPPRESS
+) -> None:
+    """A flag that is true or false; a value stands behind `=` alone, as with kubectl's. `off`: what false does."""
+    name = flag.removeprefix("--").replace("-", "_")
+    on = {"dest": name, "action": "store_true", "default": default, "help": argparse.SUPPRESS}
+    parser.add_argument(flag, f"{flag}=true", **on)  # type: ignore[arg-type]
+    parser.add_argument(f"{flag}=false", dest=name, action="store_false", help=off)
+
+
 def add_validate(parser: argparse.ArgumentParser) -> None:
     """kubectl's --validate: strict where it isn't given, and where it is given without a value. And --strict."""
     words = {
@@ -206,6 +223,29 @@ def add_validate(parser: argparse.ArgumentParser) -> None:
 
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.add_argument("-o", "--output", choices=formats, help=f"print {' or '.join(formats)}")
+
+
+def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(*("--dry-run",), choices=("none", "client", "server"), default="none", help=what)
+
+
+_PRINTED = "name, json, yaml, jsonpath={…}, go-template={{…}}, …: print the objects"
+
+
+def add_format(parser: argparse.ArgumentParser, what: str = _PRINTED) -> None:
+    """-o with kubectl's formats for objects that a command has to do with, and --template."""
+    parser.add_argument(
+        *("-o", "--output"),
+        metavar="FORMAT",
+        default="",
+        help=what,
+    )
+    parser.add_argument(
+        *("--template",),
+        metavar="TEMPLATE",
+        default="",
+        help="of -o go-template, jsonpath, …: what it prints",
+    )
 
 
 def add_files(parser: argparse.ArgumentParser, required: bool = False) -> None:

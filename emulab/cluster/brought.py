@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from emulab.cluster.store import Store
-from emulab.kinds.installed import INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.images import INGRESS_IMAGE
+from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingresscontrollers import controller_of
 from emulab.kinds.registry import CLUSTER, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
+from emulab.model.keys import Key
 from emulab.model.objects import NOWHERE, Object
 
 _OWN = DEPLOYMENT.key(INGRESS_NAMESPACE, INGRESS_NAME)
@@ -58,6 +60,41 @@ def notes(given: Iterable[Object]) -> list[str]:
         return []
     what = f"{o.kind}/{o.name} is the lab's ingress controller"
     return [f"{what}: the one that every lab has stands aside, and doesn't come back when it is deleted"]
+
+
+def remark(o: Object) -> str:
+    """What is to be said of an object that is a lab's own ingress controller; "" of all else."""
+    containers = ((o.spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    if o.key != _OWN or not any(container.get("image") == INGRESS_IMAGE for container in containers):
+        return ""
+    return (
+        f"it is the lab's own, and stands aside for one that you bring with the controller class {CONTROLLER}"
+    )
+
+
+def absent(objects: Iterable[Object], key: Key) -> str:
+    """Why what has that key isn't there: it is the lab's own, and stands aside; "" for all else."""
+    users = (
+        o for o in objects if not o.metadata.get("ownerReferences")
+    )  # those of the lab's own may still end
+    o = brings_ingress(users) if key in OWN_INGRESS else None
+    return f"the lab's own ingress controller stands aside for {o.kind}/{o.name}" if o is not None else ""
+
+
+def notes_of_deletion(before: Objects, deleted: Iterable[Key]) -> list[str]:
+    """What the end of objects means for who serves Ingresses."""
+    gone = [o for key in deleted if (o := before.get(key)) is not None]
+    own = next((o for o in gone if o.key == _OWN and o.position == NOWHERE), None)
+    if own is not None:
+        what = "was the lab's own ingress controller"
+    else:
+        own = brings_ingress(o for o in gone if o.position != NOWHERE)
+        what = "was the ingress controller for which the lab's own stands aside"
+    if own is None:
+        return []
+    return [
+        f"{own.kind}/{own.name} {what}: that comes back when a Cluster is applied, or another one of yours"
+    ]
 
 
 def oddities(o: Object, objects: Objects) -> Iterator[Finding]:

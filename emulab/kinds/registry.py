@@ -153,7 +153,7 @@ PERSISTENT_VOLUME = _add(Kind("v1", "PersistentVolume", "persistentvolumes", "pv
 LIMIT_RANGE = _add(Kind("v1", "LimitRange", "limitranges", "limits"))
 RESOURCE_QUOTA = _add(Kind("v1", "ResourceQuota", "resourcequotas", "quota", categories=(COUNTED,)))
 _aside("v1", "PodTemplate", "podtemplates")
-_aside("apps/v1", "ControllerRevision", "controllerrevisions")
+CONTROLLER_REVISION = _add(Kind("apps/v1", "ControllerRevision", "controllerrevisions"))
 _aside(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
 _aside(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False)
 _aside(_RBAC, "Role", "roles")

@@ -31,7 +31,7 @@ def check_object(raw: Any) -> Problems:
     if kind is None or not (custom or version in (kind.api_version, *kind.also)):
         return _not_taken(name, version)
     if kind.definition.standing.name == "refused":
-        return wrong(f"{show(name)} {kind.definition.standing.why}", "kind")
+        return wrong(f"{show(name)} is not given as an object; {kind.definition.standing.why}", "kind")
     if "status" in raw:  # of whatever cluster a dump is: statuses are the lab's
         raw = {field: value for field, value in raw.items() if field != "status"}
     return kind.definition.check(raw)

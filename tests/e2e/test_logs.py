@@ -82,8 +82,11 @@ async def test_a_log_that_is_followed_is_whole_while_it_is_renewed():
         assert set(files(lab, "counting")) == {"default.counting.main.log", "default.counting.main.log.1"}
         tail = await emulab("-l", lab.name, "logs", "counting", "--tail", "2")
         assert tail.text.splitlines() == [f"{BLOCKS * LINES - 1:07}{REST}", "end"]
-        whole = await emulab("-l", lab.name, "logs", "counting")  # the newest file, as with kubectl
-        assert len(whole.stdout) == files(lab, "counting")["default.counting.main.log"]
+        whole = await emulab("-l", lab.name, "logs", "counting")  # of all files that are left
+        assert len(whole.stdout) == sum(files(lab, "counting").values())
+        assert whole.text.splitlines()[0] == f"{0:07}{REST}"
+        assert await lab.logs("counting") == whole.stdout.decode()
+        assert (await lab.logs("counting", tail=1, prefix=True)) == "[pod/counting/main] end\n"
 
 
 async def test_a_loud_container_has_bounded_logs_that_go_with_its_pod():

@@ -13,8 +13,9 @@ from emulab.kinds.registry import EVENT
 _HIDDEN = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
-def describe(kind: Kind, o: Raw, slices: Slices, events: Sequence[Raw] = (), now: float = 0.0) -> str:
-    """The description of an object; `slices` and `events` are the EndpointSlices and Events of its namespace."""
+def describe(kind: Kind, o: Raw, slices: Slices, events: Sequence[Raw] | None = (), now: float = 0.0) -> str:
+    """The description of an object; `slices` and `events` are the EndpointSlices and Events of its namespace. `events`
+    is None where none are to be told."""
     metadata = o["metadata"]
     fields: Fields = [("Name", str(metadata["name"]))]
     if metadata.get("namespace"):
@@ -30,7 +31,7 @@ def describe(kind: Kind, o: Raw, slices: Slices, events: Sequence[Raw] = (), now
     if metadata.get("deletionTimestamp"):
         fields.append(("Terminating", f"since {metadata['deletionTimestamp']}"))
     text = render([*fields, *kind.definition.describe(o, slices)])
-    return text if kind == EVENT else f"{text}\n{_happened(kind, o, events, now)}"
+    return text if kind == EVENT or events is None else f"{text}\n{_happened(kind, o, events, now)}"
 
 
 def _happened(kind: Kind, o: Raw, events: Sequence[Raw], now: float) -> str:

@@ -38,8 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Pods get N seconds to end (default: their own)",
     )
+    for how, (flags, what) in _CASCADES.items():
+        add(*flags, dest="cascade", action="store_const", const=how, default="background", help=what)
     add("--force", action="store_true", help="Pods are gone at once, and end when they end")
     add("--dry-run", choices=("none", "client", "server"), default="none", help="say what would go")
+    add("-o", "--output", choices=("name",), help="print names")
     add("--ignore-not-found", action="store_true", help="what isn't there is no failure")
     add_wait(parser, "don't wait until they are gone, finalizers and Namespaces' contents included")
     add(
@@ -62,9 +65,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("setting 'all' parameter but found a non empty selector")
     if many and options.files:
         raise UsageError("-f FILE says which objects; --all and selectors don't go with it")
-    asked: dict[str, Any] = (
-        {"sources": manifests.pairs(manifests.read(options.files))} if options.files else {}
-    )
+    asked: dict[str, Any] = {}
+    if options.files:
+        asked["sources"] = manifests.pairs(manifests.read(options.files))
+        asked["namespace"] = options.enforced_namespace
     if options.force:
         print(_AT_ONCE, file=sys.stderr)
     with connect(options.lab) as client:
@@ -72,12 +76,22 @@ def run(options: argparse.Namespace) -> int:
             asked = {"keys": _keys(client, named, selection, options) if many else _named(named, options)}
         if grace is not None:
             asked["grace"] = grace
+        asked["cascade"] = options.cascade
         if many and not asked["keys"]:
-            print("No resources found", file=sys.stderr)
+            print("No resources found")
             return 0
         return _delete(client, options, asked)
 
 
+_CASCADES = {
+    "background": (("--cascade", "--cascade=background", "--cascade=true"), argparse.SUPPRESS),
+    "foreground": (
+        ("--cascade=foreground",),
+        "what objects have made goes before them (default: after them)",
+    ),
+    "orphan": (("--cascade=orphan", "--cascade=false"), "what objects have made stays"),
+}
+"""What becomes of whom an object owns, by the flags that say so; a value stands behind `=` alone, as with kubectl's."""
 _AT_ONCE = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. "
     "The resource may continue to run on the cluster indefinitely."
@@ -135,7 +149,11 @@ def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any
     tried = f" ({'server ' if options.dry_run == 'server' else ''}dry run)" if dry else ""
     for group, kind, namespace, name, _uid in outcome["deleted"]:
         resource = f"{kind.lower()}.{group}" if group else kind.lower()
+        if options.output == "name":
+            print(f"{resource}/{name}")
+            continue
         print(f'{resource} "{name}" {how}{f" from {namespace} namespace" if namespace else ""}{tried}')
+    manifests.warn([], outcome["notes"])
     for reason, message, file in outcome["refused"]:
         where = f'error when deleting "{file}": ' if file else ""
         print(f"Error from server ({reason}): {where}{message}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 
 from emulab.cli import manifests
 from emulab.cli.output.formats import document
-from emulab.cli.usage import add_files
+from emulab.cli.usage import add_files, add_namespace
 from emulab.errors import EmulabError
 from emulab.kinds.cells import Raw
 from emulab.lab.client.client import connect
@@ -20,13 +20,15 @@ _SERVERS = ("generation", "resourceVersion", "uid", "creationTimestamp")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_files(parser, required=True)
+    add_namespace(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     try:
         sources = manifests.read(options.files)
         with connect(options.lab) as client:
-            outcome = client.request("apply", sources=manifests.pairs(sources), dry_run=True)
+            asked = {"sources": manifests.pairs(sources), "namespace": options.enforced_namespace}
+            outcome = client.request("apply", **asked, dry_run=True)
     except EmulabError as error:
         print(f"emulab: {error}", file=sys.stderr)
         return 2

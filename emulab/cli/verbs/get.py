@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 
+from emulab.cli import infiles
 from emulab.cli.following import follow
-from emulab.cli.kinds import Reference, not_found, references
+from emulab.cli.kinds import Reference, not_found
 from emulab.cli.output.formats import Format, as_list, parse_format
 from emulab.cli.output.objecttables import Layout, ObjectTables, named
 from emulab.cli.output.sorting import sort_by
-from emulab.cli.selection import Selection, fetch, namespace_of
-from emulab.cli.usage import UsageError, add_namespace, add_selector
+from emulab.cli.selection import Selection, fetch, namespace_of, nothing_found
+from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import Kind
 from emulab.lab.client.client import LabClient, connect
@@ -24,10 +25,11 @@ _Found = list[tuple[Kind, Raw]]
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "emulab get [-l LAB] [-n NS | -A] [-o FORMAT] [-w] [--selector LABELS]"
-        " KIND[,KIND…] [NAME…] | KIND/NAME…"
+        " KIND[,KIND…] [NAME…] | KIND/NAME… | -f FILE"
     )
     add = parser.add_argument
-    add("what", nargs="+", metavar="KIND [NAME]", help="pods, svc, deploy/web, all, …")
+    add("what", nargs="*", metavar="KIND [NAME]", help="pods, svc, deploy/web, all, …")
+    add_files(parser)
     add_namespace(parser)
     add("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
     add_selector(parser)
@@ -44,13 +46,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         *("-o", "--output"),
         metavar="FORMAT",
         default="",
-        help="wide, json, yaml, name, jsonpath={…}, jsonpath-as-json={…}, custom-columns=NAME:.metadata.name,…",
+        help="wide, json, yaml, name, jsonpath={…}, jsonpath-as-json={…}, go-template={{…}},"
+        " custom-columns=NAME:.metadata.name,…; jsonpath-file=FILE, go-template-file=FILE, custom-columns-file=FILE",
     )
+    add("--template", metavar="TEMPLATE", default="", help="of -o go-template, jsonpath, …: what it prints")
+    add_switch(
+        parser, "--allow-missing-template-keys", True, "a field that isn't there is an error in templates"
+    )
+    add_switch(
+        parser, "--show-managed-fields", False
+    )  # a lab has none, as nobody applies from the server's side
+    add_switch(parser, "--server-print", True)  # tables come from the kinds, whoever prints them
+    add("--chunk-size", type=natural, default=500, help=argparse.SUPPRESS)  # a lab answers in one
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = references(options.what, lab=options.lab)
-    output = parse_format(options.output)
+    wanted = infiles.named(options)
+    output = parse_format(options.output, options.template, options.allow_missing_template_keys)
+    _check(options)
     if options.all_namespaces and any(r.name for r in wanted):
         raise UsageError("an object is in one namespace: a name can't go with --all-namespaces")
     selection = Selection.of(options, wanted)
@@ -58,6 +71,16 @@ def run(options: argparse.Namespace) -> int:
         if options.watch or options.watch_only:
             return follow(client, wanted, selection, output, layout(wanted, output, options), options)
         return _get(client, wanted, selection, output, options)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises UsageError for options that don't go with each other, as kubectl does."""
+    if options.show_labels and options.output not in ("", "wide"):
+        raise UsageError(f"--show-labels option cannot be used with {options.output} printer")
+    if options.label_columns and options.output.startswith("custom-columns"):
+        raise UsageError(f"--label-columns option cannot be used with {options.output} printer")
+    if options.output_watch_events and not (options.watch or options.watch_only):
+        raise UsageError("--output-watch-events option can only be used with --watch or --watch-only")
 
 
 def _get(
@@ -71,7 +94,7 @@ def _get(
     missing: list[Reference] = []
     for reference in wanted:
         admits = selection.filter(reference.kind).admits
-        objects = fetch(client, reference, namespace_of(reference.kind, options))
+        objects = fetch(client, reference, reference.namespace or namespace_of(reference.kind, options))
         found += [(reference.kind, o) for o in objects if admits(o)]
         if reference.name and not objects:
             missing.append(reference)
@@ -81,8 +104,8 @@ def _get(
     named_one = len(wanted) == 1 and bool(wanted[0].name)
     if not (named_one and missing):
         sys.stdout.write(_text(found, wanted, output, options))
-    if not found and not missing and output.write is None and not options.ignore_not_found:
-        print(_nothing(wanted, options), file=sys.stderr)
+    if not found and not missing and output.is_table and not options.ignore_not_found:
+        print(nothing_found(wanted, options), file=sys.stderr)
     if options.ignore_not_found:
         return 0
     for reference in missing:
@@ -97,7 +120,9 @@ def _text(found: _Found, wanted: Sequence[Reference], output: Format, options: a
         return output.write(objects[0] if named_one else as_list(objects))
     if output.names:
         return "".join(f"{named(kind, o)}\n" for kind, o in found)
-    return ObjectTables(layout(wanted, output, options)).text(found, time.time()) if found else ""
+    if not found and output.columns is None:
+        return ""
+    return ObjectTables(layout(wanted, output, options)).text(found, time.time())
 
 
 def layout(wanted: Sequence[Reference], output: Format, options: argparse.Namespace) -> Layout:
@@ -110,10 +135,3 @@ def layout(wanted: Sequence[Reference], output: Format, options: argparse.Namesp
         all_labels=options.show_labels,
         custom=output.columns,
     )
-
-
-def _nothing(wanted: Sequence[Reference], options: argparse.Namespace) -> str:
-    """kubectl's words where there are no objects."""
-    if options.all_namespaces or not any(reference.kind.namespaced for reference in wanted):
-        return "No resources found"
-    return f"No resources found in {options.namespace} namespace."

@@ -1,4 +1,4 @@
-"""`emulab logs`: what containers wrote, as far as the newest files of their logs have it, as with kubectl."""
+"""`emulab logs`: what containers wrote, as far as their logs still have it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from typing import NamedTuple
 
 from emulab.cli.kinds import Reference
 from emulab.cli.logends import ContainerOf, LogEnds
-from emulab.cli.logfiles import PAUSE, FollowedLog, Wanted, has_previous, prefixed
 from emulab.cli.pods import choose
 from emulab.cli.selection import Selection, fetch
-from emulab.cli.usage import ServerRefusal, UsageError, add_namespace, add_selector, duration, natural
+from emulab.cli.usage import (
+    ServerRefusal,
+    UsageError,
+    add_namespace,
+    add_selector,
+    add_switch,
+    duration,
+    natural,
+)
 from emulab.kinds.cells import Raw
 from emulab.kinds.registry import POD
 from emulab.lab.client.client import LabClient, connect
+from emulab.lab.client.logfiles import PAUSE, FollowedLog, Wanted, has_previous, limited
 
 _LINES = 10  # of each log, where labels choose the pods
+_ALL = -1  # lines
+_STREAMS = 5  # logs that are followed at once, unless more are asked for
 
 
 class _Source(NamedTuple):
@@ -39,54 +49,92 @@ class _Source(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "emulab logs [-l LAB] [-n NS] [-c CONTAINER | --all-containers] [-f | -p] [--tail N] [--since TIME]"
-        " [--timestamps] [--prefix] POD|KIND/NAME|PLACE | --selector LABELS"
+        " [--timestamps] [--prefix] POD [CONTAINER]|KIND/NAME|PLACE | --selector LABELS"
     )
     add = parser.add_argument
-    add("target", nargs="?", metavar="POD", help="a pod's name, pod/NAME, deploy/NAME, svc/NAME or a place")
+    add("target", nargs="*", metavar="POD", help="a pod's name, pod/NAME, deploy/NAME, svc/NAME or a place")
     add_namespace(parser)
     add_selector(parser)
     add("-c", "--container", metavar="NAME", default="", help="container (default: the first)")
     add("--all-containers", action="store_true", help="all containers of the pod")
-    add("--all-pods", action="store_true", help="all pods of deploy/NAME")
+    add("--all-pods", action="store_true", help="all pods of deploy/NAME, each line with its prefix")
     add("--prefix", action="store_true", help="say before each line whose it is")
     add("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     add("-p", "--previous", action="store_true", help="of the container's life before the last one")
     add("--since", type=_nanoseconds, metavar="TIME", help="only lines that are no older: 5s, 2m, 3h")
     add("--since-time", type=_instant, metavar="TIME", help="only lines from then on: 2026-11-28T23:35:37Z")
     add("--timestamps", action="store_true", help="say before each line when it came")
-    add("--tail", type=natural, metavar="N", help=f"only the last N lines (with a selector: {_LINES})")
+    add("--tail", type=_tail, metavar="N", help=f"only the last N lines (with a selector: {_LINES}; -1: all)")
+    add("--limit-bytes", type=natural, default=0, metavar="N", help="no more than N octets of each log")
+    add(
+        *("--max-log-requests",),
+        type=natural,
+        default=_STREAMS,
+        metavar="N",
+        help=f"follow no more than N logs at once (default: {_STREAMS})",
+    )
+    add_switch(parser, "--ignore-errors", False)  # a lab's logs are files, of which nothing fails half way
 
 
 def run(options: argparse.Namespace) -> int:
     selected = bool(options.selector or options.field_selector)
-    if selected == bool(options.target):
-        raise UsageError("expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'")
+    _name_one(options, selected)
     if options.all_containers and options.container:
-        raise UsageError("--all-containers=true should not be specified with container name")
+        raise UsageError(
+            f"--all-containers=true should not be specified with container name {options.container}"
+        )
     if options.since is not None and options.since_time is not None:
         raise UsageError("at most one of `sinceTime` or `sinceSeconds` may be specified")
     if options.follow and options.previous:
         raise UsageError("only one of follow (-f) or previous (-p) is allowed")
-    tail = _LINES if selected and options.tail is None and not options.follow else options.tail
+    tail = _LINES if selected and options.tail is None else options.tail
     since = options.since_time if options.since is None else time.time_ns() - options.since
-    wanted = Wanted(tail, since, options.previous, stamps=options.timestamps)
+    wanted = Wanted(None if tail == _ALL else tail, since, options.previous, stamps=options.timestamps)
     with connect(options.lab) as client:
         sources = list(_selected(client, options) if selected else _named(client, options))
-        logs = [
-            (source, _log(client, source, options.namespace, wanted, options.prefix)) for source in sources
-        ]
+        _bound(options, len(sources))
+        logs = [(source, _log(client, source, options, wanted)) for source in sources]
         _copy(logs, LogEnds(client, options.namespace) if options.follow else None)
     return 0
 
 
-def _log(client: LabClient, source: _Source, namespace: str, wanted: Wanted, prefix: bool) -> FollowedLog:
+def _name_one(options: argparse.Namespace, selected: bool) -> None:
+    """Takes the words for a Pod and, behind it, a container. Raises UsageError."""
+    words = options.target
+    if len(words) > 2 or (not words and not selected):
+        raise UsageError("expected 'logs POD', 'logs KIND/NAME' or 'logs --selector LABELS'")
+    if words and selected:
+        raise UsageError("only a selector (-l) or a POD name is allowed")
+    if len(words) == 2:
+        if options.container:
+            raise UsageError("only one of -c or an inline [CONTAINER] arg is allowed")
+        options.container = words[1]
+    options.target = words[0] if words else ""
+
+
+def _bound(options: argparse.Namespace, streams: int) -> None:
+    """Raises UsageError where more logs would be followed than are asked for."""
+    most = options.max_log_requests
+    if options.follow and streams > max(1, most):
+        raise UsageError(
+            f"you are attempting to follow {streams} log streams, but maximum allowed concurrency is {most}, use "
+            "--max-log-requests to increase the limit"
+        )
+
+
+def _log(client: LabClient, source: _Source, options: argparse.Namespace, wanted: Wanted) -> FollowedLog:
     """The log of a source. Raises ServerRefusal where there is no such life of a container."""
-    path, name = _path(client, source, namespace), source.target.rpartition("/")[2]
+    path, name = _path(client, source, options.namespace), source.target.rpartition("/")[2]
     gone = f'previous terminated container "{source.container}" in pod "{name}" not found'
     if wanted.previous and not has_previous(path):
         raise ServerRefusal(f"Error from server (BadRequest): {gone}")
-    sink = prefixed(source.prefix, _write) if prefix else _write
-    return FollowedLog(path, wanted._replace(lives=bool(source.container)), sink)
+    sink = limited(options.limit_bytes, _write) if options.limit_bytes else _write
+    prefix = source.prefix if options.prefix or options.all_pods else ""
+    return FollowedLog(path, wanted._replace(lives=bool(source.container)), sink, prefix)
+
+
+def _tail(text: str) -> int:
+    return _ALL if text == str(_ALL) else natural(text)
 
 
 def _nanoseconds(text: str) -> int:
@@ -118,6 +166,7 @@ def _copy(logs: Sequence[tuple[_Source, FollowedLog]], ends: LogEnds | None) -> 
     finally:
         for log in opened:
             log.close()
+        sys.stdout.buffer.flush()
 
 
 def _write(chunk: bytes) -> None:

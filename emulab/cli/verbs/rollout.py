@@ -9,22 +9,40 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from emulab.cli.kinds import Reference, not_found, references
+from emulab.cli import infiles
+from emulab.cli.kinds import not_found
+from emulab.cli.output.formats import Format, parse_format, printed
 from emulab.cli.output.objecttables import named
+from emulab.cli.rollouthistory import (
+    details,
+    restored_annotations,
+    revisions,
+    table,
+    to_go_back_to,
+    without_hash,
+)
 from emulab.cli.selection import Selection, fetch
-from emulab.cli.usage import ServerRefusal, UsageError, add_namespace, add_selector, duration, natural
+from emulab.cli.usage import (
+    ServerRefusal,
+    UsageError,
+    add_dry_run,
+    add_files,
+    add_format,
+    add_namespace,
+    add_selector,
+    duration,
+    natural,
+)
 from emulab.errors import EmulabError, UserError
-from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.cells import Raw
 from emulab.kinds.kind import Kind
-from emulab.kinds.registry import DEPLOYMENT, REPLICA_SET
+from emulab.kinds.registry import DEPLOYMENT
 from emulab.lab.client.client import LabClient, connect
 from emulab.lab.client.watching import LabWatch
 from emulab.model.mergepatch import difference
 
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
-_REVISION = "deployment.kubernetes.io/revision"
-_CAUSE = "kubernetes.io/change-cause"
-_HASH = "pod-template-hash"
+_DRY = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
 
 
 class _Rolled(NamedTuple):
@@ -34,22 +52,28 @@ class _Rolled(NamedTuple):
     kind: Kind
     object: Raw
     options: argparse.Namespace
+    output: Format = Format()
 
-    def patch(self, spec: Mapping[str, Any]) -> None:
+    def patch(self, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None) -> None:
+        """Changes the spec by a JSON Merge Patch, and has these annotations in place of all; not where it is tried."""
+        if self.options.dry_run != "none":
+            return
         group, kind = self.kind
         metadata = self.object["metadata"]
         key = {"group": group, "kind": kind, "namespace": metadata["namespace"], "name": metadata["name"]}
-        self.client.request("patch", **key, spec=spec)
+        more: dict[str, Any] = {} if annotations is None else {"annotations": annotations}
+        self.client.request("patch", **key, spec=spec, **more)
 
     def say(self, what: str) -> None:
-        print(f"{named(self.kind, self.object)} {what}", flush=True)
+        print(f"{named(self.kind, self.object)} {what}{_DRY[self.options.dry_run]}", flush=True)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"emulab rollout {'|'.join(_COMMANDS)} [-l LAB] [-n NS] KIND/NAME… | KIND NAME…"
     add = parser.add_argument
     add("action", choices=_COMMANDS, metavar="|".join(_COMMANDS), help="what to do")
-    add("what", nargs="+", metavar="KIND/NAME", help="deploy/web, statefulset/db, daemonset/agent")
+    add("what", nargs="*", metavar="KIND/NAME", help="deploy/web, statefulset/db, daemonset/agent")
+    add_files(parser)
     add_namespace(parser)
     add_selector(parser)
     add(
@@ -68,10 +92,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of undo: the revision (default: the last)",
     )
+    add("--revision", type=natural, default=0, metavar="N", help="of history: the template of this revision")
+    add_dry_run(parser, "say what would be done")
+    add_format(parser, "of history: name, json, yaml, jsonpath={…}, …: print what each revision was")
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = references(options.what, lab=options.lab)
+    wanted = infiles.named(options)
+    output = parse_format(options.output, options.template)
     selection = Selection.of(options, wanted)
     if not (any(selection) or all(reference.name for reference in wanted)):
         raise UsageError("required resource not specified")
@@ -84,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
                 raise ServerRefusal(not_found(reference))
             for o in objects:
                 try:
-                    _COMMANDS[options.action](_Rolled(client, reference.kind, o, options))
+                    _COMMANDS[options.action](_Rolled(client, reference.kind, o, options, output))
                 except UserError as error:
                     failed = True
                     print(f"emulab: {error}", file=sys.stderr)
@@ -146,49 +174,39 @@ def _set_paused(rolled: _Rolled, paused: bool, doing: str, done: str) -> None:
 
 
 def _history(rolled: _Rolled) -> None:
-    rows = [("REVISION", "CHANGE-CAUSE")]
-    rows += [
-        (str(revision), str((rs["metadata"].get("annotations") or {}).get(_CAUSE) or NONE))
-        for revision, rs in sorted(_revisions(rolled).items())
-    ]
-    width = max(len(revision) for revision, _ in rows) + 2
-    rolled.say("")
-    print("".join(f"{revision:<{width}}{cause}\n" for revision, cause in rows))
+    found = revisions(rolled.client, rolled.kind, rolled.object, "history viewer")
+    asked, output = rolled.options.revision, rolled.output
+    if asked and asked not in found:
+        raise UserError("unable to find the specified revision")
+    if not output.is_table:
+        texts = [printed([one.object], output) for one in ([found[asked]] if asked else found.values())]
+        sys.stdout.write(("---\n" if rolled.options.output == "yaml" else "").join(texts))
+        return
+    if asked:
+        rolled.say(f"with revision #{asked}\n{details(found[asked])}")
+    else:
+        rolled.say(f"\n{table(found)}")
 
 
 def _undo(rolled: _Rolled) -> None:
-    revisions = _revisions(rolled)
-    present = max(revisions, default=0)
-    wanted = rolled.options.to_revision or max((r for r in revisions if r != present), default=0)
-    if wanted not in revisions:
-        asked = rolled.options.to_revision
-        name = rolled.object["metadata"]["name"]
+    options, o = rolled.options, rolled.object
+    found = revisions(rolled.client, rolled.kind, o, "rollbacker")
+    wanted = to_go_back_to(found, options.to_revision, rolled.kind, o["metadata"]["name"])
+    revision = found[wanted]
+    if options.dry_run == "client":
+        rolled.say(f"will roll back to {details(revision)}")
+        return
+    if o["spec"].get("paused"):
         raise UserError(
-            f"unable to find specified revision {asked} in history"
-            if asked
-            else f'no rollout history found for deployment "{name}"'
+            "you cannot rollback a paused deployment; resume it first with 'emulab rollout resume' and try again"
         )
-    template = revisions[wanted]["spec"]["template"]
-    labels = {k: v for k, v in template["metadata"].get("labels", {}).items() if k != _HASH}
-    template = {**template, "metadata": {**template["metadata"], "labels": labels}}
-    change = difference(rolled.object["spec"]["template"], template)
+    change = difference(o["spec"]["template"], without_hash(revision.template))
     if not change:
         rolled.say(f"skipped rollback (current template already matches revision {wanted})")
         return
-    rolled.patch({"template": change})
+    annotations = restored_annotations(o, revision) if rolled.kind == DEPLOYMENT else None
+    rolled.patch({"template": change}, annotations)
     rolled.say("rolled back")
-
-
-def _revisions(rolled: _Rolled) -> dict[int, Raw]:
-    """The ReplicaSets of a Deployment by their revisions. Raises UserError: of other workloads none are kept."""
-    _refuse_others(rolled, "looking at the history of", DEPLOYMENT)
-    uid = rolled.object["metadata"]["uid"]
-    sets = fetch(rolled.client, Reference(REPLICA_SET, ""), rolled.object["metadata"]["namespace"])
-    return {
-        int((rs["metadata"].get("annotations") or {}).get(_REVISION, 0)): rs
-        for rs in sets
-        if any(owner["uid"] == uid for owner in rs["metadata"].get("ownerReferences") or ())
-    }
 
 
 def _refuse_others(rolled: _Rolled, doing: str, kind: Kind | None = None) -> None:

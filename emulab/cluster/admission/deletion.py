@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from emulab.cluster import brought
 from emulab.cluster.admission.namespaces import refuse_deletion
 from emulab.cluster.store import NotFound, Store
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import check_no_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, KINDS
 from emulab.model.keys import Key
+
+BACKGROUND, FOREGROUND, ORPHAN = "background", "foreground", "orphan"
+"""What becomes of the objects that an object owns: they go after it, before it, or stay (`propagationPolicy`)."""
+FOREGROUND_DELETION = "foregroundDeletion"
+"""The finalizer of who goes after whom it owns (metav1.FinalizerDeleteDependents)."""
 
 
 class Deletion(NamedTuple):
@@ -28,13 +34,17 @@ class Outcome(NamedTuple):
 
 
 def delete(
-    store: Store, asked: Iterable[Deletion], ignore_missing: bool, grace: int | None = None
+    store: Store,
+    asked: Iterable[Deletion],
+    ignore_missing: bool,
+    grace: int | None = None,
+    cascade: str = BACKGROUND,
 ) -> Outcome:
-    """`grace`: the seconds that Pods get to end, in place of their own."""
+    """`grace`: the seconds that Pods get to end, in place of their own. `cascade`: what becomes of whom they own."""
     outcome = Outcome([], [])
     for one in asked:
         try:
-            outcome.deleted.append((one.key, _delete(store, one.key, grace)))
+            outcome.deleted.append((one.key, _delete(store, one.key, grace, cascade)))
         except NotFound as error:
             if not ignore_missing:
                 outcome.refused.append(("NotFound", str(error), one.file))
@@ -43,14 +53,32 @@ def delete(
     return outcome
 
 
-def _delete(store: Store, key: Key, grace: int | None) -> str:
+def _delete(store: Store, key: Key, grace: int | None, cascade: str) -> str:
     """The uid of the object. Raises UserError where it isn't there or may not go."""
     refuse_deletion(key)
     o = store.get(key)
     if o is None:
         kind = KINDS.get(key.type)
-        raise NotFound(f'{kind.resources if kind else key.kind} "{key.name}" not found')
+        why = brought.absent(store.objects(), key)
+        what = f'{kind.resources if kind else key.kind} "{key.name}" not found'
+        raise NotFound(f"{what}: {why}" if why else what)
     if key.type == CLUSTER:
         check_no_cluster(cluster_of(store.objects()), key)
+    uid = str(o.metadata["uid"])
+    if cascade == ORPHAN:
+        _orphan(store, uid)
+    elif cascade == FOREGROUND:
+        finalizers = [*(f for f in o.metadata.get("finalizers") or () if f != FOREGROUND_DELETION)]
+        store.put(o.replace(metadata={**o.metadata, "finalizers": [*finalizers, FOREGROUND_DELETION]}))
     store.delete(key, grace=grace)
-    return str(o.metadata["uid"])
+    return uid
+
+
+def _orphan(store: Store, owner: str) -> None:
+    """Takes the reference to an owner from whom it owns (the garbage collector's `orphanDependents`)."""
+    for o in store.objects():
+        references = o.metadata.get("ownerReferences") or ()
+        left = [reference for reference in references if reference.get("uid") != owner]
+        if len(left) < len(references):
+            metadata = {name: value for name, value in o.metadata.items() if name != "ownerReferences"}
+            store.put(o.replace(metadata={**metadata, **({"ownerReferences": left} if left else {})}))

@@ -18,6 +18,7 @@ from emulab.errors import ManifestError
 from emulab.kinds.checks import SERVER_METADATA
 from emulab.kinds.custom import define
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, KINDS
 from emulab.kinds.schema import check_object, unknown_field
 from emulab.model.checks import Problems, Unknown, show, wrong
@@ -58,14 +59,16 @@ def load(
     cluster: Cluster | None = None,
     validation: str = STRICT,
     names: bool = True,
+    namespace: str = "",
 ) -> Manifest:
     """The objects of all sources.
 
     `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster. `names`:
-    whether one is made up for who has a `generateName` alone.
+    whether one is made up for who has a `generateName` alone. `namespace`: where objects are that don't say it; those
+    that say another one are refused.
     Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
     """
-    batch = _Batch(validation, GeneratedNames() if names else None)
+    batch = _Batch(validation, GeneratedNames() if names else None, namespace)
     for number, source in enumerate(sources):
         batch.read(number, source)
     clusters = [o for o in batch.objects if o.type == CLUSTER]
@@ -85,6 +88,7 @@ class _Batch:
 
     validation: str
     names: GeneratedNames | None
+    namespace: str
     objects: list[Object] = field(default_factory=list)
     without_effect: list[str] = field(default_factory=list)
     ignored: Unfollowed = field(default_factory=Unfollowed)
@@ -117,14 +121,17 @@ class _Batch:
         if type(data) is dict and (kind := KINDS.serving(data.get("apiVersion"), data.get("kind"))):
             data = kind.definition.stored(data)
         checked = named = self.names.given(data) if self.names is not None else data
+        if refused := _refused(named):
+            self.without_effect.append(one_line(place(()), named, (), refused))
+            return
         problems = _without_name(data) if self.names is None else ()
-        problems = problems or check_object(named)
+        problems = problems or check_object(named) or _elsewhere(named, self.namespace)
         if problems and self.validation != STRICT:
             unknown = [p for p in problems if isinstance(p[1], Unknown)]
             if self.validation == WARN:
                 self.without_effect += [_line(place(path), data, path, why) for path, why in unknown]
             checked = without(named, [path for path, _ in unknown])
-            problems = check_object(checked)
+            problems = check_object(checked) or _elsewhere(checked, self.namespace)
         for path, why in problems:
             at = place(path)
             self.problems.append((origin[0], at.line, _line(at, data, path, why)))
@@ -138,7 +145,7 @@ class _Batch:
             self.without_effect.append(one_line(place(path), checked, path, why))
         if group_kind(checked["apiVersion"], checked["kind"]) == CUSTOM_RESOURCE_DEFINITION:
             define(checked)
-        self.objects.append(Object(_as_created(checked), Position(name, line)))
+        self.objects.append(Object(_as_created(checked, self.namespace or "default"), Position(name, line)))
         self.origins.append(origin)
 
     def leave_out(self) -> None:
@@ -227,14 +234,41 @@ def _without_name(data: Any) -> Problems:
     return wrong(f"from {base}: cannot use generate name with apply; `up` makes a name") if base else ()
 
 
+def _refused(data: Any) -> str:
+    """What becomes of an object of a kind that no user gives, such as a Node of another cluster's dump."""
+    if type(data) is not dict or type(data.get("metadata")) is not dict:
+        return ""
+    kind = KINDS.get(group_kind(str(data.get("apiVersion")), str(data.get("kind"))))
+    if kind is None or kind.api_version != data.get("apiVersion"):
+        return ""
+    standing = kind.definition.standing
+    return f"is left out: {standing.why}" if standing.name == "refused" else ""
+
+
 def _nowhere(data: dict[str, Any]) -> str:
     """What becomes of the namespace of an object whose kind is in none."""
-    kind = KINDS[group_kind(data["apiVersion"], data["kind"])]
+    kind = _kind_of(data)
     given = data["metadata"].get("namespace") and not kind.namespaced
     return f"is left out: a {kind.kind} is in no namespace" if given else ""
 
 
-def _as_created(data: dict[str, Any]) -> dict[str, Any]:
+def _elsewhere(data: dict[str, Any], asked: str) -> Problems:
+    """What kubectl says of an object that is in another Namespace than the one asked for (`RequireNamespace`)."""
+    given = data["metadata"].get("namespace")
+    if not asked or not given or given == asked or not _kind_of(data).namespaced:
+        return ()
+    return wrong(
+        f'the namespace from the provided object "{given}" does not match the namespace "{asked}". You must pass '
+        f"'--namespace={given}' to perform this operation.",
+        *("metadata", "namespace"),
+    )
+
+
+def _kind_of(data: dict[str, Any]) -> Kind:
+    return KINDS[group_kind(data["apiVersion"], data["kind"])]
+
+
+def _as_created(data: dict[str, Any], namespace: str) -> dict[str, Any]:
     """The object as an API server would begin with it: in a namespace, and without what only the server says.
 
     Manifests saved with `kubectl get -o yaml` carry the uid, versions and status of another cluster. What is in no
@@ -242,11 +276,10 @@ def _as_created(data: dict[str, Any]) -> dict[str, Any]:
     """
     # a copy, since aliases may share the metadata with objects that have no namespace
     metadata = {name: value for name, value in data["metadata"].items() if name not in SERVER_METADATA}
-    kind = KINDS[group_kind(data["apiVersion"], data["kind"])]
-    if not kind.namespaced:
+    if not _kind_of(data).namespaced:
         metadata.pop("namespace", None)
     elif not metadata.get("namespace"):
-        metadata["namespace"] = "default"
+        metadata["namespace"] = namespace
     created = {**data, "metadata": metadata}
     created.pop("status", None)
     return created

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from emulab.cluster.admission.namespaces import refuse_newcomer
-from emulab.cluster.admission.newcomer import LIMITING, as_admitted
+from emulab.cluster.admission.newcomer import LIMITING, as_admitted, refused_change
 from emulab.cluster.store import Forbidden, Store
 from emulab.errors import UserError
-from emulab.kinds.registry import KINDS
+from emulab.kinds.registry import INGRESS, KINDS, RESOURCE_QUOTA
 from emulab.model.objects import Object
 
 _KEPT_METADATA = (
@@ -21,6 +21,10 @@ def admit(store: Store, o: Object) -> str:
     Raises UserError for changes that Kubernetes refuses too.
     """
     old, version = store.get(o.key), store.version
+    if o.type == INGRESS:
+        from emulab.cluster.admission.defaultclass import with_default_class  # of who has Ingresses
+
+        o = with_default_class(store.objects(), old, o)
     if old is None:
         refuse_newcomer(store, o)
         if any(map(store.has_kind, LIMITING)):
@@ -28,6 +32,10 @@ def admit(store: Store, o: Object) -> str:
             if why:
                 raise Forbidden(f"{o.position}: {why}")
     merged = merge(old, o)
+    if old is not None and store.has_kind(RESOURCE_QUOTA):
+        why = refused_change(store.objects(), old, merged)
+        if why:
+            raise Forbidden(f"{o.position}: {why}")
     store.put(merged)
     store.put_status(o.key, merged.status)
     if old is None:

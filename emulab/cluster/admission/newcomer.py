@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emulab.kinds.registry import KINDS, LIMIT_RANGE, PERSISTENT_VOLUME_CLAIM, POD, RESOURCE_QUOTA
+from emulab.kinds.registry import KINDS, LIMIT_RANGE, PERSISTENT_VOLUME_CLAIM, POD, RESOURCE_QUOTA, SERVICE
 from emulab.model.objects import Object
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LIMITING = (LIMIT_RANGE, RESOURCE_QUOTA)
 """The kinds of those objects."""
 _LIMITED = (POD, PERSISTENT_VOLUME_CLAIM)
+_GROWING = (SERVICE, PERSISTENT_VOLUME_CLAIM)
+"""Kinds of which a change is counted, too; others are when they are made."""
 
 
 def as_admitted(objects: ObjectsInView, o: Object) -> tuple[Object, str]:
@@ -37,6 +39,17 @@ def as_admitted(objects: ObjectsInView, o: Object) -> tuple[Object, str]:
         if why := resourcequota.refusal(objects, quotas, o):
             return o, forbidden(o, why)
     return o, ""
+
+
+def refused_change(objects: ObjectsInView, old: Object, new: Object) -> str:
+    """Why an object may not become another one: it would use more than a quota leaves; "" where it may."""
+    if new.type not in _GROWING or not objects.kind(RESOURCE_QUOTA):
+        return ""
+    from emulab.cluster.admission import resourcequota
+
+    quotas = resourcequota.quotas_of(objects, new.namespace)
+    why = resourcequota.refusal(objects, quotas, new, old)
+    return forbidden(new, why) if why else ""
 
 
 def forbidden(o: Object, why: str) -> str:

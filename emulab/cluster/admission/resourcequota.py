@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from emulab.kinds.core.resourcequota import CLAIM_SCOPE
 from emulab.kinds.core.resources import (
     Amounts,
     containers,
@@ -30,15 +31,18 @@ class ObjectsInView(Protocol):
     def facts(self, kind: GroupKind, ask: Callable[[Object], T | None]) -> Mapping[Key, T]: ...
 
 
-def refusal(objects: ObjectsInView, quotas: Sequence[Object], o: Object) -> str:
-    """Why the object may not come beside those of its Namespace; "" where it may."""
-    for quota in quotas:
-        hard = {name: parse_quantity(value) for name, value in (quota.spec.get("hard") or {}).items()}
-        if not _has_in_scope(quota, o):
-            continue
-        asked = {name: amount for name, amount in usage(o).items() if name in hard and amount.value}
-        if missing := _unsaid(o, hard):
+def refusal(objects: ObjectsInView, quotas: Sequence[Object], o: Object, old: Object | None = None) -> str:
+    """Why the object may not come beside those of its Namespace, or in the place of `old`; "" where it may.
+
+    What an object lacks is told before what there is too much of, whichever quota says so (`CheckRequest`).
+    """
+    about = [(quota, _hard(quota)) for quota in quotas if _has_in_scope(quota, o)]
+    for quota, hard in about:
+        if old is None and (missing := _unsaid(o, hard)):
             return f"failed quota: {quota.name}: must specify {missing}"
+    more = _more(o, old)
+    for quota, hard in about:
+        asked = {name: amount for name, amount in more.items() if name in hard and amount.value > 0}
         used = _used(objects, quota, asked)
         over = sorted(name for name in asked if (used[name] + asked[name]).value > hard[name].value)
         if over:
@@ -48,6 +52,19 @@ def refusal(objects: ObjectsInView, quotas: Sequence[Object], o: Object) -> str:
                 f"{word}: {text}" for word, text in zip(words, shown, strict=True)
             )
     return ""
+
+
+def _hard(quota: Object) -> dict[str, Quantity]:
+    return {name: parse_quantity(value) for name, value in (quota.spec.get("hard") or {}).items()}
+
+
+def _more(o: Object, old: Object | None) -> Amounts:
+    """What an object uses more than the one that it takes the place of."""
+    before = usage(old) if old is not None else {}
+    return {
+        name: amount._replace(value=amount.value - before.get(name, NOTHING).value)
+        for name, amount in usage(o).items()
+    }
 
 
 def status(objects: ObjectsInView, quota: Object) -> dict[str, Any]:
@@ -115,9 +132,8 @@ def _unsaid(o: Object, hard: Mapping[str, Quantity]) -> str:
 
 
 def _has_in_scope(quota: Object, o: Object) -> bool:
-    """Whether the quota is about the object; whoever has a scope is about Pods."""
-    wanted = list(_scopes(quota))
-    return not wanted or (o.type == POD and all(_matches(o, *scope) for scope in wanted))
+    """Whether the quota is about the object; whoever has a scope is about Pods or about claims."""
+    return all(_matches(o, *scope) for scope in _scopes(quota))
 
 
 def _scopes(quota: Object) -> Iterator[tuple[str, str, Sequence[str]]]:
@@ -127,17 +143,30 @@ def _scopes(quota: Object) -> Iterator[tuple[str, str, Sequence[str]]]:
         yield expression["scopeName"], expression["operator"], expression.get("values") or ()
 
 
-def _matches(pod: Object, scope: str, operator: str, values: Sequence[str]) -> bool:
-    if scope == "PriorityClass":
-        name = pod.spec.get("priorityClassName") or ""
+def _matches(o: Object, scope: str, operator: str, values: Sequence[str]) -> bool:
+    if o.type != (PERSISTENT_VOLUME_CLAIM if scope == CLAIM_SCOPE else POD):
+        return False
+    if (field := _NAMING.get(scope)) is not None:
+        name = o.spec.get(field) or ""
         there = name in values if operator in ("In", "NotIn") else bool(name)
     else:
-        there = _PROPERTIES[scope](pod) if scope in _PROPERTIES else False
+        there = _PROPERTIES[scope](o) if scope in _PROPERTIES else False
     return there == (operator in ("In", "Exists"))
 
 
+_NAMING = {"PriorityClass": "priorityClassName", CLAIM_SCOPE: "volumeAttributesClassName"}
+"""Scopes that are about what a field names."""
+
+
 def _is_best_effort(pod: Object) -> bool:
-    return not any(requests(container) or limits(container) for container in containers(pod))
+    """Whether its quality of service is that: no container, nor the Pod, asks for CPU or memory (`GetPodQOS`)."""
+    return not any(
+        amounts[name].value > 0
+        for asking in (*containers(pod), pod.spec)
+        for amounts in (requests(asking), limits(asking))
+        for name in ("cpu", "memory")
+        if name in amounts
+    )
 
 
 def _is_terminating(pod: Object) -> bool:

@@ -6,10 +6,10 @@ Deployment becomes ReplicaSet, Pods, placed Pods, EndpointSlices and statuses in
 calls it after every change until it returns nothing.
 
 * `namespaces`: those that are ending are emptied, and go
-* `garbage`: what lost its owner goes
+* `garbage`: what lost its owner goes; `adoption`: what has none gets one, by its labels
 * `deployments` (with `rollout`, the arithmetic of one Deployment), `replicasets`, `statefulsets`,
   `daemonsets`: workloads become Pods; `batch`: Jobs do, which run to their
-  end, and CronJobs become Jobs
+  end, and CronJobs become Jobs; `revisions`: what templates StatefulSets and DaemonSets have had
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
   what a node refuses of those that name it themselves
@@ -32,6 +32,7 @@ from math import inf
 from typing import NamedTuple
 
 from emulab.cluster.controllers import (
+    adoption,
     apiserver,
     batch,
     daemonsets,
@@ -55,7 +56,8 @@ __all__ = ["next_due", "reconcile"]
 
 ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     namespaces.empty,
-    garbage.collect,  # these first, so that nothing below works for an owner that is gone
+    garbage.collect,
+    adoption.claim,  # these first, so that nothing below works for an owner that is gone
     deployments.roll,  # decides how many replicas each ReplicaSet shall have …
     replicasets.scale,  # … which become Pods here
     statefulsets.scale,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulab.cluster.controllers import revisions
 from emulab.cluster.controllers.names import controller_reference, generated_name, template_hash
 from emulab.cluster.controllers.noderesources import asked_by
 from emulab.cluster.controllers.placement import REQUIRED, Ledger, fits_node, host_ports, node_affinity
@@ -69,6 +70,7 @@ def place(world: WorkingCopy) -> None:
         if world.is_over(owner):
             continue
         it = _Daemon(world, owner)
+        _keep_revision(it)
         reference = controller_reference(owner)
         for node, pods in it.pods.items():
             for pod in pods if node not in it.nodes else _redundant(pods):
@@ -87,6 +89,14 @@ def place(world: WorkingCopy) -> None:
             it.pods[node] = [made]
         if it.want.strategy != "OnDelete":
             _update(it)
+
+
+def _keep_revision(it: _Daemon) -> None:
+    """Has the template in the DaemonSet's history, and in it all that its Pods have."""
+    pods = (pod for pods in it.pods.values() for pod in pods)
+    live = {f"{it.owner.name}-{pod.labels.get(REVISION_LABEL, '')}" for pod in pods}
+    name = f"{it.owner.name}-{it.hash}"
+    revisions.keep(it.world, it.owner, name, {REVISION_LABEL: it.hash}, live)
 
 
 def report(world: WorkingCopy) -> None:

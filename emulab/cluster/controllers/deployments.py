@@ -24,6 +24,7 @@ HISTORY_LIMIT = 10  # default of revisionHistoryLimit
 _NOT_COPIED = (
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
+    *(rollout.DESIRED, rollout.MAXIMUM, "deployment.kubernetes.io/revision-history"),
 )  # annotations a ReplicaSet doesn't get
 _COUNTERS = ("updatedReplicas", "readyReplicas", "availableReplicas")
 
@@ -149,6 +150,9 @@ def _number(plan: DeploymentRollout) -> None:
     seconds = plan.deployment.spec.get("minReadySeconds") or 0
     if (rs.spec.get("minReadySeconds") or 0) != seconds:  # not part of the template, so it changes in place
         rs = world.put(rs.replace(spec={**rs.spec, "minReadySeconds": seconds}))
+    told = {name: text for name, text in plan.deployment.annotations.items() if name not in _NOT_COPIED}
+    if not told.items() <= rs.annotations.items():  # such as a change-cause
+        rs = world.put(rs.replace(metadata={**rs.metadata, "annotations": {**rs.annotations, **told}}))
     for o in (rs, plan.deployment):
         if o.annotations.get(REVISION) != str(revision):
             annotations = {**o.annotations, REVISION: str(revision)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emulab.cluster.controllers import revisions
 from emulab.cluster.controllers.names import controller_reference, template_hash
 from emulab.cluster.controllers.pods import (
     count,
@@ -37,6 +38,7 @@ WORDS = Words(
 )
 
 REVISION_LABEL = "controller-revision-hash"
+HASH_LABEL = "controller.kubernetes.io/hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"  # KEP-4017
 
@@ -86,10 +88,18 @@ def scale(world: WorkingCopy) -> None:
         if world.is_over(owner):
             continue
         it = _Set(world, owner)
+        _keep_revision(it)
         ordered = it.want.pod_management != "Parallel"
         if _fill(it, ordered) or _shrink(it, ordered) or it.want.strategy == "OnDelete":
             continue
         _update(it)
+
+
+def _keep_revision(it: _Set) -> None:
+    """Has the template in the StatefulSet's history, and in it all that its Pods have."""
+    live = {it.current, *(pod.labels.get(REVISION_LABEL, "") for pod in it.pods.values())}
+    hashed = {HASH_LABEL: it.update.removeprefix(f"{it.owner.name}-")}
+    revisions.keep(it.world, it.owner, it.update, hashed, live)
 
 
 def report(world: WorkingCopy) -> None:
@@ -217,15 +227,10 @@ def _make(it: _Set, ordinal: int) -> Object | None:
 
 
 def _template(it: _Set, ordinal: int) -> tuple[str, Mapping[str, Any]]:
-    """The revision and template for a new Pod.
-
-    Below an update's partition that is the current revision's. Kubernetes reads it from a
-    ControllerRevision; here a living Pod of that revision stands for it, and where none lives the
-    new template serves.
-    """
+    """The revision and template for a new Pod: below an update's partition those of the current revision, unless
+    somebody has deleted that."""
     if ordinal < it.first_updated and it.current != it.update:
-        for pod in it.pods.values():
-            if pod.labels.get(REVISION_LABEL) == it.current:
-                spec = {name: value for name, value in pod.spec.items() if name != "nodeName"}
-                return it.current, {"metadata": pod.metadata, "spec": spec}
+        template = revisions.template_of(it.world, it.owner, it.current)
+        if template is not None:
+            return it.current, template
     return it.update, it.want.template

@@ -218,6 +218,13 @@ class WorkingCopy:
                 now[key] = answer
         return now
 
+    def facts_of_all(self, ask: Callable[[Object], T | None]) -> dict[Key, T]:
+        """What `ask` says of each object of any kind, without None."""
+        found: dict[Key, T] = {}
+        for kind in self._kinds():
+            found |= self.facts(GroupKind(*kind), ask)
+        return found
+
     def owned(self, owner: Object, kind: GroupKind) -> list[Object]:
         """The objects of a kind whose controller is `owner`."""
         self._note_answers(kind, _owner)
@@ -335,6 +342,16 @@ def _written(key: Key, old: Object | None, new: Object) -> list[Change]:
     changes: list[Change] = []
     if old is None or any(new.raw.get(f) != old.raw.get(f) for f in {*new.raw, *old.raw} - {"status"}):
         changes.append(Put(new))
-    if new.status != (old.status if old else {}):
+    if new.status != (old.status if old else {}) and not _is_let_go(old, new):
         changes.append(PutStatus(key, new.status))
     return changes
+
+
+def _is_let_go(old: Object | None, new: Object) -> bool:
+    """Whether the object goes with this write: nobody has a finalizer on it any more."""
+    return bool(
+        old is not None
+        and old.metadata.get("deletionTimestamp")
+        and old.metadata.get("finalizers")
+        and not new.metadata.get("finalizers")
+    )

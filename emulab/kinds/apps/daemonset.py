@@ -42,8 +42,7 @@ DEFINITION = Definition(
     merge=workload.keep_selector,
     warnings=workload.warnings,
     fields=workload.workload_fields(
-        "minReadySeconds updateStrategy.rollingUpdate.maxUnavailable updateStrategy.type",
-        kept="revisionHistoryLimit",  # there are no revisions of it to go back to
+        "minReadySeconds revisionHistoryLimit updateStrategy.rollingUpdate.maxUnavailable updateStrategy.type",
         ignored={"updateStrategy.rollingUpdate.maxSurge": "a Pod goes before the next one comes"},
     ),
     columns=Columns(("NAME", *_DAEMONS, "AGE"), workload.WIDE, _cells),

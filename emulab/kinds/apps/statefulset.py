@@ -65,9 +65,9 @@ DEFINITION = Definition(
     merge=_merge,
     warnings=workload.warnings,
     fields=workload.workload_fields(
-        "minReadySeconds ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy replicas serviceName"
-        " updateStrategy.rollingUpdate.partition updateStrategy.type volumeClaimTemplates",
-        kept="revisionHistoryLimit",
+        "minReadySeconds ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy replicas"
+        " revisionHistoryLimit serviceName updateStrategy.rollingUpdate.partition updateStrategy.type"
+        " volumeClaimTemplates",
         ignored={
             "updateStrategy.rollingUpdate.maxUnavailable": "one Pod is replaced after the other",
         },

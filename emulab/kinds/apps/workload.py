@@ -18,6 +18,7 @@ from emulab.kinds.core.podspec import PROGRAM
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import FollowedFields, kind_table, table
 from emulab.kinds.openapi.typed import typed
+from emulab.kinds.registry import STATEFUL_SET
 from emulab.model.checks import (
     Check,
     Problems,
@@ -139,6 +140,13 @@ def workload_fields(
     return kind_table(spec=own)
 
 
+_FORBIDDEN_UPDATES = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+"""What an API server says of all that can't be changed of a StatefulSet (`ValidateStatefulSetUpdate`)."""
+
+
 def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     """The new spec. Raises UserError when it selects other Pods."""
     stays(old, new, "selector")
@@ -148,6 +156,9 @@ def keep_selector(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str
 def stays(old: Object, new: Object, field: str, default: Any = None) -> None:
     """Raises UserError when a field of the spec is to change that can't."""
     if old.spec.get(field, default) != new.spec.get(field, default):
+        if new.type == STATEFUL_SET:
+            words = f"{_FORBIDDEN_UPDATES}, such as of '{field}'; delete the StatefulSet first"
+            raise UserError(f"{new.position}: {new.key} spec: Forbidden: {words}")
         raise UserError(
             f"{new.position}: {new.key} spec.{field}: can't be changed; delete the {new.kind} first"
         )
@@ -217,7 +228,10 @@ def template_fields(template: Raw) -> Fields:
     """What describes a template of Pods."""
     containers = (template.get("spec") or {}).get("containers") or ()
     images: Fields = [(c["name"], container_fields(c, {})) for c in containers]
+    metadata = template.get("metadata") or {}
+    annotations = metadata.get("annotations")
     return [
-        ("Labels", pairs((template.get("metadata") or {}).get("labels"))),
+        ("Labels", pairs(metadata.get("labels"))),
+        *([("Annotations", pairs(annotations, ": "))] if annotations else []),
         ("Containers", images or NONE),
     ]

@@ -46,7 +46,7 @@ def _describe(o: Raw, pods: Slices) -> Fields:
 
 DEFINITION = Definition(
     check=whole(NODE, dns_label),
-    standing=refused("is not given as an object; spec.nodes of the Cluster says which nodes there are"),
+    standing=refused("spec.nodes of the Cluster says which nodes there are"),
     columns=Columns(("NAME", "STATUS", "ROLES", "AGE", "VERSION"), ("INTERNAL-IP", "EXTERNAL-IP"), _cells),
     describe=_describe,
     selectable={"spec.unschedulable": field("spec.unschedulable", "false")},

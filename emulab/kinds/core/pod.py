@@ -15,13 +15,14 @@ from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.core.podspec import IMAGES, LIMITED, STAND_INS, PodImage
 from emulab.kinds.core.qos import with_class
+from emulab.kinds.core.updates import update_problems
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
 from emulab.kinds.registry import POD
 from emulab.kinds.selectable import field, fields
 from emulab.model.checks import dns_subdomain
-from emulab.model.findings import Finding
+from emulab.model.findings import Finding, path_text
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -34,8 +35,10 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
         spec["nodeName"] = old.spec["nodeName"]
     if LIMITED in old.annotations:
         spec = _with_resources_of(old, spec)
-    if spec != old.spec:
-        raise UserError(f"{new.position}: {new.key}: a pod's spec can't be changed; delete the pod first")
+    for path, why in update_problems(old.spec, spec):
+        raise UserError(
+            f"{new.position}: {new.key} {path_text(('spec', *path))}: {why}; delete the pod first"
+        )
     return spec
 
 

@@ -12,14 +12,17 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
+from emulab.kinds.kind import COUNTED
 from emulab.kinds.openapi.typed import typed
-from emulab.kinds.registry import RESOURCE_QUOTA
+from emulab.kinds.registry import KINDS, RESOURCE_QUOTA
 from emulab.model.checks import Problems, dns_subdomain, one_of, sequence, wrong
 from emulab.model.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
 
+CLAIM_SCOPE = "VolumeAttributesClass"
+"""The scope that is about PersistentVolumeClaims; all others are about Pods."""
 _SCOPES = (
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -27,7 +30,20 @@ _SCOPES = (
     "NotTerminating",
     "PriorityClass",
     "Terminating",
+    CLAIM_SCOPE,
 )
+_NAMING = ("PriorityClass", CLAIM_SCOPE)  # scopes whose values are names
+_OF_PODS = (
+    "pods",
+    *(f"{which}{what}" for which in ("", "requests.", "limits.") for what in ("cpu", "memory")),
+)
+_OF_CLAIMS = ("persistentvolumeclaims", "requests.storage")
+_OTHERS = (
+    *("services.nodeports", "services.loadbalancers"),
+    *("ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage"),
+)
+"""Standard names of what a quota limits (`IsStandardQuotaResourceName`), by whose scopes they go with; the plurals of
+kinds that are counted come beside."""
 _scope = one_of(*_SCOPES)
 _EXCLUDING = (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating"))
 
@@ -45,12 +61,19 @@ def _hard(spec: dict[str, Any]) -> Problems:
 
 def _scopes(spec: dict[str, Any]) -> Problems:
     given = set(spec.get("scopes") or ())
+    standard = (*_OF_PODS, *_OF_CLAIMS, *_OTHERS, *(kind.plural for kind in KINDS.of(COUNTED)))
+    names = [name for name in spec.get("hard") or () if name in standard]
+    for scope in sorted(given):
+        fitting = _OF_CLAIMS if scope == CLAIM_SCOPE else ("pods",) if scope == "BestEffort" else _OF_PODS
+        if any(name not in fitting for name in names):
+            return wrong(f"{scope}: unsupported scope applied to resource", "scopes")
     return [(("scopes",), "conflicting scopes") for pair in _EXCLUDING if given.issuperset(pair)]
 
 
 def _expression(expression: dict[str, Any]) -> Problems:
-    if expression["scopeName"] != "PriorityClass" and expression["operator"] != "Exists":
-        return wrong(f"must be 'Exists' when scope is any of {', '.join(_SCOPES)}", "operator")
+    if expression["scopeName"] not in _NAMING and expression["operator"] != "Exists":
+        others = ", ".join(scope for scope in _SCOPES if scope not in _NAMING)
+        return wrong(f"must be 'Exists' when scope is any of {others}", "operator")
     needs = expression["operator"] in ("In", "NotIn")
     if needs and not expression.get("values"):
         return wrong(

@@ -93,20 +93,22 @@ def used_by_pod(pod: Object) -> Amounts:
 
 
 def used_by_service(service: Object) -> Amounts:
-    type_ = service.spec.get("type") or "ClusterIP"
-    balanced, ports = type_ == "LoadBalancer", len(service.spec.get("ports") or ())
-    allocates = service.spec.get("allocateLoadBalancerNodePorts", True)
-    with_ports = type_ == "NodePort" or (balanced and allocates)
+    """Node ports are those that will be allocated; where none are, those that are asked for by number."""
+    type_, ports = service.spec.get("type") or "ClusterIP", service.spec.get("ports") or ()
+    balanced = type_ == "LoadBalancer"
+    if balanced and not service.spec.get("allocateLoadBalancerNodePorts", True):
+        ports = [port for port in ports if port.get("nodePort")]
     return {
         "services.loadbalancers": count(int(balanced)),
-        "services.nodeports": count(ports if with_ports else 0),
+        "services.nodeports": count(len(ports) if balanced or type_ == "NodePort" else 0),
     }
 
 
 def used_by_claim(claim: Object) -> Amounts:
     asked = ((claim.spec.get("resources") or {}).get("requests") or {}).get("storage")
     found = {"requests.storage": parse_quantity(asked)} if asked is not None else {}
-    if name := claim.spec.get("storageClassName"):
+    annotated = claim.annotations.get("volume.beta.kubernetes.io/storage-class")
+    if name := annotated or claim.spec.get("storageClassName"):
         of_class = f"{name}.storageclass.storage.k8s.io"
         found |= {f"{of_class}/{what}": amount for what, amount in found.items()}
         found[f"{of_class}/persistentvolumeclaims"] = count(1)

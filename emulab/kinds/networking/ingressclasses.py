@@ -3,12 +3,13 @@
 (`ingress.classes`), which are somebody else's in a cluster.
 
 An Ingress that names no class has the default one, if there is one. The API server writes it into the Ingress when that
-is created; here objects may come in any order, so it is found whenever it is asked for.
+is created, and so does the lab's admission; here objects may come in any order, so it is found whenever it is asked
+for, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
@@ -17,9 +18,19 @@ from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingresscontrollers import IngressController, ObjectSource, controllers
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS_CLASS, NAMESPACE
+from emulab.model.objects import Object
 
 EVERY_CLASS = "*"
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+
+
+def default_class(classes: Iterable[Object]) -> str:
+    """The name of the default one, "" where there is none: of several the newest, then the first by name
+    (plugin/pkg/admission/network/defaultingressclass)."""
+    default = [o for o in classes if o.annotations.get(DEFAULT_CLASS) == "true"]
+    default.sort(key=lambda o: o.name)
+    default.sort(key=lambda o: str(o.metadata.get("creationTimestamp") or ""), reverse=True)
+    return default[0].name if default else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +47,11 @@ class IngressClasses:
     def among(source: ObjectSource, cluster: Cluster) -> IngressClasses:
         """Of these objects."""
         classes = source.members(INGRESS_CLASS).values()
-        default = [o for o in classes if o.annotations.get(DEFAULT_CLASS) == "true"]
-        # Of several the newest, then the first by name (plugin/pkg/admission/network/defaultingressclass).
-        default.sort(key=lambda o: o.name)
-        default.sort(key=lambda o: str(o.metadata.get("creationTimestamp") or ""), reverse=True)
         there = tuple(controllers(source))
         selecting = any(one.flags.namespace_selector for one in there)
         return IngressClasses(
             classes={o.name: str(o.spec.get("controller") or "") for o in classes},
-            default=default[0].name if default else "",
+            default=default_class(classes),
             adopted=frozenset(cluster.ingress_classes),
             controllers=there,
             namespaces={o.name: o.labels for o in source.members(NAMESPACE).values()} if selecting else {},

@@ -56,6 +56,7 @@ class ControlServer:
             "gone": operations.gone,
             "kinds": operations.kinds,
             "logs": operations.logs,
+            "log-files": operations.log_files,
             "patch": operations.patch,
             "ready": operations.ready,
             "release": operations.release,

@@ -12,6 +12,7 @@ from emulab.cluster import brought
 from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes
 from emulab.cluster.admission.deletion import Deletion
+from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
@@ -20,9 +21,7 @@ from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
-from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
-from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
@@ -46,13 +45,13 @@ from emulab.lab.supervisor.arguments import (
 )
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
+from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.lab.supervisor.targets import describe_entry, find_container, find_place, find_pod
+from emulab.lab.supervisor.targets import describe_entry, find_place
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
-from emulab.model.checks import LARGEST
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
 from emulab.model.keys import GroupKind, Key
@@ -91,8 +90,10 @@ class Operations:
         waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
         self.watch, self.usage = Watches(around.store).watch, Metering(around, kubelet).usage
+        logs = PodLogs(around)
+        self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
-        self.patch, self.patch_status = patching.patch, patching.patch_status
+        self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
         self.give = Handover(around, reconciler).give
 
     @takes(
@@ -100,15 +101,19 @@ class Operations:
         validate=optional(NAME),
         strict=optional(FLAG),
         names=optional(FLAG),
+        namespace=optional(NAME),
         dry_run=optional(FLAG),
+        show=optional(FLAG),
     )
     async def apply(self, arguments: Arguments, progress: Progress) -> Any:
         """`sources`: [[name, text], …]; `validate`: strict, warn or ignore. `strict`: whether what would be a warning
-        or a note is an error. `names`: whether names are made up of `generateName`.
+        or a note is an error. `names`: whether names are made up of `generateName`. `namespace`: that of objects which
+        don't say any; others mustn't say another one.
 
         Result: `{"applied": [[key, "created" | …]], "warnings": [...], "notes": [...]}`.
 
         `dry_run`: does nothing, and adds `objects`: of each what it is, null if it isn't there, and what it would be.
+        `show`: adds `shown`: what each is then, or would be.
 
         One at a time: what is checked against the lab's objects must not meet others than those.
         """
@@ -120,7 +125,11 @@ class Operations:
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
         validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
         manifest = await self._load(arguments, cluster, validation, names)
-        given, without_effect = list(manifest.objects), manifest.without_effect
+        given = list(manifest.objects)
+        without_effect = (
+            *manifest.without_effect,
+            *unfollowed_changes(self._around.store.objects(), given),
+        )
         del manifest
         await self._refuse_conflicts(given)
         for o in given:
@@ -140,13 +149,17 @@ class Operations:
         if arguments.get("dry_run"):
             changed, odd = tried(self._around.store, work, keys, self._around.images.program)
             found = {"warnings": [*without_effect, *odd], "notes": noted}
-            return {"applied": outcome, "objects": changed, **found}
+            shown = [after for _, after in changed]
+            return {"applied": outcome, "objects": changed, "shown": shown, **found}
         await self._reconciler.change(work, progress)
         given.clear()  # the store has its own by now
         _tidy(keys)
         self._furnished = True
-        odd = await self._warnings(self._around.store.objects(), keys)
-        return {"applied": outcome, "warnings": [*without_effect, *odd], "notes": noted}
+        objects = self._around.store.objects()
+        odd = await self._warnings(objects, keys)
+        told = {"applied": outcome, "warnings": [*without_effect, *odd], "notes": noted}
+        there = [objects.get(key) for key in keys] if arguments.get("show") else None
+        return told if there is None else {**told, "shown": [o.raw for o in there if o is not None]}
 
     @staticmethod
     async def _load(
@@ -159,7 +172,8 @@ class Operations:
         sources = [Source(name, text) for name, text in arguments.pop("sources")]
         if not sources:
             return Manifest(())
-        manifest = await asyncio.to_thread(load, sources, cluster, validation, names)
+        namespace = arguments.get("namespace") or ""
+        manifest = await asyncio.to_thread(load, sources, cluster, validation, names, namespace)
         del sources
         _tidy(manifest.objects)
         return manifest
@@ -221,16 +235,19 @@ class Operations:
     @takes(
         keys=optional(KEYS),
         sources=optional(SOURCES),
+        namespace=optional(NAME),
         ignore_missing=optional(FLAG),
         grace=optional(COUNT),
+        cascade=optional(NAME),
         dry_run=optional(FLAG),
     )
     async def delete(self, arguments: Arguments, progress: Progress) -> Any:
         """`keys`: [[group, kind, namespace, name], …] or `sources`. What can't be deleted doesn't hold up the rest.
 
-        Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …]}`. The
-        former go, now or once they are let go of: `gone` awaits that. `grace`: the seconds that Pods get to end in
-        place of their own. `dry_run`: says what would become of it, and does nothing.
+        Result: `{"deleted": [[group, kind, namespace, name, uid], …], "refused": [[reason, message, file], …],
+        "notes": […]}`. The first go, now or once they are let go of: `gone` awaits that. `grace`: the seconds that Pods
+        get to end in place of their own. `namespace`: as for `apply`. `cascade`: see `deletion`. `dry_run`: says what
+        would become of it, and does nothing.
         """
         asked = [Deletion(Key(*k)) for k in arguments.get("keys") or ()]
         if arguments.get("sources"):
@@ -238,39 +255,18 @@ class Operations:
             found = await self._load(arguments, None, IGNORE)
             asked += [Deletion(o.key, o.position.file) for o in found.objects]
         ignore_missing = bool(arguments.get("ignore_missing"))
-        grace = arguments.get("grace")
-        outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, grace)
+        how = arguments.get("grace"), arguments.get("cascade") or deletion.BACKGROUND
+        outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, *how)
+        noted = brought.notes_of_deletion(self._around.store.objects(), [key for key, _ in outcome.deleted])
 
         def work(store: Store) -> None:
             nonlocal outcome
-            outcome = deletion.delete(store, asked, ignore_missing, grace)
+            outcome = deletion.delete(store, asked, ignore_missing, *how)
 
         if outcome.deleted and not arguments.get("dry_run"):
             await self._reconciler.change(work, progress)
-        return {"deleted": [[*key, uid] for key, uid in outcome.deleted], "refused": outcome.refused}
-
-    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
-    async def scale(self, arguments: Arguments, progress: Progress) -> Any:
-        """`group`, `kind`, `namespace`, `name`, `replicas`."""
-        key = Key(*(arguments[part] for part in Key._fields))
-        o = self._around.store.get(key)
-        if o is None:
-            raise UserError(f"{key} not found")
-        scalable = KINDS.of(SCALABLE)
-        if key.type not in scalable:
-            *some, last = (kind.kind for kind in scalable)
-            raise UserError(f"{key} can't be scaled; a {', '.join(some)} or {last} can")
-        replicas = int(arguments["replicas"])
-        if replicas > LARGEST:
-            raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
-
-        def work(store: Store) -> None:
-            there = store.get(key)
-            if there is not None:
-                store.put(there.replace(spec={**there.spec, "replicas": replicas}))
-
-        await self._reconciler.change(work, progress)
-        return kubectl_name(key)
+        deleted = [[*key, uid] for key, uid in outcome.deleted]
+        return {"deleted": deleted, "refused": outcome.refused, "notes": noted}
 
     @takes()
     async def kinds(self, _: Arguments, __: Progress) -> Any:
@@ -289,20 +285,6 @@ class Operations:
             objects = [*objects, *derived(there, namespace)]
         name = arguments.get("name")
         return [o.raw for o in objects if not name or o.name == name]
-
-    @takes(target=NAME, namespace=NAME, container=optional(NAME))
-    async def logs(self, arguments: Arguments, _: Progress) -> Any:
-        """`target`, `namespace`, `container`: where the container's log is, as a path."""
-        target = arguments["target"]
-        place = self._around.world.places.get(target) if self._around.world else None
-        if place is not None and place.kind != "pod":
-            return str(self._around.logs.of(place.name).path)
-        pod = find_pod(self._around, target, arguments["namespace"])
-        spec = PodSpec.of_pod(pod)
-        container = find_container(
-            pod, (*spec.containers, *spec.init_containers), arguments.get("container") or ""
-        )
-        return str(self._around.logs.of(pod.namespace, pod.name, container.name).path)
 
     @takes(target=NAME, namespace=optional(NAME), container=optional(NAME))
     async def entry(self, arguments: Arguments, _: Progress) -> Any:

@@ -9,10 +9,13 @@ from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.programs import Loaded
 from emulab.cluster.store import Store
 from emulab.errors import UserError
+from emulab.kinds.kind import SCALABLE
+from emulab.kinds.registry import KINDS
 from emulab.kinds.schema import check_object
 from emulab.lab.oddities import oddities
-from emulab.lab.supervisor.arguments import MAPPING, NAME, STRING, Arguments, takes
+from emulab.lab.supervisor.arguments import COUNT, MAPPING, NAME, STRING, Arguments, optional, takes
 from emulab.lab.supervisor.reconciler import Progress, Reconciler, Work
+from emulab.model.checks import LARGEST
 from emulab.model.findings import path_text
 from emulab.model.keys import Key
 from emulab.model.mergepatch import merge_patched
@@ -24,9 +27,12 @@ class Patching:
     def __init__(self, store: Store, reconciler: Reconciler) -> None:
         self._store, self._reconciler = store, reconciler
 
-    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING)
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, spec=MAPPING, annotations=optional(MAPPING))
     async def patch(self, arguments: Arguments, progress: Progress) -> Any:
-        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec."""
+        """`group`, `kind`, `namespace`, `name`, `spec`: a JSON Merge Patch (RFC 7396) of the object's spec.
+
+        `annotations`: those that it has then, in place of all.
+        """
         key = Key(*(arguments[part] for part in Key._fields))
 
         def work(store: Store) -> None:
@@ -34,11 +40,36 @@ class Patching:
             if there is None:
                 raise UserError(f"{key} not found")
             changed = there.replace(spec=merge_patched(there.spec, arguments["spec"]))
+            if (annotations := arguments.get("annotations")) is not None:
+                changed = changed.replace(metadata={**there.metadata, "annotations": annotations})
             for path, message in check_object(changed.raw):
                 raise UserError(f"{key} {path_text(path)}: {message}")
             store.put(changed)
 
         await self._reconciler.change(work, progress)
+
+    @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, replicas=COUNT)
+    async def scale(self, arguments: Arguments, progress: Progress) -> Any:
+        """`group`, `kind`, `namespace`, `name`, `replicas`."""
+        key = Key(*(arguments[part] for part in Key._fields))
+        o = self._store.get(key)
+        if o is None:
+            raise UserError(f"{key} not found")
+        scalable = KINDS.of(SCALABLE)
+        if key.type not in scalable:
+            *some, last = (kind.kind for kind in scalable)
+            raise UserError(f"{key} can't be scaled; a {', '.join(some)} or {last} can")
+        replicas = int(arguments["replicas"])
+        if replicas > LARGEST:
+            raise UserError(f"{replicas} replicas are too many: {LARGEST} at most")
+
+        def work(store: Store) -> None:
+            there = store.get(key)
+            if there is not None:
+                store.put(there.replace(spec={**there.spec, "replicas": replicas}))
+
+        await self._reconciler.change(work, progress)
+        return kubectl_name(key)
 
     @takes(group=NAME, kind=NAME, namespace=NAME, name=NAME, patch=STRING)
     async def patch_status(self, arguments: Arguments, progress: Progress) -> Any:

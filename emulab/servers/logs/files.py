@@ -110,7 +110,7 @@ class LogFile:
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._folder)
         if self._marks is not None:
-            self._marks.remove()
+            self._marks.remove(self._files)
 
     def _mark(self, offset: int) -> None:
         if self._marks is not None:
@@ -177,7 +177,7 @@ class LogFile:
             os.close(fresh)
             raise
         if self._marks is not None:
-            self._marks.renew(self._size - len(rest))
+            self._marks.renew(self._size - len(rest), self._files)
         os.ftruncate(self._fd, self._size - len(rest))
         os.close(self._fd)
         self._fd, self._size = fresh, len(rest)

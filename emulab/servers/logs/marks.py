@@ -1,4 +1,4 @@
-"""When what stands in a log was printed, and where a container's lives begin in it: a file beside the newest one.
+"""When what stands in a log was printed, and where a container's lives begin in it: a file beside each of a log's.
 
 Each mark says of an octet of the log when it came; all up to the next mark came with it. Marks are a millisecond apart
 at the least, so who prints fast costs little, and who prints a line now and then has the time of each.
@@ -54,6 +54,7 @@ class MarkFile:
 
     def __init__(self, folder: int, log: str) -> None:
         self._folder = folder
+        self._log = log
         self._name = marks_name(log)
         self._fd = -1
         self._last = 0
@@ -78,8 +79,9 @@ class MarkFile:
             return False
         return any(mark.begins for mark in _decoded(data))
 
-    def renew(self, offset: int) -> None:
-        """The log begins anew with what stood from there on."""
+    def renew(self, offset: int, files: int) -> None:
+        """The log begins anew with what stood from there on; what stood before is in the first of its older files, of
+        which there are so many with the newest."""
         with suppress(OSError):
             self._open()
             old = _decoded(os.pread(self._fd, os.fstat(self._fd).st_size, 0))
@@ -87,19 +89,44 @@ class MarkFile:
             kept = [mark._replace(offset=mark.offset - offset) for mark in old if mark.offset > offset]
             kept += [Mark(0, mark.time, True) for mark in old if mark.begins and mark.offset == offset]
             first = [before[-1]._replace(offset=0)] if before else []
+            past = [
+                mark for mark in old if mark.offset < offset or (mark.offset == offset and not mark.begins)
+            ]
+            self._shift(b"".join(map(_encoded, past)), files)
             data = b"".join(map(_encoded, sorted([*first, *kept])))
             os.ftruncate(self._fd, 0)
             os.write(self._fd, data)
+
+    def _shift(self, newest: bytes, files: int) -> None:
+        """Has the marks of each older file beside it, `newest` those of the first of them."""
+        for number in reversed(range(1, files - 1)):
+            with suppress(FileNotFoundError):
+                os.rename(
+                    *(self._older(number), self._older(number + 1)),
+                    src_dir_fd=self._folder,
+                    dst_dir_fd=self._folder,
+                )
+        with suppress(OSError):  # no room for it: the newest's are worth more
+            fd = os.open(self._older(1), _OPEN | os.O_TRUNC, 0o600, dir_fd=self._folder)
+            try:
+                os.write(fd, newest)
+            finally:
+                os.close(fd)
+
+    def _older(self, number: int) -> str:
+        return marks_name(f"{self._log}.{number}")
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def remove(self) -> None:
+    def remove(self, files: int) -> None:
+        """Removes the marks of a log that has so many files."""
         self.close()
-        with suppress(OSError):
-            os.unlink(self._name, dir_fd=self._folder)
+        for name in (self._name, *map(self._older, range(1, files))):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._folder)
 
     def _write(self, mark: Mark) -> None:
         with suppress(OSError):

@@ -10,7 +10,7 @@ from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cluster.store import Store
-from emulab.kinds.registry import CONFIG_MAP, POD
+from emulab.kinds.registry import CONFIG_MAP, POD, REPLICA_SET
 
 HELD = CONFIG_MAP.key("default", "held")
 
@@ -96,8 +96,62 @@ def test_by_labels_and_all(store: Store, capsys: pytest.CaptureFixture[str]) -> 
         'pod "web-1" deleted from default namespace',
         'pod "web-2" deleted from default namespace',
         'pod "db" deleted from default namespace',
+        "No resources found",
     ]
-    assert err == "No resources found\n"
+    assert err == ""
+
+
+def test_names_alone(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "cm", "free", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "configmap/free\n"
+
+
+def owned(store: Store) -> None:
+    """A ReplicaSet with two Pods, of which one has another owner, too."""
+    rs = store.put(obj("ReplicaSet", "web", spec={"template": {"spec": {"containers": [{"name": "c"}]}}}))
+    reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": rs.metadata["uid"]}
+    for name, more in (("a", []), ("b", [{"kind": "ConfigMap", "name": "free", "uid": "u"}])):
+        references = [{**reference, "controller": True}, *more]
+        store.put(obj("Pod", name, metadata={"ownerReferences": references}).replace(spec={}))
+
+
+@pytest.mark.parametrize("how", ["orphan", "false"])
+def test_what_an_orphan_keeps(store: Store, how: str) -> None:
+    owned(store)
+    assert main(["delete", "rs", "web", f"--cascade={how}"]) == 0
+    references = [o.metadata.get("ownerReferences") for o in store.objects().kind(POD)]
+    assert references == [None, [{"kind": "ConfigMap", "name": "free", "uid": "u"}]]
+
+
+def test_an_option_without_a_value_takes_no_word(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "--cascade", "cm", "free"]) == 0
+    with pytest.raises(SystemExit, match="2"):
+        main(["delete", "cm", "held", "--cascade=never"])
+    assert "not one of background, true, foreground, orphan, false" in capsys.readouterr().err
+
+
+def test_who_goes_after_those_it_owns_is_held_by_a_finalizer(store: Store) -> None:
+    owned(store)
+    assert main(["delete", "rs", "web", "--cascade=foreground", "--wait=false"]) == 0
+    there = store.get(REPLICA_SET.key("default", "web"))
+    assert there is not None and there.metadata["finalizers"] == ["foregroundDeletion"]
+    assert there.metadata["deletionTimestamp"]
+
+
+def test_objects_of_files_are_in_the_namespace_that_is_given(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: free}\n")
+    store.put(obj("ConfigMap", "free", "shop"))
+    assert main(["delete", "-n", "shop", "-f", str(file)]) == 0
+    assert capsys.readouterr().out == 'configmap "free" deleted from shop namespace\n'
+    assert store.get(CONFIG_MAP.key("default", "free")) is not None
+    file.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: free, namespace: default}\n")
+    assert main(["delete", "-n", "shop", "-f", str(file)]) == 1
+    assert 'namespace from the provided object "default" does not match the namespace "shop"' in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_options_may_stand_before_the_verb(store: Store, capsys: pytest.CaptureF
             ["-o", "table"],
             2,
             'emulab: unable to match a printer suitable for the output format "table", allowed formats are: '
-            "custom-columns,custom-columns-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,wide,yaml",
+            "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,"
+            "jsonpath-file,name,template,templatefile,wide,yaml",
         ),
         (["-o", "jsonpath"], 2, "emulab: template format specified but no template given"),
         (["-o", "jsonpath={.a"], 2, "emulab: error parsing jsonpath {.a, unclosed action"),
@@ -149,6 +150,81 @@ def test_custom_columns(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
         main(["get", "pods,cm", "-l", "tier=back", "--no-headers", "-o", f"custom-columns-file={file}"]) == 0
     )
     assert capsys.readouterr().out == "db    Pod\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (["get", "pod", "db", "-o", "go-template={{.kind}} {{.nope}}"], "Pod <no value>"),
+        (
+            ["get", "pods", "-o", "go-template", "--template={{range .items}}{{.metadata.name}},{{end}}"],
+            "db,web-10,web-9,",
+        ),
+        (["get", "pod", "db", "--template={{.kind}}"], "Pod"),
+        (["get", "pod", "db", "-o", "jsonpath", "--template={.kind}"], "Pod"),
+        (["get", "-f", "f.yaml", "-o", "name"], "configmap/cm\npod/db\n"),
+        (["get", "-f", "f.yaml", "-o", "jsonpath={.items[*].kind}", "--chunk-size=1"], "ConfigMap Pod"),
+        (["get", "-f", "one.yaml", "-o", "jsonpath={.kind}", "--show-managed-fields"], "Pod"),
+        (["get", "svc", "-o", "custom-columns=NAME:.metadata.name"], "NAME\n"),
+    ],
+)
+def test_other_ways_to_say_which_and_how(
+    store: Store, words: list[str], out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod_of_file = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: db}\nspec: {containers: [{name: c, image: i}]}\n"
+    )
+    (tmp_path / "one.yaml").write_text(pod_of_file)
+    (tmp_path / "f.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cm}}\n---\n{pod_of_file}"
+    )
+    words = [str(tmp_path / word) if word.endswith(".yaml") else word for word in words]
+    assert main(words) == 0
+    assert capsys.readouterr() == (out, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["get"], 2, "required resource not specified; write KIND [NAME], KIND/NAME or -f FILE"),
+        (
+            ["get", "pods", "-f", "f.yaml"],
+            2,
+            "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+        ),
+        (
+            ["get", "pods", "-o", "json", "--show-labels"],
+            2,
+            "--show-labels option cannot be used with json printer",
+        ),
+        (
+            ["get", "pods", "-o", "custom-columns=A:.a", "-L", "app"],
+            2,
+            "--label-columns option cannot be used with custom-columns=A:.a printer",
+        ),
+        (
+            ["get", "pods", "--output-watch-events"],
+            2,
+            "--output-watch-events option can only be used with --watch or --watch-only",
+        ),
+        (
+            ["get", "pod", "db", "--template={{.nope}}", "--allow-missing-template-keys=false"],
+            1,
+            'error executing template "{{.nope}}": template: output:1:2: executing "output" at <.nope>: map has no '
+            'entry for key "nope"',
+        ),
+        (
+            ["get", "pod", "db", "-o", "jsonpath={.nope}", "--allow-missing-template-keys=false"],
+            1,
+            'error executing jsonpath "{.nope}": Error executing template: nope is not found',
+        ),
+    ],
+)
+def test_options_that_cannot_be_meant(
+    store: Store, words: list[str], status: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    assert capsys.readouterr() == ("", f"emulab: {error}\n")
 
 
 def test_json_of_paths(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,7 +288,7 @@ def test_changes_alone_in_other_forms(
     scripted(store, monkeypatch, *step)
     assert main(["get", "pods", "--watch-only", "-o", "name", "--sort-by", ".a"]) == 130
     out, err = capsys.readouterr()
-    assert (out, err) == ("pod/db\n", "warning: --watch requested, --sort-by will be ignored\n")
+    assert (out, err) == ("pod/db\n", "warning: --watch-only requested, --sort-by will be ignored\n")
     assert main(["get", "pod", "db", "-w", "-o", "json"]) == 130
     assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "db"
     assert main(["get", "pods,cm", "-w"]) == 2

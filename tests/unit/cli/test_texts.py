@@ -7,11 +7,11 @@ import io
 import pytest
 
 from emulab.cli.kinds import Reference, find, not_found
-from emulab.cli.logfiles import tail_offset
 from emulab.cli.output.description import render
 from emulab.cli.output.formats import as_list, document
 from emulab.cli.output.hints import hints
 from emulab.kinds.emulab.cluster import MODES
+from emulab.lab.client.logfiles import tail_offset
 from emulab.model.families import IPV4
 from emulab.plan.proxy import modes
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lab_in_process import connected
+from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cluster.store import Store
@@ -37,6 +38,38 @@ def test_nothing_is_applied(store: Store, capsys: pytest.CaptureFixture[str]) ->
         "configmap/one unchanged (dry run)\n"
     )
     assert store.version == version and store.get(CONFIG_MAP.key("default", "two")) is None
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run=server"], ["--dry-run=client"]])
+def test_what_was_applied_is_printed(
+    store: Store, dry: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    Path("one.yaml").write_text(TEXT.format(name="one", value="new"))
+    assert main(["apply", "-f", "one.yaml", "-o", "json", *dry]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert (one["kind"], one["data"], "uid" in one["metadata"]) == ("ConfigMap", {"key": "new"}, True)
+    both = TEXT.format(name="one", value="new") + "---\n" + TEXT.format(name="two", value="x")
+    Path("both.yaml").write_text(both)
+    assert main(["apply", "-f", "both.yaml", "-o", "jsonpath={.kind} {.items[*].data.key}", *dry]) == 0
+    assert capsys.readouterr().out == "List new x"
+    assert main(["apply", "-f", "both.yaml", "-o", "name", *dry]) == 0
+    assert capsys.readouterr().out == "configmap/one\nconfigmap/two\n"
+    assert (store.get(CONFIG_MAP.key("default", "two")) is None) == bool(dry)
+
+
+def test_the_namespace_of_who_says_none(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "-n", "shop", "-f", "one.yaml"]) == 1
+    assert "ConfigMap.shop.one" in capsys.readouterr().out
+    store.put(obj("Namespace", "shop", ""))
+    assert main(["apply", "-n", "shop", "-f", "one.yaml"]) == 0
+    assert store.get(CONFIG_MAP.key("shop", "one")) is not None
+    Path("one.yaml").write_text(TEXT.format(name="one, namespace: other", value="new"))
+    assert main(["apply", "-n", "shop", "-f", "one.yaml"]) == 1
+    assert capsys.readouterr().err == (
+        'emulab: one.yaml:3: ConfigMap/one metadata.namespace: the namespace from the provided object "other" does '
+        "not match the namespace \"shop\". You must pass '--namespace=other' to perform this operation.\n"
+    )
 
 
 def test_what_would_change(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,11 @@ from lab_objects import obj, place
 
 from emulab.cluster.admission.deletion import Deletion, delete
 from emulab.cluster.admission.merge import admit
+from emulab.cluster.brought import notes_of_deletion
 from emulab.cluster.store import Store
 from emulab.kinds.registry import CLUSTER, CONFIG_MAP, NAMESPACE
 from emulab.model.keys import Key
+from emulab.model.objects import NOWHERE, Object, Position
 
 THERE, MISSING = CONFIG_MAP.key("default", "x"), CONFIG_MAP.key("default", "y")
 
@@ -56,3 +58,34 @@ def test_the_cluster_that_a_lab_stands_on_stays() -> None:
         "Cluster/c: spec.podCIDR can't be changed in a running lab, and would be the default's without it",
         "",
     )
+
+
+def controller(name: str = "mine", position: Position | None = None) -> Object:
+    image = "registry.k8s.io/ingress-nginx/controller:v1.11.0"
+    spec = {"template": {"spec": {"containers": [{"name": "controller", "image": image}]}}}
+    o = obj("Deployment", name, "ingress-nginx", spec=spec)
+    return o if position is None else Object(o.raw, position)
+
+
+def test_what_the_end_of_an_ingress_controller_means() -> None:
+    store = Store()
+    own = store.put(controller("ingress-nginx-controller", NOWHERE))
+    comes_back = "that comes back when a Cluster is applied, or another one of yours"
+    assert notes_of_deletion(store.objects(), [own.key, THERE]) == [
+        f"Deployment/ingress-nginx-controller was the lab's own ingress controller: {comes_back}"
+    ]
+    store.delete(own.key)
+    mine = store.put(controller())
+    assert notes_of_deletion(store.objects(), [mine.key]) == [
+        f"Deployment/mine was the ingress controller for which the lab's own stands aside: {comes_back}"
+    ]
+    assert notes_of_deletion(store.objects(), [THERE]) == []
+    refused = delete(store, [Deletion(own.key)], False).refused
+    assert refused == [
+        (
+            "NotFound",
+            'deployments.apps "ingress-nginx-controller" not found: the lab\'s own ingress controller stands aside for '
+            "Deployment/mine",
+            "",
+        )
+    ]

@@ -83,14 +83,31 @@ def test_wrong_versions_and_kinds_that_users_may_not_give() -> None:
         'shop.yaml:1: Ingress/web apiVersion: no matches for kind "Ingress" in version "extensions/v1beta1"; '
         "write networking.k8s.io/v1"
     ]
-    assert problems("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n") == [
-        'shop.yaml:2: Node/n1 kind: "Node" is not given as an object; '
-        "spec.nodes of the Cluster says which nodes there are"
-    ]
     assert problems("apiVersion: 1\nkind: [a]\n") == [
         "shop.yaml:1: apiVersion: 1 is not a string; put it in quotes",
         "shop.yaml:2: kind: a list is not a string",
     ]
+
+
+def test_a_node_of_a_dump_is_left_out_and_that_is_told() -> None:
+    node = "apiVersion: v1\nkind: Node\nmetadata: {name: n1, uid: x}\nspec: {podCIDR: 10.0.0.0/24}\n---\n"
+    found = manifest(node + SHOP)
+    assert [o.kind for o in found.objects] == ["Namespace", "Service"]
+    assert found.without_effect == (
+        "shop.yaml:1: Node/n1: is left out: spec.nodes of the Cluster says which nodes there are",
+    )
+
+
+def test_the_namespace_that_is_asked_for() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+    (o,) = load([Source("f.yaml", text)], namespace="shop").objects
+    assert o.namespace == "shop"
+    (o,) = load([Source("f.yaml", text.replace("a}", "a, namespace: shop}"))], namespace="shop").objects
+    assert o.namespace == "shop"
+    (o,) = load(
+        [Source("f.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")], namespace="x"
+    ).objects
+    assert o.namespace == ""
 
 
 def test_namespace_is_filled_in_where_the_kind_has_one() -> None:

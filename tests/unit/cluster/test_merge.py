@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from lab_objects import obj, pod
 
-from emulab.cluster.admission.merge import merge
+from emulab.cluster.admission.inplace import unfollowed_changes
+from emulab.cluster.admission.merge import admit, merge
+from emulab.cluster.store import Store
 from emulab.errors import UserError
+from emulab.kinds.networking.ingressview import CLASS_ANNOTATION
+from emulab.kinds.registry import INGRESS, POD
 
 SERVER = {
     "uid": "u",
@@ -63,7 +68,7 @@ def test_a_scaled_deployment_stays_scaled_unless_the_file_says_otherwise() -> No
     assert merge(old, obj("Deployment", spec={"selector": selector, "replicas": 2})).spec["replicas"] == 2
 
 
-@pytest.mark.parametrize("kind", ["DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"])
+@pytest.mark.parametrize("kind", ["DaemonSet", "Deployment", "ReplicaSet"])
 def test_selectors_do_not_change(kind: str) -> None:
     old, new = (obj(kind, spec={"selector": {"matchLabels": {"a": v}}}) for v in "bc")
     with pytest.raises(UserError, match=rf"^f\.yaml:3: {kind}/default/x spec\.selector: can't be changed"):
@@ -71,11 +76,23 @@ def test_selectors_do_not_change(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "values"), [("serviceName", "bc"), ("podManagementPolicy", ("", "Parallel"))]
+    ("field", "values"),
+    [
+        ("serviceName", "bc"),
+        ("podManagementPolicy", ("", "Parallel")),
+        ("selector", ({"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "c"}})),
+        ("volumeClaimTemplates", ([], [{"metadata": {"name": "data"}}])),
+    ],
 )
 def test_what_names_and_orders_the_pods_of_a_stateful_set_does_not_change(field: str, values: Any) -> None:
     old, new = (obj("StatefulSet", spec={field: value} if value else {}) for value in values)
-    with pytest.raises(UserError, match=rf"spec\.{field}: can't be changed; delete the StatefulSet first"):
+    words = (
+        "f.yaml:3: StatefulSet/default/x spec: Forbidden: updates to statefulset spec for fields other than "
+        "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+        "'persistentVolumeClaimRetentionPolicy' and "
+        f"'minReadySeconds' are forbidden, such as of '{field}'; delete the StatefulSet first"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(words)}$"):
         merge(old, new)
 
 
@@ -180,8 +197,111 @@ def test_a_service_that_is_no_longer_a_load_balancer_forgets_its_balancer() -> N
 def test_a_placed_pod_is_the_same_pod() -> None:
     old = pod(metadata=SERVER, spec={"nodeName": "node1"}, status={"phase": "Running"})
     assert merge(old, pod()).raw == old.raw
-    with pytest.raises(UserError, match=r"^f\.yaml:3: Pod/default/p: a pod's spec can't be changed"):
+    with pytest.raises(
+        UserError, match=r"^f\.yaml:3: Pod/default/p spec: Forbidden: pod updates may not change"
+    ):
         merge(old, pod(spec={"restartPolicy": "Never"}))
+
+
+TOLERATION = {"key": "a", "operator": "Exists"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ({}, {"containers": [{"name": "c", "image": "j"}]}, ""),
+        ({"initContainers": [{"name": "i"}]}, {"initContainers": [{"name": "i", "image": "j"}]}, ""),
+        ({}, {"tolerations": [TOLERATION]}, ""),
+        ({"tolerations": [TOLERATION]}, {"tolerations": [{"key": "b"}, TOLERATION]}, ""),
+        ({}, {"activeDeadlineSeconds": 9}, ""),
+        ({"activeDeadlineSeconds": 9}, {"activeDeadlineSeconds": 5}, ""),
+        ({"terminationGracePeriodSeconds": -1}, {"terminationGracePeriodSeconds": 1}, ""),
+        (
+            {"activeDeadlineSeconds": 5},
+            {"activeDeadlineSeconds": 9},
+            "spec.activeDeadlineSeconds: 9: must be less than or equal to previous value",
+        ),
+        (
+            {"activeDeadlineSeconds": 5},
+            {},
+            "spec.activeDeadlineSeconds: Forbidden: must not update from a positive integer to nil value",
+        ),
+        (
+            {},
+            {"containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]},
+            "spec.containers: Forbidden: pod updates may not add or remove containers",
+        ),
+        (
+            {"tolerations": [TOLERATION]},
+            {},
+            "spec: Forbidden: pod updates may not change fields other than `spec.cont",
+        ),
+        (
+            {},
+            {"containers": [{"name": "d", "image": "i"}]},
+            "spec: Forbidden: pod updates may not change fields other",
+        ),
+        (
+            {},
+            {"hostname": "x"},
+            "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].im",
+        ),
+    ],
+)
+def test_what_of_a_pod_changes_while_it_is_there(before: Any, after: Any, why: str) -> None:
+    old, new = pod(metadata=SERVER, spec={"nodeName": "node1", **before}), pod(spec=after)
+    if why:
+        with pytest.raises(
+            UserError, match=f"^f.yaml:3: Pod/default/p {re.escape(why)}.*; delete the pod first$"
+        ):
+            merge(old, new)
+    else:
+        assert merge(old, new).spec == {**new.spec, "nodeName": "node1"}
+
+
+def test_what_of_a_change_is_not_followed_while_a_pod_runs() -> None:
+    store = Store()
+    admit(store, pod(spec={"activeDeadlineSeconds": 9}))
+    changed = pod(spec={"containers": [{"name": "c", "image": "j"}], "activeDeadlineSeconds": 5})
+    assert [*unfollowed_changes(store.objects(), [changed, pod("other")])] == []
+    store.set_status(POD.key("default", "p"), startTime="2024-01-01T00:00:00Z")
+    assert [line.partition(";")[0] for line in unfollowed_changes(store.objects(), [changed])] == [
+        "f.yaml:3: Pod/p spec.containers[0].image: isn't followed in a Pod that runs: its container goes on with the "
+        "old one",
+        "f.yaml:3: Pod/p spec.activeDeadlineSeconds: isn't followed in a Pod that runs: it ends as it was to when it "
+        "began",
+    ]
+
+
+def ingress(name: str = "i", **spec: Any) -> Any:
+    return obj("Ingress", name, spec={"defaultBackend": {"service": {"name": "web"}}, **spec})
+
+
+def ingress_class(name: str, default: bool) -> Any:
+    annotations = {"ingressclass.kubernetes.io/is-default-class": str(default).lower()}
+    return obj("IngressClass", name, "", metadata={"annotations": annotations}, spec={"controller": "a/b"})
+
+
+def class_of(store: Store, name: str = "i") -> Any:
+    there = store.get(INGRESS.key("default", name))
+    return there.spec.get("ingressClassName") if there else None
+
+
+def test_an_ingress_without_a_class_gets_the_default_one_when_it_is_made() -> None:
+    store = Store()
+    admit(store, ingress("before"))
+    admit(store, ingress_class("plain", False))
+    admit(store, ingress_class("own", True))
+    admit(store, ingress())
+    admit(store, ingress("named", ingressClassName="plain"))
+    annotated = ingress("annotated")
+    admit(store, annotated.replace(metadata={**annotated.metadata, "annotations": {CLASS_ANNOTATION: "x"}}))
+    found = [class_of(store, name) for name in ("before", "i", "named", "annotated")]
+    assert found == [None, "own", "plain", None]
+    assert [admit(store, ingress(name)) for name in ("before", "i")] == ["unchanged", "unchanged"]
+    assert admit(store, ingress("named")) == "configured" and class_of(store, "named") is None
+    admit(store, ingress_class("newer", True))
+    assert admit(store, ingress()) == "unchanged" and class_of(store) == "own"
 
 
 def test_a_pod_that_is_ending_goes_on_ending() -> None:

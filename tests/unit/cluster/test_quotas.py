@@ -196,6 +196,8 @@ def test_services_and_counts_of_any_kind() -> None:
     ("scope", "inside", "outside"),
     [
         ({"scopes": ["BestEffort"]}, {}, {"requests": {"cpu": "1"}}),
+        ({"scopes": ["BestEffort"]}, {"requests": {"cpu": "0", "ephemeral-storage": "1Gi"}}, {"limits": {"memory": 1}}),
+        ({"scopes": ["NotBestEffort"]}, {"resources": {"requests": {"cpu": "1"}}}, {}),
         ({"scopes": ["NotBestEffort"]}, {"requests": {"cpu": "1"}}, {}),
         ({"scopes": ["Terminating"]}, {"activeDeadlineSeconds": 5}, {}),
         ({"scopes": ["NotTerminating"]}, {}, {"activeDeadlineSeconds": 5}),
@@ -211,6 +213,71 @@ def test_scopes_say_which_pods_count(scope: Any, inside: Any, outside: Any) -> N
     made = store(quota(**scope, pods="0"))
     assert "exceeded quota" in refusal(made, pod("a", **inside))
     assert admit(made, pod("b", **outside)) == "created"
+
+
+def claim(name: str, storage: str, **spec: Any) -> Object:
+    return make("PersistentVolumeClaim", name, spec={"resources": {"requests": {"storage": storage}}, **spec})
+
+
+def test_claims_count_by_their_number_size_and_class() -> None:
+    gold = "gold.storageclass.storage.k8s.io"
+    hard = {
+        f"{gold}/requests.storage": "2Gi",
+        f"{gold}/persistentvolumeclaims": "5",
+        "requests__storage": "9Gi",
+    }
+    made = store(quota(**hard), claim("a", "1Gi", storageClassName="gold"), claim("b", "4Gi"))
+    assert status(made)["used"] == {
+        f"{gold}/requests.storage": "1Gi",
+        f"{gold}/persistentvolumeclaims": "1",
+        "requests.storage": "5Gi",
+    }
+    assert f"requested: {gold}/requests.storage=2Gi, used: {gold}/requests.storage=1Gi" in refusal(
+        made, claim("c", "2Gi", storageClassName="gold")
+    )
+    old = make("PersistentVolumeClaim", "d", spec=claim("d", "3Gi").spec)
+    annotated = {**old.metadata, "annotations": {"volume.beta.kubernetes.io/storage-class": "gold"}}
+    assert f"{gold}/requests.storage=3Gi" in refusal(made, old.replace(metadata=annotated))
+
+
+def test_a_scope_of_claims() -> None:
+    selector = {"matchExpressions": [
+        {"scopeName": "VolumeAttributesClass", "operator": "In", "values": ["fast"]}]}  # fmt: skip
+    made = store(quota(selector=selector, persistentvolumeclaims="0"), claim("a", "1Gi"), pod())
+    assert "exceeded quota" in refusal(made, claim("b", "1Gi", volumeAttributesClassName="fast"))
+
+
+def test_what_changes_counts_by_what_it_uses_more() -> None:
+    made = store(quota(requests__storage="5Gi", services__nodeports="2", services__loadbalancers="0"))
+    admit(made, claim("a", "2Gi"))
+    assert admit(made, claim("a", "5Gi")) == "configured"
+    assert refusal(made, claim("a", "6Gi")) == (
+        'persistentvolumeclaims "a" is forbidden: exceeded quota: q, requested: requests.storage=1Gi, used: '
+        "requests.storage=5Gi, limited: requests.storage=5Gi"
+    )
+    assert admit(made, claim("a", "1Gi")) == "configured"
+    ports = [{"port": 80}, {"port": 81}]
+    admit(made, make("Service", "s", spec={"ports": ports}))
+    assert admit(made, make("Service", "s", spec={"ports": ports, "type": "NodePort"})) == "configured"
+    assert "requested: services.nodeports=1, used: services.nodeports=2" in refusal(
+        made, make("Service", "s", spec={"ports": [*ports, {"port": 82}], "type": "NodePort"})
+    )
+    assert "services.loadbalancers=1" in refusal(
+        made, make("Service", "s", spec={"ports": ports, "type": "LoadBalancer"})
+    )
+
+
+def test_ports_of_a_balancer_that_are_asked_for_by_number() -> None:
+    made = store(quota(services__nodeports="1"))
+    plain, asked = {"port": 80}, {"port": 81, "nodePort": 30081}
+    balanced = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
+    admit(made, make("Service", "l", spec={**balanced, "ports": [plain, asked]}))
+    assert status(made)["used"] == {"services.nodeports": "1"}
+
+
+def test_what_is_lacking_is_told_before_what_is_too_much() -> None:
+    made = store(quota("a", pods="0"), quota("b", limits__cpu="1"))
+    assert refusal(made, pod()) == 'pods "p" is forbidden: failed quota: b: must specify limits.cpu for: c'
 
 
 def test_controllers_make_as_many_as_they_may_and_say_why_no_more() -> None:
@@ -278,6 +345,18 @@ def test_what_a_limit_range_may_not_say(item: dict[str, Any], problem: str) -> N
         ({"hard": {"pods": "1.5"}}, "spec.hard.pods: must be an integer"),
         ({"hard": {"requests.cpu": "-1"}}, "spec.hard[requests.cpu]: must be greater than or equal to 0"),
         ({"scopes": ["BestEffort", "NotBestEffort"]}, "spec.scopes: conflicting scopes"),
+        (
+            {"hard": {"cpu": "1"}, "scopes": ["BestEffort"]},
+            "spec.scopes: BestEffort: unsupported scope applied to resource",
+        ),
+        (
+            {"hard": {"pods": "1", "services": "1"}, "scopes": ["Terminating"]},
+            "spec.scopes: Terminating: unsupported scope applied to resource",
+        ),
+        (
+            {"hard": {"pods": "1"}, "scopes": ["VolumeAttributesClass"]},
+            "spec.scopes: VolumeAttributesClass: unsupported scope applied to resource",
+        ),
     ],
 )
 def test_what_a_quota_may_not_say(spec: dict[str, Any], problem: str) -> None:

@@ -71,3 +71,40 @@ def test_everything_that_is_promised_can_be_imported() -> None:
 def test_importing_emulab_loads_nothing_else() -> None:
     program = "import sys, emulab\nprint(*(m for m in sys.modules if m.startswith('emulab')))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["emulab"]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "why"),
+    [
+        ("get", (None,), "a kind is a str, not None"),
+        ("get", ("",), "a kind is empty"),
+        ("get", ("pods", None), "name is a str, not None"),
+        ("get", ("pods", "", 5), "namespace is a str, not int"),
+        ("delete", ("pod", ""), "name is empty"),
+        ("scale", ("", 2), "name is empty"),
+        ("scale", ("web", None), "replicas is a number from 0 on, not None"),
+        ("scale", ("web", -1), "replicas is a number from 0 on, not -1"),
+        ("wait", ("deploy", None, "delete"), "name is a str, not None"),
+        ("wait", ("deploy", "web", ""), "condition is empty"),
+        ("apply", (), "there is no manifest: give paths, or YAML as str"),
+        ("apply", (None,), "a manifest is a path, or YAML as str, not NoneType"),
+        ("logs", (), "logs takes a target or a selector: a pod's name, say"),
+        ("logs", (None,), "target is a str, not None"),
+        ("exec", ("client",), r"exec needs a command: lab\.exec"),
+        ("exec", ("", "ip"), "target is empty"),
+        ("request", (None,), "url is a str, not None"),
+    ],
+)
+async def test_what_cannot_be_meant_is_an_error(method: str, arguments: tuple[Any, ...], why: str) -> None:
+    lab = _Asked()
+    with pytest.raises(UserError, match=why):
+        await getattr(lab, method)(*arguments)
+    assert not lab.asked
+
+
+def test_a_lab_of_nothing_that_is_a_file(tmp_path: Path) -> None:
+    nothing: Any = None
+    with pytest.raises(UserError, match="a file is a path, not None"):
+        Lab.from_files(nothing)
+    with pytest.raises(UserError, match="a manifest is a str, not None"):
+        Lab.from_text(nothing)

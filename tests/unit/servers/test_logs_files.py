@@ -188,8 +188,16 @@ def test_marks_say_when_it_came_and_where_lives_begin_in_whatever_file_is_the_ne
     marks = read_marks(tmp_path / "a.log")
     assert marks[0].offset == 0 and not any(mark.begins for mark in marks)
     assert (tmp_path / "a.log").read_text() == "a line that begins here and ends behind it\n"
+    older = read_marks(tmp_path / "a.log.1")
+    assert [mark.offset for mark in older if mark.begins] == [0, 15, 30] and older == sorted(older)
     log.begin()
     assert read_marks(tmp_path / "a.log")[-1].offset == 43
+    os.write(end, b"x" * 50 + b"\n")
+    for _ in range(3):
+        with suppress(BlockingIOError):
+            log.take(reading)
+    assert read_marks(tmp_path / "a.log.2") == older
+    assert read_marks(tmp_path / "a.log.1") != older
     log.remove()
     assert not list(tmp_path.iterdir())
     for fd in (folder, reading, end):

@@ -1,14 +1,15 @@
-"""Logs as files: read from the end, and followed while they are renewed."""
+"""Logs as files, older ones included: read from the end, and followed while they are renewed."""
 
 from __future__ import annotations
 
 import os
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from emulab.lab.client.logchain import LogChain, LogPart, SeekableLog
 from emulab.servers.logs.marks import Mark, read_marks
 
 CHUNK = 1 << 16
@@ -30,26 +31,37 @@ class Wanted(NamedTuple):
 class FollowedLog:
     """One log, of which `copy` hands on what has come since."""
 
-    def __init__(self, path: Path, wanted: Wanted, sink: Sink) -> None:
+    def __init__(self, path: Path, wanted: Wanted, sink: Sink, prefix: str = "") -> None:
+        """`prefix`: what stands before each line."""
         self._path = path
         self._wanted = wanted
-        self._stamps = Stamps(path, sink) if wanted.stamps else None
-        self._sink = self._stamps.take if self._stamps else sink
+        self._prefix = Prefix(prefix, sink) if prefix else None
+        stamped = self._prefix.take if self._prefix else sink
+        self._stamps = Stamps(path, stamped) if wanted.stamps else None
+        self._sink = self._stamps.take if self._stamps else stamped
         self._log: BinaryIO | None = None
 
     def copy(self) -> None:
-        """Hands on what there is of the newest file, once it is there."""
+        """Hands on what there is, once it is there: of older files, too."""
         if self._log is not None:
             self._copy(self._log)
             return
-        if not self._path.exists():  # it has written nothing yet
+        chain = LogChain(self._path)
+        if not chain.parts:  # it has written nothing yet
             return
-        self._log = self._path.open("rb")
-        start, end = span(self._log, read_marks(self._path), self._wanted)
-        self._log.seek(start)
+        start, end = span(chain, chain.marks(), self._wanted)
+        for part in chain.parts:
+            self._copy_part(part, start - part.base, None if end is None else end - part.base)
+            if part is not chain.parts[-1]:
+                part.file.close()
+        self._log = chain.parts[-1].file
+
+    def _copy_part(self, part: LogPart, start: int, end: int | None) -> None:
+        """Hands on what of one file lies between two places in it, which may lie outside."""
+        part.file.seek(min(max(0, start), part.size))
         if self._stamps:
-            self._stamps.at(start)
-        self._copy(self._log, end)
+            self._stamps.at(part.file.tell(), part.path)
+        self._copy(part.file, end)
 
     def follow(self) -> bool:
         """Hands on what has come; whether more may come."""
@@ -79,7 +91,7 @@ class FollowedLog:
         self._copy(log)
         fresh.seek(max(0, log.tell() - os.fstat(log.fileno()).st_size))
         if self._stamps:
-            self._stamps.at(fresh.tell())
+            self._stamps.at(fresh.tell(), self._path)
         log.close()
         self._copy(fresh)
         return fresh
@@ -89,11 +101,16 @@ class FollowedLog:
             self._sink(chunk)
 
     def close(self) -> None:
+        """Hands on the line that hasn't ended, too."""
+        for lines in (self._stamps, self._prefix):
+            if lines is not None:
+                lines.end()
         if self._log is not None:
             self._log.close()
+            self._log = None
 
 
-def span(log: BinaryIO, marks: Sequence[Mark], wanted: Wanted) -> tuple[int, int | None]:
+def span(log: SeekableLog, marks: Sequence[Mark], wanted: Wanted) -> tuple[int, int | None]:
     """Where what is wanted begins in a log and where it ends, None for its end."""
     start, end = _life(marks, wanted.previous) if wanted.lives else (0, None)
     if wanted.since is not None:
@@ -107,7 +124,9 @@ def span(log: BinaryIO, marks: Sequence[Mark], wanted: Wanted) -> tuple[int, int
 
 def has_previous(path: Path) -> bool:
     """Whether there is something of the life before the last one."""
-    return len(_beginnings(read_marks(path))) > 1
+    chain = LogChain(path)
+    chain.close()
+    return len(_beginnings(chain.marks())) > 1
 
 
 def _life(marks: Sequence[Mark], previous: bool) -> tuple[int, int | None]:
@@ -120,7 +139,7 @@ def _beginnings(marks: Sequence[Mark]) -> list[int]:
     return [0, *begins] if begins and begins[0] > 0 else begins  # of an older one something may be left
 
 
-def line_start(log: BinaryIO, offset: int) -> int:
+def line_start(log: SeekableLog, offset: int) -> int:
     """Where the first line begins that doesn't begin before the offset."""
     if offset == 0:
         return 0
@@ -141,22 +160,29 @@ class Stamps:
         self._offset = 0
         self._rest = b""
 
-    def at(self, offset: int) -> None:
-        """What is taken next stands there; the line that was begun goes on with it."""
+    def at(self, offset: int, path: Path) -> None:
+        """What is taken next stands there, in that file; the line that was begun goes on with it."""
+        self._path = path
         self._offset = offset - len(self._rest)
 
     def take(self, chunk: bytes) -> None:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if not lines:
-            return
+        if lines:
+            self._sink(b"".join(b"%b\n" % line for line in self._stamped(lines)))
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._sink(b"".join(self._stamped([rest])))
+
+    def _stamped(self, lines: Sequence[bytes]) -> Iterator[bytes]:
         marks = read_marks(self._path)
         offsets = [mark.offset for mark in marks]
-        stamped = []
         for line in lines:
             at = bisect_right(offsets, max(0, self._offset)) - 1
-            stamped.append(b"%b %b\n" % (stamp(marks[at].time if at >= 0 else 0).encode(), line))
+            yield b"%b %b" % (stamp(marks[at].time if at >= 0 else 0).encode(), line)
             self._offset += len(line) + 1
-        self._sink(b"".join(stamped))
 
 
 def stamp(nanoseconds: int) -> str:
@@ -165,20 +191,40 @@ def stamp(nanoseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"
 
 
-def prefixed(prefix: str, sink: Sink) -> Sink:
+class Prefix:
     """Hands on whole lines, each with a prefix."""
-    start, rest = prefix.encode(errors="replace"), b""
+
+    def __init__(self, prefix: str, sink: Sink) -> None:
+        self._start = prefix.encode(errors="replace")
+        self._sink = sink
+        self._rest = b""
+
+    def take(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if lines:
+            self._sink(b"".join(self._start + line + b"\n" for line in lines))
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._sink(self._start + rest)
+
+
+def limited(octets: int, sink: Sink) -> Sink:
+    """Hands on no more than so many octets."""
+    left = octets
 
     def take(chunk: bytes) -> None:
-        nonlocal rest
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            sink(b"".join(start + line + b"\n" for line in lines))
+        nonlocal left
+        if left > 0:
+            sink(chunk[:left])
+            left -= len(chunk)
 
     return take
 
 
-def tail_offset(log: BinaryIO, lines: int, end: int | None = None) -> int:
+def tail_offset(log: SeekableLog, lines: int, end: int | None = None) -> int:
     """Where the last `lines` lines begin, read from the end, or from where it is to be."""
     end = log.seek(0, 2) if end is None else end
     if lines == 0:
