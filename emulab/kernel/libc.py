@@ -91,25 +91,34 @@ def set_mount_attributes(target: str, attributes: int, below: bool) -> None:
     syscall(f"mount_setattr {target}", *words)
 
 
-def clone_mapped(source: int, users: int) -> int:
-    """A descriptor of a new mount of what `source` is open on, with its owners as a user namespace maps them.
+def clone_mount(source: int, attributes: int, users: int = -1) -> int:
+    """A descriptor of a new mount of what `source` is open on, with these attributes (MOUNT_ATTR_…).
 
-    It is mounted nowhere yet: open_tree(2), mount_setattr(2) with MOUNT_ATTR_IDMAP. Raises KernelError.
+    Its owners are as the user namespace `users` maps them, if it isn't -1. It is mounted nowhere yet: open_tree(2),
+    mount_setattr(2). Raises KernelError.
     """
     flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | _AT_EMPTY_PATH | os.O_CLOEXEC
     fd = syscall("open_tree", _OPEN_TREE, source, b"", flags)
-    wanted = ctypes.create_string_buffer(struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, users), 32)
     try:
-        words = (_MOUNT_SETATTR, fd, b"", _AT_RECURSIVE | _AT_EMPTY_PATH, wanted, 32)
-        syscall("map the users of a mount", *words, remedy="its file system doesn't support that")
+        _set_attributes(fd, attributes, 0, "restrict a mount", "")
+        if users >= 0:
+            remedy = "its file system doesn't support that"
+            _set_attributes(fd, _MOUNT_ATTR_IDMAP, users, "map the users of a mount", remedy)
     except KernelError:
         os.close(fd)
         raise
     return fd
 
 
+def _set_attributes(mount: int, attributes: int, users: int, operation: str, remedy: str) -> None:
+    if attributes:
+        wanted = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, 0, 0, users), 32)
+        words = (_MOUNT_SETATTR, mount, b"", _AT_RECURSIVE | _AT_EMPTY_PATH, wanted, 32)
+        syscall(operation, *words, remedy=remedy)
+
+
 def attach_mount(mount: int, target: str) -> None:
-    """Mounts what `clone_mapped` has made. Raises KernelError."""
+    """Mounts what `clone_mount` has made. Raises KernelError."""
     words = (_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_FLAGS)
     syscall(f"move_mount to {target}", *words)
 
@@ -138,6 +147,12 @@ def prctl(operation: int, *arguments: int) -> None:
     """prctl(2). Raises KernelError."""
     words = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
     _check(_libc.prctl(operation, *words), f"prctl({operation})")
+
+
+def join_new_keyring() -> None:
+    """Leaves the session's keys, the host's (keyctl KEYCTL_JOIN_SESSION_KEYRING), where the kernel has keys at all."""
+    number = {"x86_64": 250, "s390x": 280, "ppc64le": 271}.get(os.uname().machine, 219)
+    _libc.syscall(ctypes.c_long(number), ctypes.c_long(1), None)
 
 
 def name_thread(name: bytes) -> None:

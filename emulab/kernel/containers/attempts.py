@@ -90,7 +90,7 @@ def _mapped_users() -> None:
         users_fd = os.open(f"/proc/{number}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         source = os.open("/etc", os.O_PATH | os.O_CLOEXEC)
         try:
-            os.close(libc.clone_mapped(source, users_fd))
+            os.close(libc.clone_mount(source, 0, users_fd))
         finally:
             os.close(source)
             os.close(users_fd)

@@ -160,7 +160,7 @@ class _Stage:
         there = self._fresh("lower", 0o755)
         opened = os.open(lower, os.O_PATH | os.O_CLOEXEC)
         try:
-            _mount_mapped(opened, self._users, there)
+            _mount_clone(opened, there, 0, self._users)
         finally:
             os.close(opened)
         return there
@@ -177,8 +177,9 @@ class _Stage:
             os.chown(path, self._root.first_user, self._root.first_user)
 
 
-def _mount_mapped(source: int, users: int, target: str) -> None:
-    mount = libc.clone_mapped(source, users)
+def _mount_clone(source: int, target: str, attributes: int, users: int) -> None:
+    """Mounts what is open, restricted before anybody can use it."""
+    mount = libc.clone_mount(source, attributes, users)
     try:
         libc.attach_mount(mount, target)
     finally:
@@ -200,18 +201,10 @@ def _bind(root: int, bind: Bind, users: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
         target = _target(root, bind.target, is_folder)
         try:
-            if users < 0:
-                libc.mount(_by_descriptor(source), _by_descriptor(target), flags=libc.MS_BIND | libc.MS_REC)
-            else:
-                _mount_mapped(source, users, _by_descriptor(target))
+            attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
+            _mount_clone(source, _by_descriptor(target), attributes, users)
         finally:
             os.close(target)
-        mounted = libc.open_below(root, bind.target, os.O_PATH, libc.RESOLVE_IN_ROOT)
-        try:
-            where = _by_descriptor(mounted)
-            mounts.restrict(where, read_only=bind.read_only, no_devices=True, below=True)
-        finally:
-            os.close(mounted)
     finally:
         os.close(source)
 

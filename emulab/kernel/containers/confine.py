@@ -79,6 +79,7 @@ def _content(path: str) -> str:
 
 def confine(rights: Rights, identity: Credentials, program: bytes) -> None:
     """Makes the calling process have these rights and no others. Raises KernelError and OSError."""
+    libc.join_new_keyring()
     if rights.no_new_privileges:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     if program:

@@ -56,10 +56,14 @@ def _escaped(path: str) -> str:
     return "".join(f"\\{c}" if c in "\\,:" else c for c in path)
 
 
+def attributes(*, read_only: bool = False, no_devices: bool = False) -> int:
+    """What mount_setattr(2) calls that."""
+    return read_only * _ATTRIBUTES["read_only"] | no_devices * _ATTRIBUTES["no_devices"]
+
+
 def restrict(target: str, *, read_only: bool = False, no_devices: bool = False, below: bool = False) -> None:
     """Forbids writing to a mount, or its devices, and those `below` it too (mount_setattr(2)). Raises KernelError."""
-    flags = read_only * _ATTRIBUTES["read_only"] | no_devices * _ATTRIBUTES["no_devices"]
-    libc.set_mount_attributes(target, flags, below)
+    libc.set_mount_attributes(target, attributes(read_only=read_only, no_devices=no_devices), below)
 
 
 def bind_in_place(path: str) -> None:
@@ -81,6 +85,9 @@ def devices(top: str, shared_memory: str, owner: int) -> None:
         if os.path.exists(f"/dev/{name}"):
             _empty_file(f"{dev}/{name}")
             libc.mount(f"/dev/{name}", f"{dev}/{name}", flags=libc.MS_BIND)
+            restrict(
+                f"{dev}/{name}", read_only=True
+            )  # whose it is, and who may use it: a device still can be
     for name, aim in _LINKS.items():
         os.symlink(aim, f"{dev}/{name}")
     for name in ("mqueue", "pts", "shm"):
@@ -185,6 +192,7 @@ def _cover(paths: Iterable[str], empty: str) -> None:
             hide(path, empty)
         elif os.path.exists(path):
             libc.mount("/dev/null", path, flags=libc.MS_BIND)
+            restrict(path, read_only=True)
 
 
 def hide(path: str, empty: str) -> None:

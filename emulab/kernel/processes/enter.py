@@ -14,6 +14,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from emulab.kernel.containers.rights import Rights
     from emulab.kernel.containers.root import Root
 
+_NULL = os.makedev(1, 3)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells say it
 KINDS = {
     "user": libc.CLONE_NEWUSER,
@@ -205,10 +207,13 @@ def furnish(program: Program) -> None:
         from emulab.kernel.containers.build import build
 
         build(program.root, program.join.get(USERS, -1))
+        _use_own_null()
     elif SHOWN in program.join:
         _show(program)
     elif "mnt" in program.fresh:
         _cover_files(program)
+    elif program.rights is not None:
+        _use_own_null()
 
 
 def _show(program: Program) -> None:
@@ -217,6 +222,16 @@ def _show(program: Program) -> None:
     (target,) = (target for target, source in program.files.items() if source == SHOWN)
     os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444))
     libc.mount(f"/proc/self/fd/{program.join[SHOWN]}", target, flags=libc.MS_BIND)
+
+
+def _use_own_null() -> None:
+    """The host's /dev/null as standard input or output is exchanged for the container's, which can't be changed."""
+    for fd in range(3):
+        found = os.fstat(fd)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL:
+            own = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(own, fd)
+            os.close(own)
 
 
 def _cover_files(program: Program) -> None:

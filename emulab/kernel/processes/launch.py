@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from emulab.kernel.processes.image import sealed_interpreter
+
 
 def launch_supervisor(name: str, log: int, lock: int, leashed: bool) -> tuple[int, int]:
     """Starts the supervisor of a lab, which writes to `log` and inherits the lab's `lock`.
@@ -17,17 +19,19 @@ def launch_supervisor(name: str, log: int, lock: int, leashed: bool) -> tuple[in
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     leash_read, leash_write = os.pipe2(os.O_CLOEXEC) if leashed else (-1, -1)
     passed = [fd for fd in (ready_write, leash_read) if fd >= 0]
+    program = sealed_interpreter()
     command = [sys.executable, "-P", "-m", "emulab.lab.supervisor", name]
     subprocess.Popen(
         [*command, str(ready_write), str(leash_read), str(lock)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=(*passed, lock),
+        pass_fds=(*passed, lock, *([] if program is None else [program])),
+        executable=sys.executable if program is None else f"/proc/self/fd/{program}",
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": import_path()},
     )
-    for fd in passed:
+    for fd in (*passed, *([] if program is None else [program])):
         os.close(fd)
     return ready_read, leash_write
 

@@ -35,6 +35,9 @@ def source(asked: AskedVolume) -> VolumeSource:
 def source_at(asked: AskedVolume, path: str) -> VolumeSource:
     """Raises NotInLabs where the Cluster doesn't allow it."""
     path = os.path.normpath(f"/{path}").replace("//", "/")
+    for own in asked.own_folders:
+        if os.path.commonpath((path, own)) in (path, own):
+            raise NotInLabs(f"hostPath {path} isn't allowed: emulab keeps its own files at {own}")
     allowed = asked.cluster.host_path(path)
     if allowed is None:
         raise NotInLabs(f"hostPath {path} isn't allowed: name it in spec.pods.hostPaths of the Cluster")

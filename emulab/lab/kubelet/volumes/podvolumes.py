@@ -16,7 +16,7 @@ from emulab.kernel.containers.root import Bind
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.volumespec import Volume
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.lab.folders import private
+from emulab.lab.folders import private, rundir
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.environment.machine import allocatable
 from emulab.lab.kubelet.telling import Said
@@ -146,7 +146,8 @@ class PodVolumes:
         pod = objects.get(self._pod.key) or self._pod
         room = allocatable(objects.get, self._spec.node_name)
         folder, cluster = self._folder / volume.name, cluster_of(objects)
-        return AskedVolume(volume, pod, self._spec, objects, cluster, folder, self._claims, room)
+        own = str(rundir.base()), str(self._around.images.folder)
+        return AskedVolume(volume, pod, self._spec, objects, cluster, folder, self._claims, room, own)
 
     def _is_nobodys(self, volume: Volume) -> bool:
         """Whether no program sees it."""

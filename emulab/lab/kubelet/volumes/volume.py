@@ -43,6 +43,7 @@ class AskedVolume:
     folder: Path
     claims: Path
     allocatable: Mapping[str, Any]
+    own_folders: tuple[str, ...] = ()  # where emulab keeps what is no Pod's business
 
     @property
     def settings(self) -> Mapping[str, Any]:
