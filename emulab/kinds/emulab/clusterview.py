@@ -55,6 +55,7 @@ class Cluster:
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
     missing_images: str = "standin"  # standin | fail
+    runtime: str = "builtin"  # of pods' containers
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
