@@ -243,7 +243,14 @@ cluster_spec = mapping(
             closed=True,
         ),
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
-        "pods": mapping({"missingImages": one_of("standin", "fail"), "userNamespaces": boolean}, closed=True),
+        "pods": mapping(
+            {
+                "missingImages": one_of("standin", "fail"),
+                "userNamespaces": boolean,
+                "runtime": one_of("builtin", "crun", "runc"),
+            },
+            closed=True,
+        ),
         "ingress": mapping(
             {
                 "replicas": count,

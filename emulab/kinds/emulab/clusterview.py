@@ -84,6 +84,7 @@ class Cluster:
             ingress_classes=tuple(ingress.get("classes") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
             missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
+            runtime=(spec.get("pods") or {}).get("runtime") or default.runtime,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 

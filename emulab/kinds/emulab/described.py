@@ -120,6 +120,12 @@ _CLUSTER = {
         "userNamespaces": OwnField(
             "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
         ),
+        "runtime": OwnField(
+            "string",
+            "What runs pods' containers: `builtin`, or an OCI runtime that is installed: `crun`, `runc`. Pods that are "
+            "there keep theirs",
+            "builtin",
+        ),
         "missingImages": OwnField(
             "string",
             "What becomes of containers whose image wasn't loaded: `standin`: their `command` is run where this "

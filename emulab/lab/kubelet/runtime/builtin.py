@@ -48,7 +48,7 @@ NAMESPACES = ("pid", "net", "uts", "ipc", "cgroup", "mnt")
 """Those in which a container's program is."""
 
 
-class _Container:
+class Created:
     """A container of a sandbox, and what became of it."""
 
     def __init__(self, id: str, sandbox: PodSandbox, config: ContainerConfig) -> None:
@@ -72,7 +72,7 @@ class BuiltinRuntime:
         self._folder = folder
         self._hidden = hidden
         self._sandboxes: dict[str, PodSandbox] = {}
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, Created] = {}
         self._numbers = itertools.count(1)
         self._kills: dict[
             tuple[str, ...], int
@@ -119,14 +119,14 @@ class BuiltinRuntime:
         if sandbox not in self._sandboxes:
             raise KernelError(f"create container {config.name}: there is no sandbox {sandbox}")
         id = f"{sandbox}-{config.name}-{next(self._numbers)}"
-        self._containers[id] = _Container(id, self._sandboxes[sandbox], config)
+        self._containers[id] = Created(id, self._sandboxes[sandbox], config)
         return id
 
     async def start_container(self, container: str, stdio: Stdio) -> None:
         made = self._known(container)
         made.process = await self._launch(made, stdio)
 
-    async def _launch(self, container: _Container, stdio: Stdio) -> Process:
+    async def _launch(self, container: Created, stdio: Stdio) -> Process:
         """Starts the program of a container. Raises KernelError and OSError."""
         return await self._processes.run(await self._program(container.sandbox, container.config), stdio)
 
@@ -136,7 +136,7 @@ class BuiltinRuntime:
             raise KernelError(f"wait for container {container}: it has not been started")
         return await process.wait()
 
-    def _known(self, container: str) -> _Container:
+    def _known(self, container: str) -> Created:
         made = self._containers.get(container)
         if made is None:
             raise KernelError(f"there is no container {container} any more")

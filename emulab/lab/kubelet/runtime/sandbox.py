@@ -17,7 +17,7 @@ from emulab.kernel.containers import places, skeleton
 from emulab.kernel.containers import sandbox as namespaces
 from emulab.kernel.containers.mounts import mounts_proc
 from emulab.kernel.containers.rights import Rights
-from emulab.kernel.containers.root import Root
+from emulab.kernel.containers.root import MAPPED_USERS, Root
 from emulab.kernel.processes.enter import USERS, Program
 from emulab.lab.folders import rundir
 from emulab.lab.hosts.processes import Process, Processes
@@ -26,8 +26,6 @@ from emulab.model.shortened import NAME_MAX, shortened
 
 _SKELETONS: dict[Path, asyncio.Future[None]] = {}
 _STICKY = 0o1777
-_USERS = 1 << 16
-"""How many users a pod has of its own, as the kubelet gives each (KEP-127)."""
 _RANGES = itertools.count(1)
 
 
@@ -141,7 +139,7 @@ class PodSandbox:
             process = await self._processes.run(program, (reading, null, null), pause=True)
             folder = Path(f"/proc/{process.host_pid}")
             for name in ("uid_map", "gid_map") if kind == "user" else ():
-                (folder / name).write_text(f"0 {self._first_user} {_USERS}")
+                (folder / name).write_text(f"0 {self._first_user} {MAPPED_USERS}")
             return process, os.open(folder / "ns" / kind, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             for fd in (null, reading, writing):  # with the last it hides itself, or ends
@@ -150,7 +148,7 @@ class PodSandbox:
     async def _own_users(self) -> int:
         async with self._making:
             if self._users < 0:
-                self._first_user = _USERS * next(_RANGES)
+                self._first_user = MAPPED_USERS * next(_RANGES)
                 _, self._users = await self._pausing(Program((), {}, fresh=("user",)), "user")
             return self._users
 
