@@ -88,6 +88,9 @@ def devices(top: str, shared_memory: str, owner: int) -> None:
         if os.path.exists(f"/dev/{name}"):
             empty_file(f"{dev}/{name}")
             libc.mount(f"/dev/{name}", f"{dev}/{name}", flags=libc.MS_BIND)
+            restrict(
+                f"{dev}/{name}", read_only=True
+            )  # its owner and mode, which are the host's, not the device
     for name, aim in _LINKS.items():
         os.symlink(aim, f"{dev}/{name}")
     for name in ("mqueue", "pts", "shm"):
@@ -124,9 +127,7 @@ def proc(top: str, sysctls: Mapping[str, str], unmasked: bool, empty: str) -> No
         libc.mount("proc", here, "proc", _HARDENED)
     except KernelError:
         return
-    for name, value in sysctls.items():
-        with open(f"{here}/sys/{name.replace('.', '/')}", "w") as setting:
-            setting.write(value)
+    set_all(here, sysctls)
     if unmasked:
         return
     _cover((f"{here}/{name}" for name in MASKED), empty)
@@ -135,6 +136,13 @@ def proc(top: str, sysctls: Mapping[str, str], unmasked: bool, empty: str) -> No
         if os.path.exists(path):
             bind_in_place(path)
             restrict(path, read_only=True)
+
+
+def set_all(proc: str, sysctls: Mapping[str, str]) -> None:
+    """Sets the kernel's settings by way of a /proc. Raises OSError."""
+    for name, value in sysctls.items():
+        with open(f"{proc}/sys/{name.replace('.', '/')}", "w") as setting:
+            setting.write(value)
 
 
 def sys(top: str, unmasked: bool, empty: str) -> None:
