@@ -78,11 +78,10 @@ def lay_out(root: Root, users: int = -1) -> Laid:
     stage = _Stage(root, users)
     for layer in stage.lay():
         stage.writable.append(layer)
-    for name in ("proc", "dev"):
-        mounts.own_folder(stage.top, name)
+    mounts.own_folder(stage.top, "proc")
     mounts.sys(stage.top, root.unmasked, stage.empty)
     mounts.cgroups(stage.top)
-    mounts.devices(root.stage, root.shared_memory, root.first_user)
+    mounts.devices(stage.top, root.shared_memory, root.first_user)
     _bind_all(stage.top, stage.covers(), -1)
     os.mkdir(f"{root.stage}/{_BINDS}")
     staged = [replace(bind, target=f"{_BINDS}/{number}") for number, bind in enumerate(root.binds)]
@@ -91,8 +90,7 @@ def lay_out(root: Root, users: int = -1) -> Laid:
     _make_targets(stage.top, pairs)
     stage.finish()
     os.umask(before)
-    everything = [(f"{root.stage}/dev", "/dev"), *pairs]
-    return Laid(stage.top, [LaidBind(*pair, mounts.forbidden(pair[0])) for pair in everything])
+    return Laid(stage.top, [LaidBind(*pair, mounts.forbidden(pair[0])) for pair in pairs])
 
 
 def _mount_stage(root: Root) -> None:
@@ -111,7 +109,7 @@ def _make_targets(top: str, binds: Sequence[tuple[str, str]]) -> None:
     opened = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for source, target in binds:
-            if target.split("/")[1] not in ("dev", "proc", "sys"):
+            if target.split("/")[1] not in ("proc", "sys"):  # the kernel's, in which nobody makes anything
                 os.close(_target(opened, target, os.path.isdir(source)))
     finally:
         os.close(opened)

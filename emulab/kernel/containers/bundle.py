@@ -37,12 +37,14 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 @dataclass(frozen=True, slots=True)
 class OciRun:
     """One run of a runtime. `command`: its program, and words before the verb. `folder`: where the lab finds the files
-    `pid` and `log`, which the runtime writes. `id`: of the container, as the runtime is to call it.
+    `pid` and `log`, which the runtime writes. `id`: of the container, as the runtime is to call it. `binds_devices`:
+    the runtime is to bind /dev, which is there; else it finds the devices there, and makes none that it finds.
     """
 
     command: Sequence[str]
     folder: str
     id: str
+    binds_devices: bool = False
 
 
 def become_runtime(
@@ -65,6 +67,9 @@ def become_runtime(
     top = _meeting_place(run, root)
     moved = {kind: f"{top}{path.removeprefix(root.stage)}" for kind, path in paths.items()}
     binds = [bind._replace(source=f"{top}{bind.source.removeprefix(root.stage)}") for bind in laid.binds]
+    if run.binds_devices:
+        devices = build.LaidBind(f"{top}/root/dev", "/dev", mounts.forbidden(f"{laid.top}/dev"))
+        binds.insert(0, devices)
     container = ocispec.OciContainer(
         argv=argv,
         environment=environment,
@@ -77,7 +82,7 @@ def become_runtime(
         unmasked=root.unmasked,
         namespaces=moved,
         binds=binds,
-        sysctls=root.sysctls,
+        sysctls=root.sysctls if users < 0 else {},
         permitted=libc.permitted_capabilities(),
         first_user=root.first_user,
     )
@@ -86,6 +91,8 @@ def become_runtime(
     with open(f"{root.stage}/bundle/config.json", "w") as file:
         json.dump(ocispec.config(container), file)
     _show_own_kernel()
+    if users >= 0:  # who may not set what isn't theirs: this process is in the pod's other namespaces yet
+        mounts.set_all("/proc", root.sysctls)
     libc.mount(root.stage, top, flags=libc.MS_MOVE)
     _execute(run, top)
 

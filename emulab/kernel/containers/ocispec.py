@@ -19,6 +19,8 @@ from emulab.kernel.containers.root import MAPPED_USERS
 VERSION = "1.0.2"
 _KINDS = {"pid": "pid", "net": "network", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "users": "user"}
 """Kinds of namespaces by our words for them."""
+_FRESH = ("pid", "cgroup")
+"""Those that a container has of its own, unless it joins one."""
 _ARCHITECTURES = {
     "x86_64": ("X86_64", "X86", "X32"),
     "aarch64": ("AARCH64", "ARM"),
@@ -30,7 +32,7 @@ _ARCHITECTURES = {
 
 @dataclass(frozen=True, slots=True)
 class OciContainer:
-    """`root` is the folder of its root, `namespaces` those that it joins, by kind; the others are made anew.
+    """`root` is the folder of its root, `namespaces` those that it joins, by kind; others are the runtime's.
 
     `permitted`: the capabilities that can be given at all, as a bit mask. `machine`: as uname(2) calls it.
     `first_user`: the host's number of the root of its own users, 0 without such.
@@ -96,11 +98,12 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 
 
 def _linux(container: OciContainer) -> dict[str, Any]:
-    wanted = ("pid", "net", "ipc", "uts", "cgroup", *(("users",) if "users" in container.namespaces else ()))
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
-    for kind in wanted:
-        path = container.namespaces.get(kind)
-        namespaces.append({"type": _KINDS[kind], **({"path": path} if path else {})})
+    for kind, type in _KINDS.items():
+        if kind in container.namespaces:
+            namespaces.append({"type": type, "path": container.namespaces[kind]})
+        elif kind in _FRESH:
+            namespaces.append({"type": type})
     found: dict[str, Any] = {"namespaces": namespaces, "rootfsPropagation": "private"}
     if container.first_user:
         users = [{"containerID": 0, "hostID": container.first_user, "size": MAPPED_USERS}]

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel.containers.bundle import OciRun
@@ -36,8 +37,20 @@ from emulab.lab.kubelet.runtime.interface import (
 from emulab.lab.kubelet.runtime.output import capture
 from emulab.lab.kubelet.runtime.sandbox import PodSandbox
 
-_OPTIONS = {"crun": ("--cgroup-manager=disabled",), "runc": ("--rootless=true",)}
-"""What makes a runtime leave cgroups alone: runc does so where it can write to none and was asked for none."""
+
+class _Ways(NamedTuple):
+    """What is different between runtimes. `options` make one leave cgroups alone."""
+
+    options: tuple[str, ...]
+    binds_devices: bool
+
+
+_WAYS = {
+    # 1.8 binds nothing of what is mounted below a folder, where a pod has users of its own
+    "crun": _Ways(("--cgroup-manager=disabled",), binds_devices=False),
+    # it leaves cgroups alone where it can write to none and was asked for none; it opens devices to bind them
+    "runc": _Ways(("--rootless=true",), binds_devices=True),
+}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITHHELD = "MKNOD"
 """A runtime's own guard of devices is its cgroup, and crun takes `nodev` from the root."""
@@ -120,20 +133,41 @@ class OciRuntime(BuiltinRuntime):
         folder = self._folder / "runtime" / container.id
         await asyncio.to_thread(lambda: folder.mkdir(parents=True))
         try:
-            command = (self._program_file(), *_OPTIONS[self._name])
-            run = OciRun(command, str(folder), container.id)
+            ways = _WAYS[self._name]
+            command = (self._program_file(), *ways.options)
+            run = OciRun(command, str(folder), container.id, ways.binds_devices)
             program = await self._run_program(container.sandbox, container.config, run)
-            runtime = await self._processes.run(program, stdio)
-            return await self._program_of(runtime, folder)
+            return await self._program_of(await self._run(program, stdio), folder)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
 
+    async def _run(self, program: Program, stdio: Stdio) -> Process:
+        """Runs the runtime with a stdin that has ended in place of the lab's, which is the host's /dev/null.
+
+        A runtime gives what it has as stdio to the container's user (fchown(2)).
+        """
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.close(writing)
+        try:
+            return await self._processes.run(program, (reading, *stdio[1:]))
+        finally:
+            os.close(reading)
+
     async def _run_program(self, sandbox: PodSandbox, config: ContainerConfig, run: OciRun) -> Program:
+        """The runtime's program. It joins the pod's namespaces itself where runc wouldn't be let in any more.
+
+        That is when the pod has users of its own, whose namespace runc joins before all others.
+        """
         program = await self._program(sandbox, config)
-        joined = {f"{OF_CONTAINER}{kind}": fd for kind, fd in program.join.items() if kind != USERS}
-        kept = {kind: fd for kind, fd in program.join.items() if kind in ("net", "ipc", USERS)}
-        return replace(program, join={**kept, **joined}, fresh=("mnt", "cgroup"), runtime=run)
+        own_users = USERS in program.join
+        inherited = ("net", "ipc", "uts") if own_users else ()
+        kept = ("net", "ipc", USERS, *inherited)  # the first two are what /sys and /dev are of
+        joined = {kind: fd for kind, fd in program.join.items() if kind in kept}
+        for kind, fd in program.join.items():
+            if kind not in (USERS, *inherited):
+                joined[f"{OF_CONTAINER}{kind}"] = fd
+        return replace(program, join=joined, fresh=("mnt", "cgroup"), runtime=run)
 
     async def _program_of(self, runtime: Process, folder: Path) -> Process:
         """The container's program, once the runtime has started it. Raises StartError."""
