@@ -10,7 +10,6 @@ an exec by the runtime would take as long as a start.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -18,11 +17,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel.containers.bundle import OciRun
 from emulab.kernel.containers.rights import CAPABILITIES
+from emulab.kernel.containers.runtimes import PATH, last_error, program_of, run_of
 from emulab.kernel.netns import Handle
 from emulab.kernel.processes.enter import OF_CONTAINER, USERS, Program
 from emulab.lab.hosts.processes import Process, Processes, StartError
@@ -37,21 +36,6 @@ from emulab.lab.kubelet.runtime.interface import (
 from emulab.lab.kubelet.runtime.output import capture
 from emulab.lab.kubelet.runtime.sandbox import PodSandbox
 
-
-class _Ways(NamedTuple):
-    """What is different between runtimes. `options` make one leave cgroups alone."""
-
-    options: tuple[str, ...]
-    binds_devices: bool
-
-
-_WAYS = {
-    # 1.8 binds nothing of what is mounted below a folder, where a pod has users of its own
-    "crun": _Ways(("--cgroup-manager=disabled",), binds_devices=False),
-    # it leaves cgroups alone where it can write to none and was asked for none; it opens devices to bind them
-    "runc": _Ways(("--rootless=true",), binds_devices=True),
-}
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITHHELD = "MKNOD"
 """A runtime's own guard of devices is its cgroup, and crun takes `nodev` from the root."""
 _LOOK = 0.002  # seconds between two looks whether the program runs
@@ -70,7 +54,7 @@ class OciRuntime(BuiltinRuntime):
 
     async def version(self) -> RuntimeVersion:
         """Raises KernelError when it isn't there."""
-        program = Program((self._program_file(), "--version"), {"PATH": _PATH})
+        program = Program((program_of(self._name), "--version"), {"PATH": PATH})
         said = await capture(lambda stdio: self._processes.run(program, stdio), _WORDS)
         first = said.output.partition("\n")[0]
         return RuntimeVersion(self._name, first.rpartition(" ")[2])
@@ -98,15 +82,13 @@ class OciRuntime(BuiltinRuntime):
         )
 
     async def _try(self) -> None:
-        self._program_file()
+        program_of(self._name)
         own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         network = Handle("", own, None)
         try:
             sandbox = await self.run_pod_sandbox(PodSandboxConfig("try", "try", network, host_network=True))
             try:
-                done = await self.run_sync(
-                    sandbox, ContainerConfig("try", ("true",), {"PATH": _PATH}), _WORDS
-                )
+                done = await self.run_sync(sandbox, ContainerConfig("try", ("true",), {"PATH": PATH}), _WORDS)
             finally:
                 await self.stop_pod_sandbox(sandbox)
                 await self.remove_pod_sandbox(sandbox)
@@ -114,12 +96,6 @@ class OciRuntime(BuiltinRuntime):
             network.close()
         if done.exit_code:
             raise KernelError(f"{self._name}: {done.output.strip() or f'status {done.exit_code}'}")
-
-    def _program_file(self) -> str:
-        found = shutil.which(self._name, path=_PATH)
-        if found is None:
-            raise KernelError(f"{self._name} isn't installed", remedy=f"apt install {self._name}")
-        return found
 
     async def _launch(self, container: Created, stdio: Stdio) -> Process:
         starting = asyncio.ensure_future(self._started(container, stdio))
@@ -133,9 +109,7 @@ class OciRuntime(BuiltinRuntime):
         folder = self._folder / "runtime" / container.id
         await asyncio.to_thread(lambda: folder.mkdir(parents=True))
         try:
-            ways = _WAYS[self._name]
-            command = (self._program_file(), *ways.options)
-            run = OciRun(command, str(folder), container.id, ways.binds_devices)
+            run = run_of(self._name, str(folder), container.id)
             program = await self._run_program(container.sandbox, container.config, run)
             return await self._program_of(await self._run(program, stdio), folder)
         except BaseException:
@@ -174,7 +148,7 @@ class OciRuntime(BuiltinRuntime):
         file = folder / "pid"
         while not (written := _read(file)).isdecimal():
             if not runtime.running:
-                why = await asyncio.to_thread(_last_error, folder / "log")
+                why = await asyncio.to_thread(last_error, folder)
                 raise StartError(f"{self._name}: {why or f'status {runtime.status}'}", runtime.status)
             await asyncio.sleep(_LOOK)
         made = _Contained(int(written), *await asyncio.to_thread(_look_up, int(written), runtime.host_pid))
@@ -232,17 +206,6 @@ def _read(file: Path) -> str:
     with suppress(OSError):
         return file.read_text()
     return ""
-
-
-def _last_error(log: Path) -> str:
-    """What a runtime has said last of why it failed. Blocks."""
-    found = ""
-    for line in _read(log).splitlines():
-        with suppress(ValueError):
-            said = json.loads(line)
-            if said.get("level") in ("error", "fatal"):
-                found = str(said.get("msg", ""))
-    return found
 
 
 def _unwanted(starting: asyncio.Task[Process]) -> None:
