@@ -82,7 +82,6 @@ def become_runtime(
         unmasked=root.unmasked,
         namespaces=moved,
         binds=binds,
-        sysctls=root.sysctls if users < 0 else {},
         permitted=libc.permitted_capabilities(),
         first_user=root.first_user,
     )
@@ -91,8 +90,9 @@ def become_runtime(
     with open(f"{root.stage}/bundle/config.json", "w") as file:
         json.dump(ocispec.config(container), file)
     _show_own_kernel()
-    if users >= 0:  # who may not set what isn't theirs: this process is in the pod's other namespaces yet
-        mounts.set_all("/proc", root.sysctls)
+    mounts.set_all(
+        "/proc", root.sysctls
+    )  # those of namespaces in which this process is: runtimes refuse that
     libc.mount(root.stage, top, flags=libc.MS_MOVE)
     _execute(run, top)
 

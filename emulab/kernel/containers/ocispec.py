@@ -49,7 +49,6 @@ class OciContainer:
     unmasked: bool = False
     namespaces: Mapping[str, str] = field(default_factory=dict)
     binds: Sequence[LaidBind] = ()
-    sysctls: Mapping[str, str] = field(default_factory=dict)
     permitted: int = (1 << 64) - 1
     first_user: int = 0
 
@@ -108,8 +107,6 @@ def _linux(container: OciContainer) -> dict[str, Any]:
     if container.first_user:
         users = [{"containerID": 0, "hostID": container.first_user, "size": MAPPED_USERS}]
         found |= {"uidMappings": users, "gidMappings": users}
-    if container.sysctls:
-        found["sysctl"] = dict(container.sysctls)
     if not container.unmasked:
         found["maskedPaths"] = [f"/proc/{name}" for name in mounts.MASKED]
         found["readonlyPaths"] = [f"/proc/{name}" for name in mounts.READ_ONLY]

@@ -136,7 +136,7 @@ class OciRuntime(BuiltinRuntime):
         program = await self._program(sandbox, config)
         own_users = USERS in program.join
         inherited = ("net", "ipc", "uts") if own_users else ()
-        kept = ("net", "ipc", USERS, *inherited)  # the first two are what /sys and /dev are of
+        kept = ("net", "ipc", USERS, *inherited)  # the first two are what /sys, /dev and sysctls are of
         joined = {kind: fd for kind, fd in program.join.items() if kind in kept}
         for kind, fd in program.join.items():
             if kind not in (USERS, *inherited):
