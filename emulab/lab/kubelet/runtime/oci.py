@@ -4,7 +4,7 @@ The runtime runs in the foreground, as the program of a child of the spawner's t
 (`kernel.containers.bundle`), so what a container prints and how it ends comes to the lab by the ways that there are,
 and with the lab everything goes. It ends with its container's program and has that one's exit status. Signals are sent
 to the program itself, and other programs are started in its namespaces with its rights, as the builtin runtime does it:
-an exec by the runtime would take as long as a start.
+the runtime's state is in a mount namespace of its own, and a terminal is the asker's.
 """
 
 from __future__ import annotations
