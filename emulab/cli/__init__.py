@@ -3,8 +3,8 @@
 * `verbs/` has a module for each. It is imported when the verb is used: `--help` must not pay for what it doesn't do.
 * `output/` is what is printed. Its `outlet` is the way out, on which nothing is left that a terminal would obey.
 * `usage`, `manifests`, `building`, `ending` and `waiting` are what several verbs share; `creating`, `made`,
-  `following`, `logfiles`, `logends` and `portmapping` what one has beside its module; `kinds`, `selection` and
-  `pods` are what a command line means.
+  `following`, `logfiles`, `logends`, `portmapping` and `attachments` what one has beside its module; `kinds`,
+  `selection` and `pods` are what a command line means.
 * `completion` answers a shell, `elsewhere` who types kubectl's verbs; `document` makes the options of docs/cli.md.
 * Exit status: 0 on success, 1 on failure, 2 on wrong usage, 130 after Ctrl-C; `exec` and `run` return their
   command's. Errors go to stderr, the line that says what is wrong first.
@@ -62,6 +62,7 @@ VERBS = {
     "api-resources": "list the kinds of objects, with all their names",
     "completion": "print what a shell needs to complete command lines",
     "version": "print this program's version, and the Kubernetes that it follows",
+    "cni": "attach containers that others run, as a CNI plug-in",
     "doctor": "check what this kernel and machine allow",
 }
 """Verb → what it does, in the order of --help. The module of the same name does it."""
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status. The console entry point."""
     with outlets() as out:
         try:
-            return _run_and_flush(list(sys.argv[1:] if argv is None else argv), out)
+            return _run_and_flush(_words(sys.argv[1:] if argv is None else argv), out)
         except UsageError as error:
             print(f"emulab: {error}", file=sys.stderr)
             return 2
@@ -96,6 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             print(f"emulab: {_fault(error)}", file=sys.stderr)
             return 1
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """The words of a command line. A container runtime calls a plug-in without any, and says in a variable what for."""
+    return list(argv) or (["cni"] if "CNI_COMMAND" in os.environ else [])
 
 
 def _run_and_flush(argv: list[str], out: Outlet) -> int:

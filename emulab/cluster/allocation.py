@@ -312,12 +312,12 @@ def _node_port(key: Key, what: str, used: set[Any]) -> int:
 def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
     """Addresses for scheduled pods: the next one after the last given, as the host-local IPAM plugin does.
 
-    A pod that finds none stays without; its status says so.
+    A pod that finds none stays without; its status says so. Those whose network plug-ins make get theirs from these.
     """
     nodes = {o.name: o for o in objects.kind(NODE)}
     waiting: dict[str, list[Object]] = {}
     for pod in objects.facts(POD, _waiting).values():
-        if pod.spec["nodeName"] in nodes:
+        if pod.spec["nodeName"] in nodes and (pod.spec.get("hostNetwork") or not cluster.chain):
             waiting.setdefault(pod.spec["nodeName"], []).append(pod)
     taken: dict[str, set[str]] = {}
     for pod in objects.kind(POD) if waiting else ():

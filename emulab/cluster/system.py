@@ -26,13 +26,22 @@ from emulab.kinds.installed import (
     cluster_dns_address,
 )
 from emulab.kinds.kind import Kind
-from emulab.kinds.registry import CLIENT, DEPLOYMENT, INGRESS_CLASS, LOAD_BALANCER, NAMESPACE, SERVICE
+from emulab.kinds.registry import (
+    CLIENT,
+    DEPLOYMENT,
+    INGRESS_CLASS,
+    LOAD_BALANCER,
+    NAMESPACE,
+    SERVICE,
+    STORAGE_CLASS,
+)
+from emulab.kinds.storage.storageclass import IS_DEFAULT, WAITS
 from emulab.model.objects import Object
 
 
 def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
     """Namespaces, the API's Service, cluster DNS, the default client and the public balancer; the ingress controller,
-    unless there is another one."""
+    unless there is another one; a class of volumes."""
     return [
         *(_object(NAMESPACE, name) for name in ("default", DNS_NAMESPACE, INGRESS_NAMESPACE)),
         _object(CLIENT, "client", spec={"network": "internet"}),
@@ -46,6 +55,7 @@ def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
                 "target": {"ingress": True},
             },
         ),
+        _storage_class(),
         _api(cluster),
         *_cluster_dns(cluster),
         *(_ingress_controller(cluster) if ingress else ()),
@@ -88,6 +98,20 @@ def _deployment(
         },
     }
     return _object(DEPLOYMENT, name, namespace, spec, labels=labels)
+
+
+def _storage_class() -> Object:
+    """A class for claims that name none, as small clusters have it."""
+    raw = {
+        "apiVersion": STORAGE_CLASS.api_version,
+        "kind": STORAGE_CLASS.kind,
+        "metadata": {"name": "standard", "annotations": {IS_DEFAULT: "true"}},
+        "provisioner": "emulab.dev/folder",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": WAITS,
+        "allowVolumeExpansion": True,
+    }
+    return Object(raw)
 
 
 def _api(cluster: Cluster) -> Object:

@@ -7,12 +7,14 @@ means nothing once the supervisor is gone. Beside it, `/etc/netns/NAME` (which `
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from pathlib import Path
 
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
+_NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000  # linux/nsfs.h, linux/sched.h
 _NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
@@ -65,6 +67,14 @@ def _is_left(path: Path, form: str) -> bool:
     """Whether a name is a lab's that is gone: a link of the form of ours that leads nowhere."""
     try:
         return bool(re.fullmatch(form, os.readlink(path))) and not path.exists()
+    except OSError:
+        return False
+
+
+def is_network_namespace(fd: int) -> bool:
+    """Whether an open file is one (ioctl_ns(2))."""
+    try:
+        return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET
     except OSError:
         return False
 

@@ -23,6 +23,7 @@ from emulab.plan.state import Namespace
 T = TypeVar("T")
 
 _FD_SETSIZE = 1024
+_HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 
@@ -48,6 +49,10 @@ class Handle:
         index = self.indexes[link] = self.next_index
         self.next_index += 1
         return index
+
+    def share(self) -> None:
+        """Others make links here too, from now on: theirs take the kernel's next numbers, and ours higher ones."""
+        self.next_index = max(self.next_index, _HIGH)
 
     def close_rtnl(self) -> None:
         if self.rtnl is not None:
@@ -109,6 +114,21 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         return made
 
     return in_thread(work)
+
+
+def adopt(name: str, fd: int) -> Handle:
+    """The handle of a namespace that somebody else has made. `fd` is the handle's from now on. Raises KernelError."""
+    handle = Handle(name, fd, None)
+    handle.share()
+    try:
+        open_rtnl(handle)
+    except KernelError as error:
+        handle.close()
+        remedy = "it is another user namespace's: run the lab and who made it as root"
+        raise KernelError(
+            "enter a network namespace that was handed over", name, error.errno, remedy
+        ) from None
+    return handle
 
 
 def inside(fd: int, work: Callable[[], T]) -> T:

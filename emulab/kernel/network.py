@@ -7,6 +7,7 @@ thread, one at a time).
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -49,6 +50,8 @@ class KernelNetwork:
 
     def __init__(self) -> None:
         self.handles: dict[str, Handle] = {}
+        # Descriptors of namespaces that others have made, by what they were handed over as; each until it is planned.
+        self.given: dict[str, int] = {}
         self._tables = tables.Tables()
         self._ipvs: dict[str, IpvsTable] = {}
         self._namespaces: dict[str, Namespace] = {}
@@ -160,7 +163,10 @@ class KernelNetwork:
         wanted = list(namespaces)
         if not wanted:
             return
-        for namespace, handle in zip(wanted, netns.create(wanted), strict=True):
+        ours = [namespace for namespace in wanted if namespace.given not in self.given]
+        made = dict(zip(ours, netns.create(ours), strict=True))
+        for namespace in wanted:
+            handle = made.get(namespace) or netns.adopt(namespace.name, self.given.pop(namespace.given))
             self.handles[namespace.name] = handle
             self._namespaces[namespace.name] = namespace
             self._checked(handle, link_up(handle, "lo"))
@@ -192,10 +198,11 @@ class KernelNetwork:
             batch = [encode(item, self.handles) for item in members]
             failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
             failed = {f.index for f in failures}
+            gone = {f.index for f in failures if verb == "remove" and f.errno == errno.ENODEV}
             for index, item in enumerate(members):
-                if index not in failed:
+                if index not in failed - gone:
                     note(item)
-            for failure in failures:
+            for failure in (f for f in failures if f.index not in gone):
                 what = f"{verb} {members[failure.index].title()}: {failure.text}"
                 raise KernelError(what, name, failure.errno)
 

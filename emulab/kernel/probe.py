@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import libc
+from emulab.kernel import libc, plugins
 from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
 from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.network import KernelNetwork
@@ -311,6 +311,8 @@ def _machine(run_dir: Path) -> Iterator[Feature]:
         "" if enough else f"the limit is {hard}, which is enough for some {hard // 8} pods",
     )
     yield _cgroups()
+    yield _PLUGINS if plugins.file_of("bridge") else replace(_PLUGINS, problem="there are none")
+    yield _FILTERED if plugins.filters_bridges() else replace(_FILTERED, problem="br_netfilter isn't loaded")
     yield from (_tool(name, purpose, package) for name, purpose, package in _TOOLS)
 
 
@@ -330,6 +332,15 @@ def _cgroups() -> Feature:
     return Feature("cgroups", f"{what}{added})", False, remedy, missing)
 
 
+_PLUGINS = Feature(
+    "CNI plug-ins", "pods' networks by plug-ins of this machine", False, f"apt install {plugins.PACKAGE}"
+)
+_FILTERED = Feature(
+    "bridge netfilter",
+    "Services from a pod to another one of its node, with the CNI plug-in bridge",
+    False,
+    "modprobe br_netfilter",
+)
 _TOOLS = (
     ("curl", "requests", "curl"),
     ("dig", "DNS questions", "bind9-dnsutils"),

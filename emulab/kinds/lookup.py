@@ -43,6 +43,9 @@ class Lookup(Protocol):
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         """The names of containers for which a stand-in answers, and the program that there isn't."""
 
+    def allows_host_path(self, path: str) -> bool:
+        """Whether the Cluster lets Pods see this path of the host."""
+
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
         """The containers that run an image, by name."""
 

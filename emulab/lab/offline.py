@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emulab.cluster.admission.loader import load
 from emulab.cluster.admission.merge import merge
+from emulab.cluster.allocation import allocate
 from emulab.cluster.brought import brings_ingress
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
@@ -51,6 +53,9 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
     for _ in range(_PASSES):
         cluster, objects = resolve(store, _EPOCH, missing_program, images.program)
         version = store.version
+        if cluster.chain:  # nobody calls plug-ins here: host-local would give these addresses, in some order
+            store.apply(allocate(objects, replace(cluster, chain="")))
+            objects = store.objects()
         for pod in objects.kind(POD):
             _run(store, pod)
         if store.version == version:

@@ -76,6 +76,10 @@ class _Index:
         for item in world.network.items:
             if isinstance(item, Address) and item.namespace in node_namespaces:
                 self._places.setdefault(str(item.address.ip), node_namespaces[item.namespace])
+        if cluster_of(objects).chain:  # the address that plug-ins give the node as its pods' router
+            for node in objects.kind(NODE):
+                for given in node.spec.get("podCIDRs") or () if node.name in world.places else ():
+                    self._places.setdefault(str(ip_network(given)[1]), world.places[node.name])
         self._services: dict[str, list[Candidates]] = {}  # by address
         self._node_ports: dict[tuple[str, int], Candidates] = {}
         mapped = objects.facts(POD, host_ports).values()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from emulab.kinds.core.hostnames import hostname, kernel_hostname, whole_hostname
 from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX_SEARCHES
-from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.podspec import FOREIGN, PodSpec, foreign_interface
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import cluster_dns_address
 from emulab.model.addresses import IPAddress
@@ -18,7 +18,7 @@ from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
-from emulab.plan.state import Network, Place, World, world_of
+from emulab.plan.state import Namespace, Network, Place, World, world_of
 
 T = TypeVar("T")
 
@@ -48,6 +48,13 @@ def has_network(pod: Object) -> bool:
     return bool(pod.status.get("podIPs")) and pod.status.get("phase") not in ("Succeeded", "Failed")
 
 
+def awaits_network(pod: Object, cluster: Cluster) -> bool:
+    """Whether plug-ins are to make the pod's network: its namespace must exist, and has no address yet."""
+    ended = pod.metadata.get("deletionTimestamp") or pod.status.get("phase") in ("Succeeded", "Failed")
+    own = bool(cluster.chain) and bool(pod.spec.get("nodeName")) and not pod.spec.get("hostNetwork")
+    return own and not ended and not pod.status.get("podIPs")
+
+
 def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
     """Where a pod's programs run, and what they resolve names by."""
     addresses = pod_addresses(pod)
@@ -60,6 +67,7 @@ def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
         hosts=_hosts(pod, spec, addresses, cluster),
         addresses=addresses,
         kind="pod",
+        interface=foreign_interface(pod) or "eth0",
     )
 
 
@@ -139,12 +147,22 @@ class PodsPlan:
         return self._world
 
     def _part(self, pod: Object) -> World | None:
-        if not has_network(pod) or pod.spec.get("nodeName") not in self._nodes:
+        if pod.spec.get("nodeName") not in self._nodes:
             return None
-        draft, spec = Draft(self._cluster.families), PodSpec.of_pod(pod)
+        draft = Draft(self._cluster.families)
+        if awaits_network(pod, self._cluster):
+            draft.namespace(identity(pod))
+            return draft.world()
+        if not has_network(pod):
+            return None
+        spec = PodSpec.of_pod(pod)
         place = pod_place(pod, spec, self._cluster)
         draft.places[place.name] = place
-        if not spec.host_network:
+        if self._cluster.chain and not spec.host_network:
+            draft.namespace(identity(pod))  # all that is in it is the plug-ins'
+        elif not spec.host_network:
             node = self._nodes[spec.node_name]
             self._plugin.plan_pod(draft, place, node, identity(pod), self._cluster, self._mtu)
+        if (given := pod.annotations.get(FOREIGN)) and place.namespace in draft.namespaces:
+            draft.namespaces[place.namespace] = Namespace(place.namespace, given=given)
         return draft.world()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
@@ -203,7 +203,7 @@ class StandIns:
 
     def _part(self, pod: Object) -> _Part | None:
         place = self._places.get(place_name(pod))
-        if place is None:
+        if place is None or FOREIGN in pod.annotations:
             return None
         spec = PodSpec.of_pod(pod)
         containers = [c for c in spec.lasting if is_standin(c)]

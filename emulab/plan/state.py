@@ -16,10 +16,12 @@ from emulab.servers.configuration import Configuration
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A network namespace. `sysctls` are paths below /proc/sys with their values, set when it is made."""
+    """A network namespace. `sysctls` are paths below /proc/sys with their values, set when it is made. `given` is what
+    it is handed over as where somebody else has made it, who sets what he likes."""
 
     name: str
     sysctls: tuple[tuple[str, str], ...] = ()
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class Place:
     hosts: str
     addresses: tuple[IPAddress, ...]
     kind: str  # client | dns | resolver | router | balancer | node | pod
+    interface: str = "eth0"  # of a pod: that of its addresses
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ async def mend(lab: Lab, remedy: str) -> None:
 @asynccontextmanager
 async def rule(lab: Lab, place: str, hook: str, text: str) -> AsyncIterator[None]:
     """A rule of a user's own in a place, taken away again whole."""
+    place = network_of(place)
     table = f"table ip fence {{ chain c {{ type filter hook {hook} priority 0; {text}; }}; }}"
     done = await lab.exec(place, "nft", "-f", "-", stdin=f"{table}\n".encode())
     assert done.status == 0, done.stderr
@@ -142,7 +143,12 @@ async def knows(lab: Lab, place: str, address: str) -> AsyncIterator[None]:
 
 
 async def ip(lab: Lab, place: str, *arguments: str) -> str:
-    return await output(lab, place, "ip", *arguments)
+    return await output(lab, network_of(place), "ip", *arguments)
+
+
+def network_of(place: str) -> str:
+    """The place that is a pod's network alone: its containers may not change that."""
+    return place.replace("pod/", "default.")
 
 
 # --- manifests ----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from emulab import Lab
 
 from .tools import AS_ROOT, INTERPRETER, eventually, output
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
 HOME = os.path.expanduser("~")
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]

@@ -20,6 +20,7 @@ from .crashes import (
     finish,
     kill,
     moments_of_up,
+    mounts,
     read,
 )
 
@@ -33,6 +34,42 @@ def test_kill_spawner(user: User) -> None:
     user.assert_gone()
     user.up()
     assert user.answers()
+
+
+KEEPING = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: keeps}
+spec:
+  containers:
+    - name: main
+      command: [sh, -c, "echo mine | tee /data/file /small/file /scratch/file; exec sleep 1000"]
+      volumeMounts: [{name: data, mountPath: /data}, {name: small, mountPath: /small}, {name: s, mountPath: /scratch}]
+  volumes:
+    - {name: data, persistentVolumeClaim: {claimName: data}}
+    - {name: small, emptyDir: {sizeLimit: 1Mi}}
+    - {name: s, emptyDir: {}}
+"""
+
+
+def test_volumes_go_with_the_supervisor(user: User) -> None:
+    """The host has never seen more of them than an empty folder."""
+    manifest = user.run_dir / "keeps.yaml"
+    manifest.write_text(KEEPING)
+    manifest.chmod(0o644)
+    user.up(str(manifest))
+    read_back = user.run("exec", "pod/keeps", "--", "cat", "/data/file", "/small/file", "/scratch/file")
+    assert read_back.stdout == "mine\n" * 3, read_back.stderr
+    folder = user.run_dir / user.lab / "private"
+    assert list(folder.iterdir()) == [] and not any(str(folder) in mount for mount in mounts())
+    kill(user.supervisor())
+    user.assert_gone()
+    assert not folder.exists()
 
 
 def test_kill_each_server(user: User) -> None:

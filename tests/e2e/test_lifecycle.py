@@ -70,7 +70,8 @@ async def test_a_rule_starts_again_what_its_policy_doesnt(lab: Lab) -> None:
     await lab.apply(pod("rules", one, shell("plain", "exit 42"), restartPolicy="Never"), ready=False)
 
     async def restarted() -> bool:
-        return bool((await container_of(lab, "rules")).get("restartCount"))
+        over = (await container_of(lab, "rules", 1)).get("state", {})
+        return "terminated" in over and bool((await container_of(lab, "rules")).get("restartCount"))
 
     await eventually(restarted)
     plain = await container_of(lab, "rules", 1)

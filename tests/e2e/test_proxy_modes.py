@@ -21,7 +21,18 @@ import pytest_asyncio
 from emulab import Lab
 
 from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
-from .tools import CLIENT, NODE1, NODE2, PROGRAMS, PYTHON, cluster_ip, conntrack, eventually, output, refused
+from .tools import (
+    CLIENT,
+    INTERPRETER,
+    NODE1,
+    NODE2,
+    PROGRAMS,
+    cluster_ip,
+    conntrack,
+    eventually,
+    output,
+    refused,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -224,7 +235,7 @@ async def test_endpoints_are_chosen_fairly(lab: Lab, mode: str) -> None:
     address = await cluster_ip(lab, "trio")
     in_turn = mode in IN_TURN
     number = 60 if mode == "ipvs" else 300 if in_turn else 3000  # as every instruction is emulated there
-    command = (PYTHON, str(PROGRAMS / "connect.py"), address, "80", str(number))
+    command = (INTERPRETER, "-c", (PROGRAMS / "connect.py").read_text(), address, "80", str(number))
     counts = json.loads(await output(lab, "pod/asker", *command))
     if in_turn:
         assert counts == dict.fromkeys(("trio-a", "trio-b", "trio-c"), number // 3)

@@ -226,7 +226,7 @@ async def test_a_pod_whose_link_is_down(wires: Lab) -> None:
             assert (found.place, found.reason) == (place, "link-down"), found
             assert "eth0 of pod default/web is down" in found.text
             assert "pod default/web" in found.object
-            assert found.remedy.startswith("emulab exec -n default pod/web -- sh -c 'ip link set eth0 up && ")
+            assert found.remedy.startswith("emulab exec default.web -- sh -c 'ip link set eth0 up && ")
         await mend(wires, found.remedy)
         for source, url, _ in asked:
             await works(wires, url, source)

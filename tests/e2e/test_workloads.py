@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import PROGRAMS, PYTHON, begun, emulab, eventually, is_ready, mounted, name, output, pods, program
+from .tools import begun, emulab, eventually, is_ready, mounted, name, output, pods, program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -279,8 +279,9 @@ async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> No
     await lab.apply(ROLLING.format(version="v1"))
     old = {name(p) for p in await pods(lab, app="roll")}
     file, over = tmp_path / "begun", tmp_path / "over"
-    command = PYTHON, str(PROGRAMS / "load.py"), "http://roll/x", "4000", "8", str(file), str(over)
-    work = asyncio.ensure_future(output(lab, "pod/asker", *command))
+    await lab.apply(mounted(pod_of("loader", "exec sleep 1000"), tmp_path))
+    command = json.loads(program("load.py", "http://roll/x", "4000", "8", str(file), str(over)))
+    work = asyncio.ensure_future(output(lab, "pod/loader", *command))
     await begun(work, file)
     await lab.apply(ROLLING.format(version="v2"), ready=False)
 

@@ -17,6 +17,8 @@ from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.root import Bind, Root
 
+pytestmark = pytest.mark.privilege
+
 SCRATCH = "/mnt"
 
 

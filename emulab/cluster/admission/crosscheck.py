@@ -112,6 +112,9 @@ class _World:
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
         return images_of(annotations, spec, self._cluster, self._loaded)
 
+    def allows_host_path(self, path: str) -> bool:
+        return self._cluster.host_path(path.rstrip("/") or "/") is not None
+
     @cached_property
     def _cluster(self) -> Cluster:
         clusters = self.objects.kind(CLUSTER)

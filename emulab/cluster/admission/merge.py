@@ -53,6 +53,9 @@ def merge(old: Object | None, new: Object) -> Object:
     annotations = {k: v for k, v in old.annotations.items() if k.startswith(kind.annotations)}
     if annotations:
         metadata["annotations"] = {**annotations, **new.annotations}
+    own = [f for f in old.metadata.get("finalizers", ()) if f in kind.finalizers]
+    if own:
+        metadata["finalizers"] = [*dict.fromkeys((*new.metadata.get("finalizers", ()), *own))]
     if old.status:
         outdated = kind.outdated(old, new)
         new = new.replace(status={k: v for k, v in old.status.items() if k not in outdated})

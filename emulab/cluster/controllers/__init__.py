@@ -13,6 +13,7 @@ calls it after every change until it returns nothing.
 * `room`: how many Pods are made where more are asked for than can run
 * `scheduler` (with `placement`, what a node is asked): Pods get nodes; `nodeadmission`:
   what a node refuses of those that name it themselves
+* `storage`: claims get volumes
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
 * `quotas`: what ResourceQuotas say is used
@@ -44,6 +45,7 @@ from emulab.cluster.controllers import (
     replicasets,
     scheduler,
     statefulsets,
+    storage,
 )
 from emulab.cluster.controllers.deadlines import next_due
 from emulab.cluster.controllers.world import Reads, WorkingCopy
@@ -59,7 +61,9 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     statefulsets.scale,
     daemonsets.place,  # names its Pods' nodes itself, so the scheduler must count them: before it
     batch.run,
+    storage.claim,  # the scheduler asks of each Pod whether its claims are there
     scheduler.schedule,  # gives every Pod made above a node
+    storage.provide,
     nodeadmission.admit,  # after it, as it looks at what every node has
     apiserver.announce,
     mirroring.mirror,

@@ -18,6 +18,8 @@ from emulab.cluster.controllers.noderesources import RequestedAmounts
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
 from emulab.cluster.controllers.room import importance
+from emulab.cluster.controllers.storage import scheduling as storage
+from emulab.cluster.controllers.storage.binding import bind_for
 from emulab.cluster.controllers.world import WorkingCopy, owner_uid
 from emulab.kinds.registry import POD
 from emulab.model.objects import Object
@@ -51,8 +53,9 @@ def schedule(world: WorkingCopy) -> None:
     refused: dict[tuple[str, int], str] = {}
     for pod in waiting:
         sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
-        message = refused.get(sibling, "")
-        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod)
+        message = refused.get(sibling, "") or _without_volumes(world, ledger, pod)
+        more = [] if message else storage.vetoes(world, pod)
+        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod, more)
         if not fitting:
             message = message or _refusal(len(ledger.nodes), refusals)
             refused[sibling] = message
@@ -66,6 +69,7 @@ def schedule(world: WorkingCopy) -> None:
         bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
         world.put(bound)
         telling.bound(world, pod, node.name)
+        bind_for(world, bound)
         ledger.bind(bound, node.name)
         refused.clear()
 
@@ -78,10 +82,16 @@ def _refusal(nodes: int, refusals: Counter[str]) -> str:
     return f"0/{nodes} nodes are available: {reasons}."
 
 
-def _filter(ledger: Ledger, pod: Object) -> tuple[list[Object], Counter[str]]:
+def _without_volumes(world: WorkingCopy, ledger: Ledger, pod: Object) -> str:
+    """Why no node can take the Pod as its volumes are; "" where one may."""
+    why = storage.refusal(world, pod)
+    return f"0/{len(ledger.nodes)} nodes are available: {why}." if why else ""
+
+
+def _filter(ledger: Ledger, pod: Object, more: Sequence[Veto]) -> tuple[list[Object], Counter[str]]:
     """The nodes that may take the Pod, and how many refused it for which reasons of the first plugin that did."""
     vetoes = [_spread_veto(ledger, pod, constraint) for constraint in _spread(pod, "DoNotSchedule")]
-    vetoes += _affinity_vetoes(ledger, pod)
+    vetoes += [*_affinity_vetoes(ledger, pod), *more]
     ports = list(placement.host_ports(pod.spec))
     choosy = bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
     asked = ledger.asked(pod)

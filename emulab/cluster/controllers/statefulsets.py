@@ -21,6 +21,7 @@ from emulab.cluster.controllers.pods import (
     phase,
 )
 from emulab.cluster.controllers.room import Room, with_failure
+from emulab.cluster.controllers.storage.templates import give_to_pod, make_claims, with_claims
 from emulab.cluster.controllers.telling import Words, delete_pod, is_refused, make_pod
 from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.dataclass import dataclass, field
@@ -171,6 +172,7 @@ def _shrink(it: _Set, ordered: bool) -> bool:
             continue
         # Of several that are not available the lowest has to mend first: the others may depend on it.
         if not ordered or it.is_available(pod) or ordinal == unavailable[-1]:
+            give_to_pod(it.world, it.owner, pod)
             delete_pod(it.world, it.owner, pod, WORDS)
         if ordered:
             return True
@@ -207,6 +209,9 @@ def _make(it: _Set, ordinal: int) -> Object | None:
     spec = {**(template.get("spec") or {}), "hostname": name}
     if it.want.service_name:
         spec["subdomain"] = it.want.service_name
+    if not make_claims(it.world, it.owner, name, WORDS):
+        return None
+    spec = dict(with_claims(it.owner, name, spec))
     reference = controller_reference(it.owner)
     return make_pod(it.world, it.owner, new_pod(namespace, name, template, reference, labels, spec), WORDS)
 

@@ -57,7 +57,7 @@ def build(root: Root, users: int = -1) -> None:
     stage = _Stage(root, users)
     for layer in stage.lay():
         stage.writable.append(layer)
-    mounts.proc(stage.top, root.sysctls, root.unmasked, stage.empty)
+    mounts.proc(stage.top, root.sysctls, root.unmasked, stage.empty, root.network_settings)
     mounts.sys(stage.top, root.unmasked, stage.empty)
     mounts.cgroups(stage.top)
     mounts.devices(stage.top, root.shared_memory, root.first_user)

@@ -116,11 +116,14 @@ def mounts_proc(at: str) -> bool:
     return True
 
 
-def proc(top: str, sysctls: Mapping[str, str], unmasked: bool, empty: str) -> None:
+def proc(
+    top: str, sysctls: Mapping[str, str], unmasked: bool, empty: str, network_settings: bool = False
+) -> None:
     """Mounts the /proc of this process's PID namespace, and sets what is the container's own of the kernel's settings.
 
     It stays empty where the kernel refuses it: in a user namespace in a container whose own /proc is masked. `empty` is
-    a folder with nothing in it. Raises KernelError, and OSError when a setting can't be made.
+    a folder with nothing in it. With `network_settings` those of the network can be written. Raises KernelError, and
+    OSError when a setting can't be made.
     """
     here = own_folder(top, "proc")
     try:
@@ -135,6 +138,10 @@ def proc(top: str, sysctls: Mapping[str, str], unmasked: bool, empty: str) -> No
         path = f"{here}/{name}"
         if os.path.exists(path):
             bind_in_place(path)
+            if name == "sys" and network_settings:
+                bind_in_place(
+                    f"{path}/net"
+                )  # a mount of its own, which isn't restricted with the one above it
             restrict(path, read_only=True)
 
 

@@ -37,8 +37,9 @@ class Root:
     `layers` are an image's unpacked layers, the top one first; without any the host's folders are what lies below, but
     for those `hidden`. `size` bounds what the container writes, as tmpfs takes it (`256m`, `25%`). `shared_memory` is
     the folder that all containers of the pod see as /dev/shm. `unmasked`: all of /proc is seen (`procMount`). `sysctls`
-    are the kernel's settings of the namespaces that the container is in. A `bare` root has nothing in it at all.
-    `first_user` is the number that root of the container's own user namespace has on the host, 0 without such.
+    are the kernel's settings of the namespaces that the container is in; with `network_settings` its programs may
+    change those of its network. A `bare` root has nothing in it at all. `first_user` is the number that root of
+    the container's own user namespace has on the host, 0 without such.
     """
 
     stage: str
@@ -53,6 +54,7 @@ class Root:
     bare: bool = False
     first_user: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    network_settings: bool = False
 
     @staticmethod
     def of(described: Mapping[str, Any]) -> Root:

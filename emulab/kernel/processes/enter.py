@@ -46,6 +46,8 @@ KINDS = {
 
 USERS = "users"
 """A user namespace that a container's program joins last: its root is built by one who isn't in it yet."""
+SHOWN = "shown"
+"""A network namespace that a program finds at a path, in a mount namespace that it joins and has a copy of."""
 
 OF_CONTAINER = "container-"
 """Before the kind of a namespace that a runtime's container joins, and the runtime itself doesn't."""
@@ -58,7 +60,9 @@ class Program:
     `join` maps a kind of namespace to an open descriptor. `fresh` are kinds made anew; a new `pid` namespace is made by
     who forks. What a place's program sees beside the host's files are `files`, bind-mounted over their targets; what a
     container's sees is its `root`, and its `rights` are what it may do. Both need a fresh `mnt`, unless that of another
-    program of the container is joined. With `runtime`, an OCI runtime is run that makes the program's container.
+    program of the container is joined. With a fresh one beside the joined it is a copy, in which a network namespace
+    (`SHOWN`) is mounted on the path that `files` has for it. With `runtime`, an OCI runtime is run that makes the
+    program's container.
     """
 
     argv: Sequence[str]
@@ -216,8 +220,18 @@ def furnish(program: Program) -> None:
         from emulab.kernel.containers.build import build
 
         build(program.root, program.join.get(USERS, -1))
+    elif SHOWN in program.join:
+        _show(program)
     elif "mnt" in program.fresh:
         _cover_files(program)
+
+
+def _show(program: Program) -> None:
+    """Mounts a network namespace where the program looks for it; the file is made where it is missing."""
+    libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
+    (target,) = (target for target, source in program.files.items() if source == SHOWN)
+    os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444))
+    libc.mount(f"/proc/self/fd/{program.join[SHOWN]}", target, flags=libc.MS_BIND)
 
 
 def _cover_files(program: Program) -> None:

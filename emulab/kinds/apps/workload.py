@@ -13,7 +13,7 @@ from emulab.kinds.checks import label_selector, object_meta
 from emulab.kinds.core.containers import container_fields
 from emulab.kinds.core.podfields import TEMPLATE_FIELDS
 from emulab.kinds.core.pododdities import oddities
-from emulab.kinds.core.podschema import pod_spec
+from emulab.kinds.core.podschema import pod_spec, pod_spec_with_more
 from emulab.kinds.core.podspec import PROGRAM
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import FollowedFields, kind_table, table
@@ -110,7 +110,13 @@ def _strategy(name: str, rollout: Rollout) -> Check:
     )
 
 
-TEMPLATE = typed("core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": pod_spec}, required=("spec",))
+def _template(spec: Check) -> Check:
+    return typed("core.v1.PodTemplateSpec", {"metadata": object_meta(), "spec": spec}, required=("spec",))
+
+
+TEMPLATE = _template(pod_spec)
+TEMPLATE_WITH_CLAIMS = _template(pod_spec_with_more)
+"""Of Pods for which there are claims besides."""
 
 
 def workload_spec(

@@ -38,9 +38,40 @@ def container_fields(
     for kind in ("liveness", "readiness", "startup"):
         if c.get(f"{kind}Probe"):
             fields.append((kind.title(), probe_text(c[f"{kind}Probe"])))
+    if c.get("envFrom"):
+        fields.append(("Environment Variables from", [_variables_from(e) for e in c["envFrom"]]))
     if c.get("env"):
         fields.append(("Environment", [f"{e['name']}: {_environment(e)}" for e in c["env"]]))
+    if c.get("volumeMounts"):
+        fields.append(
+            ("Mounts", [_mount(m) for m in sorted(c["volumeMounts"], key=lambda m: m["mountPath"])])
+        )
     return fields
+
+
+def _mount(mount: Raw) -> str:
+    """`/etc/web from config (ro,path="web.conf")`"""
+    below = mount.get("subPath") or mount.get("subPathExpr")
+    flags = ("ro" if mount.get("readOnly") else "rw") + (f',path="{below}"' if below else "")
+    return f"{mount['mountPath']} from {mount['name']} ({flags})"
+
+
+def _variables_from(entry: Raw) -> str:
+    """`settings  ConfigMap with prefix 'P_'  Optional: false`"""
+    kind = "ConfigMap" if entry.get("configMapRef") else "Secret"
+    reference = entry.get("configMapRef") or entry.get("secretRef") or {}
+    prefix = f" with prefix '{entry['prefix']}'" if entry.get("prefix") else ""
+    return (
+        f"{reference.get('name')}  {kind}{prefix}  Optional: {str(bool(reference.get('optional'))).lower()}"
+    )
+
+
+def volume_fields(volume: Raw) -> Fields:
+    """What a volume is, and what it says of itself."""
+    kind = next((field for field in volume if field != "name"), "emptyDir")
+    own = volume.get(kind) or {}
+    told = [(str(k), str(v)) for k, v in own.items() if isinstance(v, str | int | float)]
+    return [("Type", kind), *told]
 
 
 def _played(c: Raw, pod: Raw) -> str:
@@ -68,7 +99,11 @@ def _environment(entry: Raw) -> str:
     if not source:
         return str(entry.get("value") or "")
     kind, reference = next(iter(source.items()))
-    path = reference.get("fieldPath") or f"{reference.get('name')}/{reference.get('key')}"
+    path = (
+        reference.get("fieldPath")
+        or reference.get("resource")
+        or f"{reference.get('name')}/{reference.get('key')}"
+    )
     return f"<{kind} {path}>"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.errors import UserError
 from emulab.kinds.cells import NONE, Columns, Raw
 from emulab.kinds.checks import whole
-from emulab.kinds.core.containers import container_fields
+from emulab.kinds.core.containers import container_fields, volume_fields
 from emulab.kinds.core.podcells import pod_cells, pod_status
 from emulab.kinds.core.podfields import POD_FIELDS
 from emulab.kinds.core.pododdities import oddities
@@ -85,6 +85,8 @@ def _describe(o: Raw, _: Slices) -> Fields:
         if found:
             fields.append((label, found))
     fields += conditions(o)
+    volumes: Fields = [(v["name"], volume_fields(v)) for v in spec.get("volumes") or ()]
+    fields += [("Volumes", volumes)] if volumes else []
     fields.append(("Restart Policy", str(spec.get("restartPolicy") or "Always")))
     fields.append(("DNS Policy", str(spec.get("dnsPolicy") or "ClusterFirst")))
     if spec.get("hostNetwork"):

@@ -14,9 +14,10 @@ _PROBE = table(
 
 _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
-    " env.valueFrom.secretKeyRef image imagePullPolicy lifecycle.postStart lifecycle.preStop"
-    " lifecycle.stopSignal name ports.containerPort"
-    " ports.hostIP ports.hostPort ports.name ports.protocol workingDir resources.limits resources.requests"
+    " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image imagePullPolicy lifecycle.postStart"
+    " lifecycle.preStop lifecycle.stopSignal name ports.containerPort ports.hostIP ports.hostPort ports.name"
+    " ports.protocol resources.limits resources.requests volumeMounts.mountPath volumeMounts.name"
+    " volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
@@ -24,8 +25,6 @@ _CONTAINER = table(
     kept="resizePolicy terminationMessagePath terminationMessagePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
-        "env.valueFrom.resourceFieldRef": "the variable isn't set",
-        "envFrom": "these variables aren't set",
         "resources.claims": "there are no such devices",
         "securityContext.seLinuxOptions": "programs have no labels",
         "securityContext.appArmorProfile": "programs have no profile",
@@ -33,8 +32,9 @@ _CONTAINER = table(
         "stdin": "programs read an empty standard input",
         "stdinOnce": "programs read an empty standard input",
         "tty": "programs have no terminal",
-        "volumeDevices": "programs see no volumes",
-        "volumeMounts": "programs see no volumes",
+        "volumeDevices": "programs see no block devices",
+        "volumeMounts.mountPropagation": "what is mounted on either side isn't seen on the other",
+        "volumeMounts.recursiveReadOnly": "what is mounted below is as read-only as readOnly makes it",
     },
     livenessProbe=_PROBE,
     readinessProbe=_PROBE,
@@ -42,6 +42,27 @@ _CONTAINER = table(
 )
 
 _WHOLE_CONTAINER = {**_CONTAINER, "restartPolicy": FOLLOWED, "restartPolicyRules": FOLLOWED}
+
+_NO_SUCH = "a Pod with a program that sees it isn't started: a lab has none of these"
+
+_VOLUME = table(
+    followed="configMap downwardAPI emptyDir.medium emptyDir.sizeLimit ephemeral hostPath name"
+    " persistentVolumeClaim projected.defaultMode projected.sources.configMap projected.sources.downwardAPI"
+    " projected.sources.secret projected.sources.serviceAccountToken secret",
+    ignored={
+        "projected.sources.clusterTrustBundle": "the file isn't there",
+        "projected.sources.podCertificate": "the file isn't there",
+        **dict.fromkeys(
+            (
+                *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc"),
+                *("flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi"),
+                *("nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO"),
+                *("storageos", "vsphereVolume"),
+            ),
+            _NO_SUCH,
+        ),
+    },
+)
 
 _POD_AFFINITY = table(
     followed=" ".join(
@@ -87,13 +108,13 @@ POD_FIELDS: FollowedFields = table(
         "securityContext.seLinuxChangePolicy": "volumes have no labels",
         "securityContext.seLinuxOptions": "programs have no labels",
         "securityContext.windowsOptions": "programs run on Linux",
-        "volumes": "programs see no volumes",
         "workloadRef": "each Pod is placed by itself",
     },
     affinity__podAffinity=_POD_AFFINITY,
     affinity__podAntiAffinity=_POD_AFFINITY,
     containers=_WHOLE_CONTAINER,
     initContainers=_WHOLE_CONTAINER,
+    volumes=_VOLUME,
 )
 
 TEMPLATE_FIELDS = table(metadata=METADATA, spec=POD_FIELDS)

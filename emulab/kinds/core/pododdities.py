@@ -29,6 +29,7 @@ def oddities(
     if node and node not in world.nodes:
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
+    yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
@@ -97,6 +98,17 @@ def _instead(spec: Mapping[str, Any], field: str, index: int, ends: bool) -> str
         return "the container does nothing and ends well"
     ports = ", ".join(str(p.port) for p in container.ports)
     return f"a stand-in answers on {ports}" if ports else "a stand-in takes its place"
+
+
+def _not_allowed(
+    o: Object, base: FieldPath, volumes: Sequence[Mapping[str, Any]], world: Lookup
+) -> Iterator[Finding]:
+    """Folders of the host that no Pod of the lab may see."""
+    for index, volume in enumerate(volumes):
+        path = (volume.get("hostPath") or {}).get("path")
+        if path and not world.allows_host_path(path):
+            what = "isn't allowed by spec.pods.hostPaths of the Cluster: a program that sees it isn't started"
+            yield Finding(o, (*base, index, "hostPath", "path"), what)
 
 
 def _left_out(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.core.environmentschema import environment, environment_from
 from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
 from emulab.kinds.core.resourceschema import pod_resources, resources
 from emulab.kinds.core.schedulingschema import affinity, tolerations
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
+from emulab.kinds.core.volumeschema import mounts_of_nothing, volume_mounts, volumes
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
@@ -89,46 +91,13 @@ _hook = typed(
 
 # Containers
 
-_field_path = pattern(
-    r"metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[^']+'\]"
-    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?)",
-    "a field of the downward API, such as metadata.name, metadata.labels['app'] or status.podIP",
-)
-
-
-def _key_ref(definition: str) -> Check:
-    return typed(definition, required=("name",))
-
-
-def _value_once(value: dict[str, Any]) -> Problems:
-    both = value.get("value") and "valueFrom" in value
-    return wrong("may not be given beside value", "valueFrom") if both else ()
-
-
-_env = typed(
-    "core.v1.EnvVar",
-    {
-        "name": pattern(r"[^=\x00]+", "the name of an environment variable"),
-        "valueFrom": typed(
-            "core.v1.EnvVarSource",
-            {
-                "fieldRef": typed("core.v1.ObjectFieldSelector", {"fieldPath": _field_path}),
-                "configMapKeyRef": _key_ref("core.v1.ConfigMapKeySelector"),
-                "secretKeyRef": _key_ref("core.v1.SecretKeySelector"),
-            },
-            rules=(
-                exactly_one("fieldRef", "configMapKeyRef", "secretKeyRef", "resourceFieldRef", "fileKeyRef"),
-            ),
-        ),
-    },
-    rules=(_value_once,),
-)
-
 _container = typed(
     "core.v1.Container",
     {
         "name": dns_label,
-        "env": sequence(_env),
+        "env": environment,
+        "envFrom": environment_from,
+        "volumeMounts": volume_mounts,
         "ports": sequence(
             typed(
                 "core.v1.ContainerPort",
@@ -237,7 +206,7 @@ def _own_name_servers(spec: dict[str, Any]) -> Problems:
     return wrong("must name servers when dnsPolicy is None", "dnsConfig", "nameservers")
 
 
-pod_spec = typed(
+pod_spec_with_more = typed(
     "core.v1.PodSpec",
     {
         "containers": sequence(_container, rules=(unique("name"),), least=1),
@@ -264,6 +233,7 @@ pod_spec = typed(
                 "options": sequence(typed("core.v1.PodDNSConfigOption", required=("name",))),
             },
         ),
+        "volumes": volumes,
         "hostAliases": sequence(typed("core.v1.HostAlias", {"ip": ip, "hostnames": sequence(dns_subdomain)})),
         "topologySpreadConstraints": sequence(
             typed(
@@ -282,3 +252,9 @@ pod_spec = typed(
         *(namespaces_fit, sleeps_fit),
     ),
 )
+"""A Pod's `spec` that may get volumes beside its own."""
+
+
+def pod_spec(value: Any) -> Problems:
+    """A Pod's `spec`, whose containers see none but its own volumes."""
+    return pod_spec_with_more(value) or mounts_of_nothing(value)

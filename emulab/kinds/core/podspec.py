@@ -12,6 +12,7 @@ from emulab.dataclass import dataclass
 from emulab.kinds.core.probespec import Hook, Probe
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.securityview import PodSecurity, Security
+from emulab.kinds.core.volumespec import Volume, VolumeMount
 from emulab.kinds.images import OWN_PROGRAMS, entry_of
 from emulab.model.objects import Object
 
@@ -27,6 +28,10 @@ REQUIRED, STANDIN, ECHO = "required", "standin", "echo"
 """Its values: the command is run even where there is no such program, or never; or it isn't, and the stand-in has no
 image's manners. Without it what there is is run."""
 
+FOREIGN = "emulab.dev/foreign"
+"""The annotation of a Pod whose network namespace somebody else has made, and who runs his own programs in it:
+`CONTAINER/INTERFACE`, as `emulab cni` was told them."""
+
 LIMITED = "kubernetes.io/limit-ranger"
 """The annotation of a Pod that says which of its containers' resources are a LimitRange's."""
 
@@ -37,6 +42,11 @@ _SYSTEMS = frozenset(
     )
 )
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
+
+
+def foreign_interface(pod: Object) -> str:
+    """The interface that a Pod has in a namespace that somebody else has made; "" in one of the lab's."""
+    return pod.annotations.get(FOREIGN, "").rpartition("/")[2]
 
 
 UNKNOWN = "(the image's)"
@@ -95,6 +105,8 @@ class Container:
     words: tuple[str, ...]  # `command` and `args`, be they run or the image's
     working_dir: str  # "/" where the manifest doesn't say it
     env: tuple[Mapping[str, Any], ...]  # as given: name, value or valueFrom
+    env_from: tuple[Mapping[str, Any], ...]  # as given: prefix, configMapRef or secretRef
+    mounts: tuple[VolumeMount, ...]
     ports: tuple[ContainerPort, ...]
     readiness: Probe | None
     liveness: Probe | None
@@ -128,6 +140,8 @@ class Container:
             words=(*(container.get("command") or ()), *(container.get("args") or ())),
             working_dir=container.get("workingDir") or "/",  # as of images that say nothing
             env=tuple(container.get("env") or ()),
+            env_from=tuple(container.get("envFrom") or ()),
+            mounts=tuple(VolumeMount.of(m) for m in container.get("volumeMounts") or ()),
             ports=tuple(
                 ContainerPort(p.get("name") or "", p.get("protocol") or "TCP", p["containerPort"])
                 for p in container.get("ports") or ()
@@ -212,6 +226,7 @@ class PodSpec:
     dns_config: Mapping[str, Any]
     host_aliases: tuple[Mapping[str, Any], ...]
     host_network: bool
+    volumes: tuple[Volume, ...]
     security: PodSecurity
 
     @property
@@ -262,5 +277,6 @@ class PodSpec:
             dns_config=spec.get("dnsConfig") or {},
             host_aliases=tuple(spec.get("hostAliases") or ()),
             host_network=bool(spec.get("hostNetwork")),
+            volumes=tuple(Volume.of(v) for v in spec.get("volumes") or ()),
             security=PodSecurity.of(spec),
         )

@@ -63,6 +63,7 @@ _node_term = typed(
     "core.v1.NodeSelectorTerm",
     {"matchExpressions": _requirements(label_key, tuple(_VALUES), label_value), "matchFields": _fields},
 )
+node_selector = typed("core.v1.NodeSelector", {"nodeSelectorTerms": sequence(_node_term, least=1)})
 _weight = integer(1, 100, "a weight")
 _pod_term = typed(
     "core.v1.PodAffinityTerm",
@@ -86,9 +87,7 @@ affinity = typed(
         "nodeAffinity": typed(
             "core.v1.NodeAffinity",
             {
-                "requiredDuringSchedulingIgnoredDuringExecution": typed(
-                    "core.v1.NodeSelector", {"nodeSelectorTerms": sequence(_node_term, least=1)}
-                ),
+                "requiredDuringSchedulingIgnoredDuringExecution": node_selector,
                 "preferredDuringSchedulingIgnoredDuringExecution": sequence(
                     typed("core.v1.PreferredSchedulingTerm", {"weight": _weight, "preference": _node_term})
                 ),

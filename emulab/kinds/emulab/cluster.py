@@ -12,6 +12,7 @@ from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.emulab.nodecapacity import capacity
+from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -204,6 +205,16 @@ def _ipvs_alone(proxy: dict[str, Any]) -> Problems:
     return ()
 
 
+def _host_path(value: Any) -> Problems:
+    """A folder of the host: absolute, without a step back, and not all of it."""
+    if string(value):
+        return string(value)
+    steps = value.strip("/").split("/")
+    if not value.startswith("/") or not steps[0] or any(step in ("", ".", "..") for step in steps):
+        return wrong(f"{show(value)} is not the absolute path of a folder, such as /srv/data")
+    return ()
+
+
 def _class_name(value: Any) -> Problems:
     return () if value == "*" else dns_subdomain(value)
 
@@ -229,7 +240,10 @@ cluster_spec = mapping(
                 "mode": one_of(*MODES["network.mode"]),
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
+                "plugin": plugin_name,
+                "cni": conflist,
             },
+            rules=(one_chain,),
             closed=True,
         ),
         "proxy": mapping(
@@ -245,6 +259,10 @@ cluster_spec = mapping(
         "containers": mapping({"program": one_of("auto", "required", "standin")}, closed=True),
         "pods": mapping(
             {
+                "hostPaths": sequence(
+                    mapping({"path": _host_path, "readOnly": boolean}, required=("path",), closed=True),
+                    rules=(unique("path"),),
+                ),
                 "missingImages": one_of("standin", "fail"),
                 "userNamespaces": boolean,
                 "runtime": one_of("builtin", "crun", "runc"),
@@ -279,7 +297,9 @@ def _cells(o: Raw, now: float) -> Cells:
     spec = cells.spec(o)
     nodes = spec.get("nodes", 2)
     count = nodes if isinstance(nodes, int) else len(nodes)
-    network = (spec.get("network") or {}).get("mode") or "vxlan"
+    asked = spec.get("network") or {}
+    plugins = (asked.get("cni") or {}).get("plugins") or [{"type": asked.get("plugin")}]
+    network = ",".join(filter(None, (plugins[0]["type"], asked.get("mode") or "vxlan")))
     proxy = (spec.get("proxy") or {}).get("mode") or "nftables"
     return [cells.name(o), str(count), network, proxy, cells.age(o, now)], []
 

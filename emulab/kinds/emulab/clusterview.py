@@ -9,6 +9,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import settings
+from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
@@ -34,6 +35,22 @@ class NodeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPath:
+    """A folder of the host below which volumes of Pods may be."""
+
+    path: str  # without a slash at its end
+    read_only: bool
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> HostPath:
+        return HostPath(given["path"].rstrip("/"), given.get("readOnly") is not False)
+
+    def has(self, path: str) -> bool:
+        """Whether a path, in which there is no step back, is the folder's or below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A lab's Cluster; `Cluster()` is what plain Kubernetes YAML gets."""
 
@@ -46,6 +63,7 @@ class Cluster:
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
     network_mode: str = "vxlan"  # vxlan | routed
     mtu: int = 1500  # of the underlay, bytes
+    chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
     proxy_mode: str = "nftables"
     scheduler: str = "rr"  # of ipvs
     strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
@@ -53,6 +71,7 @@ class Cluster:
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
+    host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
     missing_images: str = "standin"  # standin | fail
     runtime: str = "builtin"  # of pods' containers
@@ -75,6 +94,7 @@ class Cluster:
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
             mtu=network.get("mtu") or default.mtu,
+            chain=chain_of(network),
             proxy_mode=proxy.get("mode") or default.proxy_mode,
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
@@ -82,11 +102,16 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_classes=tuple(ingress.get("classes") or ()),
+            host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
             missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
             runtime=(spec.get("pods") or {}).get("runtime") or default.runtime,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
+
+    def host_path(self, path: str) -> HostPath | None:
+        """The folder that allows a volume at this path, the closest one; None where it isn't allowed."""
+        return max((h for h in self.host_paths if h.has(path)), key=lambda h: len(h.path), default=None)
 
     @property
     def underlays(self) -> tuple[Underlay, ...]:
@@ -146,6 +171,7 @@ _FIXED = {
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
     "network.underlay": "vpc",
+    "network.plugin": "chain",
 }
 
 

@@ -80,6 +80,39 @@ _CLUSTER = {
             "running lab",
             "10.0.0.0/24",
         ),
+        "plugin": OwnField(
+            "string",
+            "A CNI plug-in of this machine that makes pods' networks on their nodes: `bridge`, `ptp`, …, with "
+            "addresses of host-local, portmap and bandwidth behind it. Can't be changed in a running lab",
+            "the lab itself",
+        ),
+        "cni": OwnField(
+            "emulab.v1.ClusterCni",
+            "A chain of CNI plug-ins instead, as a network configuration list. Can't be changed in a running lab",
+        ),
+    },
+    "emulab.v1.ClusterCni": {
+        "cniVersion": OwnField("string", "Of the CNI's specification: 0.3.0 to 1.1.0", "1.0.0"),
+        "name": OwnField("string", "The network's name", "lab"),
+        "disableCheck": OwnField(
+            "boolean", "Don't ask plug-ins whether a network is as they made it", "false"
+        ),
+        "plugins": OwnField(
+            "[emulab.v1.ClusterPlugin]", "The plug-ins, in the order of their calls", required=True
+        ),
+    },
+    "emulab.v1.ClusterPlugin": {
+        "type": OwnField("string", "The plug-in's file; other fields are passed on to it", required=True),
+        "capabilities": OwnField(
+            "{boolean}",
+            "What it is told of a pod: portMappings, bandwidth, dns, io.kubernetes.cri.pod-annotations",
+        ),
+        "ipam": OwnField("emulab.v1.ClusterIpam", "Who gives addresses; its fields are passed on, too"),
+    },
+    "emulab.v1.ClusterIpam": {
+        "type": OwnField(
+            "string", "The file of the IPAM plug-in; host-local without a range has the node's", required=True
+        ),
     },
     "emulab.v1.ClusterProxy": {
         "mode": OwnField(
@@ -117,8 +150,10 @@ _CLUSTER = {
         ),
     },
     "emulab.v1.ClusterPods": {
-        "userNamespaces": OwnField(
-            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        "hostPaths": OwnField(
+            "[emulab.v1.ClusterHostPath]",
+            "Folders of the host below which hostPath volumes may be",
+            "[], none",
         ),
         "runtime": OwnField(
             "string",
@@ -132,6 +167,13 @@ _CLUSTER = {
             "machine has it, and a stand-in answers otherwise; `fail`: they wait for it in ImagePullBackOff",
             "standin",
         ),
+        "userNamespaces": OwnField(
+            "boolean", "Pods that don't say hostUsers have users of their own; in a lab of root", "false"
+        ),
+    },
+    "emulab.v1.ClusterHostPath": {
+        "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
+        "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),

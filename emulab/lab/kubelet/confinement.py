@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from emulab.errors import UserError
 from emulab.kernel.containers.rights import CAPABILITIES, DEFAULT_CAPABILITIES, Rights
 from emulab.kinds.core.podspec import Container, PodSpec
 
@@ -31,7 +32,7 @@ WITHHELD = frozenset(
 """Capabilities that concern the whole machine, or let a container into what prepares another program in it."""
 
 
-class NotConfigured(Exception):
+class NotConfigured(UserError):
     """The kubelet doesn't start a container like that: CreateContainerConfigError."""
 
 

@@ -14,14 +14,12 @@ from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.backoff import Backoff
-from emulab.lab.kubelet.confinement import NotConfigured
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.runtime.interface import OOM_KILLED, ContainerRuntime, ContainerStatus
 from emulab.lab.kubelet.telling import Said
 
 LEAST_GRACE = 2.0
 """Seconds that a container has at least between SIGTERM and SIGKILL (`minimumGracePeriodInSeconds`)."""
-_SYNC = 1.0  # seconds
 _LAST_WORDS = 1024  # octets
 
 
@@ -67,9 +65,6 @@ class ContainerRunner:
             self.begun = asyncio.get_running_loop().time()
             try:
                 await self._once()
-            except NotConfigured as error:
-                await self._wait_for_configuration(error)
-                continue
             except (KernelError, OSError) as error:
                 # There is no room for its files, say: it is tried again like any that failed.
                 self._not_started("CreateContainerError", error)
@@ -86,14 +81,6 @@ class ContainerRunner:
             self.state.restarts += 1
         self.state.done = True
         self._changed()
-
-    async def _wait_for_configuration(self, error: NotConfigured) -> None:
-        """It isn't even made: that is told once, and tried again as often as the kubelet looks at its pods."""
-        if self.state.message != str(error):
-            self._tell(telling.not_started(error))
-        self.state.waiting, self.state.message = "CreateContainerConfigError", str(error)
-        self._changed()
-        await self._pause(_SYNC)
 
     def _restarts(self) -> bool:
         return self._policy.restarts(self.state.exit_status or 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -17,11 +18,20 @@ from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
+from emulab.kinds.registry import SERVICE
 from emulab.lab.folders import private
 from emulab.lab.kubelet import imagefiles, telling
 from emulab.lab.kubelet.confinement import NotConfigured, check, rights_of, shortfalls
-from emulab.lab.kubelet.downward import downward_fields, texts
+from emulab.lab.kubelet.environment.configs import ConfigError
+from emulab.lab.kubelet.environment.downward import downward_fields, resource_value
+from emulab.lab.kubelet.environment.machine import allocatable
+from emulab.lab.kubelet.environment.variables import (
+    MASTER,
+    Sources,
+    asks_for_configs,
+    environment,
+    service_links,
+)
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.programs import PATH
 from emulab.lab.kubelet.pulling import PodImages
@@ -30,7 +40,7 @@ from emulab.lab.kubelet.runtime.interface import ContainerConfig, ContainerRunti
 from emulab.lab.kubelet.runtime.named import runtime_of
 from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
-from emulab.lab.kubelet.variables import MASTER, environment, service_links
+from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object
@@ -45,12 +55,14 @@ class Environs:
         around: Surroundings,
         pod: Object,
         spec: PodSpec,
+        volumes: PodVolumes,
         tell: Callable[[Container, Said], None],
         changed: Callable[[], None],
     ) -> None:
         self._around = around
         self._pod = pod
         self._spec = spec
+        self._volumes = volumes
         self._tell = tell
         self._told: set[str] = set()  # containers of which it was told what they don't get
         self.one_user = in_user_namespace()
@@ -59,6 +71,7 @@ class Environs:
         self._name = f"{pod.name}_{pod.namespace}({pod.metadata.get('uid')})"
         self._images = PodImages(lambda: around.images, pod, tell, changed)
         self._services: dict[str, Members] = {}  # those that there were when each container last began
+        self._told_last: dict[str, dict[str, str]] = {}  # what it was told then
 
     @property
     def place(self) -> Place:
@@ -68,8 +81,15 @@ class Environs:
         return world.places[place_name(self._pod)]
 
     def begin(self, container: Container) -> None:
-        """A life of the container begins: it is told of the Services that there are now alone."""
+        """A life of the container begins: it is told of what there is now, and of nothing that comes later.
+
+        Raises ConfigError when something isn't there that it has to be told. What nobody may ever ask for, a stand-in's
+        variables, is made of that when somebody does.
+        """
         self._services[container.name] = self._around.store.objects().members(SERVICE)
+        self._told_last.pop(container.name, None)
+        if asks_for_configs(container):
+            self._told_last[container.name] = self._environment(container)
 
     @cached_property
     def runtime(self) -> ContainerRuntime:
@@ -121,6 +141,7 @@ class Environs:
 
     async def beside(self, container: Container, argv: tuple[str, ...]) -> ContainerConfig:
         """Another program in the container's surroundings, as a container of its own."""
+        await self._volumes.made()  # a stand-in had no need of them
         return await self._config(container, argv, None, expanded=False)
 
     def rights(self, container: Container) -> Rights:
@@ -129,11 +150,12 @@ class Environs:
         return rights_of(container, self._spec, self.one_user, image.user if image else "")
 
     async def close(self) -> None:
-        """Ends what the pod's containers share, and whatever runs of them."""
+        """Ends what the pod's containers share, and whatever runs of them, and removes its volumes."""
         async with self._sandboxing:
             if self._sandbox:
                 await self.runtime.stop_pod_sandbox(self._sandbox)
                 await self.runtime.remove_pod_sandbox(self._sandbox)
+        await self._volumes.release()
 
     async def _config(
         self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
@@ -143,6 +165,7 @@ class Environs:
         check(container, self._name, image.user if image else "")
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
+        volumes = self._volumes.binds(container, told)
         await self.sandbox()
         await self._tell_shortfalls(container)
         own = (
@@ -156,7 +179,7 @@ class Environs:
             environment=self._with_runtimes(container, told),
             working_directory=self.working_directory(container),
             layers=image.layers if image else (),
-            mounts=(*self._files(), *own),
+            mounts=(*_in_order((*self._files(), *volumes)), *own),
             rights=self.rights(container),
             read_only_root=container.security.read_only_root,
             unmasked=container.security.unmasked,
@@ -181,7 +204,10 @@ class Environs:
         return image.working_dir if image and not container.working_dir_given else container.working_dir
 
     def environment(self, container: Container) -> dict[str, str]:
-        """The variables of a container's programs: those of the runtime, its image's, and those of its manifest."""
+        """The variables of a container's programs: those of the runtime, its image's, and those of its manifest.
+
+        HOME is told to them where their user is known.
+        """
         return self._with_runtimes(container, self._variables(container))
 
     def _with_runtimes(self, container: Container, told: Mapping[str, str]) -> dict[str, str]:
@@ -189,28 +215,34 @@ class Environs:
         runtime = {"PATH": PATH, "HOSTNAME": self.place.hostname}
         return {**runtime, **(image.env if image else {}), **told}
 
-    def _variables(self, container: Container) -> dict[str, str]:
-        """What the kubelet tells a container."""
-        pod = self._around.store.get(self._pod.key) or self._pod
-        fields = downward_fields(pod, self._spec)
-        return environment(container, fields, self._sources(), self._links(container))
+    def _variables(self, container: Container) -> Mapping[str, str]:
+        """What the kubelet told a container when it began."""
+        with suppress(ConfigError):
+            if container.name not in self._services:
+                self.begin(container)
+            if container.name not in self._told_last:
+                self._told_last[container.name] = self._environment(container)
+        return self._told_last.get(container.name) or {}
+
+    def _environment(self, container: Container) -> dict[str, str]:
+        pod, get = self._around.store.get(self._pod.key) or self._pod, self._around.store.get
+        node = allocatable(get, self._spec.node_name)
+        sources = Sources(
+            pod.namespace,
+            get,
+            downward_fields(pod, self._spec),
+            lambda selector: resource_value(selector, pod, container.name, node),
+            self._links(container),
+        )
+        return environment(container, sources)
 
     def _links(self, container: Container) -> dict[str, str]:
-        if container.name not in self._services:
-            self.begin(container)
         namespace = self._pod.namespace
-        wanted = (
-            o for k, o in self._services[container.name].items() if k[2] == namespace or k[2:] == MASTER
-        )
+        services = self._services[container.name].items()
+        wanted = (o for k, o in services if k[2] == namespace or k[2:] == MASTER)
         return service_links(map(Service.of, wanted), namespace, self._spec.service_links)
 
-    def _sources(self) -> dict[tuple[str, str, str], str]:
-        found: dict[tuple[str, str, str], str] = {}
-        for container in (*self._spec.containers, *self._spec.init_containers):
-            for entry in container.env:
-                for field, kind in (("configMapKeyRef", CONFIG_MAP), ("secretKeyRef", SECRET)):
-                    reference = (entry.get("valueFrom") or {}).get(field)
-                    o = reference and self._around.store.get(kind.key(self._pod.namespace, reference["name"]))
-                    if o:
-                        found |= {(o.kind, o.name, k): v for k, v in texts(o).items()}
-        return found
+
+def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    """Outer folders before what is in them, as containerd mounts; of two at one place the last one is seen."""
+    return tuple(sorted(binds, key=lambda bind: bind.target.rstrip("/").count("/")))

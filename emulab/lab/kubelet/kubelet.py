@@ -12,10 +12,13 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from emulab.cluster.controllers.pods import is_ready
-from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.podspec import FOREIGN, PodSpec
 from emulab.kinds.registry import POD
+from emulab.lab.cni.networks import PodNetworks
+from emulab.lab.kubelet import foreign
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.kubelet.resources import clear, unenforced
+from emulab.lab.kubelet.volumes.claimfolders import ClaimFolders
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -33,9 +36,11 @@ class Kubelet:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._around = surroundings
+        self._networks = PodNetworks(surroundings)
         self._workers: dict[tuple[Key, str], PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[Key, str], float] = {}  # seconds of the loop's clock
+        self._claims = ClaimFolders(surroundings.folder)
         self._held = 0  # Pods that wait for others
         self._answering = asyncio.Event()
 
@@ -44,6 +49,9 @@ class Kubelet:
 
     def sync(self, world: World) -> None:
         """Starts workers for new pods, ends those of deleted ones, and reports what servers became."""
+        self._networks.sync()
+        if gone := self._claims.without_volume(self._around.store.objects()):
+            self._spawn(self._claims.remove(gone))
         pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
         for identity in [i for i in self._workers if i not in pods]:
             del self._begun[identity]
@@ -51,6 +59,9 @@ class Kubelet:
             self._workers.pop(identity).abandon()
             self._spawn(clear(self._around.lab, identity[0]))
         for identity, pod in pods.items():
+            if FOREIGN in pod.annotations:
+                foreign.stand(self._around, pod, world)
+                continue
             worker = self._workers.get(identity)
             if worker is None and has_network(pod) and f"{pod.namespace}.{pod.name}" in world.places:
                 worker = self._workers[identity] = PodWorker(self._around, pod, self._spawn)
@@ -107,7 +118,7 @@ class Kubelet:
         young = asyncio.get_running_loop().time() - PATIENCE
         store = self._around.store
         pods = (store.get(key) for (key, _), begun in self._begun.items() if begun > young)
-        if not any(pod is not None and _is_coming(pod) for pod in pods):
+        if not self._networks.coming(young) and not any(pod and _is_coming(pod) for pod in pods):
             self._answering.set()
             self._answering = asyncio.Event()
 

@@ -8,6 +8,9 @@ from hashlib import sha256
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.podspec import Container
+from emulab.lab.kubelet.resources import shown
+from emulab.model.objects import Object
 
 PodConditions = Sequence[Mapping[str, Any]]
 
@@ -39,6 +42,12 @@ class ContainerState:
     def begin(self, now: str) -> None:
         """A life begins."""
         self.running, self.started_at = True, now
+
+    def unasked(self, container: Container) -> None:
+        """What no probe asks goes without saying, once it runs."""
+        if container.startup is None:
+            self.started = True
+            self.ready = self.ready or container.readiness is None
 
     def ended(self, status: int, now: str, last_words: str = "", failure: str = "") -> None:
         """A life has ended. `failure`: the reason of that, where it isn't what the exit status says."""
@@ -76,6 +85,29 @@ def pod_status(
         "conditions": pod_conditions(containers, inits, initialised, phase, gates, others),
         "containerStatuses": [_container_status(c, turn) for c in containers],
     }
+
+
+def new_status(
+    pod: Object,
+    containers: Sequence[ContainerState],
+    inits: Sequence[ContainerState],
+    initialised: bool,
+    gates: Sequence[str],
+    failed: Mapping[str, str],
+    now: str,
+) -> Mapping[str, Any]:
+    """What is to be written into the Pod's status; nothing where all of that is there. `failed`: why it has failed,
+    beside what its containers say."""
+    before = pod.status.get("conditions") or ()
+    status = pod_status(containers, inits, initialised, gates, before, failed=bool(failed))
+    status = shown({**status, **failed}, pod.spec)
+    for field in ("initContainerStatuses", "containerStatuses"):
+        if field in status:
+            status[field] = identified(status[field], str(pod.metadata.get("uid")))
+    status["conditions"] = stamped(status["conditions"], before, now)
+    if all(pod.status.get(k) == v for k, v in status.items()):
+        return {}
+    return {"startTime": pod.status.get("startTime") or now, **status}
 
 
 def pod_conditions(

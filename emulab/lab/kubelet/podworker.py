@@ -12,16 +12,18 @@ from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
-from emulab.lab.kubelet import ending, hooks, resources, telling
+from emulab.lab.kubelet import ending, hooks, telling
 from emulab.lab.kubelet.commands import Commands
 from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.environs import Environs
-from emulab.lab.kubelet.podstatus import ContainerState, identified, pod_status, stamped
+from emulab.lab.kubelet.podstatus import ContainerState, new_status
+from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.programs import stood_in_for
-from emulab.lab.kubelet.served import ENDED_BY, Served, is_run_to_its_end
+from emulab.lab.kubelet.served import ENDED_BY, Served, ends_at_once
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
@@ -48,7 +50,9 @@ class PodWorker:
         self.terminating = self._ended = False
         self._grace = 0.0  # how long its end may take
         self._ending: asyncio.Task[None] | None = None
-        self.environs = Environs(around, pod, self._spec, self.tell, self.report)
+        self._volumes = PodVolumes(around, pod, self._spec, self._tell)
+        self.environs = Environs(around, pod, self._spec, self._volumes, self.tell, self.report)
+        self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
         self._commands = Commands(self.environs, self.tell)
@@ -60,7 +64,7 @@ class PodWorker:
             self.tell(container, telling.stood_in_for(program))
         if self._spec.active_deadline is not None:
             self._tasks.append(self._spawn(self._expire(self._spec.active_deadline)))
-        if not self._spec.init_containers:
+        if not self._spec.init_containers and not self._volumes.any:
             self._begin()
         else:
             self._tasks.append(self._spawn(self._run_init_containers()))
@@ -69,6 +73,7 @@ class PodWorker:
         """Takes over how the servers are that stand for containers, and reports."""
         if self._ended:
             return
+        self._preparation.wake()
         servers = self._around.servers
         for container in self._spec.lasting:
             served = self._served.get(container.name)
@@ -77,6 +82,8 @@ class PodWorker:
             up = (self._initialised or container in self._spec.sidecars) and servers.running(served.server)
             counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
             begins = up and not served.held and not self.terminating  # what a Pod's end has ended stays so
+            if begins and not served.state.running and not self._preparation.begins(container, served.state):
+                continue
             if begins and (counted or not served.state.running):
                 self._tell_start(container)
             if not up:
@@ -92,22 +99,10 @@ class PodWorker:
             return
         inits = [self.state_of(c) for c in self._spec.init_containers]
         states = [self.state(c) for c in self._spec.containers]
-        before = pod.status.get("conditions") or ()
-        failed = bool(self._failed)
-        status = pod_status(
-            states, inits, self._initialised, self._spec.readiness_gates, before, failed=failed
-        )
-        status = resources.shown(status | self._failed, self._pod.spec)
-        for field in ("initContainerStatuses", "containerStatuses"):
-            if field in status:
-                status[field] = identified(status[field], str(self._uid))
-        now = timestamp()
-        status["conditions"] = stamped(status["conditions"], before, now)
-        if all(pod.status.get(k) == v for k, v in status.items()):
-            return
-        started = pod.status.get("startTime") or now
-        self._around.store.set_status(self._key, startTime=started, **status)
-        self._around.changed()
+        gates, now = self._spec.readiness_gates, timestamp()
+        if changed := new_status(pod, states, inits, self._initialised, gates, self._failed, now):
+            self._around.store.set_status(self._key, **changed)
+            self._around.changed()
 
     def begun_last(self) -> float:
         """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
@@ -152,7 +147,7 @@ class PodWorker:
             self._tasks.append(self._spawn(runner.run()))
         else:
             served = self._serving(container)
-            if is_run_to_its_end(self._pod) and is_standin(container):
+            if ends_at_once(self._pod, container) and self._preparation.begins(container, served.state):
                 self._tell_start(container)
                 served.complete(timestamp())
         if container.startup or container.readiness or container.liveness:
@@ -161,6 +156,8 @@ class PodWorker:
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
         sidecar, have started (KEP-753)."""
+        if not await self._volumes.mounted(lambda: self.terminating):
+            return
         for container in self._spec.init_containers:
             if container.restarts:
                 self._launch(container)
@@ -170,6 +167,7 @@ class PodWorker:
                 continue
             state = self._init(container)
             if not container.command:  # a stand-in has nothing to prepare
+                await self._preparation.told(container, state)
                 self._tell_start(container)
                 state.begin(timestamp())
                 state.ended(0, timestamp())
@@ -193,7 +191,7 @@ class PodWorker:
         runner = ContainerRunner(
             lambda: self.environs.runtime,
             container,
-            lambda: self.environs.create(container, runner.state),
+            lambda: self._preparation.create(container, runner.state),
             self._log(container),
             policy,
             self._container_changed,
@@ -215,12 +213,8 @@ class PodWorker:
     def _container_changed(self) -> None:
         for container in self._spec.lasting:
             runner = self.runners.get(container.name)
-            if runner is None or not runner.state.running:
-                continue
-            if container.startup is None:
-                runner.state.started = True
-                if container.readiness is None:
-                    runner.state.ready = True
+            if runner is not None and runner.state.running:
+                runner.state.unasked(container)
         if self._initialised and all(self.state(c).done for c in self._spec.containers):
             for sidecar in self._spec.sidecars:  # they go with the containers that they stand by
                 runner = self.runners.get(sidecar.name)
@@ -232,9 +226,10 @@ class PodWorker:
     # stand-ins, and servers
 
     def _begin_served(self, container: Container, served: Served) -> None:
-        self.environs.begin(container)
         served.begun = asyncio.get_running_loop().time()
-        if container.post_start is None:
+        if ends_at_once(self._pod, container):
+            served.complete(timestamp())
+        elif container.post_start is None:
             served.begin(timestamp())
         else:
             served.held = True
@@ -275,11 +270,13 @@ class PodWorker:
             self.report()
             await asyncio.sleep(seconds)
         served.state.restarts += 1
-        if not self.terminating:
+        if not self.terminating and self._preparation.begins(container, served.state):
             self._log(container).begin_again()
             self._tell_start(container)
             self._begin_served(container, served)
-            self.report()
+        elif not self.terminating:
+            served.held = False  # it begins once it can
+        self.report()
 
     # what is told
 

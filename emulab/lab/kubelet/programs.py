@@ -13,8 +13,8 @@ from emulab.kinds.standins import files_of
 from emulab.lab.kubelet.needs import Need, needs
 from emulab.model.objects import Object
 
-PATH = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-"""Where containers look for programs that don't say it themselves."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where containers look for programs that don't say it themselves, whoever started the lab from wherever."""
 
 
 def missing_program(container: Container) -> str:

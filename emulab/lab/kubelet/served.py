@@ -10,6 +10,7 @@ from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.model.objects import Object
+from emulab.plan.standins import is_standin
 
 ENDED_BY = 143  # what a program ends with that SIGTERM ends
 
@@ -18,6 +19,11 @@ def is_run_to_its_end(pod: Object) -> bool:
     """Whether a Pod is there to end well: a Job's. A stand-in has nothing to do there."""
     owners = pod.metadata.get("ownerReferences") or ()
     return any(owner.get("controller") and owner.get("kind") == "Job" for owner in owners)
+
+
+def ends_at_once(pod: Object, container: Container) -> bool:
+    """Whether a container is a stand-in that has nothing to do."""
+    return is_run_to_its_end(pod) and is_standin(container)
 
 
 class Served:

@@ -6,6 +6,7 @@ They are those of pkg/kubelet: kuberuntime_container.go, kuberuntime_manager.go,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.kinds.core.podspec import Container
@@ -27,8 +28,45 @@ def started(name: str) -> Said:
     return Said("Started", f"Started container {name}")
 
 
+def no_sandbox(why: str) -> Said:
+    """The runtime can't make a pod's sandbox: its words behind the kubelet's."""
+    desc = f"rpc error: code = Unknown desc = {why}"
+    return Said("FailedCreatePodSandBox", f"Failed to create pod sandbox: {desc}", WARNING)
+
+
+def network_unsound(why: str) -> Said:
+    """What CHECK of a CNI plug-in says. A kubelet's runtime never asks."""
+    return Said("NetworkCheckFailed", f"The pod's network isn't as it was made: {why}", WARNING)
+
+
+def network_sound() -> Said:
+    return Said("NetworkChecked", "The pod's network is as it was made again")
+
+
 def not_started(error: Exception) -> Said:
     return Said("Failed", f"Error: {error}", WARNING)
+
+
+def misconfigured(error: Exception) -> Said:
+    """A container can't be made, as what it is to be told isn't there."""
+    return Said("Failed", f"Error: {error}", WARNING)
+
+
+def not_mounted(volume: str, error: Exception) -> Said:
+    return Said("FailedMount", f'MountVolume.SetUp failed for volume "{volume}" : {error}', WARNING)
+
+
+def not_processed(volumes: Mapping[str, str]) -> Said:
+    """By volume, why it can't be found out what is behind it."""
+    names, why = " ".join(volumes), ", ".join(volumes.values())
+    what = f"unmounted volumes=[{names}], unattached volumes=[], failed to process volumes=[{names}]"
+    return Said("FailedMount", f"Unable to attach or mount volumes: {what}: {why}", WARNING)
+
+
+def no_group(volume: str) -> Said:
+    """Of a lab of an ordinary user."""
+    what = "a lab that root hasn't started has one group, so that every program may write there"
+    return Said("NoFSGroup", f'fsGroup isn\'t set on volume "{volume}": {what}', WARNING)
 
 
 def not_given(what: str) -> Said:

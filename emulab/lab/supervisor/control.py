@@ -130,6 +130,9 @@ class ControlServer:
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
                     answer = {"result": await self._execute(sock, reader, request)}
+                case "give":
+                    await self._operations.give(request, reader.descriptors)
+                    answer = {"result": None}
                 case "observe":
                     answer = {"result": await self._observe(sock, request, ending)}
                 case op:

@@ -41,7 +41,7 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
 from emulab.model.addresses import parse_socket_name
 from emulab.model.families import FAMILIES, Families
-from emulab.observe.capture import drops, filters, netfilter, rings
+from emulab.observe.capture import drops, filters, netfilter, present, rings
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
 from emulab.plan.owners import owners
@@ -131,6 +131,10 @@ class Observation:
             raise
         watching, reasons = dropped if isinstance(dropped, tuple) else ([], {})
         described = self._described(place, source, watched, marked)
+        if cluster_of(self._around.store.objects()).chain:
+            seen = await asyncio.to_thread(present.look, [w.fd for w in watched])
+            for tap, there in zip(described["taps"], seen, strict=True):
+                tap |= there._asdict()
         return {**described, "drops": reasons}, [*(s.detach() for s in opened), *watching]
 
     def _described(

@@ -45,6 +45,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
@@ -63,7 +64,6 @@ from emulab.plan.proxy.modes import rules_shown_by
 
 if TYPE_CHECKING:
     from emulab.lab.supervisor.observation import Observation
-
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
 
@@ -94,6 +94,7 @@ class Operations:
         self.watch, self.usage = Watches(around.store).watch, Metering(around, kubelet).usage
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status = patching.patch, patching.patch_status
+        self.give = Handover(around, reconciler).give
 
     @takes(
         sources=SOURCES,

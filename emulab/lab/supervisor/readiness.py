@@ -24,6 +24,8 @@ _LACKS = re.compile(
     r"no such file|nonexistent|can't open|cannot open|not found|No module named", re.IGNORECASE
 )
 """How programs say that a file isn't there."""
+_MOUNTING = ("ContainerCreating", "PodInitializing")
+"""What containers wait for as long as a volume isn't there."""
 _NOT_THERE = (126, 127)
 """What shells end with that can't run, or don't find, what they were to run."""
 
@@ -34,12 +36,16 @@ def not_ready(objects: Objects) -> list[str]:
 
 
 def why_not_ready(objects: Objects) -> list[str]:
-    """What is missing, with what only other objects say of it: the probes' answers, and what the scheduler lacks."""
-    answers = _probes_answers(objects)
+    """What is missing, with what only other objects say of it: the probes' answers, volumes that aren't there, and what
+    the scheduler lacks."""
+    told = _told(objects)
 
     def more(pod: Object, container: str) -> str:
         if container:
-            return answers.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), container), "")
+            which = pod.namespace, pod.name, str(pod.metadata.get("uid"))
+            return told.get((*which, container)) or (
+                told.get((*which, ""), "") if _has_not_begun(pod) else ""
+            )
         return "; ".join(dict.fromkeys(remedies(pod, objects)))
 
     return _missing(objects, more)
@@ -112,16 +118,25 @@ def _job_reason(job: Object) -> str:
     return f"Job {job.namespace}/{job.name} has failed: {failed.get('reason')}: {failed.get('message')}"
 
 
-def _probes_answers(objects: Objects) -> Mapping[tuple[str, str, str, str], str]:
-    """What the last probe of each container that fails was answered, by namespace, name and uid of its Pod."""
+_TELLING = ("Unhealthy", "FailedMount")
+"""Reasons of Events that say what a status doesn't."""
+
+
+def _told(objects: Objects) -> Mapping[tuple[str, str, str, str], str]:
+    """What the last probe of each container that fails was answered, by namespace, name and uid of its Pod; with "" in
+    place of a container, which volume isn't there."""
     found: dict[tuple[str, str, str, str], str] = {}
     for event in sorted(objects.kind(EVENT), key=lambda o: str(o.raw.get("lastTimestamp") or "")):
         about = event.raw.get("involvedObject") or {}
-        if event.raw.get("reason") == "Unhealthy" and about.get("kind") == "Pod":
+        if event.raw.get("reason") in _TELLING and about.get("kind") == "Pod":
             container = str(about.get("fieldPath") or "").partition("{")[2].rstrip("}")
             key = (str(about.get("namespace")), str(about.get("name")), str(about.get("uid")), container)
             found[key] = str(event.raw.get("message") or "").strip()
     return found
+
+
+def _has_not_begun(pod: Object) -> bool:
+    return all((s["state"].get("waiting") or {}).get("reason") in _MOUNTING for s in _containers(pod))
 
 
 def _is_settled(pod: Object) -> bool:

@@ -72,6 +72,11 @@ class Reconciler:
         self._later: asyncio.TimerHandle | None = None
         self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
 
+    @property
+    def given(self) -> dict[str, int]:
+        """Namespaces that others have made and handed over, by what they were handed over as."""
+        return self._network.given
+
     def poke(self) -> None:
         """Asks for another pass soon."""
         self._dirty.set()

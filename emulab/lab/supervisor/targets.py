@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
@@ -116,7 +116,8 @@ async def describe_entry(
         "environment": {},
         "working_directory": "",
     }
-    if pod is None:
+    # NAMESPACE.POD is the pod's network alone, with the lab's rights; of a foreign one there is nothing else.
+    if pod is None or target == place.name or FOREIGN in pod.annotations:
         return {**entry, "files": write_place_files(around, place)}
     spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)

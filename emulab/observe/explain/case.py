@@ -121,10 +121,7 @@ class Case:
         return name if name in self.kinds else ""
 
     def inside(self, place: str, command: str) -> str:
-        """The command line that runs a command in a place."""
-        if self.kinds.get(place) == "pod":
-            namespace, _, name = place.partition(".")
-            return f"emulab exec -n {namespace} pod/{name} -- {command}"
+        """The command line that runs a command in a place: of a pod in its network, with the rights to change it."""
         return f"emulab exec {place} -- {command}"
 
     # --- what the servers and the kernel told -------------------------------------------------------------

@@ -68,7 +68,9 @@ def _mapped(pod: Object, port: dict[str, Any], address: IPAddress, link: str) ->
 
 
 def plan_host_ports(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
-    """The rules of every node."""
+    """The rules of every node; with plug-ins of the cluster's own they are these's to make."""
+    if cluster.chain:
+        return
     by_node: dict[str, list[MappedPort]] = {}
     for ports in source.facts(POD, host_ports).values():
         for port in ports:

@@ -19,21 +19,21 @@ MASQUERADE_TABLE, HOST_PORT_TABLE = "pod-masquerade", "cni_hostport"
 
 def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
     """A pod's veth pair, routed on the node (no bridge: every packet between pods meets the node's rules)."""
-    pod = place.namespace
+    pod, interface = place.namespace, place.interface
     addresses = [a for a in place.addresses if family_of(a) in cluster.families]
     link = interface_name("veth", identity)
     gateway_mac = mac(node.name, link)
     draft.namespace(pod)
     own_mac = "0a:58:" + ":".join(f"{b:02x}" for b in addresses[0].packed[-4:])
-    draft.add(Veth(node.name, link, gateway_mac, pod, "eth0", own_mac, mtu))
+    draft.add(Veth(node.name, link, gateway_mac, pod, interface, own_mac, mtu))
     for address in addresses:
         family = family_of(address)
         gateway = GATEWAYS[family]
         draft.add(
             Route(node.name, family.host(address), link),
-            Address(pod, "eth0", ip_interface(address)),
-            Neighbour(pod, "eth0", gateway, gateway_mac),
-            Route(pod, family.everything, "eth0", gateway, onlink=True),
+            Address(pod, interface, ip_interface(address)),
+            Neighbour(pod, interface, gateway, gateway_mac),
+            Route(pod, family.everything, interface, gateway, onlink=True),
         )
 
 

@@ -37,16 +37,15 @@ def test_saved_events_are_counted_too() -> None:
 
 def test_they_are_kept_and_counted_in_one_line() -> None:
     accounts = [described("ServiceAccount", name=name) for name in ("a", "b", "c")]
-    claims = [
-        described("PersistentVolumeClaim", CLAIM, "d"),
-        described("StorageClass", name="e", provisioner="x"),
+    others = [
+        described("PersistentVolumeClaim", CLAIM, "d"),  # which is followed
+        described("Lease", name="e"),
     ]
     policies = [custom("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", n) for n in ("f", "g")]
-    loaded = manifest(stream(*accounts, ROLE, *claims, *policies, described("Deployment", WORKLOAD)))
+    loaded = manifest(stream(*accounts, ROLE, *others, *policies, described("Deployment", WORKLOAD)))
     assert loaded.warnings == ()
     assert loaded.notes == (
-        "3 ServiceAccounts, 1 ClusterRole, 1 PersistentVolumeClaim, 1 StorageClass, "
-        "2 ValidatingAdmissionPolicies: kept, without effect",
+        "3 ServiceAccounts, 1 ClusterRole, 1 Lease, 2 ValidatingAdmissionPolicies: kept, without effect",
     )
     assert [o.namespace for o in loaded.objects[2:5]] == ["default", "", "default"]
     assert manifest(stream(described("Service", SERVICE))).notes == ()

@@ -50,6 +50,21 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             f"nodes: {MAX_NODES + 1} nodes are too many: {MAX_NODES} at most",
         ),
         ({"podCIDR": "10.244.0.0"}, 'podCIDR: "10.244.0.0" is not a CIDR such as 10.0.0.0/24'),
+        (
+            {"network": {"plugin": "a/b"}},
+            'network.plugin: "a/b" is not the name of a plug-in, such as bridge',
+        ),
+        ({"network": {"cni": {}}}, "network.cni.plugins: is required"),
+        ({"network": {"cni": {"plugins": []}}}, "network.cni.plugins: must not be empty"),
+        ({"network": {"cni": {"plugins": [{"mtu": 1}]}}}, "network.cni.plugins[0].type: is required"),
+        (
+            {"network": {"cni": {"cniVersion": "0.2.0", "plugins": [{"type": "a"}]}}},
+            'network.cni.cniVersion: "0.2.0" is not one of 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0',
+        ),
+        (
+            {"network": {"plugin": "ptp", "cni": {"plugins": [{"type": "a"}]}}},
+            "network.plugin: names a chain of plug-ins, and cni is one that is written out: leave one out",
+        ),
         ({"podCIDR": 10}, "podCIDR: 10 is not a CIDR such as 10.0.0.0/24"),
         ({"podCIDR": "10.244.0.0/33"}, 'podCIDR: "10.244.0.0/33" is not a CIDR such as 10.0.0.0/24'),
         ({"podCIDR": "10.244.0.0/25"}, "podCIDR: 10.244.0.0/25 is too small: it must be a /24 or larger"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
         events=Recorder(store),
         processes=None,
+        folder=Path("/nowhere"),
         logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None, begin_again=lambda: None)),
     )
     stored = store.get(P)

@@ -13,12 +13,14 @@ from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.backoff import Backoff
-from emulab.lab.kubelet.downward import downward_fields, texts
+from emulab.lab.kubelet.environment.configs import texts
+from emulab.lab.kubelet.environment.downward import downward_fields
+from emulab.lab.kubelet.environment.variables import Sources, environment, service_links
 from emulab.lab.kubelet.podstatus import ContainerState, identified, pod_status, stamped
 from emulab.lab.kubelet.probes import ProbeCounter
 from emulab.lab.kubelet.served import Served
-from emulab.lab.kubelet.variables import environment, service_links
 from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.model.collection import Objects
 
@@ -222,7 +224,8 @@ def test_services_are_told_as_links() -> None:
 def test_the_manifest_outranks_links_and_may_name_them() -> None:
     entries = [{"name": "URL", "value": "http://$(DB_SERVICE_HOST)/"}, {"name": "DB_PORT", "value": "5432"}]
     links = {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "tcp://10.96.0.7:80"}
-    found = environment(Container.of({"name": "c", "env": entries}), {}, {}, links)
+    sources = Sources("default", {}.get, {}, links=links)
+    found = environment(Container.of({"name": "c", "env": entries}), sources)
     assert found == {"DB_SERVICE_HOST": "10.96.0.7", "DB_PORT": "5432", "URL": "http://10.96.0.7/"}
 
 
@@ -308,8 +311,12 @@ def test_an_environment_is_read_in_order() -> None:
         {"name": "MISSING", "valueFrom": {"secretKeyRef": {"name": "m", "key": "none", "optional": True}}},
     ]
     container = Container.of({"name": "c", "env": env})
-    sources = {("ConfigMap", "m", "k"): "from map", ("Secret", "m", "k"): "from secret"}
-    assert environment(container, {"status.podIP": "10.244.1.2"}, sources) == {
+    found = {
+        CONFIG_MAP.key("default", "m"): obj("ConfigMap", "m", data={"k": "from map"}),
+        SECRET.key("default", "m"): obj("Secret", "m", stringData={"k": "from secret"}),
+    }
+    sources = Sources("default", found.get, {"status.podIP": "10.244.1.2"})
+    assert environment(container, sources) == {
         "POD_IP": "10.244.1.2",
         "URL": "http://10.244.1.2:$(PORT)",
         "PORT": "880",
@@ -335,6 +342,8 @@ def test_the_downward_api() -> None:
         "metadata.name": "p",
         "metadata.namespace": "default",
         "metadata.uid": "u",
+        "metadata.labels": 'app="web"',
+        "metadata.annotations": 'a.b/c="d"',
         "metadata.labels['app']": "web",
         "metadata.annotations['a.b/c']": "d",
         "spec.nodeName": "node1",
@@ -342,6 +351,7 @@ def test_the_downward_api() -> None:
         "status.podIP": "10.244.1.2",
         "status.podIPs": "10.244.1.2,fd00::2",
         "status.hostIP": "10.0.0.11",
+        "status.hostIPs": "10.0.0.11",
     }
 
 

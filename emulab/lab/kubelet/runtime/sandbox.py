@@ -58,7 +58,7 @@ class PodSandbox:
             if not config.host_network:
                 await asyncio.to_thread(netns.tune, config.network, self._settings())
             if self.one_user:
-                await _skeleton(self._folder / "skeleton")
+                await skeleton_of(self._folder / "skeleton")
         except BaseException:
             made.close()
             raise
@@ -153,7 +153,7 @@ class PodSandbox:
             return self._users
 
 
-async def _skeleton(folder: Path) -> None:
+async def skeleton_of(folder: Path) -> None:
     """Makes the layer of a lab of one user, once."""
     if folder not in _SKELETONS:
         _SKELETONS[folder] = asyncio.ensure_future(asyncio.to_thread(skeleton.make, str(folder)))

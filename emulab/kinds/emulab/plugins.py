@@ -1,0 +1,73 @@
+"""What a Cluster says of CNI plug-ins: `network.plugin`, a chain by its name, and `network.cni`, one written out.
+
+The latter is a network configuration list of the CNI specification (containernetworking/cni, SPEC.md), without what a
+lab fills in: its version and name, and the range of host-local, which is the node's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.model.checks import Problems, boolean, mapping, one_of, pattern, sequence, wrong
+
+VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+"""Those of the specification whose results have interfaces."""
+VERSION = "1.0.0"  # what is asked for where nothing is said: that of plug-ins since 2022
+NAME = "lab"
+FIRST = "eth0"
+"""The interface of a pod (containerd's `defaultIfName`)."""
+
+plugin_name = pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "the name of a plug-in, such as bridge", 64)
+"""A file below the folders of plug-ins."""
+
+_plugin = mapping(
+    {"type": plugin_name, "capabilities": mapping({}), "ipam": mapping({"type": plugin_name})},
+    required=("type",),
+)
+
+conflist = mapping(
+    {
+        "cniVersion": one_of(*VERSIONS),
+        "name": plugin_name,
+        "disableCheck": boolean,
+        "plugins": sequence(_plugin, least=1),
+    },
+    required=("plugins",),
+    closed=True,
+)
+
+
+def one_chain(network: dict[str, Any]) -> Problems:
+    """A chain has a name, or is written out."""
+    if "plugin" in network and "cni" in network:
+        return wrong("names a chain of plug-ins, and cni is one that is written out: leave one out", "plugin")
+    return ()
+
+
+def chain_of(network: Mapping[str, Any]) -> str:
+    """The chain that a Cluster's `network` asks for, as the JSON of a network configuration list; "" for none."""
+    if given := network.get("cni"):
+        return json.dumps({"cniVersion": VERSION, "name": NAME, **given})
+    if name := network.get("plugin"):
+        return json.dumps({"cniVersion": VERSION, "name": NAME, "plugins": [_first(name), *_CHAINED]})
+    return ""
+
+
+def _first(name: str) -> dict[str, Any]:
+    return {"type": name, **_OWN.get(name, {}), "ipam": {"type": "host-local"}}
+
+
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    # As flannel asks for it: a pod reaches itself by its Service, and the bridge is the pods' router.
+    "bridge": {"bridge": "cni0", "isDefaultGateway": True, "hairpinMode": True},
+    "ipvlan": {"master": "eth0"},
+    "macvlan": {"master": "eth0"},
+}
+"""What plug-ins need beside their addresses, or are usually given."""
+
+_CHAINED = (
+    {"type": "portmap", "capabilities": {"portMappings": True}},
+    {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+)

@@ -1,0 +1,59 @@
+"""What a chain of plug-ins lacks here, and what a Pod asks for that the chain doesn't give: warnings of every verb."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from emulab.kernel import plugins
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.registry import CLUSTER, POD
+from emulab.model.collection import Objects
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
+from emulab.model.paths import FieldPath
+
+
+def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
+    """Of `given`, which are among `objects`."""
+    cluster = cluster_of(objects)
+    if not cluster.chain:
+        return
+    chain = json.loads(cluster.chain)["plugins"]
+    maps_ports = any((plugin.get("capabilities") or {}).get("portMappings") for plugin in chain)
+    for o in given:
+        if o.type == CLUSTER:
+            yield from _of_chain(o, cluster)
+        elif not maps_ports:
+            yield from _of_ports(o)
+
+
+def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:
+    field = "plugin" if "plugin" in (o.spec.get("network") or {}) else "cni"
+    path = ("spec", "network", field)
+    chain = json.loads(cluster.chain)["plugins"]
+    names = [name for p in chain for name in (p["type"], (p.get("ipam") or {}).get("type")) if name]
+    missing = [name for name in dict.fromkeys(names) if not plugins.file_of(name)]
+    if missing:
+        where = ", ".join(plugins.folders())
+        what = f"there is no plug-in {', '.join(missing)} in {where}; Debian has the usual ones in {plugins.PACKAGE}"
+        yield Finding(o, path, what)
+    if "bridge" in names and not plugins.filters_bridges():
+        yield Finding(
+            o,
+            path,
+            "Services don't lead from a pod to another one of its node, as the kernel's br_netfilter isn't loaded; "
+            "modprobe br_netfilter",
+        )
+
+
+def _of_ports(o: Object) -> Iterator[Finding]:
+    base: FieldPath = ("spec",) if o.type == POD else ("spec", "template", "spec")
+    spec = o.spec if o.type == POD else (o.spec.get("template") or {}).get("spec") or {}
+    if not isinstance(spec, dict) or spec.get("hostNetwork"):
+        return
+    for index, container in enumerate(spec.get("containers") or ()):
+        for number, port in enumerate(container.get("ports") or ()):
+            if port.get("hostPort"):
+                path = (*base, "containers", index, "ports", number, "hostPort")
+                yield Finding(o, path, "leads nowhere: no plug-in of the Cluster's chain has portMappings")
