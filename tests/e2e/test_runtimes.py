@@ -36,6 +36,14 @@ def shell(script: str, **more: Any) -> dict[str, Any]:
     return {"command": ["sh", "-c", script], **more}
 
 
+MOUNTS = [
+    {"name": "words", "mountPath": "/words"},
+    {"name": "words", "mountPath": "/etc/one-word", "subPath": "one"},
+    {"name": "room", "mountPath": "/room/inner"},
+    {"name": "room", "mountPath": "/srv/part", "subPath": "part", "readOnly": True},
+]
+VOLUMES = [{"name": "words", "configMap": {"name": "words"}}, {"name": "room", "emptyDir": {}}]
+WORDS = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "words"}, "data": {"one": "first\n"}}
 LIVELY = {
     "livenessProbe": {"periodSeconds": 1, "failureThreshold": 1, "exec": {"command": ["test", "!", "-e", "/tmp/ill"]}}
 }  # fmt: skip
@@ -50,6 +58,8 @@ PODS = (
     + pod("lively", shell(f"echo begun; {LOOP}", **LIVELY))
     + pod("told", {"command": ["sh", "-c", f'echo "$0 $1 $A"; {LOOP}'], "args": ["one", "two words"],
                    "env": [{"name": "A", "value": "of env"}]})
+    + json.dumps(WORDS) + "\n---\n"
+    + pod("stored", {"volumeMounts": MOUNTS}, {"volumeMounts": MOUNTS}, volumes=VOLUMES)
     + pod("file", {"image": AGNHOST, "command": ["sleep", "1000"]})
 )  # fmt: skip
 
@@ -111,6 +121,22 @@ async def test_a_root_can_be_read_only_and_files_are_bound(lab: Lab) -> None:
     assert "Read-only" in await fails(lab, "file", "sh", "-c", "echo > /agnhost")
     options = await sh(lab, "file", "grep ' /agnhost ' /proc/self/mountinfo | cut -d ' ' -f 6")
     assert {"ro", "nosuid", "nodev"} <= set(options.split(","))
+
+
+async def test_volumes_are_bound(lab: Lab) -> None:
+    assert await sh(lab, "stored", "cat /words/one /etc/one-word; ls /srv/part") == "first\nfirst"
+    await sh(lab, "stored", "echo shared > /room/inner/part/file", "c0")
+    assert await sh(lab, "stored", "cat /room/inner/part/file /srv/part/file", "c1") == "shared\nshared"
+    for path in ("/srv/part/mine", "/words/mine", "/etc/one-word"):
+        assert "Read-only" in await fails(lab, "stored", "sh", "-c", f"echo > {path}"), path
+    changed = {**WORDS, "data": {"one": "second\n"}}
+    await lab.apply(json.dumps(changed))
+
+    async def told() -> bool:
+        return await sh(lab, "stored", "cat /words/one") == "second"
+
+    await eventually(told)
+    assert await sh(lab, "stored", "cat /etc/one-word") == "first", "of a subPath nothing is changed"
 
 
 async def test_a_probe_ends_it_and_it_is_started_again(lab: Lab) -> None:
