@@ -131,6 +131,8 @@ def _show_own_kernel() -> None:
     """Shows /proc and the cgroup of this process as the runtime is to know them. Raises KernelError."""
     hardened = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
     libc.mount("proc", "/proc", "proc", hardened)
+    # Over a tmpfs, as what is mounted somewhere isn't mounted there once more (EBUSY).
+    libc.mount("tmpfs", mounts.CGROUPS, "tmpfs", hardened, "size=4k")
     libc.mount("cgroup2", mounts.CGROUPS, "cgroup2", hardened)
     mounts.restrict(mounts.CGROUPS, read_only=True)
 

@@ -74,9 +74,8 @@ class BuiltinRuntime:
         self._sandboxes: dict[str, PodSandbox] = {}
         self._containers: dict[str, Created] = {}
         self._numbers = itertools.count(1)
-        self._kills: dict[
-            tuple[str, ...], int
-        ] = {}  # that a cgroup counts of lives before, which it outlived
+        self._kills: dict[tuple[str, ...], int] = {}  # of lives before, in a cgroup that has outlived them
+        self._ready: RuntimeStatus | None = None
 
     async def version(self) -> RuntimeVersion:
         version = ""
@@ -85,9 +84,11 @@ class BuiltinRuntime:
         return RuntimeVersion("builtin", version)
 
     async def status(self) -> RuntimeStatus:
-        proc = await asyncio.to_thread(has_proc, self._folder / "try")
-        machine = Machine(in_user_namespace(), has_filter(), proc, libc.permitted_capabilities())
-        return RuntimeStatus(True, "", machine)
+        if self._ready is None:
+            proc = await asyncio.to_thread(has_proc, self._folder / "try")
+            machine = Machine(in_user_namespace(), has_filter(), proc, libc.permitted_capabilities())
+            self._ready = RuntimeStatus(True, "", machine)
+        return self._ready
 
     # sandboxes
 
