@@ -61,7 +61,8 @@ class Handle:
 
     def close(self) -> None:
         self.close_rtnl()
-        os.close(self.fd)
+        fd, self.fd = self.fd, -1  # nobody who has the handle yet takes another's descriptor for it
+        os.close(fd)
 
 
 def in_thread(work: Callable[[], T]) -> T:

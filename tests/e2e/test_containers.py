@@ -191,6 +191,22 @@ async def test_what_a_container_sees_of_the_host(lab: Lab) -> None:
     assert await sh(lab, "plain", "ls -A /sys/firmware 2>/dev/null || :") == ""
 
 
+async def test_devices_stay_the_hosts(lab: Lab) -> None:
+    """A container writes to them, but their files are the host's own: nobody gives them away or locks others out."""
+    before = os.stat("/dev/full")
+    try:
+        for what in ("chown 7:7", "chmod 600", "touch -d 2001-01-01"):
+            assert "Read-only file system" in await fails(lab, "plain", *what.split(), "/dev/full")
+        after = os.stat("/dev/full")
+    finally:
+        if AS_ROOT:
+            os.chown("/dev/full", before.st_uid, before.st_gid)
+            os.chmod("/dev/full", before.st_mode & 0o7777)
+    wanted = (before.st_uid, before.st_gid, before.st_mode, before.st_mtime)
+    assert (after.st_uid, after.st_gid, after.st_mode, after.st_mtime) == wanted
+    assert await sh(lab, "plain", "echo 1 > /dev/null && echo written") == "written"
+
+
 async def test_a_container_writes_to_a_root_of_its_own(lab: Lab) -> None:
     await sh(lab, "two", "echo 1 > /etc/mine; mkdir /usr/local/mine /var/mine; echo 2 > /tmp/mine", "c0")
     assert await sh(lab, "two", "cat /etc/mine /tmp/mine; ls -d /usr/local/mine /var/mine", "c0") == (

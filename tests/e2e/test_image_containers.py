@@ -99,14 +99,16 @@ def contents(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_containers_run_their_images(lab: Path) -> None:
+@pytest.mark.parametrize("runtime", ["builtin", "crun", "runc"])
+def test_containers_run_their_images(lab: Path, runtime: str) -> None:
     loaded(lab, "web:1", WEB)
     loaded(
         lab, "tools:1", Image(BASE, Entrypoint=["/bin/sh"], Cmd=["-c", "echo from cmd"], Env=["PATH=/bin"])
     )
     loaded(lab, "empty:1", Image(layer(file("data", "x"))))
     before = contents(lab / "images" / "layers")
-    (lab / "lab.yaml").write_text(MANIFESTS)
+    world = MANIFESTS.replace("nodes: 1", f"nodes: 1, pods: {{runtime: {runtime}}}")
+    (lab / "lab.yaml").write_text(world)
     up = emulab("up", str(lab / "lab.yaml"), "--wait=false")
     assert up.returncode == 0 and "isn't on this host" not in up.stderr, up.stderr
     eventually("web", lambda s: s["ready"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.containers import mounts, seccomp
 from emulab.kernel.containers.places import in_user_namespace
+from emulab.kernel.containers.runtimes import RUNTIMES, attempt
 
 _SCRATCH = "/tmp"
 
@@ -31,6 +33,13 @@ def attempts() -> Iterator[Tried]:
         "docker run --privileged, or --security-opt systempaths=unconfined",
         _proc,
     )
+    for name in RUNTIMES:
+        yield (
+            name,
+            f"pods' containers by {name} (Cluster pods.runtime), in place of emulab's own runtime",
+            f"apt install {name}",
+            partial(attempt, name, _SCRATCH),
+        )
     yield ("seccomp", "the filter of containers' system calls", "apt install libseccomp2", _seccomp)
     if os.geteuid() == 0 and not in_user_namespace():
         yield (

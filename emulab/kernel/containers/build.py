@@ -14,6 +14,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
@@ -23,8 +25,22 @@ from emulab.kernel.containers.root import Bind, Root
 from emulab.kernel.containers.skeleton import COPIED
 
 _STICKY = 0o1777
+_BINDS = "binds"
 _OWN = {"run": 0o755, "tmp": _STICKY, "mnt": 0o755, "media": 0o755}
 """Folders of `/` that a container has of its own, with their modes."""
+
+
+class LaidBind(NamedTuple):
+    source: str
+    target: str
+    options: Sequence[str]  # what the mount at the source forbids, as mount(8) has it
+
+
+class Laid(NamedTuple):
+    """A root that another one is to enter: its folder, and what is to be bound where in it, in this order."""
+
+    top: str
+    binds: Sequence[LaidBind]
 
 
 def build(root: Root, users: int = -1) -> None:
@@ -32,14 +48,7 @@ def build(root: Root, users: int = -1) -> None:
 
     `users` is an open user namespace, where the container has one: files of others have its owners then.
     """
-    libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
-    libc.mount(
-        "tmpfs",
-        root.stage,
-        "tmpfs",
-        libc.MS_NOSUID | libc.MS_NODEV,
-        f"mode=755,size={root.size},nr_inodes=1m",
-    )
+    _mount_stage(root)
     if root.bare:
         mounts.restrict(root.stage, read_only=True)
         _enter(root.stage)
@@ -54,11 +63,56 @@ def build(root: Root, users: int = -1) -> None:
     mounts.devices(stage.top, root.shared_memory, root.first_user)
     _bind_all(stage.top, stage.covers(), -1)
     _bind_all(stage.top, root.binds, users)
-    if root.read_only:
-        for layer in reversed(stage.writable):
-            mounts.restrict(layer, read_only=True)
+    stage.finish()
     os.umask(before)
     _enter(stage.top)
+
+
+def lay_out(root: Root, users: int = -1) -> Laid:
+    """Makes a container's root for a runtime, which mounts /proc in it. Raises KernelError and OSError.
+
+    What is to be bound is found, mapped and restricted here, and where it is seen is made while that can be done.
+    """
+    _mount_stage(root)
+    before = os.umask(0)
+    stage = _Stage(root, users)
+    for layer in stage.lay():
+        stage.writable.append(layer)
+    mounts.own_folder(stage.top, "proc")
+    mounts.sys(stage.top, root.unmasked, stage.empty)
+    mounts.cgroups(stage.top)
+    mounts.devices(stage.top, root.shared_memory, root.first_user)
+    _bind_all(stage.top, stage.covers(), -1)
+    os.mkdir(f"{root.stage}/{_BINDS}")
+    staged = [replace(bind, target=f"{_BINDS}/{number}") for number, bind in enumerate(root.binds)]
+    _bind_all(root.stage, staged, users)
+    pairs = [(f"{root.stage}/{s.target}", bind.target) for s, bind in zip(staged, root.binds, strict=True)]
+    _make_targets(stage.top, pairs)
+    stage.finish()
+    os.umask(before)
+    return Laid(stage.top, [LaidBind(*pair, mounts.forbidden(pair[0])) for pair in pairs])
+
+
+def _mount_stage(root: Root) -> None:
+    libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
+    libc.mount(
+        "tmpfs",
+        root.stage,
+        "tmpfs",
+        libc.MS_NOSUID | libc.MS_NODEV,
+        f"mode=755,size={root.size},nr_inodes=1m",
+    )
+
+
+def _make_targets(top: str, binds: Sequence[tuple[str, str]]) -> None:
+    """Makes what runtimes would make, of a root that can be written to by then."""
+    opened = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for source, target in binds:
+            if target.split("/")[1] not in ("proc", "sys"):  # the kernel's, in which nobody makes anything
+                os.close(_target(opened, target, os.path.isdir(source)))
+    finally:
+        os.close(opened)
 
 
 class _Stage:
@@ -84,6 +138,11 @@ class _Stage:
         for name, mode in _OWN.items():
             self._make(f"{self.top}/{name}", mode)
         return laid
+
+    def finish(self) -> None:
+        """Forbids writing where the root is to be read-only."""
+        for layer in reversed(self.writable if self._root.read_only else ()):
+            mounts.restrict(layer, read_only=True)
 
     def covers(self) -> Sequence[Bind]:
         """What lies over folders of the host: a fresh /var/tmp, and nothing over those that are hidden."""

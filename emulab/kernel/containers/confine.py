@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,39 +35,58 @@ def filter_of(rights: Rights) -> bytes:
     return _filter_for(tuple(sorted(rights.capabilities)))
 
 
-def identify(rights: Rights) -> Credentials:
+HARMLESS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How a file is opened that may be anything."""
+
+Open = Callable[[str], int]
+"""Opens a file of the container's by its path there, as `HARMLESS` says. Raises OSError."""
+
+
+def _open_here(path: str) -> int:
+    return os.open(path, HARMLESS)
+
+
+def identify(rights: Rights, opened: Open = _open_here) -> Credentials:
     """Who the program runs as, by the container's own /etc/passwd and /etc/group. Raises KernelError."""
     name, _, group = rights.user.partition(":")
-    users = _lines("/etc/passwd", 7)
+    users = _lines("/etc/passwd", 7, opened)
     user = next((line for line in users if name in (line[0], line[2])), None)
     if user is None and not name.isdecimal():
         raise KernelError(f"unable to find user {name}: no matching entries in passwd file")
     uid = int(user[2] if user else name)
-    gid = rights.gid if rights.gid is not None else _group(group) if group else int(user[3]) if user else 0
+    gid = (
+        rights.gid
+        if rights.gid is not None
+        else _group(group, opened)
+        if group
+        else int(user[3])
+        if user
+        else 0
+    )
     groups = rights.groups
     if groups is not None and user is not None and rights.merges_groups:
-        own = (int(line[2]) for line in _lines("/etc/group", 4) if user[0] in line[3].split(","))
+        own = (int(line[2]) for line in _lines("/etc/group", 4, opened) if user[0] in line[3].split(","))
         groups = tuple(dict.fromkeys((*own, *groups)))
     return Credentials(uid, gid, None if groups is None else tuple(groups), user[5] if user else "/")
 
 
-def _group(name: str) -> int:
-    found = next((line for line in _lines("/etc/group", 4) if name in (line[0], line[2])), None)
+def _group(name: str, opened: Open) -> int:
+    found = next((line for line in _lines("/etc/group", 4, opened) if name in (line[0], line[2])), None)
     if found is None and not name.isdecimal():
         raise KernelError(f"unable to find group {name}: no matching entries in group file")
     return int(found[2] if found else name)
 
 
-def _lines(path: str, words: int) -> list[list[str]]:
+def _lines(path: str, words: int, opened: Open) -> list[list[str]]:
     """Lines of a table of users or groups; those that aren't in its form are nobody's."""
-    lines = [line.split(":") for line in _content(path).splitlines()]
+    lines = [line.split(":") for line in _content(path, opened).splitlines()]
     return [line for line in lines if len(line) == words and line[2].isdecimal()]
 
 
-def _content(path: str) -> str:
+def _content(path: str, opened: Open) -> str:
     """The begin of a file that a container may have made: of anything else nothing is read, and nobody waits for it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = opened(path)
     except OSError:
         return ""
     try:

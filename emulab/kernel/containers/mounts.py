@@ -24,7 +24,7 @@ _LINKS = {
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
 }
-_MASKED = (
+MASKED = (
     "acpi",
     "asound",
     "kcore",
@@ -35,11 +35,11 @@ _MASKED = (
     "timer_list",
     "timer_stats",
 )
-_MASKED_OF_SYS = ("firmware", "devices/virtual/powercap")
-_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+MASKED_OF_SYS = ("firmware", "devices/virtual/powercap")
+READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 """Of /proc and /sys: containerd's `MaskedPaths` and `ReadonlyPaths` (pkg/oci/spec.go)."""
 
-_CGROUPS = "/sys/fs/cgroup"
+CGROUPS = "/sys/fs/cgroup"
 _ATTRIBUTES = {"read_only": 0x1, "no_devices": 0x4}
 
 
@@ -66,6 +66,13 @@ def restrict(target: str, *, read_only: bool = False, no_devices: bool = False, 
     libc.set_mount_attributes(target, attributes(read_only=read_only, no_devices=no_devices), below)
 
 
+def forbidden(path: str) -> Sequence[str]:
+    """What the mount forbids on which a file lies, as options of mount(8). Raises OSError."""
+    flags = os.statvfs(path).f_flag
+    names = {"ro": os.ST_RDONLY, "nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
+    return [name for name, flag in names.items() if flags & flag]
+
+
 def bind_in_place(path: str) -> None:
     """Makes a folder or file a mount of its own, which can be restricted. Raises KernelError."""
     libc.mount(path, path, flags=libc.MS_BIND)
@@ -73,7 +80,7 @@ def bind_in_place(path: str) -> None:
 
 def devices(top: str, shared_memory: str, owner: int) -> None:
     """Makes /dev, which is that user's, of the nodes that a runtime gives, each the host's. Raises KernelError."""
-    dev = _own_folder(top, "dev")
+    dev = own_folder(top, "dev")
     libc.mount(
         "tmpfs",
         dev,
@@ -83,11 +90,11 @@ def devices(top: str, shared_memory: str, owner: int) -> None:
     )
     for name in _DEVICES:
         if os.path.exists(f"/dev/{name}"):
-            _empty_file(f"{dev}/{name}")
+            empty_file(f"{dev}/{name}")
             libc.mount(f"/dev/{name}", f"{dev}/{name}", flags=libc.MS_BIND)
             restrict(
                 f"{dev}/{name}", read_only=True
-            )  # whose it is, and who may use it: a device still can be
+            )  # its owner and mode, which are the host's, not the device
     for name, aim in _LINKS.items():
         os.symlink(aim, f"{dev}/{name}")
     for name in ("mqueue", "pts", "shm"):
@@ -122,18 +129,16 @@ def proc(
     a folder with nothing in it. With `network_settings` those of the network can be written. Raises KernelError, and
     OSError when a setting can't be made.
     """
-    here = _own_folder(top, "proc")
+    here = own_folder(top, "proc")
     try:
         libc.mount("proc", here, "proc", _HARDENED)
     except KernelError:
         return
-    for name, value in sysctls.items():
-        with open(f"{here}/sys/{name.replace('.', '/')}", "w") as setting:
-            setting.write(value)
+    set_all(here, sysctls)
     if unmasked:
         return
-    _cover((f"{here}/{name}" for name in _MASKED), empty)
-    for name in _READ_ONLY:
+    _cover((f"{here}/{name}" for name in MASKED), empty)
+    for name in READ_ONLY:
         path = f"{here}/{name}"
         if os.path.exists(path):
             bind_in_place(path)
@@ -144,16 +149,23 @@ def proc(
             restrict(path, read_only=True)
 
 
+def set_all(proc: str, sysctls: Mapping[str, str]) -> None:
+    """Sets the kernel's settings by way of a /proc. Raises OSError."""
+    for name, value in sysctls.items():
+        with open(f"{proc}/sys/{name.replace('.', '/')}", "w") as setting:
+            setting.write(value)
+
+
 def sys(top: str, unmasked: bool, empty: str) -> None:
     """Mounts /sys, read-only, with the interfaces of this process's network; it is empty where the kernel refuses."""
-    here = _own_folder(top, "sys")
+    here = own_folder(top, "sys")
     with suppress(KernelError):
         libc.mount("sysfs", here, "sysfs", _HARDENED | libc.MS_RDONLY)
         if not unmasked:
-            _cover((f"{here}/{name}" for name in _MASKED_OF_SYS), empty)
+            _cover((f"{here}/{name}" for name in MASKED_OF_SYS), empty)
 
 
-def _own_folder(top: str, name: str) -> str:
+def own_folder(top: str, name: str) -> str:
     """A folder of the root's on which something is mounted. Raises KernelError when the image has a link there."""
     path = f"{top}/{name}"
     if os.path.islink(path):
@@ -167,18 +179,18 @@ def cgroups(top: str) -> None:
 
     It is that of the cgroup namespace that this process is in. Nothing is there where the kernel refuses it.
     """
-    here, flags = f"{top}{_CGROUPS}", _HARDENED | libc.MS_RDONLY
+    here, flags = f"{top}{CGROUPS}", _HARDENED | libc.MS_RDONLY
     there = {path: mount for path, mount in mount_points().items() if mount.kind in ("cgroup", "cgroup2")}
     if not there or not os.path.isdir(here):
         return
     with suppress(KernelError):
-        if _CGROUPS in there:
-            libc.mount("cgroup", here, there[_CGROUPS].kind, flags)
+        if CGROUPS in there:
+            libc.mount("cgroup", here, there[CGROUPS].kind, flags)
             return
         libc.mount("tmpfs", here, "tmpfs", _HARDENED, "mode=755,size=64k")
         for path, mount in there.items():
-            name = path.removeprefix(f"{_CGROUPS}/")
-            if path.startswith(_CGROUPS) and "/" not in name:
+            name = path.removeprefix(f"{CGROUPS}/")
+            if path.startswith(CGROUPS) and "/" not in name:
                 os.mkdir(f"{here}/{name}")
                 options = [o for o in mount.options.split(",") if o not in ("rw", "ro")]
                 with suppress(KernelError):
@@ -201,5 +213,6 @@ def hide(path: str, empty: str) -> None:
     restrict(path, read_only=True)
 
 
-def _empty_file(path: str) -> None:
+def empty_file(path: str) -> None:
+    """Makes a file on which something can be mounted. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))

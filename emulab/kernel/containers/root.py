@@ -11,6 +11,9 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 
+MAPPED_USERS = 1 << 16
+"""How many users a pod has of its own, as the kubelet gives each (KEP-127)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bind:

@@ -9,27 +9,20 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import socket
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
-from emulab.kernel.containers.syscalls import ALLOWED, OF_CAPABILITY, OF_MACHINE
+from emulab.kernel.containers import syscalls
 
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
-_LESS, _EQUAL, _GREATER, _MASKED = 2, 4, 6, 7  # enum scmp_compare
+_COMPARE = {syscalls.LESS: 2, syscalls.EQUAL: 4, syscalls.GREATER: 6, syscalls.MASKED: 7}  # enum scmp_compare
 _OPTIMISE = 8  # SCMP_FLTATR_CTL_OPTIMIZE
 _ALREADY = -errno.EEXIST
 _PR_SET_SECCOMP, _FILTER = 22, 2
 _OTHER_ARCHITECTURES = {"x86_64": ("x86", "x32"), "aarch64": ("arm",)}
-_NAMESPACES = (
-    *(libc.CLONE_NEWNS, libc.CLONE_NEWUTS, libc.CLONE_NEWIPC, libc.CLONE_NEWUSER),
-    *(libc.CLONE_NEWPID, libc.CLONE_NEWNET, libc.CLONE_NEWCGROUP),
-)
 _TYPING = (0x5412, 0x541C)  # TIOCSTI, and TIOCLINUX of virtual consoles
-_AF_ALG = 38
-_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 
 class _Comparison(ctypes.Structure):
@@ -81,7 +74,8 @@ def make_terminal_filter() -> bytes:
 
     def add(context: ctypes.c_void_p) -> None:
         for request in _TYPING:
-            _add(found, context, _ERRNO | errno.EPERM, "ioctl", _Comparison(1, _MASKED, 0xFFFFFFFF, request))
+            typed = _Comparison(1, _COMPARE[syscalls.MASKED], 0xFFFFFFFF, request)
+            _add(found, context, _ERRNO | errno.EPERM, "ioctl", typed)
 
     return _made(found, _ALLOW, add)
 
@@ -121,21 +115,13 @@ def _add(
 
 
 def _add_rules(found: ctypes.CDLL, context: ctypes.c_void_p, capabilities: Sequence[str]) -> None:
-    add = partial(_add, found, context)
-    names = f"{ALLOWED} {OF_MACHINE.get(os.uname().machine, '')}"
-    names += "".join(f" {OF_CAPABILITY.get(capability, '')}" for capability in capabilities)
-    for name in names.split():
+    add, machine = partial(_add, found, context), os.uname().machine
+    for name in syscalls.allowed(capabilities, machine):
         add(_ALLOW, name)
-    # Every family but AF_ALG and AF_VSOCK, as ranges: comparisons of one argument in one rule aren't to be had.
-    add(_ALLOW, "socket", _Comparison(0, _LESS, _AF_ALG, 0))
-    add(_ALLOW, "socket", _Comparison(0, _EQUAL, _AF_ALG + 1, 0))
-    add(_ALLOW, "socket", _Comparison(0, _GREATER, socket.AF_VSOCK, 0))
-    for personality in _PERSONALITIES:
-        add(_ALLOW, "personality", _Comparison(0, _EQUAL, personality, 0))
-    if "SYS_ADMIN" not in capabilities:
-        flags = 1 if os.uname().machine == "s390x" else 0  # the argument that has them
-        add(_ALLOW, "clone", _Comparison(flags, _MASKED, sum(_NAMESPACES), 0))
-        add(_ERRNO | errno.ENOSYS, "clone3")  # its flags can't be looked at: programs try clone then
+    for name, argument, operation, value, masked in syscalls.conditions(capabilities, machine):
+        add(_ALLOW, name, _Comparison(argument, _COMPARE[operation], value, masked))
+    if syscalls.makes_no_namespaces(capabilities):
+        add(_ERRNO | errno.ENOSYS, "clone3")
 
 
 def _exported(found: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:

@@ -5,7 +5,11 @@ What isn't here is refused with EPERM. Names that a machine's libseccomp doesn't
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from emulab.kernel import libc
 
 ALLOWED = """
 _llseek _newselect accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown
@@ -76,3 +80,45 @@ OF_CAPABILITY: Mapping[str, str] = {
     "PERFMON": "perf_event_open",
 }
 """By the capability with which the kernel lets a program make them."""
+
+LESS, EQUAL, GREATER, MASKED = "LT", "EQ", "GT", "MASKED_EQ"
+"""How an argument is compared, by the names that libseccomp and the runtime specification have behind SCMP_CMP_."""
+_AF_ALG = 38
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_NAMESPACES = (
+    *(libc.CLONE_NEWNS, libc.CLONE_NEWUTS, libc.CLONE_NEWIPC, libc.CLONE_NEWUSER),
+    *(libc.CLONE_NEWPID, libc.CLONE_NEWNET, libc.CLONE_NEWCGROUP),
+)
+
+
+class Condition(NamedTuple):
+    """A call is allowed when this argument compares so; `value` of MASKED is the mask, and `masked` what is left."""
+
+    name: str
+    argument: int
+    operation: str
+    value: int
+    masked: int = 0
+
+
+def allowed(capabilities: Sequence[str], machine: str) -> list[str]:
+    """The calls that are allowed whatever their arguments are. `machine`: as uname(2) calls it."""
+    names = f"{ALLOWED} {OF_MACHINE.get(machine, '')}"
+    return (names + "".join(f" {OF_CAPABILITY.get(capability, '')}" for capability in capabilities)).split()
+
+
+def conditions(capabilities: Sequence[str], machine: str) -> Iterator[Condition]:
+    """The calls whose arguments are looked at."""
+    # Every family but AF_ALG and AF_VSOCK, as ranges: comparisons of one argument in one rule aren't to be had.
+    yield Condition("socket", 0, LESS, _AF_ALG)
+    yield Condition("socket", 0, EQUAL, _AF_ALG + 1)
+    yield Condition("socket", 0, GREATER, socket.AF_VSOCK)
+    for personality in _PERSONALITIES:
+        yield Condition("personality", 0, EQUAL, personality)
+    if makes_no_namespaces(capabilities):
+        yield Condition("clone", 1 if machine == "s390x" else 0, MASKED, sum(_NAMESPACES))
+
+
+def makes_no_namespaces(capabilities: Sequence[str]) -> bool:
+    """Whether `clone3` isn't there (ENOSYS): its flags can't be looked at, and programs try `clone` then."""
+    return "SYS_ADMIN" not in capabilities

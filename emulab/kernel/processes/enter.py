@@ -18,6 +18,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulab.dataclass import dataclass, field
@@ -27,6 +28,7 @@ from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.cgroups.cgroup import Cgroup
 
 if TYPE_CHECKING:
+    from emulab.kernel.containers.bundle import OciRun
     from emulab.kernel.containers.rights import Rights
     from emulab.kernel.containers.root import Root
 
@@ -49,6 +51,9 @@ USERS = "users"
 SHOWN = "shown"
 """A network namespace that a program finds at a path, in a mount namespace that it joins and has a copy of."""
 
+OF_CONTAINER = "container-"
+"""Before the kind of a namespace that a runtime's container joins, and the runtime itself doesn't."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -58,7 +63,8 @@ class Program:
     who forks. What a place's program sees beside the host's files are `files`, bind-mounted over their targets; what a
     container's sees is its `root`, and its `rights` are what it may do. Both need a fresh `mnt`, unless that of another
     program of the container is joined. With a fresh one beside the joined it is a copy, in which a network namespace
-    (`SHOWN`) is mounted on the path that `files` has for it.
+    (`SHOWN`) is mounted on the path that `files` has for it. With `runtime`, an OCI runtime is run that makes the
+    program's container.
     """
 
     argv: Sequence[str]
@@ -71,6 +77,7 @@ class Program:
     cgroup: Cgroup | None = None
     root: Root | None = None
     rights: Rights | None = None
+    runtime: OciRun | None = None
 
     @staticmethod
     def of(described: Mapping[str, Any], join: Mapping[str, int]) -> Program:
@@ -91,6 +98,10 @@ def _with_values(described: Mapping[str, Any]) -> dict[str, Any]:
         from emulab.kernel.containers.rights import Rights
 
         more["rights"] = Rights(**described["rights"])
+    if described.get("runtime"):
+        from emulab.kernel.containers.bundle import OciRun
+
+        more["runtime"] = OciRun(**described["runtime"])
     return {**described, **more}
 
 
@@ -169,8 +180,10 @@ def prepare(program: Program) -> None:
     Who forks it does so beforehand: the filter of system calls is made once.
     """
     if program.root is not None:
-        from emulab.kernel.containers import build as _  # noqa: F401
-    if program.rights is not None:
+        import_module("emulab.kernel.containers.build")
+    if program.runtime is not None:
+        import_module("emulab.kernel.containers.bundle")
+    elif program.rights is not None:
         from emulab.kernel.containers import confine, seccomp
 
         confine.filter_of(program.rights)
@@ -203,6 +216,8 @@ def furnish(program: Program) -> None:
     if program.hostname and "uts" in (*program.fresh, *program.join):
         with suppress(OSError):  # a name that the kernel won't take isn't worth a program that doesn't start
             socket.sethostname(program.hostname)
+    if program.runtime is not None:
+        return  # the root is made when the runtime is run
     if program.root is not None:
         from emulab.kernel.containers.build import build
 
@@ -273,12 +288,34 @@ def execute(program: Program) -> NoReturn:
     libc.close_on_exec_from(3)
     for name in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and programs would inherit
         signal.signal(name, signal.SIG_DFL)
+    if program.runtime is not None:
+        _become_runtime(program, program.runtime)
     environment = dict(program.environment)
     if program.rights is not None:
         environment = _confined(program, program.rights, environment)
     elif program.working_directory:
         os.chdir(program.working_directory)
     os.execve(_find_program(program), list(program.argv), environment)
+
+
+def _become_runtime(program: Program, runtime: OciRun) -> NoReturn:
+    from emulab.kernel.containers.bundle import become_runtime
+
+    assert program.root is not None and program.rights is not None
+    users = {USERS: program.join[USERS]} if USERS in program.join else {}
+    joined = {
+        k.removeprefix(OF_CONTAINER): fd for k, fd in program.join.items() if k.startswith(OF_CONTAINER)
+    }
+    become_runtime(
+        runtime,
+        program.root,
+        program.rights,
+        {**joined, **users},
+        users=program.join.get(USERS, -1),
+        argv=program.argv,
+        environment=program.environment,
+        directory=program.working_directory,
+    )
 
 
 def _confined(program: Program, rights: Rights, environment: dict[str, str]) -> dict[str, str]:

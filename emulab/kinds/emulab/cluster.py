@@ -265,6 +265,7 @@ cluster_spec = mapping(
                 ),
                 "missingImages": one_of("standin", "fail"),
                 "userNamespaces": boolean,
+                "runtime": one_of("builtin", "crun", "runc"),
             },
             closed=True,
         ),

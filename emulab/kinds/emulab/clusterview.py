@@ -74,6 +74,7 @@ class Cluster:
     host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
     missing_images: str = "standin"  # standin | fail
+    runtime: str = "builtin"  # of pods' containers
     programs: str = "auto"  # of containers: auto | required | standin, as the annotation emulab.dev/program
 
     @staticmethod
@@ -104,6 +105,7 @@ class Cluster:
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),
             missing_images=(spec.get("pods") or {}).get("missingImages") or default.missing_images,
+            runtime=(spec.get("pods") or {}).get("runtime") or default.runtime,
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 

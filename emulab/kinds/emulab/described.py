@@ -155,6 +155,12 @@ _CLUSTER = {
             "Folders of the host below which hostPath volumes may be",
             "[], none",
         ),
+        "runtime": OwnField(
+            "string",
+            "What runs pods' containers: `builtin`, or an OCI runtime that is installed: `crun`, `runc`. Pods that are "
+            "there keep theirs",
+            "builtin",
+        ),
         "missingImages": OwnField(
             "string",
             "What becomes of containers whose image wasn't loaded: `standin`: their `command` is run where this "

@@ -24,7 +24,7 @@ from emulab.kernel.processes.memory import memory_file
 from emulab.lab.cni.configuration import PluginError, failure
 from emulab.lab.folders import private, rundir
 from emulab.lab.hosts.processes import Process, StartError
-from emulab.lab.kubelet.sandbox import skeleton_of
+from emulab.lab.kubelet.runtime.sandbox import skeleton_of
 from emulab.lab.supervisor.surroundings import Surroundings
 
 PATIENCE = 15.0

@@ -12,7 +12,7 @@ from emulab.errors import KernelError
 from emulab.kernel import libc
 
 NAME = "private"
-_FOLDERS = ("stage", "skeleton", "shm", "volumes", "sandbox")
+_FOLDERS = ("stage", "skeleton", "shm", "volumes", "sandbox", "runtime")
 
 
 def folder(lab: Path) -> Path:

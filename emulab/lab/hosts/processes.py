@@ -38,6 +38,11 @@ class Process:
     def running(self) -> bool:
         return not self._status.done()
 
+    @property
+    def status(self) -> int:
+        """The exit status, 0 for as long as there is none."""
+        return self._status.result() if self._status.done() else 0
+
     async def wait(self) -> int:
         """The exit status, 128 + signal for a killed one."""
         return await asyncio.shield(self._status)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
-from emulab.kernel.cgroups.sweeping import remove
-from emulab.kernel.cgroups.usage import oom_kills
-from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
-from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.runtime.interface import OOM_KILLED, ContainerRuntime, ContainerStatus
 from emulab.lab.kubelet.telling import Said
 
 LEAST_GRACE = 2.0
@@ -33,9 +28,9 @@ class ContainerRunner:
 
     def __init__(
         self,
-        processes: Processes,
+        runtime: Callable[[], ContainerRuntime],
         container: Container,
-        program: Callable[[], Awaitable[Program]],
+        create: Callable[[], Awaitable[str]],
         log: Log,
         restart_policy: RestartPolicy,
         changed: Callable[[], None],
@@ -44,16 +39,15 @@ class ContainerRunner:
         post_start: Callable[[], Awaitable[str]] | None = None,
         grace: float = LEAST_GRACE,
     ) -> None:
-        """`program`: what a life of the container runs, once it can begin. `pod`: its name in messages, as the
-        kubelet's `format.Pod` has it. `post_start`: what the container is asked to do once it runs; why that failed,
-        or "". It has `grace` seconds to end then.
+        """`create`: makes the container of the next life, once it can begin; its id. `pod`: its name in messages, as
+        the kubelet's `format.Pod` has it. `post_start`: what the container is asked to do once it runs; why that
+        failed, or "". It has `grace` seconds to end then.
         """
         self.state = ContainerState(container.name, container.image)
-        self.process: Process | None = None
-        self.stop_signal = int(signal.SIGTERM)  # what asks it to end
+        self.id = ""  # of the container of its last life, as the runtime knows it
         self.begun = 0.0  # when its last life began; seconds of the loop's clock
-        self._processes = processes
-        self._program = program
+        self._runtime = runtime
+        self._create = create
         self._log = log
         self._policy = restart_policy
         self._changed = changed
@@ -61,7 +55,6 @@ class ContainerRunner:
         self._pod = pod
         self._post_start = post_start
         self._grace = grace
-        self._kills = 0  # that its cgroup counts of lives before, where those couldn't be removed
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -100,55 +93,55 @@ class ContainerRunner:
         except TimeoutError:
             return
 
+    @property
+    def status(self) -> ContainerStatus | None:
+        """That of its last life, as the runtime knows it; None before the first."""
+        return self._runtime().find_status(self.id) if self.id else None
+
+    @property
+    def running(self) -> bool:
+        status = self.status
+        return status is not None and status.running
+
     async def _once(self) -> None:
         """One life of the container."""
-        program = await self._program()
+        runtime, id = self._runtime(), await self._create()
         if self._stopping.is_set():
+            await runtime.remove_container(id)
             return
         try:
-            printed = await self._start(program)
+            printed = await self._start(id)
         except KernelError as error:
-            why = KernelError(telling.STARVED) if await self._starved(program) else error
-            await self._clear(program)
+            why = KernelError(telling.STARVED) if await self._starved(id) else error
+            await runtime.remove_container(id)
             self._log.write(str(why))
             self._tell(telling.created(self.state.name))
             self._not_started("RunContainerError", why)
             return
-        assert self.process is not None
+        self.id = id
         if self._stopping.is_set():
-            self.process.signal(signal.SIGKILL)
+            await runtime.stop_container(id, 0.0)
         self._tell(telling.created(self.state.name))
         self._tell(telling.started(self.state.name))
         if self._post_start is not None:
-            await self._greet(self.process, self._post_start)
-        if self.process.running:
+            await self._greet(id, self._post_start)
+        if self.running:
             self.state.begin(timestamp())
             self._changed()
         else:
             self.state.started_at = timestamp()
-        status = await self.process.wait()
+        status = await runtime.wait_container(id)
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
-        starved = await self._starved(program)
+        starved = await self._starved(id)
         self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "")
         if status and not self._stopping.is_set():
             self._tell(telling.exited(self.state.name, status, last, self.state.failure))
-        await self._clear(program)
+        await runtime.remove_container(id)
 
-    async def _starved(self, program: Program) -> bool:
-        """Whether the kernel had to kill in this life for want of memory.
-
-        containerd says that of a container of which any process was (`TaskOOM`), whatever it ended with.
-        """
-        if program.cgroup is None:
-            return False
-        before, self._kills = self._kills, await asyncio.to_thread(oom_kills, program.cgroup.enter)
-        return self._kills > before
-
-    async def _clear(self, program: Program) -> None:
-        """Removes the cgroup of a life that is over."""
-        if program.cgroup is not None and await asyncio.to_thread(remove, program.cgroup.enter):
-            self._kills = 0
+    async def _starved(self, id: str) -> bool:
+        """Whether the kernel had to kill in this life for want of memory."""
+        return (await self._runtime().container_status(id)).reason == OOM_KILLED
 
     def _not_started(self, waiting: str, error: Exception) -> None:
         state = self.state
@@ -156,10 +149,10 @@ class ContainerRunner:
         state.ended(128, timestamp(), str(error))
         state.failure, state.waiting, state.message = "StartError", waiting, str(error)
 
-    async def _greet(self, process: Process, post_start: Callable[[], Awaitable[str]]) -> None:
+    async def _greet(self, id: str, post_start: Callable[[], Awaitable[str]]) -> None:
         """Runs the hook behind the start; the container isn't said to run before that. A failure ends it."""
         hook = asyncio.ensure_future(post_start())
-        end = asyncio.ensure_future(process.wait())
+        end = asyncio.ensure_future(self._runtime().wait_container(id))
         try:
             await asyncio.wait((hook, end), return_when=asyncio.FIRST_COMPLETED)
             if not end.done() and (why := hook.result()):
@@ -171,12 +164,12 @@ class ContainerRunner:
             hook.cancel()
             end.cancel()
 
-    async def _start(self, program: Program) -> Stream:
-        """Starts the program; what it prints goes where the result tells of. Raises KernelError."""
+    async def _start(self, id: str) -> Stream:
+        """Starts a container; what it prints goes where the result tells of. Raises KernelError."""
         printed, log = self._log.open()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.process = await self._processes.run(program, (null, log, log))
+            await self._runtime().start_container(id, (null, log, log))
         finally:
             os.close(log)
             os.close(null)
@@ -184,8 +177,8 @@ class ContainerRunner:
 
     async def kill(self, grace: float) -> None:
         """Ends this life of the container; the restart policy says what follows."""
-        if self.process is not None:
-            await _terminate(self.process, grace, self.stop_signal)
+        if self.id:
+            await self._runtime().stop_container(self.id, grace)
 
     @property
     def stopping(self) -> bool:
@@ -195,20 +188,10 @@ class ContainerRunner:
         """Its stop signal, and SIGKILL after `grace` seconds; returns when it has ended for good."""
         self._stopping.set()
         self._wake.set()
-        if self.process is not None:
-            await _terminate(self.process, grace, self.stop_signal)
+        if status := self.status:
+            await self._runtime().stop_container(self.id, grace)
             if self.state.running:  # `run` may never come to say how it ended: the Pod goes
-                self.state.ended(await self.process.wait(), timestamp())
-
-
-async def _terminate(process: Process, grace: float, stop_signal: int) -> None:
-    process.signal(stop_signal)
-    try:
-        async with asyncio.timeout(grace):
-            await process.wait()
-    except TimeoutError:
-        process.signal(signal.SIGKILL)
-        await process.wait()
+                self.state.ended((self.status or status).exit_code, timestamp())
 
 
 def last_words(path: Path) -> str:
@@ -220,42 +203,3 @@ def last_words(path: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-async def capture(processes: Processes, program: Program, limit: int) -> tuple[int, str]:
-    """Runs a program to its end: its exit status, and as much of what it printed. Who is cancelled kills it.
-
-    What its children print after its end is nobody's.
-    """
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(writing, True)
-    null, printed, loop = (
-        os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC),
-        bytearray(),
-        asyncio.get_running_loop(),
-    )
-
-    def read() -> None:
-        with suppress(BlockingIOError):
-            if chunk := os.read(reading, 1 << 16):
-                printed.extend(chunk[: limit - len(printed)])
-            else:
-                loop.remove_reader(reading)
-
-    loop.add_reader(reading, read)
-    try:
-        try:
-            process = await processes.run(program, (null, writing, writing))
-        finally:
-            os.close(writing)
-            os.close(null)
-        try:
-            status = await process.wait()
-        except asyncio.CancelledError:
-            process.signal(signal.SIGKILL)
-            raise
-        read()  # a pipe has no more than that
-        return status, printed.decode(errors="replace")
-    finally:
-        loop.remove_reader(reading)
-        os.close(reading)

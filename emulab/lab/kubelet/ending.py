@@ -51,11 +51,11 @@ async def pre_stop(pod: Endable, container: Container, grace: float) -> None:
 async def end_program(pod: Endable, container: Container, runner: ContainerRunner, grace: float) -> None:
     """Ends this life of a container's program; returns when it has ended."""
     loop = asyncio.get_running_loop()
-    process, deadline = runner.process, loop.time() + grace
+    id, deadline = runner.id, loop.time() + grace
     await pre_stop(pod, container, grace)
-    if runner.process is process:
+    if runner.id == id:
         await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
-        while runner.state.running and runner.process is process:
+        while runner.state.running and runner.id == id:
             await asyncio.sleep(0.02)
 
 

@@ -1,26 +1,27 @@
-"""What the containers of one pod see: their files, their environment, and the namespaces that their programs join."""
+"""The containers of one pod as its runtime is told of them: what they see, what they run and what they may do."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 
 from emulab.errors import EmulabError
-from emulab.kernel import libc
 from emulab.kernel.cgroups.cgroup import Cgroup
+from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import Rights
-from emulab.kernel.containers.seccomp import has_filter
-from emulab.kernel.processes.enter import Program
+from emulab.kernel.containers.root import Bind
 from emulab.kinds.core import safesysctls
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import SERVICE
+from emulab.lab.folders import private
 from emulab.lab.kubelet import imagefiles, telling
-from emulab.lab.kubelet.confinement import Machine, NotConfigured, check, rights_of, shortfalls
-from emulab.lab.kubelet.container import ContainerRunner
+from emulab.lab.kubelet.confinement import NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.environment.configs import ConfigError
 from emulab.lab.kubelet.environment.downward import downward_fields, resource_value
 from emulab.lab.kubelet.environment.machine import allocatable
@@ -31,16 +32,19 @@ from emulab.lab.kubelet.environment.variables import (
     environment,
     service_links,
 )
+from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.programs import PATH
 from emulab.lab.kubelet.pulling import PodImages
-from emulab.lab.kubelet.resources import cgroup_of, inner_cgroup
-from emulab.lab.kubelet.sandbox import PodSandbox
+from emulab.lab.kubelet.resources import cgroup_of
+from emulab.lab.kubelet.runtime.interface import ContainerConfig, ContainerRuntime, PodSandboxConfig
+from emulab.lab.kubelet.runtime.named import runtime_of
 from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
-from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object
+from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -61,7 +65,9 @@ class Environs:
         self._volumes = volumes
         self._tell = tell
         self._told: set[str] = set()  # containers of which it was told what they don't get
-        self.sandbox = PodSandbox(around, spec, place_name(pod))
+        self.one_user = in_user_namespace()
+        self._sandbox = ""  # the id of the pod's, which is made when the first of its programs starts
+        self._sandboxing = asyncio.Lock()
         self._name = f"{pod.name}_{pod.namespace}({pod.metadata.get('uid')})"
         self._images = PodImages(lambda: around.images, pod, tell, changed)
         self._services: dict[str, Members] = {}  # those that there were when each container last began
@@ -85,77 +91,112 @@ class Environs:
         if asks_for_configs(container):
             self._told_last[container.name] = self._environment(container)
 
-    async def start(self, container: Container, runner: ContainerRunner) -> Program:
-        """The container's program at the begin of a life, once its image is there.
+    @cached_property
+    def runtime(self) -> ContainerRuntime:
+        """The runtime of this pod, for as long as it lives."""
+        return runtime_of(self._around)
+
+    @cached_property
+    def own_users(self) -> bool:
+        """Whether the pod's users are its own: as root alone, who has users to give."""
+        asked = self._spec.security.own_users
+        default = not self._spec.host_network and cluster_of(self._around.store.objects()).user_namespaces
+        return not self.one_user and (default if asked is None else asked)
+
+    async def sandbox(self) -> str:
+        """The id of the pod's sandbox. Raises KernelError and OSError."""
+        async with self._sandboxing:
+            if not self._sandbox:
+                place, security = self.place, self._spec.security
+                config = PodSandboxConfig(
+                    name=place.name,
+                    hostname=place.hostname,
+                    network=self._around.handles[place.namespace],
+                    host_network=self._spec.host_network,
+                    shares_processes=security.shares_processes,
+                    own_users=self.own_users,
+                    sysctls=dict(security.sysctls),
+                )
+                self._sandbox = await self.runtime.run_pod_sandbox(config)
+            return self._sandbox
+
+    async def create(self, container: Container, state: ContainerState) -> str:
+        """Creates the container at the begin of a life, once its image is there; its id.
 
         Raises OSError, KernelError, NotConfigured.
         """
-        container = await self._images.ready(container, runner.state)
-        image = self._images.of(container)
-        runner.stop_signal = signal_number(container.stop_signal or (image.stop_signal if image else ""))
+        container = await self._images.ready(container, state)
         self.begin(container)
         cgroup = cgroup_of(self._around.lab, self._pod, container.name)
-        return await self._program(container, container.command, cgroup)
+        config = await self._config(container, container.command, cgroup)
+        return await self.runtime.create_container(await self.sandbox(), config)
 
-    def _tell_shortfalls(self, container: Container) -> None:
+    async def _tell_shortfalls(self, container: Container) -> None:
         if container.name in self._told:
             return
         self._told.add(container.name)
-        image, permitted = self._images.of(container), libc.permitted_capabilities()
-        machine = Machine(self.sandbox.one_user, has_filter(), self.sandbox.has_proc, permitted)
-        own = self.sandbox.own_users
-        for what in shortfalls(container, self._spec, machine, own, image.user if image else ""):
+        image, machine = self._images.of(container), (await self.runtime.status()).machine
+        for what in shortfalls(container, self._spec, machine, self.own_users, image.user if image else ""):
             self._tell(container, telling.not_given(what))
 
-    async def beside(self, container: Container, argv: tuple[str, ...]) -> Program:
-        """Another program in the container's surroundings, in new namespaces of its own."""
+    async def beside(self, container: Container, argv: tuple[str, ...]) -> ContainerConfig:
+        """Another program in the container's surroundings, as a container of its own."""
         await self._volumes.made()  # a stand-in had no need of them
-        return await self._program(container, argv, None, expanded=False)
-
-    def inside(self, container: Container, argv: tuple[str, ...], joined: Mapping[str, int]) -> Program:
-        """Another program of a container whose own one runs: in its namespaces, which are `joined`, with its rights."""
-        return Program(
-            argv=argv,
-            environment=self.environment(container),
-            working_directory=self.working_directory(container),
-            join=joined,
-            cgroup=inner_cgroup(self._around.lab, self._pod, container.name),
-            rights=self.rights(container),
-        )
+        return await self._config(container, argv, None, expanded=False)
 
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
         image = self._images.of(container)
-        return rights_of(container, self._spec, self.sandbox.one_user, image.user if image else "")
+        return rights_of(container, self._spec, self.one_user, image.user if image else "")
 
     async def close(self) -> None:
-        """Ends what the pod's containers share, and removes its volumes."""
-        await self.sandbox.close()
+        """Ends what the pod's containers share, and whatever runs of them, and removes its volumes."""
+        async with self._sandboxing:
+            if self._sandbox:
+                await self.runtime.stop_pod_sandbox(self._sandbox)
+                await self.runtime.remove_pod_sandbox(self._sandbox)
         await self._volumes.release()
 
-    async def _program(
+    async def _config(
         self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
-    ) -> Program:
-        place, told = self.place, self._variables(container)  # and of this alone, `$(NAME)` is expanded
+    ) -> ContainerConfig:
+        told = self._variables(container)  # and of this alone, `$(NAME)` is expanded
         image = self._images.of(container)
         check(container, self._name, image.user if image else "")
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
         volumes = self._volumes.binds(container, told)
-        shared = await self.sandbox.join(place)
-        self._tell_shortfalls(container)
-        root = self.sandbox.root(container, place, volumes)
-        own = () if image else await asyncio.to_thread(imagefiles.binds, container.image, self.sandbox.files)
-        return Program(
+        await self.sandbox()
+        await self._tell_shortfalls(container)
+        own = (
+            ()
+            if image
+            else await asyncio.to_thread(imagefiles.binds, container.image, self._folder / "files")
+        )
+        return ContainerConfig(
+            name=container.name,
             argv=tuple(expand(word, told) for word in argv) if expanded else argv,
             environment=self._with_runtimes(container, told),
             working_directory=self.working_directory(container),
-            join={"net": self._around.handles[place.namespace].fd, **shared},
-            fresh=("mnt", "cgroup") if "pid" in shared else ("mnt", "cgroup", "pid"),
-            cgroup=cgroup,
-            root=replace(root, layers=image.layers if image else (), binds=(*root.binds, *own)),
+            layers=image.layers if image else (),
+            mounts=(*_in_order((*self._files(), *volumes)), *own),
             rights=self.rights(container),
+            read_only_root=container.security.read_only_root,
+            unmasked=container.security.unmasked,
+            cgroup=cgroup,
+            stop_signal=signal_number(container.stop_signal or (image.stop_signal if image else "")),
         )
+
+    @property
+    def _folder(self) -> Path:
+        return private.folder(self._around.folder)
+
+    def _files(self) -> tuple[Bind, ...]:
+        """What its containers see of the pod below /etc. Raises KernelError."""
+        place = self.place
+        own = self._folder / "sandbox" / shortened(place.name, NAME_MAX)
+        files = write_place_files(self._around, place, own, everywhere=True)
+        return tuple(Bind(source, target) for target, source in files.items())
 
     def working_directory(self, container: Container) -> str:
         """Where its programs begin: what its image says counts as well, which may have come later than its Pod."""
@@ -200,3 +241,8 @@ class Environs:
         services = self._services[container.name].items()
         wanted = (o for k, o in services if k[2] == namespace or k[2:] == MASTER)
         return service_links(map(Service.of, wanted), namespace, self._spec.service_links)
+
+
+def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    """Outer folders before what is in them, as containerd mounts; of two at one place the last one is seen."""
+    return tuple(sorted(binds, key=lambda bind: bind.target.rstrip("/").count("/")))

@@ -62,10 +62,12 @@ class Metering:
                 continue
             for container in PodSpec.of_pod(pod).lasting:
                 runner = worker.runners.get(container.name)
-                process = runner.process if runner is not None else self._server(pod, container)
-                folders = folders_of(self._around.lab, pod, container.name) if runner is not None else ()
-                if process is not None and process.running:
-                    found[pod.key, container.name] = process.host_pid, tuple(folders)
+                if runner is not None:
+                    if (status := runner.status) and status.running:
+                        folders = folders_of(self._around.lab, pod, container.name)
+                        found[pod.key, container.name] = status.pid, tuple(folders)
+                elif (process := self._server(pod, container)) and process.running:
+                    found[pod.key, container.name] = process.host_pid, ()
         return found
 
     def _server(self, pod: Object, container: Container) -> Process | None:

@@ -55,7 +55,7 @@ class PodWorker:
         self._preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
         self.runners: dict[str, ContainerRunner] = {}
         self._served: dict[str, Served] = {}
-        self._commands = Commands(around.processes, self.environs, self.tell)
+        self._commands = Commands(self.environs, self.tell)
         self._inits: dict[str, ContainerState] = {}  # of init containers that are no sidecars
 
     def start(self) -> None:
@@ -189,9 +189,9 @@ class PodWorker:
     def _runner(self, container: Container, policy: RestartPolicy) -> ContainerRunner:
         hook = container.post_start
         runner = ContainerRunner(
-            self._around.processes,
+            lambda: self.environs.runtime,
             container,
-            lambda: self._preparation.program(container, runner),
+            lambda: self._preparation.create(container, runner.state),
             self._log(container),
             policy,
             self._container_changed,
@@ -304,7 +304,7 @@ class PodWorker:
 
     async def _run(self, container: Container, command: tuple[str, ...]) -> tuple[int, str]:
         runner = self.runners.get(container.name)
-        return await self._commands.run(container, runner.process if runner else None, command)
+        return await self._commands.run(container, runner, command)
 
     async def fail(self, container: Container, probe: str) -> None:
         """A container that doesn't live is ended, and starts again as its restart policy says."""
@@ -376,9 +376,6 @@ class PodWorker:
         """Ends everything of this pod at once. Its logs go with it."""
         for task in self._tasks:
             task.cancel()
-        for runner in self.runners.values():
-            if runner.process is not None:
-                runner.process.signal(9)
         for container in (*self._spec.init_containers, *self._spec.containers):
             if not server_of(container.image):
                 self._log(container).remove()

@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from emulab.kernel.processes.enter import Program
 from emulab.kinds.core.podspec import Container
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.confinement import NotConfigured
-from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.telling import Said
@@ -47,9 +45,9 @@ class Preparation:
         if self._volumes.wake():
             self._spawn(self._volumes.refresh())
 
-    async def program(self, container: Container, runner: ContainerRunner) -> Program:
-        """The container's program at the begin of a life, once that can begin. Raises OSError, KernelError."""
-        return await self._until(lambda: self._environs.start(container, runner), container, runner.state)
+    async def create(self, container: Container, state: ContainerState) -> str:
+        """Creates the container at the begin of a life, once that can begin; its id. Raises OSError, KernelError."""
+        return await self._until(lambda: self._environs.create(container, state), container, state)
 
     async def told(self, container: Container, state: ContainerState) -> None:
         """Returns once a container that runs nothing could begin."""

@@ -91,12 +91,6 @@ def cgroup_of(lab: str, pod: Object, container: str) -> Cgroup | None:
     return container_cgroup(there, names, limits_of_pod(pod), limits_of_container(pod, container))
 
 
-def inner_cgroup(lab: str, pod: Object, container: str) -> Cgroup | None:
-    """That of a container whose program runs, as another program beside that one enters it."""
-    folders = folders_of(lab, pod, container)
-    return Cgroup(enter=folders) if folders else None
-
-
 def folders_of(lab: str, pod: Object, container: str) -> Sequence[str]:
     """The folders of a container's cgroup, one for each hierarchy; none where there are none to be had."""
     cgroup = cgroup_of(lab, pod, container)

@@ -26,6 +26,7 @@ from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.metering import Metering
+from emulab.lab.kubelet.runtime.named import refuse_unready
 from emulab.lab.oddities import oddities
 from emulab.lab.supervisor.arguments import (
     COUNT,
@@ -136,6 +137,7 @@ class Operations:
             if cluster is not None and o.type == CLUSTER:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
+        await refuse_unready(self._around, given)
         if arguments.get("strict"):
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []
@@ -204,11 +206,9 @@ class Operations:
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
         """Raises KernelError when the proxy mode that is asked for can't work here."""
         clusters = [o for o in given if o.type == CLUSTER]
-        if self._furnished and not clusters:
-            return
         asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
         same = (asked.proxy_mode, asked.scheduler) == (there.proxy_mode, there.scheduler)
-        if self._furnished and same:
+        if self._furnished and (same or not clusters):
             return
         missing = await asyncio.to_thread(probe.missing_for, asked.proxy_mode, asked.scheduler)
         if missing:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.kernel.netns import Handle
 from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.logs import Logs
@@ -16,6 +17,9 @@ from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.images.held import Images
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place, World
+
+if TYPE_CHECKING:
+    from emulab.lab.kubelet.runtime.interface import ContainerRuntime
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Surroundings:
     events: Recorder
     images: Images
     world: World | None = None
+    runtimes: dict[str, ContainerRuntime] = field(default_factory=dict)  # those that were asked for, by name
 
 
 def files_folder(around: Surroundings, place: Place) -> Path:

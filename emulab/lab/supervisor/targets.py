@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kernel.processes.enter import USERS, Program
 from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
-from emulab.lab.kubelet.commands import NAMESPACES
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
@@ -128,29 +125,16 @@ async def describe_entry(
     if worker is None:
         raise UserError(f"pod {pod.name} does not run: {pod.status.get('phase', 'Pending')}")
     runner = worker.runners.get(chosen.name)
+    runtime = worker.environs.runtime
     if runner is None:
-        return _as_paths(await worker.environs.beside(chosen, ()), entry, process)
-    if runner.process is None or not runner.process.running:
+        beside = await worker.environs.beside(chosen, ())
+        entered = await runtime.run(await worker.environs.sandbox(), beside)
+    elif runner.running:
+        entered = runtime.exec(runner.id)
+    else:
         why = runner.state.waiting or "ContainerCreating"
         raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
-    inner = f"/proc/{runner.process.host_pid}/ns"
-    entry["join"] |= {kind: f"{inner}/{kind}" for kind in NAMESPACES}
-    if worker.environs.sandbox.own_users:
-        entry["join"][USERS] = f"{inner}/user"
-    program = worker.environs.inside(chosen, (), {})
-    return {**_as_paths(program, entry, process), "fresh": []}
-
-
-def _as_paths(program: Program, entry: Mapping[str, Any], process: str) -> dict[str, Any]:
-    """The entry that makes the same of whoever enters as is made of this program, a child of the supervisor's.
-
-    `process`: the supervisor's folder in /proc. Where a root is to be built, that is done in its mount namespace.
-    """
-    described = {k: v for k, v in asdict(program).items() if k not in ("argv", "join")}
-    joined = {kind: f"{process}/fd/{fd}" for kind, fd in program.join.items()}
-    if program.root is not None:
-        joined["mnt"] = f"{process}/ns/mnt"
-    return {**described, "join": {**entry["join"], **joined}}
+    return {**entered, "join": {**entry["join"], **entered["join"]}}
 
 
 def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:

@@ -21,6 +21,10 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ({"nodes": MAX_NODES + 1}, f"nodes: {MAX_NODES + 1} nodes are too many: {MAX_NODES} at most"),
         ({"nodes": "3"}, f'nodes: "3" is not a number of nodes (1-{MAX_NODES}); write it without quotes'),
         ({"nodes": True}, f"nodes: true is not a number of nodes (1-{MAX_NODES})"),
+        (
+            {"pods": {"runtime": "crum"}},
+            'pods.runtime: "crum" is not one of builtin, crun, runc',
+        ),
         ({"nodes": []}, "nodes: 0 nodes are too few: a lab has one at least"),
         ({"nodes": [{"zone": "a"}]}, "nodes[0].name: is required"),
         (

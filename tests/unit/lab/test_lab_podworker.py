@@ -24,7 +24,7 @@ class Runner:
 
     def __init__(self, name: str, status: int) -> None:
         self.state = ContainerState(name, "i")
-        self.process = None
+        self.id = ""
         self._status = status
 
     async def run(self) -> None:
