@@ -432,6 +432,61 @@ ESCAPES = {
 }  # fmt: skip
 
 
+async def test_the_interpreter_that_a_container_is_made_by_is_not_the_hosts(lab: Lab) -> None:
+    """Whose interpreter is /proc/self/exe is given what the process was until then (CVE-2019-5736)."""
+    script = "#!/proc/self/exe\nimport os\nos.fchmod(os.open('/proc/self/exe', 0), 0o755)\nprint('changed')\n"
+    await output(lab, "pod/plain", "sh", "-c", f'printf %s "{script}" > /tmp/x; chmod 755 /tmp/x')
+    host = INTERPRETER
+    before = os.stat(host).st_ctime_ns
+    done = await lab.exec("pod/plain", "/tmp/x")
+    assert os.stat(host).st_ctime_ns == before, done
+    pid = (await asyncio.to_thread(Path(f"{_run_folder()}/{lab.name}/lab.json").read_text)).split('"pid": ')[
+        1
+    ]
+    number = int(re.match(r"\d+", pid)[0])  # type: ignore[index]
+    assert _program_of(number).startswith("/memfd:"), "the supervisor isn't a copy"
+
+
+def _program_of(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/exe")
+
+
+def _run_folder() -> str:
+    own = "/run/emulab" if AS_ROOT else os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/emulab-{os.geteuid()}"
+    return os.environ.get("EMULAB_RUN_DIR") or own
+
+
+async def test_nobody_waits_for_what_a_container_has_put_there(lab: Lab) -> None:
+    """A FIFO in place of /etc/passwd, which is looked at for who a program is; and what ends all that come."""
+    await sh(lab, "two", "rm /etc/passwd /etc/group; mkfifo /etc/passwd; ln -s /dev/zero /etc/group", "c1")
+    async with asyncio.timeout(60):
+        assert await sh(lab, "two", "echo heard", "c1") == "heard"
+        assert await sh(lab, "plain", "echo heard") == "heard"
+
+
+async def test_devices_of_the_host_keep_their_modes(lab: Lab) -> None:
+    for path in ("/dev/full", "/dev/null", "/proc/self/fd/0"):
+        before = os.stat("/dev/null").st_mode, os.stat("/dev/full").st_mode
+        await fails(lab, "plain", "sh", "-c", f"exec < /dev/null; chmod 640 {path}")
+        assert (os.stat("/dev/null").st_mode, os.stat("/dev/full").st_mode) == before, path
+
+
+async def test_a_hostpath_leads_to_nothing_of_emulabs(tmp_path: Path) -> None:
+    folder = str(Path(_run_folder()).parent)
+    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "c"}}
+    allowed = json.dumps({**cluster, "spec": {"pods": {"hostPaths": [{"path": folder}]}}})
+    mounted = {"volumeMounts": [{"name": "v", "mountPath": "/h"}]}
+    text = pod("peeping", mounted, volumes=[{"name": "v", "hostPath": {"path": folder}}])
+    async with Lab.from_text(allowed + "\n---\n" + pod("innocent", {})) as made:
+        await made.apply(text, ready=False)
+
+        async def told() -> list[str]:
+            events = await made.get("Event", namespace="default")
+            return [e["message"] for e in events if e["reason"] == "FailedMount"]
+
+        assert f"emulab keeps its own files at {_run_folder()}" in (await eventually(told))[0]
+
+
 @pytest.mark.parametrize("name", ["plain", "free", "asking"])
 async def test_there_is_no_way_out(lab: Lab, name: str) -> None:
     ways = {}

@@ -222,7 +222,8 @@ def furnish(program: Program) -> None:
         from emulab.kernel.containers.build import build
 
         build(program.root, program.join.get(USERS, -1))
-        _use_own_null()
+        if not program.root.bare:
+            _use_own_null()
     elif SHOWN in program.join:
         _show(program)
     elif "mnt" in program.fresh:

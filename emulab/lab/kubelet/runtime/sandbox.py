@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from emulab.errors import KernelError
-from emulab.kernel import netns
+from emulab.kernel import folders, libc, netns
 from emulab.kernel.containers import places, skeleton
 from emulab.kernel.containers import sandbox as namespaces
 from emulab.kernel.containers.mounts import mounts_proc
@@ -26,7 +26,11 @@ from emulab.model.shortened import NAME_MAX, shortened
 
 _SKELETONS: dict[Path, asyncio.Future[None]] = {}
 _STICKY = 0o1777
+_SHARED_MEMORY = "64m"
+"""The size of a pod's /dev/shm, as containerd makes it."""
+_HARDENED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _RANGES = itertools.count(1)
+_NUMBERS = itertools.count(1)
 
 
 class PodSandbox:
@@ -40,7 +44,8 @@ class PodSandbox:
         self._folder = folder
         self._hidden = hidden
         self.config = config
-        self._name = shortened(config.name, NAME_MAX)
+        # A pod may come whose name is that of one that is still going.
+        self._name = f"{next(_NUMBERS)}.{shortened(config.name, NAME_MAX - 12)}"
         self._made: namespaces.Sandbox | None = None
         self._making = asyncio.Lock()
         self._pause: Process | None = None
@@ -92,19 +97,21 @@ class PodSandbox:
 
     async def close(self) -> None:
         """Ends what is shared; programs that are still there keep what they have."""
-        if self._users >= 0:
-            os.close(self._users)
-        if self._pause is not None:
-            self._pause.signal(signal.SIGKILL)
-            os.close(self._pid)
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.signal(signal.SIGKILL)
+        self._users, self._pid = _closed(self._users), _closed(self._pid)
         made, self._made = self._made, None
         if made is not None:
             made.close()
 
     def remove(self) -> None:
         """Removes its files. Blocks."""
-        for part in ("shm", "sandbox"):
-            shutil.rmtree(self._folder / part / self._name, ignore_errors=True)
+        memory = self._folder / "shm" / self._name
+        with suppress(KernelError):
+            libc.unmount(str(memory), libc.MNT_DETACH)
+        for folder in (memory, self._folder / "sandbox" / self._name):
+            folders.remove_tree(folder)
 
     def _settings(self) -> tuple[tuple[str, str], ...]:
         """What containerd lets the programs of pods do without rights: `enable_unprivileged_ports` and `_icmp`."""
@@ -113,13 +120,14 @@ class PodSandbox:
 
     def _make_folders(self) -> None:
         memory = self._folder / "shm" / self._name
-        memory.mkdir(exist_ok=True)
-        memory.chmod(_STICKY)
+        memory.mkdir()
+        libc.mount("shm", str(memory), "tmpfs", _HARDENED, f"mode={_STICKY:o},size={_SHARED_MEMORY}")
 
     async def _shared_processes(self) -> int:
         """The PID namespace that the pod's containers share: that of a process which does nothing else."""
         async with self._making:
             if self._pause is None or not self._pause.running:
+                self._pid = _closed(self._pid)
                 self._pid = await self._start_pause()
             return self._pid
 
@@ -151,6 +159,13 @@ class PodSandbox:
                 self._first_user = MAPPED_USERS * next(_RANGES)
                 _, self._users = await self._pausing(Program((), {}, fresh=("user",)), "user")
             return self._users
+
+
+def _closed(fd: int) -> int:
+    """Closes a descriptor, if it is one: nobody is to close it again."""
+    if fd >= 0:
+        os.close(fd)
+    return -1
 
 
 async def skeleton_of(folder: Path) -> None:

@@ -53,6 +53,8 @@ def own(folder: int, ownership: Ownership) -> None:
                     os.chown(name, -1, ownership.group, dir_fd=here, follow_symlinks=False)
             os.fchown(here, -1, ownership.group)
             os.fchmod(here, _mode(os.fstat(here).st_mode, ownership))
+    except RecursionError:
+        raise OSError(errno.ENAMETOOLONG, "its folders are too deep to be given to a group") from None
     except OSError as error:
         if error.errno == errno.EINVAL:  # a number that the lab's user namespace doesn't have
             raise OneUser from None
