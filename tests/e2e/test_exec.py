@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -137,11 +139,32 @@ async def test_a_program_has_three_descriptors(made: Lab) -> None:
         assert terminal.shown == "[0, 1, 2, 3]\n"
 
 
-async def test_a_container_types_nothing_into_the_terminal_of_who_asks(made: Lab) -> None:
-    script = "import fcntl, termios\ntry: fcntl.ioctl(0, termios.TIOCSTI, b'x')\nexcept OSError as e: print(e.errno)"
-    with Terminal(made.name, "pod/real", "--", INTERPRETER, "-c", script) as terminal:
+async def test_a_container_has_a_terminal_of_its_own(made: Lab) -> None:
+    """With which a program can do what it likes: the asker's is another one, and it is as large."""
+    with Terminal(made.name, "pod/real", "--", "sh", "-c", "tty; stty size") as terminal:
         assert await terminal.ends() == 0
-        assert terminal.shown == "1\n"  # EPERM; kernels of today say EIO to most by themselves
+    name, size = terminal.shown.split("\n")[:2]
+    assert re.fullmatch(r"/dev/pts/\d+", name) and size == "0 0", terminal.shown
+
+
+async def test_a_container_gets_nothing_of_who_asks(made: Lab, tmp_path: Path) -> None:
+    """A file that it is given to read is a pipe for it, and what it hasn't read is still there for others."""
+    file = tmp_path / "given"
+    file.write_text("one\ntwo\nthree\n")
+    script = "cat /proc/self/fd/0 | head -n 1; echo no > /proc/self/fd/0; chmod 7 /proc/self/fd/0; echo $?"
+    with file.open() as given:
+        words = command(made.name, "pod/real", "--", "sh", "-c", script)
+        done = await asyncio.to_thread(
+            subprocess.run, words, stdin=given, capture_output=True, env=environment()
+        )
+    assert done.stdout.startswith(b"one\n") and file.read_text() == "one\ntwo\nthree\n", done
+    assert file.stat().st_mode & 0o777 == 0o644 or file.stat().st_mode & 0o777 == 0o600
+    loop = f'while read -r line; do {shlex.join(command(made.name, "pod/real", "--", "true"))}; echo "$line"; done'
+    with file.open() as given:
+        done = await asyncio.to_thread(
+            subprocess.run, ["sh", "-c", loop], stdin=given, capture_output=True, env=environment()
+        )
+    assert done.stdout == b"one\ntwo\nthree\n", done
 
 
 async def test_signals_that_python_ignores_end_programs(made: Lab) -> None:

@@ -34,7 +34,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def execute(client: LabClient, target: str, namespace: str, container: str, command: Sequence[str]) -> int:
-    """Runs a command and returns its exit status: with a terminal as our own descendant, else started by the lab."""
+    """Runs a command and returns its exit status.
+
+    It is started by the lab, but for one of a place that has our terminal, which is our own descendant.
+    """
+    if client.request("contained", target=target, namespace=namespace):
+        from emulab.lab.client import relay
+
+        return relay.run(client, target, namespace, container, command)
     if not any(map(os.isatty, (0, 1, 2))):
         return programs.run(client, target, namespace, container, command)
     from emulab.kernel.processes import exec as with_terminal

@@ -22,7 +22,6 @@ _OPTIMISE = 8  # SCMP_FLTATR_CTL_OPTIMIZE
 _ALREADY = -errno.EEXIST
 _PR_SET_SECCOMP, _FILTER = 22, 2
 _OTHER_ARCHITECTURES = {"x86_64": ("x86", "x32"), "aarch64": ("arm",)}
-_TYPING = (0x5412, 0x541C)  # TIOCSTI, and TIOCLINUX of virtual consoles
 
 
 class _Comparison(ctypes.Structure):
@@ -60,24 +59,6 @@ def make_filter(capabilities: Sequence[str]) -> bytes:
     if found is None:
         raise KernelError("seccomp", errno=errno.ENOENT, remedy="install libseccomp2")
     return _made(found, _ERRNO | errno.EPERM, lambda context: _add_rules(found, context, capabilities))
-
-
-@cache
-def make_terminal_filter() -> bytes:
-    """Nothing can be typed into a terminal: who shares one with its user could speak in that one's name (ioctl_tty(2)).
-
-    b"" where the machine can't make a filter. Raises KernelError.
-    """
-    found = library()
-    if found is None:
-        return b""
-
-    def add(context: ctypes.c_void_p) -> None:
-        for request in _TYPING:
-            typed = _Comparison(1, _COMPARE[syscalls.MASKED], 0xFFFFFFFF, request)
-            _add(found, context, _ERRNO | errno.EPERM, "ioctl", typed)
-
-    return _made(found, _ALLOW, add)
 
 
 def _made(found: ctypes.CDLL, otherwise: int, add: Callable[[ctypes.c_void_p], None]) -> bytes:

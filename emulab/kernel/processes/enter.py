@@ -1,7 +1,7 @@
 """From a description of namespaces to a program that runs in them.
 
-Used by the spawner, and by `emulab exec` from a terminal in the caller's own process (`exec`), so that a shell in a
-pod sees what the pod's containers see. What isn't about `Entry` happens in a fresh child between fork and exec, in the
+Used by the spawner, and by `emulab exec` from a terminal in the caller's own process (`exec`), where no container is
+entered. What isn't about `Entry` happens in a fresh child between fork and exec, in the
 order of the functions here: `prepare`, `join_cgroup`, `join_namespaces`, `furnish`, `execute`.
 
 A child that enters a container is among programs that nobody trusts before it is one of them. So it can't be looked
@@ -64,7 +64,7 @@ class Program:
     container's sees is its `root`, and its `rights` are what it may do. Both need a fresh `mnt`, unless that of another
     program of the container is joined. With a fresh one beside the joined it is a copy, in which a network namespace
     (`SHOWN`) is mounted on the path that `files` has for it. With `runtime`, an OCI runtime is run that makes the
-    program's container.
+    program's container. A `terminal` of so many rows and columns is made for it, whose other end goes to its stdin.
     """
 
     argv: Sequence[str]
@@ -78,6 +78,7 @@ class Program:
     root: Root | None = None
     rights: Rights | None = None
     runtime: OciRun | None = None
+    terminal: Sequence[int] = ()
 
     @staticmethod
     def of(described: Mapping[str, Any], join: Mapping[str, int]) -> Program:
@@ -184,10 +185,9 @@ def prepare(program: Program) -> None:
     if program.runtime is not None:
         import_module("emulab.kernel.containers.bundle")
     elif program.rights is not None:
-        from emulab.kernel.containers import confine, seccomp
+        from emulab.kernel.containers import confine
 
         confine.filter_of(program.rights)
-        seccomp.make_terminal_filter()
 
 
 def join_cgroup(program: Program) -> None:
@@ -269,15 +269,6 @@ def _bind(source: str, target: str) -> None:
             f"bind {source} to {target}", remedy=f"create an empty {real}: it will be covered, not changed"
         )
     libc.mount(source, real, flags=libc.MS_BIND)
-
-
-def guard_terminal(program: Program) -> None:
-    """A container's program can't type into the terminal that it shares with who asked for it. Raises KernelError."""
-    if program.rights is not None:
-        from emulab.kernel.containers import seccomp
-
-        if filter_ := seccomp.make_terminal_filter():
-            seccomp.install(filter_)
 
 
 def execute(program: Program) -> NoReturn:

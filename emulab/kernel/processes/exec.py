@@ -1,12 +1,11 @@
-"""A program inside a lab that has the caller's terminal, run from the caller's own process.
+"""A program at a place of a lab that has the caller's terminal, run from the caller's own process.
 
 A terminal controls the processes of one session (setsid(2), tty_ioctl(4)), and nobody joins another's: job control,
 Ctrl-C and Ctrl-Z, and who may read what is typed, are right for a descendant of the caller alone. Programs without a
 terminal are started by the lab (`lab.programs`), which is quicker.
 
 The caller joins the lab's user and PID namespace, forks, and waits; the child joins the rest and becomes the
-program. Where the program has a PID namespace of its own the child forks once more, and waits too: only a process that
-is in the lab's can make one in it. Rules:
+program. Rules:
 
 * Every namespace is opened before any is joined: afterwards the paths may mean something else.
 * Stdin, stdout and stderr are the caller's. A signal that the terminal sends reaches the program without our
@@ -53,8 +52,6 @@ def run(entry: Entry, argv: Sequence[str]) -> int:
     try:
         program = entry.program(argv, joined, os.environ)
         enter.prepare(program)
-        if program.rights is not None:
-            enter.hide_from_others()
         enter.join_namespaces(program, _BEFORE_FORK)
         return _fork_and_wait(program)
     finally:
@@ -92,15 +89,6 @@ def _wait(pid: int, watched: frozenset[signal.Signals] | set[signal.Signals]) ->
             os.kill(pid, info.si_signo)
 
 
-def _fork_again() -> None:
-    """Returns in a child that is the first process of a new PID namespace, and ends with its parent."""
-    libc.unshare(libc.CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        os._exit(_wait(pid, _PASSED | {signal.SIGCHLD}))
-    libc.die_with_parent(signal.SIGKILL)
-
-
 def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive: int) -> NoReturn:
     """In the child: becomes the program, or says why not and exits."""
     status = 1
@@ -109,13 +97,10 @@ def _become(program: enter.Program, mask: set[signal.Signals] | set[int], alive:
         # The other end is closed: the parent died before the line above.
         if select.select([alive], [], [], 0)[0]:
             os._exit(1)
-        if "pid" in program.fresh:
-            _fork_again()
         with suppress(KernelError):  # who isn't in what is delegated may move no process there (cgroups(7))
             enter.join_cgroup(program)
         enter.join_namespaces(program, _AFTER_FORK)
         enter.furnish(program)
-        enter.guard_terminal(program)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         enter.execute(program)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.kernel import libc
-from emulab.kernel.processes import enter, pause
+from emulab.kernel.processes import enter, pause, terminal
 from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
 
@@ -265,6 +265,8 @@ class _Spawner:
             return
         resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
         enter.furnish(program)
+        if program.terminal:
+            terminal.take(0, program.terminal)
         if "pause" in message:
             pause.pause(program, report)
         enter.execute(program)

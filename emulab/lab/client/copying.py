@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,7 +83,7 @@ class Copier:
         if target.is_dir():
             target = target / Path(name).name
         found = False
-        with suppress(tarfile.ReadError), tarfile.open(fileobj=stream, mode="r|") as archive:
+        with suppress(tarfile.ReadError, ValueError), tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 rest = _below(member.name, name)
                 if rest is None:
@@ -136,11 +137,13 @@ class Copier:
         """Runs a program in a container while the block runs and until it ends; its status is in the list then."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         status: list[int] = []
+        told = Relayed(stderr)  # a container gets nothing of ours
         try:
             with self._connect() as client:
                 client.send(request(where.target, where.namespace, where.container, argv))
                 client.answer()
-                client.send(START, tuple(null if fd < 0 else fd for fd in (stdin, stdout, stderr)))
+                client.send(START, tuple(null if fd < 0 else fd for fd in (stdin, stdout, told.given)))
+                told.begin()
                 trouble = None
                 try:
                     yield status
@@ -149,6 +152,7 @@ class Copier:
                 outcome: dict[str, Any] = client.answer()[0]
         finally:
             os.close(null)
+            told.end()
         status.append(outcome["status"])
         if check and status[0]:
             why = outcome.get("failure") or f"{argv[0]} ended with status {status[0]}"
@@ -163,6 +167,35 @@ def _with_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
         member.uname = member.gname = ""
     return member
+
+
+class Relayed:
+    """A pipe in place of a descriptor of ours, of which what comes is passed on; -1 stands for none."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._reading, self.given = os.pipe2(os.O_CLOEXEC) if target >= 0 else (-1, -1)
+        self._thread = threading.Thread(target=self._pass, daemon=True)
+
+    def begin(self) -> None:
+        """The program has its end."""
+        if self._target >= 0:
+            os.close(self.given)
+            self.given = -1
+            self._thread.start()
+
+    def _pass(self) -> None:
+        while text := os.read(self._reading, 1 << 16):
+            os.write(self._target, text)
+
+    def end(self) -> None:
+        """Returns when all has been passed on."""
+        if self.given >= 0:
+            os.close(self.given)
+        if self._target >= 0:
+            if self._thread.ident is not None:
+                self._thread.join(1.0)
+            os.close(self._reading)
 
 
 def _split(path: str) -> tuple[str, str]:

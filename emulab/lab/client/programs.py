@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -34,11 +34,11 @@ def run(client: LabClient, target: str, namespace: str, container: str, argv: Se
 
     Signals that this process gets are passed on, but for those that it ignores (nohup(1)). Blocks. Raises EmulabError.
     """
-    with _passing(client):
+    with passed_signals(client) as pass_on:
         client.send(request(target, namespace, container, argv))
         client.answer()
         client.send(START, (0, 1, 2))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
+        pass_on()
         (outcome, _) = client.answer()
     if why := outcome.get("failure"):
         os.write(2, complaint(why))
@@ -69,12 +69,15 @@ def complaint(why: str) -> bytes:
 
 
 @contextmanager
-def _passing(client: LabClient) -> Iterator[None]:
-    """Passes signals on. They are blocked until the caller unblocks them, once there is something to pass them to."""
+def passed_signals(client: LabClient) -> Iterator[Callable[[], None]]:
+    """Passes signals on. They wait until the caller calls what it is given: there is something to pass them to then."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         with suppress(EmulabError):  # the lab has ended, which `answer` says
             client.send({"signal": number})
+
+    def pass_them() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)
     before = {number: signal.getsignal(number) for number in _PASSED}
@@ -82,7 +85,7 @@ def _passing(client: LabClient) -> Iterator[None]:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, pass_on)
-        yield
+        yield pass_them
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

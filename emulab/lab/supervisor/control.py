@@ -49,6 +49,7 @@ class ControlServer:
         self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
             "apply": operations.apply,
+            "contained": operations.contained,
             "delete": operations.delete,
             "describe-entry": operations.entry,
             "down": operations.down,
@@ -160,14 +161,18 @@ class ControlServer:
         Result: `{"status": exit status, ["failure": why it couldn't be started]}`.
         """
         await wire.write_line(sock, {"result": None})
-        if await reader.line() is None:
+        start = await reader.line()
+        if start is None:
             return None  # it has gone
         stdio, reader.descriptors = reader.descriptors, []
-        return await _alive_until(sock, self._run_program(reader, request, stdio))
+        terminal = _terminal_of(start)
+        return await _alive_until(sock, self._run_program(reader, request, stdio, terminal))
 
-    async def _run_program(self, reader: wire.LineReader, request: dict[str, Any], stdio: list[int]) -> Any:
+    async def _run_program(
+        self, reader: wire.LineReader, request: dict[str, Any], stdio: list[int], terminal: list[int]
+    ) -> Any:
         try:
-            process = await self._operations.execute(request, stdio)
+            process = await self._operations.execute(request, stdio, terminal)
         except StartError as error:
             return {"status": error.status, "failure": str(error)}
         finally:
@@ -308,3 +313,15 @@ def _described(error: EmulabError) -> dict[str, Any]:
     kind = next((kind for kind, of in ERRORS.items() if isinstance(error, of)), "")
     problems = error.problems if isinstance(error, ManifestError) else []
     return {"error": str(error), "kind": kind, "problems": problems}
+
+
+def _terminal_of(start: dict[str, Any]) -> list[int]:
+    """Rows and columns of the terminal that a program is to have; nothing for none. Raises UserError."""
+    size = start.get("terminal") or []
+    if (
+        isinstance(size, list)
+        and len(size) in (0, 2)
+        and all(type(n) is int and 0 <= n < 1 << 16 for n in size)
+    ):
+        return size
+    raise UserError("a terminal is given by its rows and columns")

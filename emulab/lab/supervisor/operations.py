@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence, Sized
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emulab.cluster import brought
@@ -50,7 +51,7 @@ from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.lab.supervisor.targets import describe_entry, find_place
+from emulab.lab.supervisor.targets import describe_entry, find_place, is_contained
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.model.collection import Objects
@@ -298,10 +299,13 @@ class Operations:
         )
 
     @takes(**PLACED, container=optional(NAME), argv=WORDS, environment=ENVIRONMENT, directory=STRING)
-    async def execute(self, arguments: Arguments, stdio: Sequence[int]) -> Process:
+    async def execute(
+        self, arguments: Arguments, stdio: Sequence[int], terminal: Sequence[int] = ()
+    ) -> Process:
         """`target`, `namespace`, `container`, `argv`, `environment`, `directory`: a program, started there.
 
-        `environment` and `directory` are those of who asks. Raises StartError when it can't be started.
+        `environment` and `directory` are those of who asks. With a `terminal` of so many rows and columns the first of
+        `stdio` is a socket to which its other end is sent. Raises StartError when it can't be started.
         """
         if len(stdio) != 3:
             raise UserError("exec needs three descriptors: stdin, stdout and stderr")
@@ -311,10 +315,16 @@ class Operations:
             program = entry.program(
                 arguments["argv"], joined, arguments["environment"], arguments["directory"]
             )
+            program = replace(program, terminal=tuple(terminal)) if terminal else program
             return await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
         finally:
             for fd in joined.values():
                 os.close(fd)
+
+    @takes(target=NAME, namespace=optional(NAME))
+    async def contained(self, arguments: Arguments, _: Progress) -> Any:
+        """`target`, `namespace`: whether a program there is in a container."""
+        return is_contained(self._around, arguments["target"], arguments.get("namespace") or "default")
 
     @takes(target=NAME, namespace=optional(NAME))
     async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:

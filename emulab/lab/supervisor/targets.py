@@ -95,6 +95,15 @@ def is_ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.status.get("conditions") or ())
 
 
+def is_contained(around: Surroundings, target: str, namespace: str) -> bool:
+    """Whether a program there is in a container, with what that may do, and not the lab's own. Raises UserError.
+
+    NAMESPACE.POD is the pod's network alone, with the lab's rights; of a foreign pod there is nothing else.
+    """
+    place, pod = find_place(around, target, namespace)
+    return pod is not None and target != place.name and FOREIGN not in pod.annotations
+
+
 async def describe_entry(
     around: Surroundings, kubelet: Kubelet, target: str, namespace: str, container: str, supervisor: int
 ) -> dict[str, Any]:
@@ -116,8 +125,7 @@ async def describe_entry(
         "environment": {},
         "working_directory": "",
     }
-    # NAMESPACE.POD is the pod's network alone, with the lab's rights; of a foreign one there is nothing else.
-    if pod is None or target == place.name or FOREIGN in pod.annotations:
+    if pod is None or not is_contained(around, target, namespace):
         return {**entry, "files": write_place_files(around, place)}
     spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)

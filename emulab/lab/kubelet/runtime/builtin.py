@@ -242,7 +242,9 @@ class BuiltinRuntime:
         process = f"/proc/{os.readlink('/proc/self')}"  # as the host numbers this one
         # its root is built in the mount namespace that has the folder in memory
         joined = {kind: f"{process}/fd/{fd}" for kind, fd in program.join.items()}
-        described = {k: v for k, v in asdict(program).items() if k not in ("argv", "join", "runtime")}
+        described = {
+            k: v for k, v in asdict(program).items() if k not in ("argv", "join", "runtime", "terminal")
+        }
         return {**described, "join": {**joined, "mnt": f"{process}/ns/mnt"}}
 
     async def _program(self, sandbox: PodSandbox, config: ContainerConfig) -> Program:
