@@ -254,6 +254,28 @@ async def test_a_pod_shares_memory_and_its_name(lab: Lab) -> None:
         assert seen != os.readlink(f"/proc/self/ns/{ours}"), ours
 
 
+async def test_pods_of_a_node_may_share_its_processes_and_memory() -> None:
+    """hostPID and hostIPC: with those of the node that ask for it, and neither with other Pods nor with the machine."""
+    asks = {"hostPID": True, "hostIPC": True}
+    text = (
+        pod("one", {}, nodeName="node1", **asks)
+        + pod("two", {}, nodeName="node1", **asks)
+        + pod("far", {}, nodeName="node2", **asks)
+        + pod("alone", {}, nodeName="node1")
+    )
+    async with Lab.from_text(text) as lab:
+        await sh(lab, "one", "echo there > /dev/shm/file")
+        script = "cat /dev/shm/file 2>/dev/null; grep -lz '^trap' /proc/[0-9]*/cmdline | wc -l"
+        assert await sh(lab, "two", script) == "there\n2"
+        assert await sh(lab, "far", script) == await sh(lab, "alone", script) == "1"
+        kinds = "/proc/self/ns/pid /proc/self/ns/ipc"
+        one, two, far = [await sh(lab, name, f"readlink {kinds}") for name in ("one", "two", "far")]
+        assert one == two and not set(one.split()) & set(far.split())
+        assert not {os.readlink(path) for path in kinds.split()} & {*one.split(), *far.split()}
+        await lab.delete("Pod", "one")
+        assert await sh(lab, "two", "echo well") == "well"
+
+
 # Rights
 
 

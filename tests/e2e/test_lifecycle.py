@@ -80,6 +80,23 @@ async def test_a_rule_starts_again_what_its_policy_doesnt(lab: Lab) -> None:
     await lab.delete("Pod", "rules")
 
 
+async def test_a_container_says_why_it_ends(lab: Lab) -> None:
+    """In the file that is there for it, whatever it prints; one of a path of its own, and one that ended well."""
+    said = "echo printed; printf 'because %s' \"$(id -u)\" > "
+    bad = shell("bad", f"{said} /dev/termination-log; exit 3")
+    own = shell("own", f"{said} /my/message; exit 0", terminationMessagePath="/my/message")
+    mute = shell("mute", "echo printed; exit 3")
+    await lab.apply(pod("reasons", bad, own, mute, restartPolicy="Never"), ready=False)
+
+    async def over() -> bool:
+        return (await status_of(lab, "reasons")).get("phase") == "Failed"
+
+    await eventually(over)
+    ends = [(await container_of(lab, "reasons", n))["state"]["terminated"] for n in range(3)]
+    assert [end.get("message") for end in ends] == ["because 0", "because 0", "printed"]
+    await lab.delete("Pod", "reasons")
+
+
 async def test_a_container_has_its_own_policy(lab: Lab) -> None:
     once = shell("once", "exit 0", restartPolicy="Never")
     await lab.apply(pod("own-policy", once, shell("other", "exec sleep 1000")), ready=False)

@@ -16,13 +16,14 @@ _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image imagePullPolicy lifecycle.postStart"
     " lifecycle.preStop lifecycle.stopSignal name ports.containerPort ports.hostIP ports.hostPort ports.name"
-    " ports.protocol resources.limits resources.requests volumeMounts.mountPath volumeMounts.name"
+    " ports.protocol resources.limits resources.requests terminationMessagePath"
+    " volumeMounts.mountPath volumeMounts.name"
     " volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
-    # A message to terminate with is read by people.
-    kept="resizePolicy terminationMessagePath terminationMessagePolicy",
+    # A message to terminate with is told where there is one, and else the last words.
+    kept="resizePolicy terminationMessagePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
         "resources.claims": "there are no such devices",
@@ -86,7 +87,7 @@ POD_FIELDS: FollowedFields = table(
     " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
-    " topologySpreadConstraints.whenUnsatisfiable hostUsers shareProcessNamespace"
+    " topologySpreadConstraints.whenUnsatisfiable hostIPC hostPID hostUsers shareProcessNamespace"
     " securityContext.fsGroup securityContext.fsGroupChangePolicy securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile"
     " securityContext.supplementalGroups securityContext.supplementalGroupsPolicy securityContext.sysctls",
@@ -95,8 +96,6 @@ POD_FIELDS: FollowedFields = table(
     " topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
         "ephemeralContainers": "they aren't run",
-        "hostIPC": "programs share their Pod's alone",
-        "hostPID": "programs see those of their container alone",
         "preemptionPolicy": "no Pod makes room for another",
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",

@@ -118,6 +118,7 @@ class Container:
     pull_policy: str = ""  # of its image: Always | IfNotPresent | Never
     stop_signal: str = ""  # what ends it, where that isn't SIGTERM or its image's
     working_dir_given: bool = False  # by the manifest
+    message_path: str = "/dev/termination-log"  # where it may say why it ends
     image_id: str | None = None  # of the image that it runs, "" while that isn't there; None: it runs none
 
     @staticmethod
@@ -155,6 +156,7 @@ class Container:
             pull_policy=container.get("imagePullPolicy") or "",
             stop_signal=hooks.get("stopSignal") or "",
             working_dir_given=bool(container.get("workingDir")),
+            message_path=container.get("terminationMessagePath") or "/dev/termination-log",
             image_id=image.id if image else None,
             security=Security.of(container, security),
         )

@@ -20,6 +20,8 @@ class PodSecurity:
     sysctls: tuple[tuple[str, str], ...] = ()
     shares_processes: bool = False
     own_users: bool | None = None  # hostUsers: false
+    host_pid: bool = False
+    host_ipc: bool = False
 
     @staticmethod
     def of(spec: Mapping[str, Any]) -> PodSecurity:
@@ -31,6 +33,8 @@ class PodSecurity:
             fs_group=given.get("fsGroup"),
             sysctls=tuple((s["name"], str(s["value"])) for s in given.get("sysctls") or ()),
             shares_processes=bool(spec.get("shareProcessNamespace")),
+            host_pid=bool(spec.get("hostPID")),
+            host_ipc=bool(spec.get("hostIPC")),
             own_users=None if spec.get("hostUsers") is None else not spec["hostUsers"],
         )
 

@@ -12,7 +12,7 @@ from emulab.errors import KernelError
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log, Stream
-from emulab.lab.kubelet import telling
+from emulab.lab.kubelet import telling, termination
 from emulab.lab.kubelet.backoff import Backoff
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.runtime.interface import OOM_KILLED, ContainerRuntime, ContainerStatus
@@ -133,8 +133,9 @@ class ContainerRunner:
         status = await runtime.wait_container(id)
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
+        said = await asyncio.to_thread(termination.read, self.state.message_file)
         starved = await self._starved(id)
-        self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "")
+        self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "", said)
         if status and not self._stopping.is_set():
             self._tell(telling.exited(self.state.name, status, last, self.state.failure))
         await runtime.remove_container(id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import SERVICE
 from emulab.lab.folders import private
-from emulab.lab.kubelet import imagefiles, telling
+from emulab.lab.kubelet import imagefiles, telling, termination
 from emulab.lab.kubelet.confinement import NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.environment.configs import ConfigError
 from emulab.lab.kubelet.environment.downward import downward_fields, resource_value
@@ -99,8 +100,10 @@ class Environs:
     @cached_property
     def own_users(self) -> bool:
         """Whether the pod's users are its own: as root alone, who has users to give."""
-        asked = self._spec.security.own_users
-        default = not self._spec.host_network and cluster_of(self._around.store.objects()).user_namespaces
+        security = self._spec.security
+        asked = security.own_users
+        hosts = self._spec.host_network or security.host_pid or security.host_ipc
+        default = not hosts and cluster_of(self._around.store.objects()).user_namespaces
         return not self.one_user and (default if asked is None else asked)
 
     async def sandbox(self) -> str:
@@ -115,6 +118,10 @@ class Environs:
                     host_network=self._spec.host_network,
                     shares_processes=security.shares_processes,
                     own_users=self.own_users,
+                    node=self._spec.node_name,
+                    node_network=self._around.handles.get(self._spec.node_name),
+                    host_pid=security.host_pid,
+                    host_ipc=security.host_ipc,
                     sysctls=dict(security.sysctls),
                 )
                 self._sandbox = await self.runtime.run_pod_sandbox(config)
@@ -129,6 +136,9 @@ class Environs:
         self.begin(container)
         cgroup = cgroup_of(self._around.lab, self._pod, container.name)
         config = await self._config(container, container.command, cgroup)
+        state.message_file = self._pod_folder() / f"termination-{container.name}"
+        message = await asyncio.to_thread(termination.fresh, state.message_file, container.message_path)
+        config = replace(config, mounts=(*config.mounts, message))
         return await self.runtime.create_container(await self.sandbox(), config)
 
     async def _tell_shortfalls(self, container: Container) -> None:
@@ -191,11 +201,13 @@ class Environs:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
+    def _pod_folder(self) -> Path:
+        return self._folder / "sandbox" / shortened(self.place.name, NAME_MAX)
+
     def _files(self) -> tuple[Bind, ...]:
         """What its containers see of the pod below /etc. Raises KernelError."""
         place = self.place
-        own = self._folder / "sandbox" / shortened(place.name, NAME_MAX)
-        files = write_place_files(self._around, place, own, everywhere=True)
+        files = write_place_files(self._around, place, self._pod_folder(), everywhere=True)
         return tuple(Bind(source, target) for target, source in files.items())
 
     def working_directory(self, container: Container) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from emulab.dataclass import dataclass
@@ -37,6 +38,7 @@ class ContainerState:
     ended_at: str = ""
     last_words: str = ""  # the last line of a life that ended badly
     image_id: str = ""  # of the image that it was made of
+    message_file: Path | None = None  # in which it may say why it ends
     failure: str = ""  # the reason of its last end beside the exit status: it couldn't be started, say
 
     def begin(self, now: str) -> None:
@@ -49,11 +51,13 @@ class ContainerState:
             self.started = True
             self.ready = self.ready or container.readiness is None
 
-    def ended(self, status: int, now: str, last_words: str = "", failure: str = "") -> None:
+    def ended(
+        self, status: int, now: str, last_words: str = "", failure: str = "", message: str = ""
+    ) -> None:
         """A life has ended. `failure`: the reason of that, where it isn't what the exit status says."""
         self.running = self.ready = self.started = False
         self.exit_status, self.began_at, self.ended_at = status, self.started_at, now
-        self.last_words, self.failure = last_words if status else "", failure
+        self.last_words, self.failure = message or (last_words if status else ""), failure
 
     def end(self) -> None:
         """The container has ended with its Pod."""

@@ -109,12 +109,15 @@ spec: {containers: [{name: web, stdin: true}]}
 
 
 def test_a_template_is_as_a_pod() -> None:
-    spec = patched(WORKLOAD, "template.spec", patched(POD, "hostPID", True))
-    pod, workload = described("Pod", patched(POD, "hostPID", True)), described("Deployment", spec)
-    why = "programs see those of their container alone"
+    spec = patched(WORKLOAD, "template.spec", patched(POD, "runtimeClassName", "gvisor"))
+    pod, workload = (
+        described("Pod", patched(POD, "runtimeClassName", "gvisor")),
+        described("Deployment", spec),
+    )
+    why = "programs run as all others"
     assert without_effect(pod, workload) == [
-        f"shop.yaml:1: Pod/web spec.hostPID: isn't followed: {why}",
-        f"shop.yaml:3: Deployment/web spec.template.spec.hostPID: isn't followed: {why}",
+        f"shop.yaml:1: Pod/web spec.runtimeClassName: isn't followed: {why}",
+        f"shop.yaml:3: Deployment/web spec.template.spec.runtimeClassName: isn't followed: {why}",
     ]
 
 

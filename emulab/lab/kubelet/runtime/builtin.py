@@ -72,6 +72,8 @@ class BuiltinRuntime:
         self._folder = folder
         self._hidden = hidden
         self._sandboxes: dict[str, PodSandbox] = {}
+        self._nodes: dict[str, PodSandbox] = {}
+        self._noding = asyncio.Lock()
         self._containers: dict[str, Created] = {}
         self._numbers = itertools.count(1)
         self._kills: dict[tuple[str, ...], int] = {}  # of lives before, in a cgroup that has outlived them
@@ -93,11 +95,23 @@ class BuiltinRuntime:
     # sandboxes
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
-        made = PodSandbox(self._processes, self._folder, self._hidden, config)
+        node = await self._shared_by_node(config) if config.host_pid or config.host_ipc else None
+        made = PodSandbox(self._processes, self._folder, self._hidden, config, node)
         await made.make()
         id = f"{config.name}-{next(self._numbers)}"
         self._sandboxes[id] = made
         return id
+
+    async def _shared_by_node(self, config: PodSandboxConfig) -> PodSandbox:
+        """What the pods of a node share that ask for the host's processes or IPC: it is there as long as the lab."""
+        async with self._noding:
+            if config.node not in self._nodes:
+                network = config.node_network or config.network
+                own = PodSandboxConfig(config.node, config.node, network, True, shares_processes=True)
+                made = PodSandbox(self._processes, self._folder, self._hidden, own)
+                await made.make()
+                self._nodes[config.node] = made
+            return self._nodes[config.node]
 
     async def stop_pod_sandbox(self, sandbox: str) -> None:
         made = self._sandboxes.get(sandbox)

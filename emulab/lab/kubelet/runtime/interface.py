@@ -33,9 +33,9 @@ Stdio = tuple[int, int, int]
 @dataclass(frozen=True, slots=True)
 class PodSandboxConfig:
     """`PodSandboxConfig`. `network` is the pod's network namespace, which the plan's application has made.
-
-    `host_network`: that one is its node's. `shares_processes`: namespace option `pid: POD`. `own_users`: namespace
-    option `userns: POD`.
+    `host_network`: that one is its node's. `host_pid` and `host_ipc`: its processes and IPC are those of all such
+    pods of its `node`, whose network is `node_network`. `shares_processes`: namespace option `pid: POD`.
+    `own_users`: namespace option `userns: POD`.
     """
 
     name: str
@@ -44,6 +44,10 @@ class PodSandboxConfig:
     host_network: bool = False
     shares_processes: bool = False
     own_users: bool = False
+    node: str = ""
+    node_network: Handle | None = None
+    host_pid: bool = False
+    host_ipc: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -37,9 +37,18 @@ class PodSandbox:
     """One pod's. It is made when the first of its programs starts: a stand-in has none."""
 
     def __init__(
-        self, processes: Processes, folder: Path, hidden: Sequence[str], config: PodSandboxConfig
+        self,
+        processes: Processes,
+        folder: Path,
+        hidden: Sequence[str],
+        config: PodSandboxConfig,
+        node: PodSandbox | None = None,
     ) -> None:
-        """`folder`: that which the lab has in memory, private to it. `hidden`: folders that no container sees."""
+        """`folder`: that which the lab has in memory, private to it. `hidden`: folders that no container sees.
+
+        `node`: what the pods of its node share that ask for the host's processes or IPC, where it is one of them.
+        """
+        self._node = node
         self._processes = processes
         self._folder = folder
         self._hidden = hidden
@@ -53,6 +62,11 @@ class PodSandbox:
         self._users = -1  # the user namespace of the pod's own
         self._first_user = 0
         self.one_user = places.in_user_namespace()
+
+    @property
+    def memory(self) -> Path:
+        """What its containers see as /dev/shm."""
+        return self._folder / "shm" / self._name
 
     async def make(self) -> None:
         """Makes what is shared. Raises KernelError and OSError."""
@@ -76,6 +90,10 @@ class PodSandbox:
         shared = {"net": self.config.network.fd, "uts": self._made.uts, "ipc": self._made.ipc}
         if self.config.own_users:
             shared[USERS] = await self._own_users()
+        if self._node is not None:
+            of_node = await self._node.join()
+            wanted = {"pid": self.config.host_pid, "ipc": self.config.host_ipc}
+            shared |= {kind: of_node[kind] for kind, asked in wanted.items() if asked}
         if self.config.shares_processes:
             shared["pid"] = await self._shared_processes()
         return shared
@@ -89,7 +107,7 @@ class PodSandbox:
             skeleton=str(self._folder / "skeleton") if self.one_user else "",
             binds=container.mounts,
             read_only=container.read_only_root,
-            shared_memory=str(self._folder / "shm" / self._name),
+            shared_memory=str(self._node.memory if self._node and self.config.host_ipc else self.memory),
             unmasked=container.unmasked,
             sysctls=self.config.sysctls,
             first_user=self._first_user,
@@ -107,10 +125,9 @@ class PodSandbox:
 
     def remove(self) -> None:
         """Removes its files. Blocks."""
-        memory = self._folder / "shm" / self._name
         with suppress(KernelError):
-            libc.unmount(str(memory), libc.MNT_DETACH)
-        for folder in (memory, self._folder / "sandbox" / self._name):
+            libc.unmount(str(self.memory), libc.MNT_DETACH)
+        for folder in (self.memory, self._folder / "sandbox" / self._name):
             folders.remove_tree(folder)
 
     def _settings(self) -> tuple[tuple[str, str], ...]:
@@ -119,9 +136,8 @@ class PodSandbox:
         return (("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", groups))
 
     def _make_folders(self) -> None:
-        memory = self._folder / "shm" / self._name
-        memory.mkdir()
-        libc.mount("shm", str(memory), "tmpfs", _HARDENED, f"mode={_STICKY:o},size={_SHARED_MEMORY}")
+        self.memory.mkdir()
+        libc.mount("shm", str(self.memory), "tmpfs", _HARDENED, f"mode={_STICKY:o},size={_SHARED_MEMORY}")
 
     async def _shared_processes(self) -> int:
         """The PID namespace that the pod's containers share: that of a process which does nothing else."""
