@@ -179,7 +179,9 @@ async def test_what_a_container_sees_of_the_host(lab: Lab) -> None:
     assert (await sh(lab, "plain", "ls -A /tmp /run /var/tmp /mnt /media")).split() == [
         word for name in ("/media", "/mnt", "/run", "/tmp", "/var/tmp") for word in [f"{name}:"]
     ]
-    nodes = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    nodes = (
+        "core fd full mqueue null ptmx pts random shm stderr stdin stdout termination-log tty urandom zero"
+    )
     assert (await sh(lab, "plain", "ls /dev")).split() == nodes.split()
     others = [name for name in os.listdir("/home") if f"/home/{name}" != HOME]
     for name in others:
