@@ -56,6 +56,7 @@ async def differences(*words: str) -> dict[str, dict[str, Any]]:
     """
     for aspects in ({"endpoints", "fairness"}, set[str]()):
         done = await compare("-o", "json", *words)
+        assert done.stdout, done.stderr.decode()
         found = json.loads(done.stdout)
         news = [r for r in found["requests"] if not all(d["expected"] for d in r["differences"])]
         if not {d["aspect"] for r in news for d in r["differences"] if not d["expected"]} & aspects:

@@ -419,7 +419,8 @@ async def places_of(lab: Lab, *more: str) -> dict[str, tuple[str, str]]:
     for pod in await lab.get("Pod"):
         if not pod["spec"].get("hostNetwork"):
             namespace = pod["metadata"]["namespace"]
-            found[f"{namespace}.{name(pod)}"] = (f"pod/{name(pod)}", namespace)
+            place = f"{namespace}.{name(pod)}"  # its network: a container watches no packets
+            found[place] = (place, namespace)
     return found
 
 

@@ -82,17 +82,19 @@ def _mapped_users() -> None:
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        libc.unshare(libc.CLONE_NEWUSER)
-        os.write(write, b"x")
-        signal.pause()
+        try:
+            libc.unshare(libc.CLONE_NEWUSER)
+            os.write(write, b"x")
+            signal.pause()
+        finally:
+            os._exit(0)
     try:
         os.close(write)
         if not os.read(read, 1):
             raise KernelError("make a user namespace")
         # The number of the child that the inherited /proc knows: it is the host's.
-        number = next(
-            n for n in _children() if os.readlink(f"/proc/{n}/ns/user") != os.readlink("/proc/self/ns/user")
-        )
+        own = os.readlink("/proc/self/ns/user")
+        number = next((n for n in _children() if os.readlink(f"/proc/{n}/ns/user") != own), "self")
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{number}/{name}", "w") as users:
                 users.write("0 65536 65536")
