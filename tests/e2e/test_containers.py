@@ -393,10 +393,10 @@ async def test_pods_with_users_of_their_own() -> None:
         assert all(first % 65536 == 0 and first > 0 for first in firsts.values())
         assert maps["host"] == ["0", "0", "4294967295"]
         owners = Counter(_owners_of(SLEEP))
-        assert (
-            owners[firsts["first"]] == 1
-            and owners[firsts["first"] + 7] == 1
-            and owners[firsts["second"]] == 1
+        assert (  # at least: pods of other labs may have the very same users
+            owners[firsts["first"]] >= 1
+            and owners[firsts["first"] + 7] >= 1
+            and owners[firsts["second"]] >= 1
         )
         assert await sh(lab, "first", "ping -c 1 -W 5 127.0.0.1 >/dev/null && echo heard") == "heard"
 
