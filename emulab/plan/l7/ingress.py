@@ -19,7 +19,8 @@ from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
-from emulab.plan.l7.annotations import policy
+from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.pods import listens_everywhere
@@ -111,45 +112,46 @@ class _Builder:
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
-        config_map = self._named(CONFIG_MAP, flags.config_map)
+        config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         self.policy, self.options = settings({key: str(value) for key, value in data.items()})
 
-    def _named(self, kind: Kind, text: str) -> Object | None:
-        """The object that a flag names `NAMESPACE/NAME`."""
-        namespace, _, name = text.partition("/")
-        return self._source.get(kind.key(namespace, name)) if name else None
+    def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
+        """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
+        before, slash, name = text.rpartition("/")
+        namespace = before if slash else namespace
+        return self._source.get(kind.key(namespace, name)) if namespace and name else None
 
     def add_defaults(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
-        backend = self._named(SERVICE, self._flags.default_backend)
+        backend = self.named(SERVICE, self._flags.default_backend)
         if self.default is None and backend is not None and (ports := Service.of(backend).ports):
-            upstream = self._upstream(backend.namespace, Backend(backend.name, ports[0].port))
+            upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
             elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
                 del self.upstreams[upstream]
-        secret = self._named(SECRET, self._flags.default_certificate)
+        secret = self.named(SECRET, self._flags.default_certificate)
         if secret is not None:
             self._certificate(secret.namespace, secret.name, (ANY_HOST,))
 
     def add(self, ingress: Ingress) -> None:
-        origin = f"Ingress {ingress.namespace}/{ingress.name}"
         secured = {host for tls in ingress.tls for host in tls.hosts}
         prefix = self._flags.annotations_prefix + "/"
-        wished = policy(ingress.annotations, defaults=self.policy, prefix=prefix)
-        plain = replace(wished, ssl_redirect=False)
 
         def route(host: str, path: str, path_type: str, upstream: str) -> None:
-            match = Match(host, path, path_type)
-            how = wished if host in secured else plain
-            self.routes.append(RequestRoute(match, (WeightedUpstream(upstream),), origin, policy=how))
+            match, backends = Match(host, path, path_type), (WeightedUpstream(upstream),)
+            draft = RouteDraft(ingress, match, backends, self.policy, self)
+            follow(draft, prefix)
+            if host not in secured:
+                draft.policy = replace(draft.policy, ssl_redirect=False)
+            self.routes.append(draft.route())
 
         for rule in ingress.rules:
             for path in rule.paths:
-                route(rule.host, path.path, path.path_type, self._upstream(ingress.namespace, path.backend))
+                route(rule.host, path.path, path.path_type, self.upstream(ingress.namespace, path.backend))
         if ingress.default_backend:
-            upstream = self._upstream(ingress.namespace, ingress.default_backend)
+            upstream = self.upstream(ingress.namespace, ingress.default_backend)
             if ingress.rules:  # its hosts' other paths go there
                 for host in dict.fromkeys(r.host for r in ingress.rules):
                     route(host, "/", "Prefix", upstream)
@@ -168,7 +170,8 @@ class _Builder:
         known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
         self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
 
-    def _upstream(self, namespace: str, backend: Backend) -> str:
+    def upstream(self, namespace: str, backend: Backend) -> str:
+        """See `Beside`."""
         name = f"{namespace}/{backend.service}/{backend.port}"
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))

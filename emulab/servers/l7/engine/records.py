@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN, escaped
-from emulab.servers.l7.engine.commands import LOG
+from emulab.servers.l7.engine.commands import LOG, Command
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -18,12 +18,14 @@ class Recorded:
     """An exchange, as records have it."""
 
     __slots__ = (
-        "_around", "_attempt", "_client", "_head", "_name", "_rule", "_server", "_source", "_started", "answered",
+        "_around", "_attempt", "_client", "_commands", "_head", "_name", "_rule", "_server", "_source",
+        "_started", "answered",
     )  # fmt: skip
 
     _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
     _client: ConnectionMachine
+    _commands: list[Command]
     _head: RequestHead
     _name: str  # the upstream's
     _rule: ReadyRoute | None

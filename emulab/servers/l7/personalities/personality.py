@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.l7.messages.request import RequestHead
@@ -11,15 +11,23 @@ from emulab.servers.l7.messages.response import ResponseFields
 from emulab.servers.wire.http1.reader import Dialect
 
 if TYPE_CHECKING:
+    from emulab.servers.l7.engine.filters.effect import Page
     from emulab.servers.l7.engine.routes import Locations
+
+
+class Front(NamedTuple):
+    """What the one in front says of a request."""
+
+    host: bytes  # empty: the request's own
+    forwarding: bytes  # lines for upstreams
+    scheme: str
+    address: str  # the client's
 
 
 class ComposeAnswer(Protocol):
     """Makes a whole response of the proxy's own."""
 
-    def __call__(
-        self, status: int, *, date: bytes, close: bool, head_only: bool, location: bytes
-    ) -> bytes: ...
+    def __call__(self, page: Page, *, date: bytes, close: bool, head_only: bool) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,6 @@ class Personality:
     told_port: Callable[[str, str], str]  # scheme and port → the port that upstreams are told
     answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
     forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
-    trusted: Callable[[RequestHead, str, str, str], tuple[bytes, bytes, str]]  # … whose front is believed
+    trusted: Callable[[RequestHead, str, str, str], Front]  # … whose front is believed
     request: Callable[[RequestHead, bytes, bytes, bytes], bytes]
     """Head, host, forwarding, id → what goes upstream."""

@@ -1,0 +1,71 @@
+"""A proxy's whole configuration: its routes, and what is decided before a request has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.dataclass import dataclass, field
+from emulab.servers.configuration import Configuration
+from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.matching import Match
+from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+
+ANY_HOST = "_"
+"""Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRoute:
+    """A route: requests that match go to one of the backends."""
+
+    match: Match
+    backends: tuple[WeightedUpstream, ...]
+    origin: str = ""  # what the route comes from, in records
+    filters: tuple[Filter, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate chain with its key, both PEM, for the names in `hosts`; SNI picks."""
+
+    hosts: tuple[str, ...]
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is decided before a request has a route."""
+
+    keepalive_timeout: float = 75.0
+    header_timeout: float = 60.0
+    upstream_keepalive: int = 320  # idle connections kept to one server
+    upstream_keepalive_timeout: float = 60.0
+    trust_forwarded: bool = False
+    hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class L7Config(Configuration):
+    """The configuration of a proxy.
+
+    `tls_listen` names those of `listen` that speak TLS. `default_upstream` takes what no route takes; without one that
+    is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
+    resolved; they are asked anew for each connection. `policy` is that of requests without a route.
+
+    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere.
+    """
+
+    tls_listen: tuple[str, ...] = ()
+    personality: str = "ingress-nginx"
+    routes: tuple[RequestRoute, ...] = ()
+    default_upstream: str | None = None
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    certificates: tuple[Certificate, ...] = ()
+    options: Options = field(default_factory=Options)
+    policy: Policy = field(default_factory=Policy)
+    pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    resolv_conf: str = ""
+    hosts: str = ""
