@@ -22,7 +22,9 @@ class Setting(NamedTuple):
 SETTINGS: Mapping[str, Setting] = {
     "client-body-timeout": Setting(seconds, "body_timeout"),
     "client-header-timeout": Setting(seconds, "header_timeout"),
+    "http2-max-concurrent-streams": Setting(integer, "http2_streams"),
     "keep-alive": Setting(seconds, "keepalive_timeout"),
+    "keep-alive-requests": Setting(integer, "keepalive_requests"),
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
@@ -33,6 +35,7 @@ SETTINGS: Mapping[str, Setting] = {
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
+    "use-http2": Setting(boolean, "http2"),
 }
 HSTS = {
     "hsts": "true",

@@ -26,7 +26,7 @@ from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
 
 
 class Exchange(Answered):
@@ -38,7 +38,7 @@ class Exchange(Answered):
     _buffer: bytearray  # what has come of it
     _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
 
-    def __init__(self, client: ConnectionMachine, head: RequestHead, now: float) -> None:
+    def __init__(self, client: ClientSide, head: RequestHead, now: float) -> None:
         self._client = client
         self._commands = client.commands
         self._around = client.around

@@ -11,7 +11,7 @@ from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
 
 
 class Recorded:
@@ -24,7 +24,7 @@ class Recorded:
 
     _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
-    _client: ConnectionMachine
+    _client: ClientSide
     _commands: list[Command]
     _head: RequestHead
     _name: str  # the upstream's
@@ -48,6 +48,7 @@ class Recorded:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
+            version="1.0" if head.old else head.version,
             status=client.personality.wire_status(status),
             duration_us=(now - self._started) * 1e6,
             **rule.told,
@@ -80,7 +81,7 @@ class Recorded:
 
 def _asked(head: RequestHead) -> str:
     """The request's first line, as it was understood; "" where it wasn't."""
-    version = "1.0" if head.old else "1.1"
+    version = "1.0" if head.old else head.version
     return (
         f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}"
         if head.method

@@ -57,6 +57,8 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        if snapshot.tls_listen:
+            self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._context.surroundings.snapshot = snapshot
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
         await self._listen(snapshot, sockets)

@@ -1,0 +1,40 @@
+"""One request over HTTP/2 and its answer: an exchange that writes to a stream.
+
+A machine's part: see `engine.exchange`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emulab.servers.l7.engine.exchange import Exchange
+from emulab.servers.wire.http1.framing import framing_line
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.engine.http2.stream import Stream
+
+
+class StreamExchange(Exchange):
+    """One request of a stream."""
+
+    __slots__ = ()
+
+    _client: Stream
+
+    def _pass_on(self, now: float) -> bytes:
+        """See `Answered`: here nothing is left to be written, as the stream has it."""
+        reader, stream = self._reader, self._client
+        pieces, reader.pieces = reader.pieces, []
+        if not self._head_sent:
+            length = framing_line(reader.framing) if reader.framing >= 0 else b""
+            lines = [self._around.date(), *reader.lines, length, *stream.extra.splitlines(keepends=True)]
+            if self._asked is not None:
+                lines = self._filtered(lines)
+            self._head_sent = True
+            stream.begin(reader.status, lines)
+        stream.write(pieces, reader.complete, reader.trailers, now)
+        if reader.complete:
+            self._complete(now)
+        elif pieces:
+            stream.touch(now)
+        return b""

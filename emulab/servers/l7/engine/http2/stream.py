@@ -1,0 +1,263 @@
+"""One stream of HTTP/2: the client's side of an exchange.
+
+Rules:
+
+* What comes of a request's body is acknowledged, which has the client send more, once the exchange has a place for it:
+  never more than a stream's window waits here.
+* What goes to the client waits here while its window is closed or the connection is full, and the upstream is stopped
+  meanwhile. A client that opens no window for the route's `send_timeout` has its stream reset.
+* A stream ends alone: neither a page nor an answer that is cut ends the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from h2.errors import ErrorCodes
+
+from emulab.servers.l7.engine.commands import TELL, Command
+from emulab.servers.l7.engine.filters.effect import Page
+from emulab.servers.l7.engine.http2.exchange import StreamExchange
+from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.wire.http1.head import END
+from emulab.servers.wire.http2.fields import Fields, fields_of
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.engine.http2.connection import Http2Machine
+
+
+class Stream:
+    """The client of one request."""
+
+    __slots__ = (
+        "_connection", "_head", "_last", "_trailers", "_unacknowledged", "address", "around", "body", "closed",
+        "commands", "deadline", "exchange", "extra", "forwarding", "keep", "number", "options", "pending",
+        "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
+    )  # fmt: skip
+
+    def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
+        """`whole`: the request has no body."""
+        self._connection = connection
+        self.number = number
+        self.around = connection.around
+        snapshot = connection.around.snapshot
+        self.options, self.policy = snapshot.options, snapshot.policy
+        self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
+        self.address, self.forwarding, self.extra = (
+            connection.address,
+            connection.forwarding,
+            connection.extra,
+        )
+        self.commands: list[Command] = []
+        self.deadline = inf
+        self.exchange: StreamExchange | None = None
+        self.body: object | None = None if whole else self  # what of the request's body hasn't come
+        self.waits = whole
+        self.keep = self.reading = True
+        self.stalled = self.closed = False
+        self._unacknowledged = 0
+        self._head: Fields | None = None  # of the answer, while it isn't out
+        self.pending = b""  # what waits for a window
+        self._last = False  # whether that is the end
+        self._trailers: Fields = []
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def admit(self, head: RequestHead, now: float) -> None:
+        """The request's head has come."""
+        self.around.counters.requests += 1
+        self.exchange = exchange = StreamExchange(self, head, now)
+        self.deadline = now + (self.policy.read_timeout if self.waits else self.policy.body_timeout)
+        exchange.admit(now)
+
+    def refuse(self, head: RequestHead, status: int, why: str, now: float) -> None:
+        """What has come is no request."""
+        self.around.counters.requests += 1
+        self.exchange = exchange = StreamExchange(self, head, now)
+        exchange.fail(status, why, now)
+
+    def received(self, data: bytes, counted: int, last: bool, now: float) -> None:
+        """A piece of the request's body, for which `counted` bytes of the window were used."""
+        self._unacknowledged += counted
+        exchange = self.exchange
+        if last:
+            self.body, self.waits = None, True
+        if exchange is None or exchange.answered:
+            self.flow(now)
+            return
+        self.deadline = now + (self.policy.read_timeout if last else self.policy.body_timeout)
+        if not exchange.has_room(len(data), 0):
+            exchange.fail_too_large(now)
+            return
+        if data or last:
+            exchange.body(data, last, now)
+        self.flow(now)
+
+    def left(self, now: float) -> None:
+        """The client wants no answer any more."""
+        self.closed = True
+        if self.exchange is not None:
+            self.exchange.client_left(now)
+        self._over(now)
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+        exchange = self.exchange
+        self.deadline = inf
+        if self.stalled or exchange is None or exchange.answered:
+            self._reset(ErrorCodes.CANCEL, now)
+        else:
+            exchange.expired(now)
+
+    # --- what an exchange asks for: see `ClientSide` ------------------------------------------------------------
+
+    def flow(self, now: float) -> None:
+        """See `ClientSide`."""
+        exchange = self.exchange
+        self.reading = exchange is None or exchange.answered or exchange.takes_body
+        if not self.reading:
+            self.deadline = now + self.policy.send_timeout
+        elif self._unacknowledged:
+            self._connection.acknowledge(self._unacknowledged, self.number)
+            self._unacknowledged = 0
+
+    def send_page(self, page: Page, head: RequestHead) -> bool:
+        """See `ClientSide`. The page is the personality's, whose HTTP/1.1 is taken apart again."""
+        written = self.personality.answer(
+            page, date=self.around.date() + self.extra, close=False, head_only=head.method == b"HEAD"
+        )
+        begun, _, body = written.partition(END)
+        start, *lines = begun.split(b"\r\n")
+        self.begin(int(start.split(b" ")[1]), [line + b"\r\n" for line in lines])
+        self._put([body] if body else [], True, [])
+        return False
+
+    def go_on(self, status: int, close: bool, now: float) -> None:
+        """See `ClientSide`."""
+        self._flush(now)
+        self.finish(now)
+
+    def linger(self, now: float) -> None:
+        """See `ClientSide`."""
+        self.finish(now)
+
+    def finish(self, now: float) -> None:
+        """See `ClientSide`."""
+        self.exchange = None
+        if not self.stalled:
+            self._over(now)
+
+    def change_protocol(self) -> bytes:
+        """See `ClientSide`: in HTTP/2 no request asks for it."""
+        raise AssertionError("a stream has no other protocol")
+
+    def close(self) -> None:
+        """See `ClientSide`."""
+        self.exchange = None
+        self._reset(ErrorCodes.INTERNAL_ERROR, 0.0)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """See `ClientSide`."""
+        self.commands.append((TELL, {**self._connection.told(event), **fields}))
+
+    # --- the answer ---------------------------------------------------------------------------------------------
+
+    def begin(self, status: int, lines: list[bytes]) -> None:
+        """The head of the answer. Each of the lines ends in CRLF."""
+        self._head = [(b":status", b"%d" % status), *fields_of([line for line in lines if line])]
+
+    def write(self, pieces: list[bytes], last: bool, trailers: Sequence[bytes], now: float) -> None:
+        """More of the answer's body; `last`: it is whole, and what follows are `trailers`."""
+        self._put(pieces, last, fields_of(trailers) if trailers else [])
+        self._flush(now)
+
+    def touch(self, now: float) -> None:
+        """The upstream has sent something."""
+        if not self.stalled:
+            self.deadline = now + self.policy.read_timeout
+
+    def _put(self, pieces: list[bytes], last: bool, trailers: Fields) -> None:
+        if pieces:
+            self.pending = b"".join([self.pending, *pieces])
+        self._last, self._trailers = last, trailers
+
+    def _flush(self, now: float) -> None:
+        """Sends what the window takes, and stops the upstream where that isn't all."""
+        if self.closed:
+            return
+        connection, head = self._connection, self._head
+        if head is not None:
+            self._head = None
+            connection.frames.send_headers(
+                self.number, head, self._last and not self.pending and not self._trailers
+            )
+            if self._last and not self.pending and not self._trailers:
+                return
+        while self.step():
+            pass
+        if self.pending and not self.stalled:
+            self.stalled = True
+            self.deadline = now + self.policy.send_timeout
+            connection.blocked[self.number] = self
+            if self.exchange is not None:
+                self.exchange.drain(False)
+
+    def step(self) -> bool:
+        """Sends one frame of what waits, if there is a window. Whether there may be another one to send."""
+        connection, pending = self._connection, self.pending
+        frames = connection.frames
+        if pending:
+            if connection.stalled:
+                return False
+            room = min(frames.local_flow_control_window(self.number), frames.max_outbound_frame_size)
+            if room <= 0:
+                return False
+            end = self._last and room >= len(pending) and not self._trailers
+            frames.send_data(self.number, pending[:room], end)
+            connection.paid += min(room, len(pending))
+            self.pending = pending[room:]
+            if self.pending:
+                return True
+            if end:
+                return False
+        if self._last:
+            if self._trailers:
+                frames.send_headers(self.number, self._trailers, True)
+            else:
+                frames.end_stream(self.number)
+            self._last = False
+        return False
+
+    def resume(self, now: float) -> None:
+        """All that waited is out."""
+        self.stalled = False
+        exchange = self.exchange
+        if exchange is None:
+            self._over(now)
+            return
+        self.deadline = now + (self.policy.read_timeout if self.waits else self.policy.body_timeout)
+        if exchange.linked:
+            exchange.drain(True)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _reset(self, code: ErrorCodes, now: float) -> None:
+        if not self.closed:
+            self.closed = True
+            self._connection.reset(self.number, code)
+            if self.exchange is not None:
+                self.exchange.client_left(now)
+            self._over(now)
+
+    def _over(self, now: float) -> None:
+        """Nothing more is to be said on this stream, by either side."""
+        self.exchange = None
+        if self._unacknowledged:
+            self._connection.acknowledge(self._unacknowledged, self.number)
+            self._unacknowledged = 0
+        if self.body is not None and not self.closed:  # the rest has no taker
+            self._connection.reset(self.number, ErrorCodes.NO_ERROR)
+        self.closed = True
+        self._connection.forget(self, now)

@@ -1,0 +1,82 @@
+"""The two ends of a connection of HTTP/2: the library's, corrected where it isn't what a proxy needs.
+
+* A client's GOAWAY ends the connection for the library, which then refuses to send what is still owed. It only says
+  that no more requests come (RFC 9113, section 6.8).
+* A stream above the limit ends the connection for the library. It is one stream that is refused (section 5.1.2), which
+  whoever serves it does.
+* Sending a GOAWAY ends everything for the library, too: `goodbye` is a frame and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
+from h2.exceptions import FrameTooLargeError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import Frame, GoAwayFrame
+
+if TYPE_CHECKING:
+    from h2._typing import Buffer
+
+LIST_MAX = 1 << 16
+"""Bytes of a list of fields, with 32 for each: beyond that a header bomb isn't even decoded (RFC 7541, section 7.1)."""
+WINDOW = 1 << 16
+"""Bytes of a stream that we take before we say that there is room for more (nginx: `http2_body_preread_size`)."""
+_FRAME_HEAD = 9
+_WHOLE = (1 << 31) - 1
+
+
+class _End(H2Connection):
+    """One end of a connection."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+    def receive_data(self, data: Buffer) -> list[Event]:
+        """What arrives. The library has whole frames in its memory before it looks at their size; here it doesn't."""
+        events = super().receive_data(data)
+        if len(self.incoming_buffer._data) > self.max_inbound_frame_size + _FRAME_HEAD:
+            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise FrameTooLargeError("a frame is too large")
+        return events
+
+    def begin(self, initial: dict[SettingCodes, int]) -> None:
+        """Says what holds for this connection, and that its window is as large as one can be."""
+        self.local_settings = Settings(client=self.config.client_side, initial_values=initial)
+        self.decoder.max_header_list_size = LIST_MAX
+        self.initiate_connection()
+        self.increment_flow_control_window(_WHOLE - 65535)
+
+
+class ServerEnd(_End):
+    """The server's end, whose headers and bodies are bytes and aren't judged."""
+
+    def __init__(self, streams: int) -> None:
+        """`streams` is what the client is told that it may open at once."""
+        super().__init__(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.begin({SettingCodes.MAX_CONCURRENT_STREAMS: streams, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """None, for the library's own limit; asking it has the library forget streams that are closed."""
+        self._open_streams(1)
+        return 0
+
+    def goodbye(self, code: ErrorCodes | int = 0) -> bytes:
+        """A frame that says that no more streams are served than those that there are."""
+        frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=int(code))
+        return frame.serialize()
