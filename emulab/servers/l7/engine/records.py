@@ -75,6 +75,8 @@ class Recorded:
         self.answered = True
         around = self._around
         measure, logs = around.measure, around.log.takes(OWN)
+        if not self._id and (logs or around.audience.wanted):
+            self._id = around.request_id()  # no upstream was told one
         if logs or measure is not None:
             entry = self._entry(status, now)
             if measure is not None:

@@ -48,16 +48,6 @@ def log_format(text: str, escape: str = "default") -> Callable[[RequestEntry, fl
     return line
 
 
-def unknown_variables(text: str) -> list[str]:
-    """The variables of a format that there aren't."""
-    names = (braced or bare for braced, bare in re.findall(r"\$\{(\w+)\}|\$(\w+)", text))
-    return [name for name in dict.fromkeys(names) if not _is_known(name)]
-
-
-def _is_known(name: str) -> bool:
-    return name in VARIABLES or any(name.startswith(prefix) for prefix in _FAMILIES)
-
-
 def _variable(name: str) -> Variable:
     if (variable := VARIABLES.get(name)) is not None:
         return variable
