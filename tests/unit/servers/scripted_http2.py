@@ -22,7 +22,7 @@ from h2.events import (
     TrailersReceived,
 )
 from hyperframe.frame import Frame, GoAwayFrame
-from scripted import CLIENT, DATE, LOCAL, SOURCE, WHEN, Audience, Room
+from scripted import CLIENT, DATE, LOCAL, NOW, SOURCE, Audience, Room
 
 from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
@@ -61,7 +61,7 @@ class Http2Script:
         """`window`: of each stream; `acks`: whether the client reads bodies, and says so."""
         self.now = 0.0
         self.around = EngineSurroundings(
-            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: WHEN
+            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW
         )
         self.machine = Http2Machine(self.around, "https", CLIENT, LOCAL)
         self.machine.begun(0.0, 0, None)

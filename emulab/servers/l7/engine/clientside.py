@@ -29,6 +29,8 @@ class ClientSide(Protocol):
     keep: bool  # whether the connection outlives the answer
 
     address: str  # the client's
+    name: str  # that, with its port
+    local: str  # our end of the connection
     scheme: str
     port: str  # as upstreams are told
     forwarding: bytes
@@ -57,8 +59,8 @@ class ClientSide(Protocol):
     def flow(self, now: float) -> None:
         """Reads the request's body if, and only if, there is a place for it."""
 
-    def send_page(self, page: Page, head: RequestHead) -> bool:
-        """Answers with a page of our own. Whether the connection ends after it."""
+    def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
+        """Answers with a page of our own. Whether the connection ends after it, and the page as HTTP/1.1 has it."""
 
     def go_on(self, status: int, close: bool, now: float) -> None:
         """What comes after a page."""

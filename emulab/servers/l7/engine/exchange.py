@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.answering import Answered
 from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Exchange(Answered):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_received", "_wanted")
+    __slots__ = ("_buffer", "_wanted")
 
     # Set once it is known that the body has to be whole first.
     _buffer: bytearray  # what has come of it
@@ -51,6 +52,10 @@ class Exchange(Answered):
         self._kept = None
         self._linking = self.linked = False
         self._head_sent = self.answered = False
+        self._id = head.request_id
+        self._sent = self._head_size = self._size = 0
+        self._past = ()
+        self._try_began = UNKNOWN
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
@@ -94,12 +99,13 @@ class Exchange(Answered):
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
             self._kept = [self._compose(host, forwarding)]
-            self._select()
+            self._select(now)
         return None
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        written = self._client.personality.request(self._head, host, forwarding, self._around.request_id())
+        self._id = self._id or self._around.request_id()
+        written = self._client.personality.request(self._head, host, forwarding, self._id)
         filters = self._rule.filters if self._rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 
@@ -112,7 +118,7 @@ class Exchange(Answered):
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
         if self._client.policy.request_buffer:
-            self._hold_back(piece, last)
+            self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
@@ -128,14 +134,14 @@ class Exchange(Answered):
         elif self._kept_size > KEEP_MAX:
             self._client.flow(now)
 
-    def _hold_back(self, piece: bytes, last: bool) -> None:
+    def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
         self._buffer += piece
         if last:
             self._head.framing = self._received
             self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
             self._buffer.clear()
-            self._select()
+            self._select(now)
 
     @property
     def takes_body(self) -> bool:

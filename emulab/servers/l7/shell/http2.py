@@ -58,6 +58,11 @@ class Http2Client(asyncio.Protocol):
         """When `expire` is due."""
         return self.machine.deadline
 
+    @property
+    def waits(self) -> bool:
+        """Whether no request is under way."""
+        return not self.machine.streams
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.clients.discard(self)
         self.machine.gone(self._clock())

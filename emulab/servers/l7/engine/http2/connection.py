@@ -68,8 +68,8 @@ class Http2Machine:
         self.personality = personality = snapshot.personality
         self.options = snapshot.options
         self.scheme = scheme
-        self.address, self._name = client
-        port, self._local = local
+        self.address, self.name = client
+        port, self.local = local
         self.port = personality.told_port(scheme, port)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
         self.extra = personality.answer_lines(scheme, self.options.hsts)
@@ -300,7 +300,7 @@ class Http2Machine:
         """What a request says, read as a head of HTTP/1.1. Raises `BadMessage`."""
         text, trailers = request_text(fields)
         head = self.personality.dialect.parse(text)
-        head.version, head.trailers = "2.0", trailers
+        head.version, head.trailers, head.size = "2.0", trailers, size(fields)
         head.expect = False  # nginx doesn't answer it in HTTP/2
         if not whole and head.framing == UNFRAMED:
             head.framing = CHUNKED
@@ -346,7 +346,7 @@ class Http2Machine:
 
     def told(self, event: str) -> dict[str, Any]:
         """What all records of this connection have."""
-        return {"event": event, "client": self._name, "local": self._local}
+        return {"event": event, "client": self.name, "local": self.local}
 
     # --- what is said to the client -----------------------------------------------------------------------------
 

@@ -30,8 +30,12 @@ class StreamExchange(Exchange):
             lines = [self._around.date(), *reader.lines, length, *stream.extra.splitlines(keepends=True)]
             if self._asked is not None:
                 lines = self._filtered(lines)
-            self._head_sent = True
-            stream.begin(reader.status, lines)
+            self._head_sent, self._try_headed = True, now
+            self._head_size = stream.begin(reader.status, lines)
+            self._sent += self._head_size
+        size = sum(map(len, pieces))
+        self._size += size
+        self._sent += size
         stream.write(pieces, reader.complete, reader.trailers, now)
         if reader.complete:
             self._complete(now)

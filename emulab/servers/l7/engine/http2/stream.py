@@ -22,7 +22,7 @@ from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.http2.exchange import StreamExchange
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.head import END
-from emulab.servers.wire.http2.fields import Fields, fields_of
+from emulab.servers.wire.http2.fields import Fields, fields_of, size
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.connection import Http2Machine
@@ -33,8 +33,8 @@ class Stream:
 
     __slots__ = (
         "_connection", "_head", "_last", "_trailers", "_unacknowledged", "address", "around", "body", "closed",
-        "commands", "deadline", "exchange", "extra", "forwarding", "keep", "number", "options", "pending",
-        "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
+        "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name", "number", "options",
+        "pending", "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -45,10 +45,11 @@ class Stream:
         snapshot = connection.around.snapshot
         self.options, self.policy = snapshot.options, snapshot.policy
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
-        self.address, self.forwarding, self.extra = (
+        self.name, self.local = connection.name, connection.local
+        self.address, self.extra, self.forwarding = (
             connection.address,
-            connection.forwarding,
             connection.extra,
+            connection.forwarding,
         )
         self.commands: list[Command] = []
         self.deadline = inf
@@ -123,7 +124,7 @@ class Stream:
             self._connection.acknowledge(self._unacknowledged, self.number)
             self._unacknowledged = 0
 
-    def send_page(self, page: Page, head: RequestHead) -> bool:
+    def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
         """See `ClientSide`. The page is the personality's, whose HTTP/1.1 is taken apart again."""
         written = self.personality.answer(
             page, date=self.around.date() + self.extra, close=False, head_only=head.method == b"HEAD"
@@ -132,7 +133,7 @@ class Stream:
         start, *lines = begun.split(b"\r\n")
         self.begin(int(start.split(b" ")[1]), [line + b"\r\n" for line in lines])
         self._put([body] if body else [], True, [])
-        return False
+        return False, written
 
     def go_on(self, status: int, close: bool, now: float) -> None:
         """See `ClientSide`."""
@@ -164,9 +165,10 @@ class Stream:
 
     # --- the answer ---------------------------------------------------------------------------------------------
 
-    def begin(self, status: int, lines: list[bytes]) -> None:
-        """The head of the answer. Each of the lines ends in CRLF."""
+    def begin(self, status: int, lines: list[bytes]) -> int:
+        """The head of the answer. Each of the lines ends in CRLF. Its size, as far as it is known."""
         self._head = [(b":status", b"%d" % status), *fields_of([line for line in lines if line])]
+        return size(self._head)
 
     def write(self, pieces: list[bytes], last: bool, trailers: Sequence[bytes], now: float) -> None:
         """More of the answer's body; `last`: it is whole, and what follows are `trailers`."""
