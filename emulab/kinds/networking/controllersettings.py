@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.logformat import log_format
-from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import boolean, http_version, integer, seconds, size
 
 
 class Setting(NamedTuple):
@@ -36,6 +36,7 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
+    "proxy-http-version": Setting(http_version, "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),

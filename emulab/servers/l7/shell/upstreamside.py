@@ -49,7 +49,7 @@ class UpstreamSide:
         else:
             self.upstream, upstream.owner = upstream, self
             if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
-                upstream.transport.write(data)
+                upstream.write(data)
             self._carry_out()
 
     def connect_failed(self, why: str, timed_out: bool) -> None:
@@ -97,20 +97,26 @@ class UpstreamSide:
         exchange = self.machine.exchange
         if exchange is None:
             return  # over already
-        upstream = self.upstream = self._context.pool.take(address)
+        way = exchange.way
+        upstream = self._context.pool.take(address if way is None else (address, way))
+        self.upstream = upstream
         if upstream is None:
             exchange.vacant(self._clock())
         else:
             upstream.owner = self
             if data := exchange.connected(upstream.reader, upstream.source, True, self._clock()):
-                upstream.transport.write(data)
+                upstream.write(data)
 
     def _open(self, wanted: tuple[str, float]) -> None:
-        self._connecting = self._context.pool.open(*wanted, self)
+        exchange, (address, seconds) = self.machine.exchange, wanted
+        if exchange is not None:
+            way = exchange.way
+            where = address if way is None else (address, way)
+            self._connecting = self._context.pool.open(where, seconds, self)
 
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:
-            self.upstream.transport.write(data)
+            self.upstream.write(data)
 
     def _drain(self, reading: bool) -> None:
         upstream = self.upstream

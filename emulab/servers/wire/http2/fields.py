@@ -95,7 +95,9 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 _FIELDS = Memo(_field)
 
 
-def fields_of(lines: Iterable[bytes]) -> Fields:
-    """The fields of lines that end in CRLF, without those that belong to a connection."""
+def fields_of(lines: Iterable[bytes], everything: bool = False) -> Fields:
+    """The fields of lines, without those that belong to a connection unless `everything` is wanted."""
     known = _FIELDS
+    if everything:
+        return [known[line] for line in lines]
     return [field for field in [known[line] for line in lines] if field[0] not in _NEVER]

@@ -54,6 +54,18 @@ class _End(H2Connection):
         self.increment_flow_control_window(_WHOLE - 65535)
 
 
+class ClientEnd(_End):
+    """The client's end. What it is told is judged by the library, what it says isn't."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            H2Configuration(
+                header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+            )
+        )
+        self.begin({SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: _WHOLE})
+
+
 class ServerEnd(_End):
     """The server's end, whose headers and bodies are bytes and aren't judged."""
 
