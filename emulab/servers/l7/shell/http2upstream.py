@@ -12,9 +12,12 @@ from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection, Where
 
 
 class Http2UpstreamConnection(UpstreamConnection):
-    """One connection to one server. What waits for the server's window counts as what waits for its socket."""
+    """One connection to one server. What waits for the server's window counts as what waits for its socket.
 
-    __slots__ = ("_blocked", "_filled")
+    A server of HTTP/2 needn't wait for a request with what it has to say of itself: that is kept for the first owner.
+    """
+
+    __slots__ = ("_blocked", "_early", "_filled", "_fresh")
 
     reader: Http2Response
 
@@ -23,6 +26,7 @@ class Http2UpstreamConnection(UpstreamConnection):
         secure = isinstance(where, tuple) and isinstance(where[1], Way) and where[1].tls is not None
         self.reader = Http2Response("https" if secure else "http")
         self._blocked = self._filled = False
+        self._fresh, self._early = True, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -35,8 +39,15 @@ class Http2UpstreamConnection(UpstreamConnection):
             self.transport.abort()
         else:
             self._go_on()
+        if self._fresh:
+            self._fresh = False
+            if self._early:
+                self.data_received(self._early)
 
     def data_received(self, data: bytes) -> None:
+        if self._fresh:
+            self._early += data
+            return
         super().data_received(data)
         if not self.transport.is_closing():
             self._go_on()
