@@ -72,7 +72,8 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
     if secret is not None:
         found, _ = _secret(secret, draft.ingress, draft.world)
         if found is None:
-            draft.backends = ()  # a 503, as where ingress-nginx denies a location
+            # A 503, as where ingress-nginx denies a location.
+            draft.backends = tuple(replace(one, weight=0) for one in draft.backends)
         elif protocol in (HTTPS, AUTO_HTTP):
             tls = _tls(found, wishes)
     if protocol in (GRPC, GRPCS):
