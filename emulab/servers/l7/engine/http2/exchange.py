@@ -12,6 +12,7 @@ from emulab.servers.wire.http1.framing import framing_line
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.stream import Stream
+    from emulab.servers.l7.messages.request import RequestHead
 
 
 class StreamExchange(Exchange):
@@ -20,6 +21,10 @@ class StreamExchange(Exchange):
     __slots__ = ()
 
     _client: Stream
+
+    def __init__(self, client: Stream, head: RequestHead, now: float) -> None:
+        super().__init__(client, head, now)
+        self._reused = False  # a stream may be reset in the reading that it came in, before a server was looked for
 
     def _pass_on(self, now: float) -> bytes:
         """See `Answered`: here nothing is left to be written, as the stream has it."""
