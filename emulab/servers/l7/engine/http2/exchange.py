@@ -24,7 +24,9 @@ class StreamExchange(Exchange):
 
     def __init__(self, client: Stream, head: RequestHead, now: float) -> None:
         super().__init__(client, head, now)
-        self._reused = False  # a stream may be reset in the reading that it came in, before a server was looked for
+        self._reused = (
+            False  # a stream may be reset in the reading that it came in, before a server was looked for
+        )
 
     def _pass_on(self, now: float) -> bytes:
         """See `Answered`: here nothing is left to be written, as the stream has it."""
