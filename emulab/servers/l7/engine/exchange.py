@@ -28,7 +28,7 @@ from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.clientside import ClientSide
-    from emulab.servers.l7.engine.ways import Way
+    from emulab.servers.l7.engine.ways import UpstreamWay
 
 
 class Exchange(Answered):
@@ -36,7 +36,7 @@ class Exchange(Answered):
 
     __slots__ = ("_buffer", "_wanted", "way")
 
-    way: Way | None  # how its servers are reached, if not by plain HTTP/1.1
+    way: UpstreamWay | None  # how its servers are reached, if not by plain HTTP/1.1
 
     # Set once it is known that the body has to be whole first.
     _buffer: bytearray  # what has come of it

@@ -1,4 +1,4 @@
-"""Ways to servers other than plain HTTP/1.1. Pure."""
+"""UpstreamWays to servers other than plain HTTP/1.1. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTP
 PROTOCOLS = frozenset({"TLSv1.2", "TLSv1.3"})
 
 
-class Way(NamedTuple):
+class UpstreamWay(NamedTuple):
     """How a server is reached; connections that were opened on one way carry requests of this way alone."""
 
     tls: UpstreamTLS | None
     http2: bool = False
 
 
-Ways = Mapping[str, Way | None]
+UpstreamWays = Mapping[str, UpstreamWay | None]
 """The way for a client, by its scheme; None: plain HTTP/1.1."""
 
 
-def ways_of(reach: Reach) -> Ways | None:
+def ways_of(reach: Reach) -> UpstreamWays | None:
     """The ways of a route, None where all of them are plain HTTP/1.1. Raises `BadConfiguration`."""
     tls = reach.tls
     if not tls.protocols or not PROTOCOLS.issuperset(tls.protocols):
@@ -32,8 +32,8 @@ def ways_of(reach: Reach) -> Ways | None:
         )
     if tls.verify and not tls.authorities:
         raise BadConfiguration("policy.reach.tls.authorities: without any no certificate can be verified")
-    secure, secure2, http2 = Way(tls), Way(tls, True), Way(None, True)
-    known: dict[str, Ways | None] = {
+    secure, secure2, http2 = UpstreamWay(tls), UpstreamWay(tls, True), UpstreamWay(None, True)
+    known: dict[str, UpstreamWays | None] = {
         HTTP: None,
         HTTPS: {"http": secure, "https": secure},
         AUTO_HTTP: {"http": None, "https": secure},

@@ -27,7 +27,7 @@ from emulab.servers.l7.messages.headers import CODING, LENGTH, PASS
 from emulab.servers.l7.messages.response import ResponseFields, UpstreamResponse
 from emulab.servers.wire.http1.framing import UNTIL_CLOSE, Body, ChunkedBody, LengthBody, parse_length
 from emulab.servers.wire.http1.head import END
-from emulab.servers.wire.http2.fields import Fields, fields_of, size
+from emulab.servers.wire.http2.fields import FieldList, fields_of, size
 from emulab.servers.wire.http2.frames import ClientEnd
 
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus}
@@ -73,8 +73,8 @@ class Http2Response(UpstreamResponse):
     def _open(self, head: bytes) -> None:
         start, *lines = head.split(b"\r\n")
         method, target, _ = start.split(b" ")
-        pseudo: Fields = [(b":method", method), (b":path", target), (b":scheme", self._scheme)]
-        fields: Fields = []
+        pseudo: FieldList = [(b":method", method), (b":path", target), (b":scheme", self._scheme)]
+        fields: FieldList = []
         for line, field in zip(lines, fields_of(lines, True), strict=True):
             name, value = field
             if name == b"host":
@@ -151,11 +151,11 @@ class Http2Response(UpstreamResponse):
                 if self._stream and not self.complete:
                     self._flush()
 
-    def _known(self, fields: Fields) -> list[tuple[int, bytes, bytes]]:
+    def _known(self, fields: FieldList) -> list[tuple[int, bytes, bytes]]:
         known = self._fields
         return [known[b"%b: %b" % field] for field in fields if not field[0].startswith(b":")]
 
-    def _take_fields(self, fields: Fields, head_max: int) -> None:
+    def _take_fields(self, fields: FieldList, head_max: int) -> None:
         if size(fields) > head_max:
             raise PeerError("the response's head is too large")
         text = dict(fields).get(b":status", b"")

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL
 from emulab.servers.l7.engine.http2.connection import Http2Machine
-from emulab.servers.l7.engine.http2.stream import Stream
+from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.shell.client import Ends, end_ours, set_reading
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.upstreamside import UpstreamSide
@@ -19,9 +19,9 @@ class StreamSide(UpstreamSide):
 
     __slots__ = ("_connection",)
 
-    machine: Stream
+    machine: Http2Stream
 
-    def __init__(self, connection: Http2Client, context: Context, stream: Stream) -> None:
+    def __init__(self, connection: Http2Client, context: Context, stream: Http2Stream) -> None:
         super().__init__(context)
         self._connection = connection
         self.transport = connection.transport
@@ -128,7 +128,7 @@ class Http2Client(asyncio.Protocol):
         finally:
             self._busy = False
 
-    def _side(self, stream: Stream) -> StreamSide:
+    def _side(self, stream: Http2Stream) -> StreamSide:
         side = self._sides.get(stream.number)
         if side is None:
             side = self._sides[stream.number] = StreamSide(self, self._context, stream)

@@ -6,7 +6,7 @@ import asyncio
 
 from h2.exceptions import ProtocolError
 
-from emulab.servers.l7.engine.ways import Way
+from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.http2response import Http2Response
 from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection, Where
 
@@ -23,7 +23,7 @@ class Http2UpstreamConnection(UpstreamConnection):
 
     def __init__(self, pool: Pool, where: Where) -> None:
         super().__init__(pool, where)
-        secure = isinstance(where, tuple) and isinstance(where[1], Way) and where[1].tls is not None
+        secure = isinstance(where, tuple) and isinstance(where[1], UpstreamWay) and where[1].tls is not None
         self.reader = Http2Response("https" if secure else "http")
         self._blocked = self._filled = False
         self._fresh, self._early = True, b""

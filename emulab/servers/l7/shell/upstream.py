@@ -25,7 +25,7 @@ from emulab.errors import EmulabError
 from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
 from emulab.servers.l7.engine.snapshot import split_address
-from emulab.servers.l7.engine.ways import Way
+from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
 from emulab.servers.stub import ResolverConfig, resolve
@@ -41,7 +41,7 @@ class UpstreamUser(Protocol):
     def upstream_filled(self, full: bool) -> None: ...
 
 
-Where = str | tuple[str, Way]
+Where = str | tuple[str, UpstreamWay]
 """A server's address, and the way to it where that isn't plain HTTP/1.1."""
 
 
@@ -237,7 +237,9 @@ async def _open_socket(family: int, kind: int) -> socket.socket:
     return sock
 
 
-async def connect_otherwise(pool: Pool, where: tuple[str, Way], host: str, port: int) -> UpstreamConnection:
+async def connect_otherwise(
+    pool: Pool, where: tuple[str, UpstreamWay], host: str, port: int
+) -> UpstreamConnection:
     """A connection on a way that isn't plain HTTP/1.1. Raises `ssl.SSLError`, `BadCertificate` or `OSError`."""
     from emulab.servers.l7.shell.http2upstream import Http2UpstreamConnection  # takes a while to load
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from emulab.servers.wire.http1.head import BadMessage, Memo
 
-Fields = list[tuple[bytes, bytes]]
+FieldList = list[tuple[bytes, bytes]]
 
 _NAME = re.compile(rb"[^\x00-\x20:A-Z\x7f]+")
 _VALUE = re.compile(rb"[^\x00\r\n]*")
@@ -38,7 +38,7 @@ def size(fields: Iterable[tuple[bytes, bytes]]) -> int:
     return sum(len(name) + len(value) for name, value in fields)
 
 
-def request_text(fields: Fields) -> RequestText:
+def request_text(fields: FieldList) -> RequestText:
     """What a request's fields say. Raises `BadMessage`."""
     pseudo: dict[bytes, bytes] = {}
     lines: list[bytes] = []
@@ -95,7 +95,7 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 _FIELDS = Memo(_field)
 
 
-def fields_of(lines: Iterable[bytes], everything: bool = False) -> Fields:
+def fields_of(lines: Iterable[bytes], everything: bool = False) -> FieldList:
     """The fields of lines, without those that belong to a connection unless `everything` is wanted."""
     known = _FIELDS
     if everything:

@@ -36,11 +36,11 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
-from emulab.servers.l7.engine.http2.stream import Stream
+from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import CHUNKED, UNFRAMED
 from emulab.servers.wire.http1.head import BadMessage
-from emulab.servers.wire.http2.fields import Fields, request_text, size
+from emulab.servers.wire.http2.fields import FieldList, request_text, size
 from emulab.servers.wire.http2.frames import ServerEnd
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ class Http2Machine:
         self.extra = personality.answer_lines(scheme, self.options.hsts)
         self.commands: list[Command] = []
         self.frames = ServerEnd(self.options.http2_streams)
-        self.streams: dict[int, Stream] = {}
-        self.blocked: dict[int, Stream] = {}  # those that wait for a window
+        self.streams: dict[int, Http2Stream] = {}
+        self.blocked: dict[int, Http2Stream] = {}  # those that wait for a window
         self.stalled = False  # whether the client takes no more bytes
         self.paid = 0  # bytes of heads and bodies, both ways
         self._moved = 0  # all bytes
         self._owed = 0  # those that wait for a client that takes none
-        self._concerned: dict[int, Stream] = {}
+        self._concerned: dict[int, Http2Stream] = {}
         self._said = b""  # what goes before all that is said from now on
         self._held = b""
         self._reading = True
@@ -190,7 +190,7 @@ class Http2Machine:
             self._owed += len(data)
         return data
 
-    def concerned(self) -> list[Stream]:
+    def concerned(self) -> list[Http2Stream]:
         """The streams that have wanted something since this was asked."""
         found = list(self._concerned.values())
         self._concerned.clear()
@@ -280,9 +280,9 @@ class Http2Machine:
         ):
             self._farewell()
         self._deadline = now + self._patience if self.stalled else inf
-        self._admit(Stream(self, number, event.stream_ended is not None), fields, now)
+        self._admit(Http2Stream(self, number, event.stream_ended is not None), fields, now)
 
-    def _admit(self, stream: Stream, fields: Fields, now: float) -> None:
+    def _admit(self, stream: Http2Stream, fields: FieldList, now: float) -> None:
         self.streams[stream.number] = stream
         self._concern(stream)
         try:
@@ -296,7 +296,7 @@ class Http2Machine:
         else:
             stream.admit(head, now)
 
-    def _head(self, fields: Fields, whole: bool) -> RequestHead:
+    def _head(self, fields: FieldList, whole: bool) -> RequestHead:
         """What a request says, read as a head of HTTP/1.1. Raises `BadMessage`."""
         text, trailers = request_text(fields)
         head = self.personality.dialect.parse(text)
@@ -332,7 +332,7 @@ class Http2Machine:
         with suppress(ProtocolError):  # it has ended already
             self.frames.reset_stream(number, code)
 
-    def forget(self, stream: Stream, now: float) -> None:
+    def forget(self, stream: Http2Stream, now: float) -> None:
         """A stream is over."""
         self._now = max(now, self._now)
         self._concern(stream)
@@ -350,7 +350,7 @@ class Http2Machine:
 
     # --- what is said to the client -----------------------------------------------------------------------------
 
-    def _concern(self, stream: Stream) -> None:
+    def _concern(self, stream: Http2Stream) -> None:
         self._concerned[stream.number] = stream
 
     def _resume(self, now: float) -> None:

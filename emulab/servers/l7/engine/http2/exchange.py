@@ -11,7 +11,7 @@ from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.wire.http1.framing import framing_line
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.http2.stream import Stream
+    from emulab.servers.l7.engine.http2.stream import Http2Stream
     from emulab.servers.l7.messages.request import RequestHead
 
 
@@ -20,9 +20,9 @@ class StreamExchange(Exchange):
 
     __slots__ = ()
 
-    _client: Stream
+    _client: Http2Stream
 
-    def __init__(self, client: Stream, head: RequestHead, now: float) -> None:
+    def __init__(self, client: Http2Stream, head: RequestHead, now: float) -> None:
         super().__init__(client, head, now)
         self._reused = (
             False  # a stream may be reset in the reading that it came in, before a server was looked for

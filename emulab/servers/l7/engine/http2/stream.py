@@ -22,13 +22,13 @@ from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.http2.exchange import StreamExchange
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.head import END
-from emulab.servers.wire.http2.fields import Fields, fields_of, size
+from emulab.servers.wire.http2.fields import FieldList, fields_of, size
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.connection import Http2Machine
 
 
-class Stream:
+class Http2Stream:
     """The client of one request."""
 
     __slots__ = (
@@ -59,10 +59,10 @@ class Stream:
         self.keep = self.reading = True
         self.stalled = self.closed = False
         self._unacknowledged = 0
-        self._head: Fields | None = None  # of the answer, while it isn't out
+        self._head: FieldList | None = None  # of the answer, while it isn't out
         self.pending = b""  # what waits for a window
         self._last = False  # whether that is the end
-        self._trailers: Fields = []
+        self._trailers: FieldList = []
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Stream:
         if not self.stalled:
             self.deadline = now + self.policy.read_timeout
 
-    def _put(self, pieces: list[bytes], last: bool, trailers: Fields) -> None:
+    def _put(self, pieces: list[bytes], last: bool, trailers: FieldList) -> None:
         if pieces:
             self.pending = b"".join([self.pending, *pieces])
         self._last, self._trailers = last, trailers
