@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
 from emulab.servers.engines.nginx.locations import (
+    CERTIFICATES,
     HSTS,
     UPSTREAM_FIELDS,
     is_named,
@@ -20,7 +21,6 @@ from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, R
 
 FOLDER, STATE = "/etc/nginx", "/tmp"
 """Where its files are, and what it writes: folders of its own, see `server`."""
-CERTIFICATES = f"{FOLDER}/ssl"
 LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
 
 
@@ -95,7 +95,8 @@ def _general(options: Options) -> ConfLines:
         directive("default_type", "text/html"),
         directive("server_tokens", "off"),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
-        directive("keepalive_requests", 1000),
+        directive("keepalive_requests", options.keepalive_requests),
+        directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
         directive("client_header_buffer_size", "1k"),
         directive("large_client_header_buffers", 4, "8k"),
@@ -236,7 +237,7 @@ def _server(
     for key in config.listen:
         if key not in engine.sockets or key in config.pages:
             continue
-        tls = ["ssl"] if key in config.tls_listen else []
+        tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )

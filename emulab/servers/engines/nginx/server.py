@@ -19,9 +19,10 @@ from emulab.kernel.processes.programs import run_program
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, Server, socket_name
 from emulab.servers.configuration import from_json
-from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, LOG, STATE, STATUS, NginxPlace, nginx_conf
-from emulab.servers.engines.nginx.locations import is_named
+from emulab.servers.engines.nginx.conf import FOLDER, LOG, STATE, STATUS, NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.locations import CERTIFICATES, is_named
 from emulab.servers.engines.nginx.logged import entry, records, told
+from emulab.servers.engines.nginx.reaching import backend_files
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
 from emulab.servers.l7.config import L7Config, MeasuredAs
@@ -265,6 +266,8 @@ def _write_files(wanted: L7Config, text: str) -> None:
     for number, one in enumerate(wanted.certificates):
         name = one.secret.replace("/", "-") or f"certificate-{number}"
         _write(f"{CERTIFICATES}/{name}.pem", one.certificate.rstrip() + "\n" + one.key)
+    for file, pem in backend_files(wanted.routes).items():
+        _write(f"{CERTIFICATES}/{file}.pem", pem)
     if wanted.tls_listen:
         _write(f"{CERTIFICATES}/fake.pem", "\n".join(fake_certificate()))
     _write(CONF, text)

@@ -1,0 +1,87 @@
+"""How backends are reached, in nginx's directives (`proxy_pass`, `grpc_pass`, `proxy_ssl_*`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+from emulab.servers.engines.nginx.text import ConfLines, directive, on, quoted
+from emulab.servers.l7.config import Policy, RequestRoute, UpstreamTLS
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS
+
+_SCHEMES: Mapping[str, str] = {
+    HTTP: "http",
+    HTTPS: "https",
+    AUTO_HTTP: "$scheme",
+    GRPC: "grpc",
+    GRPCS: "grpcs",
+}
+
+
+def speaks_grpc(policy: Policy) -> bool:
+    """Whether backends are servers of gRPC."""
+    return policy.reach.protocol in (GRPC, GRPCS)
+
+
+def passed_on(policy: Policy, target: str) -> str:
+    """The directive that passes requests on."""
+    name = "grpc_pass" if speaks_grpc(policy) else "proxy_pass"
+    return directive(name, f"{_SCHEMES[policy.reach.protocol]}://{target}")
+
+
+def in_words_of(policy: Policy, lines: ConfLines) -> ConfLines:
+    """Directives about what backends are told, as `grpc_pass` heeds them where that is used."""
+    if not speaks_grpc(policy):
+        return lines
+    return [line.replace("proxy_set_header ", "grpc_set_header ", 1) for line in lines]
+
+
+def file_of(text: str) -> str:
+    """The name of a file with this text, without folder and end."""
+    return f"backend-{sha256(text.encode()).hexdigest()[:16]}"
+
+
+def backend_files(routes: Iterable[RequestRoute]) -> Mapping[str, str]:
+    """What is to be in files for routes, by the files' names."""
+    texts = [text for route in routes for text in _texts(route.policy.reach.tls) if text]
+    return {file_of(text): text for text in texts}
+
+
+def _texts(tls: UpstreamTLS) -> tuple[str, str]:
+    pair = f"{tls.certificate.rstrip()}\n{tls.key}" if tls.certificate else ""
+    return tls.authorities, pair
+
+
+def reaching(policy: Policy, folder: str) -> ConfLines:
+    """What a location says besides, where it isn't as nginx's own defaults have it."""
+    lines: ConfLines = []
+    if policy.http_version != "1.1":
+        lines.append(directive("proxy_http_version", policy.http_version))
+    if speaks_grpc(policy):
+        for name, value in (
+            ("connect_timeout", policy.connect_timeout),
+            ("read_timeout", policy.read_timeout),
+            ("send_timeout", policy.send_timeout),
+        ):
+            lines.append(directive(f"grpc_{name}", f"{round(value * 1000)}ms"))
+        return lines
+    if policy.reach.protocol == HTTP:
+        return lines
+    tls = policy.reach.tls
+    authorities, pair = _texts(tls)
+    lines += [
+        directive("proxy_ssl_ciphers", quoted(tls.ciphers)),
+        directive("proxy_ssl_protocols", *tls.protocols),
+        directive("proxy_ssl_name", quoted(tls.name)),
+        directive("proxy_ssl_server_name", on(tls.server_name)),
+    ]
+    if authorities:
+        lines += [
+            directive("proxy_ssl_trusted_certificate", f"{folder}/{file_of(authorities)}.pem"),
+            directive("proxy_ssl_verify", on(tls.verify)),
+            directive("proxy_ssl_verify_depth", tls.depth),
+        ]
+    if pair:
+        file = f"{folder}/{file_of(pair)}.pem"
+        lines += [directive("proxy_ssl_certificate", file), directive("proxy_ssl_certificate_key", file)]
+    return lines
