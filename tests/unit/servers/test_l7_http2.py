@@ -364,8 +364,23 @@ def test_a_client_that_says_goodbye_gets_what_is_owed() -> None:
     number = play.ask()
     play.connected(number)
     play.machine.received(b"\0\0\x08\x07" + b"\0" * 13, 0.0)
-    play.upstream(number, OK)
-    assert play.answers[number].ended and play.commands == [("close", None)]
+    later = play.ask()  # which is no contradiction: the client takes no more from us
+    play.connected(later)
+    for one in (number, later):
+        play.upstream(one, OK)
+        assert play.answers[one].ended
+    assert play.commands == []
+
+
+@pytest.mark.parametrize("body", [b"abc", b"abcdefg"])
+def test_a_body_of_another_length_is_a_400_of_its_stream(body: bytes) -> None:
+    play = script()
+    number = play.ask("/", ("content-length", "5"), method="POST", body=None)
+    play.connected(number)
+    play.client.streams[number]._expected_content_length = None
+    play.body(number, body, last=True)
+    assert play.answers[number].status == "400" and "drop" in words(play.taken(number))
+    assert play.farewell is None
 
 
 # --- from HTTP/1 ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The two ends of a connection of HTTP/2: the library's, corrected where it isn't what a proxy needs.
 
 * A client's GOAWAY ends the connection for the library, which then refuses to send what is still owed. It only says
-  that no more requests come (RFC 9113, section 6.8).
+  that the client takes no more streams from us, who begin none (RFC 9113, section 6.8).
+* A body that isn't as long as Content-Length says ends the connection for the library. It is one request that is
+  malformed (section 8.1.1), which whoever serves it finds.
 * A stream above the limit ends the connection for the library. It is one stream that is refused (section 5.1.2), which
   whoever serves it does.
 * Sending a GOAWAY ends everything for the library, too: `goodbye` is a frame and nothing more.
@@ -21,6 +23,8 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 if TYPE_CHECKING:
     from h2._typing import Buffer
+    from h2.connection import AllowedStreamIDs
+    from h2.stream import H2Stream
 
 LIST_MAX = 1 << 16
 """Bytes of a list of fields, with 32 for each: beyond that a header bomb isn't even decoded (RFC 7541, section 7.1)."""
@@ -28,6 +32,10 @@ WINDOW = 1 << 16
 """Bytes of a stream that we take before we say that there is room for more (nginx: `http2_body_preread_size`)."""
 _FRAME_HEAD = 9
 _WHOLE = (1 << 31) - 1
+
+
+def _leave(_headers: object) -> None:
+    """Takes no note of Content-Length."""
 
 
 class _End(H2Connection):
@@ -81,6 +89,11 @@ class ServerEnd(_End):
             )
         )
         self.begin({SettingCodes.MAX_CONCURRENT_STREAMS: streams, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _leave  # type: ignore[method-assign, assignment]
+        return stream
 
     @property
     def open_inbound_streams(self) -> int:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     PriorityUpdated,
@@ -247,10 +246,6 @@ class Http2Machine:
                 self._priorities -= 1
                 if self._priorities <= 0:
                     self._fail(ErrorCodes.ENHANCE_YOUR_CALM, now)
-            case ConnectionTerminated():
-                self._leaving = True
-                if not self.streams:
-                    self._close()
 
     def _take_request(self, event: RequestReceived, now: float) -> None:
         number, fields = event.stream_id, event.headers

@@ -21,6 +21,7 @@ from emulab.servers.l7.engine.commands import TELL, Command
 from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.http2.exchange import StreamExchange
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.wire.http1.framing import UNFRAMED
 from emulab.servers.wire.http1.head import END
 from emulab.servers.wire.http2.fields import FieldList, fields_of, size
 
@@ -32,9 +33,9 @@ class Http2Stream:
     """The client of one request."""
 
     __slots__ = (
-        "_connection", "_head", "_last", "_trailers", "_unacknowledged", "address", "around", "body", "closed",
-        "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name", "number", "options",
-        "pending", "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
+        "_connection", "_head", "_last", "_length", "_trailers", "_unacknowledged", "address", "around", "body",
+        "closed", "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name", "number",
+        "options", "pending", "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -59,6 +60,7 @@ class Http2Stream:
         self.keep = self.reading = True
         self.stalled = self.closed = False
         self._unacknowledged = 0
+        self._length = UNFRAMED  # what of a body that is measured hasn't come
         self._head: FieldList | None = None  # of the answer, while it isn't out
         self.pending = b""  # what waits for a window
         self._last = False  # whether that is the end
@@ -70,6 +72,7 @@ class Http2Stream:
         """The request's head has come."""
         self.around.counters.requests += 1
         self.exchange = exchange = StreamExchange(self, head, now)
+        self._length = head.framing
         self.deadline = now + (self.policy.read_timeout if self.waits else self.policy.body_timeout)
         exchange.admit(now)
 
@@ -88,6 +91,11 @@ class Http2Stream:
         if exchange is None or exchange.answered:
             self.flow(now)
             return
+        if self._length >= 0:
+            self._length -= len(data)
+            if self._length < 0 or (last and self._length):
+                exchange.fail(400, "the request's body is not as long as its Content-Length", now)
+                return
         self.deadline = now + (self.policy.read_timeout if last else self.policy.body_timeout)
         if not exchange.has_room(len(data), 0):
             exchange.fail_too_large(now)
