@@ -324,6 +324,19 @@ def test_a_flood_of_frames_ends_the_connection(frame: bytes) -> None:
     assert play.farewell == 0
 
 
+def test_a_client_s_table_of_fields_is_no_larger_than_ours() -> None:
+    play = script()
+    play.raw(SettingsFrame(0, {1: 1 << 30}).serialize())
+    assert play.machine.frames.encoder.header_table_size == 4096
+    play = script()
+    number = play.ask()
+    play.client.update_settings({1: 1 << 20})  # type: ignore[dict-item]
+    play.sent()
+    play.connected(number)
+    play.upstream(number, OK)
+    assert play.answers[number].head["x-thing"] == "Value"
+
+
 def test_priorities_that_nothing_follows_are_few() -> None:
     play = script(http2_streams=1)
     for _ in range(101):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LIST_MAX = 1 << 16
 """Bytes of a list of fields, with 32 for each: beyond that a header bomb isn't even decoded (RFC 7541, section 7.1)."""
+TABLE = 4096
+"""Bytes of fields that are remembered for a client at most, whatever it offers: each is looked at for each field."""
 WINDOW = 1 << 16
 """Bytes of a stream that we take before we say that there is room for more (nginx: `http2_body_preread_size`)."""
 _FRAME_HEAD = 9
@@ -45,6 +47,12 @@ class _End(H2Connection):
         event = ConnectionTerminated()
         event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
         return [], [event]
+
+    def _acknowledge_settings(self) -> list[Frame]:
+        frames = super()._acknowledge_settings()
+        if self.encoder.header_table_size > TABLE:
+            self.encoder.header_table_size = TABLE
+        return frames
 
     def receive_data(self, data: Buffer) -> list[Event]:
         """What arrives. The library has whole frames in its memory before it looks at their size; here it doesn't."""

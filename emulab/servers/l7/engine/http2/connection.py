@@ -84,6 +84,7 @@ class Http2Machine:
         self._said = b""  # what goes before all that is said from now on
         self._held = b""
         self._reading = True
+        self._opened = False  # whether a window has been opened in this reading
         self._requests = self._refused = self._fresh = 0
         self._priorities = max(self.options.http2_streams, 100)
         self._leaving = False  # whether no more requests are taken
@@ -211,6 +212,9 @@ class Http2Machine:
         except ProtocolError:
             self._end(now)  # the library has said why
             return
+        if self._opened:  # once a reading, as there may be thousands of such frames in one
+            self._opened = False
+            self._resume(now)
         if self._moved // 8 > self.paid + FLOOD:
             self._fail(ErrorCodes.NO_ERROR, now)
             return
@@ -241,7 +245,7 @@ class Http2Machine:
                     self._concern(stream)
                     stream.left(now)
             case WindowUpdated() | RemoteSettingsChanged():
-                self._resume(now)
+                self._opened = True
             case PriorityUpdated():
                 self._priorities -= 1
                 if self._priorities <= 0:
