@@ -46,6 +46,9 @@ class UpstreamSide:
         self._connecting = None
         if (exchange := self.machine.exchange) is None:
             upstream.drop()  # nobody has a use for it any more
+        elif upstream.transport.is_closing():  # its end is told to its owner, which it has none yet
+            exchange.refused("upstream ended the connection before it was asked", False, self._clock())
+            self._carry_out()
         else:
             self.upstream, upstream.owner = upstream, self
             if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
