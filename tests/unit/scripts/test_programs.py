@@ -42,6 +42,7 @@ PACKAGES = {
     "getent": "",
     "grep": "",
     "h2load": "nghttp2-client",
+    "haproxy": "haproxy",
     "head": "",
     "hostname": "",
     "http-echo": "",

@@ -17,8 +17,7 @@ from emulab.kinds.networking.nginxvalues import http_version, integer
 from emulab.kinds.registry import SECRET
 from emulab.model.objects import Object
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
-from emulab.servers.l7.config import Reach, UpstreamTLS
-from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS
+from emulab.servers.l7.config import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 
 _SPOKEN = (HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS)
 _CIPHERS = re.compile(r"[A-Za-z0-9+:_\-!]*")

@@ -9,7 +9,6 @@ from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
     HSTS,
     UPSTREAM_FIELDS,
-    is_named,
     locations,
     policy,
     share_name,
@@ -17,11 +16,10 @@ from emulab.servers.engines.nginx.locations import (
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
 
-FOLDER, STATE = "/etc/nginx", "/tmp"
-"""Where its files are, and what it writes: folders of its own, see `server`."""
-LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
+FOLDER = "/etc/nginx"
 
 
 @dataclass(frozen=True, slots=True)

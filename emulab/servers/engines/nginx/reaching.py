@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Mapping
 
+from emulab.servers.engines.backendfiles import file_of, own_pair
 from emulab.servers.engines.nginx.text import ConfLines, directive, on, quoted
-from emulab.servers.l7.config import Policy, RequestRoute, UpstreamTLS
+from emulab.servers.l7.config import Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS
 
 _SCHEMES: Mapping[str, str] = {
@@ -36,22 +36,6 @@ def in_words_of(policy: Policy, lines: ConfLines) -> ConfLines:
     return [line.replace("proxy_set_header ", "grpc_set_header ", 1) for line in lines]
 
 
-def file_of(text: str) -> str:
-    """The name of a file with this text, without folder and end."""
-    return f"backend-{sha256(text.encode()).hexdigest()[:16]}"
-
-
-def backend_files(routes: Iterable[RequestRoute]) -> Mapping[str, str]:
-    """What is to be in files for routes, by the files' names."""
-    texts = [text for route in routes for text in _texts(route.policy.reach.tls) if text]
-    return {file_of(text): text for text in texts}
-
-
-def _texts(tls: UpstreamTLS) -> tuple[str, str]:
-    pair = f"{tls.certificate.rstrip()}\n{tls.key}" if tls.certificate else ""
-    return tls.authorities, pair
-
-
 def reaching(policy: Policy, folder: str) -> ConfLines:
     """What a location says besides, where it isn't as nginx's own defaults have it."""
     lines: ConfLines = []
@@ -68,7 +52,7 @@ def reaching(policy: Policy, folder: str) -> ConfLines:
     if policy.reach.protocol == HTTP:
         return lines
     tls = policy.reach.tls
-    authorities, pair = _texts(tls)
+    authorities, pair = tls.authorities, own_pair(tls)
     lines += [
         directive("proxy_ssl_ciphers", quoted(tls.ciphers)),
         directive("proxy_ssl_protocols", *tls.protocols),
@@ -77,11 +61,11 @@ def reaching(policy: Policy, folder: str) -> ConfLines:
     ]
     if authorities:
         lines += [
-            directive("proxy_ssl_trusted_certificate", f"{folder}/{file_of(authorities)}.pem"),
+            directive("proxy_ssl_trusted_certificate", f"{folder}/{file_of(authorities)}"),
             directive("proxy_ssl_verify", on(tls.verify)),
             directive("proxy_ssl_verify_depth", tls.depth),
         ]
     if pair:
-        file = f"{folder}/{file_of(pair)}.pem"
+        file = f"{folder}/{file_of(pair)}"
         lines += [directive("proxy_ssl_certificate", file), directive("proxy_ssl_certificate_key", file)]
     return lines

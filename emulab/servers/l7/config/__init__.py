@@ -24,13 +24,18 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
-from emulab.servers.l7.config.reaching import Reach, UpstreamTLS
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
     "ANY_HOST",
+    "AUTO_HTTP",
     "EXACT",
+    "GRPC",
+    "GRPCS",
+    "HTTP",
+    "HTTPS",
     "REGULAR_EXPRESSION",
     "Certificate",
     "Field",
