@@ -84,9 +84,13 @@ def test_backends_are_reached_as_the_policy_says() -> None:
 
     assert "proxy_ssl" not in of() and "grpc" not in of()
     rpc = of(reach=Reach("GRPC"), read_timeout=7.0)
-    assert "grpc_pass grpc://shop-web-80;" in rpc and "grpc_read_timeout 7000ms;" in rpc
+    assert "grpc_pass grpc://shop-web-80-grpc;" in rpc and "grpc_read_timeout 7000ms;" in rpc
     assert "grpc_set_header Host $best_http_host;" in rpc and "proxy_set_header" not in rpc
-    assert "proxy_pass $scheme://shop-web-80;" in of(reach=Reach("AUTO_HTTP"))
+    assert "proxy_pass $scheme://shop-web-80-auto-$scheme;" in of(reach=Reach("AUTO_HTTP"))
+    many = [route(policy=Policy(reach=Reach(one))) for one in ("GRPC", "AUTO_HTTP")]
+    whole = nginx_conf(config(*many, default_upstream="shop/web/80"), ENGINE)
+    groups = re.findall(r"upstream shop-web-80(\S*) {", whole)
+    assert groups == ["", "-grpc", "-auto-http", "-auto-https"]
     assert "proxy_http_version 1.0;" in of(http_version="1.0")
     tls = UpstreamTLS(verify=True, authorities="CA", depth=3, name="web.test", certificate="CRT", key="KEY")
     policy = Policy(reach=Reach("HTTPS", tls))
@@ -97,7 +101,7 @@ def test_backends_are_reached_as_the_policy_says() -> None:
     assert f"proxy_ssl_trusted_certificate /etc/nginx/ssl/{authorities};" in secure
     assert "proxy_ssl_verify on;" in secure and "proxy_ssl_verify_depth 3;" in secure
     assert "proxy_ssl_name web.test;" in secure and "proxy_ssl_server_name off;" in secure
-    assert "proxy_pass https://shop-web-80;" in secure
+    assert "proxy_pass https://shop-web-80-https;" in secure
 
 
 def test_http_2_may_be_off() -> None:

@@ -16,7 +16,7 @@ def parameters(policy: Policy, folder: str) -> str:
     if reach.protocol == GRPC:
         return " proto h2"
     if reach.protocol == GRPCS:
-        return " ssl verify none alpn h2"
+        return " ssl verify none alpn h2 proto h2"
     return _secure(reach.tls, folder) if reach.protocol == HTTPS else ""
 
 

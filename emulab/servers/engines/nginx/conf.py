@@ -15,6 +15,7 @@ from emulab.servers.engines.nginx.locations import (
     upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
+from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
@@ -164,14 +165,15 @@ def _maps(options: Options) -> ConfLines:
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
     lines: ConfLines = []
     most = max((route.policy.tries for route in config.routes), default=1)
-    for name, upstream in config.upstreams.items():
+    for name, end in groups(config):
+        upstream = config.upstreams[name]
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
             times = -(-most // len(servers))
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
-                f"upstream {upstream_name(name)}",
+                f"upstream {upstream_name(name)}{end}",
                 [
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.engines.nginx.reaching import in_words_of, passed_on, reaching
+from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
@@ -126,8 +126,8 @@ def _passed_on(
         target = f"{names.get(host, host)}:{port}"
         return [directive("set", "$target", quoted(target)), passed_on(route.policy, "$target")]
     if len(route.backends) > 1:
-        return [passed_on(route.policy, f"${share_name(route)}")]
-    return [passed_on(route.policy, first)]
+        return [passed_on(route.policy, group(route.policy, f"${{{share_name(route)}}}"))]
+    return [passed_on(route.policy, group(route.policy, first))]
 
 
 def share_name(route: RequestRoute) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.backendfiles import file_of, own_pair
 from emulab.servers.engines.nginx.text import ConfLines, directive, on, quoted
-from emulab.servers.l7.config import Policy
+from emulab.servers.l7.config import L7Config, Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS
 
 _SCHEMES: Mapping[str, str] = {
@@ -16,6 +16,37 @@ _SCHEMES: Mapping[str, str] = {
     GRPC: "grpc",
     GRPCS: "grpcs",
 }
+
+
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    HTTP: ("",),
+    HTTPS: ("-https",),
+    AUTO_HTTP: ("-auto-http", "-auto-https"),
+    GRPC: ("-grpc",),
+    GRPCS: ("-grpcs",),
+}
+
+
+def groups(config: L7Config) -> Iterator[tuple[str, str]]:
+    """The upstreams by their names, and what is added to the name for each way in which one is reached.
+
+    nginx keeps connections by the servers' addresses alone, so that what is said on them has to have groups of its own.
+    """
+    used: dict[str, dict[str, None]] = {name: {} for name in config.upstreams}
+    if config.default_upstream is not None:
+        used.setdefault(config.default_upstream, {})[""] = None
+    for route in config.routes:
+        for one in route.backends:
+            used.setdefault(one.upstream, {}).update(dict.fromkeys(_GROUPS[route.policy.reach.protocol]))
+    for name in config.upstreams:
+        for end in used[name] or ("",):
+            yield name, end
+
+
+def group(policy: Policy, name: str) -> str:
+    """The group of an upstream for a route; `name`: the upstream's, or a variable with it."""
+    protocol = policy.reach.protocol
+    return f"{name}-auto-$scheme" if protocol == AUTO_HTTP else name + _GROUPS[protocol][0]
 
 
 def speaks_grpc(policy: Policy) -> bool:
