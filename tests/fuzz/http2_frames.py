@@ -40,6 +40,8 @@ _FIELDS = [
     ("x-forwarded-for", "1.2.3.4"), ("x", "é"), ("x", "\t v "),
 ]  # fmt: skip
 _BOUND = 1 << 22
+_LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
 
 
 class _Wanted:
@@ -152,6 +154,11 @@ class _Shell:
                 return out
 
     def _stream(self, stream: Any) -> None:
+        self._commands(stream)
+        stream.flush(0.0)
+        self._commands(stream)
+
+    def _commands(self, stream: Any) -> None:
         number = stream.number
         while stream.commands:
             word, argument = stream.commands.pop(0)
@@ -162,7 +169,12 @@ class _Shell:
                 self.written[number][-1] += argument
             elif word in ("drop", "release"):
                 self._servers.pop(number, None)
-            assert word != "send", "a stream writes frames alone"
+            elif word == "send":
+                stream.write(argument)
+            elif word == "end":
+                stream.end()
+            elif word == "close":
+                stream.cut(0.0)
 
     def happen(self) -> None:
         """Something at the upstreams' side."""
@@ -184,15 +196,12 @@ class _Shell:
                 case 1:
                     exchange.upstream_ended(random.random() < 0.5, 0.0)
                 case 2:
-                    exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000, 0.0)
+                    stream.write(exchange.answer(_LONG, 0.0))
                 case 3:
-                    exchange.answer(
-                        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n", 0.0
-                    )
+                    stream.write(exchange.answer(_CHUNKED, 0.0))
                 case _:
-                    exchange.answer(b"HTTP/1.1 204 No Content\r\n\r\n", 0.0)
-            machine = self._machine
-            machine._concern(stream)
+                    stream.write(exchange.answer(b"HTTP/1.1 204 No Content\r\n\r\n", 0.0))
+            self._machine._concern(stream)
 
 
 def _check_frames(data: bytes, shown: str) -> None:

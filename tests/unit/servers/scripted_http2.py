@@ -147,9 +147,7 @@ class Http2Script:
         while True:
             streams = self.machine.concerned()
             for stream in streams:
-                self.streams[stream.number] = stream
-                self.upstreams.setdefault(stream.number, []).extend(stream.commands)
-                stream.commands.clear()
+                self._stream(stream)
             data = self.machine.output()
             if data and self.farewell is None:
                 self._got(data)
@@ -162,6 +160,24 @@ class Http2Script:
                     self.machine.settle(self.now)
             if not streams and not data and not wanted:
                 return
+
+    def _stream(self, stream: Any) -> None:
+        """What a stream wants of its client is done, and the rest noted."""
+        self.streams[stream.number] = stream
+        noted = self.upstreams.setdefault(stream.number, [])
+        for last in (False, True):
+            for word, value in stream.commands:
+                if word == "send":
+                    stream.write(value)
+                elif word == "end":
+                    stream.end()
+                elif word == "close":
+                    stream.cut(self.now)
+                else:
+                    noted.append((word, value))
+            stream.commands.clear()
+            if not last:
+                stream.flush(self.now)
 
     def taken(self, number: int) -> list[tuple[str, Any]]:
         """What a stream has wanted since the last time."""
@@ -181,7 +197,8 @@ class Http2Script:
 
     def upstream(self, number: int, *pieces: bytes) -> None:
         for piece in pieces:
-            assert self.exchange(number).answer(piece, self.now) == b""
+            if out := self.exchange(number).answer(piece, self.now):
+                self.streams[number].write(out)
             self._after(number)
 
     def event(self, number: int, name: str, *arguments: Any) -> None:
@@ -190,9 +207,7 @@ class Http2Script:
         self._after(number)
 
     def _after(self, number: int) -> None:
-        stream = self.streams[number]
-        self.upstreams.setdefault(number, []).extend(stream.commands)
-        stream.commands.clear()
+        self._stream(self.streams[number])
         self.carry_out()
 
     def wait(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """What an exchange asks of its client: a connection over HTTP/1 while a request lasts, or a stream of HTTP/2. Pure.
 
-A client's side reads the request, knows who asked and how, and says how an answer goes out; what is written of an
-upstream's answer is the exchange's matter, as it is the same for no two versions of HTTP.
+A client's side reads the request, knows who asked and how, and says what comes after an answer. What an exchange writes
+is HTTP/1, whoever its client is: a stream makes frames of it.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL
+from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL
 from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.shell.client import Ends, end_ours, set_reading
 from emulab.servers.l7.shell.context import Context
-from emulab.servers.l7.shell.upstreamside import UpstreamSide
+from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
 
 
 class StreamSide(UpstreamSide):
@@ -27,15 +27,40 @@ class StreamSide(UpstreamSide):
         self.transport = connection.transport
         self.machine = stream
 
+    def upstream_received(self, data: bytes) -> None:
+        if (exchange := self.machine.exchange) is not None:
+            if out := exchange.answer(data, self._clock()):
+                self.machine.write(out)
+            self._carry_out()
+
     def _carry_out(self) -> None:
         """What the stream wants, and then what the connection has to send of it."""
-        super()._carry_out()
         if not self._busy:
+            self.carry_out()
             self._connection.carry_out()
 
     def carry_out(self) -> None:
-        """What the stream wants."""
+        """What the stream wants; it may want more once its answer has gone out, or hasn't."""
         super()._carry_out()
+        self.machine.flush(self._clock())
+        super()._carry_out()
+
+    def _send(self, data: bytes) -> None:
+        self.machine.write(data)
+
+    def _end(self, _: None) -> None:
+        self.machine.end()
+
+    def _close(self, _: None) -> None:
+        self.machine.cut(self._clock())
+
+
+_STREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
+    SEND: StreamSide._send,
+    END: StreamSide._end,
+    CLOSE: StreamSide._close,
+}
+StreamSide.CARRY_OUT = {**UPSTREAM_COMMANDS, **_STREAM_COMMANDS}
 
 
 class Http2Client(asyncio.Protocol):

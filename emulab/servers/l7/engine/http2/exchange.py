@@ -1,6 +1,6 @@
-"""One request over HTTP/2 and its answer: an exchange that writes to a stream.
+"""One request over HTTP/2 and its answer. A machine's part: see `engine.exchange`.
 
-A machine's part: see `engine.exchange`.
+An exchange writes HTTP/1, whoever its client is; the stream makes frames of it. Only trailers have no place in that.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emulab.servers.l7.engine.exchange import Exchange
-from emulab.servers.wire.http1.framing import framing_line
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.stream import Http2Stream
@@ -28,24 +27,6 @@ class StreamExchange(Exchange):
             False  # a stream may be reset in the reading that it came in, before a server was looked for
         )
 
-    def _pass_on(self, now: float) -> bytes:
-        """See `Answered`: here nothing is left to be written, as the stream has it."""
-        reader, stream = self._reader, self._client
-        pieces, reader.pieces = reader.pieces, []
-        if not self._head_sent:
-            length = framing_line(reader.framing) if reader.framing >= 0 else b""
-            lines = [self._around.date(), *reader.lines, length, *stream.extra.splitlines(keepends=True)]
-            if self._asked is not None:
-                lines = self._filtered(lines)
-            self._head_sent, self._try_headed = True, now
-            self._head_size = stream.begin(reader.status, lines)
-            self._sent += self._head_size
-        size = sum(map(len, pieces))
-        self._size += size
-        self._sent += size
-        stream.write(pieces, reader.complete, reader.trailers, now)
-        if reader.complete:
-            self._complete(now)
-        elif pieces:
-            stream.touch(now)
-        return b""
+    def _complete(self, now: float) -> None:
+        self._client.trailers = self._reader.trailers
+        super()._complete(now)

@@ -6,6 +6,8 @@ Rules:
   never more than a stream's window waits here.
 * What goes to the client waits here while its window is closed or the connection is full, and the upstream is stopped
   meanwhile. A client that opens no window for the route's `send_timeout` has its stream reset.
+* What an exchange writes is HTTP/1 (`write`), of which frames are made; it goes out once all that an event brought is
+  written (`flush`), so that a head and the end of the answer are one frame.
 * A stream ends alone: neither a page nor an answer that is cut ends the connection.
 """
 
@@ -17,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 
-from emulab.servers.l7.engine.commands import TELL, Command
+from emulab.servers.l7.engine.commands import CLOSE, END, SEND, TELL, Command
 from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.http2.exchange import StreamExchange
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.wire.http1.framing import UNFRAMED
-from emulab.servers.wire.http1.head import END
-from emulab.servers.wire.http2.fields import FieldList, fields_of, size
+from emulab.servers.wire.http1.framing import UNFRAMED, ChunkedBody
+from emulab.servers.wire.http1.head import END as END_OF_HEAD
+from emulab.servers.wire.http2.fields import FieldList, fields_of
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.connection import Http2Machine
@@ -33,9 +35,10 @@ class Http2Stream:
     """The client of one request."""
 
     __slots__ = (
-        "_connection", "_head", "_last", "_length", "_trailers", "_unacknowledged", "address", "around", "body",
-        "closed", "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name", "number",
-        "options", "pending", "personality", "policy", "port", "reading", "scheme", "stalled", "waits",
+        "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address",
+        "around", "body", "closed", "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name",
+        "number", "options", "pending", "personality", "policy", "port", "reading", "scheme", "stalled",
+        "trailers", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -47,11 +50,8 @@ class Http2Stream:
         self.options, self.policy = snapshot.options, snapshot.policy
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
         self.name, self.local = connection.name, connection.local
-        self.address, self.extra, self.forwarding = (
-            connection.address,
-            connection.extra,
-            connection.forwarding,
-        )
+        self.address, self.extra = connection.address, connection.extra
+        self.forwarding = connection.forwarding
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: StreamExchange | None = None
@@ -63,8 +63,11 @@ class Http2Stream:
         self._length = UNFRAMED  # what of a body that is measured hasn't come
         self._head: FieldList | None = None  # of the answer, while it isn't out
         self.pending = b""  # what waits for a window
-        self._last = False  # whether that is the end
-        self._trailers: FieldList = []
+        self.trailers: Sequence[bytes] = ()  # lines that come after the body
+        self._framed: ChunkedBody | None = None
+        self._begun = False  # whether there is an answer
+        self._last = False  # whether all of it is written
+        self._done = False  # whether all of it is sent
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -133,19 +136,15 @@ class Http2Stream:
             self._unacknowledged = 0
 
     def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
-        """See `ClientSide`. The page is the personality's, whose HTTP/1.1 is taken apart again."""
+        """See `ClientSide`."""
         written = self.personality.answer(
             page, date=self.around.date() + self.extra, close=False, head_only=head.method == b"HEAD"
         )
-        begun, _, body = written.partition(END)
-        start, *lines = begun.split(b"\r\n")
-        self.begin(int(start.split(b" ")[1]), [line + b"\r\n" for line in lines])
-        self._put([body] if body else [], True, [])
+        self.commands.append((SEND, written))
         return False, written
 
     def go_on(self, status: int, close: bool, now: float) -> None:
         """See `ClientSide`."""
-        self._flush(now)
         self.finish(now)
 
     def linger(self, now: float) -> None:
@@ -155,8 +154,7 @@ class Http2Stream:
     def finish(self, now: float) -> None:
         """See `ClientSide`."""
         self.exchange = None
-        if not self.stalled:
-            self._over(now)
+        self.commands.append((END, None))
 
     def change_protocol(self) -> bytes:
         """See `ClientSide`: in HTTP/2 no request asks for it."""
@@ -165,49 +163,51 @@ class Http2Stream:
     def close(self) -> None:
         """See `ClientSide`."""
         self.exchange = None
-        self._reset(ErrorCodes.INTERNAL_ERROR, 0.0)
+        self.commands.append((CLOSE, None))
 
     def tell(self, event: str, **fields: Any) -> None:
         """See `ClientSide`."""
         self.commands.append((TELL, {**self._connection.told(event), **fields}))
 
-    # --- the answer ---------------------------------------------------------------------------------------------
+    # --- the answer, as the shell carries it out ------------------------------------------------------------------
 
-    def begin(self, status: int, lines: list[bytes]) -> int:
-        """The head of the answer. Each of the lines ends in CRLF. Its size, as far as it is known."""
-        self._head = [(b":status", b"%d" % status), *fields_of([line for line in lines if line])]
-        return size(self._head)
+    def write(self, data: bytes) -> None:
+        """What HTTP/1 would send of the answer, its head first and as a whole. It goes out by `flush`."""
+        if not self._begun:
+            self._begun = True
+            begun, _, data = data.partition(END_OF_HEAD)
+            start, *lines = begun.split(b"\r\n")
+            self._head = [(b":status", start.split(b" ")[1]), *fields_of(lines)]
+            if any(line[:18].lower() == b"transfer-encoding:" for line in lines):
+                self._framed = ChunkedBody()
+        if self._framed is not None:
+            data, _ = self._framed.feed(data)
+        if data:
+            self.pending = self.pending + data if self.pending else data
 
-    def write(self, pieces: list[bytes], last: bool, trailers: Sequence[bytes], now: float) -> None:
-        """More of the answer's body; `last`: it is whole, and what follows are `trailers`."""
-        self._put(pieces, last, fields_of(trailers) if trailers else [])
-        self._flush(now)
+    def end(self) -> None:
+        """All of the answer is written."""
+        self._last = True
 
-    def touch(self, now: float) -> None:
-        """The upstream has sent something."""
-        if not self.stalled:
-            self.deadline = now + self.policy.read_timeout
+    def cut(self, now: float) -> None:
+        """The answer stays as it is, and the client learns of it."""
+        self.flush(now)
+        self._reset(ErrorCodes.INTERNAL_ERROR, now)
 
-    def _put(self, pieces: list[bytes], last: bool, trailers: FieldList) -> None:
-        if pieces:
-            self.pending = b"".join([self.pending, *pieces])
-        self._last, self._trailers = last, trailers
-
-    def _flush(self, now: float) -> None:
+    def flush(self, now: float) -> None:
         """Sends what the window takes, and stops the upstream where that isn't all."""
-        if self.closed:
+        if self.closed or not self._begun:
             return
         connection, head = self._connection, self._head
         if head is not None:
             self._head = None
-            connection.frames.send_headers(
-                self.number, head, self._last and not self.pending and not self._trailers
-            )
-            if self._last and not self.pending and not self._trailers:
-                return
-        while self.step():
+            self._done = self._last and not self.pending and not self.trailers
+            connection.frames.send_headers(self.number, head, self._done)
+        while not self._done and self.step():
             pass
-        if self.pending and not self.stalled:
+        if self._done:
+            self._over(now)
+        elif self.pending and not self.stalled:
             self.stalled = True
             self.deadline = now + self.policy.send_timeout
             connection.blocked[self.number] = self
@@ -224,28 +224,29 @@ class Http2Stream:
             room = min(frames.local_flow_control_window(self.number), frames.max_outbound_frame_size)
             if room <= 0:
                 return False
-            end = self._last and room >= len(pending) and not self._trailers
+            end = self._last and room >= len(pending) and not self.trailers
             frames.send_data(self.number, pending[:room], end)
             connection.paid += min(room, len(pending))
             self.pending = pending[room:]
-            if self.pending:
-                return True
-            if end:
-                return False
+            self._done = end
+            if self.pending or end:
+                return not end
         if self._last:
-            if self._trailers:
-                frames.send_headers(self.number, self._trailers, True)
+            if self.trailers:
+                frames.send_headers(self.number, fields_of(self.trailers), True)
             else:
                 frames.end_stream(self.number)
-            self._last = False
+            self._done = True
         return False
 
     def resume(self, now: float) -> None:
         """All that waited is out."""
         self.stalled = False
         exchange = self.exchange
-        if exchange is None:
+        if self._done:
             self._over(now)
+            return
+        if exchange is None:
             return
         self.deadline = now + (self.policy.read_timeout if self.waits else self.policy.body_timeout)
         if exchange.linked:
