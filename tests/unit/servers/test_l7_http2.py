@@ -139,8 +139,8 @@ def test_a_client_that_takes_no_bytes_stops_upstreams_and_is_not_read_from() -> 
     assert ("read", False) in play.machine.commands, "answers to pings would pile up"
     play.machine.commands.clear()
     play.machine.drained(0.0)
-    assert ("read", True) in play.machine.commands
     play.carry_out()
+    assert play.commands[-1] == ("read", True)
     assert play.answers[number].body == b"ab"
     play.machine.filled(1.0)
     play.wait(61)
@@ -264,6 +264,7 @@ def test_rapid_reset_ends_the_connection_after_a_few_hundred_streams() -> None:
     play.raw(reset)
     assert play.farewell == 0 and ("end", None) in play.commands
     assert play.around.counters.requests <= 256
+    assert play.machine.frames.highest_inbound_stream_id < 2000, "nobody reads what comes after it"
     assert all(words(play.taken(number))[-1:] in ([], ["drop"], ["log"]) for number in list(play.upstreams))
     assert not play.machine.streams
 
@@ -354,7 +355,7 @@ def test_what_is_no_http2_ends_the_connection() -> None:
     play = script()
     play.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 700)
     assert play.farewell == 6, "a frame that is too large is refused before it is there"
-    assert play.commands == [("end", None)] and play.machine.deadline == 5
+    assert play.commands[-1] == ("end", None) and play.machine.deadline == 5
     play.raw(b"x" * 1000)
     play.wait(5)
     assert play.commands[-1] == ("abort", None)

@@ -105,9 +105,12 @@ class ServerEnd(_End):
 
     @property
     def open_inbound_streams(self) -> int:
-        """None, for the library's own limit; asking it has the library forget streams that are closed."""
-        self._open_streams(1)
+        """None, for the library's own limit: it would count all of them for each."""
         return 0
+
+    def forget_closed(self) -> None:
+        """Forgets streams that are closed, which the library does when it counts."""
+        self._open_streams(1)
 
     def goodbye(self, code: ErrorCodes | int = 0) -> bytes:
         """A frame that says that no more streams are served than those that there are."""

@@ -12,7 +12,8 @@ What a client may ask of us is bounded as nginx bounds it (`ngx_http_v2.c`):
 * PRIORITY frames, which nothing follows; and bytes that are neither heads nor bodies (PING, SETTINGS, resets …).
 * Who doesn't read what we answer isn't read from (`OWED`), and not for longer than `send_timeout`.
 
-A reading is at most `TURN` bytes: what is beyond that waits for the loop's next turn, as frames cost more than bytes.
+Of what was read at most `TURN` bytes are looked at: the rest waits for the loop's next turn, as a frame costs more than
+its bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after an error."""
-TURN = 1 << 16
+TURN = 1 << 14
+SLICE = 1 << 12
+"""Bytes that the library reads before what is in them is looked at: whoever asks for too much is stopped then."""
 OWED = 1 << 16
 """Bytes for a client that reads nothing, besides bodies, beyond which we read nothing, too."""
 FIELD_MAX, HEAD_MAX = 8192, 4 * 8192  # large_client_header_buffers 4 8k
@@ -127,6 +130,7 @@ class Http2Machine:
         if self._closing or self.closed:
             return
         self._held = self._held + data if self._held else data
+        self._fresh = 0
         if self._reading:
             self._turn(now)
 
@@ -203,15 +207,17 @@ class Http2Machine:
         held = self._held
         piece, self._held = (held, b"") if len(held) <= TURN else (held[:TURN], held[TURN:])
         self._moved += len(piece)
-        self._fresh = 0
+        view = memoryview(piece)
         try:
-            for event in self.frames.receive_data(piece):
-                self._take(event, now)
-                if self._closing:
-                    return
+            for start in range(0, len(piece), SLICE):
+                for event in self.frames.receive_data(view[start : start + SLICE]):
+                    self._take(event, now)
+                    if self._closing:
+                        return
         except ProtocolError:
             self._end(now)  # the library has said why
             return
+        self.frames.forget_closed()
         if self._opened:  # once a reading, as there may be thousands of such frames in one
             self._opened = False
             self._resume(now)
