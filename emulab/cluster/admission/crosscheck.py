@@ -41,11 +41,12 @@ def warnings(
     programs there aren't, `loaded` which images there are.
     """
     given = list(objects)
-    world = _World(_with_what_labs_have(given) if among is None else among, lacks, loaded)
+    world = _World(with_what_labs_have(given) if among is None else among, lacks, loaded)
     return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
 
 
-def _with_what_labs_have(given: Sequence[Object]) -> Objects:
+def with_what_labs_have(given: Sequence[Object]) -> Objects:
+    """These objects, with those that every lab has and that don't stand aside for them."""
     clusters = Objects(o for o in given if o.type == CLUSTER)
     return Objects([*system_objects(cluster_of(clusters), brought.brings_ingress(given) is None), *given])
 

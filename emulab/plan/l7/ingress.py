@@ -2,58 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulab.kinds.core.secret import tls_pair
+from emulab.kinds.core.certificates import leaf_certificate
+from emulab.kinds.core.secret import TLSPair
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import INGRESS as INGRESS_SERVER
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.networking.ingressview import Backend, Ingress
+from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
+from emulab.kinds.networking.servernames import (
+    HostCertificate,
+    certificates_of,
+    dated_problems,
+    is_secured,
+    server_names,
+)
 from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
-from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import policy
 from emulab.plan.l7.configmap import settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
+from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
 from emulab.plan.pods import listens_everywhere
-from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
     ANY_HOST,
     Certificate,
     L7Config,
     Match,
+    Notice,
     RequestRoute,
     Upstream,
     WeightedUpstream,
 )
+
+_DEFAULT_PAIR = TLSPair("", "")
+"""Stands for the default certificate, which the flags name or the proxy makes itself."""
 
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
     """The configuration of every ingress pod with these flags, without its listeners."""
     builder = _Builder(source, cluster, flags)
     classes = IngressClasses.among(source, cluster)
-    # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
-    for o in source.members(INGRESS).values():
-        ingress = Ingress.of(o)
-        if classes.takes(flags, ingress):
-            builder.add(ingress)
-    builder.add_defaults()
+    there = map(Ingress.of, source.members(INGRESS).values())
+    builder.serve(oldest_first(one for one in there if classes.takes(flags, one)))
+    builder.serve_all_others()
     return L7Config(
         listen=(),
         routes=tuple(builder.routes),
         default_upstream=builder.default,
         upstreams=builder.upstreams,
-        certificates=tuple(builder.certificates.values()),
+        certificates=builder.certificates(),
         options=builder.options,
         policy=replace(builder.policy, ssl_redirect=False),
+        notices=tuple(builder.notices),
     )
 
 
@@ -109,7 +118,8 @@ class _Builder:
         self._flags = flags
         self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
-        self.certificates: dict[str, Certificate] = {}
+        self._hosts: dict[TLSPair, list[str]] = {}  # of each certificate
+        self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self._named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
@@ -120,7 +130,36 @@ class _Builder:
         namespace, _, name = text.partition("/")
         return self._source.get(kind.key(namespace, name)) if name else None
 
-    def add_defaults(self) -> None:
+    def serve(self, ingresses: Sequence[Ingress]) -> None:
+        """Has routes for the hosts of these Ingresses, the oldest first."""
+        prefix = self._flags.annotations_prefix + "/"
+        policies = {
+            one.full_name: policy(one.annotations, defaults=self.policy, prefix=prefix) for one in ingresses
+        }
+        names = server_names(ingresses, self._secret)
+        for name in names.values():
+            secured = is_secured(names, name.host)
+
+            def route(
+                by: Ingress, path: str, kind: str, to: Backend, host: str = name.host, secured: bool = secured
+            ) -> None:
+                wished = policies[by.full_name]
+                how = replace(wished, ssl_redirect=wished.ssl_redirect and secured)
+                upstream = WeightedUpstream(self._upstream(by.namespace, to))
+                origin = f"Ingress {by.full_name}"
+                self.routes.append(RequestRoute(Match(host, path, kind), (upstream,), origin, policy=how))
+
+            for by, path in name.paths:
+                route(by, path.path, path.path_type, path.backend)
+            if name.first.default_backend is not None and not name.has_root:
+                route(name.first, "/", "Prefix", name.first.default_backend)
+        for one in ingresses:
+            if one.default_backend is not None and not one.rules and self.default is None:
+                self.default = self._upstream(one.namespace, one.default_backend)
+        for certificate in certificates_of(names):
+            self._certify(certificate)
+
+    def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
         backend = self._named(SERVICE, self._flags.default_backend)
         if self.default is None and backend is not None and (ports := Service.of(backend).ports):
@@ -129,64 +168,44 @@ class _Builder:
                 self.default = upstream
             elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
                 del self.upstreams[upstream]
-        secret = self._named(SECRET, self._flags.default_certificate)
-        if secret is not None:
-            self._certificate(secret.namespace, secret.name, (ANY_HOST,))
+        named = self._flags.default_certificate
+        secret = self._named(SECRET, named)
+        leaf = (
+            leaf_certificate(secret) if secret is not None else f"local SSL certificate {named} was not found"
+        )
+        if not isinstance(leaf, str):
+            self._hosts.setdefault(leaf.pair, []).append(ANY_HOST)
+        elif named:
+            said = "Error loading custom default certificate, falling back to generated default:"
+            self.notices.append(Notice(f"{said} {leaf}"))
 
-    def add(self, ingress: Ingress) -> None:
-        origin = f"Ingress {ingress.namespace}/{ingress.name}"
-        secured = {host for tls in ingress.tls for host in tls.hosts}
-        prefix = self._flags.annotations_prefix + "/"
-        wished = policy(ingress.annotations, defaults=self.policy, prefix=prefix)
-        plain = replace(wished, ssl_redirect=False)
+    def _certify(self, certificate: HostCertificate) -> None:
+        if certificate.problem is not None:
+            self.notices.append(Notice(certificate.problem.message))
+        leaf = certificate.leaf
+        for problem, since, until in dated_problems(certificate.host, leaf) if leaf is not None else ():
+            self.notices.append(Notice(problem.message, since, until))
+        pair = leaf.pair if leaf is not None else _DEFAULT_PAIR
+        self._hosts.setdefault(pair, []).append(certificate.host)
 
-        def route(host: str, path: str, path_type: str, upstream: str) -> None:
-            match = Match(host, path, path_type)
-            how = wished if host in secured else plain
-            self.routes.append(RequestRoute(match, (WeightedUpstream(upstream),), origin, policy=how))
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Those of all hosts, each chain once."""
+        return tuple(Certificate(tuple(hosts), *pair) for pair, hosts in self._hosts.items())
 
-        for rule in ingress.rules:
-            for path in rule.paths:
-                route(rule.host, path.path, path.path_type, self._upstream(ingress.namespace, path.backend))
-        if ingress.default_backend:
-            upstream = self._upstream(ingress.namespace, ingress.default_backend)
-            if ingress.rules:  # its hosts' other paths go there
-                for host in dict.fromkeys(r.host for r in ingress.rules):
-                    route(host, "/", "Prefix", upstream)
-            elif self.default is None:
-                self.default = upstream
-        for tls in ingress.tls:
-            hosts = tls.hosts or tuple(r.host for r in ingress.rules if r.host)
-            self._certificate(ingress.namespace, tls.secret, hosts)
-
-    def _certificate(self, namespace: str, secret: str, hosts: tuple[str, ...]) -> None:
-        o = self._source.get(SECRET.key(namespace, secret))
-        pair = tls_pair(o) if o else None
-        if pair is None:
-            return
-        key = f"{namespace}/{secret}"
-        known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
-        self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
+    def _secret(self, namespace: str, name: str) -> Object | None:
+        return self._source.get(SECRET.key(namespace, name))
 
     def _upstream(self, namespace: str, backend: Backend) -> str:
-        name = f"{namespace}/{backend.service}/{backend.port}"
+        name = backend_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
-            self.upstreams[name] = Upstream(tuple(self._servers(o, backend)) if o else ())
+            self.upstreams[name] = Upstream(tuple(self._servers(Service.of(o), backend)) if o else ())
         return name
 
-    def _servers(self, o: Object, backend: Backend) -> list[str]:
-        """`HOST:PORT` of the Service's cluster IP or of each endpoint; none when no endpoint is ready (503)."""
-        service = Service.of(o)
-        port = next((p for p in service.ports if backend.port in (p.port, p.name)), None)
-        if port is None:
-            return []
+    def _servers(self, service: Service, backend: Backend) -> list[str]:
+        """Whom to ask for a backend; nobody where none is ready (503)."""
         if service.type == "ExternalName":
-            return [f"{service.external_name}:{port.port}"] if self._flags.external_names else []
+            server = external_server(service, backend.port) if self._flags.external_names else None
+            return [server] if server is not None else []
         slices = views(self._source.slices((service.namespace, service.name)))
-        targets = usable(backends(slices, port))
-        if not targets:
-            return []
-        if self._cluster.ingress_upstream == "service" and not service.headless:
-            return [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
-        return [socket_name(*t.target) for t in targets]
+        return service_servers(service, backend.port, slices, self._cluster.ingress_upstream == "service")

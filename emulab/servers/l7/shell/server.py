@@ -16,6 +16,7 @@ from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.stub import ResolverConfig
 
@@ -44,6 +45,7 @@ class L7Server:
         self._context = Context(emit, take(L7Config(()), {}))
         with suppress(OSError):  # without /proc there is no log
             self._context.journal.open(_own_log())
+        self._notices = Notices(self._context.journal)
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -57,6 +59,7 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        self._notices.post(told.notices)
         self._context.surroundings.snapshot = snapshot
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
         await self._listen(snapshot, sockets)
@@ -108,6 +111,7 @@ class L7Server:
 
     def _tick(self) -> None:
         self._context.sweep()
+        self._notices.sweep()
         self._schedule()
 
     async def close(self, grace: float = 0.0) -> None:
