@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.core.serviceview import Service
     from emulab.kinds.networking.ingressclasses import IngressClasses
+    from emulab.kinds.networking.ingressview import Ingress
     from emulab.model.addresses import IPAddress, IPNetwork
     from emulab.model.objects import Object
 
@@ -58,6 +59,10 @@ class Lookup(Protocol):
 
     @property
     def ingress_classes(self) -> IngressClasses: ...
+
+    @property
+    def ingress_paths(self) -> Mapping[tuple[str, str, str], Ingress]:
+        """Who is heard of each host, path and type of path: the Ingress that has it first, of those that are served."""
 
     def asked_by(self, address: IPAddress) -> Object | None:
         """The first LoadBalancer Service, or LoadBalancer, that asks for a balancer with this address."""

@@ -23,7 +23,8 @@ from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CLUSTER, KINDS, LOAD_BALANCER, POD, SERVICE
+from emulab.kinds.networking.ingressview import Ingress, oldest_first
+from emulab.kinds.registry import CLUSTER, INGRESS, KINDS, LOAD_BALANCER, POD, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -132,6 +133,16 @@ class _World:
     @cached_property
     def ingress_classes(self) -> IngressClasses:
         return IngressClasses.among(self.objects, self._cluster)
+
+    @cached_property
+    def ingress_paths(self) -> Mapping[tuple[str, str, str], Ingress]:
+        found: dict[tuple[str, str, str], Ingress] = {}
+        for ingress in oldest_first(map(Ingress.of, self.objects.kind(INGRESS))):
+            if self.ingress_classes.serves(ingress):
+                for rule in ingress.rules:
+                    for path in rule.paths:
+                        found.setdefault((rule.host, path.path, path.path_type), ingress)
+        return found
 
     @cached_property
     def _pods(self) -> Mapping[tuple[str, str, str], list[Pods]]:
