@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulab.kinds.core.certificates import leaf_certificate
-from emulab.kinds.core.secret import TLSPair
+from emulab.kinds.core.certificates import LeafCertificate, leaf_certificate
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import INGRESS as INGRESS_SERVER
@@ -26,7 +25,8 @@ from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
-from emulab.plan.l7.annotations import policy
+from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
@@ -37,13 +37,14 @@ from emulab.servers.l7.config import (
     Certificate,
     L7Config,
     Match,
+    MeasuredAs,
     Notice,
     RequestRoute,
     Upstream,
     WeightedUpstream,
 )
 
-_DEFAULT_PAIR = TLSPair("", "")
+_DEFAULT = Certificate((), "", "")
 """Stands for the default certificate, which the flags name or the proxy makes itself."""
 
 
@@ -78,17 +79,38 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
     )
     pages: dict[str, Mapping[str, str]] = {key: {flags.health_path: "ok"} for key in health}
     pages |= {key: {} for key in webhook}
+    namespace, _, pod = place.name.partition(".")
     listen = (*plain, *tls, *health, *webhook)
     config = replace(
         config,
         listen=listen,
         tls_listen=(*tls, *webhook),
         pages=pages,
+        metrics_at=health,
+        measured=_measured(flags, namespace, pod) if flags.metrics else None,
         resolv_conf=place.resolv_conf,
         hosts=place.hosts,
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
     return PlannedServer(name, INGRESS_SERVER, place.namespace, config, sockets, everywhere)
+
+
+def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:
+    labels = {
+        "controller_class": flags.controller_class,
+        "controller_namespace": namespace,
+        "controller_pod": pod,
+    }
+    return MeasuredAs(
+        labels,
+        per_host=flags.metrics_per_host,
+        per_undefined_host=flags.metrics_per_undefined_host,
+        status_classes=flags.status_classes,
+        time_bounds=flags.time_buckets,
+        length_bounds=flags.length_buckets,
+        size_bounds=flags.size_buckets,
+        excluded=flags.excluded_metrics,
+    )
 
 
 class IngressPlan(NamedTuple):
@@ -118,63 +140,60 @@ class _Builder:
         self._flags = flags
         self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
-        self._hosts: dict[TLSPair, list[str]] = {}  # of each certificate
+        self._hosts: dict[Certificate, list[str]] = {}  # that show each certificate
         self.notices: list[Notice] = []
         self.default: str | None = None
-        config_map = self._named(CONFIG_MAP, flags.config_map)
+        config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         self.policy, self.options = settings({key: str(value) for key, value in data.items()})
 
-    def _named(self, kind: Kind, text: str) -> Object | None:
-        """The object that a flag names `NAMESPACE/NAME`."""
-        namespace, _, name = text.partition("/")
-        return self._source.get(kind.key(namespace, name)) if name else None
+    def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
+        """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
+        before, slash, name = text.rpartition("/")
+        namespace = before if slash else namespace
+        return self._source.get(kind.key(namespace, name)) if namespace and name else None
 
     def serve(self, ingresses: Sequence[Ingress]) -> None:
         """Has routes for the hosts of these Ingresses, the oldest first."""
-        prefix = self._flags.annotations_prefix + "/"
-        policies = {
-            one.full_name: policy(one.annotations, defaults=self.policy, prefix=prefix) for one in ingresses
-        }
         names = server_names(ingresses, self._secret)
         for name in names.values():
             secured = is_secured(names, name.host)
-
-            def route(
-                by: Ingress, path: str, kind: str, to: Backend, host: str = name.host, secured: bool = secured
-            ) -> None:
-                wished = policies[by.full_name]
-                how = replace(wished, ssl_redirect=wished.ssl_redirect and secured)
-                upstream = WeightedUpstream(self._upstream(by.namespace, to))
-                origin = f"Ingress {by.full_name}"
-                self.routes.append(RequestRoute(Match(host, path, kind), (upstream,), origin, policy=how))
-
             for by, path in name.paths:
-                route(by, path.path, path.path_type, path.backend)
+                self._route(by, Match(name.host, path.path, path.path_type), path.backend, secured)
             if name.first.default_backend is not None and not name.has_root:
-                route(name.first, "/", "Prefix", name.first.default_backend)
+                rest = Match(name.host, "/", "Prefix")
+                self._route(name.first, rest, name.first.default_backend, secured)
         for one in ingresses:
             if one.default_backend is not None and not one.rules and self.default is None:
-                self.default = self._upstream(one.namespace, one.default_backend)
+                self.default = self.upstream(one.namespace, one.default_backend)
         for certificate in certificates_of(names):
             self._certify(certificate)
 
+    def _route(self, ingress: Ingress, match: Match, to: Backend, secured: bool) -> None:
+        """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
+        backends = (WeightedUpstream(self.upstream(ingress.namespace, to)),)
+        draft = RouteDraft(ingress, match, backends, self.policy, self)
+        follow(draft, self._flags.annotations_prefix + "/")
+        if not secured:
+            draft.policy = replace(draft.policy, ssl_redirect=False)
+        self.routes.append(draft.route())
+
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
-        backend = self._named(SERVICE, self._flags.default_backend)
+        backend = self.named(SERVICE, self._flags.default_backend)
         if self.default is None and backend is not None and (ports := Service.of(backend).ports):
-            upstream = self._upstream(backend.namespace, Backend(backend.name, ports[0].port))
+            upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
             elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
                 del self.upstreams[upstream]
         named = self._flags.default_certificate
-        secret = self._named(SECRET, named)
+        secret = self.named(SECRET, named)
         leaf = (
             leaf_certificate(secret) if secret is not None else f"local SSL certificate {named} was not found"
         )
         if not isinstance(leaf, str):
-            self._hosts.setdefault(leaf.pair, []).append(ANY_HOST)
+            self._show(leaf, named, ANY_HOST)
         elif named:
             said = "Error loading custom default certificate, falling back to generated default:"
             self.notices.append(Notice(f"{said} {leaf}"))
@@ -182,20 +201,25 @@ class _Builder:
     def _certify(self, certificate: HostCertificate) -> None:
         if certificate.problem is not None:
             self.notices.append(Notice(certificate.problem.message))
-        leaf = certificate.leaf
-        for problem, since, until in dated_problems(certificate.host, leaf) if leaf is not None else ():
+        leaf, host = certificate.leaf, certificate.host
+        for problem, since, until in dated_problems(host, leaf) if leaf is not None else ():
             self.notices.append(Notice(problem.message, since, until))
-        pair = leaf.pair if leaf is not None else _DEFAULT_PAIR
-        self._hosts.setdefault(pair, []).append(certificate.host)
+        self._show(leaf, f"{certificate.ingress.namespace}/{certificate.secret}", host)
+
+    def _show(self, leaf: LeafCertificate | None, secret: str, host: str) -> None:
+        """Has a host show a Secret's certificate, or the default one."""
+        shown = _DEFAULT if leaf is None else Certificate((), *leaf.pair, secret, leaf.not_after)
+        self._hosts.setdefault(shown, []).append(host)
 
     def certificates(self) -> tuple[Certificate, ...]:
-        """Those of all hosts, each chain once."""
-        return tuple(Certificate(tuple(hosts), *pair) for pair, hosts in self._hosts.items())
+        """Those of all hosts, each Secret's once."""
+        return tuple(replace(shown, hosts=tuple(hosts)) for shown, hosts in self._hosts.items())
 
     def _secret(self, namespace: str, name: str) -> Object | None:
         return self._source.get(SECRET.key(namespace, name))
 
-    def _upstream(self, namespace: str, backend: Backend) -> str:
+    def upstream(self, namespace: str, backend: Backend) -> str:
+        """See `Beside`."""
         name = backend_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
