@@ -12,12 +12,18 @@ All replicas of a controller are one teller here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Ingress, oldest_first
-from emulab.kinds.networking.servernames import CertificateProblem, certificates_of, server_names
+from emulab.kinds.networking.servernames import (
+    CertificateProblem,
+    HostCertificate,
+    certificates_of,
+    server_names,
+)
 from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET
 from emulab.model.collection import NORMAL, WARNING, Objects, Tell
 from emulab.model.keys import Key
@@ -37,7 +43,9 @@ class IngressEvents:
         self._config_maps: Members = {}
         self._classes: IngressClasses | None = None
         self._served: frozenset[Key] = frozenset()
+        self._secured: Mapping[Key, Ingress] = {}
         self._wrong: frozenset[_Wrong] = frozenset()
+        self._due = inf  # when the dates of a certificate make it another matter
 
     def told(self, objects: Objects, cluster: Cluster, now: float) -> list[Tell]:
         """What is to be told of these objects; `now` is Unix time."""
@@ -54,12 +62,17 @@ class IngressEvents:
                 if key in served and (key in changed or key not in self._served)
             ]
             self._served = served
-        if changed or other_classes or secrets is not self._secrets:
-            wrong = frozenset(_wrong(objects, classes, now))
+        secured = objects.facts(INGRESS, _with_tls)
+        others = secured is not self._secured or secrets is not self._secrets
+        if others or other_classes or now >= self._due:
+            shown = [*_shown(objects, classes, secured.values())]
+            wrong = frozenset(_wrong(shown, now))
+            self._due = min((time for one in shown for time in one.turns if time > now), default=inf)
             for key, problem in sorted(wrong - self._wrong):
                 found.append(Tell(ingresses[key], WARNING, problem.reason, problem.message, COMPONENT))
             self._wrong = wrong
         self._ingresses, self._secrets, self._classes = ingresses, secrets, classes
+        self._secured = secured
         return found
 
     def _of_config_maps(self, there: Members, classes: IngressClasses) -> Iterator[Tell]:
@@ -82,19 +95,27 @@ def _telling(classes: IngressClasses, o: Object) -> bool:
     return any(controller.flags.sync_events for controller in classes.serving(Ingress.of(o)))
 
 
-def _wrong(objects: Objects, classes: IngressClasses, now: float) -> Iterator[_Wrong]:
-    """What is wrong with the certificates of hosts, of each controller by itself."""
+def _wrong(shown: Iterable[HostCertificate], now: float) -> Iterator[_Wrong]:
+    for one in shown:
+        if (problem := one.problem_at(now)) is not None:
+            yield INGRESS.key(one.ingress.namespace, one.ingress.name), problem
+
+
+def _with_tls(o: Object) -> Ingress | None:
+    """Of an Ingress with a TLS section: by no other one is a certificate decided."""
+    return Ingress.of(o) if o.spec.get("tls") else None
+
+
+def _shown(
+    objects: Objects, classes: IngressClasses, secured: Iterable[Ingress]
+) -> Iterator[HostCertificate]:
+    """The certificates of hosts, of each controller by itself."""
 
     def secret(namespace: str, name: str) -> Object | None:
         return objects.get(SECRET.key(namespace, name))
 
-    there: Sequence[Ingress] = oldest_first(map(Ingress.of, objects.kind(INGRESS)))
+    there = oldest_first(secured)
     for controller in classes.controllers:
-        if not controller.flags.sync_events:
-            continue
-        own = [one for one in there if classes.takes(controller.flags, one)]
-        for certificate in certificates_of(server_names(own, secret)):
-            problem = certificate.problem_at(now)
-            if problem is not None:
-                by = certificate.ingress
-                yield INGRESS.key(by.namespace, by.name), problem
+        if controller.flags.sync_events:
+            own = [one for one in there if classes.takes(controller.flags, one)]
+            yield from certificates_of(server_names(own, secret))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from emulab.model.addresses import IPAddress, IPNetwork
     from emulab.model.objects import Object
 
+IngressPlace = tuple[str, str, str, str]
+"""A controller, a host, a path and its type."""
+
 TOO_LONG = "a label of a DNS name has at most 63 letters"
 
 
@@ -61,8 +64,8 @@ class Lookup(Protocol):
     def ingress_classes(self) -> IngressClasses: ...
 
     @property
-    def ingress_paths(self) -> Mapping[tuple[str, str, str], Ingress]:
-        """Who is heard of each host, path and type of path: the Ingress that has it first, of those that are served."""
+    def ingress_paths(self) -> Mapping[IngressPlace, Ingress]:
+        """Who is heard of each place: the first Ingress that has it, of those that its controller serves."""
 
     def asked_by(self, address: IPAddress) -> Object | None:
         """The first LoadBalancer Service, or LoadBalancer, that asks for a balancer with this address."""

@@ -124,6 +124,7 @@ async def shown(lab: Lab, host: str) -> str:
         ("t1.tls.test/", 308, "*.tls.test"),
         ("t2.tls.test/s", 308, "*.tls.test"),
         ("t2.tls.test/p", 308, "*.tls.test"),
+        ("t2.tls.test/no-path", 308, "*.tls.test"),
         ("t4.tls.test/", 308, "*.tls.test"),
         ("t5.test/", 308, FAKE),
         ("t7.tls.test/", 308, "*.tls.test"),
@@ -149,7 +150,9 @@ async def test_the_certificate_of_a_host_and_where_plain_requests_go(
         assert answer.headers["location"] == f"https://{url}"
     assert await shown(lab, host) == certificate
     code = ("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{host}:443:{VIP}")
-    assert await output(lab, "client", *code, f"https://{url}") == str(200 if status == 308 else status)
+    assert await output(lab, "client", *code, f"https://{url}") == str(
+        404 if "no-path" in url else 200 if status == 308 else status
+    )
 
 
 async def test_who_names_no_host_sees_the_default_certificate(lab: Lab) -> None:

@@ -1,5 +1,10 @@
-"""Ingresses that the admission webhook of their controller refuses: the lab's own has one, as ingress-nginx' usual
-installations do, and a user's where its flags say so (`--validating-webhook`)."""
+"""Ingresses that are refused when they come.
+
+* By the admission webhook of their controller: the lab's own has one, as ingress-nginx' usual installations do, and a
+  user's where its flags say so (`--validating-webhook`).
+* By the API server, which looks at both ways of naming a class only when an Ingress is made (`ValidateIngressCreate` of
+  pkg/apis/networking/validation).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,9 @@ from emulab.kinds.networking.controllersettings import validates_paths
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import ObjectSource
 from emulab.kinds.networking.ingressvalidation import denied
-from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import CONFIG_MAP, INGRESS
+from emulab.kinds.networking.ingressview import CLASS_ANNOTATION, Ingress
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS
+from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members
@@ -24,13 +30,26 @@ T = TypeVar("T")
 
 
 def denied_ingresses(given: Iterable[Object], there: ObjectSource, cluster: Cluster) -> list[Finding]:
-    """What is refused of `given`, which come to those that are there, in the place of the ones with their keys."""
+    """What is refused of `given`, which come to those that are there, in the place of the ones with their keys.
+
+    `cluster`: where none of them is one.
+    """
     latest = {o.key: o for o in given}
+    cluster = next((Cluster.of(o) for o in latest.values() if o.type == CLUSTER), cluster)
     ingresses = [o for o in latest.values() if o.type == INGRESS]
     if not ingresses:
         return []
     alone = brings_ingress(latest.values()) is not None
-    return list(_denied(ingresses, _Together(there, latest), cluster, alone))
+    fresh = (o for o in ingresses if there.get(o.key) is None)
+    return [*_of_two_classes(fresh), *_denied(ingresses, _Together(there, latest), cluster, alone)]
+
+
+def _of_two_classes(fresh: Iterable[Object]) -> Iterator[Finding]:
+    for o in fresh:
+        named, annotated = o.spec.get("ingressClassName"), o.annotations.get(CLASS_ANNOTATION)
+        if None not in (named, annotated) and named != annotated:
+            what = f"{show(annotated)} must match `ingressClassName` when both are specified"
+            yield Finding(o, ("metadata", "annotations", CLASS_ANNOTATION), what)
 
 
 def _denied(

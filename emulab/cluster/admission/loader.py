@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from emulab.cluster.admission.conflicts import conflicts
-from emulab.cluster.admission.crosscheck import notes, warnings, with_what_labs_have
+from emulab.cluster.admission.crosscheck import notes, warnings, what_labs_have
 from emulab.cluster.admission.dumps import Dumps
 from emulab.cluster.admission.generatednames import GeneratedNames, asked_base
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
@@ -23,6 +23,7 @@ from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, INGRESS, KINDS
 from emulab.kinds.schema import check_object, unknown_field
 from emulab.model.checks import Problems, Unknown, show, wrong
+from emulab.model.collection import Objects
 from emulab.model.findings import Finding, one_line
 from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
@@ -79,7 +80,7 @@ def load(
     found = conflicts(batch.objects, cluster)
     # Of a lab, who has its objects asks; and what is to go needn't be such as may come.
     if cluster is None and validation != IGNORE and any(o.type == INGRESS for o in batch.objects):
-        found += denied_ingresses(batch.objects, with_what_labs_have(batch.objects), world)
+        found += denied_ingresses(batch.objects, Objects(what_labs_have(batch.objects)), world)
     if found:
         batch.locate(sources, found)
     if batch.problems:

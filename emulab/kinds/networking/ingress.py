@@ -97,7 +97,7 @@ def _leads_somewhere(spec: dict[str, Any]) -> Problems:
 ingress_spec = typed(
     "networking.v1.IngressSpec",
     {
-        "ingressClassName": maybe_empty(dns_subdomain),
+        "ingressClassName": dns_subdomain,
         "defaultBackend": _backend_check,
         "rules": sequence(
             typed(

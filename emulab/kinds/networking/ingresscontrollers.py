@@ -50,6 +50,11 @@ class IngressController:
     validates: bool = False  # whether the API server asks it for a word on each Ingress that comes
 
     @property
+    def full_name(self) -> str:
+        """`KIND/NAMESPACE/NAME`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+    @property
     def is_the_labs_own(self) -> bool:
         """Whether it serves what the controller serves that every lab has, and so takes its place."""
         return self.flags.controller_class == CONTROLLER

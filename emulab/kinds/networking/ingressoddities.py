@@ -23,7 +23,6 @@ from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
-    from emulab.kinds.networking.controllerflags import ControllerFlags
     from emulab.kinds.networking.ingresscontrollers import IngressController
 
 
@@ -45,7 +44,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, where, why)
     for controller in world.ingress_classes.serving(ingress)[:1]:
         yield from _patterns(o, ingress, controller)
-        yield from _said_before(o, ingress, controller.flags, world)
+        yield from _said_before(o, ingress, controller, world)
         yield from _certificates(o, ingress, world)
     for index, rule in enumerate(ingress.rules):
         if not fits_dns(rule.host):
@@ -100,12 +99,15 @@ def _patterns(o: Object, ingress: Ingress, controller: IngressController) -> Ite
             yield Finding(o, where, what)
 
 
-def _said_before(o: Object, ingress: Ingress, flags: ControllerFlags, world: Lookup) -> Iterator[Finding]:
+def _said_before(
+    o: Object, ingress: Ingress, controller: IngressController, world: Lookup
+) -> Iterator[Finding]:
     """Paths that another Ingress has, which is heard. ingress-nginx' webhook would refuse the one that comes later."""
-    canary = f"{flags.annotations_prefix}/canary"
+    canary = f"{controller.flags.annotations_prefix}/canary"
     for i, rule in enumerate(ingress.rules):
         for j, path in enumerate(rule.paths):
-            first = world.ingress_paths.get((rule.host, path.path, path.path_type), ingress)
+            place = (controller.full_name, rule.host, path.path, path.path_type)
+            first = world.ingress_paths.get(place, ingress)
             if first.full_name == ingress.full_name or canary in {*first.annotations, *ingress.annotations}:
                 continue
             what = (

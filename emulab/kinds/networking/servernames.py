@@ -51,6 +51,12 @@ class HostCertificate:
             return self.problem
         return next((one.problem for one in dated_problems(self.host, self.leaf) if one.holds(now)), None)
 
+    @property
+    def turns(self) -> list[float]:
+        """The times at which what is wrong becomes something else."""
+        dated = dated_problems(self.host, self.leaf) if self.leaf is not None else ()
+        return [time for one in dated for time in (one.since, one.until) if time]
+
 
 @dataclass(slots=True)
 class ServerName:

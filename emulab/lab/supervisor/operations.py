@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.cluster import brought
 from emulab.cluster.admission import deletion
-from emulab.cluster.admission.crosscheck import notes, with_what_labs_have
+from emulab.cluster.admission.crosscheck import notes, what_labs_have
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.inplace import unfollowed_changes
@@ -188,7 +188,7 @@ class Operations:
         if self._furnished:
             found = await asyncio.to_thread(self._newcomers.conflicts, there, given)
         else:  # `load` has looked for conflicts, and there is nothing else
-            there = await asyncio.to_thread(with_what_labs_have, given)
+            there = Objects(what_labs_have(given))
         found += await asyncio.to_thread(denied_ingresses, given, there, cluster_of(there))
         if found:
             raise ManifestError([f.line() for f in found])

@@ -110,6 +110,11 @@ def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
                 f" Cluster spec.ingress.classes: [{owner.details['class']}]"
             )
         return Failure(record.place, "no-ingress-class", text, remedy, owner.text)
+    if owner.details.get("no_rule"):
+        text = f"{owner.text} has the host {host} in spec.tls and no rule for it; so {said}"
+        return Failure(
+            record.place, "no-ingress-rule", text, f"add a rule for {host} to {owner.text}", owner.text
+        )
     paths = ", ".join(owner.details.get("paths") or ()) or "none"
     text = f"{owner.text} has the host {host} and no path for {path}; so {said}"
     remedy = f"add a path for {path} to {owner.text}, or ask for one of its paths: {paths}"

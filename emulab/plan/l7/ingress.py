@@ -141,6 +141,7 @@ class _Builder:
         self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
         self._hosts: dict[Certificate, list[str]] = {}  # that show each certificate
+        self._rests: list[tuple[Ingress, str]] = []  # secured hosts of which not all is taken
         self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
@@ -163,6 +164,8 @@ class _Builder:
             if name.first.default_backend is not None and not name.has_root:
                 rest = Match(name.host, "/", "Prefix")
                 self._route(name.first, rest, name.first.default_backend, secured)
+            elif secured and name.host and not name.has_root:
+                self._rests.append((name.first, name.host))
         for one in ingresses:
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
@@ -172,11 +175,29 @@ class _Builder:
     def _route(self, ingress: Ingress, match: Match, to: Backend, secured: bool) -> None:
         """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
         backends = (WeightedUpstream(self.upstream(ingress.namespace, to)),)
-        draft = RouteDraft(ingress, match, backends, self.policy, self)
-        follow(draft, self._flags.annotations_prefix + "/")
+        draft = self._draft(ingress, match, backends)
         if not secured:
             draft.policy = replace(draft.policy, ssl_redirect=False)
         self.routes.append(draft.route())
+
+    def _draft(
+        self, ingress: Ingress, match: Match, backends: tuple[WeightedUpstream, ...] = ()
+    ) -> RouteDraft:
+        """A route of an Ingress, as its annotations will have it."""
+        draft = RouteDraft(ingress, match, backends, self.policy, self)
+        follow(draft, self._flags.annotations_prefix + "/")
+        return draft
+
+    def _redirect_rests(self) -> None:
+        """What no path of a host takes goes over TLS, too, to whoever takes what nobody has: the default location of a
+        host has its first Ingress' annotations (`createServers`)."""
+        backends = (WeightedUpstream(self.default),) if self.default is not None else ()
+        for ingress, host in self._rests:
+            match = Match(host, "/", "Prefix")
+            if self._draft(ingress, match).policy.ssl_redirect:
+                how = replace(self.policy, ssl_redirect=True)
+                origin = "default backend" if backends else ""
+                self.routes.append(RequestRoute(match, backends, origin, policy=how))
 
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
@@ -187,6 +208,7 @@ class _Builder:
                 self.default = upstream
             elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
                 del self.upstreams[upstream]
+        self._redirect_rests()
         named = self._flags.default_certificate
         secret = self.named(SECRET, named)
         leaf = (

@@ -74,6 +74,29 @@ def test_what_is_wrong_with_a_certificate_is_told_once_as_long_as_it_is() -> Non
     assert told() == [missing]
 
 
+def test_time_makes_a_certificate_wrong_though_nothing_changes() -> None:
+    events = IngressEvents()
+    objects = Objects(
+        [
+            *SYSTEM,
+            ingress(tls=[{"secretName": "s"}]),
+            tls_secret("s", pair("a.test", begin=NOW + DAY, end=NOW + 100 * DAY)),
+        ]
+    )
+    reasons = [
+        [one.reason for one in events.told(objects, Cluster(), NOW + days * DAY)]
+        for days in (0, 0.5, 2, 50, 89, 91, 95, 101, 102)
+    ]
+    assert reasons == [
+        ["Sync", "CertificateNotYetValid"],
+        *([], [], [], []),
+        ["CertificateExpiring"],
+        [],
+        ["CertificateExpired"],
+        [],
+    ]
+
+
 def test_config_maps_of_the_controller() -> None:
     events = IngressEvents()
     [own] = [o for o in SYSTEM if o.kind == "Deployment" and o.name == "ingress-nginx-controller"]

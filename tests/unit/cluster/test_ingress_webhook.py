@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from emulab.cluster.admission.crosscheck import with_what_labs_have
+from emulab.cluster.admission.crosscheck import what_labs_have
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.loader import load
 from emulab.errors import ManifestError
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
 
@@ -122,8 +123,23 @@ def test_a_default_backend_where_none_may_be() -> None:
     assert refused(controller(flags[0]), *own) == []
 
 
+def test_two_names_of_a_class_must_agree_when_an_ingress_is_made() -> None:
+    def named(annotated: str, name: str | None) -> dict[str, Any]:
+        made = ingress(**({"ingressClassName": name} if name is not None else {}))
+        annotations = {"kubernetes.io/ingress.class": annotated}
+        return {**made, "metadata": {**made["metadata"], "annotations": annotations}}
+
+    [line] = refused(named("traefik", "nginx"))
+    assert line.endswith('"traefik" must match `ingressClassName` when both are specified')
+    assert refused(named("nginx", "nginx")) == refused(named("traefik", None)) == []
+    there = Objects([*what_labs_have([]), Object(named("nginx", None))])
+    assert denied_ingresses([Object(named("traefik", "nginx"))], there, Cluster()) == [], (
+        "it is changed, not made"
+    )
+
+
 def test_what_comes_is_looked_at_among_what_is_there() -> None:
-    there = with_what_labs_have([])
+    there = Objects(what_labs_have([]))
     fresh = [Object(ingress("/q$"))]
     assert [f.message for f in denied_ingresses(fresh, there, Cluster())] == [INVALID.format("/q$", "Prefix")]
     assert denied_ingresses([Object(ingress())], there, Cluster()) == []

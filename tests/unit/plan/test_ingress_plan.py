@@ -229,6 +229,25 @@ def test_certificates_and_redirects_are_decided_of_hosts_over_all_ingresses() ->
     assert len(wrong) == 1 and "default/missing was not found" in wrong[0]
 
 
+def test_what_no_path_of_a_secured_host_takes_goes_over_tls_too() -> None:
+    tls = [{"secretName": "none"}]
+    shop, off = (
+        ingress("shop", rule("a.test", "/x"), tls=tls),
+        {"nginx.ingress.kubernetes.io/ssl-redirect": "false"},
+    )
+
+    def rest(*objects: Object) -> list[tuple[str, bool, list[str]]]:
+        found = config(*WEB, *objects)
+        routes = [r for r in found.routes if r.match.path == "/" and r.match.host]
+        return [(r.origin, r.policy.ssl_redirect, [b.upstream for b in r.backends]) for r in routes]
+
+    assert rest(shop) == [("", True, [])], "a 404 over TLS"
+    bare = ingress("bare", defaultBackend=backend())
+    assert rest(shop, bare) == [("default backend", True, ["default/web/80"])]
+    assert rest(ingress("shop", rule("a.test", "/x"))) == []
+    assert rest(ingress("shop", rule("a.test", "/x"), tls=tls, annotations=off)) == []
+
+
 def test_dates_of_certificates_are_told_when_their_time_has_come() -> None:
     chain = pair("a.test")
     found = config(
