@@ -55,7 +55,9 @@ class IngressEvents:
         changed = changed_keys(self._ingresses, ingresses)
         other_classes = classes != self._classes
         if changed or other_classes:
-            served = frozenset(key for key, o in ingresses.items() if _telling(classes, o))
+            asked = ingresses.keys() if other_classes else changed & ingresses.keys()
+            served = frozenset(key for key in asked if _telling(classes, ingresses[key]))
+            served |= self._served & ingresses.keys() - asked
             found += [
                 Tell(ingresses[key], NORMAL, "Sync", "Scheduled for sync", COMPONENT)
                 for key in ingresses

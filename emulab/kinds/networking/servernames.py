@@ -47,15 +47,16 @@ class HostCertificate:
 
     def problem_at(self, now: float) -> CertificateProblem | None:
         """What is wrong with it at a time: with the one that was asked for, or with its dates."""
-        if self.leaf is None:
+        if self.leaf is None or self.leaf.not_before <= now < self.leaf.not_after - _SOON:
             return self.problem
         return next((one.problem for one in dated_problems(self.host, self.leaf) if one.holds(now)), None)
 
     @property
     def turns(self) -> list[float]:
         """The times at which what is wrong becomes something else."""
-        dated = dated_problems(self.host, self.leaf) if self.leaf is not None else ()
-        return [time for one in dated for time in (one.since, one.until) if time]
+        if self.leaf is None:
+            return []
+        return [self.leaf.not_before, self.leaf.not_after - _SOON, self.leaf.not_after]
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ class _Builder:
         self._flags = flags
         self.routes: list[RequestRoute] = []
         self.upstreams: dict[str, Upstream] = {}
-        self._hosts: dict[Certificate, list[str]] = {}  # that show each certificate
+        self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
         self._rests: list[tuple[Ingress, str]] = []  # secured hosts of which not all is taken
         self.notices: list[Notice] = []
         self.default: str | None = None
@@ -223,19 +223,21 @@ class _Builder:
     def _certify(self, certificate: HostCertificate) -> None:
         if certificate.problem is not None:
             self.notices.append(Notice(certificate.problem.message))
-        leaf, host = certificate.leaf, certificate.host
-        for problem, since, until in dated_problems(host, leaf) if leaf is not None else ():
-            self.notices.append(Notice(problem.message, since, until))
-        self._show(leaf, f"{certificate.ingress.namespace}/{certificate.secret}", host)
+        secret = f"{certificate.ingress.namespace}/{certificate.secret}"
+        self._show(certificate.leaf, secret, certificate.host)
 
     def _show(self, leaf: LeafCertificate | None, secret: str, host: str) -> None:
         """Has a host show a Secret's certificate, or the default one."""
-        shown = _DEFAULT if leaf is None else Certificate((), *leaf.pair, secret, leaf.not_after)
-        self._hosts.setdefault(shown, []).append(host)
+        key = secret if leaf is not None else ""
+        if key not in self._shown:
+            self._shown[key] = Certificate((), *leaf.pair, secret, leaf.not_after) if leaf else _DEFAULT, []
+            for problem, since, until in dated_problems("{host}", leaf) if leaf and host != ANY_HOST else ():
+                self.notices.append(Notice(problem.message, since, until, secret))
+        self._shown[key][1].append(host)
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Those of all hosts, each Secret's once."""
-        return tuple(replace(shown, hosts=tuple(hosts)) for shown, hosts in self._hosts.items())
+        return tuple(replace(shown, hosts=tuple(hosts)) for shown, hosts in self._shown.values())
 
     def _secret(self, namespace: str, name: str) -> Object | None:
         return self._source.get(SECRET.key(namespace, name))

@@ -42,11 +42,15 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is wrong with what a configuration was made of, from one time (Unix time) to another; 0 for neither."""
+    """What is wrong with what a configuration was made of, from one time (Unix time) to another; 0 for neither.
+
+    With a `secret` it is so of each host that shows its certificate; `{host}` in the text stands for that.
+    """
 
     text: str
     since: float = 0.0
     until: float = 0.0
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import inf
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.journal import Journal
-from emulab.servers.l7.config import Notice
+from emulab.servers.l7.config import ANY_HOST, Certificate, Notice
 
 
 class Notices:
@@ -16,30 +17,41 @@ class Notices:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._posted: dict[Notice, bool] = {}  # whether it has been written
-        self._waiting = False
+        self._hosts: dict[Notice, Sequence[str]] = {}  # of which each is so
+        self._written: set[tuple[Notice, str]] = set()
+        self._due = 0.0
 
-    def post(self, notices: Iterable[Notice]) -> None:
+    def post(self, notices: Iterable[Notice], certificates: Iterable[Certificate]) -> None:
         """Takes the place of all that there were."""
-        self._posted = {notice: self._posted.get(notice, False) for notice in notices}
-        self._waiting = not all(self._posted.values())
+        hosts = {one.secret: one.hosts for one in certificates}
+        self._hosts = {one: hosts.get(one.secret, ()) if one.secret else ("",) for one in notices}
+        self._written = {(one, host) for one, host in self._written if host in self._hosts.get(one, ())}
+        self._due = 0.0
         self.sweep()
 
     def sweep(self) -> None:
         """Writes what is due."""
-        if not self._waiting:
-            return
         now = time.time()
-        for notice, written in self._posted.items():
-            if written or not notice.since <= now or (notice.until and notice.until <= now):
+        if now < self._due:
+            return
+        later = inf
+        for notice, hosts in self._hosts.items():
+            if notice.since > now:
+                later = min(later, notice.since)
+            elif (not notice.until or now < notice.until) and not self._write(notice, hosts, now):
+                return
+        self._due = later
+
+    def _write(self, notice: Notice, hosts: Sequence[str], now: float) -> bool:
+        """Whether the log has room for all of it."""
+        for host in hosts:
+            if (notice, host) in self._written or host == ANY_HOST:
                 continue
             if not self._journal.room or not self._journal.takes(OWN):
-                return
-            self._posted[notice] = True
-            self._journal.write(OWN, f"{_header(now)} {notice.text}")
-        self._waiting = any(
-            not written and (not one.until or now < one.until) for one, written in self._posted.items()
-        )
+                return False
+            self._written.add((notice, host))
+            self._journal.write(OWN, f"{_header(now)} {notice.text.replace('{host}', host)}")
+        return True
 
 
 def _header(now: float) -> str:
