@@ -52,7 +52,7 @@ class IngressEvents:
         classes = IngressClasses.among(objects, cluster)
         ingresses, secrets = objects.members(INGRESS), objects.members(SECRET)
         found = [*self._of_config_maps(objects.members(CONFIG_MAP), classes)]
-        changed = changed_keys(self._ingresses, ingresses)
+        changed = set(changed_keys(self._ingresses, ingresses))
         other_classes = classes != self._classes
         if changed or other_classes:
             asked = ingresses.keys() if other_classes else changed & ingresses.keys()
