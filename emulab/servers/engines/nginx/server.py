@@ -227,7 +227,8 @@ def _listen_at(sock: socket.socket) -> str:
 def _write_files(wanted: L7Config, text: str) -> None:
     for number, one in enumerate(wanted.certificates):
         name = one.secret.replace("/", "-") or f"certificate-{number}"
-        _write(f"{CERTIFICATES}/{name}.pem", one.certificate.rstrip() + "\n" + one.key)
+        if one.certificate:
+            _write(f"{CERTIFICATES}/{name}.pem", one.certificate.rstrip() + "\n" + one.key)
     if wanted.tls_listen:
         _write(f"{CERTIFICATES}/fake.pem", "\n".join(fake_certificate()))
     _write(CONF, text)
