@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.patching import conditions_in, patched
 from emulab.cluster.programs import Loaded
 from emulab.cluster.store import Store
 from emulab.errors import UserError
-from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.kind import SCALABLE
 from emulab.kinds.registry import KINDS
 from emulab.kinds.schema import check_object
@@ -46,9 +44,6 @@ class Patching:
                 changed = changed.replace(metadata={**there.metadata, "annotations": annotations})
             for path, message in check_object(changed.raw):
                 raise UserError(f"{key} {path_text(path)}: {message}")
-            objects = store.objects()
-            for finding in denied_ingresses([changed], objects, cluster_of(objects)):
-                raise UserError(f"{key} {path_text(finding.path)}: {finding.message}")
             store.put(changed)
 
         await self._reconciler.change(work, progress)
