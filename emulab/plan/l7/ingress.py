@@ -57,7 +57,7 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
     builder.serve_all_others()
     return L7Config(
         listen=(),
-        routes=tuple(builder.routes),
+        routes=(*(draft.route() for draft in builder.drafts), *builder.rests),
         default_upstream=builder.default,
         upstreams=builder.upstreams,
         certificates=builder.certificates(),
@@ -143,10 +143,11 @@ class _Builder:
         self._source = source
         self._cluster = cluster
         self._flags = flags
-        self.routes: list[RequestRoute] = []
+        self.drafts: list[RouteDraft] = []
+        self.rests: list[RequestRoute] = []  # of what no path takes of hosts that have certificates
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
-        self._rests: list[tuple[Ingress, str]] = []  # secured hosts of which not all is taken
+        self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
         self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
@@ -170,7 +171,7 @@ class _Builder:
                 rest = Match(name.host, "/", "Prefix")
                 self._route(name.first, rest, name.first.default_backend, secured)
             elif secured and name.host and not name.has_root:
-                self._rests.append((name.first, name.host))
+                self._untaken.append((name.first, name.host))
         for one in ingresses:
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
@@ -183,7 +184,7 @@ class _Builder:
         draft = self._draft(ingress, match, backends)
         if not secured:
             draft.policy = replace(draft.policy, ssl_redirect=False)
-        self.routes.append(draft.route())
+        self.drafts.append(draft)
 
     def _draft(
         self, ingress: Ingress, match: Match, backends: tuple[WeightedUpstream, ...] = ()
@@ -197,12 +198,12 @@ class _Builder:
         """What no path of a host takes goes over TLS, too, to whoever takes what nobody has: the default location of a
         host has its first Ingress' annotations (`createServers`)."""
         backends = (WeightedUpstream(self.default),) if self.default is not None else ()
-        for ingress, host in self._rests:
+        for ingress, host in self._untaken:
             match = Match(host, "/", "Prefix")
             if self._draft(ingress, match).policy.ssl_redirect:
                 how = replace(self.policy, ssl_redirect=True)
                 origin = "default backend" if backends else ""
-                self.routes.append(RequestRoute(match, backends, origin, policy=how))
+                self.rests.append(RequestRoute(match, backends, origin, policy=how))
 
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
@@ -211,7 +212,7 @@ class _Builder:
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
-            elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
+            elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
         self._redirect_rests()
         named = self._flags.default_certificate

@@ -13,12 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emulab.errors import EmulabError
 from emulab.kernel.processes.beside import EngineProgram, have_own_folders
 from emulab.kernel.processes.programs import run_program
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, Server, socket_name
 from emulab.servers.configuration import from_json
-from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, LOG, STATE, STATUS, Engine, nginx_conf
+from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, LOG, STATE, STATUS, NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.locations import is_named
 from emulab.servers.engines.nginx.logged import entry, records, told
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
@@ -29,11 +31,15 @@ from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.tls import fake_certificate
+from emulab.servers.stub import ResolverConfig, resolve
 
 CONF = f"{FOLDER}/nginx.conf"
 _NGINX = ("nginx", "-c", CONF, "-e", "stderr")
 _RELOAD = 10.0
 """Seconds within which a configuration has to be in use."""
+_WORKERS = 1
+_NOBODY = 65534
+_ASK_AGAIN = 2.0
 _DOUBT = 0.5
 """Seconds after which it is asked whether nginx takes it at all."""
 
@@ -53,7 +59,11 @@ class NginxServer:
         self._sockets: dict[str, socket.socket] = {}  # what nginx listens at, and we keep for a restart
         self._pages: dict[str, asyncio.Server] = {}
         self._routes: dict[int, ReadyRoute] = {}
+        self._config = L7Config(())
         self._generation = 0
+        self._names: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+        self._learning: asyncio.Future[None] | None = None
         self._private = False
         self._metrics = self._snapshot.personality.metrics()
         self._configured = time.time()
@@ -66,6 +76,29 @@ class NginxServer:
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises ValueError, with nothing changed, for what nginx refuses."""
+        async with self._lock:
+            await self._configure(config, sockets)
+        if self._learning is not None:
+            self._learning.cancel()
+        self._learning = asyncio.ensure_future(self._learn_names())
+
+    async def _learn_names(self) -> None:
+        """Finds out what the names of servers are in full: nginx knows no search domains."""
+        config = self._config
+        resolver = ResolverConfig.parse(config.resolv_conf, config.hosts)
+        servers = (one for upstream in config.upstreams.values() for one in upstream.servers)
+        names = {one.rpartition(":")[0] for one in servers if is_named(one)} - self._names.keys()
+        while names:
+            found = {name: full for name in names if (full := await _in_full(name, resolver))}
+            if found:
+                names -= found.keys()
+                async with self._lock:
+                    self._names |= found
+                    await self._use(self._config, self._sockets)
+            else:
+                await asyncio.sleep(_ASK_AGAIN)
+
+    async def _configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         wanted = from_json(L7Config, config)
         snapshot = take(wanted, self._snapshot.groups)
         await self._have_folders()
@@ -77,7 +110,7 @@ class NginxServer:
         await self._use(wanted, listeners)
         for key in gone:
             self._sockets[key].close()
-        self._sockets, self._snapshot = listeners, snapshot
+        self._sockets, self._snapshot, self._config = listeners, snapshot, wanted
         self._routes = dict(enumerate(snapshot.ready))
         self._metrics.configure(wanted.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._configured = time.time()
@@ -95,10 +128,12 @@ class NginxServer:
 
     async def _use(self, wanted: L7Config, listeners: Mapping[str, socket.socket]) -> None:
         """Has nginx follow a configuration."""
-        engine = Engine(
+        engine = NginxPlace(
             {key: _listen_at(sock) for key, sock in listeners.items()},
-            workers=1,
+            workers=_WORKERS,
             generation=self._generation + 1,
+            user=_worker(),
+            names=self._names,
         )
         text = nginx_conf(wanted, engine)
         await asyncio.to_thread(_write_files, wanted, text)
@@ -133,7 +168,7 @@ class NginxServer:
         """Until nginx uses that configuration. Raises ValueError, with its own words, where it refuses it."""
         clock = asyncio.get_running_loop().time
         doubt, end = clock() + _DOUBT, clock() + _RELOAD
-        while await _asked(b"/generation") != str(generation):
+        while await _asked(b"/generation") != str(generation) or not _alone():
             now = clock()
             if now > doubt or not self._program.running:
                 doubt = now + _RELOAD
@@ -185,6 +220,8 @@ class NginxServer:
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""
+        if self._learning is not None:
+            self._learning.cancel()
         for server in self._pages.values():
             server.close()
         self._program.signal(signal.SIGQUIT)
@@ -238,6 +275,59 @@ def _write(path: str, text: str) -> None:
     """Whole or not at all: nginx may read it at any time."""
     Path(f"{path}.new").write_text(text)
     Path(f"{path}.new").replace(path)
+
+
+def _worker() -> str:
+    """Whose the workers are: nginx' default, unless this user namespace has no such user; then there is but one."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return "root root"
+    ranges = [tuple(map(int, line.split())) for line in lines]
+    return (
+        "nobody nogroup"
+        if any(start <= _NOBODY < start + count for start, _, count in ranges)
+        else "root root"
+    )
+
+
+def _alone() -> bool:
+    """Whether the workers of one configuration are left, and those that end.
+
+    /proc may be the host's, whose numbers are others than ours; by `self` it is found all the same.
+    """
+    try:
+        masters = [child for task in Path("/proc/self/task").iterdir() for child in _children(task)]
+        workers = [
+            worker for master in masters for worker in _children(Path(f"/proc/{master}/task/{master}"))
+        ]
+        titles = [Path(f"/proc/{worker}/cmdline").read_bytes() for worker in workers]
+    except OSError:
+        return False  # one has just ended
+    return len([title for title in titles if title and b"shutting down" not in title]) == _WORKERS
+
+
+def _children(task: Path) -> list[str]:
+    return (task / "children").read_text().split()
+
+
+async def _in_full(name: str, resolver: ResolverConfig) -> str:
+    """The first of a name's candidates that has an address; "" where none has."""
+    if name in resolver.hosts:
+        return resolver.hosts[name]
+    for candidate in resolver.candidates(name):
+        try:
+            await resolve(candidate, resolver, _open_socket)
+        except EmulabError:
+            continue
+        return candidate.removesuffix(".")
+    return ""
+
+
+async def _open_socket(family: int, kind: int) -> socket.socket:
+    sock = socket.socket(family, kind)
+    sock.setblocking(False)
+    return sock
 
 
 async def _asked(path: bytes) -> str:
