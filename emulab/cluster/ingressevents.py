@@ -45,7 +45,7 @@ class IngressEvents:
         self._served: frozenset[Key] = frozenset()
         self._secured: Mapping[Key, Ingress] = {}
         self._wrong: frozenset[_Wrong] = frozenset()
-        self._due = inf  # when the dates of a certificate make it another matter
+        self.due = inf  # when the dates of a certificate make it another matter (Unix time)
 
     def told(self, objects: Objects, cluster: Cluster, now: float) -> list[Tell]:
         """What is to be told of these objects; `now` is Unix time."""
@@ -66,10 +66,10 @@ class IngressEvents:
             self._served = served
         secured = objects.facts(INGRESS, _with_tls)
         others = secured is not self._secured or secrets is not self._secrets
-        if others or other_classes or now >= self._due:
+        if others or other_classes or now >= self.due:
             shown = [*_shown(objects, classes, secured.values())]
             wrong = frozenset(_wrong(shown, now))
-            self._due = min((time for one in shown for time in one.turns if time > now), default=inf)
+            self.due = min((time for one in shown for time in one.turns if time > now), default=inf)
             for key, problem in sorted(wrong - self._wrong):
                 found.append(Tell(ingresses[key], WARNING, problem.reason, problem.message, COMPONENT))
             self._wrong = wrong

@@ -187,6 +187,29 @@ async def test_what_is_wrong_with_certificates_is_told(lab: Lab) -> None:
         assert f"{reason}: " in described.text and text in described.text, described.text
 
 
+async def test_a_certificate_that_ends_is_told_of_though_nothing_changes(lab: Lab) -> None:
+    ending = chain("ending.test", end=(time.time() + 5 - NOW) / DAY)
+    await lab.apply(secret("ending", ending), ingress("ending", {"ending.test": ALL}, [section("ending")]))
+    [controller] = await pods(lab, "ingress-nginx")
+
+    async def reasons() -> list[str]:
+        told = await lab.events("default", "Ingress/ending")
+        return [e["reason"] for e in told if e["type"] == "Warning"]
+
+    async def over() -> bool:
+        return "CertificateExpired" in await reasons()
+
+    await eventually(over)
+    assert sorted(await reasons()) == ["CertificateExpired", "CertificateExpiring"]
+
+    async def logged() -> bool:
+        log = await lab.logs(controller["metadata"]["name"], namespace="ingress-nginx")
+        return 'for server "ending.test" expired (' in log and '"ending.test" is about to expire (' in log
+
+    await eventually(logged)
+    assert await shown(lab, "ending.test") == "ending.test", "it is shown all the same"
+
+
 async def test_an_ingress_is_scheduled_for_sync_when_it_changes(lab: Lab) -> None:
     async def counted() -> int:
         told = await lab.events("default", "Ingress/plain")

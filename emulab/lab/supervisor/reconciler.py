@@ -59,7 +59,7 @@ class Reconciler:
         self._kubelet = kubelet
         self._publisher = publisher
         self._syncs = ProxySyncs(around.store)
-        self._news = IngressNews(around)
+        self._news = IngressNews(around, self.poke)
         self._planner = Planner()
         self.lock = asyncio.Lock()
         self._closing = False
@@ -87,6 +87,7 @@ class Reconciler:
     def close(self) -> None:
         """The lab is ending: nothing is applied, undone or named any more."""
         self._closing = True
+        self._news.close()
         if self._later is not None:
             self._later.cancel()
 

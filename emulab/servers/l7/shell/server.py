@@ -137,7 +137,6 @@ class L7Server:
 
     def _tick(self) -> None:
         self._context.sweep()
-        self._notices.sweep()
         self._schedule()
 
     async def close(self, grace: float = 0.0) -> None:
@@ -155,6 +154,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        self._notices.close()
         context.journal.flush()
         if self._sweep is not None:
             self._sweep.cancel()
