@@ -17,7 +17,7 @@ from emulab import Lab
 from emulab.errors import EmulabError
 
 from .proxyworld import pod, service
-from .tools import VIP, connect, emulab, eventually, output, pods, response
+from .tools import VIP, emulab, eventually, output, pods, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -298,11 +298,9 @@ async def test_the_port_of_an_external_name(lab: Lab) -> None:
 
 async def test_who_is_going_gets_nothing_any_more(lab: Lab) -> None:
     """I5: 503 at once, though the only pod serves on for eight seconds."""
-    reader, writer = await connect(lab, "client", VIP, 80)  # DNS isn't what is asked for here
 
     async def asked() -> int:
-        writer.write(b"GET / HTTP/1.1\r\nHost: going.test\r\n\r\n")
-        return (await response(reader))[0]
+        return (await lab.request(f"http://{VIP}/", headers={"Host": "going.test"})).status
 
     assert await asked() == 200
     [there] = await lab.get("Pod", "going", "default")
@@ -316,7 +314,6 @@ async def test_who_is_going_gets_nothing_any_more(lab: Lab) -> None:
     code = ("-s", "-o", "/dev/null", "-w", "%{http_code}")
     assert await output(lab, "node1", "curl", *code, f"http://{address}:8080/") == "200", "it serves on"
     assert await lab.get("Pod", "going", "default")
-    writer.close()
 
 
 async def test_paths_with_characters_of_expressions_are_refused_unless_their_type_allows_for_them(
