@@ -41,6 +41,7 @@ from emulab.lab.kubelet.runtime.interface import ContainerConfig, ContainerRunti
 from emulab.lab.kubelet.runtime.named import runtime_of
 from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.volumes.mounts import image_volumes
 from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
@@ -176,6 +177,7 @@ class Environs:
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
         volumes = self._volumes.binds(container, told)
+        volumes = (*volumes, *image_volumes(image.volumes if image else (), volumes))
         await self.sandbox()
         await self._tell_shortfalls(container)
         own = (
