@@ -93,6 +93,11 @@ class Environs:
         if asks_for_configs(container):
             self._told_last[container.name] = self._environment(container)
 
+    def forget(self, container: Container) -> None:
+        """Nothing holds any more that was found out of a container's image."""
+        self._images.forget(container)
+        self._told.discard(container.name)
+
     @cached_property
     def runtime(self) -> ContainerRuntime:
         """The runtime of this pod, for as long as it lives."""

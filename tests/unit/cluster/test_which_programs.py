@@ -8,8 +8,8 @@ import pytest
 from manifest_texts import POD, WORKLOAD, accepted, described, patched
 
 from emulab.cluster.admission.crosscheck import warnings
-from emulab.cluster.programs import stand_ins
-from emulab.kinds.core.podspec import STAND_INS, Container, PodSpec
+from emulab.cluster.programs import ImageProgram, stand_ins
+from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects, Put
 from emulab.model.objects import Object
@@ -61,6 +61,40 @@ def test_it_is_decided_once_and_before_there_is_an_address() -> None:
     assert decided(MIXED, status={"podIPs": [{"ip": "10.244.1.2"}]}) is None
     annotated = {"name": "p", "annotations": {STAND_INS: "web"}}
     assert decided(MIXED, metadata=annotated) is None
+
+
+def test_of_a_container_whose_image_was_changed_it_is_decided_anew() -> None:
+    """What the kubelet tells of is the image that it runs; of the others nothing is asked again."""
+    web = ImageProgram("sha256:1", ("/entry",), ())
+    spec = {
+        "initContainers": [{"name": "prep", "image": "b", "command": ["/prepare"]}],
+        "containers": [
+            {"name": "one", "image": "web"},
+            {"name": "two", "image": "docker.io/library/x:latest"},
+        ],
+    }
+    told = {"podIPs": [{"ip": "10.244.1.2"}], "initContainerStatuses": [{"name": "prep", "image": "b"}]}
+
+    def now(annotations: dict[str, str], *images: str) -> dict[str, str] | None:
+        statuses = [
+            {"name": name, "image": image} for name, image in zip(("one", "two"), images, strict=True)
+        ]
+        raw = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "annotations": annotations},
+            "spec": spec,
+        }
+        pod = Object({**raw, "status": {**told, "containerStatuses": statuses}})
+        changes = stand_ins(Objects([pod]), Cluster(), sleeps, lambda image: web if image == "web" else None)
+        return dict(changes[0].object.annotations) if changes and isinstance(changes[0], Put) else None
+
+    images = '{"one":["sha256:1",["/entry"]]}'
+    assert now({STAND_INS: "prep,one", "a": "b"}, "y", "x") == {STAND_INS: "prep", IMAGES: images, "a": "b"}
+    assert now({STAND_INS: "prep", IMAGES: images}, "y", "x") is None, "it is decided already"
+    assert now({STAND_INS: "prep"}, "docker.io/library/web:latest", "x") is None, "nothing was changed"
+    gone = now({IMAGES: '{"two":["sha256:2",[]]}'}, "web", "other")
+    assert gone == {}
 
 
 def test_who_stands_in_has_no_command() -> None:
