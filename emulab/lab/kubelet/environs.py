@@ -46,7 +46,6 @@ from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -142,7 +141,7 @@ class Environs:
         self.begin(container)
         cgroup = cgroup_of(self._around.lab, self._pod, container.name)
         config = await self._config(container, container.command, cgroup)
-        state.message_file = self._pod_folder() / f"termination-{container.name}"
+        state.message_file = self._volumes.room.path / f"termination-{container.name}"
         message = await asyncio.to_thread(termination.fresh, state.message_file, container.message_path)
         config = replace(config, mounts=(*config.mounts, message))
         return await self.runtime.create_container(await self.sandbox(), config)
@@ -196,7 +195,7 @@ class Environs:
             environment=self._with_runtimes(container, told),
             working_directory=self.working_directory(container),
             layers=image.layers if image else (),
-            mounts=(*_in_order((*self._files(), *volumes)), *own),
+            mounts=(*_in_order((*await asyncio.to_thread(self._files), *volumes)), *own),
             rights=self.rights(container),
             read_only_root=container.security.read_only_root,
             unmasked=container.security.unmasked,
@@ -208,13 +207,10 @@ class Environs:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
-    def _pod_folder(self) -> Path:
-        return self._folder / "sandbox" / shortened(self.place.name, NAME_MAX)
-
     def _files(self) -> tuple[Bind, ...]:
-        """What its containers see of the pod below /etc. Raises KernelError."""
-        place = self.place
-        files = write_place_files(self._around, place, self._pod_folder(), everywhere=True)
+        """What its containers see of the pod below /etc. Blocks. Raises KernelError and OSError."""
+        folder = self._volumes.room.make() / "etc"
+        files = write_place_files(self._around, self.place, folder, everywhere=True)
         return tuple(Bind(source, target) for target, source in files.items())
 
     def working_directory(self, container: Container) -> str:
