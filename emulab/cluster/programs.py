@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from emulab.cluster.mountedprograms import lacking
 from emulab.kinds.core.podspec import (
     ECHO,
     IMAGES,
@@ -34,7 +35,7 @@ from emulab.model.objects import Object
 T = TypeVar("T")
 
 Lacks = Callable[[Container], str]
-"""Which program that a container asks for isn't there; "" where all is."""
+"""Which program that a container asks for isn't there; "" where all is. What it mounts may hold anything."""
 
 
 class ImageProgram(NamedTuple):
@@ -94,13 +95,10 @@ def _decided_anew(
     pod: Object, changed: Collection[str], cluster: Cluster, lacks: Lacks, loaded: Loaded
 ) -> Mapping[str, str]:
     """The Pod's annotations once it is decided of the containers with these names again."""
-    part = {
-        field: [c for c in pod.spec.get(field) or () if c["name"] in changed]
-        for field in ("initContainers", "containers")
-    }
-    new = _decisions(pod, part, cluster, lacks, loaded)
-    images = {**_without(PodImage.all_of(pod.annotations), changed), **PodImage.all_of(new)}
-    standing = {*_names(pod.annotations) - {*changed}, *_names(new)}
+    new = _decisions(pod, pod.spec, cluster, lacks, loaded)
+    images = {name: i for name, i in PodImage.all_of(new).items() if name in changed}
+    images = {**_without(PodImage.all_of(pod.annotations), changed), **images}
+    standing = _names(pod.annotations) - {*changed} | _names(new) & {*changed}
     names = [c["name"] for c in _containers(pod.spec) if c["name"] in standing]
     others = _without(pod.annotations, (STAND_INS, IMAGES))
     return {**others, **_written(names, images)}
@@ -152,10 +150,10 @@ def standing_in(
     containers = list(_with_program(spec))
     if asked in (STANDIN, ECHO):
         return [c["name"] for c in containers]
-    lacking = missing(annotations, spec, cluster, lacks, images)
+    absent = missing(annotations, spec, cluster, lacks, images)
     views = (Container.of(c) for c in containers if asked != REQUIRED and c["name"] not in images)
     played = {c.name for c in views if is_played(c)}
-    return [c["name"] for c in containers if c["name"] in lacking or c["name"] in played]
+    return [c["name"] for c in containers if c["name"] in absent or c["name"] in played]
 
 
 def missing(
@@ -171,9 +169,9 @@ def missing(
     """
     if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
-    containers = (Container.of(c) for c in _with_program(spec) if c["name"] not in images)
-    lacking = ((c.name, lacks(c)) for c in containers if not is_played(c))
-    return {name: word for name, word in lacking if word}
+    containers = [Container.of(c) for c in _with_program(spec) if c["name"] not in images]
+    others = [Container.of(c) for c in _containers(spec) if c["name"] in images]
+    return lacking(spec, [c for c in containers if not is_played(c)], others, cluster, lacks)
 
 
 def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

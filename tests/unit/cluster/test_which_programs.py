@@ -63,6 +63,56 @@ def test_it_is_decided_once_and_before_there_is_an_address() -> None:
     assert decided(MIXED, metadata=annotated) is None
 
 
+def with_volume(source: dict[str, Any], *inits: dict[str, Any]) -> dict[str, Any]:
+    """A Pod whose container runs what is in a volume."""
+    mount = [{"name": "v", "mountPath": "/v"}]
+    return {
+        "initContainers": [{"volumeMounts": mount, **c} for c in inits],
+        "containers": [{"name": "main", "image": "x", "command": ["/v/run"], "volumeMounts": mount}],
+        "volumes": [{"name": "v", **source}],
+    }
+
+
+SLEEPS, PREPARES = {"name": "i", "command": ["sleep", "1"]}, {"name": "i", "command": ["/prepare"]}
+READS = {**SLEEPS, "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (with_volume({"configMap": {"name": "m"}}), None),
+        (with_volume({"persistentVolumeClaim": {"claimName": "c"}}), None),
+        (with_volume({"hostPath": {"path": "/opt"}}), "main"),
+        (with_volume({"emptyDir": {}}), "main"),
+        (with_volume({}, SLEEPS), None),
+        (with_volume({"emptyDir": {}}, SLEEPS), None),
+        (with_volume({"emptyDir": {}}, READS), "main"),
+        (with_volume({"emptyDir": {}}, PREPARES), "i,main"),
+        (with_volume({"emptyDir": {}}, {"name": "i", "image": "web"}), "main"),
+        (with_volume({"emptyDir": {}}, SLEEPS, {"name": "j", "command": ["/v/first"]}), None),
+    ],
+)
+def test_a_volume_holds_what_somebody_puts_there(spec: dict[str, Any], names: str | None) -> None:
+    def lacks(container: Container) -> str:
+        mounted = any(container.command[0].startswith(mount.path) for mount in container.mounts)
+        return "" if mounted or container.command[0] == "sleep" else container.command[0]
+
+    pod = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    changes = stand_ins(Objects([pod]), Cluster(), lacks)
+    assert (changes[0].object.annotations[STAND_INS] if changes else None) == names  # type: ignore[union-attr]
+
+
+def test_an_image_that_runs_fills_a_volume() -> None:
+    def lacks(container: Container) -> str:
+        return "" if container.mounts else container.command[0]
+
+    web = ImageProgram("sha256:1", ("/entry",), ())
+    spec = with_volume({"emptyDir": {}}, {"name": "i", "image": "web"})
+    pod = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    (change,) = stand_ins(Objects([pod]), Cluster(), lacks, lambda image: web if image == "web" else None)
+    assert isinstance(change, Put) and STAND_INS not in change.object.annotations
+
+
 def test_of_a_container_whose_image_was_changed_it_is_decided_anew() -> None:
     """What the kubelet tells of is the image that it runs; of the others nothing is asked again."""
     web = ImageProgram("sha256:1", ("/entry",), ())
