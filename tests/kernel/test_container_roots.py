@@ -261,6 +261,24 @@ def test_a_link_to_what_is_not_there_has_its_aim_made_in_the_root(link: str, mad
     assert not os.path.lexists(made) or made == "/etc/other.conf", "nothing is made on the host"
 
 
+def test_a_link_of_the_hosts_is_followed_too() -> None:
+    """systemd-resolved's link leads to /run, which is the container's own and empty."""
+
+    def prepare() -> None:
+        for name in ("upper", "work"):
+            os.mkdir(f"{SCRATCH}/{name}")
+        mounts.overlay("/etc", ["/etc"], f"{SCRATCH}/upper", f"{SCRATCH}/work")
+        os.symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/link.conf")
+        write(f"{SCRATCH}/mine", "mine")
+
+    def look() -> list[str]:
+        return [
+            Path(path).read_text() for path in ("/etc/link.conf", "/run/systemd/resolve/stub-resolv.conf")
+        ]
+
+    assert rooted(look, prepare, binds=(Bind(f"{SCRATCH}/mine", "/etc/link.conf"),)) == ["mine", "mine"]
+
+
 def test_links_that_lead_round_are_refused() -> None:
     make = image({"/etc/hosts": "->/etc/more", "/etc/more": "->hosts"})
     binds = (Bind("/etc/hostname", "/etc/hosts"),)

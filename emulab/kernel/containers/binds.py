@@ -29,21 +29,21 @@ class StagedBind(NamedTuple):
     users: int = -1
 
 
-def bind_all(top: str, binds: Sequence[StagedBind]) -> None:
-    """Raises KernelError and OSError."""
+def bind_all(top: str, binds: Sequence[StagedBind], owner: int = 0) -> None:
+    """Binds all of it in a root, in which what is missing is that user's. Raises KernelError and OSError."""
     root = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for bind, users in binds:
-            _bind(root, bind, users)
+            _bind(root, bind, users, owner)
     finally:
         os.close(root)
 
 
-def _bind(root: int, bind: Bind, users: int) -> None:
+def _bind(root: int, bind: Bind, users: int, owner: int) -> None:
     source = _source(bind)
     try:
         is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
-        there = target(root, bind.target, is_folder)
+        there = target(root, bind.target, is_folder, owner)
         try:
             attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
             mount_clone(source, _by_descriptor(there), attributes, users)
@@ -76,7 +76,7 @@ def keep(top: str, path: str, at: str, owner: int, copied: bool) -> None:
         raise OSError(errno.EINVAL, "the image has its root for a volume", path)
     root = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = _kept(root, path, owner)
+        found = target(root, path, True, owner)
     finally:
         os.close(root)
     try:
@@ -88,16 +88,6 @@ def keep(top: str, path: str, at: str, owner: int, copied: bool) -> None:
             mount_clone(found, at, 0, -1)
     finally:
         os.close(found)
-
-
-def _kept(root: int, path: str, owner: int) -> int:
-    try:
-        return libc.open_below(root, path, os.O_PATH, _IN_ROOT)
-    except FileNotFoundError:
-        made = target(root, path, folder=True)
-    if owner:
-        os.chown(_by_descriptor(made), owner, owner)
-    return made
 
 
 def _copy(source: str, there: str) -> None:
@@ -126,12 +116,12 @@ def _source(bind: Bind) -> int:
         os.close(source)
 
 
-def target(root: int, path: str, folder: bool) -> int:
+def target(root: int, path: str, folder: bool, owner: int = 0) -> int:
     """Opens where something is to be mounted, in a root. Raises OSError."""
-    return _made_below(root, path, _IN_ROOT, folder)
+    return _made_below(root, path, _IN_ROOT, folder, owner)
 
 
-def _made_below(root: int, path: str, resolve: int, folder: bool) -> int:
+def _made_below(root: int, path: str, resolve: int, folder: bool, owner: int = 0) -> int:
     """Opens what lies below an open folder, after what is missing of it was made. Raises OSError."""
     done: list[str] = []
     rest, links = _words(path), 0
@@ -152,7 +142,7 @@ def _made_below(root: int, path: str, resolve: int, folder: bool) -> int:
                         os.close(here)
                         here = there
                     continue
-                _make(here, word, folder or bool(rest))
+                _make(here, word, folder or bool(rest), owner)
                 there = libc.open_below(root, "/".join((*done, word)), os.O_PATH, resolve)
             done.append(word)
             os.close(here)
@@ -175,9 +165,11 @@ def _link(folder: int, name: str) -> str:
         return ""
 
 
-def _make(folder: int, name: str, is_folder: bool) -> None:
+def _make(folder: int, name: str, is_folder: bool, owner: int) -> None:
     if is_folder:
         os.mkdir(name, 0o755, dir_fd=folder)
     else:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(name, flags, 0o644, dir_fd=folder))
+    if owner:
+        os.chown(name, owner, owner, dir_fd=folder, follow_symlinks=False)

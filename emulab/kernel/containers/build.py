@@ -62,7 +62,7 @@ def build(root: Root, users: int = -1) -> None:
     mounts.cgroups(stage.top)
     mounts.devices(stage.top, root.shared_memory, root.first_user)
     binds.bind_all(stage.top, [binds.StagedBind(bind) for bind in stage.covers()])
-    binds.bind_all(stage.top, bound)
+    binds.bind_all(stage.top, bound, root.first_user)
     stage.finish()
     os.umask(before)
     _enter(stage.top)
@@ -91,7 +91,7 @@ def lay_out(root: Root, users: int = -1) -> Laid:
         binds.StagedBind(replace(b.bind, target=at), b.users) for at, b in zip(targets, bound, strict=True)
     ]
     binds.bind_all(root.stage, staged)
-    _make_targets(stage.top, pairs)
+    _make_targets(stage.top, pairs, root.first_user)
     stage.finish()
     os.umask(before)
     return Laid(stage.top, [LaidBind(*pair, mounts.forbidden(pair[0])) for pair in pairs])
@@ -108,13 +108,13 @@ def _mount_stage(root: Root) -> None:
     )
 
 
-def _make_targets(top: str, pairs: Sequence[tuple[str, str]]) -> None:
+def _make_targets(top: str, pairs: Sequence[tuple[str, str]], owner: int) -> None:
     """Makes what runtimes would make, of a root that can be written to by then."""
     opened = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for source, target in pairs:
             if target.split("/")[1] not in ("proc", "sys"):  # the kernel's, in which nobody makes anything
-                os.close(binds.target(opened, target, os.path.isdir(source)))
+                os.close(binds.target(opened, target, os.path.isdir(source), owner))
     finally:
         os.close(opened)
 
