@@ -80,7 +80,7 @@ def program_runs_yet(pod: Object, container: Container) -> bool:
         s for field in STATUSES for s in pod.status.get(field) or () if s.get("name") == container.name
     )
     return any(
-        (s.get("state") or {}).get("running")
+        (s.get("state") or {}).get("running") is not None
         and (s.get("imageID") or container.words)
         and runs_another(s.get("image"), container.image)
         for s in statuses

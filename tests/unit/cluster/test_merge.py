@@ -11,7 +11,8 @@ from lab_objects import obj, pod
 from emulab.cluster.admission.merge import admit, merge
 from emulab.cluster.store import Store
 from emulab.errors import UserError
-from emulab.kinds.core.podspec import IMAGES, STAND_INS
+from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container
+from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.networking.ingressview import CLASS_ANNOTATION
 from emulab.kinds.registry import INGRESS
 
@@ -267,6 +268,23 @@ def test_what_was_found_out_of_an_image_holds_for_that_image_alone() -> None:
     assert merge(waiting, other).annotations == {}
     placed = waiting.replace(status={"podIPs": [{"ip": "10.244.1.2"}]})
     assert merge(placed, other).annotations == annotations, "its kubelet tells which image it runs"
+
+
+@pytest.mark.parametrize(
+    ("status", "command", "runs"),
+    [
+        ({"image": "docker.io/library/old:1", "imageID": "x@sha256:1", "state": {"running": {}}}, [], True),
+        ({"image": "old:1", "imageID": "", "state": {"running": {}}}, ["sleep"], True),
+        ({"image": "old:1", "imageID": "", "state": {"running": {}}}, [], False),
+        ({"image": "docker.io/library/new:latest", "imageID": "x", "state": {"running": {}}}, [], False),
+        ({"image": "old:1", "imageID": "x", "state": {"waiting": {}}}, ["sleep"], False),
+    ],
+)
+def test_which_program_of_an_image_before_runs_yet(status: Any, command: list[str], runs: bool) -> None:
+    """A stand-in has its place once it has ended, and what never was a program has none."""
+    container = {"name": "c", "image": "new", "command": command}
+    o = pod(spec={"containers": [container]}, status={"containerStatuses": [{"name": "c", **status}]})
+    assert program_runs_yet(o, Container.of(container)) is runs
 
 
 def ingress(name: str = "i", **spec: Any) -> Any:
