@@ -101,6 +101,15 @@ async def test_tls_1_1_is_refused_and_both_versions_of_http_are_offered(world: W
     assert "no peer certificate available" in await run("openssl", "s_client", "-connect", address, *old)
 
 
+async def test_pages_of_our_own_are_http_1_1(world: World) -> None:
+    key, sock = listener()
+    config = {**world.config, "tls_listen": [key], "pages": {key: {"/x": "text"}}}
+    world.config = {**config, "listen": [*world.config["listen"], key]}
+    await world.tell(world.config, {key: sock})
+    url = f"https://127.0.0.1:{sock.getsockname()[1]}/x"
+    assert (await run("curl", "-sk", "-w", " %{http_version}", url)) == "text 1.1"
+
+
 @pytest.mark.parametrize("version", ["1.1", "2"])
 async def test_curl_through_tls(world: World, tmp_path: Path, version: str) -> None:
     backend, address = await world.backend()
@@ -191,6 +200,32 @@ def test_contexts_are_kept_while_their_certificate_is() -> None:
     assert isinstance(first, ssl.SSLContext) and store.find("A") is first
     store.configure([])
     assert store.find("a") is None
+
+
+async def test_a_host_that_has_the_default_certificate_has_none_of_a_wildcard(world: World) -> None:
+    """Neither one that is told so, nor one whose own can't be used; case and a dot at the end mean nothing."""
+    plain = {"hosts": ["plain.example.com"], "certificate": "", "key": ""}
+    broken = {"hosts": ["bad.example.com"], "certificate": "nonsense", "key": "none"}
+    port = await listen_tls(world, certificate("*.example.com"), plain, broken)
+    for name, expected in {
+        "plain.example.com": FAKE_NAME,
+        "Plain.Example.com": FAKE_NAME,
+        "bad.example.com": FAKE_NAME,
+        "else.example.com": "*.example.com",
+    }.items():
+        assert (await subject(port, "-servername", name)).endswith(expected), name
+    default = {**certificate("default.test"), "hosts": ["_"]}
+    await world.configure(certificates=[certificate("*.example.com"), plain, default])
+    for name in ("plain.example.com", "else.test"):
+        assert (await subject(port, "-servername", name)).endswith("default.test")
+    assert (await subject(port, "-noservername")).endswith("default.test")
+
+
+def test_a_dot_at_the_end_of_a_name_means_nothing() -> None:
+    given = certificate("a.test")
+    store = CertificateStore(pytest.fail)
+    store.configure([Certificate(("a.test",), given["certificate"], given["key"])])
+    assert store.find("a.test.") is store.find("A.TEST") is not None
 
 
 def test_no_descriptor_is_left_behind() -> None:

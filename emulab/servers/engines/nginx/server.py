@@ -36,6 +36,8 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
     files = {CONF: nginx_conf(wanted, place)}
     for number, one in enumerate(wanted.certificates):
         name = one.secret.replace("/", "-") or f"certificate-{number}"
+        if not one.certificate:
+            continue  # the default one's
         files[f"{CERTIFICATES}/{name}.pem"] = one.certificate.rstrip() + "\n" + one.key
     files |= {f"{CERTIFICATES}/{name}": text for name, text in backend_files(wanted.routes).items()}
     if wanted.tls_listen:

@@ -26,7 +26,15 @@ from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMa
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
+from emulab.servers.l7.config.whole import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Notice,
+    Options,
+    RequestRoute,
+)
 
 __all__ = [
     "ANY_HOST",
@@ -45,6 +53,7 @@ __all__ = [
     "L7Config",
     "Match",
     "MeasuredAs",
+    "Notice",
     "Options",
     "PathChange",
     "Policy",

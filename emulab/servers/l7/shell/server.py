@@ -20,6 +20,7 @@ from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.stub import ResolverConfig
@@ -49,6 +50,7 @@ class L7Server:
         self._context = Context(emit, take(L7Config(()), {}))
         with suppress(OSError):  # without /proc there is no log
             self._context.journal.open(_own_log())
+        self._notices = Notices(self._context.journal)
         self._measured = self._snapshot.personality.metrics()
         self._configured = time.time()
         self._listeners: dict[str, Listener] = {}
@@ -66,6 +68,7 @@ class L7Server:
         self._context.certificates.configure(snapshot.certificates)
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
+        self._notices.post(told.notices, told.certificates)
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
         self._configured = time.time()
@@ -90,14 +93,15 @@ class L7Server:
             self._listeners[key] = await self._start(key, fresh, tls)
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
-        context = self._context
+        context, pages = self._context, key in self._snapshot.pages
+        secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
         server = await asyncio.get_running_loop().create_server(
-            self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
+            self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
-            ssl=context.certificates.base if tls else None,
+            ssl=secrets,
             backlog=BACKLOG,
         )
-        return Listener(sock, tls, key in self._snapshot.pages, server)
+        return Listener(sock, tls, pages, server)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
         return lambda: PageReader(partial(self._page, key))
@@ -153,6 +157,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        self._notices.close()
         context.journal.flush()
         if self._sweep is not None:
             self._sweep.cancel()
