@@ -19,6 +19,7 @@ from emulab.kernel.containers.rights import CAPABILITIES, Rights
 
 _LARGEST = 1 << 20  # octets of /etc/passwd and /etc/group that are looked at
 _filter_for = lru_cache(maxsize=64)(seccomp.make_filter)
+_wide_filter = lru_cache(maxsize=2)(seccomp.make_wide_filter)
 
 
 class Credentials(NamedTuple):
@@ -30,8 +31,10 @@ class Credentials(NamedTuple):
 
 def filter_of(rights: Rights) -> bytes:
     """The filter of system calls, b"" for none. Raises KernelError where the machine can't make it."""
-    if rights.seccomp != "default" or seccomp.library() is None:
+    if rights.seccomp == "none" or seccomp.library() is None:
         return b""
+    if rights.seccomp == "unconfined":
+        return _wide_filter(rights.makes_users)
     return _filter_for(tuple(sorted(rights.capabilities)))
 
 

@@ -107,6 +107,8 @@ def test_a_lab_of_one_user_says_what_it_lacks() -> None:
         ({"capabilities": {"add": ["NET_ADMIN"]}}, ROOT._replace(permitted=0), "emulab doesn't have CAP_NET_ADMIN"),
         ({"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}, ROOT, "no seccomp profile a.json"),
         ({}, ROOT._replace(filters=False), "install libseccomp2"),
+        ({"seccompProfile": {"type": "Unconfined"}}, ROOT._replace(filters=False), "install libseccomp2"),
+        ({"seccompProfile": {"type": "Unconfined"}}, ROOT, "but those that reach beyond the lab: user namespaces"),
         ({}, ROOT._replace(has_proc=False), "its /proc is empty"),
     ],
 )  # fmt: skip
