@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -34,6 +35,7 @@ _OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442  # on every machine
 _CLOSE_RANGE_CLOEXEC = 4
 _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
+_TRIES_IN_MOTION = 1000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FLAGS, _MOUNT_ATTR_IDMAP = 1, 0x14, 0x100000  # F_EMPTY_PATH and T_SYMLINKS
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,9 +131,16 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def open_below(folder: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError."""
+    """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError.
+
+    Wherever something is moved or mounted on the machine meanwhile, the kernel can't tell where `..` leads, and says so
+    (EAGAIN): the next try may be in a quieter moment.
+    """
     how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
-    fd: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, ctypes.c_size_t(24))
+    for _ in range(_TRIES_IN_MOTION):
+        fd: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, ctypes.c_size_t(24))
+        if fd >= 0 or ctypes.get_errno() != errno.EAGAIN:
+            break
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
+import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -20,6 +27,7 @@ from emulab.kernel.containers.root import Bind, Root
 pytestmark = pytest.mark.privilege
 
 SCRATCH = "/mnt"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def inside(work: Callable[[], Any]) -> Any:
@@ -162,6 +170,77 @@ def test_no_link_leads_out_of_a_volume(link: str, sub_path: str) -> None:
         )
 
 
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """A process that does that again and again until the block ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            while True:
+                work()
+        finally:
+            os._exit(1)
+    try:
+        yield
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it could not go on"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_looked_up(tmp_path: Path) -> None:
+    """A container exchanges a folder of its volume for a link, and back, while another one mounts its subPath."""
+    inside, outside = tmp_path / "volume", tmp_path / "outside"
+    (inside / "folder" / "deep").mkdir(parents=True)
+    (outside / "deep").mkdir(parents=True)
+    (inside / "link").symlink_to("../outside")
+    ours = {os.stat(inside / "folder").st_ino, os.stat(inside / "folder" / "deep").st_ino}
+
+    exchange = partial(ctypes.CDLL(None).renameat2, AT_FDCWD, bytes(inside / "folder"), AT_FDCWD)
+    found, refused = set(), set()
+    with beside(partial(exchange, bytes(inside / "link"), RENAME_EXCHANGE)):
+        for number in range(4000):
+            bind = Bind(str(inside), "/x", sub_path=("folder", "folder/deep")[number % 2])
+            try:
+                fd = build._source(bind)
+            except OSError as error:
+                refused.add(error.errno)
+                continue
+            found.add(os.fstat(fd).st_ino)
+            os.close(fd)
+    assert refused == {errno.EPERM} and found == ours, "it was a link and a folder now and then"
+
+
+def test_links_that_lead_up_are_followed_while_everything_moves(tmp_path: Path) -> None:
+    """The kernel answers EAGAIN to whoever goes up while anything on the machine is renamed or mounted."""
+    (tmp_path / "root" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "root" / "up").symlink_to("/".join(["a/b/../.."] * 20))
+    (tmp_path / "one").mkdir()
+    names = [tmp_path / "one", tmp_path / "two"]
+    root = os.open(tmp_path / "root", os.O_PATH)
+    with beside(lambda: (os.rename(*names), os.rename(*reversed(names)))):
+        for _ in range(5000):
+            os.close(libc.open_below(root, "up", os.O_PATH, libc.RESOLVE_IN_ROOT))
+    os.close(root)
+
+
+def test_containers_that_make_one_folder_at_once(tmp_path: Path) -> None:
+    """As the containers of a Pod do, all with one subPath that isn't there yet."""
+    for round in range(50):
+        with ThreadPoolExecutor(8) as pool:
+            barrier = Barrier(8)
+
+            def make(round: int = round, barrier: Barrier = barrier) -> int:
+                barrier.wait()
+                fd = build._source(Bind(str(tmp_path), "/x", sub_path=f"{round}/a/b/c/d"))
+                found = os.fstat(fd).st_ino
+                os.close(fd)
+                return found
+
+            assert len({f.result() for f in [pool.submit(make) for _ in range(8)]}) == 1
+
+
 def test_a_link_inside_a_volume_is_followed_and_what_is_missing_is_made() -> None:
     def prepare() -> None:
         write(f"{SCRATCH}/volume/real/file", "here")
@@ -258,8 +337,8 @@ def test_the_filter_is_as_large_as_its_capabilities() -> None:
 
 
 def test_a_user_is_looked_up_in_the_containers_own_files() -> None:
-    make = image({"/etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:7:8::/srv:/bin/sh\nbad:line\n",
-                  "/etc/group": "web:x:8:\nextra:x:9:web,other\nodd:x:y:web\n"})  # fmt: skip
+    make = image({"/etc/passwd": "root:x:0:0::/root:/bin/sh\n7:x:0:0::/:\nweb:x:7:8::/srv:/bin/sh\nbad:line\n",
+                  "/etc/group": "13:x:0:\nweb:x:8:\nextra:x:9:web,other\nodd:x:y:web\n"})  # fmt: skip
 
     def look() -> list[Any]:
         known = [confine.identify(Rights(user=user)) for user in ("web", "7", "web:extra", "12", "12:13")]
@@ -285,3 +364,26 @@ def test_a_user_is_looked_up_in_the_containers_own_files() -> None:
         "unable to find user nobody: no matching entries in passwd file",
         "unable to find group nobody: no matching entries in group file",
     ]
+
+
+@pytest.mark.parametrize("number", ["4294967295", "4294967296", "2147483648", "9" * 5000])
+@pytest.mark.parametrize("where", ["USER", "its group", "passwd", "the group in passwd", "group"])
+def test_nobody_stays_root_by_a_number_that_is_none(number: str, where: str) -> None:
+    """To the kernel 4294967295 is -1, which leaves who one is, and 4294967296 is 0: both would be root."""
+    uid, gid = (number if where == name else "7" for name in ("passwd", "the group in passwd"))
+    make = image(
+        {
+            "/etc/passwd": f"web:x:{uid}:{gid}::/srv:/bin/sh\n",
+            "/etc/group": f"more:x:{number if where == 'group' else 8}:web\n",
+        }
+    )
+    user = {"USER": number, "its group": f"web:{number}"}.get(where, "web")
+
+    def look() -> str:
+        try:
+            return str(confine.identify(Rights(user=user)))
+        except Exception as error:
+            return str(error)
+
+    refused = rooted(look, make, layers=[f"{SCRATCH}/layer0"])
+    assert refused.startswith("uids and gids must be in range 0-2147483647"), refused

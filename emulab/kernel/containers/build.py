@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -296,7 +297,10 @@ def _target(root: int, path: str, folder: bool) -> int:
 
 
 def _made_below(root: int, path: str, resolve: int, folder: bool) -> int:
-    """Opens what lies below an open folder, after what is missing of it was made. Raises OSError."""
+    """Opens what lies below an open folder, after what is missing of it was made. Raises OSError.
+
+    Another container may make and move things there meanwhile, the same ones for the same reason among them.
+    """
     words = [word for word in path.split("/") if word not in ("", ".")]
     here = os.dup(root)
     for at, word in enumerate(words):
@@ -304,16 +308,21 @@ def _made_below(root: int, path: str, resolve: int, folder: bool) -> int:
         try:
             opened = libc.open_below(root, so_far, os.O_PATH, resolve)
         except FileNotFoundError:
-            if folder or at + 1 < len(words):
-                os.mkdir(word, 0o755, dir_fd=here)
-            else:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(word, flags, 0o644, dir_fd=here))
+            with suppress(FileExistsError):
+                _make_in(here, word, folder or at + 1 < len(words))
             opened = libc.open_below(root, so_far, os.O_PATH, resolve)
         finally:
             os.close(here)
         here = opened
     return here
+
+
+def _make_in(here: int, name: str, folder: bool) -> None:
+    if folder:
+        os.mkdir(name, 0o755, dir_fd=here)
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o644, dir_fd=here))
 
 
 def _enter(top: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from emulab.errors import UserError
+from emulab.kernel.containers.confine import DIGITS
 from emulab.kernel.containers.rights import CAPABILITIES, DEFAULT_CAPABILITIES, Rights
 from emulab.kinds.core.podspec import Container, PodSpec
 
@@ -91,7 +92,7 @@ def check(container: Container, pod: str, user: str = "") -> None:
     if not name.isdecimal():
         why = f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
         raise NotConfigured(f"{why} {about}")
-    if int(name) == 0:
+    if len(name) <= DIGITS and int(name) == 0:  # of more digits it is refused as no number of a user
         raise NotConfigured(f"container has runAsNonRoot and image will run as root {about}")
 
 
