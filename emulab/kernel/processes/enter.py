@@ -140,7 +140,7 @@ class Entry:
             for fd in opened.values():
                 os.close(fd)
             raise KernelError(
-                f"open {error.filename}", errno=error.errno or 0, remedy="has the lab ended?"
+                f"open {error.filename}", errno=error.errno or 0, remedy="has the lab or the container ended?"
             ) from None
         return opened
 

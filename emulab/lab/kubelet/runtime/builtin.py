@@ -56,6 +56,21 @@ class Created:
         self.sandbox = sandbox
         self.config = config
         self.process: Process | None = None
+        self.folder = -1
+        """Of its program in /proc. Its number may be another process's as soon as it has ended; what is open isn't."""
+
+    def begun(self, process: Process) -> None:
+        self.process = process
+        with suppress(OSError):
+            self.folder = os.open(f"/proc/{process.host_pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not _is_in(self.folder, process.pid):
+                self.close()
+
+    def close(self) -> None:
+        """It has ended, or isn't to be entered any more."""
+        if self.folder >= 0:
+            os.close(self.folder)
+            self.folder = -1
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -125,7 +140,8 @@ class BuiltinRuntime:
     async def remove_pod_sandbox(self, sandbox: str) -> None:
         made = self._sandboxes.pop(sandbox, None)
         if made is not None:
-            self._containers = {id: c for id, c in self._containers.items() if c.sandbox is not made}
+            for id in [id for id, c in self._containers.items() if c.sandbox is made]:
+                self._containers.pop(id).close()
             await asyncio.to_thread(made.remove)
 
     # containers
@@ -139,7 +155,7 @@ class BuiltinRuntime:
 
     async def start_container(self, container: str, stdio: Stdio) -> None:
         made = self._known(container)
-        made.process = await self._launch(made, stdio)
+        made.begun(await self._launch(made, stdio))
 
     async def _launch(self, container: Created, stdio: Stdio) -> Process:
         """Starts the program of a container. Raises KernelError and OSError."""
@@ -176,6 +192,7 @@ class BuiltinRuntime:
         if made.process is not None:
             made.process.signal(signal.SIGKILL)
             await made.process.wait()
+        made.close()
         folders = made.folders
         if not folders:
             return
@@ -222,9 +239,9 @@ class BuiltinRuntime:
     def _namespaces(self, container: str) -> Mapping[str, str]:
         """Paths of the namespaces of a container that runs, by kind. Raises KernelError."""
         made = self._known(container)
-        if made.process is None or not made.process.running:
+        if made.process is None or not made.process.running or made.folder < 0:
             raise KernelError(f"execute in container {container}: it does not run")
-        folder = f"/proc/{made.process.host_pid}/ns"
+        folder = f"{_own_process()}/fd/{made.folder}/ns"
         paths = {kind: f"{folder}/{kind}" for kind in NAMESPACES}
         return {**paths, USERS: f"{folder}/user"} if made.sandbox.config.own_users else paths
 
@@ -243,17 +260,19 @@ class BuiltinRuntime:
         made = self._containers[id]
 
         async def start(stdio: Stdio) -> Process:
-            made.process = await self._launch(made, stdio)
-            return made.process
+            process = await self._launch(made, stdio)
+            made.begun(process)
+            return process
 
         try:
             return await capture(start, limit)
         finally:
+            made.close()
             self._containers.pop(id, None)
 
     async def run(self, sandbox: str, config: ContainerConfig) -> Mapping[str, Any]:
         program = await self._program(self._sandboxes[sandbox], config)
-        process = f"/proc/{os.readlink('/proc/self')}"  # as the host numbers this one
+        process = _own_process()
         # its root is built in the mount namespace that has the folder in memory
         joined = {kind: f"{process}/fd/{fd}" for kind, fd in program.join.items()}
         described = {
@@ -274,3 +293,15 @@ class BuiltinRuntime:
             root=sandbox.root(config),
             rights=config.rights,
         )
+
+
+def _own_process() -> str:
+    """Where this process is in /proc, as the host numbers it."""
+    return f"/proc/{os.readlink('/proc/self')}"
+
+
+def _is_in(folder: int, pid: int) -> bool:
+    """Whether a process has that number in the lab, by its folder in /proc. Raises OSError when it has ended."""
+    with open(os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as status:
+        numbers = next((line.split() for line in status if line.startswith("NSpid:")), [])
+    return str(pid) in numbers[2:]
