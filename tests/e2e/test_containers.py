@@ -239,6 +239,9 @@ async def test_a_pod_may_share_its_processes(lab: Lab) -> None:
         )
         name, number = shown.split()
         assert name == "pause" and int(number) >= 2, shown
+        assert (
+            await lab.exec("pod/two", "cat", "/proc/1/cmdline", container=container)
+        ).stdout == b"/pause\0"
     refused = await fails(lab, "two", "sh", "-c", "cat /proc/1/environ || exit 7")
     assert "ermission" in refused
     assert "ermission" in await fails(lab, "two", "ls", "-l", "/proc/1/exe", "/proc/1/root/")

@@ -264,6 +264,8 @@ class _Spawner:
             self._serve(message["serve"], socket.socket(fileno=control))
             return
         resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+        if "pause" in message:
+            pause.show()
         enter.furnish(program)
         if program.terminal:
             terminal.take(0, program.terminal)
