@@ -184,8 +184,8 @@ def beside(work: Callable[[], object]) -> Iterator[None]:
         yield
         assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it could not go on"
     finally:
-        os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
@@ -210,6 +210,41 @@ def test_a_folder_that_becomes_a_link_while_it_is_looked_up(tmp_path: Path) -> N
             found.add(os.fstat(fd).st_ino)
             os.close(fd)
     assert refused == {errno.EPERM} and found == ours, "it was a link and a folder now and then"
+
+
+def test_a_mount_is_restricted_before_anybody_can_use_it() -> None:
+    """Who tries without a pause to write to what is about to be a read-only mount never can."""
+    rounds = 1500
+
+    def look() -> list[Any]:
+        source, targets = f"{SCRATCH}/source", f"{SCRATCH}/targets"
+        os.mkdir(source)
+        os.mkdir(f"{SCRATCH}/tried")
+        for number in range(rounds):
+            os.makedirs(f"{targets}/{number}")
+        os.mknod(f"{source}/made")
+        at = [0]
+
+        def attempt() -> None:
+            path = f"{targets}/{at[0]}"
+            try:
+                os.close(os.open(f"{path}/made", os.O_RDWR))  # which is there when it is mounted
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                assert error.errno == errno.EROFS
+                os.mkdir(f"{SCRATCH}/tried/{at[0]}")
+                at[0] += 1
+                return
+            os.mknod(f"{source}/could-write")
+
+        top = os.open(targets, os.O_PATH)
+        with beside(attempt):
+            for number in range(rounds):
+                build._bind(top, Bind(source, f"/{number}", read_only=True), -1)
+        return [os.listdir(source), len(os.listdir(f"{SCRATCH}/tried")) > rounds // 10]
+
+    assert inside(look) == [["made"], True]
 
 
 def test_links_that_lead_up_are_followed_while_everything_moves(tmp_path: Path) -> None:
