@@ -48,7 +48,8 @@ spec: {containers: [{name: sleeper, image: "any:1", command: [sleep, "1000"]}]}
 """
 
 
-CONTAINER = '{name: c, image: busybox, command: [sh, -c, "sleep 1000 & exec sleep 1000"], resources: {limits: {memory: 64Mi}}}'
+COMMAND = 'command: [sh, -c, "sleep 1000 & exec sleep 1000"]'
+CONTAINER = f"{{name: c, image: busybox, {COMMAND}, resources: {{limits: {{memory: 64Mi}}}}}}"
 VOLUMES = "[{name: e, emptyDir: {sizeLimit: 1Mi}}]"
 ONE = f"""
 apiVersion: emulab.dev/v1

@@ -36,6 +36,7 @@ def shell(script: str, **more: Any) -> dict[str, Any]:
     return {"command": ["sh", "-c", script], **more}
 
 
+LONGEST = ".".join(["p" * 63] * 3 + ["q" * 61])
 MOUNTS = [
     {"name": "words", "mountPath": "/words"},
     {"name": "words", "mountPath": "/etc/one-word", "subPath": "one"},
@@ -61,6 +62,7 @@ PODS = (
     + json.dumps(WORDS) + "\n---\n"
     + pod("stored", {"volumeMounts": MOUNTS}, {"volumeMounts": MOUNTS}, volumes=VOLUMES)
     + pod("file", {"image": AGNHOST, "command": ["sleep", "1000"]})
+    + pod(LONGEST, {"name": "c" * 63})
 )  # fmt: skip
 
 
@@ -94,6 +96,13 @@ async def test_what_is_run_beside_it_is_in_its_namespaces(lab: Lab) -> None:
     await sh(lab, "two", "echo shared > /dev/shm/file", "c0")
     assert await sh(lab, "two", "cat /dev/shm/file; ls /tmp", "c1") == "shared"
     assert "pause" in await sh(lab, "two", "cat /proc/1/comm", "c1")
+
+
+async def test_a_pod_of_the_longest_name(lab: Lab) -> None:
+    """A runtime makes a file of a container's id, and a host has a name of 63 letters at the most."""
+    assert len(LONGEST) == 253
+    assert (await container(lab, LONGEST))["state"].keys() == {"running"}
+    assert (await sh(lab, LONGEST, "hostname")).rstrip("-.") == LONGEST[:63].rstrip("-.")
 
 
 async def test_its_rights_are_those_of_its_manifest(lab: Lab) -> None:

@@ -162,7 +162,8 @@ def test_no_link_leads_out_of_a_volume(link: str, sub_path: str) -> None:
         os.mkdir(f"{SCRATCH}/volume")
         os.symlink(link, f"{SCRATCH}/volume/link")
 
-    with pytest.raises(RuntimeError, match=r"leads out of its volume|No such file|Too many"):
+    why = rf"mount /data with subPath {sub_path}: (a link in it leads out of its volume|No such file)"
+    with pytest.raises(RuntimeError, match=why):
         rooted(
             lambda: os.listdir("/data"),
             prepare,
@@ -209,7 +210,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_looked_up(tmp_path: Path) -> N
                 continue
             found.add(os.fstat(fd).st_ino)
             os.close(fd)
-    assert refused == {errno.EPERM} and found == ours, "it was a link and a folder now and then"
+    assert refused == {errno.EXDEV} and found == ours, "it was a link and a folder now and then"
 
 
 def test_a_mount_is_restricted_before_anybody_can_use_it() -> None:

@@ -27,6 +27,7 @@ from emulab.kernel.containers.skeleton import COPIED
 
 _STICKY = 0o1777
 _BINDS = "binds"
+_SHOWN = 200  # characters of a path in an error
 _OWN = {"run": 0o755, "tmp": _STICKY, "mnt": 0o755, "media": 0o755}
 """Folders of `/` that a container has of its own, with their modes."""
 
@@ -256,17 +257,27 @@ def _bind_all(top: str, binds: Sequence[Bind], users: int) -> None:
 
 
 def _bind(root: int, bind: Bind, users: int) -> None:
-    source = _source(bind)
+    """Raises KernelError that says what can't be seen where."""
     try:
-        is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
-        target = _target(root, bind.target, is_folder)
+        source = _source(bind)
         try:
-            attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
-            _mount_clone(source, _by_descriptor(target), attributes, users)
+            _bind_open(root, source, bind, users)
         finally:
-            os.close(target)
+            os.close(source)
+    except OSError as error:
+        sub_path = f" with subPath {bind.sub_path[:_SHOWN]}" if bind.sub_path else ""
+        leads_out = bind.sub_path and error.errno == errno.EXDEV
+        why = "a link in it leads out of its volume" if leads_out else error.strerror
+        raise KernelError(f"mount {bind.target[:_SHOWN]}{sub_path}: {why}") from None
+
+
+def _bind_open(root: int, source: int, bind: Bind, users: int) -> None:
+    target = _target(root, bind.target, stat.S_ISDIR(os.fstat(source).st_mode))
+    try:
+        attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
+        _mount_clone(source, _by_descriptor(target), attributes, users)
     finally:
-        os.close(source)
+        os.close(target)
 
 
 def _by_descriptor(fd: int) -> str:
@@ -274,7 +285,7 @@ def _by_descriptor(fd: int) -> str:
 
 
 def _source(bind: Bind) -> int:
-    """What is bound. A link below the source that leads out of it is refused. Raises OSError."""
+    """What is bound. A link below the source that leads out of it is refused (EXDEV). Raises OSError."""
     source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
     if not bind.sub_path:
         return source
@@ -282,12 +293,6 @@ def _source(bind: Bind) -> int:
         return _made_below(
             source, bind.sub_path, libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS, folder=True
         )
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise PermissionError(
-                errno.EPERM, "a link in it leads out of its volume", bind.sub_path
-            ) from None
-        raise
     finally:
         os.close(source)
 

@@ -43,7 +43,10 @@ from emulab.lab.kubelet.runtime.interface import (
 )
 from emulab.lab.kubelet.runtime.output import capture
 from emulab.lab.kubelet.runtime.sandbox import PodSandbox, has_proc
+from emulab.model.shortened import shortened
 
+_ID = 128
+"""The longest id of a container, but for the number behind it, in octets."""
 NAMESPACES = ("pid", "net", "uts", "ipc", "cgroup", "mnt")
 """Those in which a container's program is."""
 
@@ -149,7 +152,8 @@ class BuiltinRuntime:
     async def create_container(self, sandbox: str, config: ContainerConfig) -> str:
         if sandbox not in self._sandboxes:
             raise KernelError(f"create container {config.name}: there is no sandbox {sandbox}")
-        id = f"{sandbox}-{config.name}-{next(self._numbers)}"
+        # which is a file's name, too, where an OCI runtime takes it
+        id = f"{shortened(f'{sandbox}-{config.name}', _ID)}-{next(self._numbers)}"
         self._containers[id] = Created(id, self._sandboxes[sandbox], config)
         return id
 
