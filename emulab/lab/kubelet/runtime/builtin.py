@@ -24,6 +24,7 @@ from emulab.kernel.cgroups.usage import oom_kills
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.seccomp import has_filter
 from emulab.kernel.processes.enter import USERS, Entry, Program
+from emulab.kernel.processes.members import end_members
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet.confinement import Machine
 from emulab.lab.kubelet.runtime.interface import (
@@ -61,12 +62,16 @@ class Created:
         self.process: Process | None = None
         self.folder = -1
         """Of its program in /proc. Its number may be another process's as soon as it has ended; what is open isn't."""
+        self._mounts = 0  # the number of its mount namespace
+        self._ending: asyncio.Future[bool] | None = None
 
     def begun(self, process: Process) -> None:
         self.process = process
         with suppress(OSError):
             self.folder = os.open(f"/proc/{process.host_pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            if not _is_in(self.folder, process.pid):
+            if _is_in(self.folder, process.pid):
+                self._mounts = os.stat("ns/mnt", dir_fd=self.folder).st_ino
+            else:
                 self.close()
 
     def close(self) -> None:
@@ -74,6 +79,16 @@ class Created:
         if self.folder >= 0:
             os.close(self.folder)
             self.folder = -1
+
+    async def end_rest(self) -> None:
+        """Ends what its program has left behind, where that isn't the first of its PID namespace.
+
+        Who is cancelled leaves it to be done.
+        """
+        if self._mounts and self.sandbox.shares_processes and self._ending is None:
+            self._ending = asyncio.ensure_future(asyncio.to_thread(end_members, self._mounts))
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -135,10 +150,12 @@ class BuiltinRuntime:
         made = self._sandboxes.get(sandbox)
         if made is None:
             return
-        for container in self._containers.values():
-            if container.sandbox is made and container.process is not None:
+        there = [c for c in self._containers.values() if c.sandbox is made and c.process is not None]
+        for container in there:
+            if container.process is not None:
                 container.process.signal(signal.SIGKILL)
         await made.close()
+        await asyncio.gather(*(container.end_rest() for container in there))
 
     async def remove_pod_sandbox(self, sandbox: str) -> None:
         made = self._sandboxes.pop(sandbox, None)
@@ -166,10 +183,12 @@ class BuiltinRuntime:
         return await self._processes.run(await self._program(container.sandbox, container.config), stdio)
 
     async def wait_container(self, container: str) -> int:
-        process = self._known(container).process
-        if process is None:
+        made = self._known(container)
+        if made.process is None:
             raise KernelError(f"wait for container {container}: it has not been started")
-        return await process.wait()
+        status = await made.process.wait()
+        await made.end_rest()  # as containerd's shim does
+        return status
 
     def _known(self, container: str) -> Created:
         made = self._containers.get(container)
@@ -196,6 +215,7 @@ class BuiltinRuntime:
         if made.process is not None:
             made.process.signal(signal.SIGKILL)
             await made.process.wait()
+        await made.end_rest()
         made.close()
         folders = made.folders
         if not folders:
@@ -228,9 +248,16 @@ class BuiltinRuntime:
     async def exec_sync(self, container: str, argv: Sequence[str], limit: int) -> ExecResult:
         config = self._known(container).config
         joined = Entry(self._namespaces(container)).open()
+
+        async def start(stdio: Stdio) -> Process:
+            process = await self._processes.run(program, stdio)
+            if not self.find_status(container).running:  # it may have come too late to end with it
+                process.signal(signal.SIGKILL)
+            return process
+
         try:
             program = Program(argv, join=joined, **self._inside(config))
-            return await capture(lambda stdio: self._processes.run(program, stdio), limit)
+            return await capture(start, limit)
         finally:
             for fd in joined.values():
                 os.close(fd)
@@ -271,6 +298,7 @@ class BuiltinRuntime:
         try:
             return await capture(start, limit)
         finally:
+            await made.end_rest()
             made.close()
             self._containers.pop(id, None)
 

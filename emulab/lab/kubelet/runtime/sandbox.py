@@ -68,6 +68,11 @@ class PodSandbox:
         """What its containers see as /dev/shm."""
         return self._folder / "shm" / self._name
 
+    @property
+    def shares_processes(self) -> bool:
+        """Whether its containers' programs aren't the first ones of PID namespaces."""
+        return self.config.shares_processes or self.config.host_pid
+
     async def make(self) -> None:
         """Makes what is shared. Raises KernelError and OSError."""
         config = self.config
