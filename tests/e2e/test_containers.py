@@ -168,6 +168,11 @@ async def _changes(lab: Lab, pods: str) -> dict[str, tuple[str | None, str | Non
     after = await asyncio.to_thread(host)
     for name in ("spoils", "favoured"):
         await lab.delete("Pod", name)
+
+    async def gone() -> bool:  # else the next round would meet them on their way out
+        return not {"spoils", "favoured"} & {o["metadata"]["name"] for o in await lab.get("Pod")}
+
+    await eventually(gone)
     return {k: (before.get(k), after.get(k)) for k in before | after if before.get(k) != after.get(k)}
 
 
