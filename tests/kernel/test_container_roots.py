@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from emulab.kernel.containers import build, confine, mounts, seccomp
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.root import Bind, Root
+from emulab.kernel.processes import enter
 
 pytestmark = pytest.mark.privilege
 
@@ -290,6 +292,51 @@ def test_a_link_inside_a_volume_is_followed_and_what_is_missing_is_made() -> Non
     )
     look = lambda: [Path("/one/file").read_text(), os.listdir("/two"), Path("/srv/there/a.txt").read_text()]  # noqa: E731
     assert rooted(look, prepare, binds=binds) == ["here", [], "here"]
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/.", "/.."])
+def test_a_volume_is_no_root(target: str) -> None:
+    with pytest.raises(RuntimeError, match=f"mount {target}: it is the container's root"):
+        rooted(lambda: 0, lambda: os.mkdir(f"{SCRATCH}/volume"), binds=(Bind(f"{SCRATCH}/volume", target),))
+
+
+def test_what_cannot_be_mounted_there_is_told() -> None:
+    with pytest.raises(RuntimeError, match=r"mount /dev/null: E\w+"):
+        rooted(
+            lambda: 0, lambda: os.mkdir(f"{SCRATCH}/volume"), binds=(Bind(f"{SCRATCH}/volume", "/dev/null"),)
+        )
+
+
+@pytest.mark.parametrize("made", ["", "pipe", "file", "node"])
+def test_the_hosts_null_device_is_nobodys_whose_dev_is_a_volume(made: str) -> None:
+    """It would be a file of the host's in the hands of a program there."""
+
+    def prepare() -> None:
+        os.mkdir(f"{SCRATCH}/volume")
+        at = f"{SCRATCH}/volume/null"
+        if made == "pipe":
+            os.mkfifo(at)
+        elif made == "file":
+            write(at)
+        elif made == "node" and os.geteuid() == 0:
+            with suppress(PermissionError):
+                os.mknod(at, 0o20666, os.makedev(1, 3))
+
+    def look() -> list[Any]:
+        with open("/proc/self/fd/0", "rb") as given:
+            enter._use_own_null()
+            found = os.fstat(0)
+            return [stat.S_ISCHR(found.st_mode), os.read(0, 1) == b"" and given.read(1) == b""]
+
+    null = os.open("/dev/null", os.O_RDWR)
+    before = os.dup(0)
+    os.dup2(null, 0)
+    try:
+        assert rooted(look, prepare, binds=(Bind(f"{SCRATCH}/volume", "/dev"),)) == [False, True]
+    finally:
+        os.dup2(before, 0)
+        os.close(null)
+        os.close(before)
 
 
 def image(*layers: dict[str, str]) -> Callable[[], Sequence[str]]:

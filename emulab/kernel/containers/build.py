@@ -258,17 +258,22 @@ def _bind_all(top: str, binds: Sequence[Bind], users: int) -> None:
 
 def _bind(root: int, bind: Bind, users: int) -> None:
     """Raises KernelError that says what can't be seen where."""
+    sub_path = f" with subPath {bind.sub_path[:_SHOWN]}" if bind.sub_path else ""
+    what = f"mount {bind.target[:_SHOWN]}{sub_path}"
+    if not bind.target.strip("/."):
+        raise KernelError(f"{what}: it is the container's root")
     try:
         source = _source(bind)
         try:
             _bind_open(root, source, bind, users)
         finally:
             os.close(source)
+    except KernelError as error:
+        raise KernelError(what, errno=error.errno, remedy=error.remedy) from None
     except OSError as error:
-        sub_path = f" with subPath {bind.sub_path[:_SHOWN]}" if bind.sub_path else ""
         leads_out = bind.sub_path and error.errno == errno.EXDEV
         why = "a link in it leads out of its volume" if leads_out else error.strerror
-        raise KernelError(f"mount {bind.target[:_SHOWN]}{sub_path}: {why}") from None
+        raise KernelError(f"{what}: {why}") from None
 
 
 def _bind_open(root: int, source: int, bind: Bind, users: int) -> None:

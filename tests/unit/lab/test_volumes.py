@@ -250,6 +250,13 @@ def test_what_a_volume_is_exchanged_for_while_it_is_given_to_a_group(tmp_path: P
     }
 
 
+@pytest.mark.parametrize("path", [".", "./", "a/..//b/."])
+def test_a_file_of_no_name_cannot_be_written(tmp_path: Path, path: str) -> None:
+    with pytest.raises(OSError):
+        write(tmp_path, {path: WrittenFile(b"x", 0o644)})
+    assert [*tmp_path.iterdir()] == []
+
+
 # the host's
 
 
