@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from emulab import EmulabError, Lab
 
+from .crashes import descendants
 from .test_containers import _run_folder, limited, pod, sh, status_of
 from .test_exec import Terminal
 from .tools import AS_ROOT, INTERPRETER, eventually, output
@@ -179,6 +182,88 @@ async def test_what_lies_in_a_volume_goes_with_it(lab: Lab) -> None:
         return found["metadata"]["uid"] not in await asyncio.to_thread(os.listdir, folder)
 
     assert await eventually(gone)
+
+
+async def test_files_that_the_lab_writes_for_a_pod_are_what_they_were(lab: Lab) -> None:
+    """Its containers may write to them, and the lab looks at them whenever one begins: it reads none of 1 TB."""
+    spoil = (
+        "truncate -s 1T /etc/hosts; printf '\\377' > /etc/resolv.conf; printf '\\377' > /dev/termination-log"
+    )
+    script = f"test -s /v/again || {{ echo x > /v/again; {spoil}; exit 3; }}; exec sleep 1000"
+    await lab.apply(pod("spoils", {"command": ["sh", "-c", script], **KEEPS}, volumes=VOLUME), ready=False)
+
+    async def again() -> bool:
+        [found] = await lab.get("Pod", "spoils")
+        status = (found["status"].get("containerStatuses") or [{}])[0]
+        return status.get("restartCount", 0) > 0 and "running" in status["state"]
+
+    await eventually(again)
+    assert await sh(lab, "spoils", "grep -c spoils /etc/hosts; grep -c nameserver /etc/resolv.conf") == "1\n1"
+    await lab.delete("Pod", "spoils")
+
+
+# Deletion while containers start
+
+
+SHARING: tuple[dict[str, Any], ...] = (
+    {},
+    {"shareProcessNamespace": True},
+    {"hostPID": True},
+    {"hostUsers": False},
+)
+
+
+def short_lived(name: str, **spec: Any) -> str:
+    part = {"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}]}
+    starts = {"command": ["sh", "-c", "setsid sleep 77003 & exec sleep 77003"], **part}
+    return pod(name, starts, starts, volumes=VOLUME, terminationGracePeriodSeconds=0, **spec)
+
+
+@pytest.mark.parametrize("runtime", ["builtin", "crun", "runc"])
+async def test_what_is_deleted_while_it_starts_leaves_nothing(runtime: str) -> None:
+    """Files, mounts, cgroups, processes: of Pods that go at any moment of their containers' begin."""
+    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "c"}}
+    cluster["spec"] = {"nodes": 1, "pods": {"runtime": runtime}}  # type: ignore[assignment]
+    # What the Pods with hostPID share is there as long as the lab.
+    first = pod("first", {}, hostPID=True) + pod("second", {})
+    async with Lab.from_text(json.dumps(cluster) + "\n---\n" + first) as lab:
+        before = await asyncio.to_thread(left_of, lab)
+        for round in range(3):
+            names = [f"late{round}-{number}" for number in range(8)]
+            text = "".join(short_lived(name, **SHARING[n % 4]) for n, name in enumerate(names))
+            await lab.apply(text, ready=False)
+            await asyncio.sleep(0.15 + 0.2 * round)
+            entering = [asyncio.ensure_future(lab.exec(f"pod/{name}", "sleep", "77003")) for name in names]
+            for name in reversed(names):
+                await lab.delete("Pod", name)
+            async with asyncio.timeout(30):
+                for done in await asyncio.gather(*entering, return_exceptions=True):
+                    assert isinstance(done, EmulabError) or done.status in (1, 137), done  # type: ignore[union-attr]
+
+        async def same() -> bool:
+            return bool(await asyncio.to_thread(left_of, lab) == before)
+
+        try:
+            await eventually(same, 30)
+        except AssertionError:
+            assert await asyncio.to_thread(left_of, lab) == before
+            raise
+
+
+def left_of(lab: Lab) -> dict[str, Any]:
+    """What a lab has of its containers on the machine."""
+    supervisor = _supervisor(lab)
+    private = Path(f"/proc/{supervisor}/root{_run_folder()}/{lab.name}/private")
+    kinds = ("runtime", "sandbox", "shm", "volumes/pods")
+    found: dict[str, Any] = {
+        kind: sorted(os.listdir(private / kind)) if (private / kind).exists() else [] for kind in kinds
+    }
+    found["mounts"] = len(Path(f"/proc/{supervisor}/mountinfo").read_text().splitlines())
+    found["cgroups"] = sorted(
+        str(path.name) for path in Path("/sys/fs/cgroup").glob(f"*/emulab/{lab.name}/*") if path.is_dir()
+    )
+    found["processes"] = len(descendants(supervisor))
+    return found
 
 
 def _supervisor(lab: Lab) -> int:

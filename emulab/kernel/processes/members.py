@@ -46,6 +46,21 @@ def _members(mounts: int) -> Iterator[int]:
                     yield numbers[level]
 
 
+def end_with_children(number: int, shown: int) -> None:
+    """Kills a process, which is stopped first, and its children. `shown`: its number where /proc is. Blocks."""
+    with suppress(ProcessLookupError):
+        os.kill(number, signal.SIGSTOP)
+    level = len(_numbers("self")) - 1
+    for children in Path(f"/proc/{shown}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in children.read_text().split():
+                numbers = _numbers(child)
+                if len(numbers) > level >= 0:
+                    os.kill(numbers[level], signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(number, signal.SIGKILL)
+
+
 def _numbers(process: str) -> list[int]:
     """The numbers of a process, the outermost namespace's first; none of one that has ended."""
     for line in Path(f"/proc/{process}/status").read_text(errors="replace").splitlines():

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from emulab.errors import EmulabError
+from emulab.kernel import folders
 from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import Rights
@@ -45,7 +46,6 @@ from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
 
@@ -166,6 +166,7 @@ class Environs:
                 await self.runtime.stop_pod_sandbox(self._sandbox)
                 await self.runtime.remove_pod_sandbox(self._sandbox)
         await self._volumes.release()
+        await asyncio.to_thread(folders.remove_tree, self._pod_folder())
 
     async def _config(
         self, container: Container, argv: tuple[str, ...], cgroup: Cgroup | None, expanded: bool = True
@@ -202,7 +203,8 @@ class Environs:
         return private.folder(self._around.folder)
 
     def _pod_folder(self) -> Path:
-        return self._folder / "sandbox" / shortened(self.place.name, NAME_MAX)
+        """Of this pod alone: one of its name may come while it is on its way out."""
+        return self._folder / "sandbox" / str(self._pod.metadata["uid"])
 
     def _files(self) -> tuple[Bind, ...]:
         """What its containers see of the pod below /etc. Raises KernelError."""

@@ -59,6 +59,8 @@ class Created:
         self.id = id
         self.sandbox = sandbox
         self.config = config
+        self.starting: asyncio.Future[None] | None = None
+        self.wanted = True
         self.process: Process | None = None
         self.folder = -1
         """Of its program in /proc. Its number may be another process's as soon as it has ended; what is open isn't."""
@@ -66,6 +68,9 @@ class Created:
         self._ending: asyncio.Future[bool] | None = None
 
     def begun(self, process: Process) -> None:
+        """Its program runs. Saying so again changes nothing."""
+        if self.process is not None:
+            return
         self.process = process
         with suppress(OSError):
             self.folder = os.open(f"/proc/{process.host_pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -79,6 +84,20 @@ class Created:
         if self.folder >= 0:
             os.close(self.folder)
             self.folder = -1
+
+    async def end(self) -> None:
+        """Ends it, also when it has yet to begin; returns when it has ended."""
+        if self.starting is not None:
+            self.wanted = False
+            with suppress(KernelError, OSError):  # as who has started it was told
+                await asyncio.shield(self.starting)
+        await self.kill()
+
+    async def kill(self) -> None:
+        if self.process is not None:
+            self.process.signal(signal.SIGKILL)
+            await self.end_rest()
+            await self.process.wait()
 
     async def end_rest(self) -> None:
         """Ends what its program has left behind, where that isn't the first of its PID namespace.
@@ -150,12 +169,11 @@ class BuiltinRuntime:
         made = self._sandboxes.get(sandbox)
         if made is None:
             return
-        there = [c for c in self._containers.values() if c.sandbox is made and c.process is not None]
-        for container in there:
-            if container.process is not None:
-                container.process.signal(signal.SIGKILL)
+        there = [c for c in self._containers.values() if c.sandbox is made]
         await made.close()
-        await asyncio.gather(*(container.end_rest() for container in there))
+        await asyncio.gather(*(container.end() for container in there))
+        for folders in filter(None, (container.folders for container in there)):
+            await asyncio.to_thread(remove, folders)
 
     async def remove_pod_sandbox(self, sandbox: str) -> None:
         made = self._sandboxes.pop(sandbox, None)
@@ -176,7 +194,23 @@ class BuiltinRuntime:
 
     async def start_container(self, container: str, stdio: Stdio) -> None:
         made = self._known(container)
-        made.begun(await self._launch(made, stdio))
+        kept = tuple(os.dup(fd) for fd in stdio)  # who asks may go, and close them
+        made.starting = asyncio.ensure_future(self._start(made, kept[0], kept[1], kept[2]))
+        try:
+            await asyncio.shield(made.starting)
+        except asyncio.CancelledError:
+            made.wanted = False
+            raise
+
+    async def _start(self, made: Created, *stdio: int) -> None:
+        """A container whose asker has gone ends as soon as it has begun, with whatever it has started by then."""
+        try:
+            made.begun(await self._launch(made, (stdio[0], stdio[1], stdio[2])))
+        finally:
+            for fd in stdio:
+                os.close(fd)
+        if not made.wanted:
+            await made.kill()
 
     async def _launch(self, container: Created, stdio: Stdio) -> Process:
         """Starts the program of a container. Raises KernelError and OSError."""
@@ -212,10 +246,7 @@ class BuiltinRuntime:
         made = self._containers.pop(container, None)
         if made is None:
             return
-        if made.process is not None:
-            made.process.signal(signal.SIGKILL)
-            await made.process.wait()
-        await made.end_rest()
+        await made.end()
         made.close()
         folders = made.folders
         if not folders:
