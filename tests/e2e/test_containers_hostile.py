@@ -135,27 +135,24 @@ async def test_what_a_pod_with_the_nodes_processes_has_started_ends_with_it(lab:
     assert await sh(lab, "watches", "ps axo args | grep -c '^[s]leep 600' || :") == "0"
 
 
-async def _if(lab: Lab, name: str, script: str, wanted: str) -> bool:
-    return await sh(lab, name, script) == wanted
+async def _if(lab: Lab, name: str, script: str, wanted: str, container: str = "") -> bool:
+    return await sh(lab, name, script, container) == wanted
 
 
 async def test_what_a_container_leaves_to_others_of_its_pod_ends_with_its_life(lab: Lab) -> None:
     """It holds the log of that life, and the container isn't started again before that has ended."""
-    left, namespace = "ps axo args | grep -c '^[s]leep 77002' || :", "readlink /proc/self/ns/mnt"
+    left = "ps axo args | grep -c '^[s]leep 77002' || :"
     assert await sh(lab, "shares", left, "c0") == "1"
-    before = await sh(lab, "shares", namespace, "c1")
     await lab.exec("pod/shares", "touch", "/tmp/over", container="c1")
 
     async def again() -> bool:
-        try:
-            done = await lab.exec("pod/shares", "sh", "-c", namespace, container="c1")
-        except EmulabError:  # between two lives
-            return False
-        return done.status == 0 and done.text != before
+        [found] = await lab.get("Pod", "shares")
+        statuses = {status["name"]: status for status in found["status"]["containerStatuses"]}
+        return bool(statuses["c1"]["restartCount"] == 1 and "running" in statuses["c1"]["state"])
 
     async with asyncio.timeout(20):
         assert await eventually(again)
-    assert await sh(lab, "shares", left, "c0") == "1"
+    assert await eventually(lambda: _if(lab, "shares", left, "1", "c0"))
 
 
 NEST = """

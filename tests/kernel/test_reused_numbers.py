@@ -48,6 +48,8 @@ def another(number: int) -> None:
 
 
 class Sandbox:
+    shares_processes = False
+
     class config:
         own_users = False
 

@@ -18,9 +18,9 @@ _PAUSE = 0.002
 
 
 def end_members(mounts: int, seconds: float = 2.0) -> bool:
-    """Kills all that are in the mount namespace of this number, but for the caller; whether nobody is. Blocks.
+    """Kills all that are in the mount namespace of this number; whether nobody is. Blocks.
 
-    Who forks meanwhile is looked for again.
+    Who asks has it open, as numbers are given to others again. Who forks meanwhile is looked for again.
     """
     end = time.monotonic() + seconds
     while found := [*_members(mounts)]:

@@ -64,7 +64,8 @@ class Created:
         self.process: Process | None = None
         self.folder = -1
         """Of its program in /proc. Its number may be another process's as soon as it has ended; what is open isn't."""
-        self._mounts = 0  # the number of its mount namespace
+        self._mounts = -1
+        """Its mount namespace, where others are in its PID namespace: the number isn't another's while it is open."""
         self._ending: asyncio.Future[bool] | None = None
 
     def begun(self, process: Process) -> None:
@@ -74,16 +75,17 @@ class Created:
         self.process = process
         with suppress(OSError):
             self.folder = os.open(f"/proc/{process.host_pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            if _is_in(self.folder, process.pid):
-                self._mounts = os.stat("ns/mnt", dir_fd=self.folder).st_ino
-            else:
+            if not _is_in(self.folder, process.pid):
                 self.close()
+            elif self.sandbox.shares_processes:
+                self._mounts = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
 
     def close(self) -> None:
         """It has ended, or isn't to be entered any more."""
-        if self.folder >= 0:
-            os.close(self.folder)
-            self.folder = -1
+        for fd in (self.folder, self._mounts):
+            if fd >= 0:
+                os.close(fd)
+        self.folder = self._mounts = -1
 
     async def end(self) -> None:
         """Ends it, also when it has yet to begin; returns when it has ended."""
@@ -104,8 +106,9 @@ class Created:
 
         Who is cancelled leaves it to be done.
         """
-        if self._mounts and self.sandbox.shares_processes and self._ending is None:
-            self._ending = asyncio.ensure_future(asyncio.to_thread(end_members, self._mounts))
+        if self._mounts >= 0 and self._ending is None:
+            self._ending = asyncio.ensure_future(asyncio.to_thread(_end_all_in, self._mounts))
+        self._mounts = -1
         if self._ending is not None:
             await asyncio.shield(self._ending)
 
@@ -368,3 +371,11 @@ def _is_in(folder: int, pid: int) -> bool:
     with open(os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as status:
         numbers = next((line.split() for line in status if line.startswith("NSpid:")), [])
     return str(pid) in numbers[2:]
+
+
+def _end_all_in(mounts: int) -> bool:
+    """Kills who is in an open mount namespace, which is closed then; whether nobody is left. Blocks."""
+    try:
+        return end_members(os.fstat(mounts).st_ino)
+    finally:
+        os.close(mounts)
