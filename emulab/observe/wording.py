@@ -78,12 +78,13 @@ def proxy_rule(fields: Mapping[str, Any]) -> str:
 
 
 def pick(fields: Mapping[str, Any]) -> str:
-    """Why a proxy connected there."""
+    """Why a proxy connected there; the request's id is what the access log and the upstream have, too."""
     if fields.get("target"):
         reason = fields.get("reason")
         return f"picked {fields['target']}" + (f" ({reason})" if reason else "")
     name = fields.get("upstream_name") or fields.get("upstream")
-    return f"upstream {name}" + (", over a connection kept open" if fields.get("reused") else "")
+    said = f"upstream {name}" + (", over a connection kept open" if fields.get("reused") else "")
+    return said + (f", request id {fields['request_id']}" if fields.get("request_id") else "")
 
 
 def accepted(leg: Leg) -> str:
@@ -100,7 +101,8 @@ def accepted(leg: Leg) -> str:
     certificate = found.get("certificate")
     shown = ", ".join(map(str, certificate)) if isinstance(certificate, list | tuple) else str(certificate)
     version = str(found.get("version")).replace("TLSv", "TLS ")  # OpenSSL's word, and everybody else's
-    return f"{what}, {version}, SNI {name}, certificate for {shown}"
+    of_whom = "the fake certificate" if shown == "fake" else f"certificate for {shown}"
+    return f"{what}, {version}, SNI {name}, {of_whom}"
 
 
 def name_answer(fields: Mapping[str, Any]) -> str:

@@ -5,4 +5,5 @@
   and `exec`'s: from a namespace description to a running program. `memory`: files for what is too long for a message.
 * `members`: who is in a container, and the end of all of them.
 * `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab.
+* `beside`: a program that lives as long as the server that it works for.
 """

@@ -1,0 +1,73 @@
+"""nginx, as `hosting` runs it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from emulab.servers.base import Emit, Server, socket_name
+from emulab.servers.engines.hosting import EngineSettings, Make, ProgramIngress
+from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.logged import entry, told
+from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.shell.tls import fake_certificate
+
+CONF = f"{FOLDER}/nginx.conf"
+_COMMAND = ("nginx", "-c", CONF, "-e", "stderr")
+_NOBODY = 65534
+
+
+def create(emit: Emit) -> Server:
+    """An nginx that serves nothing until it is configured; what it logs is reported through `emit`."""
+    return ProgramIngress(emit, NGINX)
+
+
+def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
+    place = NginxPlace(
+        {key: socket_name(sock.getsockname()) for key, sock in around.sockets.items()},
+        workers=around.workers,
+        generation=around.generation,
+        user=_worker(),
+        names=around.names,
+    )
+    files = {CONF: nginx_conf(wanted, place)}
+    for number, one in enumerate(wanted.certificates):
+        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        if not one.certificate:
+            continue  # the default one's
+        files[f"{CERTIFICATES}/{name}.pem"] = one.certificate.rstrip() + "\n" + one.key
+    if wanted.tls_listen:
+        files[f"{CERTIFICATES}/{place.fake}.pem"] = "\n".join(fake_certificate())
+    return files
+
+
+def _environment(descriptors: Sequence[int]) -> Mapping[str, str]:
+    """By this variable nginx is told which sockets it has inherited (src/core/nginx.c)."""
+    return {"NGINX": "".join(f"{fd};" for fd in descriptors)}
+
+
+def _worker() -> str:
+    """Whose the workers are: nginx' default, unless this user namespace has no such user; then there is but one."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return "root root"
+    ranges = [tuple(map(int, line.split())) for line in lines]
+    known = any(start <= _NOBODY < start + count for start, _, count in ranges)
+    return "nobody nogroup" if known else "root root"
+
+
+NGINX = Make(
+    "nginx",
+    FOLDER,
+    _COMMAND,
+    test=(*_COMMAND, "-t", "-q"),
+    reload=signal.SIGHUP,
+    leave=signal.SIGQUIT,
+    leaves_late=True,
+    files=_files,
+    environment=_environment,
+    told=told,
+    entry=entry,
+)
