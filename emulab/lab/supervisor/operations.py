@@ -15,7 +15,6 @@ from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes, what_labs_have
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
-from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
@@ -26,6 +25,7 @@ from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
+from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.metering import Metering
@@ -47,7 +47,6 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
-from emulab.lab.supervisor.engines import refuse_missing
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs
@@ -131,10 +130,7 @@ class Operations:
         validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
         manifest = await self._load(arguments, cluster, validation, names)
         given = list(manifest.objects)
-        without_effect = (
-            *manifest.without_effect,
-            *unfollowed_changes(self._around.store.objects(), given),
-        )
+        without_effect = manifest.without_effect
         del manifest
         await self._refuse_conflicts(given)
         for o in given:
@@ -317,9 +313,8 @@ class Operations:
         entry = Entry.of(await self._entry(arguments))
         joined = entry.open()
         try:
-            program = entry.program(
-                arguments["argv"], joined, arguments["environment"], arguments["directory"]
-            )
+            asked = (arguments[name] for name in ("environment", "directory"))
+            program = entry.program(arguments["argv"], joined, *asked)
             program = replace(program, terminal=tuple(terminal)) if terminal else program
             process = await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
         finally:
