@@ -173,7 +173,7 @@ async def test_what_lies_in_a_volume_goes_with_it(lab: Lab) -> None:
     [found] = await lab.get("Pod", "hoards")
     assert await output(lab, "pod/hoards", *python(NEST)) == "made"
     await lab.delete("Pod", "hoards")
-    folder = f"/proc/{_supervisor(lab)}/root{_run_folder()}/{lab.name}/private/volumes/pods"
+    folder = f"/proc/{_supervisor(lab)}/root{_run_folder()}/{lab.name}/private/pods"
 
     async def gone() -> bool:
         return found["metadata"]["uid"] not in await asyncio.to_thread(os.listdir, folder)
@@ -251,7 +251,7 @@ def left_of(lab: Lab) -> dict[str, Any]:
     """What a lab has of its containers on the machine."""
     supervisor = _supervisor(lab)
     private = Path(f"/proc/{supervisor}/root{_run_folder()}/{lab.name}/private")
-    kinds = ("runtime", "sandbox", "shm", "volumes/pods")
+    kinds = ("runtime", "pods", "shm")
     found: dict[str, Any] = {
         kind: sorted(os.listdir(private / kind)) if (private / kind).exists() else [] for kind in kinds
     }
