@@ -8,6 +8,7 @@ address, and written into the Pod, so that whoever plans, runs and describes it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from emulab.kinds.core.podspec import (
     PodImage,
     asked_program,
 )
+from emulab.kinds.core.volumespec import Volume
 from emulab.kinds.emulab.clusterview import FAIL, Cluster
 from emulab.kinds.images import server_of
 from emulab.kinds.registry import POD
@@ -30,7 +32,13 @@ from emulab.model.collection import Change, Objects, Put
 from emulab.model.objects import Object
 
 Lacks = Callable[[Container], str]
-"""Which program that a container asks for isn't there; "" where all is."""
+"""Which program that a container asks for isn't there; "" where all is.
+
+Of its mounts it has those alone in which there may be files when it begins.
+"""
+
+_WRITTEN = frozenset(("configMap", "downwardAPI", "projected", "secret"))
+"""Volumes whose files the kubelet writes; others are empty until somebody in the Pod has written there."""
 
 
 class ImageProgram(NamedTuple):
@@ -125,9 +133,20 @@ def missing(
     """
     if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
-    containers = (Container.of(c) for c in _with_program(spec) if c["name"] not in images)
-    lacking = ((c.name, lacks(c)) for c in containers if not is_played(c))
-    return {name: word for name, word in lacking if word}
+    found: dict[str, str] = {}
+    filled = {v["name"] for v in spec.get("volumes") or () if Volume.of(v).kind in _WRITTEN}
+    begin = {c["name"] for c in spec.get("initContainers") or ()}
+    for given in _containers(spec):
+        container = Container.of(given)
+        runs = given["name"] in images
+        if not runs and container.command and not is_played(container):
+            seen = tuple(mount for mount in container.mounts if mount.volume in filled)
+            word = lacks(replace(container, mounts=seen))
+            runs = not word
+            found |= {container.name: word} if word else {}
+        if runs and container.name in begin:  # nobody but itself says what it leaves to those behind it
+            filled |= {mount.volume for mount in container.mounts}
+    return found
 
 
 def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

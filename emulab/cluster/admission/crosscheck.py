@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from emulab.cluster import brought
+from emulab.cluster.makers import maker
 from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
 from emulab.kinds.core.podspec import PodImage
@@ -111,6 +112,9 @@ class _World:
 
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
         return images_of(annotations, spec, self._cluster, self._loaded)
+
+    def maker(self, namespace: str, kind: Kind, name: str) -> str:
+        return maker(self.objects, namespace, kind, name)
 
     def allows_host_path(self, path: str) -> bool:
         return self._cluster.host_path(path.rstrip("/") or "/") is not None

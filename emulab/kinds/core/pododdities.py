@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emulab.kinds.core import configoddities
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
 from emulab.kinds.images import INGRESS, server_of
@@ -30,6 +31,7 @@ def oddities(
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
+    yield from configoddities.oddities(o, (*base, "spec"), spec, world)
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)

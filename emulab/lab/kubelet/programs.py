@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from emulab.cluster.programs import missing
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import server_of
 from emulab.kinds.standins import files_of
 from emulab.lab.kubelet.needs import Need, needs
@@ -20,20 +22,31 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def missing_program(container: Container) -> str:
     """The program that a container asks for, or what that one is to run, where it isn't here; "" where it is.
 
-    What only its start can tell counts as there.
+    What only its start can tell counts as there, and so do files of the volumes that it sees.
     """
     if not container.command:
         return ""
-    if not os.path.isdir(container.working_dir):
+    if not (os.path.isdir(container.working_dir) or _is_mounted(container, container.working_dir)):
         return container.working_dir
     asked = (Need(container.command[0], program=True), *needs(container.command))
     return next((need.word for need in asked if not _is_here(container, need)), "")
 
 
 def _is_here(container: Container, need: Need) -> bool:
+    if need.nowhere:
+        return False
+    if "/" in need.word and _is_mounted(container, need.word):
+        return True
     if need.program:
         return has_word(container, need.word)
     return os.path.exists(os.path.join(container.working_dir, need.word))
+
+
+def _is_mounted(container: Container, path: str) -> bool:
+    """Whether a volume is at the path, or above it."""
+    whole = os.path.normpath(os.path.join(container.working_dir, path))
+    tops = (mount.path.rstrip("/") for mount in container.mounts)
+    return any(whole == top or whole.startswith(f"{top}/") for top in tops)
 
 
 def has_word(container: Container, program: str) -> bool:
@@ -48,13 +61,10 @@ def has_word(container: Container, program: str) -> bool:
 
 def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
     """The containers of a Pod whose program isn't here, and what of it isn't."""
-    asked = PodSpec.of(pod.spec)  # as the manifest has it
-    pairs = zip(
-        (*asked.init_containers, *asked.containers), (*spec.init_containers, *spec.containers), strict=True
-    )
-    for given, container in pairs:
-        stands_in = given.command and not container.command and not server_of(container.image)
-        if stands_in and (word := missing_program(given)):
+    words = missing(pod.annotations, pod.spec, Cluster(), missing_program)
+    for container in (*spec.init_containers, *spec.containers):
+        word = words.get(container.name)
+        if word and not container.command and not server_of(container.image):
             yield container, word
 
 

@@ -8,7 +8,7 @@ import pytest
 from manifest_texts import POD, WORKLOAD, accepted, described, patched
 
 from emulab.cluster.admission.crosscheck import warnings
-from emulab.cluster.programs import stand_ins
+from emulab.cluster.programs import missing, stand_ins
 from emulab.kinds.core.podspec import STAND_INS, Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects, Put
@@ -116,3 +116,38 @@ def test_an_annotation_of_the_workload_itself_is_warned_of() -> None:
     assert [line.partition("]: ")[2] for line in warnings(accepted(raw))] == [
         "is heeded in spec.template.metadata alone"
     ]
+
+
+def mounts_of(container: Container) -> str:
+    """A machine that has nothing, and says which volumes it would look into."""
+    return "+".join(mount.volume for mount in container.mounts) or "nothing"
+
+
+def with_volumes(command: list[str], *begin: dict[str, Any]) -> dict[str, Any]:
+    volumes = [
+        {"name": "scripts", "configMap": {"name": "scripts"}},
+        {"name": "keys", "secret": {"secretName": "keys"}},
+        {"name": "shared", "emptyDir": {}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
+    ]
+    seen = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
+    container = {"name": "c", "image": "x", "command": command, "volumeMounts": seen}
+    return {"volumes": volumes, "initContainers": list(begin), "containers": [container]}
+
+
+@pytest.mark.parametrize(
+    ("begins", "looked"),
+    [
+        ([], "scripts+keys"),
+        ([{"command": ["sleep", "1"]}], "scripts+keys+shared"),  # it runs, and may write there
+        ([{"command": ["/prepare"]}], "scripts+keys"),  # which isn't run
+        ([{}], "scripts+keys"),
+    ],
+)
+def test_files_of_volumes_are_there_where_somebody_writes_them(
+    begins: list[dict[str, Any]], looked: str
+) -> None:
+    mounted = {"name": "first", "volumeMounts": [{"name": "shared", "mountPath": "/s"}]}
+    spec = with_volumes(["/shared/tool"], *({**mounted, **one} for one in begins))
+    words = missing({}, spec, Cluster(), lambda c: sleeps(c) and mounts_of(c))
+    assert words["c"] == looked

@@ -38,6 +38,12 @@ def container(*command: str, **fields: Any) -> Container:
         (("python3", "-m", "http.server"), True),
         (("cp", "-f", "/nobody-has-it", "/tmp"), False),
         (("cp", "/etc/hosts", "/nobody-has-it"), True),
+        (("sh", "-c", "/bin/cp --update=none /nobody-has-it /shared/it && ln -s it /shared/other"), False),
+        (("sh", "-c", "cp /nobody-has-it/* /shared"), True),
+        (("sh", "-c", "cp /etc/hosts /shared; cp /nobody-has-it /shared"), True),
+        (("sysctl", "-w", "vm.max_map_count=262144"), False),
+        (("sh", "-c", "set -e; sysctl -q -w net.core.somaxconn=4096 || true"), False),
+        (("sysctl", "vm.max_map_count"), True),
         ((), True),
     ],
 )
@@ -54,8 +60,33 @@ def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
     assert not missing_program(container("sh", "own", workingDir=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("command", "more", "missing"),
+    [
+        (("/scripts/run.sh",), {}, ""),
+        (("sh", "/scripts/deep/run.sh"), {}, ""),
+        (("sh", "-c", "cp /scripts/a.cnf /etc/mysql"), {}, ""),
+        (("./run.sh",), {"workingDir": "/scripts"}, ""),
+        (("sh", "-c", "/etc/one.sh"), {}, ""),
+        (("/scripts/../elsewhere/run.sh",), {}, "/scripts/../elsewhere/run.sh"),
+        (("/scripts-of-others/run.sh",), {}, "/scripts-of-others/run.sh"),
+        (("nobody-has-it",), {}, "nobody-has-it"),
+    ],
+)
+def test_volumes_may_have_it(command: tuple[str, ...], more: dict[str, Any], missing: str) -> None:
+    mounts = [
+        {"name": "v", "mountPath": "/scripts/"},
+        {"name": "v", "mountPath": "/etc/one.sh", "subPath": "one.sh"},
+    ]
+    assert missing_program(container(*command, volumeMounts=mounts, **more)) == missing
+
+
 def test_a_folder_that_an_image_would_have_is_missing_too() -> None:
     assert missing_program(container("sh", workingDir="/no/such/folder")) == "/no/such/folder"
+
+
+def test_a_setting_of_the_machine_is_told_as_one() -> None:
+    assert missing_program(container("sysctl", "-w", "a.b=1", "c=2")) == "a a.b that a container may set"
 
 
 @pytest.mark.parametrize(
