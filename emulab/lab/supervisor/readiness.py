@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from emulab.cluster.controllers.pods import condition, replicas_asked
-from emulab.cluster.controllers.telling import failure
+from emulab.cluster.controllers.telling import failure, refusal
 from emulab.cluster.unplaced import refused_by_all, remedies, root
 from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
@@ -100,7 +100,7 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
             wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)
             if _lacks(o):
-                why = f": {message}" if (message := failure(o).get("message")) else ""
+                why = f": {message}" if (message := failure(o).get("message") or refusal(o)) else ""
                 reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return [
         *reasons,
