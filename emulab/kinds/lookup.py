@@ -54,6 +54,10 @@ class Lookup(Protocol):
         """The containers that run an image, by name."""
 
     @property
+    def volume_classes(self) -> frozenset[str]:
+        """The StorageClasses that PersistentVolumes say they are of, be there such classes or not."""
+
+    @property
     def nodes(self) -> frozenset[str]: ...
 
     @property

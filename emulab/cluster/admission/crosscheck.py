@@ -24,7 +24,7 @@ from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CLUSTER, KINDS, LOAD_BALANCER, POD, SERVICE
+from emulab.kinds.registry import CLUSTER, KINDS, LOAD_BALANCER, PERSISTENT_VOLUME, POD, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -127,6 +127,11 @@ class _World:
     @cached_property
     def nodes(self) -> frozenset[str]:
         return frozenset(node.name for node in self._cluster.nodes)
+
+    @cached_property
+    def volume_classes(self) -> frozenset[str]:
+        volumes = self.objects.kind(PERSISTENT_VOLUME)
+        return frozenset(str(o.spec.get("storageClassName") or "") for o in volumes)
 
     @cached_property
     def own_networks(self) -> tuple[IPNetwork, ...]:

@@ -16,6 +16,7 @@ from emulab.kinds.registry import EVENT, JOB, KINDS, NAMESPACE, POD
 from emulab.lab.kubelet.served import is_run_to_its_end
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 _ENDING = ("Never", "OnFailure")
@@ -52,19 +53,51 @@ def why_not_ready(objects: Objects) -> list[str]:
 
 
 def waits_in_vain(objects: Objects) -> bool:
-    """Whether all that isn't Ready never will be: Pods and Jobs that have failed for good, and Pods that no node takes
-    while nobody is about to make room for them."""
+    """Whether all that isn't Ready never will be: Pods and Jobs that have failed for good, Pods that no node takes
+    while nobody is about to make room for them, and those that ask for a ConfigMap or Secret that isn't there, as
+    nobody in a lab makes any."""
     refused, lost = objects.facts(POD, refused_by_all), objects.facts(POD, _lost)
-    if not refused and not lost and not objects.facts(JOB, _failed):
+    untold = {**objects.facts(POD, _untold), **_unmounted(objects)}
+    if not refused and not lost and not untold and not objects.facts(JOB, _failed):
         return False
-    pods = objects.kind(POD)
-    if any(p.key not in refused and p.key not in lost and not _is_settled(p) for p in pods):
+    pods, hopeless = objects.kind(POD), {*refused, *lost, *untold}
+    if any(p.key not in hopeless and not _is_settled(p) for p in pods):
         return False
     owners = [o for kind in KINDS.of(SCALABLE) for o in objects.kind(kind)]
     if refused and (any(map(_may_end, pods)) or any(o.spec.get("minReadySeconds") for o in owners)):
         return False  # Pods of before go once those of now are available
-    asking = {root(objects, pod).key for pod in refused.values()}
+    asking = {root(objects, pod).key for pod in (*refused.values(), *untold.values())}
     return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
+
+
+_ABSENT = re.compile(r'(?:configmap|secret) "[^"]*" not found$')
+
+
+def _untold(pod: Object) -> Object | None:
+    """The Pod, if a container of it can't be told what it has to be."""
+    waiting = [s["state"].get("waiting") or {} for s in _containers(pod)]
+    lacks = any(
+        w.get("reason") == "CreateContainerConfigError" and _ABSENT.search(str(w.get("message") or ""))
+        for w in waiting
+    )
+    return pod if lacks and not pod.metadata.get("deletionTimestamp") else None
+
+
+def _unmounted(objects: Objects) -> Mapping[Key, Object]:
+    """The Pods that wait for volumes of which there isn't what is to be in them."""
+    begins = [
+        pod for pod in objects.facts(POD, _beginning).values() if not pod.metadata.get("deletionTimestamp")
+    ]
+    told = _told(objects) if begins else {}
+    return {
+        pod.key: pod
+        for pod in begins
+        if _ABSENT.search(told.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), ""), ""))
+    }
+
+
+def _beginning(pod: Object) -> Object | None:
+    return pod if any(True for _ in _containers(pod)) and _has_not_begun(pod) else None
 
 
 def _lost(pod: Object) -> Object | None:
