@@ -12,7 +12,7 @@ from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import EVENT, JOB, KINDS, NAMESPACE, POD
+from emulab.kinds.registry import CONFIG_MAP, EVENT, JOB, KINDS, NAMESPACE, POD, SECRET
 from emulab.lab.kubelet.served import is_run_to_its_end
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
@@ -57,7 +57,7 @@ def waits_in_vain(objects: Objects) -> bool:
     while nobody is about to make room for them, and those that ask for a ConfigMap or Secret that isn't there, as
     nobody in a lab makes any."""
     refused, lost = objects.facts(POD, refused_by_all), objects.facts(POD, _lost)
-    untold = {**objects.facts(POD, _untold), **_unmounted(objects)}
+    untold = _untold(objects)
     if not refused and not lost and not untold and not objects.facts(JOB, _failed):
         return False
     pods, hopeless = objects.kind(POD), {*refused, *lost, *untold}
@@ -70,30 +70,38 @@ def waits_in_vain(objects: Objects) -> bool:
     return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
 
 
-_ABSENT = re.compile(r'(?:configmap|secret) "[^"]*" not found$')
+_ABSENT = re.compile(r'(configmap|secret) "([^"]*)" not found$')
 
 
-def _untold(pod: Object) -> Object | None:
-    """The Pod, if a container of it can't be told what it has to be."""
-    waiting = [s["state"].get("waiting") or {} for s in _containers(pod)]
-    lacks = any(
-        w.get("reason") == "CreateContainerConfigError" and _ABSENT.search(str(w.get("message") or ""))
-        for w in waiting
-    )
-    return pod if lacks and not pod.metadata.get("deletionTimestamp") else None
-
-
-def _unmounted(objects: Objects) -> Mapping[Key, Object]:
-    """The Pods that wait for volumes of which there isn't what is to be in them."""
-    begins = [
-        pod for pod in objects.facts(POD, _beginning).values() if not pod.metadata.get("deletionTimestamp")
-    ]
+def _untold(objects: Objects) -> Mapping[Key, Object]:
+    """The Pods that wait for a ConfigMap or Secret that isn't there: to be told of it, or to have it in a volume."""
+    begun = objects.facts(POD, _misconfigured).values()
+    found = {pod.key: pod for pod in begun if any(_is_absent(objects, pod, s) for s in _told_to_wait(pod))}
+    begins = objects.facts(POD, _beginning).values()
     told = _told(objects) if begins else {}
-    return {
-        pod.key: pod
-        for pod in begins
-        if _ABSENT.search(told.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), ""), ""))
-    }
+    for pod in begins:
+        said = told.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), ""), "")
+        if _is_absent(objects, pod, said):
+            found[pod.key] = pod
+    return found
+
+
+def _is_absent(objects: Objects, pod: Object, said: str) -> bool:
+    """Whether what a Pod is said to wait for isn't there, and hasn't come since."""
+    absent = _ABSENT.search(said)
+    if absent is None or pod.metadata.get("deletionTimestamp"):
+        return False
+    kind = SECRET if absent[1] == SECRET.singular else CONFIG_MAP
+    return objects.get(kind.key(pod.namespace, absent[2])) is None
+
+
+def _told_to_wait(pod: Object) -> list[str]:
+    waiting = (s["state"].get("waiting") or {} for s in _containers(pod))
+    return [str(w.get("message") or "") for w in waiting if w.get("reason") == "CreateContainerConfigError"]
+
+
+def _misconfigured(pod: Object) -> Object | None:
+    return pod if _told_to_wait(pod) else None
 
 
 def _beginning(pod: Object) -> Object | None:

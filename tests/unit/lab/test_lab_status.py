@@ -593,6 +593,7 @@ def test_what_isnt_there_is_waited_for_in_vain(one: ContainerState, said: str, v
     assert waits_in_vain(Objects(there)) is vain
     assert not waits_in_vain(Objects([*there, pod("begins", status={"phase": "Pending"})]))
     assert not waits_in_vain(Objects([*there, obj("ReplicaSet", "asks", spec={"replicas": 1})]))
+    assert not waits_in_vain(Objects([*there, obj("Secret", "s"), obj("ConfigMap", "m")])), "it has come"
 
 
 def test_each_life_of_a_container_is_another_for_a_runtime() -> None:
