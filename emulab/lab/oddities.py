@@ -15,7 +15,7 @@ from emulab.lab.kubelet.programs import missing_program
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
-from emulab.plan.l7.annotations import unheeded
+from emulab.plan.l7.annotations.unheeded import unheeded
 
 
 def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:

@@ -6,9 +6,11 @@ sets. They are those of ingress-nginx' internal/ingress/controller/config; what 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from emulab.kinds.networking.logformat import log_format
+from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
 
 
 class Setting(NamedTuple):
@@ -18,42 +20,27 @@ class Setting(NamedTuple):
     field: str
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def _size(text: str) -> int:
-    """A size as nginx has it: `8m`, `16k`, `0`."""
-    match = re.fullmatch(r"(\d+)([kKmMgG]?)", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
-
-
-def _seconds(text: str) -> float:
-    """Seconds, or a time of nginx in one unit: `75`, `75s`, `2m`."""
-    match = re.fullmatch(r"(\d+)(ms|s|m|h)?", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}[match[2]]
+def _escape(name: str) -> Callable[[str], str]:
+    return lambda text: name if boolean(text) else "default"
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "client-body-timeout": Setting(_seconds, "body_timeout"),
-    "client-header-timeout": Setting(_seconds, "header_timeout"),
-    "keep-alive": Setting(_seconds, "keepalive_timeout"),
-    "proxy-body-size": Setting(_size, "body_max"),
-    "proxy-buffer-size": Setting(_size, "response_head_max"),
-    "proxy-connect-timeout": Setting(_seconds, "connect_timeout"),
-    "proxy-next-upstream-tries": Setting(int, "tries"),
-    "proxy-read-timeout": Setting(_seconds, "read_timeout"),
-    "proxy-send-timeout": Setting(_seconds, "send_timeout"),
-    "ssl-redirect": Setting(_boolean, "ssl_redirect"),
-    "upstream-keepalive-connections": Setting(int, "upstream_keepalive"),
-    "upstream-keepalive-timeout": Setting(_seconds, "upstream_keepalive_timeout"),
-    "use-forwarded-headers": Setting(_boolean, "trust_forwarded"),
+    "client-body-timeout": Setting(seconds, "body_timeout"),
+    "client-header-timeout": Setting(seconds, "header_timeout"),
+    "log-format-escape-json": Setting(_escape("json"), "log_escape"),
+    "log-format-escape-none": Setting(_escape("none"), "log_escape"),
+    "log-format-upstream": Setting(log_format, "log_format"),
+    "keep-alive": Setting(seconds, "keepalive_timeout"),
+    "proxy-body-size": Setting(size, "body_max"),
+    "proxy-buffer-size": Setting(size, "response_head_max"),
+    "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
+    "proxy-next-upstream-tries": Setting(integer, "tries"),
+    "proxy-read-timeout": Setting(seconds, "read_timeout"),
+    "proxy-send-timeout": Setting(seconds, "send_timeout"),
+    "ssl-redirect": Setting(boolean, "ssl_redirect"),
+    "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
+    "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
+    "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
 }
 HSTS = {
     "hsts": "true",
@@ -81,6 +68,17 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
         namespace, slash, service = name.partition("/")
         if key.isdecimal() and 0 < int(key) < 65536 and slash and more:
             yield StreamedPort(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
+
+
+def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
+    """The keys whose texts say nothing, each with why; the defaults hold."""
+    wrong = {}
+    for key, setting in SETTINGS.items():
+        try:
+            setting.read(str(data.get(key, "")).strip()) if key in data else None
+        except ValueError as error:
+            wrong[key] = str(error)
+    return wrong
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.images import INGRESS as INGRESS_SERVER
+from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -19,7 +19,8 @@ from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
-from emulab.plan.l7.annotations import policy
+from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.pods import listens_everywhere
@@ -30,6 +31,7 @@ from emulab.servers.l7.config import (
     Certificate,
     L7Config,
     Match,
+    MeasuredAs,
     RequestRoute,
     Upstream,
     WeightedUpstream,
@@ -57,7 +59,9 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
     )
 
 
-def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerFlags) -> PlannedServer:
+def ingress_server(
+    name: str, place: Place, config: L7Config, flags: ControllerFlags, engine: str = "builtin"
+) -> PlannedServer:
     """The server in one of the ingress controller's pods, which resolves names as its pod does.
 
     Beside HTTP it has the page of the controller's health, and, where it is to validate Ingresses, a port for whoever
@@ -69,17 +73,38 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
     )
     pages: dict[str, Mapping[str, str]] = {key: {flags.health_path: "ok"} for key in health}
     pages |= {key: {} for key in webhook}
+    namespace, _, pod = place.name.partition(".")
     listen = (*plain, *tls, *health, *webhook)
     config = replace(
         config,
         listen=listen,
         tls_listen=(*tls, *webhook),
         pages=pages,
+        metrics_at=health,
+        measured=_measured(flags, namespace, pod) if flags.metrics else None,
         resolv_conf=place.resolv_conf,
         hosts=place.hosts,
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
-    return PlannedServer(name, INGRESS_SERVER, place.namespace, config, sockets, everywhere)
+    return PlannedServer(name, ENGINES[engine], place.namespace, config, sockets, everywhere)
+
+
+def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:
+    labels = {
+        "controller_class": flags.controller_class,
+        "controller_namespace": namespace,
+        "controller_pod": pod,
+    }
+    return MeasuredAs(
+        labels,
+        per_host=flags.metrics_per_host,
+        per_undefined_host=flags.metrics_per_undefined_host,
+        status_classes=flags.status_classes,
+        time_bounds=flags.time_buckets,
+        length_bounds=flags.length_buckets,
+        size_bounds=flags.size_buckets,
+        excluded=flags.excluded_metrics,
+    )
 
 
 class IngressPlan(NamedTuple):
@@ -87,18 +112,21 @@ class IngressPlan(NamedTuple):
 
     config: L7Config
     ports: StreamPorts
+    engine: str
 
 
 def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:
     """What every ingress pod with these flags does."""
-    return IngressPlan(ingress_config(source, cluster, flags), stream_ports(source, flags))
+    return IngressPlan(
+        ingress_config(source, cluster, flags), stream_ports(source, flags), cluster.ingress_engine
+    )
 
 
 def ingress_servers(
     name: str, place: Place, plan: IngressPlan, flags: ControllerFlags
 ) -> list[PlannedServer]:
     """The servers in one of the ingress controller's pods."""
-    own = [ingress_server(name, place, plan.config, flags)]
+    own = [ingress_server(name, place, plan.config, flags, plan.engine)]
     return [*own, stream_server(name, place, plan.ports)] if plan.ports else own
 
 
@@ -111,45 +139,46 @@ class _Builder:
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
-        config_map = self._named(CONFIG_MAP, flags.config_map)
+        config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         self.policy, self.options = settings({key: str(value) for key, value in data.items()})
 
-    def _named(self, kind: Kind, text: str) -> Object | None:
-        """The object that a flag names `NAMESPACE/NAME`."""
-        namespace, _, name = text.partition("/")
-        return self._source.get(kind.key(namespace, name)) if name else None
+    def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
+        """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
+        before, slash, name = text.rpartition("/")
+        namespace = before if slash else namespace
+        return self._source.get(kind.key(namespace, name)) if namespace and name else None
 
     def add_defaults(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
-        backend = self._named(SERVICE, self._flags.default_backend)
+        backend = self.named(SERVICE, self._flags.default_backend)
         if self.default is None and backend is not None and (ports := Service.of(backend).ports):
-            upstream = self._upstream(backend.namespace, Backend(backend.name, ports[0].port))
+            upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
             elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
                 del self.upstreams[upstream]
-        secret = self._named(SECRET, self._flags.default_certificate)
+        secret = self.named(SECRET, self._flags.default_certificate)
         if secret is not None:
             self._certificate(secret.namespace, secret.name, (ANY_HOST,))
 
     def add(self, ingress: Ingress) -> None:
-        origin = f"Ingress {ingress.namespace}/{ingress.name}"
         secured = {host for tls in ingress.tls for host in tls.hosts}
         prefix = self._flags.annotations_prefix + "/"
-        wished = policy(ingress.annotations, defaults=self.policy, prefix=prefix)
-        plain = replace(wished, ssl_redirect=False)
 
         def route(host: str, path: str, path_type: str, upstream: str) -> None:
-            match = Match(host, path, path_type)
-            how = wished if host in secured else plain
-            self.routes.append(RequestRoute(match, (WeightedUpstream(upstream),), origin, policy=how))
+            match, backends = Match(host, path, path_type), (WeightedUpstream(upstream),)
+            draft = RouteDraft(ingress, match, backends, self.policy, self)
+            follow(draft, prefix)
+            if host not in secured:
+                draft.policy = replace(draft.policy, ssl_redirect=False)
+            self.routes.append(draft.route())
 
         for rule in ingress.rules:
             for path in rule.paths:
-                route(rule.host, path.path, path.path_type, self._upstream(ingress.namespace, path.backend))
+                route(rule.host, path.path, path.path_type, self.upstream(ingress.namespace, path.backend))
         if ingress.default_backend:
-            upstream = self._upstream(ingress.namespace, ingress.default_backend)
+            upstream = self.upstream(ingress.namespace, ingress.default_backend)
             if ingress.rules:  # its hosts' other paths go there
                 for host in dict.fromkeys(r.host for r in ingress.rules):
                     route(host, "/", "Prefix", upstream)
@@ -168,7 +197,8 @@ class _Builder:
         known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
         self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
 
-    def _upstream(self, namespace: str, backend: Backend) -> str:
+    def upstream(self, namespace: str, backend: Backend) -> str:
+        """See `Beside`."""
         name = f"{namespace}/{backend.service}/{backend.port}"
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))

@@ -17,7 +17,10 @@ from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
-from emulab.plan.l7.annotations import ANNOTATIONS, DEFAULTS, PREFIX, Annotation, policy, unheeded
+from emulab.plan.l7.annotations import DEFAULTS, PREFIX, THEMES
+from emulab.plan.l7.annotations.serving import SERVING
+from emulab.plan.l7.annotations.table import Annotation, Theme
+from emulab.plan.l7.annotations.unheeded import unheeded
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
@@ -239,24 +242,31 @@ def test_the_server_of_a_pod() -> None:
 
 def test_an_annotation_is_one_line_of_the_table() -> None:
     """Its name, its parser, the field and its meaning; a text that says nothing leaves the default."""
-    table = (
-        *ANNOTATIONS,
-        Annotation("proxy-read-timeout", float, "read_timeout", "seconds between two reads"),
-    )
-    assert policy({f"{PREFIX}proxy-read-timeout": "7"}, table).read_timeout == 7.0
-    assert policy({f"{PREFIX}proxy-read-timeout": "soon"}, table) == DEFAULTS
-    assert policy({f"{PREFIX}ssl-redirect": "false"}, table).ssl_redirect is False
-    assert policy({}) == DEFAULTS == Policy(ssl_redirect=True)
+
+    def policy(**annotations: str) -> Policy:
+        given = {PREFIX + name.replace("_", "-"): text for name, text in annotations.items()}
+        (route,) = config(
+            *WEB, ingress("shop", rule("a.test"), annotations=given, tls=[{"hosts": ["a.test"]}])
+        ).routes
+        return route.policy
+
+    assert policy(proxy_read_timeout="7").read_timeout == 7.0
+    assert policy(proxy_read_timeout="soon") == DEFAULTS
+    assert policy(ssl_redirect="false").ssl_redirect is False
+    assert policy() == DEFAULTS == Policy(ssl_redirect=True)
 
 
-def test_every_annotation_sets_a_field_that_there_is() -> None:
-    assert {one.field for one in ANNOTATIONS} <= {one.name for one in fields(Policy)}
-    assert len({one.name for one in ANNOTATIONS}) == len(ANNOTATIONS) and all(one.doc for one in ANNOTATIONS)
+def test_annotations_have_one_line_each() -> None:
+    lines = [one for theme in THEMES for one in theme.annotations]
+    assert len({one.name for one in lines}) == len(lines) and all(one.doc for one in lines)
+    for theme in THEMES:
+        assert len({one.field for one in theme.annotations}) == len(theme.annotations)
+    assert {one.field for one in SERVING.annotations} <= {one.name for one in fields(Policy)}
 
 
 def test_annotations_that_ask_for_more_are_told_once() -> None:
     wished = {
-        f"{PREFIX}auth-url": "http://a",
+        f"{PREFIX}of-tomorrow": "http://a",
         f"{PREFIX}ssl-redirect": "true",
         "alb.ingress.kubernetes.io/x": "y",
     }
@@ -264,7 +274,17 @@ def test_annotations_that_ask_for_more_are_told_once() -> None:
     asking = [ingress(name, annotations=wished) for name in ("one", "two")]
     asking.append(ingress("theirs", annotations=wished, ingressClassName="alb"))
     assert unheeded(asking, classes) == [
-        f"(generated): Ingress/one metadata.annotations[{PREFIX}auth-url]: isn't followed: requests are served as"
+        f"(generated): Ingress/one metadata.annotations[{PREFIX}of-tomorrow]: isn't followed: requests are served as"
         " without it (nor in 1 more Ingress)"
     ]
-    assert unheeded(asking, classes, (*ANNOTATIONS, Annotation("auth-url", str, "x", "x"))) == []
+    tomorrow = Theme((Annotation("of-tomorrow", str, "x", "x"),), lambda _values, _draft: None)
+    assert unheeded(asking, classes, (*THEMES, tomorrow)) == []
+
+
+def test_annotations_that_say_nothing_are_told_with_the_reason() -> None:
+    classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
+    wished = {f"{PREFIX}proxy-body-size": "large"}
+    assert unheeded([ingress("one", annotations=wished)], classes) == [
+        f"(generated): Ingress/one metadata.annotations[{PREFIX}proxy-body-size]: 'large' is no size, such as 8m;"
+        " requests are served as without it"
+    ]

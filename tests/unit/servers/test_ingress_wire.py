@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.errors import PeerError
+from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY, heads, pages
@@ -270,11 +271,11 @@ def test_a_101_hands_over_what_follows_it() -> None:
 
 
 def test_pages_look_like_those_of_nginx() -> None:
-    page = pages.page(404).decode()
+    page = pages.html(404).decode()
     assert page.startswith("<html>\r\n<head><title>404 Not Found</title></head>")
     assert "<hr><center>nginx</center>" in page
-    assert "400 Request Header Or Cookie Too Large" in pages.page(heads.HEADER_TOO_LARGE).decode()
-    answer = pages.answer(404, date=b"", close=False, head_only=True)
+    assert "400 Request Header Or Cookie Too Large" in pages.html(heads.HEADER_TOO_LARGE).decode()
+    answer = pages.answer(Page(404, ""), date=b"", close=False, head_only=True)
     assert answer.endswith(b"\r\n\r\n") and b"Content-Length: %d" % len(page) in answer
 
 

@@ -30,6 +30,7 @@ from emulab.servers.l7.config import (
     WeightedUpstream,
 )
 from emulab.servers.l7.engine.filters import FILTERS, Filters
+from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.snapshot import take
 from emulab.servers.l7.messages.targets import escaped, normalise_path
 
@@ -360,7 +361,9 @@ def test_whatever_is_rewritten_is_a_target(given_target: bytes, prefix: str) -> 
         return  # refused before it has a route
     if not path.startswith(b"/foo/"):
         return
-    written = filters.request(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % target)
+    written = filters.request(
+        b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % target, Asked("http", b"h", "80", target)
+    )
     method, rewritten, version = written.removesuffix(b"\r\nHost: h\r\n\r\n").split(b" ")
     assert (method, version) == (b"GET", b"HTTP/1.1") and b"\r" not in rewritten and b"\n" not in rewritten
     beginning = normalise_path(prefix.rstrip("/").encode())

@@ -20,6 +20,7 @@ from typing import Any
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
+from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
@@ -259,21 +260,20 @@ class ConnectionMachine:
             self.reading = reading
             self.commands.append((READ, reading))
 
-    def send_page(self, status: int, head: RequestHead, location: bytes) -> bool:
-        """Answers with a page of our own. Whether the connection ends after it."""
+    def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
+        """Answers with a page of our own. Whether the connection ends after it, and what was sent."""
         personality = self.personality
         # The client waits for a word before it sends the body.
         refused = self.body is not None and head.expect
-        close = not self.keep or refused or status in personality.closing
-        page = personality.answer(
-            status,
+        close = not self.keep or refused or page.status in personality.closing
+        written = personality.answer(
+            page,
             date=self.around.date() + self.extra,
             close=close,
             head_only=head.method == b"HEAD",
-            location=location,
         )
-        self.commands.append((SEND, page))
-        return close
+        self.commands.append((SEND, written))
+        return close, written
 
     def go_on(self, status: int, close: bool, now: float) -> None:
         """What comes after a page: the end, the rest of a body that has no taker, or the next request."""

@@ -19,13 +19,18 @@ from typing import Any
 from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions
-from emulab.servers.l7.engine.filters import Asked, Filters, Page, redirect
+from emulab.servers.l7.engine.filters import Filters
+from emulab.servers.l7.engine.filters.effect import Asked, Page
+from emulab.servers.l7.engine.filters.places import redirect
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 
 MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
+
+DEFAULT_BACKEND = "default backend"
+"""The origin of the route of what no other takes."""
 
 _TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
 """What `ssl_redirect` answers."""
@@ -37,8 +42,8 @@ class ReadyRoute:
     __slots__ = (
         "_group",
         "_shares",
-        "answers",
         "conditions",
+        "filtered",
         "filters",
         "policy",
         "route",
@@ -52,7 +57,7 @@ class ReadyRoute:
         self.policy = route.policy
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
-        self.answers = route.policy.ssl_redirect or (self.filters is not None and self.filters.answers)
+        self.filtered = route.policy.ssl_redirect or self.filters is not None
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0
@@ -67,7 +72,7 @@ class ReadyRoute:
         }
 
     def answer(self, asked: Asked) -> Page | None:
-        """What is answered without an upstream, if anything is; `answers` tells whether it is worth asking."""
+        """What is answered without an upstream, if anything is; `filtered` tells whether it is worth asking."""
         if self.policy.ssl_redirect and asked.scheme == "http":
             return _TO_HTTPS(asked)
         return self.filters.answer(asked) if self.filters is not None else None
@@ -81,7 +86,7 @@ def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) ->
     """The route of what no other takes."""
     match = Match(path="", path_type="")
     return ReadyRoute(
-        RequestRoute(match, (WeightedUpstream(upstream),), "default backend", policy=policy), groups
+        RequestRoute(match, (WeightedUpstream(upstream),), DEFAULT_BACKEND, policy=policy), groups
     )
 
 

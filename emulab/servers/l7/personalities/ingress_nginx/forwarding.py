@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.personalities.personality import Front
 from emulab.servers.wire.http1.framing import UNFRAMED, framing_line
 
 
@@ -22,8 +23,8 @@ def forwarding_lines(address: str, port: str, scheme: str) -> bytes:
     ).encode("latin-1")
 
 
-def trusted(head: RequestHead, address: str, port: str, scheme: str) -> tuple[bytes, bytes, str]:
-    """Host (empty: the request's own), forwarding lines and scheme when the one in front is trusted.
+def trusted(head: RequestHead, address: str, port: str, scheme: str) -> Front:
+    """What the one in front says, when it is trusted.
 
     That is `use-forwarded-headers: true`; with the default of trusting every address, the client is the first of
     X-Forwarded-For.
@@ -31,8 +32,9 @@ def trusted(head: RequestHead, address: str, port: str, scheme: str) -> tuple[by
     first = head.forwarded_for.split(b",")[0].strip()
     scheme = head.forwarded_proto.decode("latin-1") or scheme
     port = head.forwarded_port.decode("latin-1") or port
-    lines = forwarding_lines(first.decode("latin-1") or address, port, scheme)
-    return head.forwarded_host.split(b",")[0].strip(), lines, scheme
+    client = first.decode("latin-1") or address
+    lines = forwarding_lines(client, port, scheme)
+    return Front(head.forwarded_host.split(b",")[0].strip(), lines, scheme, client)
 
 
 def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_id: bytes) -> bytes:

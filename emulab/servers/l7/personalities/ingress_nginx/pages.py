@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from emulab.servers.l7.personalities.ingress_nginx.heads import HEADER_TOO_LARGE
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.engine.filters.effect import Page
 
 CLOSING = frozenset({400, 405, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
 """Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is
@@ -37,7 +41,7 @@ def reason(status: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def page(status: int) -> bytes:
+def html(status: int) -> bytes:
     """The HTML body for `status`, CRLF-separated."""
     code = wire_status(status)
     heading = f"{code} {reason(code)}"
@@ -58,20 +62,21 @@ def answer_lines(scheme: str, hsts: str) -> bytes:
     return f"Strict-Transport-Security: {hsts}\r\n".encode("latin-1") if scheme == "https" and hsts else b""
 
 
-def answer(status: int, *, date: bytes, close: bool, head_only: bool = False, location: bytes = b"") -> bytes:
-    """A whole response: status line, headers and page.
+def answer(page: Page, *, date: bytes, close: bool, head_only: bool = False) -> bytes:
+    """A whole response: status line, headers and page, or the body that it has instead.
 
     `date` is a complete header line; `close` ends the connection after it; `head_only` leaves the body
-    out, as a HEAD request wants; `location` is where a redirect leads.
+    out, as a HEAD request wants.
     """
-    code = wire_status(status)
-    body = page(status)
+    code = wire_status(page.status)
+    body = html(page.status) if page.body is None else page.body
     head = [b"HTTP/1.1 %d %s\r\n" % (code, reason(code).encode()), date]
-    head.append(b"Content-Type: text/html\r\nContent-Length: %d\r\n" % len(body))
+    if code != 204:
+        head.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (page.content_type.encode(), len(body)))
     head.append(b"Connection: close\r\n" if close else b"Connection: keep-alive\r\n")
-    if location:
-        head.append(b"Location: %s\r\n" % location)
-    head.append(b"\r\n")
-    if not head_only:
+    if page.location:
+        head.append(b"Location: %s\r\n" % page.location)
+    head += (*page.lines, b"\r\n")
+    if not head_only and code != 204:
         head.append(body)
     return b"".join(head)

@@ -1,0 +1,28 @@
+"""Annotations that set a field of the route's policy: sizes, times, tries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+
+
+def _apply(values: Wishes, draft: RouteDraft) -> None:
+    draft.policy = replace(draft.policy, **values)
+
+
+SERVING = Theme(
+    (
+        Annotation(
+            "ssl-redirect", boolean, "ssl_redirect", "a host with a certificate sends plain HTTP to HTTPS"
+        ),
+        Annotation("proxy-body-size", size, "body_max", "the largest body of a request; 0: any"),
+        Annotation("proxy-buffer-size", size, "response_head_max", "the largest head of an answer"),
+        Annotation("proxy-connect-timeout", seconds, "connect_timeout", "for a connection to a backend"),
+        Annotation("proxy-read-timeout", seconds, "read_timeout", "between two pieces of an answer"),
+        Annotation("proxy-send-timeout", seconds, "send_timeout", "for which a side may take nothing"),
+        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried"),
+    ),
+    _apply,
+)

@@ -1,0 +1,128 @@
+"""The response's way back.
+
+A machine's part: see `exchange`. Once the response's head is out, a failure can only end the connection.
+"""
+
+from __future__ import annotations
+
+from emulab.errors import PeerError
+from emulab.servers.accesslog import OWN
+from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL
+from emulab.servers.l7.engine.filters.effect import Incoming
+from emulab.servers.l7.engine.trying import Trying
+from emulab.servers.l7.messages.compose import client_response, switching_response
+from emulab.servers.wire.http1.framing import LAST_CHUNK, chunk
+
+
+class Answered(Trying):
+    """A request that an upstream answers."""
+
+    __slots__ = ("_chunked",)
+
+    _chunked: bool  # whether the response goes out in chunks
+
+    def upstream_ended(self, reset: bool, now: float) -> None:
+        """The upstream's connection has ended, in good order or not."""
+        self.linked = False
+        if not reset and self._reader.eof():
+            self._commands.append((SEND, self._pass_on(now)))
+            return
+        how = "reset" if reset else "ended"
+        when = "in its answer" if self._touched else "before it answered"
+        why = f"upstream {how} the connection {when}"
+        self._try_failed(502, why, now, untouched=not self._touched)
+
+    def answer(self, data: bytes, now: float) -> bytes:
+        """The upstream sent something. What is returned goes to the client, before any command is carried out."""
+        self._touched = True
+        reader = self._reader
+        try:
+            reader.feed(data, self._client.policy.response_head_max)
+        except PeerError as error:
+            self._let_go()
+            why = f"upstream's answer is malformed: {error}"
+            self._try_failed(502, why, now, untouched=False)
+            return b""
+        if not reader.head_done:
+            return b""
+        return self._switch(now) if reader.tunnel is not None else self._pass_on(now)
+
+    def _pass_on(self, now: float) -> bytes:
+        """What has come of the response, as it goes to the client."""
+        reader, client = self._reader, self._client
+        out, reader.pieces = reader.pieces, []
+        self._size += sum(map(len, out))
+        if self._head_sent:
+            if self._chunked:
+                out = [chunk(piece) for piece in out]
+        else:
+            date, extra = self._around.date(), client.extra
+            if self._asked is not None:
+                reader.lines = self._filtered([date, *reader.lines, *extra.splitlines(keepends=True)])
+                date = extra = b""
+            line, self._chunked, client.keep = client_response(
+                reader, date=date, extra=extra, old=self._head.old, keep=client.keep
+            )
+            self._head_sent, self._head_size, self._try_headed = True, len(line), now
+            out = [line, *map(chunk, out)] if self._chunked else [line, *out]
+        if reader.complete:
+            if self._chunked:
+                out.append(LAST_CHUNK)
+        elif out:
+            client.deadline = now + client.policy.read_timeout
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._sent += len(data)
+        if reader.complete:
+            self._complete(now)
+        return data
+
+    def _filtered(self, lines: list[bytes]) -> list[bytes]:
+        """The fields of the response, as the route's filters have them."""
+        filters = self._rule.filters if self._rule is not None else None
+        if filters is None or self._asked is None:
+            return lines
+        return filters.response(Incoming(self._asked, self._reader.status, lines, self._server))
+
+    def _complete(self, now: float) -> None:
+        """The response is whole and out."""
+        client, reader = self._client, self._reader
+        self.answered = True
+        around = self._around
+        if around.audience.wanted or around.log.room or around.measure is not None:
+            self._record(reader.status, now)
+        else:
+            around.log.missed[OWN] += 1
+        if self.linked and reader.reusable and client.body is None and not self._full:
+            self.linked = False
+            if client.stalled:
+                self._commands.append((DRAIN, True))
+            self._commands.append((RELEASE, now))
+        else:
+            self._let_go()
+        if client.body is not None:
+            client.linger(now)  # the upstream answered early; the rest of the body has no taker
+        else:
+            client.finish(now)
+
+    def _switch(self, now: float) -> bytes:
+        """The upstream agreed to another protocol."""
+        client, reader = self._client, self._reader
+        assert reader.tunnel is not None
+        if not self._head.upgrades or client.body is not None:
+            self._let_go()
+            why = "upstream changed the protocol, which was not asked for"
+            self._try_failed(502, why, now, untouched=False)
+            return b""
+        self._record(101, now)
+        self._around.counters.upgrades += 1
+        if held := client.change_protocol():
+            self._commands.append((FORWARD, held))
+        self._commands.append((TUNNEL, self._client.policy.read_timeout))
+        if not client.reading:
+            self._commands.append((READ, True))
+        if client.stalled:
+            self._commands.append((DRAIN, True))
+        date = self._around.date()
+        if self._asked is not None:
+            reader.lines, date = self._filtered([date, *reader.lines]), b""
+        return switching_response(reader, date) + reader.tunnel

@@ -1,0 +1,59 @@
+"""How a request ends without, or before the end of, an upstream's answer.
+
+A machine's part: see `exchange`.
+"""
+
+from __future__ import annotations
+
+from emulab.servers.l7.engine.commands import DROP
+from emulab.servers.l7.engine.filters.effect import Asked, Incoming, Page
+from emulab.servers.l7.engine.records import Recorded
+from emulab.servers.l7.messages.response import UpstreamResponse
+
+
+class Ending(Recorded):
+    """A request that can end."""
+
+    __slots__ = ("_asked", "_reader")
+
+    # Set once there is somebody to ask for it, or a response, to speak of.
+    _asked: Asked | None  # what filters are told of the request
+    _reader: UpstreamResponse
+
+    def _let_go(self) -> None:
+        """Lets go of the upstream, or of the way to it."""
+        if self.linked or self._linking:
+            self.linked = self._linking = False
+            self._commands.append((DROP, None))
+
+    def _end_short(self, why: str, now: float) -> None:
+        """Ends a response that can't be completed: the closed connection is what tells the client."""
+        self._record(self._reader.status, now, "upstream", why)
+        self._client.close()
+
+    def fail(self, status: int, why: str, now: float) -> None:
+        """Answers with a page of our own, if there is still a place for it; `why` is for records."""
+        self.answer_page(Page(status, why), now)
+
+    def fail_too_large(self, now: float) -> None:
+        """The request's body is larger than it may be."""
+        self.fail(413, f"request body is larger than {self._client.policy.body_limit} bytes", now)
+
+    def answer_page(self, page: Page, now: float) -> None:
+        """Answers with a page of our own, if there is still a place for it."""
+        self._let_go()
+        client, head = self._client, self._head
+        if self.answered or client.closed:
+            return
+        if self._head_sent:
+            self._end_short(page.why, now)
+            return
+        filters, asked = self._rule.filters if self._rule is not None else None, self._asked
+        if filters is not None and asked is not None and filters.changes_pages:
+            lines = filters.page(Incoming(asked, page.status, list(page.lines), ""))
+            page = page._replace(lines=tuple(lines))
+        close, written = client.send_page(page, head)
+        self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4
+        self._around.counters.errors += 1
+        self._record(page.status, now, "ingress", page.why)
+        client.go_on(page.status, close, now)

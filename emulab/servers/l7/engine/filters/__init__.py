@@ -1,0 +1,113 @@
+"""What filters do to requests and responses: a line of the table for each, by its type in `config.filters`. Pure.
+
+Rules:
+
+* A filter becomes a function when the configuration is taken; what can't be done is refused then.
+* Who answers is asked before there is an upstream, in the order of the route's filters; the first answer counts.
+* Who changes a request is given its head as the personality wrote it, and who changes a response all fields that the
+  client is to see; so what is set is there once, whoever would have said it.
+
+* `effect`: what the functions are given, and the shape of a line.
+* `fields`, `places`: header fields; hosts and paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulab.servers.configuration import BadConfiguration
+from emulab.servers.l7.config import (
+    Filter,
+    Match,
+    RequestHeaderModifier,
+    RequestRedirect,
+    ResponseHeaderModifier,
+    URLRewrite,
+)
+from emulab.servers.l7.engine.filters import fields, places
+from emulab.servers.l7.engine.filters.effect import (
+    Asked,
+    Effect,
+    Incoming,
+    Outgoing,
+    OwnAnswer,
+    Page,
+    RequestChange,
+    ResponseChange,
+)
+
+FILTERS: Mapping[type[Filter], Effect] = {
+    RequestHeaderModifier: Effect(request=fields.request_fields),
+    ResponseHeaderModifier: Effect(response=fields.response_fields),
+    URLRewrite: Effect(request=places.rewrite),
+    RequestRedirect: Effect(answer=places.redirect),
+}
+
+
+class Filters:
+    """The filters of a route, ready to be used."""
+
+    __slots__ = ("_answers", "_own", "_requests", "_responses")
+
+    def __init__(self, filters: tuple[Filter, ...], match: Match) -> None:
+        """Raises `BadConfiguration`, which names the filter."""
+        if {URLRewrite, RequestRedirect} <= {type(one) for one in filters}:
+            raise BadConfiguration("filters: who redirects a request can't rewrite it, too")
+        self._answers: list[OwnAnswer] = []
+        self._requests: list[RequestChange] = []
+        self._responses: list[ResponseChange] = []
+        self._own: list[ResponseChange] = []
+        for index, one in enumerate(filters):
+            try:
+                self._add(one, match)
+            except BadConfiguration as wrong:
+                raise BadConfiguration(f"filters[{index}].{wrong}") from None
+
+    def _add(self, one: Filter, match: Match) -> None:
+        effect = FILTERS[type(one)]
+        if effect.answer is not None:
+            self._answers.append(effect.answer(one, match))
+        if effect.request is not None:
+            self._requests.append(effect.request(one, match))
+        if effect.response is not None:
+            response = effect.response(one, match)
+            self._responses.append(response)
+            if effect.own:
+                self._own.append(response)
+
+    @property
+    def answers(self) -> bool:
+        """Whether one of them answers by itself."""
+        return bool(self._answers)
+
+    @property
+    def changes_pages(self) -> bool:
+        """Whether one of them has a say in answers of our own."""
+        return bool(self._own)
+
+    def answer(self, asked: Asked) -> Page | None:
+        """What is answered without an upstream, if anything is."""
+        return next((page for one in self._answers if (page := one(asked)) is not None), None)
+
+    def request(self, written: bytes, asked: Asked) -> bytes:
+        """The head of a request, whole, as the upstream gets it."""
+        if not self._requests:
+            return written
+        start, *lines, end = written.splitlines(keepends=True)
+        method, target, version = start.split(b" ")
+        outgoing = Outgoing(asked, target, lines)
+        for one in self._requests:
+            one(outgoing)
+        return b"".join([method, b" ", outgoing.target, b" ", version, *outgoing.lines, end])
+
+    def response(self, incoming: Incoming) -> list[bytes]:
+        """The fields of an upstream's response as the client gets them."""
+        for one in self._responses:
+            one(incoming)
+        return incoming.lines
+
+    def page(self, incoming: Incoming) -> list[bytes]:
+        """More fields of an answer of our own; there are none but those that it has in `lines`."""
+        for one in self._own:
+            one(incoming)
+        return incoming.lines

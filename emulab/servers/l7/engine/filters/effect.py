@@ -1,0 +1,88 @@
+"""What a filter's functions are given, and what they are: the shape of a line in the table of filters. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from emulab.servers.l7.config import Match
+from emulab.servers.l7.messages.request import RequestHead
+
+
+class Asked:
+    """What was asked, and by whom."""
+
+    __slots__ = ("address", "head", "host", "now", "port", "scheme", "target")
+
+    def __init__(
+        self,
+        scheme: str,
+        host: bytes,
+        port: str,
+        target: bytes,
+        *,
+        head: RequestHead | None = None,
+        address: str = "",
+        now: float = 0.0,
+    ) -> None:
+        """`host` has its port, if the client said one; `port` is the listener's, or empty if that is no matter.
+
+        `address` is the client's, or who is taken for it where the one in front is believed.
+        """
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.target = target
+        self.head = head if head is not None else RequestHead()
+        self.address = address
+        self.now = now
+
+
+class Page(NamedTuple):
+    """An answer of the proxy's own: a page for its status, unless it has a body of its own."""
+
+    status: int
+    why: str  # for records
+    location: bytes = b""
+    lines: tuple[bytes, ...] = ()  # more field lines, each ending in CRLF
+    body: bytes | None = None
+    content_type: str = "text/html"
+
+
+class Outgoing:
+    """A request's head on its way to the upstream. Each of the lines ends in CRLF."""
+
+    __slots__ = ("asked", "lines", "target")
+
+    def __init__(self, asked: Asked, target: bytes, lines: list[bytes]) -> None:
+        self.asked = asked
+        self.target = target
+        self.lines = lines
+
+
+class Incoming:
+    """The fields of an answer on its way to the client, the upstream's or our own. Each of the lines ends in CRLF."""
+
+    __slots__ = ("asked", "lines", "server", "status")
+
+    def __init__(self, asked: Asked, status: int, lines: list[bytes], server: str) -> None:
+        """`server` is the upstream's address, empty for an answer of our own."""
+        self.asked = asked
+        self.status = status
+        self.lines = lines
+        self.server = server
+
+
+OwnAnswer = Callable[[Asked], Page | None]
+"""An answer without an upstream, or None where the filter has none."""
+RequestChange = Callable[[Outgoing], None]
+ResponseChange = Callable[[Incoming], None]
+
+
+class Effect(NamedTuple):
+    """How a filter's functions are made, of the filter and its route's match. Raises `BadConfiguration`."""
+
+    answer: Callable[[Any, Match], OwnAnswer] | None = None
+    request: Callable[[Any, Match], RequestChange] | None = None
+    response: Callable[[Any, Match], ResponseChange] | None = None
+    own: bool = False  # whether `response` is given our own answers, too
