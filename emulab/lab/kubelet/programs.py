@@ -55,7 +55,8 @@ def has_word(container: Container, program: str) -> bool:
         return True
     path = next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
     if "/" in program:
-        return os.path.exists(os.path.join(container.working_dir, program))
+        whole = os.path.join(container.working_dir, program)
+        return os.path.exists(whole) and not os.path.isdir(whole)
     return found_in(path, program) is not None
 
 

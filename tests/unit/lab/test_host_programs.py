@@ -23,6 +23,8 @@ def container(*command: str, **fields: Any) -> Container:
         (("/bin/sh",), True),
         (("sh-that-nobody-has",), False),
         (("/no/such/program",), False),
+        (("/",), False),
+        (("/etc",), False),
         (("./no-such-program",), False),
         (("$(BIN)/x",), True),
         (("sh", "-c", "nobody-has-it --port 80"), False),
