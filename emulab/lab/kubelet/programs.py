@@ -69,6 +69,22 @@ def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
             yield container, word
 
 
+_CLIENTS = frozenset(
+    (
+        *("cqlsh", "etcdctl", "mariadb", "mariadb-admin", "mongo", "mongosh", "mysql", "mysqladmin"),
+        *("nodetool", "pg_isready", "psql", "rabbitmq-diagnostics", "rabbitmqctl", "redis-cli"),
+        "valkey-cli",
+    )
+)
+"""Programs that ask a server of their own protocol, which no stand-in speaks; this machine may have some."""
+
+
+def client_in(command: Sequence[str]) -> str:
+    """The first program in a command that asks such a server, "" where there is none."""
+    words = re.findall(r"[\w./-]+", " ".join(command))
+    return next((word for word in words if word.rpartition("/")[2] in _CLIENTS), "")
+
+
 _NOT_FOUND = re.compile(
     r"^(?:.*[:\s])?([^\s:]+): (?:(?:command )?not found|(Permission denied))$", re.MULTILINE
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulab.kinds.core.podspec import Container
-from emulab.lab.kubelet.programs import missing_program, missing_word
+from emulab.lab.kubelet.programs import client_in, missing_program, missing_word
 
 
 def container(*command: str, **fields: Any) -> Container:
@@ -113,3 +113,19 @@ def test_a_folder_that_nobody_may_look_into_hides_no_program_that_is_elsewhere()
     said = "sh: 1: exec: {}: Permission denied\n"
     assert missing_word(container(), ("sh",), 126, said.format("nobody-has-it")) == "nobody-has-it"
     assert missing_word(container(), ("sh",), 126, said.format("sh")) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "client"),
+    [
+        (("pg_isready", "-U", "postgres"), "pg_isready"),
+        (("/opt/bin/redis-cli", "ping"), "/opt/bin/redis-cli"),
+        (("sh", "-c", "-e", 'exec pg_isready -h 127.0.0.1 -p "5432"'), "pg_isready"),
+        (("bash", "-ec", "[ $(redis-cli ping) = PONG ]"), "redis-cli"),
+        (("curl", "-f", "http://localhost/"), ""),
+        (("cat", "/tmp/healthy"), ""),
+        (("my-redis-cli-wrapper",), ""),
+    ],
+)
+def test_clients_of_servers_that_no_stand_in_is(command: tuple[str, ...], client: str) -> None:
+    assert client_in(command) == client
