@@ -22,6 +22,7 @@ from emulab.kinds.core.podspec import (
     Container,
     PodImage,
     asked_program,
+    is_general,
 )
 from emulab.kinds.core.volumespec import Volume
 from emulab.kinds.emulab.clusterview import FAIL, Cluster
@@ -129,7 +130,8 @@ def missing(
 ) -> Mapping[str, str]:
     """The names of containers whose command isn't run although nobody said so, each with what it lacks.
 
-    `images`: the containers that run one, in which the program may well be.
+    `images`: the containers that run one, in which the program may well be. What a volume has is run where the image is
+    a system or a language; in others it is there to call what the image has, as charts of databases do it.
     """
     if annotations.get(PROGRAM, cluster.programs) in (REQUIRED, STANDIN, ECHO):
         return {}
@@ -142,6 +144,13 @@ def missing(
         if not runs and container.command and not is_played(container):
             seen = tuple(mount for mount in container.mounts if mount.volume in filled)
             word = lacks(replace(container, mounts=seen))
+            if (
+                not word
+                and seen
+                and not is_general(container.image)
+                and (script := lacks(replace(container, mounts=())))
+            ):
+                word = f"the image that runs {script}"
             runs = not word
             found |= {container.name: word} if word else {}
         if runs and container.name in begin:  # nobody but itself says what it leaves to those behind it

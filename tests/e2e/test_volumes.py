@@ -269,7 +269,7 @@ async def test_a_program_may_be_a_volumes(lab: Lab) -> None:
     }
     volumes = {"own": {"configMap": {"name": "scripts", "defaultMode": 0o755}}}
     one = json.loads(pod("scripted", "", volumes, [mount("own", "/scripts")]))
-    one["spec"]["containers"][0]["command"] = ["/scripts/run.sh"]
+    one["spec"]["containers"][0] |= {"image": "busybox", "command": ["/scripts/run.sh"]}
     await lab.apply("\n---\n".join(map(json.dumps, (script, one))))
     assert await logs(lab, "scripted") == "ran\n"
     await end(lab, "Pod", "scripted")

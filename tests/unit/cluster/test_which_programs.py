@@ -131,7 +131,7 @@ def with_volumes(command: list[str], *begin: dict[str, Any]) -> dict[str, Any]:
         {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
     ]
     seen = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
-    container = {"name": "c", "image": "x", "command": command, "volumeMounts": seen}
+    container = {"name": "c", "image": "busybox:1", "command": command, "volumeMounts": seen}
     return {"volumes": volumes, "initContainers": list(begin), "containers": [container]}
 
 
@@ -151,3 +151,24 @@ def test_files_of_volumes_are_there_where_somebody_writes_them(
     spec = with_volumes(["/shared/tool"], *({**mounted, **one} for one in begins))
     words = missing({}, spec, Cluster(), lambda c: sleeps(c) and mounts_of(c))
     assert words["c"] == looked
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        ("busybox:1", None),
+        ("docker.io/library/python:3.12", None),
+        ("bitnami/redis:7", "the image that runs /scripts/run.sh"),
+        ("my-python", "the image that runs /scripts/run.sh"),
+    ],
+)
+def test_scripts_of_volumes_run_where_an_image_has_nothing_of_its_own(image: str, word: str | None) -> None:
+    """Charts of databases mount scripts that call what the image has."""
+    spec = with_volumes(["/scripts/run.sh"])
+    spec["containers"][0]["image"] = image
+
+    def lacks(container: Container) -> str:
+        return "" if any(mount.path == "/scripts" for mount in container.mounts) else container.command[0]
+
+    assert missing({}, spec, Cluster(), lacks).get("c") == word
+    assert not missing({"emulab.dev/program": "required"}, spec, Cluster(), lacks)
