@@ -22,12 +22,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def missing_program(container: Container) -> str:
     """The program that a container asks for, or what that one is to run, where it isn't here; "" where it is.
 
-    What only its start can tell counts as there, and so do files of the volumes that it sees.
+    What only its start can tell counts as there, and so does what lies below its mounts: nobody knows what is in them.
     """
     if not container.command:
         return ""
-    if not (os.path.isdir(container.working_dir) or _is_mounted(container, container.working_dir)):
-        return container.working_dir
     asked = (Need(container.command[0], program=True), *needs(container.command))
     return next((need.word for need in asked if not _is_here(container, need)), "")
 
@@ -35,29 +33,37 @@ def missing_program(container: Container) -> str:
 def _is_here(container: Container, need: Need) -> bool:
     if need.nowhere:
         return False
-    if "/" in need.word and _is_mounted(container, need.word):
+    if need.program and has_word(container, need.word):
         return True
-    if need.program:
-        return has_word(container, need.word)
-    return os.path.exists(os.path.join(container.working_dir, need.word))
+    if need.program and "/" not in need.word:
+        return any(_is_mounted(container, folder) for folder in _path(container).split(":"))
+    path = os.path.join(container.working_dir, need.word)
+    is_here = os.path.exists(path) and not (need.program and os.path.isdir(path))
+    return is_here or _is_mounted(container, path)
 
 
 def _is_mounted(container: Container, path: str) -> bool:
-    """Whether a volume is at the path, or above it."""
-    whole = os.path.normpath(os.path.join(container.working_dir, path))
-    tops = (mount.path.rstrip("/") for mount in container.mounts)
-    return any(whole == top or whole.startswith(f"{top}/") for top in tops)
+    below = _absolute(path)
+    tops = (_absolute(mount.path) for mount in container.mounts)
+    return any(below == top or below.startswith(f"{top.rstrip('/')}/") for top in tops)
+
+
+def _absolute(path: str) -> str:
+    return os.path.normpath(f"/{path.lstrip('/')}")
+
+
+def _path(container: Container) -> str:
+    return next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
 
 
 def has_word(container: Container, program: str) -> bool:
     """Whether a container finds a program of that name."""
     if "$(" in program or program in files_of(container.image):
         return True
-    path = next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
     if "/" in program:
         whole = os.path.join(container.working_dir, program)
         return os.path.exists(whole) and not os.path.isdir(whole)
-    return found_in(path, program) is not None
+    return found_in(_path(container), program) is not None
 
 
 def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:

@@ -62,33 +62,31 @@ def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
     assert not missing_program(container("sh", "own", workingDir=str(tmp_path)))
 
 
+def test_a_working_directory_is_made_and_is_nobodys_program() -> None:
+    assert not missing_program(container("sh", workingDir="/no/such/folder"))
+    assert missing_program(container("sh", "run.sh", workingDir="/no/such/folder")) == "run.sh"
+
+
 @pytest.mark.parametrize(
-    ("command", "more", "missing"),
+    ("command", "missing"),
     [
-        (("/scripts/run.sh",), {}, ""),
-        (("sh", "/scripts/deep/run.sh"), {}, ""),
-        (("sh", "-c", "cp /scripts/a.cnf /etc/mysql"), {}, ""),
-        (("./run.sh",), {"workingDir": "/scripts"}, ""),
-        (("sh", "-c", "/etc/one.sh"), {}, ""),
-        (("/scripts/../elsewhere/run.sh",), {}, "/scripts/../elsewhere/run.sh"),
-        (("/scripts-of-others/run.sh",), {}, "/scripts-of-others/run.sh"),
-        (("nobody-has-it",), {}, "nobody-has-it"),
+        (("/scripts/deep/run",), ""),
+        (("sh", "/scripts/run.sh"), ""),
+        (("sh", "/scripts/../run.sh"), "/scripts/../run.sh"),
+        (("sh", "/scripts-not/run.sh"), "/scripts-not/run.sh"),
+        (("python3", "main.py"), ""),
+        (("python3", "/app/one.py"), ""),
+        (("python3", "/app/two.py"), "/app/two.py"),
+        (("mine",), ""),
+        (("sh", "-c", "/scripts/run | cat"), ""),
+        (("cp", "/scripts/a", "/b", "/tmp"), "/b"),
     ],
 )
-def test_volumes_may_have_it(command: tuple[str, ...], more: dict[str, Any], missing: str) -> None:
-    mounts = [
-        {"name": "v", "mountPath": "/scripts/"},
-        {"name": "v", "mountPath": "/etc/one.sh", "subPath": "one.sh"},
-    ]
-    assert missing_program(container(*command, volumeMounts=mounts, **more)) == missing
-
-
-def test_a_folder_that_an_image_would_have_is_missing_too() -> None:
-    assert missing_program(container("sh", workingDir="/no/such/folder")) == "/no/such/folder"
-
-
-def test_a_setting_of_the_machine_is_told_as_one() -> None:
-    assert missing_program(container("sysctl", "-w", "a.b=1", "c=2")) == "a a.b that a container may set"
+def test_what_is_mounted_may_hold_it(command: tuple[str, ...], missing: str) -> None:
+    paths = ("/scripts/", "/work", "/app/one.py", "tools")
+    mounts = [{"name": str(number), "mountPath": path} for number, path in enumerate(paths)]
+    env = [{"name": "PATH", "value": "/bin:/tools/bin"}] if command == ("mine",) else []
+    assert missing_program(container(*command, volumeMounts=mounts, workingDir="/work", env=env)) == missing
 
 
 @pytest.mark.parametrize(
@@ -113,6 +111,10 @@ def test_a_folder_that_nobody_may_look_into_hides_no_program_that_is_elsewhere()
     said = "sh: 1: exec: {}: Permission denied\n"
     assert missing_word(container(), ("sh",), 126, said.format("nobody-has-it")) == "nobody-has-it"
     assert missing_word(container(), ("sh",), 126, said.format("sh")) == ""
+
+
+def test_a_setting_of_the_machine_is_told_as_one() -> None:
+    assert missing_program(container("sysctl", "-w", "a.b=1", "c=2")) == "a a.b that a container may set"
 
 
 @pytest.mark.parametrize(

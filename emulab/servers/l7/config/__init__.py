@@ -24,7 +24,15 @@ from emulab.servers.l7.config.filters.gateway import (
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
+from emulab.servers.l7.config.whole import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Notice,
+    Options,
+    RequestRoute,
+)
 
 __all__ = [
     "ANY_HOST",
@@ -38,6 +46,7 @@ __all__ = [
     "L7Config",
     "Match",
     "MeasuredAs",
+    "Notice",
     "Options",
     "PathChange",
     "Policy",
