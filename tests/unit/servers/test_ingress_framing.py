@@ -143,7 +143,7 @@ async def test_a_request_that_comes_with_the_excess_isnt_answered_by_it(world: W
         (b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", 200, "GET / HTTP/1.1"),
         (b"GET / HTTP/1.2\r\n\r\n", 400, None),
         (b"GET /\r\n", 400, None),
-        (b"GET / HTTP/1.1\nHost: h\n\n", 400, None),
+        (b"GET / HTTP/1.1\nHost: h\nX: 1\r\n\n", 200, "GET / HTTP/1.1"),
         (b"GET http://h?q=1 HTTP/1.1\r\nHost: h\r\n\r\n", 200, "GET /?q=1 HTTP/1.1"),
         (b"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", 200, "GET / HTTP/1.1"),
         (b"GET HTTP://h:81/a?b HTTP/1.1\r\nHost: x\r\n\r\n", 200, "GET /a?b HTTP/1.1"),

@@ -5,11 +5,13 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
 * `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
+* `variables`: texts that name what is known of a request.
 """
 
 from __future__ import annotations
 
 from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.filters.answers import CORS, DirectResponse, HostRedirect, RootRedirect
 from emulab.servers.l7.config.filters.gateway import (
     Field,
     HeaderModifier,
@@ -21,6 +23,16 @@ from emulab.servers.l7.config.filters.gateway import (
     ResponseHeaderModifier,
     URLRewrite,
 )
+from emulab.servers.l7.config.filters.requests import Mirror, RegexRewrite, UpstreamFields
+from emulab.servers.l7.config.filters.responses import (
+    AnswerFields,
+    CookieDomain,
+    CookiePath,
+    ErrorPages,
+    Gzip,
+    HiddenFields,
+    LocationChange,
+)
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
@@ -28,25 +40,39 @@ from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Opti
 
 __all__ = [
     "ANY_HOST",
+    "CORS",
     "EXACT",
     "REGULAR_EXPRESSION",
+    "AnswerFields",
     "Certificate",
+    "CookieDomain",
+    "CookiePath",
+    "DirectResponse",
+    "ErrorPages",
     "Field",
     "FieldMatch",
     "Filter",
+    "Gzip",
     "HeaderModifier",
+    "HiddenFields",
+    "HostRedirect",
     "L7Config",
+    "LocationChange",
     "Match",
+    "Mirror",
     "Options",
     "PathChange",
     "Policy",
+    "RegexRewrite",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
     "RequestRedirect",
     "RequestRoute",
     "ResponseHeaderModifier",
+    "RootRedirect",
     "URLRewrite",
     "Upstream",
+    "UpstreamFields",
     "WeightedUpstream",
 ]

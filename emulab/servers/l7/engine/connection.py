@@ -44,6 +44,7 @@ class ConnectionMachine:
     __slots__ = (
         "_held",
         "_reader",
+        "_served",
         "_state",
         "address",
         "around",
@@ -80,11 +81,14 @@ class ConnectionMachine:
         port, self.local = local
         self.port = personality.told_port(scheme, port)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts)  # more field lines of every answer
+        self.extra = (
+            personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
+        )  # more field lines of every answer
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
-        self._reader = HeadReader(personality.dialect)
+        self._reader = HeadReader(snapshot.dialect)
+        self._served = 0  # requests that have begun
         self._state = HEAD
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
@@ -130,7 +134,7 @@ class ConnectionMachine:
         self.stalled = True
         self.deadline = now + self.policy.send_timeout
         if self.exchange is not None:
-            self.exchange.drain(False)
+            self.exchange.stalled()
 
     def drained(self, now: float) -> None:
         """The client takes bytes again."""
@@ -201,7 +205,13 @@ class ConnectionMachine:
         else:
             self.body = body_of(head.framing)
             self._state = WAIT if self.body is None else BODY
-        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0
+        self._served += 1
+        self.keep = (
+            head.keep_alive
+            and not around.closing
+            and options.keepalive_timeout > 0
+            and self._served < options.keepalive_requests
+        )
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

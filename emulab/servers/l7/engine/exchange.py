@@ -2,13 +2,14 @@
 
 A machine: events are its methods, with the time as an argument; what it wants done is in its connection's `commands`.
 It is made of layers, each of a module: `records` (what is told of it), `ending` (pages of our own), `trying` (the way
-to an upstream), `answering` (the response), and here the request.
+to an upstream), `erring` (another one, for the pages of errors), `answering` (the response), and here the request.
 
 Rules:
 
 * Body bytes go on as they come. What has gone upstream is also kept while it is at most `KEEP_MAX`, so
   that the request can be sent again; beyond that it can't. A policy may have the body whole first, and
-  then all of it is kept (nginx: `proxy_request_buffering`, with memory alone to hold it).
+  then all of it is kept (nginx: `proxy_request_buffering`). It is held in memory alone, so of a body that is
+  larger than the policy's buffer as much is gathered, and then it goes on as it comes.
 * Who can't take more bytes stops the one who sends them: both sides pause the other's reading.
 """
 
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.answering import Answered
-from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.aside import MirrorTarget
+from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
@@ -35,7 +37,7 @@ class Exchange(Answered):
     __slots__ = ("_buffer", "_received", "_wanted")
 
     # Set once it is known that the body has to be whole first.
-    _buffer: bytearray  # what has come of it
+    _buffer: bytearray | None  # what has come of it
     _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
 
     def __init__(self, client: ConnectionMachine, head: RequestHead, now: float) -> None:
@@ -50,7 +52,9 @@ class Exchange(Answered):
         self._received = 0  # bytes of the request's body
         self._kept = None
         self._linking = self.linked = False
-        self._head_sent = self.answered = False
+        self._head_sent = self.answered = self._replaced = False
+        self._encoder = None
+        self._ahead = 0
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
@@ -71,15 +75,16 @@ class Exchange(Answered):
             front = personality.trusted(head, address, client.port, scheme)
             host = front.host or host
             forwarding, scheme, address = front.forwarding, front.scheme, front.address
-        if head.framing > 0 and 0 < policy.body_limit < head.framing:
+        if rule is not None and rule.filtered:
+            port = client.port if scheme == client.scheme else ""
+            head.request_id = head.request_id or self._around.request_id()
+            self._asked = Asked(scheme, host, port, head.target, head=head, address=address, now=now)
+        if head.framing > 0 and 0 < policy.body_max < head.framing:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if rule.filtered:
-            port = client.port if scheme == client.scheme else ""
-            asked = self._asked = Asked(scheme, host, port, head.target, head=head, address=address, now=now)
-            if (own := rule.answer(asked)) is not None:
-                return self.answer_page(own, now)
+        if self._asked is not None and (own := rule.answer(self._asked)) is not None:
+            return self.answer_page(own, now)
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
@@ -90,6 +95,9 @@ class Exchange(Answered):
         self._group = group
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
         self._kept_size = 0
+        mirror = rule.mirror
+        if mirror is not None and (client.body is None or not mirror.body):
+            self._mirror(mirror, None)
         if policy.request_buffer and client.body is not None:
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
@@ -106,13 +114,15 @@ class Exchange(Answered):
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._client.policy.body_limit
-        return not limit or self._received + remaining <= limit
+        limit = self._client.policy.body_max
+        return not limit or self._received + remaining <= limit or self._replaced
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
-        if self._client.policy.request_buffer:
-            self._hold_back(piece, last)
+        if self._replaced:
+            return  # who answers for an error has been asked without it
+        if self._client.policy.request_buffer and self._buffer is not None:
+            self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
@@ -128,14 +138,29 @@ class Exchange(Answered):
         elif self._kept_size > KEEP_MAX:
             self._client.flow(now)
 
-    def _hold_back(self, piece: bytes, last: bool) -> None:
+    def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
+        assert self._buffer is not None
         self._buffer += piece
+        if not last and len(self._buffer) <= self._client.policy.request_buffer:
+            return
+        body, self._buffer = bytes(self._buffer), None
         if last:
             self._head.framing = self._received
-            self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
-            self._buffer.clear()
+            if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
+                self._mirror(mirror, body)
+            self._kept = [self._compose(*self._wanted), body]
             self._select()
+            return
+        # It is too large to be held: it goes on as it comes.
+        self._kept_size = len(body)
+        self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
+        self._select()
+        self._client.flow(now)
+
+    def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:
+        if self._asked is not None and (mirrored := mirror.request(self._asked, body)) is not None:
+            self._commands.append((MIRROR, mirrored))
 
     @property
     def takes_body(self) -> bool:

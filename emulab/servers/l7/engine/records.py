@@ -38,7 +38,7 @@ class Recorded:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
         around = self._around
-        if around.log.takes(OWN):
+        if self._client.policy.access_log and around.log.takes(OWN):
             self._log(status, now)
         if not around.audience.wanted:
             return

@@ -16,21 +16,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.engine.aside import ErrorUpstream, MirrorTarget, error_upstream, mirror_target
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
-from emulab.servers.l7.engine.filters.places import redirect
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.targets import normalise_host, normalise_path
+from emulab.servers.l7.messages.targets import normalise_host, normalise_path, without_port
 
 MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
 
-_TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
-"""What `ssl_redirect` answers."""
+def _to_https(asked: Asked, policy: Policy) -> Page:
+    """What plain HTTP is answered where the policy wants TLS: without a slash at the target's end, unless kept."""
+    port = b":%d" % policy.redirect_port if policy.redirect_port else b""
+    target = asked.target if policy.keep_slash else asked.target.removesuffix(b"/")
+    location = b"https://%b%b%b" % (without_port(asked.host), port, target)
+    return Page(policy.redirect_status, "the rule redirects to https", location)
 
 
 class ReadyRoute:
@@ -38,10 +42,13 @@ class ReadyRoute:
 
     __slots__ = (
         "_group",
+        "_secure",
         "_shares",
         "conditions",
+        "errors",
         "filtered",
         "filters",
+        "mirror",
         "policy",
         "route",
         "told",
@@ -54,7 +61,10 @@ class ReadyRoute:
         self.policy = route.policy
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
-        self.filtered = route.policy.ssl_redirect or self.filters is not None
+        self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
+        self.filtered = self._secure or self.filters is not None
+        self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
+        self.mirror: MirrorTarget | None = mirror_target(route.filters)
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0
@@ -70,21 +80,24 @@ class ReadyRoute:
 
     def answer(self, asked: Asked) -> Page | None:
         """What is answered without an upstream, if anything is; `filtered` tells whether it is worth asking."""
-        if self.policy.ssl_redirect and asked.scheme == "http":
-            return _TO_HTTPS(asked)
-        return self.filters.answer(asked) if self.filters is not None else None
+        filters = self.filters
+        if filters is not None and (early := filters.early_answer(asked)) is not None:
+            return early
+        if self._secure and asked.scheme == "http":
+            return _to_https(asked, self.policy)
+        return filters.answer(asked) if filters is not None else None
 
     def pick(self) -> Group | None:
         """The upstream that the next request goes to, if there is one."""
         return self._group if self._shares is None else self._shares.pick()
 
 
-def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) -> ReadyRoute:
+def default_route(
+    upstream: str, groups: Mapping[str, Group], policy: Policy, filters: tuple[Filter, ...] = ()
+) -> ReadyRoute:
     """The route of what no other takes."""
-    match = Match(path="", path_type="")
-    return ReadyRoute(
-        RequestRoute(match, (WeightedUpstream(upstream),), "default backend", policy=policy), groups
-    )
+    match, backends = Match(path="", path_type=""), (WeightedUpstream(upstream),)
+    return ReadyRoute(RequestRoute(match, backends, "default backend", filters, policy), groups)
 
 
 NO_ROUTE = ReadyRoute(RequestRoute(Match(path="", path_type=""), ()), {})

@@ -8,8 +8,11 @@ from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.filters.fields import check_fields
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities import Personality, personality_of
+from emulab.servers.wire.http1.reader import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Snapshot:
     tls_listen: frozenset[str]
     pages: Mapping[str, Mapping[str, str]]
     personality: Personality
+    dialect: Dialect[RequestHead]
+    answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
     routes: RouteTable
@@ -52,20 +57,31 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     groups = _groups(config.upstreams, old)
     rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
-    default = default_route(upstream, groups, config.policy) if upstream is not None else None
-    personality = personality_of(config.personality)
+    default = (
+        default_route(upstream, groups, config.policy, config.default_filters)
+        if upstream is not None
+        else None
+    )
+    personality, options = personality_of(config.personality), config.options
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
         pages=config.pages,
         personality=personality,
-        options=config.options,
+        dialect=personality.dialect(options.header_buffer, options.header_buffers, options.header_buffer_max),
+        answer_lines=_answer_lines(options),
+        options=options,
         policy=config.policy,
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
         shortest=min(_times(config)),
     )
+
+
+def _answer_lines(options: Options) -> bytes:
+    check_fields(options.fields, "config.options.fields")
+    return b"".join(f"{field.name}: {field.value}\r\n".encode() for field in options.fields if field.value)
 
 
 def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import LENGTH, ActionTable, without_listed
+from emulab.servers.l7.messages.headers import FIRST, LENGTH, ActionTable, without_listed
 from emulab.servers.wire.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -173,11 +173,15 @@ class UpstreamResponse:
         status, self.reason, self.old, self.start = _STARTS[start]
         self.status = status
         lines: list[bytes] = []
-        length, coding, known = None, None, self._fields
+        length, coding, known, seen = None, None, self._fields, 0
         for field in fields:
             action, value, line = known[field]
             if not action:  # PASS
                 lines.append(line)
+            elif action >= FIRST:
+                if not seen & 1 << action:
+                    seen |= 1 << action
+                    lines.append(line)
             elif action == LENGTH:
                 if length is not None:
                     raise PeerError("two Content-Length fields")

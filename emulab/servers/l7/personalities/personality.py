@@ -36,7 +36,8 @@ class Personality:
 
     name: str
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
-    dialect: Dialect[RequestHead]  # what it takes for the head of a request
+    dialect: Callable[[int, int, int], Dialect[RequestHead]]
+    """What it takes for the head of a request, by the sizes of its buffers (see `Options`)."""
     response_fields: ResponseFields  # what of a response is passed on
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent

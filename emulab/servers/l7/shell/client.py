@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import socket_name
+from emulab.servers.l7.engine.aside import MirroredRequest
 from emulab.servers.l7.engine.commands import (
     ABORT,
     CLOSE,
@@ -17,6 +18,7 @@ from emulab.servers.l7.engine.commands import (
     END,
     FORWARD,
     LOG,
+    MIRROR,
     OPEN,
     READ,
     RELEASE,
@@ -248,6 +250,9 @@ class ClientConnection(asyncio.Protocol):
         context.clients.discard(self)
         Tunnel(context, self.transport, upstream.transport, timeout, lambda: context.pool.forget(upstream))
 
+    def _mirror(self, request: MirroredRequest) -> None:
+        self._context.mirrors.send(request)
+
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
@@ -269,6 +274,7 @@ _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     RELEASE: ClientConnection._release,
     DROP: ClientConnection._drop,
     TUNNEL: ClientConnection._tunnel,
+    MIRROR: ClientConnection._mirror,
     TELL: ClientConnection._tell,
     LOG: ClientConnection._log,
 }

@@ -59,6 +59,7 @@ class L7Server:
         self._context.certificates.configure(snapshot.certificates)
         self._context.surroundings.snapshot = snapshot
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
+        self._context.mirrors.resolver = resolver
         await self._listen(snapshot, sockets)
         self._schedule()
 
@@ -125,6 +126,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        context.mirrors.close()
         context.journal.flush()
         if self._sweep is not None:
             self._sweep.cancel()

@@ -18,7 +18,7 @@ from emulab.servers.l7.personalities.personality import Personality
 PERSONALITY = Personality(
     name="ingress-nginx",
     host=b"_",  # the name of its default server
-    dialect=heads.DIALECT,
+    dialect=heads.dialect,
     response_fields=fields_by(fields.RESPONSE),
     refused_methods=frozenset({b"CONNECT", b"TRACE"}),
     not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),

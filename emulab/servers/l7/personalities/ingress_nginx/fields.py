@@ -7,7 +7,7 @@ Rules:
   X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
 * nginx drops request fields with characters other than letters, digits and `-` in their names
   (`underscores_in_headers off`), and `Proxy` (httpoxy); nginx answers `Expect` itself.
-* Towards the client `Date` is ours and `Server` is gone.
+* Towards the client `Date` is ours and `Server` is gone. Of what a response has but once the first counts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from emulab.servers.l7.messages.headers import (
     REQUEST_ID,
     SINGLE,
     ActionTable,
+    firsts,
 )
 
 REQUEST = ActionTable(
@@ -53,6 +54,8 @@ REQUEST = ActionTable(
 RESPONSE = ActionTable(
     {
         **HOP_BY_HOP,
+        # As `ngx_http_upstream_process_header_line` reads them since nginx 1.23.
+        **firsts(b"content-type", b"etag", b"expires", b"last-modified", b"location", b"refresh", b"status"),
         b"date": DROP,
         b"server": DROP,
         b"x-pad": DROP,
