@@ -24,7 +24,7 @@ Records; all but `error` have client and local, the two ends of the client's con
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
                     `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
-                    the rule
+                    request_id (as the upstream and the access log have it), the rule
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

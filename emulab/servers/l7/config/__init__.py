@@ -36,7 +36,7 @@ from emulab.servers.l7.config.filters.responses import (
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Options, RequestRoute
+from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
     "ANY_HOST",
@@ -59,6 +59,7 @@ __all__ = [
     "L7Config",
     "LocationChange",
     "Match",
+    "MeasuredAs",
     "Mirror",
     "Options",
     "PathChange",

@@ -54,6 +54,7 @@ class Answered(Erring):
         """What has come of the response, as it goes to the client."""
         reader, client = self._reader, self._client
         out, reader.pieces = reader.pieces, []
+        self._size += sum(map(len, out))
         if self._head_sent:
             if self._encoder is not None:
                 out = self._encoder.pieces(out, reader.complete)
@@ -71,19 +72,22 @@ class Answered(Erring):
             line, self._chunked, client.keep = client_response(
                 reader, framing, date=date, extra=extra, old=self._head.old, keep=client.keep
             )
-            self._head_sent = True
+            self._head_sent, self._head_size, self._try_headed = True, len(line), now
             out = [line, *map(chunk, out)] if self._chunked else [line, *out]
         if reader.complete:
             if self._chunked:
                 out.append(LAST_CHUNK)
-            self._complete(now)
         elif out:
             client.deadline = now + client.policy.read_timeout
-        if client.stalled and client.policy.response_buffer and not reader.complete:
-            self._ahead += sum(map(len, out))
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._sent += len(data)
+        if reader.complete:
+            self._complete(now)
+        elif client.stalled and client.policy.response_buffer:
+            self._ahead += len(data)
             if self._ahead > client.policy.response_buffer:
                 self.drain(False)
-        return out[0] if len(out) == 1 else b"".join(out)
+        return data
 
     def stalled(self) -> None:
         """The client takes no more bytes."""
@@ -107,7 +111,7 @@ class Answered(Erring):
         client, reader = self._client, self._reader
         self.answered = True
         around = self._around
-        if around.audience.wanted or around.log.room:
+        if around.audience.wanted or around.log.room or around.measure is not None:
             self._record(reader.status, now, reason=self._because if self._replaced else "")
         elif client.policy.access_log:
             around.log.missed[OWN] += 1

@@ -34,6 +34,7 @@ class Erring(Trying):
         status = reader.status
         if self._replaced or status not in rule.errors.statuses or reader.tunnel is not None:
             return False
+        self._past = (*self._past, self._this_try(status, now))
         if self.linked and reader.reusable and not self._full:
             self.linked = False
             self._commands.append((RELEASE, now))
@@ -64,12 +65,13 @@ class Erring(Trying):
             client.keep = False  # what is left of the body has no taker
         head.upgrade = b""
         forwarding = b"X-Forwarded-For: %b\r\n" % asked.address.encode("latin-1")
-        written = client.personality.request(head, asked.host, forwarding, self._around.request_id())
+        written = client.personality.request(head, asked.host, forwarding, self._id)
         start, *lines, end = written.splitlines(keepends=True)
         written = b"".join([start, *replaced_lines(lines, _NOT_TOLD, []), end])
         self._kept = [errors.request(written, asked, status), *body]
         self._kept_size = 0
         self._group, self._name = errors.group, errors.group.name
         self._tries, self._attempt, self._freshened = client.policy.tries, 1, False
-        self._select()
+        self._size = 0
+        self._select(now)
         return True

@@ -21,6 +21,7 @@ from emulab.errors import PeerError
 from emulab.servers.l7.engine.answering import Answered
 from emulab.servers.l7.engine.aside import MirrorTarget
 from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class Exchange(Answered):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_received", "_wanted")
+    __slots__ = ("_buffer", "_wanted")
 
     # Set once it is known that the body has to be whole first.
     _buffer: bytearray | None  # what has come of it
@@ -54,7 +55,10 @@ class Exchange(Answered):
         self._linking = self.linked = False
         self._head_sent = self.answered = self._replaced = False
         self._encoder = None
-        self._ahead = 0
+        self._id = head.request_id
+        self._ahead = self._sent = self._head_size = self._size = 0
+        self._past = ()
+        self._try_began = UNKNOWN
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
@@ -77,8 +81,10 @@ class Exchange(Answered):
             forwarding, scheme, address = front.forwarding, front.scheme, front.address
         if rule is not None and rule.filtered:
             port = client.port if scheme == client.scheme else ""
-            head.request_id = head.request_id or self._around.request_id()
-            self._asked = Asked(scheme, host, port, head.target, head=head, address=address, now=now)
+            self._id = self._id or self._around.request_id()
+            self._asked = Asked(
+                scheme, host, port, head.target, head=head, address=address, now=now, request_id=self._id
+            )
         if head.framing > 0 and 0 < policy.body_max < head.framing:
             return self.fail_too_large(now)
         if rule is None:
@@ -102,12 +108,13 @@ class Exchange(Answered):
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
             self._kept = [self._compose(host, forwarding)]
-            self._select()
+            self._select(now)
         return None
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        written = self._client.personality.request(self._head, host, forwarding, self._around.request_id())
+        self._id = self._id or self._around.request_id()
+        written = self._client.personality.request(self._head, host, forwarding, self._id)
         filters = self._rule.filters if self._rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 
@@ -150,12 +157,12 @@ class Exchange(Answered):
             if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
                 self._mirror(mirror, body)
             self._kept = [self._compose(*self._wanted), body]
-            self._select()
+            self._select(now)
             return
         # It is too large to be held: it goes on as it comes.
         self._kept_size = len(body)
         self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
-        self._select()
+        self._select(now)
         self._client.flow(now)
 
     def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:

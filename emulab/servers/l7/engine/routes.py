@@ -29,6 +29,10 @@ MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
 
+DEFAULT_BACKEND = "default backend"
+"""The origin of the route of what no other takes."""
+
+
 def _to_https(asked: Asked, policy: Policy) -> Page:
     """What plain HTTP is answered where the policy wants TLS: without a slash at the target's end, unless kept."""
     port = b":%d" % policy.redirect_port if policy.redirect_port else b""
@@ -97,7 +101,7 @@ def default_route(
 ) -> ReadyRoute:
     """The route of what no other takes."""
     match, backends = Match(path="", path_type=""), (WeightedUpstream(upstream),)
-    return ReadyRoute(RequestRoute(match, backends, "default backend", filters, policy), groups)
+    return ReadyRoute(RequestRoute(match, backends, DEFAULT_BACKEND, filters, policy), groups)
 
 
 NO_ROUTE = ReadyRoute(RequestRoute(Match(path="", path_type=""), ()), {})

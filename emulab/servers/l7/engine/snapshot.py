@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Options,
+    Policy,
+    RequestRoute,
+    Upstream,
+)
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.filters.fields import check_fields
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.messages.request import RequestHead
@@ -22,6 +31,10 @@ class Snapshot:
     listen: frozenset[str]
     tls_listen: frozenset[str]
     pages: Mapping[str, Mapping[str, str]]
+    metrics_at: frozenset[str]
+    measured: MeasuredAs | None
+    hosts: frozenset[str]  # that routes name
+    origins: frozenset[str]  # of routes
     personality: Personality
     dialect: Dialect[RequestHead]
     answer_lines: bytes  # of every answer, besides those of the personality
@@ -30,6 +43,7 @@ class Snapshot:
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
+    log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
 
     @property
@@ -67,6 +81,10 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         listen=listen,
         tls_listen=tls_listen,
         pages=config.pages,
+        metrics_at=frozenset(config.metrics_at),
+        measured=config.measured,
+        hosts=frozenset(route.match.host.lower() for route in config.routes),
+        origins=frozenset(route.origin for route in config.routes),
         personality=personality,
         dialect=personality.dialect(options.header_buffer, options.header_buffers, options.header_buffer_max),
         answer_lines=_answer_lines(options),
@@ -75,6 +93,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
+        log_line=personality.log_format(config.options.log_format, config.options.log_escape),
         shortest=min(_times(config)),
     )
 

@@ -12,7 +12,7 @@ from emulab.servers.l7.messages.request import RequestHead
 class Asked:
     """What was asked, and by whom."""
 
-    __slots__ = ("address", "groups", "head", "host", "now", "port", "scheme", "target")
+    __slots__ = ("address", "groups", "head", "host", "now", "port", "request_id", "scheme", "target")
 
     def __init__(
         self,
@@ -24,6 +24,7 @@ class Asked:
         head: RequestHead | None = None,
         address: str = "",
         now: float = 0.0,
+        request_id: bytes = b"",
     ) -> None:
         """`host` has its port, if the client said one; `port` is the listener's, or empty if that is no matter.
 
@@ -36,6 +37,7 @@ class Asked:
         self.head = head if head is not None else RequestHead()
         self.address = address
         self.now = now
+        self.request_id = request_id
         self.groups: tuple[bytes, ...] = ()  # what the last rewrite found
 
 

@@ -34,7 +34,7 @@ _VALUES: dict[str, Value] = {
     "pass_port": lambda asked: asked.port.encode("latin-1"),
     "query_string": _query,
     "remote_addr": lambda asked: asked.address.encode("latin-1"),
-    "req_id": lambda asked: asked.head.request_id,
+    "req_id": lambda asked: asked.request_id,
     "request_method": lambda asked: asked.head.method,
     "request_uri": lambda asked: asked.head.target,
     "scheme": lambda asked: asked.scheme.encode("latin-1"),
