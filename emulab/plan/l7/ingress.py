@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from emulab.kinds.core.secret import tls_pair
@@ -20,8 +21,10 @@ from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import settings
+from emulab.plan.l7.configmap import for_all, settings
+from emulab.plan.l7.hosts import arranged
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
@@ -32,7 +35,6 @@ from emulab.servers.l7.config import (
     L7Config,
     Match,
     MeasuredAs,
-    RequestRoute,
     Upstream,
     WeightedUpstream,
 )
@@ -48,14 +50,21 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
         if classes.takes(flags, ingress):
             builder.add(ingress)
     builder.add_defaults()
+    every = builder.every
     return L7Config(
         listen=(),
-        routes=tuple(builder.routes),
+        routes=tuple(arranged(builder.drafts, every, builder.default)),
         default_upstream=builder.default,
+        default_filters=(*every.before, *every.after),
         upstreams=builder.upstreams,
         certificates=tuple(builder.certificates.values()),
         options=builder.options,
-        policy=replace(builder.policy, ssl_redirect=False),
+        policy=replace(
+            builder.policy,
+            ssl_redirect=False,
+            force_ssl_redirect=False,
+            request_buffer=request_buffer(builder.policy),
+        ),
     )
 
 
@@ -130,13 +139,33 @@ class _Builder:
         self._source = source
         self._cluster = cluster
         self._flags = flags
-        self.routes: list[RequestRoute] = []
+        self.drafts: list[RouteDraft] = []
         self.upstreams: dict[str, Upstream] = {}
         self.certificates: dict[str, Certificate] = {}
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
-        self.policy, self.options = settings({key: str(value) for key, value in data.items()})
+        self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
+        self.policy, options = settings(self.settings)
+        self.every, fields = for_all(self.settings, self._texts)
+        self.options = replace(options, fields=fields)
+
+    def _texts(self, name: str) -> Mapping[str, str]:
+        """What a ConfigMap has; nothing where there is none."""
+        o = self.named(CONFIG_MAP, name)
+        return {
+            key: str(value) for key, value in ((o.raw.get("data") or {}) if o is not None else {}).items()
+        }
+
+    @cached_property
+    def hosts(self) -> Collection[str]:
+        """See `Beside`."""
+        there = map(Ingress.of, self._source.members(INGRESS).values())
+        return frozenset(rule.host for one in there for rule in one.rules)
+
+    def has_servers(self, upstream: str) -> bool:
+        """See `Beside`."""
+        return bool(self.upstreams[upstream].servers)
 
     def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
         """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
@@ -151,7 +180,7 @@ class _Builder:
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
-            elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
+            elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
         secret = self.named(SECRET, self._flags.default_certificate)
         if secret is not None:
@@ -167,7 +196,7 @@ class _Builder:
             follow(draft, prefix)
             if host not in secured:
                 draft.policy = replace(draft.policy, ssl_redirect=False)
-            self.routes.append(draft.route())
+            self.drafts.append(draft)
 
         for rule in ingress.rules:
             for path in rule.paths:

@@ -5,7 +5,7 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
 * `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
-* `variables`: texts that name what is known of a request.
+* `variables`: texts that name what is known of a request; `patterns`: regular expressions as nginx has them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from emulab.servers.l7.config.filters.responses import (
     LocationChange,
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
+from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.variables import unknown_variables
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
@@ -76,4 +78,6 @@ __all__ = [
     "Upstream",
     "UpstreamFields",
     "WeightedUpstream",
+    "as_python",
+    "unknown_variables",
 ]

@@ -15,9 +15,8 @@ class Policy:
     redirect_port: int = 0  # the port that it is told; 0: none
     keep_slash: bool = False  # whether a slash at the target's end is told
     body_max: int = 1 << 20  # of the request; 0: unlimited
-    request_buffer: int = (
-        0  # bytes of a body that are gathered first, all of it if it is no larger; 0: it goes on as it comes
-    )
+    request_buffer: int = 1 << 20
+    """Bytes of a body that are gathered before an upstream is asked; 0: it goes on as it comes."""
     body_timeout: float = 60.0  # between two pieces of the request's body
     connect_timeout: float = 5.0
     read_timeout: float = 60.0  # between two pieces of the response

@@ -10,7 +10,7 @@ from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 
-Value = Callable[[Asked], bytes]
+Evaluated = Callable[[Asked], bytes]
 
 
 def _host(asked: Asked) -> bytes:
@@ -24,7 +24,7 @@ def _query(asked: Asked) -> bytes:
     return asked.head.target.partition(b"?")[2]
 
 
-_VALUES: dict[str, Value] = {
+_VALUES: dict[str, Evaluated] = {
     "args": _query,
     "best_http_host": lambda asked: asked.host,
     "host": _host,
@@ -43,7 +43,7 @@ _VALUES: dict[str, Value] = {
 }
 
 
-def _value(name: str) -> Value:
+def _value(name: str) -> Evaluated:
     if name in _VALUES:
         return _VALUES[name]
     if name.isdigit():
@@ -67,11 +67,11 @@ def _pair(pairs: list[bytes], name: bytes) -> bytes:
     return b""
 
 
-def compiled(text: str) -> Value:
+def compiled(text: str) -> Evaluated:
     """What a text is for a request. Raises `BadConfiguration` for a variable that means nothing."""
     if unknown := unknown_variables(text):
         raise BadConfiguration(f"{text!r}: there is no variable ${unknown[0]}")
-    parts: list[bytes | Value] = []
+    parts: list[bytes | Evaluated] = []
     for before, name in pieces(text):
         if before:
             parts.append(before.encode())

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import REGULAR_EXPRESSION
+from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.routes import Paths, ReadyRoute
-from emulab.servers.l7.messages.patterns import as_python
 
 
 def locations(rules: Sequence[ReadyRoute]) -> Paths:
