@@ -7,8 +7,10 @@ locations, with the slash and without, which then are two expressions, unless it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from emulab.plan.l7.annotations.buffering import request_buffer
@@ -51,7 +53,7 @@ def arranged(drafts: Iterable[RouteDraft], every: ForAll, default: str | None) -
         routes = [*_root(own), *routes]
         yield from routes
         aliases = next((draft.aliases for draft in own if draft.aliases), ())
-        for alias in aliases:
+        for alias in chain.from_iterable(map(_names, aliases)):
             if alias not in taken:
                 taken.add(alias)
                 yield from (replace(route, match=replace(route.match, host=alias)) for route in routes)
@@ -97,6 +99,15 @@ def _root(drafts: Sequence[RouteDraft]) -> Iterator[RequestRoute]:
             match = Match(draft.match.host, "/", "Exact")
             yield replace(draft.route(), match=match, filters=(RootRedirect(draft.root),), policy=Policy())
             return
+
+
+def _names(alias: str) -> tuple[str, ...]:
+    """A name as nginx reads it (`server_name`), whose wildcards stand for any number of labels."""
+    if alias.startswith("."):
+        return alias[1:], f"~^.+{re.escape(alias)}$"
+    if alias.startswith("*."):
+        return (f"~^.+{re.escape(alias[1:])}$",)
+    return (f"~^{re.escape(alias[:-1])}.+$",) if alias.endswith(".*") and alias[0] != "~" else (alias,)
 
 
 def _www(hosts: dict[str, list[RouteDraft]]) -> Iterator[RequestRoute]:

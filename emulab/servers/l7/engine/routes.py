@@ -2,8 +2,8 @@
 
 Rules:
 
-* The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then
-  the routes without a host. Once a host is found its paths alone are looked at; a request that none of
+* The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then the first
+  expression (after `~`) that is found in it, then the routes without a host. Once a host is found its paths alone are looked at; a request that none of
   them takes goes to the default backend, never to a less specific host.
 * In which order the paths of a host are looked at is the personality's matter (`Locations`).
 * Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
@@ -13,13 +13,14 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream, as_python
 from emulab.servers.l7.engine.aside import ErrorUpstream, MirrorTarget, error_upstream, mirror_target
 from emulab.servers.l7.engine.balance import Group, Shares
-from emulab.servers.l7.engine.conditions import Conditions
+from emulab.servers.l7.engine.conditions import Conditions, pattern
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.messages.request import RequestHead
@@ -121,8 +122,14 @@ class RouteTable:
         """Raises `ValueError` for an unknown path type."""
         hosts: dict[str, list[ReadyRoute]] = {}
         for rule in rules:
-            hosts.setdefault(rule.route.match.host.lower(), []).append(rule)
+            host = rule.route.match.host
+            hosts.setdefault(host if host.startswith("~") else host.lower(), []).append(rule)
         self._hosts = {host: locations(rules) for host, rules in hosts.items()}
+        self._expressions = [
+            (pattern(as_python(host.lstrip("~").encode()), re.IGNORECASE), paths)
+            for host, paths in self._hosts.items()
+            if host.startswith("~")
+        ]
         self._default = default
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
@@ -162,6 +169,9 @@ class RouteTable:
             label, dot, parent = host.partition(".")
             if label and dot:
                 paths = self._hosts.get("*." + parent)
+        if paths is None and self._expressions:
+            name = host.encode("latin-1")
+            paths = next((paths for one, paths in self._expressions if one.search(name) is not None), None)
         if paths is None:
             paths = self._hosts.get("")
         candidates: list[ReadyRoute | None] = []
