@@ -279,11 +279,11 @@ def test_what_is_wrong_in_a_name() -> None:
     ],
 )
 def test_domains_of_cookies(domain: str, cookie: str, becomes: str) -> None:
-    for annotations, settings in (
+    for of_one, settings in (
         ({"proxy_cookie_domain": domain}, {}),
         ({}, {"proxy_cookie_domain": domain}),
     ):
-        play = served(ingress(**annotations), **settings)
+        play = served(ingress(**of_one), **settings)
         forwarded(play, "/")
         _, lines, _ = answered(play, f"Set-Cookie: {cookie}", "Set-Cookie: other=1")
         assert values(lines, "Set-Cookie") == [becomes, "other=1"]

@@ -3,8 +3,8 @@
 Rules:
 
 * The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then the first
-  expression (after `~`) that is found in it, then the routes without a host. Once a host is found its paths alone are looked at; a request that none of
-  them takes goes to the default backend, never to a less specific host.
+  expression (after `~`) that is found in it, then the routes without a host. Once a host is found its paths alone are
+  looked at; a request that none of them takes goes to the default backend, never to a less specific host.
 * In which order the paths of a host are looked at is the personality's matter (`Locations`).
 * Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
   first without any takes the rest.
