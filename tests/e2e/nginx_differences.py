@@ -61,11 +61,6 @@ REQUESTS = [
         refused_alone(rb"(?m)^[A-Z]+ +\S+ *\r$"),
     ),
     Difference(
-        "a line that ends in LF alone may be read as two by one server and as one by another: refused",
-        TAKEN,
-        refused_alone(rb"(?<!\r)\n"),
-    ),
-    Difference(
         "a CR that isn't before an LF may end a line for another server: refused",
         TAKEN,
         refused_alone(rb"\r\r\n"),
@@ -110,18 +105,6 @@ REQUESTS = [
         "hosts",
         lambda sent, ingress, nginx: (
             b"HTTP/1.0\r\n" in sent and [seen.host for seen in ingress.requests] == [b"_"]
-        ),
-    ),
-    Difference(
-        "nginx measures a chunked body that is all there already; the ingress streams chunks as they come",
-        "framings",
-        lambda sent, ingress, nginx: (
-            number_of_bodies(ingress) == number_of_bodies(nginx)
-            and all(
-                (ours.framing, theirs.framing) == ("chunked", "length")
-                for ours, theirs in zip(ingress.requests, nginx.requests, strict=True)
-                if ours.framing != theirs.framing
-            )
         ),
     ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
@@ -68,11 +68,19 @@ def _of_nobodys_class(o: Object, ingress: Ingress, world: Lookup) -> Iterator[Fi
     yield Finding(o, path, what + (adopt if name and classes.controllers else ""))
 
 
+def makes_expressions(annotations: Mapping[str, str]) -> bool:
+    """Whether the paths of an Ingress are regular expressions, by the annotations that ask for it."""
+    said = {name.rpartition("/")[2]: text.strip() for name, text in annotations.items()}
+    return bool(said.get("rewrite-target")) or said.get("use-regex", "").lower() in ("true", "t", "1")
+
+
 _PATTERN = re.compile(r"[*^$()|\[\]\\]")
 
 
 def _patterns(o: Object, ingress: Ingress) -> Iterator[Finding]:
-    """Paths that look like patterns: some clouds' balancers have globs, and ingress-nginx regular expressions."""
+    """Paths that look like patterns, and are none: some clouds' balancers have globs."""
+    if makes_expressions(o.annotations):
+        return
     for i, rule in enumerate(ingress.rules):
         for j, path in enumerate(rule.paths):
             if not _PATTERN.search(path.path):

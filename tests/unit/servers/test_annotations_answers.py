@@ -478,10 +478,8 @@ def test_bodies_are_gathered_unless_that_is_off() -> None:
 
 
 def test_an_answer_waits_for_a_slow_client_in_buffers() -> None:
-    buffered = ingress(
-        proxy_buffering="on", proxy_buffers_number="2", proxy_buffer_size="4k", proxy_max_temp_file_size="0"
-    )
-    play = served(buffered)
+    sizes = {"proxy_buffers_number": "2", "proxy_buffer_size": "4k", "proxy_max_temp_file_size": "0"}
+    play = served(ingress(proxy_buffering="on", **sizes))
     forwarded(play, "/")
     play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + bytes(1000))
     play.client_full(True)

@@ -203,7 +203,7 @@ class ConnectionMachine:
         if head.framing == UNFRAMED:
             self.body, self._state = None, WAIT
         else:
-            self.body = body_of(head.framing)
+            self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
         self._served += 1
         self.keep = (

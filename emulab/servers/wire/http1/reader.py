@@ -64,6 +64,11 @@ class HeadReader(Generic[Head]):
         self._blank = 0  # bytes of empty lines before it
 
     @property
+    def bare(self) -> bool:
+        """Whether an LF alone ends a line, too."""
+        return self._dialect.bare
+
+    @property
     def to_head(self) -> bool:
         """Of what `feed` refused: whether it was a HEAD, whose answer has no body."""
         return self.partial.startswith(b"HEAD ")

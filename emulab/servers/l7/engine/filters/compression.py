@@ -27,7 +27,8 @@ class Encoder:
         out = [*map(self._stream.compress, given)]
         if last or given:
             out.append(self._stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH))
-        return [one for one in out if one]
+        data = b"".join(out)
+        return [data] if data else []
 
 
 def _takes_gzip(asked: Asked) -> bool:
