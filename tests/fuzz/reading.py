@@ -137,14 +137,15 @@ def requests_in(data: bytes, blank: bytes = b" ", bare: bool = False) -> Reading
 
 
 def answer_in(data: bytes, to_head: bool, ended: bool) -> Reading:
-    """The final answer in what a backend sent, with its status in place of a method."""
+    """The final answer in what a backend sent, with its status in place of a method. An LF alone ends a line, too."""
     found = Reading()
     try:
         while True:
-            if b"\r\n\r\n" not in data:
+            end = re.search(rb"\r?\n\r?\n", data)
+            if end is None:
                 raise Short
-            head, _, data = data.partition(b"\r\n\r\n")
-            start, *lines = head.split(b"\r\n")
+            head, data = data[: end.start()], data[end.end() :]
+            start, *lines = re.split(rb"\r?\n", head)
             match = _STATUS.fullmatch(start)
             if match is None:
                 raise Malformed("status line")
@@ -160,7 +161,7 @@ def answer_in(data: bytes, to_head: bool, ended: bool) -> Reading:
             if not ended:
                 raise Short
             framed = len(data)
-        body, found.rest = body_of(data, framed)
+        body, found.rest = body_of(data, framed, bare=True)
         found.messages.append((match[2], b"", body))
     except Malformed:
         found.rest = b""

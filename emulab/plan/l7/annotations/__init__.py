@@ -82,6 +82,9 @@ def read(
 def follow(draft: RouteDraft, prefix: str = PREFIX, themes: tuple[Theme, ...] = THEMES) -> None:
     """Makes of a route what its Ingress' annotations ask for."""
     draft.prefix = prefix
+    annotations, settings = draft.ingress.annotations, draft.world.settings
+    if DEFAULTED.keys().isdisjoint(settings) and not any(name.startswith(prefix) for name in annotations):
+        return  # as of most, of which there may be ten thousand
     for theme in themes:
-        if values := read(theme, draft.ingress.annotations, prefix, draft.world.settings):
+        if values := read(theme, annotations, prefix, settings):
             theme.apply(values, draft)

@@ -5,8 +5,10 @@ that status and fields are there, body bytes collect in `pieces` decoded from wh
 `complete` says that the response ended. Interim responses (1xx) are swallowed, as they are nobody's who didn't ask
 for them, except a 101, after which `tunnel` holds the first bytes of the new protocol.
 
-What follows a complete response isn't part of it: nothing of it comes out of the reader, and the connection it
-came over carries no other request (`excess`).
+Lines may end in LF alone, as for nginx: what goes to the client is written anew.
+
+What follows a complete response isn't part of it: nothing of it comes out of the reader, and the connection it came
+over carries no other request (`excess`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from emulab.servers.wire.http1.head import (
     parse_status_line,
     tokens,
 )
+from emulab.servers.wire.http1.reader import with_whole_ends
 
 
 def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
@@ -132,6 +135,8 @@ class UpstreamResponse:
                 end = data.find(END, known)
             else:
                 end = data.find(END)
+            if end < 0 and (mended := with_whole_ends(data)) is not None:
+                data, end = mended, mended.find(END)
             if (end + 4 if end >= 0 else len(data)) > head_max:
                 raise PeerError("the response's head is too large")
             if end < 0:
@@ -139,7 +144,15 @@ class UpstreamResponse:
                 if data:
                     self._checked = check_begun_response(data, self._checked)
                 return
-            self._take_head(data[:end])
+            try:
+                self._take_head(data[:end])
+            except PeerError:
+                mended = with_whole_ends(data)
+                if mended is None:
+                    raise
+                data, end = mended, mended.find(END)
+                self.connection, self.upgrade = None, b""
+                self._take_head(data[:end])
             data = data[end + 4 :]
             if self.head_done:
                 if self.status == 101:
@@ -151,7 +164,7 @@ class UpstreamResponse:
                     self.pieces.append(data)
                     self.complete = True
                     return
-                self._body = body_of(self.framing)
+                self._body = body_of(self.framing, bare=True)
             self._checked = 0
         if data:
             self._take_body(data)
