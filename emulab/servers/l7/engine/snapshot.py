@@ -40,6 +40,7 @@ class Snapshot:
     answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
+    ready: tuple[ReadyRoute, ...]  # in the configuration's order
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
@@ -90,6 +91,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         answer_lines=_answer_lines(options),
         options=options,
         policy=config.policy,
+        ready=tuple(rules),
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
