@@ -17,11 +17,10 @@ from emulab.servers.wire.http1.framing import LAST_CHUNK, UNTIL_CLOSE, chunk
 class Answered(Erring):
     """A request that an upstream answers."""
 
-    __slots__ = ("_ahead", "_chunked", "_encoder")
+    __slots__ = ("_chunked", "_encoder")
 
-    _ahead: int  # bytes that the client hasn't taken, since it took no more
     _chunked: bool  # whether the response goes out in chunks
-    _encoder: BodyEncoder | None  # what makes another body of the response's
+    _encoder: BodyEncoder | None  # what makes another body of the response's; set where there are filters
 
     def upstream_ended(self, reset: bool, now: float) -> None:
         """The upstream's connection has ended, in good order or not."""
@@ -56,7 +55,7 @@ class Answered(Erring):
         out, reader.pieces = reader.pieces, []
         self._size += sum(map(len, out))
         if self._head_sent:
-            if self._encoder is not None:
+            if self._asked is not None and self._encoder is not None:
                 out = self._encoder.pieces(out, reader.complete)
             if self._chunked:
                 out = [chunk(piece) for piece in out]
@@ -84,14 +83,13 @@ class Answered(Erring):
         if reader.complete:
             self._complete(now)
         elif client.stalled and client.policy.response_buffer:
-            self._ahead += len(data)
-            if self._ahead > client.policy.response_buffer:
+            client.ahead += len(data)
+            if client.ahead > client.policy.response_buffer:
                 self.drain(False)
         return data
 
     def stalled(self) -> None:
         """The client takes no more bytes."""
-        self._ahead = 0
         if not self._client.policy.response_buffer:
             self.drain(False)
 
@@ -112,7 +110,8 @@ class Answered(Erring):
         self.answered = True
         around = self._around
         if around.audience.wanted or around.log.room or around.measure is not None:
-            self._record(reader.status, now, reason=self._because if self._replaced else "")
+            replaced = self._asked is not None and self._replaced
+            self._record(reader.status, now, reason=self._because if replaced else "")
         elif client.policy.access_log:
             around.log.missed[OWN] += 1
         if self.linked and reader.reusable and client.body is None and not self._full:

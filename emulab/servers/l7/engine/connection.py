@@ -43,10 +43,11 @@ class ConnectionMachine:
 
     __slots__ = (
         "_held",
+        "_left",
         "_reader",
-        "_served",
         "_state",
         "address",
+        "ahead",
         "around",
         "body",
         "closed",
@@ -88,7 +89,8 @@ class ConnectionMachine:
         self.deadline = inf
         self.exchange: Exchange | None = None
         self._reader = HeadReader(snapshot.dialect)
-        self._served = 0  # requests that have begun
+        self._left = snapshot.options.keepalive_requests  # requests that may still come
+        self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = HEAD
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
@@ -131,7 +133,7 @@ class ConnectionMachine:
 
     def filled(self, now: float) -> None:
         """The client takes no more bytes."""
-        self.stalled = True
+        self.stalled, self.ahead = True, 0
         self.deadline = now + self.policy.send_timeout
         if self.exchange is not None:
             self.exchange.stalled()
@@ -205,13 +207,8 @@ class ConnectionMachine:
         else:
             self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
-        self._served += 1
-        self.keep = (
-            head.keep_alive
-            and not around.closing
-            and options.keepalive_timeout > 0
-            and self._served < options.keepalive_requests
-        )
+        left = self._left = self._left - 1
+        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0 and left > 0
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

@@ -24,7 +24,7 @@ class Erring(Trying):
     __slots__ = ("_because", "_replaced")
 
     _because: str  # for records
-    _replaced: bool  # whether it is that upstream that is asked
+    _replaced: bool  # whether it is that upstream that is asked; set where there are filters
 
     def _intercepts(self, now: float) -> bool:
         """Whether another upstream is asked in the place of the answer that has begun."""
@@ -44,7 +44,9 @@ class Erring(Trying):
 
     def _is_replaced(self, page: Page, now: float) -> bool:
         rule = self._rule
-        if rule is None or rule.errors is None or self._replaced or page.status not in rule.errors.statuses:
+        if rule is None or rule.errors is None or self._asked is None or self._replaced:
+            return False
+        if page.status not in rule.errors.statuses:
             return False
         return self._ask_for_page(rule.errors, page.status, page.why, now)
 

@@ -53,10 +53,9 @@ class Exchange(Answered):
         self._received = 0  # bytes of the request's body
         self._kept = None
         self._linking = self.linked = False
-        self._head_sent = self.answered = self._replaced = False
-        self._encoder = None
+        self._head_sent = self.answered = False
         self._id = head.request_id
-        self._ahead = self._sent = self._head_size = self._size = 0
+        self._sent = self._head_size = self._size = 0
         self._past = ()
         self._try_began = UNKNOWN
 
@@ -79,18 +78,18 @@ class Exchange(Answered):
             front = personality.trusted(head, address, client.port, scheme)
             host = front.host or host
             forwarding, scheme, address = front.forwarding, front.scheme, front.address
-        if rule is not None and rule.filtered:
-            port = client.port if scheme == client.scheme else ""
-            self._id = self._id or self._around.request_id()
-            self._asked = Asked(
-                scheme, host, port, head.target, head=head, address=address, now=now, request_id=self._id
-            )
         if head.framing > 0 and 0 < policy.body_max < head.framing:
+            if rule is not None and rule.filtered:
+                self._filtered_as(scheme, host, address, now)
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if self._asked is not None and (own := rule.answer(self._asked)) is not None:
-            return self.answer_page(own, now)
+        if rule.filtered:
+            asked = self._filtered_as(scheme, host, address, now)
+            if (own := rule.answer(asked)) is not None:
+                return self.answer_page(own, now)
+            if (mirror := rule.mirror) is not None and (client.body is None or not mirror.body):
+                self._mirror(mirror, None)
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
@@ -101,15 +100,23 @@ class Exchange(Answered):
         self._group = group
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
         self._kept_size = 0
-        mirror = rule.mirror
-        if mirror is not None and (client.body is None or not mirror.body):
-            self._mirror(mirror, None)
-        if policy.request_buffer and client.body is not None:
+        if client.body is not None and policy.request_buffer:
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
             self._kept = [self._compose(host, forwarding)]
             self._select(now)
         return None
+
+    def _filtered_as(self, scheme: str, host: bytes, address: str, now: float) -> Asked:
+        """What filters are told of the request, whose own state begins here."""
+        client, head = self._client, self._head
+        port = client.port if scheme == client.scheme else ""
+        self._id = self._id or self._around.request_id()
+        self._replaced, self._encoder = False, None
+        asked = self._asked = Asked(
+            scheme, host, port, head.target, head=head, address=address, now=now, request_id=self._id
+        )
+        return asked
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
@@ -122,11 +129,12 @@ class Exchange(Answered):
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
         limit = self._client.policy.body_max
-        return not limit or self._received + remaining <= limit or self._replaced
+        fits = not limit or self._received + remaining <= limit
+        return fits or (self._asked is not None and self._replaced)
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
-        if self._replaced:
+        if self._asked is not None and self._replaced:
             return  # who answers for an error has been asked without it
         if self._client.policy.request_buffer and self._buffer is not None:
             self._hold_back(piece, last, now)

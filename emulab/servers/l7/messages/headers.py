@@ -40,13 +40,13 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
     FORWARDED_PORT,
     FORWARDED_PROTO,
 ) = range(14)
-FIRST = 32
-"""From here on: fields of a response of which the first counts, each with a number of its own."""
+FIRST = 1 << 8
+"""From here on: fields of a response of which the first counts, each with a bit of its own."""
 
 
 def firsts(*names: bytes) -> dict[bytes, int]:
     """The actions of fields of which the first counts."""
-    return {name: FIRST + index for index, name in enumerate(names)}
+    return {name: FIRST << index for index, name in enumerate(names)}
 
 
 class ActionTable(dict[bytes, int]):

@@ -192,8 +192,8 @@ class UpstreamResponse:
             if not action:  # PASS
                 lines.append(line)
             elif action >= FIRST:
-                if not seen & 1 << action:
-                    seen |= 1 << action
+                if not seen & action:
+                    seen |= action
                     lines.append(line)
             elif action == LENGTH:
                 if length is not None:
