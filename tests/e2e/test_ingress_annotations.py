@@ -99,9 +99,11 @@ WORLD = [
 ]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text("\n---\n".join(WORLD)) as made:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    engine = {"ingress": {"engine": request.param}}
+    cluster = document("Cluster", "lab", "emulab.dev/v1", spec=engine)
+    async with Lab.from_text("\n---\n".join([cluster, *WORLD])) as made:
         yield made
 
 

@@ -118,6 +118,7 @@ class NginxServer:
     async def _have_folders(self) -> None:
         if self._private:
             return
+        fake_certificate()  # which is kept: what makes it may be installed below a folder that is hidden now
         have_own_folders(FOLDER, STATE)  # of the thread that starts others, so before there are any
         self._private = True
         os.mkdir(CERTIFICATES, 0o700)

@@ -37,7 +37,7 @@ from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMa
 from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.variables import unknown_variables
+from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
@@ -79,5 +79,6 @@ __all__ = [
     "UpstreamFields",
     "WeightedUpstream",
     "as_python",
+    "pieces",
     "unknown_variables",
 ]
