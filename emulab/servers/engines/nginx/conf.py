@@ -9,7 +9,6 @@ from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     HSTS,
     UPSTREAM_FIELDS,
-    is_named,
     locations,
     policy,
     share_name,
@@ -17,12 +16,11 @@ from emulab.servers.engines.nginx.locations import (
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
 
-FOLDER, STATE = "/etc/nginx", "/tmp"
-"""Where its files are, and what it writes: folders of its own, see `server`."""
+FOLDER = "/etc/nginx"
 CERTIFICATES = f"{FOLDER}/ssl"
-LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
+from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
 
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
@@ -130,11 +131,6 @@ def _passed_on(
     if len(route.backends) > 1:
         return [directive("proxy_pass", f"http://${share_name(route)}")]
     return [directive("proxy_pass", f"http://{first}")]
-
-
-def is_named(server: str) -> bool:
-    """Whether a server is a name with a port, not an address."""
-    return "[" not in server and any(c.isalpha() for c in server.rpartition(":")[0])
 
 
 def share_name(route: RequestRoute) -> str:
