@@ -23,8 +23,12 @@ from annotated import (
 )
 from scripted import has, page
 
+from emulab.cluster.system import system_objects
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.networking.controllersettings import unknown_keys, unreadable_keys
+from emulab.model.collection import Objects
 from emulab.plan.l7.annotations.buffering import HELD
+from emulab.plan.l7.unread import unread
 from emulab.servers.l7.engine.aside import MirroredRequest
 
 WEB, ERRORS = SERVERS["web"], SERVERS["errors"]
@@ -537,6 +541,24 @@ def test_how_many_requests_a_connection_serves() -> None:
 def test_how_large_a_head_may_be(settings: dict[str, str], field: int, status: str) -> None:
     play = served(ingress(("/", "empty", "Prefix")), **settings)
     assert own(play, "/", f"X: {'x' * field}")[0] == status
+
+
+def test_what_is_said_of_the_controllers_config_map() -> None:
+    """Whether the controller comes with it or every lab has it."""
+    settings = config_map(
+        "ingress-nginx-controller", "ingress-nginx", of_tomorrow="x", use_gzip="maybe",
+        add_headers="default/none", proxy_set_headers="default/fields",
+    )  # fmt: skip
+    fields = config_map("fields", Content_Length="1", X_Fine="$host", X_Wrong="$nonsense")
+    there = Objects([*system_objects(Cluster()), settings, fields])
+    assert [(finding.path[-1], finding.message) for finding in unread([settings, fields], there)] == [
+        ("use-gzip", "'maybe' is neither true nor false; the default holds"),
+        ("of-tomorrow", "isn't followed: requests are served as without it"),
+        ("add-headers", "there is no ConfigMap default/none"),
+        ("Content-Length", "'1' can't be the value of this header field"),
+        ("X-Wrong", "'$nonsense' can't be the value of this header field"),
+    ]
+    assert [*unread([config_map("other", use_gzip="maybe")], there)] == []
 
 
 def test_keys_that_are_known() -> None:
