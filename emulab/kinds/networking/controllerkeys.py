@@ -12,6 +12,7 @@ from typing import Any
 
 from emulab.kinds.networking.nginxvalues import (
     boolean,
+    expression,
     field_names,
     integer,
     number_and_size,
@@ -54,19 +55,22 @@ COMPOSED: Mapping[str, _Read] = {
     "disable-access-log": boolean,
     "disable-http-access-log": boolean,
     "global-allowed-response-headers": field_names,
+    "gzip-disable": expression,
     "gzip-level": _level,
     "gzip-min-length": integer,
     "gzip-types": str.split,
     "hide-headers": field_names,
     "large-client-header-buffers": number_and_size,
     "no-tls-redirect-locations": words,
+    "proxy-add-original-uri-header": boolean,
     "proxy-set-headers": str,
     "server-tokens": boolean,
     "use-gzip": boolean,
 }
 
 _UNSEEN = """
-access-log-params access-log-path debug-connections disable-ipv6-dns enable-aio-write enable-multi-accept
+access-log-params access-log-path debug-connections default-type disable-ipv6-dns disable-stream-access-log
+enable-aio-write enable-multi-accept
 enable-serial-reloads error-log-level error-log-path grpc-buffer-size-kb http-access-log-path lua-shared-dicts
 map-hash-bucket-size max-worker-connections max-worker-open-files nginx-status-ipv4-whitelist
 nginx-status-ipv6-whitelist proxy-headers-hash-bucket-size proxy-headers-hash-max-size reuse-port

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.logformat import log_format
-from emulab.kinds.networking.nginxvalues import boolean, integer, redirect_port, seconds, size
+from emulab.kinds.networking.nginxvalues import boolean, integer, redirect_port, seconds, size, words
 
 
 class Setting(NamedTuple):
@@ -33,13 +33,16 @@ def _redirect_status(text: str) -> int:
 
 
 SETTINGS: Mapping[str, Setting] = {
+    "allow-backend-server-header": Setting(boolean, "pass_server"),
     "client-body-timeout": Setting(seconds, "body_timeout"),
     "client-header-buffer-size": Setting(size, "header_buffer"),
     "client-header-timeout": Setting(seconds, "header_timeout"),
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
     "log-format-escape-none": Setting(_escape("none"), "log_escape"),
     "log-format-upstream": Setting(log_format, "log_format"),
+    "enable-underscores-in-headers": Setting(boolean, "underscores"),
     "force-ssl-redirect": Setting(boolean, "force_ssl_redirect"),
+    "ignore-invalid-headers": Setting(lambda text: not boolean(text), "invalid_names"),
     "http-redirect-code": Setting(_redirect_status, "redirect_status"),
     "keep-alive": Setting(seconds, "keepalive_timeout"),
     "keep-alive-requests": Setting(integer, "keepalive_requests"),
@@ -50,6 +53,7 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),
+    "skip-access-log-urls": Setting(words, "unlogged"),
     "ssl-redirect": Setting(boolean, "ssl_redirect"),
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),

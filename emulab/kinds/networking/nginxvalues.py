@@ -138,3 +138,12 @@ def number_and_size(text: str) -> tuple[int, int]:
     """A number and a size: `4 8k`."""
     number, _, each = text.partition(" ")
     return integer(number), size(each.strip())
+
+
+def expression(text: str) -> str:
+    """A regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text

@@ -64,14 +64,24 @@ def for_all(
     before: list[Filter] = []
     if hidden := said.get("hide-headers"):
         before.append(HiddenFields(hidden))
-    if asked := _fields(named(said.get("proxy-set-headers", ""))):
+    asked = _fields(named(said.get("proxy-set-headers", "")))
+    if said.get("proxy-add-original-uri-header"):
+        asked = (Field("X-Original-URI", "$request_uri"), *asked)
+    if asked:
         before.append(UpstreamFields(asked))
     if fields:
         before.append(AnswerFields(fields))
     after = []
     if said.get("use-gzip"):
         types = tuple(said.get("gzip-types", GZIP_TYPES.split()))
-        after.append(Gzip(types, said.get("gzip-level", 1), said.get("gzip-min-length", 256)))
+        after.append(
+            Gzip(
+                types,
+                said.get("gzip-level", 1),
+                said.get("gzip-min-length", 256),
+                said.get("gzip-disable", ""),
+            )
+        )
     plain = said.get("no-tls-redirect-locations", ForAll().plain_paths)
     return ForAll(tuple(before), tuple(after), plain), fields
 

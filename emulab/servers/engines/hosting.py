@@ -247,7 +247,8 @@ class ProgramIngress:
         self._counters["requests"] += 1
         if self._snapshot.measured is not None:
             self._metrics.add(done)
-        if self._journal.takes(OWN):
+        silent = not done.rule.policy.access_log or done.head.target in self._snapshot.unlogged
+        if not silent and self._journal.takes(OWN):
             self._journal.write(OWN, self._snapshot.log_line(done, time.time()))
         if self._emit.wanted:
             for record in records(done, said, self._make.name):

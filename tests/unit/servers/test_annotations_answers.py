@@ -573,3 +573,46 @@ def test_keys_that_are_known() -> None:
         "gzip-level": "is no level from 1 to 9",
         "proxy-buffering": "is neither on nor off",
     }
+
+
+def test_names_of_fields_with_underscores_and_others() -> None:
+    asked = ("X_Mine: 1", "X.Mine: 2", "X-Mine: 3")
+
+    def passed(**settings: str) -> list[str]:
+        _, lines = forwarded(served(ingress(), **settings), "/", *asked)
+        return [line for line in lines if line in asked]
+
+    assert passed() == ["X-Mine: 3"]
+    assert passed(enable_underscores_in_headers="true") == ["X_Mine: 1", "X-Mine: 3"]
+    assert passed(ignore_invalid_headers="false") == [*asked]
+
+
+def test_a_servers_own_name_and_the_uri_that_was_asked() -> None:
+    settings = {"allow_backend_server_header": "true", "proxy_add_original_uri_header": "true"}
+    play = served(ingress(("/a", "web"), rewrite_target="/b"), **settings)
+    start, lines = forwarded(play, "/a?q=1")
+    assert start == "GET /b?q=1 HTTP/1.1" and values(lines, "X-Original-URI") == ["/a?q=1"]
+    assert values(answered(play, "Server: inner")[1], "Server") == ["inner"]
+    plain = served(ingress())
+    forwarded(plain, "/")
+    assert values(answered(plain, "Server: inner")[1], "Server") == []
+
+
+def test_targets_that_leave_no_line() -> None:
+    play = served(ingress(("/", "empty", "Prefix")), lines=9, skip_access_log_urls="/quiet, /q?x")
+    for target in ("/quiet", "/q?x", "/q", "/loud"):
+        ask(play, target)
+    lines = [argument for word, argument in play.taken() if word == "log"]
+    assert [
+        target for target in ("/quiet ", "/q?x ", "/q ", "/loud ") if any(target in line for line in lines)
+    ] == [
+        "/q ",
+        "/loud ",
+    ]
+
+
+def test_whose_clients_are_sent_nothing_compressed() -> None:
+    play = served(ingress(), use_gzip="true", gzip_disable="oldie [1-6]")
+    for agent, coding in (("OLDIE 4", []), ("newer", ["gzip"])):
+        forwarded(play, "/", *TAKES, f"User-Agent: {agent}")
+        assert values(answered(play, "Content-Type: text/plain", body=TEXT)[1], "Content-Encoding") == coding

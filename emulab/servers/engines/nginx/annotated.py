@@ -123,6 +123,7 @@ def _gzip(one: Gzip, _match: Match) -> ConfLines:
         *([directive("gzip_types", *map(quoted, one.types))] if one.types else []),
         directive("gzip_proxied", "any"),
         directive("gzip_vary", "on"),
+        *([directive("gzip_disable", pattern(one.disable))] if one.disable else []),
     ]
 
 

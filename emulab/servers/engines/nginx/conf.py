@@ -15,7 +15,7 @@ from emulab.servers.engines.nginx.locations import (
     upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
-from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
 
@@ -98,6 +98,9 @@ def _general(options: Options) -> ConfLines:
         directive("client_header_timeout", seconds(options.header_timeout)),
         directive("client_header_buffer_size", options.header_buffer),
         directive("large_client_header_buffers", options.header_buffers, options.header_buffer_max),
+        directive("underscores_in_headers", on(options.underscores)),
+        directive("ignore_invalid_headers", on(not options.invalid_names)),
+        *([directive("proxy_pass_header", "Server")] if options.pass_server else []),
         directive("reset_timedout_connection", "on"),
         directive("tcp_nopush", "on"),
         directive("proxy_http_version", "1.1"),

@@ -154,5 +154,4 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
         directive("proxy_next_upstream_tries", one.tries),
         *([directive("proxy_buffering", "on")] if one.response_buffer else []),
-        *([directive("access_log", "off")] if not one.access_log else []),
     ]

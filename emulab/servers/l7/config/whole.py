@@ -57,6 +57,10 @@ class Options:
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
     fields: tuple[Field, ...] = ()  # on every answer
+    pass_server: bool = False  # whether an upstream's Server goes to the client
+    underscores: bool = False  # whether names of fields may have underscores; others aren't passed on
+    invalid_names: bool = False  # whether any name is
+    unlogged: tuple[str, ...] = ()  # targets whose requests have no line in the access log
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
@@ -37,6 +38,7 @@ class Snapshot:
     origins: frozenset[str]  # of routes
     personality: Personality
     dialect: Dialect[RequestHead]
+    unlogged: frozenset[bytes]  # targets whose requests have no line in the access log
     answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
@@ -78,6 +80,8 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         else None
     )
     personality, options = personality_of(config.personality), config.options
+    if options.pass_server:
+        personality = replace(personality, response_fields=personality.with_server)
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
@@ -87,7 +91,8 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         hosts=frozenset(route.match.host.lower() for route in config.routes),
         origins=frozenset(route.origin for route in config.routes),
         personality=personality,
-        dialect=personality.dialect(options.header_buffer, options.header_buffers, options.header_buffer_max),
+        dialect=personality.dialect(options),
+        unlogged=frozenset(target.encode() for target in options.unlogged),
         answer_lines=_answer_lines(options),
         options=options,
         policy=config.policy,

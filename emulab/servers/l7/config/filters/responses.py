@@ -66,3 +66,4 @@ class Gzip(Variant):
     types: tuple[str, ...]  # `*`: any
     level: int = 1
     min_length: int = 256
+    disable: str = ""  # an expression for User-Agents whose clients aren't sent any

@@ -6,7 +6,8 @@ import re
 import zlib
 
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Gzip, Match
+from emulab.servers.l7.config import Gzip, Match, as_python
+from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Incoming, ResponseChange
 from emulab.servers.l7.messages.headers import replaced_lines
 
@@ -44,6 +45,7 @@ def gzip(one: Gzip, _match: Match) -> ResponseChange:
         raise BadConfiguration(f"level: {one.level} is not from 1 to 9")
     types = frozenset({b"text/html", *(name.lower().encode() for name in one.types)})
     any_type = b"*" in types
+    disabled = pattern(as_python(one.disable.encode()), re.IGNORECASE) if one.disable else None
 
     def response(incoming: Incoming) -> None:
         fields = {name.lower(): value for name, _, value in (line.partition(b":") for line in incoming.lines)}
@@ -57,7 +59,8 @@ def gzip(one: Gzip, _match: Match) -> ResponseChange:
         ):
             return
         lines = incoming.lines
-        if _takes_gzip(incoming.asked):
+        agent = incoming.asked.head.field(b"user-agent").encode("latin-1")
+        if _takes_gzip(incoming.asked) and (disabled is None or disabled.search(agent) is None):
             incoming.encoder = Encoder(one.level)
             tag = fields.get(b"etag", b"").strip()
             weak = [b"ETag: W/%b\r\n" % tag] if tag.startswith(b'"') else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from emulab.servers.l7.config import Options
 from emulab.servers.l7.messages.request import HeadParser, RequestHead
 from emulab.servers.l7.personalities.ingress_nginx import fields
 from emulab.servers.wire.http1.head import END
@@ -12,11 +13,19 @@ from emulab.servers.wire.http1.reader import Dialect
 HEADER_TOO_LARGE = 494
 """nginx's own number for a 400 with a reason of its own; only the page sees it."""
 
-_PARSER = HeadParser(fields.REQUEST)
+_PARSER = HeadParser(fields.request_actions())
+
+
+def dialect_of(options: Options) -> Dialect[RequestHead]:
+    """By the sizes of buffers, and which names of fields are taken."""
+    parser = _PARSER
+    if options.underscores or options.invalid_names:
+        parser = HeadParser(fields.request_actions(options.underscores, options.invalid_names))
+    return dialect(options.header_buffer, options.header_buffers, options.header_buffer_max, parser)
 
 
 @cache
-def dialect(first: int, number: int, size: int) -> Dialect[RequestHead]:
+def dialect(first: int, number: int, size: int, parser: HeadParser = _PARSER) -> Dialect[RequestHead]:
     """By the size of the first buffer, and the number and the size of the large ones."""
 
     def excess(begun: bytes, _blank: int) -> int:
@@ -40,7 +49,7 @@ def dialect(first: int, number: int, size: int) -> Dialect[RequestHead]:
             room -= needed
         return 0
 
-    return Dialect(max(first, size if number else 0), excess, first, _PARSER.parse, bare=True)
+    return Dialect(max(first, size if number else 0), excess, first, parser.parse, bare=True)
 
 
 DIALECT = dialect(1024, 4, 8192)
