@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .engine_differences import expected
+from .engine_differences import expected, served_by
 from .tools import TOPOLOGIES, VIP, capture, connect, name, output, pods, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -160,13 +160,6 @@ def secret(name: str, pair: tuple[bytes, bytes]) -> str:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, bytes]]:
     folder = tmp_path_factory.mktemp("tls")
     return {host: certificate(folder, f"{host}.secure.test") for host in ("one", "two")}
-
-
-def served_by(engine: str) -> str:
-    """A Cluster whose ingress is this program."""
-    spec = {"ingress": {"engine": engine}}
-    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": engine}, "spec": spec}
-    return json.dumps(cluster) + "\n---\n"
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx", "haproxy"])

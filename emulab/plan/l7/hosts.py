@@ -8,7 +8,7 @@ locations, with the slash and without, which then are two expressions, unless it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
@@ -40,11 +40,34 @@ class ForAll(NamedTuple):
     """How paths begin of which plain HTTP isn't sent to HTTPS (`no-tls-redirect-locations`)."""
 
 
-def arranged(drafts: Iterable[RouteDraft], every: ForAll, default: str | None) -> Iterator[RequestRoute]:
-    """The routes of all hosts; `default` is the upstream of what no route takes."""
+def _by_host(drafts: Iterable[RouteDraft]) -> dict[str, list[RouteDraft]]:
     hosts: dict[str, list[RouteDraft]] = {}
     for draft in drafts:
         hosts.setdefault(draft.match.host, []).append(draft)
+    return hosts
+
+
+def other_names(drafts: Iterable[RouteDraft]) -> dict[str, list[str]]:
+    """The names by which hosts are asked for besides, or which lead to them."""
+    hosts = _by_host(drafts)
+    found: dict[str, list[str]] = {}
+    for host, own in hosts.items():
+        names = [*next((draft.aliases for draft in own if draft.aliases), ())]
+        if any(draft.is_www for draft in own):
+            names.append(www_of(host))
+        if names:
+            found[host] = [name for name in names if name not in hosts]
+    return found
+
+
+def arranged(
+    drafts: Iterable[RouteDraft], every: ForAll, default: str | None, secured: Collection[str] = ()
+) -> Iterator[RequestRoute]:
+    """The routes of all hosts; `default` is the upstream of what no route takes.
+
+    `secured` are other names of hosts that have certificates; of those that have none nobody is sent to TLS.
+    """
+    hosts = _by_host(drafts)
     taken = set(hosts)
     for own in hosts.values():
         routes = [_finished(draft, every, default) for draft in own]
@@ -56,8 +79,14 @@ def arranged(drafts: Iterable[RouteDraft], every: ForAll, default: str | None) -
         for alias in chain.from_iterable(map(_names, aliases)):
             if alias not in taken:
                 taken.add(alias)
-                yield from (replace(route, match=replace(route.match, host=alias)) for route in routes)
+                yield from (_named(route, alias, alias in secured) for route in routes)
     yield from _www(hosts)
+
+
+def _named(route: RequestRoute, host: str, secured: bool) -> RequestRoute:
+    """A route for another name of its host."""
+    policy = route.policy if secured else replace(route.policy, ssl_redirect=False)
+    return replace(route, match=replace(route.match, host=host), policy=policy)
 
 
 def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestRoute:

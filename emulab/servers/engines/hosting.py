@@ -28,6 +28,7 @@ from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.tls import fake_certificate
@@ -95,6 +96,7 @@ class ProgramIngress:
         self._configured = time.time()
         self._counters: Counter[str] = Counter()
         self._journal = Journal(single=True)
+        self._notices = Notices(self._journal)
         self._log: asyncio.DatagramTransport | None = None
         with suppress(OSError):  # without /proc there is no log
             self._journal.open(os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
@@ -126,6 +128,7 @@ class ProgramIngress:
         self._routes = dict(enumerate(snapshot.ready))
         self._metrics.configure(wanted.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._configured = time.time()
+        self._notices.post(wanted.notices, wanted.certificates)
 
     async def _have_folders(self) -> None:
         if self._private:
@@ -265,6 +268,7 @@ class ProgramIngress:
             await self._program.end()
         if self._log is not None:
             self._log.close()
+        self._notices.close()
         self._journal.flush()
 
     def status(self) -> dict[str, Any]:

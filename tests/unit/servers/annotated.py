@@ -8,6 +8,7 @@ There are the Services `web`, `other` and `errors`, each with one endpoint, and 
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from scripted import Script
@@ -30,6 +31,8 @@ from emulab.servers.l7.engine.snapshot import take
 FLAGS = ControllerFlags(
     without_class=True, config_map="ingress-nginx/ingress-nginx-controller", default_backend=""
 )
+_SECONDS = count()
+"""Of when Ingresses were made: the first that a test makes is the oldest."""
 SERVERS = {"web": "10.244.1.2:8080", "other": "10.244.1.3:8080", "errors": "10.244.1.4:8080"}
 SERVICES = [
     raw_service("empty", clusterIP="10.96.0.9"),
@@ -48,7 +51,10 @@ def config_map(name: str, namespace: str = "default", **data: str) -> Object:
 def ingress(
     *paths: tuple[str, ...], host: str = "a.test", name: str = "shop", spec: Any = (), **annotations: str
 ) -> Object:
-    """An Ingress; paths are a path, a Service, and the type if it isn't ImplementationSpecific."""
+    """An Ingress, younger than the one before it.
+
+    Paths are a path, a Service, and the type if it isn't ImplementationSpecific.
+    """
     found = [
         {
             "path": path,
@@ -63,7 +69,12 @@ def ingress(
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
-            "metadata": {"name": name, "namespace": "default", "annotations": texts},
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "annotations": texts,
+                "creationTimestamp": f"2026-11-29T12:00:00.{next(_SECONDS):06}Z",
+            },
             "spec": {"rules": [rule], **dict(spec)},
         }
     )

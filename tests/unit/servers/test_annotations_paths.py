@@ -178,7 +178,7 @@ def test_the_root_of_a_host() -> None:
         "of all Ingresses of the host"
     )
     assert own(play, "//?q")[0] == "302"
-    assert server(play, "/app") == "other"
+    assert own(play, "/app")[0] == "308", "all else of a host with a certificate goes over TLS"
     https = served(ingress(app_root="/x"), scheme="https")
     assert own(https, "/")[1]["Location"] == "https://a.test/x" and server(https, "/y") == "web"
 

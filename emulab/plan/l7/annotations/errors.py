@@ -38,7 +38,7 @@ def error_pages(draft: RouteDraft, default: str | None) -> ErrorPages | None:
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     draft.errors = values.get("statuses", ())
     draft.intercepts = not values.get("own_alone", False)
-    is_empty = not draft.world.has_servers(draft.backends[0].upstream)
+    is_empty = bool(draft.backends) and not draft.world.has_servers(draft.backends[0].upstream)
     is_own = "statuses" in values and draft.says("custom-http-errors")
     if "backend" not in values or not (is_empty or is_own):
         return

@@ -104,7 +104,9 @@ class RouteDraft:
 
 
 def service_of(draft: RouteDraft) -> tuple[str, str]:
-    """Name and port of the Service of a route."""
+    """Name and port of the Service of a route; empty where it leads to none."""
+    if not draft.backends:
+        return "", ""
     _, name, port = draft.backends[0].upstream.split("/", 2)
     return name, port
 
@@ -115,7 +117,7 @@ def with_known(text: str, draft: RouteDraft) -> str:
     known = {
         "ingress_name": draft.ingress.name,
         "namespace": draft.ingress.namespace,
-        "proxy_upstream_name": draft.backends[0].upstream.replace("/", "-"),
+        "proxy_upstream_name": draft.backends[0].upstream.replace("/", "-") if draft.backends else "",
         "service_name": name,
         "service_port": port,
     }

@@ -12,7 +12,7 @@ from emulab.servers.engines.haproxy.pages import STATUSES, page, page_file, whol
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, milliseconds, quoted
 from emulab.servers.engines.haproxy.unable import BALANCES
 from emulab.servers.engines.shared import LOG, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, L7Config, Options, Policy, RequestRoute, Upstream
+from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, Policy, RequestRoute, Upstream
 
 FOLDER = "/etc/haproxy"
 CFG = f"{FOLDER}/haproxy.cfg"
@@ -49,23 +49,25 @@ def haproxy_files(config: L7Config, place: HaproxyPlace, fake: str) -> Mapping[s
 
 
 def _certificates(config: L7Config, fake: str) -> Mapping[str, str]:
+    """The certificates, and which host has which: HAProxy shows the first one to who names no host that it knows."""
     files, lines, seen = {f"{CERTIFICATES}/fake.pem": fake}, CfgLines(), set[str]()
-    for number, one in enumerate(config.certificates):
-        name = f"{CERTIFICATES}/{one.secret.replace('/', '-') or f'certificate-{number}'}.pem"
-        files[name] = one.certificate.rstrip() + "\n" + one.key
+    paths = [_certificate_path(number, one) for number, one in enumerate(config.certificates)]
+    named = list(zip(paths, config.certificates, strict=True))
+    of_any = (path for path, one in named if ANY_HOST in one.hosts and one.certificate)
+    default = next(of_any, f"{CERTIFICATES}/fake.pem")
+    for path, one in named:
+        if one.certificate:
+            files[path] = one.certificate.rstrip() + "\n" + one.key
         hosts = [host for host in map(str.lower, one.hosts) if host not in seen and host != ANY_HOST]
         seen.update(hosts)
         if hosts:
-            lines.append(f"{name} {' '.join(hosts)}")
-        if ANY_HOST in one.hosts:
-            lines.insert(0, f"{name} !*")  # the first one is that of who names none
-    files[f"{CERTIFICATES}/list.txt"] = (
-        "\n".join(
-            [*(lines if any("!*" in one for one in lines) else [f"{CERTIFICATES}/fake.pem !*", *lines])]
-        )
-        + "\n"
-    )
+            lines.append(f"{path if one.certificate else default} {' '.join(hosts)}")
+    files[f"{CERTIFICATES}/list.txt"] = "\n".join([f"{default} !*", *lines]) + "\n"
     return files
+
+
+def _certificate_path(number: int, one: Certificate) -> str:
+    return f"{CERTIFICATES}/{one.secret.replace('/', '-') or f'certificate-{number}'}.pem"
 
 
 def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
@@ -255,7 +257,7 @@ def _served(policy: Policy, shares: list[tuple[Upstream, int]], place: HaproxyPl
     if policy.request_buffer:
         lines.append("option http-buffer-request")
     if not any(upstream.servers for upstream, _ in shares):
-        return [*lines, _answer(503)]
+        return [*lines, _answer(503 if shares else 404)]
     # It says 503 whatever kept it from a server, which nginx says of having none alone.
     lines.append(f"errorfile 503 {UNREACHABLE}")
     lines.append(f"balance {BALANCES.get(shares[0][0].balance, 'roundrobin')}")

@@ -218,10 +218,10 @@ def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
 
 
 def certificate_files(certificates: Sequence[Certificate]) -> Mapping[str, str]:
-    """The file of the certificate of each host, without its folder and end."""
+    """The file of the certificate of each host, without its folder and end; "" for the default certificate."""
     found: dict[str, str] = {}
     for number, one in enumerate(certificates):
-        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        name = (one.secret.replace("/", "-") or f"certificate-{number}") if one.certificate else ""
         for host in one.hosts:
             found.setdefault(host.lower(), name)
     return found
@@ -234,11 +234,8 @@ def _server(
     engine: NginxPlace,
     certificates: Mapping[str, str],
 ) -> ConfLines:
-    own = (
-        certificates.get(host)
-        or certificates.get("*." + host.partition(".")[2])
-        or certificates.get(ANY_HOST)
-    )
+    above = "*." + host.partition(".")[2]
+    own = next((certificates[one] for one in (host, above) if one in certificates), None)
     name = host or "_"
     lines = [directive("server_name", _server_name(host))]
     for key in config.listen:
@@ -249,7 +246,7 @@ def _server(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
     if config.tls_listen:
-        file = own or engine.fake
+        file = own or certificates.get(ANY_HOST) or engine.fake
         lines += [
             directive("ssl_certificate", f"{CERTIFICATES}/{file}.pem"),
             directive("ssl_certificate_key", f"{CERTIFICATES}/{file}.pem"),

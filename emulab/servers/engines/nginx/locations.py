@@ -109,7 +109,7 @@ def _served(
     lines += policy(route.policy)
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
-        return [*lines, directive("return", 503)]
+        return [*lines, directive("return", 503 if route.backends else 404)]
     return [*lines, *_passed_on(route, first, upstreams, names)]
 
 

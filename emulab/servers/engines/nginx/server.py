@@ -34,6 +34,8 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
     files = {CONF: nginx_conf(wanted, place)}
     for number, one in enumerate(wanted.certificates):
         name = one.secret.replace("/", "-") or f"certificate-{number}"
+        if not one.certificate:
+            continue  # the default one's
         files[f"{CERTIFICATES}/{name}.pem"] = one.certificate.rstrip() + "\n" + one.key
     if wanted.tls_listen:
         files[f"{CERTIFICATES}/{place.fake}.pem"] = "\n".join(fake_certificate())

@@ -38,7 +38,15 @@ from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 from emulab.servers.l7.config.variables import pieces, unknown_variables
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
+from emulab.servers.l7.config.whole import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Notice,
+    Options,
+    RequestRoute,
+)
 
 __all__ = [
     "ANY_HOST",
@@ -63,6 +71,7 @@ __all__ = [
     "Match",
     "MeasuredAs",
     "Mirror",
+    "Notice",
     "Options",
     "PathChange",
     "Policy",

@@ -23,6 +23,7 @@ from emulab.servers.l7.engine.aside import MirrorTarget
 from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
+from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
@@ -84,14 +85,12 @@ class Exchange(Answered):
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if rule.filtered:
-            asked = self._filtered_as(scheme, host, address, now)
-            if (own := rule.answer(asked)) is not None:
-                return self.answer_page(own, now)
-            if (mirror := rule.mirror) is not None and (client.body is None or not mirror.body):
-                self._mirror(mirror, None)
+        if rule.filtered and self._is_answered(rule, self._filtered_as(scheme, host, address, now), now):
+            return None
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
+        if group is None and not rule.route.backends:
+            return self.fail(404, "no rule matches", now)
         if group is None or not group.servers:
             return self.fail(503, "no endpoints", now)
         if head.expect:  # whether there is a body or not, as nginx does
@@ -106,6 +105,15 @@ class Exchange(Answered):
             self._kept = [self._compose(host, forwarding)]
             self._select(now)
         return None
+
+    def _is_answered(self, rule: ReadyRoute, asked: Asked, now: float) -> bool:
+        """Whether a filter answers by itself; if none does, a mirror that wants no body has the request now."""
+        if (own := rule.answer(asked)) is not None:
+            self.answer_page(own, now)
+            return True
+        if (mirror := rule.mirror) is not None and (self._client.body is None or not mirror.body):
+            self._mirror(mirror, None)
+        return False
 
     def _filtered_as(self, scheme: str, host: bytes, address: str, now: float) -> Asked:
         """What filters are told of the request, whose own state begins here."""
