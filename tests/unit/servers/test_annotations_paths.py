@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 from annotated import answered, forwarded, ingress, own, planned, served, server, values, warnings
+
+from emulab.model.objects import Object
+from emulab.servers.selfsigned import self_signed
 
 TLS = {"tls": [{"hosts": ["a.test"], "secretName": "pair"}]}
 
@@ -330,3 +335,20 @@ def test_a_place_without_a_host_stays_so() -> None:
     forwarded(play, "/")
     _, lines, _ = answered(play, "Location: http://in.test/x", status="301 Moved Permanently")
     assert values(lines, "Location") == ["/x"]
+
+
+def test_other_names_that_the_certificate_is_for() -> None:
+    """They show it, and are sent to TLS; other ones aren't, and have the default certificate."""
+    pair = self_signed("shop", "a.test", ["a.test", "b.test", "www.a.test"])
+    data = {
+        key: b64encode(text.encode()).decode() for key, text in zip(("tls.crt", "tls.key"), pair, strict=True)
+    }
+    metadata = {"name": "pair", "namespace": "default"}
+    kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
+    secret = Object({**kind, "metadata": metadata, "data": data})
+    named = ingress(spec=TLS, server_alias="b.test,c.test", from_to_www_redirect="true")
+    (shown,) = planned(named, secret).certificates
+    assert sorted(shown.hosts) == ["a.test", "b.test", "www.a.test"]
+    play = served(named, secret)
+    assert own(play, "/", host="b.test")[1]["Location"] == "https://b.test"
+    assert server(play, "/", host="c.test") == "web"
