@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-
 import pytest
 from annotated import answered, forwarded, ingress, own, planned, served, server, values, warnings
-
-from emulab.model.objects import Object
-from emulab.servers.selfsigned import self_signed
+from tlspairs import pair, tls_secret
 
 TLS = {"tls": [{"hosts": ["a.test"], "secretName": "pair"}]}
 
@@ -339,13 +335,7 @@ def test_a_place_without_a_host_stays_so() -> None:
 
 def test_other_names_that_the_certificate_is_for() -> None:
     """They show it, and are sent to TLS; other ones aren't, and have the default certificate."""
-    pair = self_signed("shop", "a.test", ["a.test", "b.test", "www.a.test"])
-    data = {
-        key: b64encode(text.encode()).decode() for key, text in zip(("tls.crt", "tls.key"), pair, strict=True)
-    }
-    metadata = {"name": "pair", "namespace": "default"}
-    kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
-    secret = Object({**kind, "metadata": metadata, "data": data})
+    secret = tls_secret("pair", pair("a.test", "b.test", "www.a.test"))
     named = ingress(spec=TLS, server_alias="b.test,c.test", from_to_www_redirect="true")
     (shown,) = planned(named, secret).certificates
     assert sorted(shown.hosts) == ["a.test", "b.test", "www.a.test"]
