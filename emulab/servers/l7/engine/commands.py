@@ -29,6 +29,8 @@ DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time
 DROP = "drop"  # the connection, or the way to one, has no use any more, None
 
+MIRROR = "mirror"  # `aside.MirroredRequest`: a request that is made besides, and whose answer nobody reads
+
 # To both.
 TUNNEL = "tunnel"  # bytes go through from now on, whatever they mean; seconds of silence that end it
 

@@ -162,7 +162,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                found = await resolve(host, self._resolver, _open_socket)
+                found = await resolve(host, self._resolver, open_socket)
                 if isinstance(where, str):
                     _, upstream = await loop.create_connection(
                         lambda: UpstreamConnection(self, where), found, port
@@ -231,7 +231,8 @@ class Pool:
         return sizes
 
 
-async def _open_socket(family: int, kind: int) -> socket.socket:
+async def open_socket(family: int, kind: int) -> socket.socket:
+    """A socket for asking a resolver."""
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock

@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, LOG, OPEN, RELEASE, SELECT, TELL, Command
+from emulab.servers.l7.engine.aside import MirroredRequest
+from emulab.servers.l7.engine.commands import (
+    DRAIN,
+    DROP,
+    FORWARD,
+    LOG,
+    MIRROR,
+    OPEN,
+    RELEASE,
+    SELECT,
+    TELL,
+    Command,
+)
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.upstream import UpstreamConnection
@@ -143,6 +155,9 @@ class UpstreamSide:
         if upstream is not None:
             upstream.drop()
 
+    def _mirror(self, request: MirroredRequest) -> None:
+        self._context.mirrors.send(request)
+
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
@@ -156,6 +171,7 @@ UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     FORWARD: UpstreamSide._forward,
     DRAIN: UpstreamSide._drain,
     RELEASE: UpstreamSide._release,
+    MIRROR: UpstreamSide._mirror,
     DROP: UpstreamSide._drop,
     TELL: UpstreamSide._tell,
     LOG: UpstreamSide._log,
