@@ -105,7 +105,7 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         "# Ingress shop/front: a.test /old Prefix",
         "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
         "http-request deny deny_status 413 if { req.hdr_val(content-length) gt 8388608 }",
-        "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 if { var(txn.scheme) -m str http }",
+        "http-request redirect location https://%[var(txn.name)]%[pathq,regsub(/$,)] code 308 if { var(txn.scheme) -m str http }",
         "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
         "http-response add-header X-B b", "http-request set-header Host other.test",
         r'http-request replace-path "^/old/?(.*)\$" /new/\1',

@@ -227,9 +227,12 @@ def _backends(
     lines = [f"backend route-{number}"]
     if route.origin:
         lines.append(f"# {_comment(route)}")
-    if route.policy.ssl_redirect:
+    if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
+        how = route.policy
+        port = f":{how.redirect_port}" if how.redirect_port else ""
+        target = "%[pathq]" if how.keep_slash else "%[pathq,regsub(/$,)]"
         lines.append(
-            "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 "
+            f"http-request redirect location https://%[var(txn.name)]{port}{target} code {how.redirect_status} "
             "if { var(txn.scheme) -m str http }"
         )
     for one in route.filters:

@@ -20,7 +20,16 @@ from dataclasses import replace
 from typing import Any
 
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream, as_python
+from emulab.servers.l7.config import (
+    GRPC,
+    GRPCS,
+    Filter,
+    Match,
+    Policy,
+    RequestRoute,
+    WeightedUpstream,
+    as_python,
+)
 from emulab.servers.l7.engine.aside import ErrorUpstream, MirrorTarget, error_upstream, mirror_target
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions, pattern
@@ -78,6 +87,10 @@ class ReadyRoute:
             self.old and not policy.request_buffer
         ):  # it has no chunks, so that a body's length has to be known
             self.policy = replace(policy, request_buffer=policy.body_max or sys.maxsize)
+        if policy.reach.protocol in (GRPC, GRPCS) and policy.request_buffer:
+            self.policy = replace(
+                policy, request_buffer=0
+            )  # messages are answered before the last one has come
         self.ways = ways_of(route.policy.reach)
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
