@@ -3,12 +3,22 @@
 A `RequestRoute` says which requests it takes, who gets them, what is changed on their way, and by what policy they are
 served. The words of `path_type` and what they mean are the personality's (see `personalities`).
 
-* `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
+* `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it;
+  `balance`: which of its servers; `resilience`: what an upstream is spared.
 * `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
 """
 
 from __future__ import annotations
 
+from emulab.servers.l7.config.balance import (
+    Balance,
+    CookieAffinity,
+    DrawnServer,
+    HashBy,
+    InTurn,
+    LeastRequest,
+    PeakEwma,
+)
 from emulab.servers.l7.config.filters import Filter
 from emulab.servers.l7.config.filters.gateway import (
     Field,
@@ -23,22 +33,33 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
-from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
+from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Options, RequestRoute
 
 __all__ = [
     "ANY_HOST",
     "EXACT",
     "REGULAR_EXPRESSION",
+    "Balance",
+    "Canary",
     "Certificate",
+    "ConnectionLimits",
+    "CookieAffinity",
+    "DrawnServer",
     "Field",
     "FieldMatch",
     "Filter",
+    "HashBy",
     "HeaderModifier",
+    "InTurn",
     "L7Config",
+    "LeastRequest",
     "Match",
     "Options",
+    "OutlierDetection",
     "PathChange",
+    "PeakEwma",
     "Policy",
     "ReplaceFullPath",
     "ReplacePrefixMatch",

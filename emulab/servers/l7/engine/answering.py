@@ -9,7 +9,7 @@ from emulab.errors import PeerError
 from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL
 from emulab.servers.l7.engine.filters.effect import Incoming
-from emulab.servers.l7.engine.trying import Trying
+from emulab.servers.l7.engine.trying import ERROR, INVALID_HEADER, PASSED_OVER, Trying
 from emulab.servers.l7.messages.compose import client_response, switching_response
 from emulab.servers.wire.http1.framing import LAST_CHUNK, chunk
 
@@ -30,7 +30,7 @@ class Answered(Trying):
         how = "reset" if reset else "ended"
         when = "in its answer" if self._touched else "before it answered"
         why = f"upstream {how} the connection {when}"
-        self._try_failed(502, why, now, untouched=not self._touched)
+        self._try_failed(ERROR, why, now)
 
     def answer(self, data: bytes, now: float) -> bytes:
         """The upstream sent something. What is returned goes to the client, before any command is carried out."""
@@ -41,7 +41,7 @@ class Answered(Trying):
         except PeerError as error:
             self._let_go()
             why = f"upstream's answer is malformed: {error}"
-            self._try_failed(502, why, now, untouched=False)
+            self._try_failed(INVALID_HEADER, why, now)
             return b""
         if not reader.head_done:
             return b""
@@ -55,6 +55,10 @@ class Answered(Trying):
             if self._chunked:
                 out = [chunk(piece) for piece in out]
         else:
+            if reader.status in PASSED_OVER and self._passes_over(reader.status, now):
+                return b""
+            if self._turn is not None:
+                self._tell_server(reader.status, now)
             date, extra = self._around.date(), client.extra
             if self._asked is not None:
                 reader.lines = self._filtered([date, *reader.lines, *extra.splitlines(keepends=True)])
@@ -74,6 +78,8 @@ class Answered(Trying):
 
     def _filtered(self, lines: list[bytes]) -> list[bytes]:
         """The fields of the response, as the route's filters have them."""
+        if self._turn is not None:
+            lines += self._turn.lines
         filters = self._rule.filters if self._rule is not None else None
         if filters is None or self._asked is None:
             return lines
@@ -84,8 +90,13 @@ class Answered(Trying):
         client, reader = self._client, self._reader
         self.answered = True
         around = self._around
+        reason = ""
+        if self._turn is not None:
+            self._group.through(self._turn, now, True)
+            reason = self._turn.note
+            self._leave(now)
         if around.audience.wanted or around.log.room:
-            self._record(reader.status, now)
+            self._record(reader.status, now, reason=reason)
         else:
             around.log.missed[OWN] += 1
         if self.linked and reader.reusable and client.body is None and not self._full:
@@ -107,7 +118,7 @@ class Answered(Trying):
         if not self._head.upgrades or client.body is not None:
             self._let_go()
             why = "upstream changed the protocol, which was not asked for"
-            self._try_failed(502, why, now, untouched=False)
+            self._try_failed(INVALID_HEADER, why, now)
             return b""
         self._record(101, now)
         self._around.counters.upgrades += 1

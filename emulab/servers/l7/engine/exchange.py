@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.answering import Answered
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import FORWARD, SEND
 from emulab.servers.l7.engine.filters.effect import Asked
-from emulab.servers.l7.engine.trying import KEEP_MAX
+from emulab.servers.l7.engine.routes import ReadyRoute
+from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
@@ -46,6 +49,7 @@ class Exchange(Answered):
         self._started = now
         self._rule = None
         self._asked = None
+        self._turn = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
         self._kept = None
@@ -81,6 +85,8 @@ class Exchange(Answered):
             if (own := rule.answer(asked)) is not None:
                 return self.answer_page(own, now)
         group = rule.pick()
+        if rule.by_turns:
+            group = self._by_turn(rule, group)
         self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
             return self.fail(503, "no endpoints", now)
@@ -88,14 +94,25 @@ class Exchange(Answered):
             self._commands.append((SEND, CONTINUE))
             head.expect = False
         self._group = group
-        self._tries, self._attempt, self._freshened = policy.tries, 1, False
+        self._tries, self._attempt, self._freshened = policy.tries or len(group.servers), 1, False
         self._kept_size = 0
         if policy.request_buffer and client.body is not None:
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
             self._kept = [self._compose(host, forwarding)]
-            self._select()
+            self._begin_tries(now)
         return None
+
+    def _by_turn(self, rule: ReadyRoute, group: Group | None) -> Group | None:
+        """Who gets the request: the canary of its route, maybe. What is to be known for that, and later, is kept."""
+        assert self._asked is not None
+        around = self._around
+        turn = Turn(self._asked, rule.route, around.draw, around.date)
+        if rule.canary is not None and rule.canary.takes(turn, group):
+            group = rule.canary.group
+        if group is not None and not group.plain:
+            self._group, self._turn = group, turn
+        return group
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
@@ -112,7 +129,7 @@ class Exchange(Answered):
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
         if self._client.policy.request_buffer:
-            self._hold_back(piece, last)
+            self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
@@ -128,14 +145,14 @@ class Exchange(Answered):
         elif self._kept_size > KEEP_MAX:
             self._client.flow(now)
 
-    def _hold_back(self, piece: bytes, last: bool) -> None:
+    def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
         self._buffer += piece
         if last:
             self._head.framing = self._received
             self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
             self._buffer.clear()
-            self._select()
+            self._begin_tries(now)
 
     @property
     def takes_body(self) -> bool:
@@ -158,4 +175,6 @@ class Exchange(Answered):
         elif self.linked:
             self._let_go()
             why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
-            self._try_failed(504, why, now, untouched=not self._touched)
+            self._try_failed(TIMEOUT, why, now)
+        elif self._linking:  # a connection that is being opened has a deadline of the shell's
+            self.fail(504, "it waited too long for a connection that is free", now)

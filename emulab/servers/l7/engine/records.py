@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN, escaped
-from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
+from emulab.servers.l7.engine.commands import LOG, WAKE, Command
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -18,25 +20,29 @@ class Recorded:
     """An exchange, as records have it."""
 
     __slots__ = (
-        "_around", "_attempt", "_client", "_commands", "_head", "_name", "_rule", "_server", "_source",
-        "_started", "answered",
+        "_around", "_attempt", "_client", "_commands", "_group", "_head", "_name", "_rule", "_server", "_source",
+        "_started", "_turn", "answered",
     )  # fmt: skip
 
     _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
     _client: ConnectionMachine
     _commands: list[Command]
+    _group: Group
     _head: RequestHead
     _name: str  # the upstream's
     _rule: ReadyRoute | None
     _server: str  # the upstream's address
     _source: str  # our end of the upstream's connection
     _started: float
+    _turn: Turn | None  # what the upstream's balancer knows of the request, where that isn't plain
     answered: bool  # whether the answer is over, and told
 
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
+        if self._turn is not None:
+            self._leave(now)
         around = self._around
         if around.log.takes(OWN):
             self._log(status, now)
@@ -56,6 +62,17 @@ class Recorded:
             answered_by=answered_by,
             reason=reason,
         )
+
+    def _leave(self, now: float) -> None:
+        """The upstream has no more to do with the request."""
+        turn, group, self._turn = self._turn, self._group, None
+        if turn is None:
+            return
+        group.through(turn, now, False)
+        if turn.waiting is not None:
+            group.give_up(turn, turn.waiting)
+        if (wake := group.leave(turn)) is not None:
+            self._commands.append((WAKE, wake))
 
     def _log(self, status: int, now: float) -> None:
         """A line of the access log in ingress-nginx' format (`log-format-upstream`); `-` is what isn't counted here."""

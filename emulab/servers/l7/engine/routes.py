@@ -16,8 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import (
+    Match,
+    Policy,
+    RequestRedirect,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
 from emulab.servers.l7.engine.balance import Group, Shares
+from emulab.servers.l7.engine.balance.canaries import CanaryChoice
 from emulab.servers.l7.engine.conditions import Conditions
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
@@ -39,6 +47,8 @@ class ReadyRoute:
     __slots__ = (
         "_group",
         "_shares",
+        "by_turns",
+        "canary",
         "conditions",
         "filtered",
         "filters",
@@ -54,12 +64,16 @@ class ReadyRoute:
         self.policy = route.policy
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
-        self.filtered = route.policy.ssl_redirect or self.filters is not None
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0
         self._group = groups.get(first) if single else None
         self._shares = None if single else Shares(route.backends, groups)
+        self.canary = _canary(route, groups)
+        used = [groups[one.upstream] for one in route.backends if one.upstream in groups]
+        # Whether it needs a `Turn` to find who gets a request.
+        self.by_turns = self.canary is not None or not all(group.plain for group in used)
+        self.filtered = route.policy.ssl_redirect or self.filters is not None or self.by_turns
         match = route.match
         self.told: dict[str, Any] = {
             "rule": route.origin,
@@ -77,6 +91,13 @@ class ReadyRoute:
     def pick(self) -> Group | None:
         """The upstream that the next request goes to, if there is one."""
         return self._group if self._shares is None else self._shares.pick()
+
+
+def _canary(route: RequestRoute, groups: Mapping[str, Group]) -> CanaryChoice | None:
+    if route.canary is None:
+        return None
+    name = route.canary.upstream
+    return CanaryChoice(route.canary, groups.get(name) or Group(name, Upstream()))
 
 
 def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) -> ReadyRoute:

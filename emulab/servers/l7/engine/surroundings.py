@@ -75,4 +75,8 @@ class EngineSurroundings:
         self.log = log
         self.clock_time = clock_time
         self.counters = Counters()
+        self.draw: Callable[[int], int] = self._drawn  # one of so many, from 0
         self.closing = False  # whether no connection is to outlive its request
+
+    def _drawn(self, among: int) -> int:
+        return int(self.request_id()[:12], 16) % among

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import socket_name
+from emulab.servers.l7.engine.balance.limits import QueuedRequest, Wake
 from emulab.servers.l7.engine.commands import (
     ABORT,
     CLOSE,
@@ -25,6 +26,8 @@ from emulab.servers.l7.engine.commands import (
     SETTLE,
     TELL,
     TUNNEL,
+    WAIT,
+    WAKE,
 )
 from emulab.servers.l7.engine.connection import ConnectionMachine
 from emulab.servers.l7.shell.context import Context
@@ -215,6 +218,19 @@ class ClientConnection(asyncio.Protocol):
     def _open(self, wanted: tuple[str, float]) -> None:
         self._connecting = self._context.pool.open(*wanted, self)
 
+    def _wait(self, waiting: QueuedRequest) -> None:
+        exchange = self.machine.exchange
+
+        def wake() -> None:
+            if exchange is not None and exchange is self.machine.exchange:
+                exchange.woken(self._clock())
+                self._carry_out()
+
+        waiting.wake = wake
+
+    def _wake(self, wake: Wake) -> None:
+        asyncio.get_running_loop().call_soon(wake)
+
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:
             self.upstream.transport.write(data)
@@ -271,4 +287,6 @@ _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     TUNNEL: ClientConnection._tunnel,
     TELL: ClientConnection._tell,
     LOG: ClientConnection._log,
+    WAIT: ClientConnection._wait,
+    WAKE: ClientConnection._wake,
 }

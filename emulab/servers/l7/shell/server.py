@@ -50,7 +50,7 @@ class L7Server:
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
         told = from_json(L7Config, config)
-        snapshot = take(told, self._context.surroundings.snapshot.groups)
+        snapshot = take(told, self._context.surroundings.snapshot.groups, self._context.clock())
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
@@ -58,7 +58,7 @@ class L7Server:
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
         self._context.surroundings.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
+        self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
         await self._listen(snapshot, sockets)
         self._schedule()
 
