@@ -36,7 +36,7 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
         "gateway.networking.k8s.io": "GRPCRoute Gateway HTTPRoute TCPRoute TLSRoute UDPRoute",
         "getambassador.io": "Host Listener Mapping TCPMapping",
         "k8s.nginx.org": "TransportServer VirtualServer VirtualServerRoute",
-        "networking.istio.io": "DestinationRule Gateway ServiceEntry VirtualService",
+        "networking.istio.io": "Gateway ServiceEntry VirtualService",
         "projectcontour.io": "HTTPProxy",
         "route.openshift.io": "Route",
         "serving.knative.dev": "DomainMapping Route",

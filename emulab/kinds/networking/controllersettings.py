@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import (
+    boolean,
+    integer,
+    load_balance,
+    next_upstream,
+    seconds,
+    size,
+    whole_seconds,
+)
 
 
 class Setting(NamedTuple):
@@ -26,11 +34,17 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
+    "load-balance": Setting(load_balance, "load_balance"),
+    "proxy-next-upstream": Setting(next_upstream, "next_upstream"),
+    "proxy-next-upstream-timeout": Setting(whole_seconds, "next_upstream_timeout"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),
+    "retry-non-idempotent": Setting(boolean, "retry_non_idempotent"),
+    "service-upstream": Setting(boolean, "service"),
     "ssl-redirect": Setting(boolean, "ssl_redirect"),
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
+    "upstream-keepalive-requests": Setting(integer, "upstream_keepalive_requests"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
 }

@@ -6,6 +6,7 @@ Each raises `ValueError`, which says what is wrong, for a text that says nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
@@ -44,6 +45,69 @@ def seconds(text: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def whole_seconds(text: str) -> float:
+    """Seconds as a plain number."""
+    return float(integer(text))
+
+
 def words(text: str) -> tuple[str, ...]:
     """What stands between commas, without the spaces around it."""
     return tuple(word for one in text.split(",") if (word := one.strip()))
+
+
+def one_of(*options: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def read(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"is not one of {', '.join(options)}")
+        return text
+
+    return read
+
+
+def fitting(expression: str, what: str) -> Callable[[str], str]:
+    """A text that an expression takes whole; `what` says what it isn't otherwise."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(expression, text, re.ASCII):
+            raise ValueError(f"is no {what}")
+        return text
+
+    return read
+
+
+basic_characters = fitting(r"[-./~\w:]+", "name: letters, digits and -._~/: are")
+url_characters = fitting(r"[-./~\w:,?&=]+", "path or URL: letters, digits and -._~/:,?&= are")
+"""`BasicCharsRegex` and `URLIsValidRegex` of internal/ingress/annotations/parser/validators.go."""
+
+_FAILURES = ("error", "timeout", "invalid_header", "non_idempotent", "off")
+_FAILING = ("500", "502", "503", "504", "403", "404", "429")
+
+
+def next_upstream(text: str) -> tuple[str, ...]:
+    """The failures after which another server is asked, as nginx' `proxy_next_upstream` has them."""
+    found = tuple(text.split())
+    known = (*_FAILURES, *(f"http_{status}" for status in _FAILING))
+    if not found:
+        raise ValueError(f"is none of {', '.join(known)}")
+    for word in found:
+        if word not in known:
+            raise ValueError(f"has {word!r}, which is not one of {', '.join(known)}")
+    return found
+
+
+_ALGORITHMS = ("round_robin", "ewma")
+_BY_OTHER_MEANS = {
+    "chash": "upstream-hash-by",
+    "chashsubset": "upstream-hash-by-subset",
+    "sticky_balanced": "affinity: cookie",
+    "sticky_persistent": "affinity: cookie and affinity-mode: persistent",
+}
+
+
+def load_balance(text: str) -> str:
+    """An algorithm; some are had by other means alone."""
+    if text in _BY_OTHER_MEANS:
+        raise ValueError(f"has no effect by itself; write {_BY_OTHER_MEANS[text]}")
+    return one_of(*_ALGORITHMS)(text)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from emulab.kinds.networking.controllersettings import HSTS, SETTINGS
+from emulab.kinds.networking.controllersettings import HSTS, SETTINGS, Setting
 from emulab.plan.l7.annotations import DEFAULTS
 from emulab.servers.l7.config import Options, Policy
 
 _OF_POLICIES = frozenset(field.name for field in fields(Policy))
+_OF_OPTIONS = frozenset(field.name for field in fields(Options))
 
 
 def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
@@ -18,13 +19,27 @@ def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
     policy: dict[str, Any] = {}
     options: dict[str, Any] = {"hsts": _hsts({**HSTS, **data})}
     for key, setting in SETTINGS.items():
-        try:
-            value = setting.read(data[key].strip()) if key in data else None
-        except ValueError:
-            continue
-        if value is not None:
-            (policy if setting.field in _OF_POLICIES else options)[setting.field] = value
+        value = _value(data, key, setting)
+        if value is not None and setting.field in _OF_POLICIES:
+            policy[setting.field] = value
+        elif value is not None and setting.field in _OF_OPTIONS:
+            options[setting.field] = value
     return replace(DEFAULTS, **policy), replace(Options(), **options)
+
+
+def of_upstreams(data: Mapping[str, str]) -> Mapping[str, Any]:
+    """What is said of upstreams that no Ingress says otherwise of, by the fields of `annotations.balancing`."""
+    others = {key: one for key, one in SETTINGS.items() if one.field not in _OF_POLICIES | _OF_OPTIONS}
+    values = {one.field: _value(data, key, one) for key, one in others.items()}
+    return {field: value for field, value in values.items() if value is not None}
+
+
+def _value(data: Mapping[str, str], key: str, setting: Setting) -> Any:
+    """What a key says; None where it says nothing."""
+    try:
+        return setting.read(data[key].strip()) if key in data else None
+    except ValueError:
+        return None
 
 
 def _hsts(data: Mapping[str, str]) -> str:

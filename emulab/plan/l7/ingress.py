@@ -12,22 +12,26 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import INGRESS as INGRESS_SERVER
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
+from emulab.kinds.networking.destinations import DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress
-from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, DESTINATION_RULE, INGRESS, SECRET, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import settings
+from emulab.plan.l7.configmap import of_upstreams, settings
+from emulab.plan.l7.spreading import asks_service, is_spread, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
+from emulab.plan.l7.wishes import IngressWishes, upstream_name
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
     ANY_HOST,
+    Canary,
     Certificate,
     L7Config,
     Match,
@@ -39,13 +43,13 @@ from emulab.servers.l7.config import (
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
     """The configuration of every ingress pod with these flags, without its listeners."""
-    builder = _Builder(source, cluster, flags)
     classes = IngressClasses.among(source, cluster)
     # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
-    for o in source.members(INGRESS).values():
-        ingress = Ingress.of(o)
-        if classes.takes(flags, ingress):
-            builder.add(ingress)
+    there = map(Ingress.of, source.members(INGRESS).values())
+    taken = [ingress for ingress in there if classes.takes(flags, ingress)]
+    builder = _Builder(source, cluster, flags, taken)
+    for ingress in builder.wishes.mains:
+        builder.add(ingress)
     builder.add_defaults()
     return L7Config(
         listen=(),
@@ -104,7 +108,9 @@ def ingress_servers(
 
 
 class _Builder:
-    def __init__(self, source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> None:
+    def __init__(
+        self, source: PlanSource, cluster: Cluster, flags: ControllerFlags, ingresses: list[Ingress]
+    ) -> None:
         self._source = source
         self._cluster = cluster
         self._flags = flags
@@ -114,7 +120,10 @@ class _Builder:
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
-        self.policy, self.options = settings({key: str(value) for key, value in data.items()})
+        data = {key: str(value) for key, value in data.items()}
+        self.policy, self.options = settings(data)
+        self.wishes = IngressWishes(ingresses, flags.annotations_prefix + "/", of_upstreams(data))
+        self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
 
     def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
         """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
@@ -145,7 +154,7 @@ class _Builder:
             follow(draft, prefix)
             if host not in secured:
                 draft.policy = replace(draft.policy, ssl_redirect=False)
-            self.routes.append(draft.route())
+            self.routes.append(replace(draft.route(), canary=self._canary(match)))
 
         for rule in ingress.rules:
             for path in rule.paths:
@@ -157,9 +166,19 @@ class _Builder:
                     route(host, "/", "Prefix", upstream)
             elif self.default is None:
                 self.default = upstream
+                if self.wishes.canary(Match("", "/", "Prefix")) is not None:
+                    route("", "/", "Prefix", upstream)
         for tls in ingress.tls:
             hosts = tls.hosts or tuple(r.host for r in ingress.rules if r.host)
             self._certificate(ingress.namespace, tls.secret, hosts)
+
+    def _canary(self, match: Match) -> Canary | None:
+        """The canary of a route, with its upstream."""
+        canary = self.wishes.canary(match)
+        if canary is not None:
+            namespace, service, port = canary.upstream.split("/")
+            self.upstream(namespace, Backend(service, int(port) if port.isdecimal() else port))
+        return canary
 
     def _certificate(self, namespace: str, secret: str, hosts: tuple[str, ...]) -> None:
         o = self._source.get(SECRET.key(namespace, secret))
@@ -172,24 +191,32 @@ class _Builder:
 
     def upstream(self, namespace: str, backend: Backend) -> str:
         """See `Beside`."""
-        name = f"{namespace}/{backend.service}/{backend.port}"
+        name = upstream_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
-            self.upstreams[name] = Upstream(tuple(self._servers(o, backend)) if o else ())
+            self.upstreams[name] = self._upstream(Service.of(o), backend, name) if o else Upstream()
         return name
 
-    def _servers(self, o: Object, backend: Backend) -> list[str]:
-        """`HOST:PORT` of the Service's cluster IP or of each endpoint; none when no endpoint is ready (503)."""
-        service = Service.of(o)
+    def _upstream(self, service: Service, backend: Backend, name: str) -> Upstream:
+        wish, default = self.wishes.of(name), self.wishes.default
+        rule = self._rules.of(service.namespace, service.name)
+        by_address = asks_service(wish, default, rule, self._cluster.ingress_upstream == "service")
+        servers, endpoints = self._servers(service, backend, by_address)
+        return replace(spread(wish, default, rule), servers=tuple(servers), endpoints=endpoints)
+
+    def _servers(self, service: Service, backend: Backend, by_address: bool) -> tuple[list[str], int]:
+        """`HOST:PORT` of the Service's cluster IP, and how many endpoints are behind it, or of each endpoint; none
+        when no endpoint is ready (503)."""
         port = next((p for p in service.ports if backend.port in (p.port, p.name)), None)
         if port is None:
-            return []
+            return [], 0
         if service.type == "ExternalName":
-            return [f"{service.external_name}:{port.port}"] if self._flags.external_names else []
+            return [f"{service.external_name}:{port.port}"] if self._flags.external_names else [], 0
         slices = views(self._source.slices((service.namespace, service.name)))
         targets = usable(backends(slices, port))
         if not targets:
-            return []
-        if self._cluster.ingress_upstream == "service" and not service.headless:
-            return [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
-        return [socket_name(*t.target) for t in targets]
+            return [], 0
+        if by_address and not service.headless:
+            known = [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
+            return known, len(targets) if len(targets) > 1 and is_spread(service) else 0
+        return [socket_name(*t.target) for t in targets], 0

@@ -11,6 +11,8 @@ served. The words of `path_type` and what they mean are the personality's (see `
 from __future__ import annotations
 
 from emulab.servers.l7.config.balance import (
+    VARIABLE_PREFIXES,
+    VARIABLES,
     Balance,
     CookieAffinity,
     DrawnServer,
@@ -41,6 +43,8 @@ __all__ = [
     "ANY_HOST",
     "EXACT",
     "REGULAR_EXPRESSION",
+    "VARIABLES",
+    "VARIABLE_PREFIXES",
     "Balance",
     "Canary",
     "Certificate",

@@ -20,6 +20,7 @@ class Policy:
         3  # with servers, not with connections that were kept and are closed; 0: as many as there are servers
     )
     next_upstream: tuple[str, ...] = ("error", "timeout")  # after what another try is made, in nginx' words
+    retry_non_idempotent: bool = False  # whatever `next_upstream` says of that
     next_upstream_timeout: float = 0.0  # seconds after which no other try is made; 0: for ever
     affinity_cookie: bool = False  # whether a client without the upstream's cookie gets one here
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502

@@ -169,8 +169,9 @@ class Trying(Ending):
             return False
         if policy.next_upstream_timeout and now - self._first_try >= policy.next_upstream_timeout:
             return False
-        idempotent = self._head.method not in self._client.personality.not_idempotent
-        return not sent or idempotent or NON_IDEMPOTENT in policy.next_upstream
+        if not sent or self._head.method not in self._client.personality.not_idempotent:
+            return True
+        return policy.retry_non_idempotent or NON_IDEMPOTENT in policy.next_upstream
 
     def _may_retry(self) -> bool:
         """Whether the upstream's limits have room for another try."""

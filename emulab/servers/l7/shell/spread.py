@@ -14,9 +14,9 @@ it gets, and under load the kept ones are replaced little by little.
 from __future__ import annotations
 
 PER_ENDPOINT = 32
-CREDIT = 1024.0
+CREDIT = 2048.0
 """Fresh connections beyond those that are to be there, at once: enough for whoever tries it by hand or in a test."""
-CREDIT_A_SECOND = 64.0
+CREDIT_A_SECOND = 128.0
 """So that ports that wait for their end (`TIME_WAIT`, 60 s) are few of the 28,000 that a client has."""
 
 
