@@ -325,6 +325,13 @@ class PodWorker:
 
     # the end
 
+    async def drain(self, container: Container, before: float, grace: float) -> None:
+        """See `Endable`. A stand-in has others to answer for, and nothing of its own to bring to an end."""
+        if is_standin(container):
+            await asyncio.sleep(before)
+        else:
+            await self._around.servers.drain(self._serving(container).server, before, grace)
+
     async def _expire(self, seconds: float) -> None:
         """Ends a pod that may not run for longer: pkg/kubelet/active_deadline.go."""
         await asyncio.sleep(seconds)

@@ -201,7 +201,8 @@ class ConnectionMachine:
         else:
             self.body = body_of(head.framing)
             self._state = WAIT if self.body is None else BODY
-        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0
+        stays = not (around.closing or around.ending) and options.keepalive_timeout > 0
+        self.keep = head.keep_alive and stays
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

@@ -76,6 +76,7 @@ class EngineSurroundings:
         self.clock_time = clock_time
         self.counters = Counters()
         self.draw: Callable[[int], int] = self._drawn  # one of so many, from 0
+        self.ending = False  # whether it will close soon, so that clients had better go elsewhere
         self.closing = False  # whether no connection is to outlive its request
 
     def _drawn(self, among: int) -> int:

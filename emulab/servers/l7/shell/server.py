@@ -88,7 +88,13 @@ class L7Server:
         return Listener(sock, tls, key in self._snapshot.pages, server)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
-        return lambda: PageReader(self._snapshot.pages.get(key) or {})
+        around = self._context.surroundings
+        return lambda: PageReader(self._snapshot.pages.get(key) or {}, lambda: around.ending)
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """See `base.Informed`: that it will be closed, so that health pages fail and no connection is kept."""
+        if message.get("ending"):
+            self._context.surroundings.ending = True
 
     @property
     def _snapshot(self) -> Snapshot:
