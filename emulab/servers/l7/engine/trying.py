@@ -61,7 +61,7 @@ class Trying(Ending):
         if not turn.entered:
             said = group.enter(turn)
             if isinstance(said, str):
-                self._server = ""
+                self._linking, self._server = False, ""
                 self.fail(503, said, now)
                 return
             if said is not None:
@@ -71,6 +71,7 @@ class Trying(Ending):
                 return
         server = group.choose(turn, now)
         if server is None:
+            self._linking = False
             self.fail(503, "every endpoint is left out for a while, as it failed too often", now)
             return
         self._server = server
