@@ -217,6 +217,10 @@ class _Builder:
         if not targets:
             return [], 0
         if by_address and not service.headless:
-            known = [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
-            return known, len(targets) if len(targets) > 1 and is_spread(service) else 0
+            if not service.cluster_ips:
+                return [], 0
+            address = service.cluster_ips[0]
+            behind = sum(target.address.version == address.version for target in targets)
+            spreads = behind > 1 and is_spread(service)
+            return [socket_name(address, port.port)], behind if spreads else 0
         return [socket_name(*t.target) for t in targets], 0

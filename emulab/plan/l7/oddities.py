@@ -145,7 +145,7 @@ class _Seen:
             told.add(found.key)
             value = show(found.spec[field]).strip('"')
             what = (
-                f"{value} binds each ingress pod, which asks Ingress {ingress.namespace}/{ingress.name}' backend "
+                f"{value} binds each ingress pod, which asks the backend of Ingress {ingress.namespace}/{ingress.name} "
                 f"by the cluster IP, {_BINDS[field]}; the Ingress' annotation {self._prefix}service-upstream: "
                 '"false" has it ask the endpoints'
             )
