@@ -20,11 +20,11 @@ Records; all but `error` have client and local, the two ends of the client's con
     proxy-accept    tls; at the time of the accept, though told after the TLS handshake
     tls             version, cipher, server_name (SNI), certificate: the names it is for, or `fake`
     proxy-try       what proxy-connect has, without source and reused: a connection is being opened
-    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, the rule
+    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, request_id, the rule
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
                     `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
-                    the rule
+                    request_id (as the upstream and the access log have it), the rule
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

@@ -22,7 +22,7 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
 SOURCE = "192.0.2.1:5000"
-DATE, WHEN = b"Date: now\r\n", "28/Nov/2026:12:00:00 +0000"
+DATE, NOW = b"Date: now\r\n", 1795867200.0
 
 
 class Audience:
@@ -90,7 +90,7 @@ class Script:
     def __init__(self, snapshot: Any, *, told: bool = False, scheme: str = "http", lines: int = 0) -> None:
         self.now = 0.0
         self.around = EngineSurroundings(
-            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: WHEN
+            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW
         )
         self.machine = ConnectionMachine(self.around, scheme, CLIENT, LOCAL)
         self.machine.opened(self.now, 0, None)

@@ -37,7 +37,7 @@ from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMa
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Options, RequestRoute
+from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
     "ANY_HOST",
@@ -60,6 +60,7 @@ __all__ = [
     "L7Config",
     "LeastRequest",
     "Match",
+    "MeasuredAs",
     "Options",
     "OutlierDetection",
     "PathChange",

@@ -34,6 +34,8 @@ class Certificate:
     hosts: tuple[str, ...]
     certificate: str
     key: str
+    secret: str = ""  # where it comes from, NAMESPACE/NAME
+    expires: float = 0.0  # Unix time; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,23 @@ class Options:
     upstream_keepalive_timeout: float = 60.0
     upstream_keepalive_requests: int = 10000  # after which a connection isn't kept
     trust_forwarded: bool = False
+    log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
+    log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAs:
+    """What is counted of requests, for who reads metrics. Bounds are those of histograms: seconds and bytes."""
+
+    labels: Mapping[str, str]  # of every sample: who counts
+    per_host: bool = True
+    per_undefined_host: bool = False  # hosts that no route names, too
+    status_classes: bool = False  # 2xx instead of 200
+    time_bounds: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    length_bounds: tuple[float, ...] = tuple(float(10 * n) for n in range(1, 11))
+    size_bounds: tuple[float, ...] = tuple(10.0**n for n in range(1, 8))
+    excluded: tuple[str, ...] = ()  # names of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,8 @@ class L7Config(Configuration):
     is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
     resolved; they are asked anew for each connection. `policy` is that of requests without a route.
 
-    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere.
+    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere. At
+    those of them that are in `metrics_at` the path `/metrics` has the metrics of `measured`, or of the process alone.
     """
 
     tls_listen: tuple[str, ...] = ()
@@ -69,5 +88,7 @@ class L7Config(Configuration):
     options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    metrics_at: tuple[str, ...] = ()
+    measured: MeasuredAs | None = None  # None: requests aren't counted
     resolv_conf: str = ""
     hosts: str = ""

@@ -21,6 +21,7 @@ from emulab.servers.l7.engine.answering import Answered
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class Exchange(Answered):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_received", "_wanted")
+    __slots__ = ("_buffer", "_wanted")
 
     # Set once it is known that the body has to be whole first.
     _buffer: bytearray  # what has come of it
@@ -55,6 +56,10 @@ class Exchange(Answered):
         self._kept = None
         self._linking = self.linked = False
         self._head_sent = self.answered = False
+        self._id = head.request_id
+        self._sent = self._head_size = self._size = 0
+        self._past = ()
+        self._try_began = UNKNOWN
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
@@ -116,7 +121,8 @@ class Exchange(Answered):
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        written = self._client.personality.request(self._head, host, forwarding, self._around.request_id())
+        self._id = self._id or self._around.request_id()
+        written = self._client.personality.request(self._head, host, forwarding, self._id)
         filters = self._rule.filters if self._rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emulab.servers.accesslog import OWN, escaped
+from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import LOG, WAKE, Command
+from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -20,8 +21,32 @@ class Recorded:
     """An exchange, as records have it."""
 
     __slots__ = (
-        "_around", "_attempt", "_client", "_commands", "_group", "_head", "_name", "_rule", "_server", "_source",
-        "_started", "_turn", "answered",
+        "_around",
+        "_attempt",
+        "_client",
+        "_commands",
+        "_group",
+        "_head",
+        "_head_sent",
+        "_head_size",
+        "_id",
+        "_linking",
+        "_name",
+        "_past",
+        "_received",
+        "_reused",
+        "_rule",
+        "_sent",
+        "_server",
+        "_size",
+        "_source",
+        "_started",
+        "_try_began",
+        "_try_connected",
+        "_try_headed",
+        "_turn",
+        "answered",
+        "linked",
     )  # fmt: skip
 
     _around: EngineSurroundings
@@ -30,13 +55,26 @@ class Recorded:
     _commands: list[Command]
     _group: Group
     _head: RequestHead
+    _head_sent: bool  # whether the answer has begun
+    _head_size: int  # bytes of the answer's head
+    _id: bytes  # the request's, for upstreams and logs
+    _linking: bool  # whether an upstream will have the request
     _name: str  # the upstream's
+    _past: tuple[Try, ...]  # the tries that failed
+    _received: int  # bytes of the request's body
+    _reused: bool  # whether the connection had served another request
     _rule: ReadyRoute | None
+    _sent: int  # bytes of the answer that have gone to the client
     _server: str  # the upstream's address
+    _size: int  # bytes of the upstream's answer's body
     _source: str  # our end of the upstream's connection
     _started: float
+    _try_began: float
+    _try_connected: float
+    _try_headed: float
     _turn: Turn | None  # what the upstream's balancer knows of the request, where that isn't plain
     answered: bool  # whether the answer is over, and told
+    linked: bool  # whether an upstream has the request
 
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
@@ -44,8 +82,16 @@ class Recorded:
         if self._turn is not None:
             self._leave(now)
         around = self._around
-        if around.log.takes(OWN):
-            self._log(status, now)
+        measure, logs = around.measure, around.log.takes(OWN)
+        if not self._id and (logs or around.audience.wanted):
+            self._id = around.request_id()  # no upstream was told one
+        if logs or measure is not None:
+            entry = self._entry(status, now)
+            if measure is not None:
+                measure(entry)
+            if logs:
+                line = around.snapshot.log_line(entry, around.unix_time())
+                self._commands.append((LOG, line))
         if not around.audience.wanted:
             return
         client, head, rule = self._client, self._head, self._rule or NO_ROUTE
@@ -61,6 +107,7 @@ class Recorded:
             upstream_name=self._name or rule.upstream,
             answered_by=answered_by,
             reason=reason,
+            request_id=self._id.decode("latin-1"),
         )
 
     def _leave(self, now: float) -> None:
@@ -74,16 +121,39 @@ class Recorded:
         if (wake := group.leave(turn)) is not None:
             self._commands.append((WAKE, wake))
 
-    def _log(self, status: int, now: float) -> None:
-        """A line of the access log in ingress-nginx' format (`log-format-upstream`); `-` is what isn't counted here."""
-        client, head, when = self._client, self._head, self._around.clock_time()
-        shown, seconds = client.personality.wire_status(status), f"{now - self._started:.3f}"
-        agent, referer = (escaped(head.field(name) or "-") for name in (b"user-agent", b"referer"))
-        name = (self._name or (self._rule or NO_ROUTE).upstream).replace("/", "-")
-        upstream = f"{self._server} - {seconds} {shown}" if self._server else "- - - -"
-        request_id = head.request_id.decode("latin-1") or "-"
-        line = f'{client.address} - - [{when}] "{escaped(_asked(head))}" {shown} - "{referer}" "{agent}"'
-        client.commands.append((LOG, f"{line} - {seconds} [{name}] [] {upstream} {request_id}"))
+    def _entry(self, status: int, now: float) -> RequestEntry:
+        """What is known of the request, now that it is over."""
+        client, head, past = self._client, self._head, self._past
+        status = client.personality.wire_status(status)
+        if self._try_began != UNKNOWN and (self._head_sent or self.linked or self._linking):
+            past = (*past, self._this_try(status, now))
+        return RequestEntry(
+            client=(client.address, client.name),
+            local=client.local,
+            scheme=client.scheme,
+            version="HTTP/1.0" if head.old else "HTTP/1.1",
+            head=head,
+            rule=self._rule or NO_ROUTE,
+            upstream_name=self._name,
+            request_id=self._id.decode("latin-1"),
+            status=status,
+            request_size=head.size + self._received,
+            sent=self._sent,
+            body_sent=self._sent - self._head_size,
+            seconds=now - self._started,
+            tries=past,
+        )
+
+    def _this_try(self, status: int, now: float) -> Try:
+        began, connected, headed = self._try_began, self._try_connected, self._try_headed
+        return Try(
+            self._server,
+            status,
+            0.0 if self._reused else connected - began if connected != UNKNOWN else UNKNOWN,
+            headed - began if headed != UNKNOWN else UNKNOWN,
+            now - began,
+            self._size,
+        )
 
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
@@ -93,13 +163,3 @@ class Recorded:
         """Tells of a try that failed; without a connection when it never came to one."""
         if self._around.audience.wanted:
             self._tell_try("upstream-error", reason=why, next=then)
-
-
-def _asked(head: RequestHead) -> str:
-    """The request's first line, as it was understood; "" where it wasn't."""
-    version = "1.0" if head.old else "1.1"
-    return (
-        f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}"
-        if head.method
-        else ""
-    )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Options,
+    Policy,
+    RequestRoute,
+    Upstream,
+)
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.personalities import Personality, personality_of
 
@@ -33,12 +42,18 @@ class Snapshot:
     listen: frozenset[str]
     tls_listen: frozenset[str]
     pages: Mapping[str, Mapping[str, str]]
+    metrics_at: frozenset[str]
+    measured: MeasuredAs | None
+    hosts: frozenset[str]  # that routes name
+    origins: frozenset[str]  # of routes
     personality: Personality
     options: Options
     policy: Policy
+    ready: tuple[ReadyRoute, ...]  # in the configuration's order
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
+    log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
 
     @property
@@ -84,12 +99,18 @@ def take(config: L7Config, old: Mapping[str, Group], now: float = 0.0) -> Snapsh
         listen=listen,
         tls_listen=tls_listen,
         pages=config.pages,
+        metrics_at=frozenset(config.metrics_at),
+        measured=config.measured,
+        hosts=frozenset(route.match.host.lower() for route in config.routes),
+        origins=frozenset(route.origin for route in config.routes),
         personality=personality,
         options=config.options,
         policy=config.policy,
+        ready=tuple(rules),
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
+        log_line=personality.log_format(config.options.log_format, config.options.log_escape),
         shortest=min(_times(config)),
     )
 

@@ -12,6 +12,7 @@ from math import inf
 
 from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT, WAIT
 from emulab.servers.l7.engine.ending import Ending
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.messages.response import UpstreamResponse
 
 KEEP_MAX = 65536
@@ -28,9 +29,7 @@ PASSED_OVER = frozenset({403, 404, 429, 500, 502, 503, 504})
 class Trying(Ending):
     """A request that is on its way to an upstream."""
 
-    __slots__ = (
-        "_first_try", "_freshened", "_full", "_kept", "_kept_size", "_reused", "_touched", "_tries",
-    )  # fmt: skip
+    __slots__ = ("_first_try", "_freshened", "_full", "_kept", "_kept_size", "_touched", "_tries")
 
     _first_try: float  # when that was
 
@@ -38,7 +37,6 @@ class Trying(Ending):
     _full: bool  # whether the upstream takes no more bytes
     _kept: list[bytes] | None  # what was or will be sent upstream, for another try
     _kept_size: int
-    _reused: bool
     _touched: bool  # whether a byte of the response has come
     _tries: int
 
@@ -49,6 +47,7 @@ class Trying(Ending):
 
     def _select(self, now: float) -> None:
         self._linking = True
+        self._try_began, self._try_connected, self._try_headed = now, UNKNOWN, UNKNOWN
         if self._turn is not None:
             self._select_by_turn(now)
             return
@@ -61,11 +60,11 @@ class Trying(Ending):
         if not turn.entered:
             said = group.enter(turn)
             if isinstance(said, str):
-                self._linking, self._server = False, ""
+                self._linking, self._server, self._try_began = False, "", UNKNOWN
                 self.fail(503, said, now)
                 return
             if said is not None:
-                turn.waiting = said
+                turn.waiting, self._try_began = said, UNKNOWN
                 self._commands.append((WAIT, said))
                 self._client.deadline = now + self._client.policy.read_timeout
                 return
@@ -74,7 +73,7 @@ class Trying(Ending):
             self._linking = False
             self.fail(503, "every endpoint is left out for a while, as it failed too often", now)
             return
-        self._server = server
+        self._server, self._try_began = server, now
         self._commands.append((SELECT, server))
 
     def woken(self, now: float) -> None:
@@ -110,6 +109,7 @@ class Trying(Ending):
         if not self._linking or kept is None:
             return b""  # let go of meanwhile, and the command for that is on its way
         self._linking, self.linked = False, True
+        self._try_connected = now
         self._source, self._reused = source, reused
         self._touched = self._full = False
         counters = self._around.counters
@@ -125,7 +125,7 @@ class Trying(Ending):
         if not client.reading:
             client.flow(now)
         if self._around.audience.wanted:
-            self._tell_try("proxy-connect", reused=reused)
+            self._tell_try("proxy-connect", reused=reused, request_id=self._id.decode("latin-1"))
         return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def refused(self, why: str, timed_out: bool, now: float) -> None:
@@ -150,17 +150,18 @@ class Trying(Ending):
             self._tell_error(why, "the answer stays cut")
             self._end_short(why, now)
             return
+        status = _STATUS[failure]
+        self._past = (*self._past, self._this_try(status, now))
         repeatable = self._may_repeat(failure, sent, now)
         if repeatable and stale and not self._freshened:
             self._tell_error(why, "a new connection")
-            self._freshened = True
+            self._freshened, self._past = True, self._past[:-1]  # nobody would call it a try
             self._attempt += 1
             self._around.counters.retries += 1
             self._open(now)
         elif repeatable and self._tries > 1 and self._may_retry():
             self._try_again(why, now)
         else:
-            status = _STATUS[failure]
             self._tell_error(why, f"answers {status}")
             self.fail(status, why, now)
 
@@ -192,6 +193,7 @@ class Trying(Ending):
         if self._tries < 2 or not self._may_repeat(f"http_{status}", True, now) or not self._may_retry():
             return False
         self._tell_server(status, now)
+        self._past = (*self._past, self._this_try(status, now))
         self._let_go()
         if self._turn is not None:
             self._turn.failed = True
