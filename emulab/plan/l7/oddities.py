@@ -120,14 +120,19 @@ class _Seen:
                 yield self._at(o, names[field], 'has no effect without canary: "true"')
         balancing = read(BALANCING, ingress.annotations, self._prefix)
         affinity = read(AFFINITY, ingress.annotations, self._prefix)
+        regular = ingress.annotations.get(f"{self._prefix}use-regex") == "true"
+        if affinity.get("affinity") and regular and not affinity.get("path"):
+            yield self._at(
+                o, "affinity", "its cookie has a regular expression as Path: session-cookie-path isn't given"
+            )
         if not balancing.get("service"):
             return
+        wished = {"affinity": "cookie", "hash_by": balancing.get("hash_by") or "", "load_balance": "ewma"}
         for theme, values in ((AFFINITY, affinity), (BALANCING, balancing)):
             for one in theme.annotations:
-                if one.field in ("affinity", "hash_by") and values.get(one.field):
-                    yield self._at(
-                        o, one.name, "has no effect: with service-upstream the cluster IP is the only server"
-                    )
+                if one.field in wished and values.get(one.field) == wished[one.field]:
+                    what = "has no effect: with service-upstream the cluster IP is the only server"
+                    yield self._at(o, one.name, what)
 
     def _of_backend(self, ingress: Ingress, o: Object, backend: Backend, told: set[Key]) -> Iterator[Finding]:
         found = self._objects.get(SERVICE.key(ingress.namespace, backend.service))

@@ -23,7 +23,8 @@ Records; all but `error` have client and local, the two ends of the client's con
     proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, request_id, the rule
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
-                    `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
+                    `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream,
+                    unless that has its server left out for a while),
                     request_id (as the upstream and the access log have it), the rule
     error           message: a certificate that can't be used
 

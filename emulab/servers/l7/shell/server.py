@@ -175,6 +175,11 @@ class L7Server:
             "tunnels": len(context.tunnels),
             "listen": sorted(self._listeners),
             "upstreams": context.pool.sizes(),
+            "balanced": {
+                group.name: group.status(context.clock())
+                for group in self._snapshot.groups.values()
+                if not group.plain
+            },
         }
 
 

@@ -78,6 +78,15 @@ class Group:
         if self._outliers is not None and old._outliers is not None:
             self._outliers.inherit(old._outliers)
 
+    def status(self, now: float) -> dict[str, object]:
+        """For people and tests: who is left out, and who is there."""
+        outliers = self._outliers
+        return {
+            "left_out": [one for one in self.servers if outliers is not None and outliers.is_out(one, now)],
+            "under_way": self._limiter.under_way,
+            "waiting": self._limiter.waiting,
+        }
+
     # --- a request's way, where the group isn't plain -----------------------------------------------------------
 
     def enter(self, turn: Turn) -> QueuedRequest | str | None:

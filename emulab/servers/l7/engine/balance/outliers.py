@@ -44,13 +44,14 @@ class Outliers:
 
     def available(self, now: float) -> tuple[str, ...]:
         """Who may be asked. With too few of them all are, which is a proxy's panic."""
-        out = {server for server in self._servers if self._is_out(server, now)}
+        out = {server for server in self._servers if self.is_out(server, now)}
         self.next_change = min((self._known[server].until for server in out), default=inf)
         left = tuple(server for server in self._servers if server not in out)
         share = 100 * len(left) / len(self._servers) if self._servers else 100
         return self._servers if share < self._wanted.min_health_percent else left
 
-    def _is_out(self, server: str, now: float) -> bool:
+    def is_out(self, server: str, now: float) -> bool:
+        """Whether a server is left out now."""
         health = self._known.get(server)
         return health is not None and health.until > now
 
@@ -75,8 +76,8 @@ class Outliers:
 
     def _leave_out(self, server: str, health: FailureCount, now: float) -> bool:
         wanted = self._wanted
-        out = sum(self._is_out(one, now) for one in self._servers)
-        if self._is_out(server, now) or 100 * (out + 1) / len(self._servers) > wanted.max_ejection_percent:
+        out = sum(self.is_out(one, now) for one in self._servers)
+        if self.is_out(server, now) or 100 * (out + 1) / len(self._servers) > wanted.max_ejection_percent:
             return False
         if health.times:  # each look at which it was there and well has taken one off
             health.times = max(0, health.times - floor((now - health.until) / wanted.interval))
