@@ -197,6 +197,16 @@ def test_a_canary_without_a_server_takes_nobody() -> None:
     assert goes_to({"upstream": "none", "weight": 100}, drawn=0) == A
 
 
+def test_a_page_of_our_own_brings_the_cookie_too() -> None:
+    upstreams = {"up": {"servers": [A, B], "balance": {"type": "CookieAffinity"}}}
+    play = script(upstreams=upstreams, affinity_cookie=True, tries=1)
+    play.client(GET)
+    play.vacant()
+    play.skip()
+    play.refused()
+    play.expect(("send", contains(b"502 Bad Gateway", b"Set-Cookie: INGRESSCOOKIE=")))
+
+
 def test_who_has_a_cookie_stays_with_its_upstream() -> None:
     affinity = {"type": "CookieAffinity"}
     upstreams = {
