@@ -36,7 +36,7 @@ def test_who_enters_waits_or_may_not() -> None:
     waiting = limiter.enter(limits)
     assert isinstance(waiting, QueuedRequest) and limiter.waiting == 1
     refused = limiter.enter(limits)
-    assert refused == "its connections are all in use (1), and 1 request may wait for one"
+    assert refused == "all of the backend's connections are in use (1), and 1 request may wait for one"
     called: list[int] = []
     waiting.wake = lambda: called.append(1)
     wake = limiter.leave(limits)
@@ -47,7 +47,7 @@ def test_who_enters_waits_or_may_not() -> None:
 def test_all_that_are_there_count_as_requests() -> None:
     limiter, limits = Limiter(), ConnectionLimits(connections=1, requests=2)
     assert limiter.enter(limits) is None and isinstance(limiter.enter(limits), QueuedRequest)
-    assert limiter.enter(limits) == "as many requests as it may have are at it: 2"
+    assert limiter.enter(limits) == "the backend has as many requests as it may have (2)"
 
 
 def test_a_request_waits_for_another_to_end() -> None:
@@ -62,7 +62,15 @@ def test_a_request_waits_for_another_to_end() -> None:
     third.client(GET)
     assert third.taken()[-2:] == [
         ("send", page(503)),
-        ("tell", has(event="request", status=503, answered_by="ingress", reason=has_words("all in use (1)"))),
+        (
+            "tell",
+            has(
+                event="request",
+                status=503,
+                answered_by="ingress",
+                reason=has_words("connections are in use (1)"),
+            ),
+        ),
     ]
     first.skip()
     first.upstream(OK)

@@ -43,13 +43,13 @@ class Limiter:
     def enter(self, limits: ConnectionLimits) -> QueuedRequest | str | None:
         """Lets a request go on (None), has it wait, or says why it may do neither."""
         if limits.requests is not None and self.under_way + len(self._queue) >= limits.requests:
-            return f"as many requests as it may have are at it: {limits.requests}"
+            return f"the backend has as many requests as it may have ({limits.requests})"
         if limits.connections is None or self.under_way < limits.connections:
             self.under_way += 1
             return None
         if limits.pending is not None and len(self._queue) >= limits.pending:
             waiting = f"{limits.pending} request{'s' if limits.pending != 1 else ''}"
-            return f"its connections are all in use ({limits.connections}), and {waiting} may wait for one"
+            return f"all of the backend's connections are in use ({limits.connections}), and {waiting} may wait for one"
         self._queue.append(waiting_one := QueuedRequest())
         return waiting_one
 
