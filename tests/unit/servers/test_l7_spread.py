@@ -27,12 +27,12 @@ def test_so_many_for_each_endpoint_and_no_more_than_are_kept() -> None:
 def test_beyond_that_there_is_credit() -> None:
     one = spread(2)
     one.connections = one.size
-    assert sum(one.wants_fresh(0.0) for _ in range(10_000)) == int(CREDIT)
-    assert sum(one.wants_fresh(2.0) for _ in range(10_000)) == int(2 * CREDIT_A_SECOND)
+    assert sum(one.replaces(0.0) for _ in range(10_000)) == int(CREDIT)
+    assert sum(one.replaces(2.0) for _ in range(10_000)) == int(2 * CREDIT_A_SECOND)
     one.configure(2, 320)
-    assert not one.wants_fresh(2.0), "nothing has changed"
+    assert not one.replaces(2.0), "nothing has changed"
     one.configure(1, 320)
-    assert one.wants_fresh(2.0), "who has come is to get its share"
+    assert one.replaces(2.0), "who has come is to get its share"
 
 
 def test_as_even_as_draws_are() -> None:
@@ -40,16 +40,14 @@ def test_as_even_as_draws_are() -> None:
     draw, shares = Random(42), Counter[int]()
     one, kept = spread(10), list[int]()
     for _ in range(1000):
-        if not kept or one.wants_fresh(0.0):
+        if one.grows:
             one.connections += 1
             endpoint = draw.randrange(10)
         else:
             endpoint = kept.pop(0)
+            endpoint = draw.randrange(10) if one.replaces(0.0) else endpoint
         shares[endpoint] += 1
         kept.append(endpoint)
-        if one.connections > one.size:
-            kept.pop(0)
-            one.connections -= 1
     assert len(kept) == one.size
     assert chi_square(shares, 10) < 27.9  # of 9 degrees of freedom: one in a thousand is beyond
 
@@ -77,6 +75,25 @@ async def test_more_connections_than_clients_are_kept(world: World) -> None:
     assert backend.connections == 3 * PER_ENDPOINT + 20  # one each, as there is credit
     (sizes,) = world.server.status()["upstreams"].values()
     assert sizes == {"idle": 3 * PER_ENDPOINT, "active": 0}
+
+
+async def test_more_clients_than_there_are_to_be_connections_keep_theirs(world: World) -> None:
+    """Each client has a connection of its own meanwhile; that they are many is no reason to open new ones."""
+    backend = await served(world, endpoints=2)
+    many = 3 * PER_ENDPOINT
+    streams = [await world.connect() for _ in range(many)]
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            for _, writer in streams:
+                writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            answers = [await harness.read_message(reader) for reader, _ in streams]
+            assert {answer.status for answer in answers} == {200}
+
+    await ask(2 + int(CREDIT) // many)  # there is no credit any more
+    before = backend.connections
+    await ask(5)
+    assert backend.connections - before < many
 
 
 async def test_of_one_endpoint_one_connection_is_kept(world: World) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 PER_ENDPOINT = 32
 CREDIT = 2048.0
 """Fresh connections beyond those that are to be there, at once: enough for whoever tries it by hand or in a test."""
-CREDIT_A_SECOND = 128.0
+CREDIT_A_SECOND = 16.0
 """So that ports that wait for their end (`TIME_WAIT`, 60 s) are few of the 28,000 that a client has."""
 
 
@@ -38,10 +38,13 @@ class Spread:
             self._credit = CREDIT  # who has come is to get its share soon
         self.size = size
 
-    def wants_fresh(self, now: float) -> bool:
-        """Whether the next request is to get a fresh connection although one is kept."""
-        if self.connections < self.size:
-            return True
+    @property
+    def grows(self) -> bool:
+        """Whether there are fewer than there are to be."""
+        return self.connections < self.size
+
+    def replaces(self, now: float) -> bool:
+        """Whether the next request is to get a fresh connection in the place of the oldest that is kept."""
         self._credit = min(CREDIT, self._credit + (now - self._filled) * CREDIT_A_SECOND)
         self._filled = now
         if self._credit < 1.0:

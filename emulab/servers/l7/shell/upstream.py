@@ -146,7 +146,10 @@ class Pool:
         """An idle connection to `address`, if there is one."""
         idle = self._idle.get(address)
         spread = self._spreads.get(address) if self._spreads else None
-        if spread is not None and spread.wants_fresh(self._clock()):
+        if spread is not None and spread.grows:
+            return None
+        if spread is not None and idle and spread.replaces(self._clock()):
+            idle.pop(0).transport.close()
             return None
         while idle:
             upstream = idle.pop() if spread is None else idle.pop(0)
@@ -222,12 +225,6 @@ class Pool:
             return
         upstream.idle_until = now + options.upstream_keepalive_timeout
         idle.append(upstream)
-        if (
-            self._spreads
-            and (spread := self._spreads.get(address)) is not None
-            and spread.connections > spread.size
-        ):
-            idle.pop(0).transport.close()
 
     def forget(self, upstream: UpstreamConnection) -> None:
         """A connection that ended, or became something else."""
