@@ -12,7 +12,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.networking.destinations import DestinationRule, DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import IngressController
-from emulab.kinds.networking.ingressview import Backend, Ingress
+from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
 from emulab.kinds.registry import CONFIG_MAP, DESTINATION_RULE, INGRESS, SERVICE
 from emulab.model.checks import show
 from emulab.model.collection import Objects
@@ -23,7 +23,8 @@ from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.configmap import of_upstreams
 from emulab.plan.l7.spreading import asks_service
-from emulab.plan.l7.wishes import IngressWishes, upstream_name
+from emulab.plan.l7.upstreams import backend_name
+from emulab.plan.l7.wishes import IngressWishes
 
 
 def oddities(
@@ -91,7 +92,8 @@ class _Seen:
         config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         defaults = of_upstreams({key: str(value) for key, value in data.items()})
-        self._wishes = IngressWishes([one for one, _ in self._ingresses], self._prefix, defaults)
+        taken = oldest_first(one for one, _ in self._ingresses)
+        self._wishes = IngressWishes(taken, self._prefix, defaults)
 
     def findings(self) -> Iterator[Finding]:
         for orphan in self._wishes.orphans:
@@ -143,7 +145,7 @@ class _Seen:
         field = _binding(service)
         if not field or found.key in told or not {o.key, found.key} & set(self._given):
             return
-        wish = self._wishes.of(upstream_name(ingress.namespace, backend))
+        wish = self._wishes.of(backend_name(ingress.namespace, backend))
         rule = self._rules.of(ingress.namespace, backend.service)
         by_default = self._cluster.ingress_upstream == "service"
         if asks_service(wish, self._wishes.default, rule, by_default) and not service.headless:

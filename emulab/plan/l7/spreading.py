@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.kinds.core.serviceview import Service
 from emulab.kinds.networking.destinations import DestinationRule, duration
 from emulab.plan.l7.wishes import UpstreamWish
 from emulab.servers.l7.config import (
@@ -44,11 +43,6 @@ def asks_service(
     if rule is not None and (rule.outliers is not None or rule.simple in _SIMPLE):
         return False
     return cluster or (rule is not None and rule.simple == _ALL_ALIKE)
-
-
-def is_spread(service: Service) -> bool:
-    """Whether connections from one client to a Service's address are with all of its endpoints."""
-    return service.session_affinity != "ClientIP"
 
 
 def spread(wish: UpstreamWish, default: UpstreamWish, rule: DestinationRule | None) -> Upstream:

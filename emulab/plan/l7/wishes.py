@@ -15,6 +15,7 @@ from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.annotations.table import Wishes
+from emulab.plan.l7.upstreams import backend_name
 from emulab.servers.l7.config import (
     Balance,
     Canary,
@@ -49,11 +50,6 @@ class Orphan(NamedTuple):
     why: str
 
 
-def upstream_name(namespace: str, backend: Backend) -> str:
-    """What the upstream of a backend is called."""
-    return f"{namespace}/{backend.service}/{backend.port}"
-
-
 class IngressWishes:
     """Those of all Ingresses that a controller serves."""
 
@@ -78,7 +74,7 @@ class IngressWishes:
     def _note(self, ingress: Ingress, balancing: Wishes, prefix: str) -> None:
         wish = _wish(balancing, read(AFFINITY, ingress.annotations, prefix))
         for backend in _backends(ingress):
-            name = upstream_name(ingress.namespace, backend)
+            name = backend_name(ingress.namespace, backend)
             known = self._of.get(name)
             if known is None:
                 self._of[name] = wish
@@ -89,10 +85,10 @@ class IngressWishes:
         places: dict[Match, str] = {}
         for one in self.mains:
             for match, backend in _places(one):
-                places.setdefault(match, upstream_name(one.namespace, backend))
+                places.setdefault(match, backend_name(one.namespace, backend))
         for ingress, said in canaries:
             for match, backend in _places(ingress):
-                name, primary = upstream_name(ingress.namespace, backend), places.get(match)
+                name, primary = backend_name(ingress.namespace, backend), places.get(match)
                 if primary is None:
                     why = "no Ingress that is no canary has this host and path"
                 elif name == primary:

@@ -156,7 +156,7 @@ def test_the_oldest_ingress_decides_about_an_upstream() -> None:
         asking("two", rule("b.test"), upstream_hash_by="$host"),
     )
     assert upstream(*web(), first, second).balance == PeakEwma()
-    sticky = asking("three", rule("c.test"), affinity="cookie")
+    sticky = asking("xx", rule("c.test"), affinity="cookie")
     found = config(*web(), first, second, sticky)
     assert found.upstreams["default/web/80"].balance == CookieAffinity()
     assert {r.match.host: r.policy.affinity_cookie for r in found.routes} == {

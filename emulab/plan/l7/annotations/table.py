@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.model.objects import Object
-from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import Canary, Filter, Match, Policy, RequestRoute, WeightedUpstream
 
 
 class Annotation(NamedTuple):
@@ -33,7 +33,7 @@ class Beside(Protocol):
 class RouteDraft:
     """A route of an Ingress, which the themes make what it is to be."""
 
-    __slots__ = ("backends", "filters", "ingress", "match", "policy", "world")
+    __slots__ = ("backends", "canary", "filters", "ingress", "match", "policy", "world")
 
     def __init__(
         self,
@@ -48,12 +48,13 @@ class RouteDraft:
         self.backends = backends
         self.policy = policy
         self.filters: list[Filter] = []
+        self.canary: Canary | None = None
         self.world = world
 
     def route(self) -> RequestRoute:
         """The route as it is now."""
         origin = f"Ingress {self.ingress.namespace}/{self.ingress.name}"
-        return RequestRoute(self.match, self.backends, origin, tuple(self.filters), self.policy)
+        return RequestRoute(self.match, self.backends, origin, tuple(self.filters), self.policy, self.canary)
 
 
 Wishes = Mapping[str, Any]

@@ -14,31 +14,33 @@ from emulab.servers.engines.nginx.locations import (
     upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
-from emulab.servers.engines.nginx.text import Lines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
 
-FOLDER, STATE = "/etc/nginx", "/tmp"
-"""Where its files are, and what it writes: folders of its own, see `server`."""
+FOLDER = "/etc/nginx"
 CERTIFICATES = f"{FOLDER}/ssl"
-LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class NginxPlace:
     """What isn't in the configuration: the names of the sockets that are handed over, TLS or not, and a number that
     tells which configuration is in use."""
 
     sockets: Mapping[str, str]  # the key in `listen` → `10.244.1.3:80`
     workers: int
     generation: int
+    user: str  # whose its workers are
+    names: Mapping[str, str]  # servers that are names → what they are in full
     fake: str = "fake"  # the certificate of hosts that have none
 
 
-def nginx_conf(config: L7Config, engine: Engine) -> str:
+def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
     """The text of nginx.conf."""
     lines = [
         f"# Configuration {engine.generation}, of the Ingresses of the lab",
         directive("daemon", "off"),
+        directive("user", engine.user),
         directive("pid", f"{STATE}/nginx.pid"),
         directive("worker_processes", engine.workers),
         directive("worker_shutdown_timeout", "240s"),
@@ -56,7 +58,7 @@ def nginx_conf(config: L7Config, engine: Engine) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _http(config: L7Config, engine: Engine) -> Lines:
+def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
     options = config.options
     return [
         *_general(options),
@@ -79,7 +81,7 @@ def _http(config: L7Config, engine: Engine) -> Lines:
     ]
 
 
-def _general(options: Options) -> Lines:
+def _general(options: Options) -> ConfLines:
     temporary = [
         directive(f"{name}_temp_path", f"{STATE}/{name}")
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -110,7 +112,7 @@ def _general(options: Options) -> Lines:
     ]
 
 
-def _resolver(resolv_conf: str) -> Lines:
+def _resolver(resolv_conf: str) -> ConfLines:
     """Who resolves names of upstreams."""
     found = [line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver ")]
     addresses = [f"[{one}]" if ":" in one else one for one in found]
@@ -121,7 +123,7 @@ def _resolver(resolv_conf: str) -> Lines:
     )
 
 
-def _maps(options: Options) -> Lines:
+def _maps(options: Options) -> ConfLines:
     trusted = options.trust_forwarded
     lines = [
         *block("geo $literal_dollar", ['default "$";']),
@@ -158,16 +160,19 @@ def _maps(options: Options) -> Lines:
     return lines
 
 
-def _upstreams(config: L7Config, options: Options) -> Lines:
-    lines: Lines = []
+def _upstreams(config: L7Config, options: Options) -> ConfLines:
+    lines: ConfLines = []
+    most = max((route.policy.tries for route in config.routes), default=1)
     for name, upstream in config.upstreams.items():
-        servers = [one for one in upstream.servers if not any(c.isalpha() for c in one) or "[" in one]
+        servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
+            # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
+            times = -(-most // len(servers))
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
                 f"upstream {upstream_name(name)}",
                 [
-                    *(directive("server", one, "max_fails=0") for one in servers),
+                    *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
                     directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
                     directive("keepalive_requests", 10000),
@@ -176,9 +181,9 @@ def _upstreams(config: L7Config, options: Options) -> Lines:
     return lines
 
 
-def _shares(routes: Sequence[RequestRoute]) -> Lines:
+def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
     """Who draws among the backends of a route."""
-    lines: dict[str, Lines] = {}
+    lines: dict[str, ConfLines] = {}
     for route in routes:
         used = [one for one in route.backends if one.weight > 0]
         if len(route.backends) > 1 and used:
@@ -191,22 +196,22 @@ def _shares(routes: Sequence[RequestRoute]) -> Lines:
     return [line for block_ in lines.values() for line in block_]
 
 
-def _servers(config: L7Config, engine: Engine) -> Lines:
+def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
     hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
     for number, route in enumerate(config.routes):
         hosts.setdefault(route.match.host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)
-    lines: Lines = []
+    lines: ConfLines = []
     for host, routes in sorted(hosts.items()):
         lines += ["", *_server(host, routes, config, engine, certificates)]
     return lines
 
 
 def certificate_files(certificates: Sequence[Certificate]) -> Mapping[str, str]:
-    """The file of the certificate of each host, without its folder and end."""
+    """The file of the certificate of each host, without its folder and end; "" for the default certificate."""
     found: dict[str, str] = {}
     for number, one in enumerate(certificates):
-        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        name = (one.secret.replace("/", "-") or f"certificate-{number}") if one.certificate else ""
         for host in one.hosts:
             found.setdefault(host.lower(), name)
     return found
@@ -216,14 +221,11 @@ def _server(
     host: str,
     routes: Sequence[tuple[int, RequestRoute]],
     config: L7Config,
-    engine: Engine,
+    engine: NginxPlace,
     certificates: Mapping[str, str],
-) -> Lines:
-    own = (
-        certificates.get(host)
-        or certificates.get("*." + host.partition(".")[2])
-        or certificates.get(ANY_HOST)
-    )
+) -> ConfLines:
+    above = "*." + host.partition(".")[2]
+    own = next((certificates[one] for one in (host, above) if one in certificates), None)
     name = host or "_"
     lines = [directive("server_name", _server_name(host))]
     for key in config.listen:
@@ -234,7 +236,7 @@ def _server(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
     if config.tls_listen:
-        file = own or engine.fake
+        file = own or certificates.get(ANY_HOST) or engine.fake
         lines += [
             directive("ssl_certificate", f"{CERTIFICATES}/{file}.pem"),
             directive("ssl_certificate_key", f"{CERTIFICATES}/{file}.pem"),
@@ -246,14 +248,14 @@ def _server(
         directive("set", "$location_path", '""'),
         directive("set", "$route", '""'),
         *block("if ($request_method = TRACE)", [directive("return", 405)]),
-        *locations(routes, config.upstreams, own is not None),
+        *locations(routes, config.upstreams, engine.names),
     ]
     if not any(route.match.path == "/" and route.match.path_type != "Exact" for _, route in routes):
         lines += ["", *block("location /", _default(config))]
     return [f"## start server {name}", *block("server", lines), f"## end server {name}"]
 
 
-def _default(config: L7Config) -> Lines:
+def _default(config: L7Config) -> ConfLines:
     """What no path of a host takes."""
     name = config.default_upstream
     upstream = config.upstreams.get(name or "", Upstream())

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.servers.engines.nginx.text import Lines, directive, pattern, quoted
+from emulab.servers.engines.nginx.text import ConfLines, directive, pattern, quoted
 from emulab.servers.l7.config import (
     Filter,
     Match,
@@ -21,17 +21,17 @@ from emulab.servers.l7.config import (
     URLRewrite,
 )
 
-Directives = Callable[[Any, Match], Lines]
+Directives = Callable[[Any, Match], ConfLines]
 
 
-def _request_headers(one: RequestHeaderModifier, _match: Match) -> Lines:
+def _request_headers(one: RequestHeaderModifier, _match: Match) -> ConfLines:
     gone = [directive("proxy_set_header", quoted(name), '""') for name in one.remove]
     return gone + [
         directive("proxy_set_header", quoted(f.name), quoted(f.value)) for f in (*one.set, *one.add)
     ]
 
 
-def _response_headers(one: ResponseHeaderModifier, _match: Match) -> Lines:
+def _response_headers(one: ResponseHeaderModifier, _match: Match) -> ConfLines:
     gone = [
         directive("proxy_hide_header", quoted(name)) for name in (*one.remove, *(f.name for f in one.set))
     ]
@@ -47,7 +47,7 @@ def _new_path(change: PathChange, match: Match) -> tuple[str, str]:
     return f"^{re.escape(prefix)}/?(.*)$", quoted(f"{change.prefix.rstrip('/')}/") + "$1"
 
 
-def _rewrite(one: URLRewrite, match: Match) -> Lines:
+def _rewrite(one: URLRewrite, match: Match) -> ConfLines:
     lines = [directive("proxy_set_header", "Host", quoted(one.hostname))] if one.hostname else []
     if one.path is not None:
         expression, target = _new_path(one.path, match)
@@ -55,7 +55,7 @@ def _rewrite(one: URLRewrite, match: Match) -> Lines:
     return lines
 
 
-def _redirect(one: RequestRedirect, match: Match) -> Lines:
+def _redirect(one: RequestRedirect, match: Match) -> ConfLines:
     scheme = one.scheme or "$scheme"
     host = quoted(one.hostname) if one.hostname else "$host"
     port = f":{one.port}" if one.port else ""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.engines.nginx.text import Lines, block, directive, on, pattern, quoted, seconds
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
+from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
 
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
@@ -38,16 +39,16 @@ def upstream_name(name: str) -> str:
 
 
 def locations(
-    routes: Sequence[tuple[int, RequestRoute]], upstreams: Mapping[str, Upstream], secure: bool
-) -> Lines:
-    """The locations of one host's routes, each with its number; `secure`: whether the host speaks TLS."""
-    lines: Lines = []
+    routes: Sequence[tuple[int, RequestRoute]], upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
+    """The locations of one host's routes, each with its number; `names`: what names of servers are in full."""
+    lines: ConfLines = []
     taken: set[str] = set()
     for number, route in sorted(routes, key=_order):
         for place in _places(route):
             if place not in taken:
                 taken.add(place)
-                lines += ["", *block(f"location {place}", _served(number, route, upstreams, secure))]
+                lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
     return lines
 
 
@@ -75,7 +76,9 @@ def _places(route: RequestRoute) -> Iterator[str]:
         yield quoted(path)
 
 
-def _served(number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], secure: bool) -> Lines:
+def _served(
+    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
     kind, _, name = route.origin.partition(" ")
     namespace, _, ingress = name.partition("/") if kind == "Ingress" else ("", "", "")
     backends = [one for one in route.backends if one.weight > 0]
@@ -87,12 +90,12 @@ def _served(number: int, route: RequestRoute, upstreams: Mapping[str, Upstream],
         directive("set", "$route", number),
         directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
     ]
-    if route.policy.ssl_redirect and secure:
+    if route.policy.ssl_redirect:
         lines += block(
             "if ($pass_access_scheme = http)",
             [directive("return", 308, "https://$redirect_host$request_uri")],
         )
-    own: Lines = []
+    own: ConfLines = []
     for one in route.filters:
         if type(one) in DIRECTIVES:
             own += DIRECTIVES[type(one)](one, route.match)
@@ -106,26 +109,22 @@ def _served(number: int, route: RequestRoute, upstreams: Mapping[str, Upstream],
     lines += policy(route.policy)
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
-        return [*lines, directive("return", 503)]
-    return [*lines, *_passed_on(route, first, upstreams)]
+        return [*lines, directive("return", 503 if route.backends else 404)]
+    return [*lines, *_passed_on(route, first, upstreams, names)]
 
 
-def _passed_on(route: RequestRoute, first: str, upstreams: Mapping[str, Upstream]) -> Lines:
+def _passed_on(
+    route: RequestRoute, first: str, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
     servers = upstreams[route.backends[0].upstream].servers
-    if len(route.backends) == 1 and _is_named(servers):
+    if len(route.backends) == 1 and is_named(servers[0]):
         # A name is resolved whenever it is asked for, which nginx does for variables alone.
-        return [directive("set", "$target", quoted(servers[0])), directive("proxy_pass", "http://$target")]
+        host, _, port = servers[0].rpartition(":")
+        target = f"{names.get(host, host)}:{port}"
+        return [directive("set", "$target", quoted(target)), directive("proxy_pass", "http://$target")]
     if len(route.backends) > 1:
         return [directive("proxy_pass", f"http://${share_name(route)}")]
     return [directive("proxy_pass", f"http://{first}")]
-
-
-def _is_named(servers: Sequence[str]) -> bool:
-    return (
-        len(servers) == 1
-        and any(c.isalpha() for c in servers[0].rpartition(":")[0])
-        and "[" not in servers[0]
-    )
 
 
 def share_name(route: RequestRoute) -> str:
@@ -140,7 +139,7 @@ def _next_upstream(one: Policy) -> tuple[str, ...]:
     return (*one.next_upstream, *(["non_idempotent"] if more else []))
 
 
-def policy(one: Policy) -> Lines:
+def policy(one: Policy) -> ConfLines:
     """What a policy is in directives."""
     return [
         directive("client_max_body_size", one.body_max),

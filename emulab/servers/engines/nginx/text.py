@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-Lines = list[str]
+ConfLines = list[str]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=*\[\]-]+")
 
@@ -28,7 +28,7 @@ def directive(name: str, *parameters: object) -> str:
     return " ".join([name, *map(str, parameters)]) + ";"
 
 
-def block(head: str, lines: Iterable[str]) -> Lines:
+def block(head: str, lines: Iterable[str]) -> ConfLines:
     """A block with its lines indented."""
     return [f"{head} {{", *(f"    {line}" if line else "" for line in lines), "}"]
 

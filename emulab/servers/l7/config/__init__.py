@@ -37,7 +37,15 @@ from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMa
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
+from emulab.servers.l7.config.whole import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Notice,
+    Options,
+    RequestRoute,
+)
 
 __all__ = [
     "ANY_HOST",
@@ -61,6 +69,7 @@ __all__ = [
     "LeastRequest",
     "Match",
     "MeasuredAs",
+    "Notice",
     "Options",
     "OutlierDetection",
     "PathChange",

@@ -1,0 +1,39 @@
+"""What of a configuration HAProxy can't do here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
+from emulab.servers.l7.config import Balance, DrawnServer, InTurn, LeastRequest, RequestRoute, Upstream
+
+BALANCES: Mapping[type[Balance], str] = {
+    InTurn: "roundrobin",
+    DrawnServer: "random(1)",
+    LeastRequest: "random(2)",
+}
+"""How a backend picks, by the type of what a configuration says."""
+
+
+def unable(route: RequestRoute) -> Iterator[str]:
+    """What of a route, a few words each; requests are served as without it."""
+    for one in route.filters:
+        if type(one) not in CFG_DIRECTIVES:
+            yield f"{type(one).__name__} isn't done by haproxy"
+    if route.canary is not None:
+        yield "its canary gets nothing: haproxy is told of none"
+    match = route.match
+    if " " in match.path:
+        yield "haproxy's maps know no spaces in paths"
+    if match.methods or match.headers or match.query:
+        yield "haproxy's maps are asked for host and path alone"
+
+
+def balance(upstream: Upstream) -> Iterator[str]:
+    """What of an upstream."""
+    if type(upstream.balance) not in BALANCES:
+        yield f"{type(upstream.balance).__name__} isn't done by haproxy"
+    if upstream.limits is not None:
+        yield "its limits of connections and requests aren't heeded by haproxy"
+    if upstream.outliers is not None:
+        yield "haproxy leaves nobody out as outlierDetection asks for it"
