@@ -151,9 +151,10 @@ def test_round_robin_is_what_there_is_anyway() -> None:
 
 
 def test_the_oldest_ingress_decides_about_an_upstream() -> None:
+    """Of those of one second it is the last by name."""
     first, second = (
-        asking("one", load_balance="ewma"),
-        asking("two", rule("b.test"), upstream_hash_by="$host"),
+        asking("zz", load_balance="ewma"),
+        asking("yy", rule("b.test"), upstream_hash_by="$host"),
     )
     assert upstream(*web(), first, second).balance == PeakEwma()
     sticky = asking("xx", rule("c.test"), affinity="cookie")
