@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
+from emulab.servers.engines.haproxy.reaching import not_done
 from emulab.servers.l7.config import Balance, DrawnServer, InTurn, LeastRequest, RequestRoute, Upstream
 
 BALANCES: Mapping[type[Balance], str] = {
@@ -22,6 +23,7 @@ def unable(route: RequestRoute) -> Iterator[str]:
             yield f"{type(one).__name__} isn't done by haproxy"
     if route.canary is not None:
         yield "its canary gets nothing: haproxy is told of none"
+    yield from not_done(route.policy)
     match = route.match
     if " " in match.path:
         yield "haproxy's maps know no spaces in paths"

@@ -5,7 +5,8 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it;
   `balance`: which of its servers; `resilience`: what an upstream is spared.
-* `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
+* `policy`: by which sizes, times and tries. `reaching`: in which protocol.
+* `filters`: what is done besides, a dataclass for each kind.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import (
@@ -49,7 +51,12 @@ from emulab.servers.l7.config.whole import (
 
 __all__ = [
     "ANY_HOST",
+    "AUTO_HTTP",
     "EXACT",
+    "GRPC",
+    "GRPCS",
+    "HTTP",
+    "HTTPS",
     "REGULAR_EXPRESSION",
     "VARIABLES",
     "VARIABLE_PREFIXES",
@@ -75,6 +82,7 @@ __all__ = [
     "PathChange",
     "PeakEwma",
     "Policy",
+    "Reach",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
@@ -83,5 +91,6 @@ __all__ = [
     "ResponseHeaderModifier",
     "URLRewrite",
     "Upstream",
+    "UpstreamTLS",
     "WeightedUpstream",
 ]

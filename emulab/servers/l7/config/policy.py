@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
+from emulab.servers.l7.config.reaching import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class Policy:
     next_upstream_timeout: float = 0.0  # seconds after which no other try is made; 0: for ever
     affinity_cookie: bool = False  # whether a client without the upstream's cookie gets one here
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
+
+    http_version: str = "1.1"  # in which servers are asked, but for those of gRPC
+    reach: Reach = field(default_factory=Reach)  # how servers are reached
 
     @property
     def body_limit(self) -> int:

@@ -17,6 +17,7 @@ import asyncio
 import os
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
@@ -25,8 +26,10 @@ from emulab.errors import EmulabError
 from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
 from emulab.servers.l7.engine.snapshot import KeptServer, split_address
+from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.shell.spread import Spread
+from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
 from emulab.servers.stub import ResolverConfig, resolve
 
 
@@ -38,6 +41,15 @@ class UpstreamUser(Protocol):
     def upstream_received(self, data: bytes) -> None: ...
     def upstream_ended(self, reset: bool) -> None: ...
     def upstream_filled(self, full: bool) -> None: ...
+
+
+Where = str | tuple[str, UpstreamWay]
+"""A server's address, and the way to it where that isn't plain HTTP/1.1."""
+
+
+def address_of(where: Where) -> str:
+    """The address alone."""
+    return where if isinstance(where, str) else where[0]
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -53,13 +65,18 @@ class UpstreamConnection(asyncio.Protocol):
         "served",
         "source",
         "transport",
+        "where",
+        "write",
     )
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]
+    """Sends bytes as of HTTP/1."""
 
-    def __init__(self, pool: Pool, address: str) -> None:
+    def __init__(self, pool: Pool, where: Where) -> None:
         self.pool = pool
-        self.address = address
+        self.where = where
+        self.address = address_of(where)
         self.owner: UpstreamUser | None = None
         self.reader = UpstreamResponse()
         self.idle_until = 0.0
@@ -68,6 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
         self.source = socket_name(transport.get_extra_info("sockname"))
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -116,7 +134,7 @@ class Pool:
         self.opened = 0
         self._servers: Mapping[str, KeptServer] = {}
         self._resolver = ResolverConfig((), (), 1, {})
-        self._idle: dict[str, list[UpstreamConnection]] = {}
+        self._idle: dict[Where, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
     def configure(
@@ -126,8 +144,8 @@ class Pool:
         self.options = options
         self._resolver = resolver
         self._servers = servers
-        for address in [address for address in self._idle if address not in servers]:
-            for upstream in self._idle.pop(address):
+        for where in [where for where in self._idle if address_of(where) not in servers]:
+            for upstream in self._idle.pop(where):
                 upstream.transport.close()
         spread = {address: server for address, server in servers.items() if server.endpoints > 1}
         for address in self._spreads.keys() - spread.keys():
@@ -142,10 +160,10 @@ class Pool:
                 most = min(most, server.connections)
             self._spreads[address].configure(server.endpoints, most)
 
-    def take(self, address: str) -> UpstreamConnection | None:
-        """An idle connection to `address`, if there is one."""
-        idle = self._idle.get(address)
-        spread = self._spreads.get(address) if self._spreads else None
+    def take(self, where: Where) -> UpstreamConnection | None:
+        """An idle connection, if there is one."""
+        idle = self._idle.get(where)
+        spread = self._spreads.get(address_of(where)) if self._spreads else None
         if spread is not None and spread.grows:
             return None
         if spread is not None and idle and spread.replaces(self._clock()):
@@ -158,14 +176,15 @@ class Pool:
             upstream.transport.abort()
         return None
 
-    def open(self, address: str, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
+    def open(self, where: Where, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
         """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
+        address = address_of(where)
         server = self._servers.get(address)
         if server is not None and server.connections is not None:
             self._make_room(server.connections, server.beside)
         if (spread := self._spreads.get(address)) is not None:
             spread.connections += 1
-        task = asyncio.get_running_loop().create_task(self._open(address, seconds, owner, spread))
+        task = asyncio.get_running_loop().create_task(self._open(where, seconds, owner, spread))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
@@ -173,22 +192,24 @@ class Pool:
     def _make_room(self, most: int, servers: tuple[str, ...]) -> None:
         """Closes idle connections so that one more may be opened to one of these servers."""
         there = sum(one.address in servers for one in self.connections)
-        for address in servers:
-            idle = self._idle.get(address)
-            while idle and there >= most:
+        for where, idle in self._idle.items():
+            while idle and there >= most and address_of(where) in servers:
                 idle.pop(0).transport.close()
                 there -= 1
 
-    async def _open(self, address: str, seconds: float, owner: UpstreamUser, spread: Spread | None) -> None:
-        host, port = split_address(address)
+    async def _open(self, where: Where, seconds: float, owner: UpstreamUser, spread: Spread | None) -> None:
+        host, port = split_address(address_of(where))
         loop = asyncio.get_running_loop()
         opened = False
         try:
             async with asyncio.timeout(seconds):
                 found = await resolve(host, self._resolver, _open_socket)
-                _, upstream = await loop.create_connection(
-                    lambda: UpstreamConnection(self, address), found, port
-                )
+                if isinstance(where, str):
+                    _, upstream = await loop.create_connection(
+                        lambda: UpstreamConnection(self, where), found, port
+                    )
+                else:
+                    upstream = await connect_otherwise(self, where, found, port)
             opened = True
         except TimeoutError:
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
@@ -196,6 +217,9 @@ class Pool:
             owner.connect_failed("upstream refused the connection", False)
         except EmulabError as error:  # a name without an address
             owner.connect_failed(f"upstream can't be reached: {error}", False)
+        except (ssl.SSLError, BadCertificate, ValueError) as error:
+            why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+            owner.connect_failed(f"upstream can't be reached over TLS: {why}", False)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             owner.connect_failed(f"upstream can't be reached: {why}", False)
@@ -210,11 +234,11 @@ class Pool:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
         upstream.served += 1
-        address, options = upstream.address, self.options
-        server = self._servers.get(address)
-        idle = self._idle.get(address)
+        where, options = upstream.where, self.options
+        server = self._servers.get(upstream.address)
+        idle = self._idle.get(where)
         if idle is None:
-            idle = self._idle[address] = []
+            idle = self._idle[where] = []
         if (
             len(idle) >= options.upstream_keepalive
             or server is None
@@ -232,7 +256,7 @@ class Pool:
             self.connections.discard(upstream)
             if (spread := self._spreads.get(upstream.address)) is not None:
                 spread.connections -= 1
-        idle = self._idle.get(upstream.address)
+        idle = self._idle.get(upstream.where)
         if idle and upstream in idle:
             idle.remove(upstream)
 
@@ -254,7 +278,7 @@ class Pool:
         there = [one for one in self.connections if not one.transport.is_closing()]
         sizes = {one.address: {"idle": 0, "active": 0} for one in there}
         for one in there:
-            sizes[one.address]["idle" if one in self._idle.get(one.address, ()) else "active"] += 1
+            sizes[one.address]["idle" if one in self._idle.get(one.where, ()) else "active"] += 1
         return sizes
 
 
@@ -262,3 +286,30 @@ async def _open_socket(family: int, kind: int) -> socket.socket:
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock
+
+
+async def connect_otherwise(
+    pool: Pool, where: tuple[str, UpstreamWay], host: str, port: int
+) -> UpstreamConnection:
+    """A connection on a way that isn't plain HTTP/1.1. Raises `ssl.SSLError`, `BadCertificate` or `OSError`."""
+    from emulab.servers.l7.shell.http2upstream import Http2UpstreamConnection  # takes a while to load
+
+    _, way = where
+    kind: type[UpstreamConnection] = Http2UpstreamConnection if way.http2 else UpstreamConnection
+    loop, tls = asyncio.get_running_loop(), way.tls
+    if tls is None:
+        _, upstream = await loop.create_connection(lambda: kind(pool, where), host, port)
+        return upstream
+    transport, upstream = await loop.create_connection(
+        lambda: kind(pool, where),
+        host,
+        port,
+        ssl=client_context(tls, way.http2),
+        server_hostname=tls.name if tls.server_name else "",
+    )
+    try:
+        check_server(tls, transport.get_extra_info("ssl_object"))
+    except BadCertificate:
+        upstream.drop()
+        raise
+    return upstream
