@@ -45,6 +45,11 @@ def seconds(text: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def whole_seconds(text: str) -> float:
+    """Seconds as a plain number."""
+    return float(integer(text))
+
+
 def http_version(text: str) -> str:
     """A version of HTTP that backends are asked in."""
     if text not in ("1.0", "1.1"):
@@ -69,9 +74,20 @@ def on_off(text: str) -> bool:
     return text == "on"
 
 
+def one_of(*options: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def read(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"is not one of {', '.join(options)}")
+        return text
+
+    return read
+
+
 def matching(pattern: str, what: str, spaces: bool = False) -> Callable[[str], str]:
-    """A text of which an expression takes all; `spaces` are no matter to it."""
-    compiled = re.compile(pattern)
+    """A text of which an expression takes all; `what` says what it isn't otherwise, `spaces` are no matter to it."""
+    compiled = re.compile(pattern, re.ASCII)
 
     def read(text: str) -> str:
         if compiled.fullmatch(text.replace(" ", "") if spaces else text) is None:
@@ -154,3 +170,39 @@ def expression(text: str) -> str:
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from None
     return text
+
+
+basic_characters = matching(r"[-./~\w:]+", "name: letters, digits and -._~/: are")
+url_characters = matching(r"[-./~\w:,?&=]+", "path or URL: letters, digits and -._~/:,?&= are")
+"""`BasicCharsRegex` and `URLIsValidRegex` of internal/ingress/annotations/parser/validators.go."""
+
+_FAILURES = ("error", "timeout", "invalid_header", "non_idempotent", "off")
+_FAILING = ("500", "502", "503", "504", "403", "404", "429")
+
+
+def next_upstream(text: str) -> tuple[str, ...]:
+    """The failures after which another server is asked, as nginx' `proxy_next_upstream` has them."""
+    found = tuple(text.split())
+    known = (*_FAILURES, *(f"http_{status}" for status in _FAILING))
+    if not found:
+        raise ValueError(f"is none of {', '.join(known)}")
+    for word in found:
+        if word not in known:
+            raise ValueError(f"has {word!r}, which is not one of {', '.join(known)}")
+    return found
+
+
+_ALGORITHMS = ("round_robin", "ewma")
+_BY_OTHER_MEANS = {
+    "chash": "upstream-hash-by",
+    "chashsubset": "upstream-hash-by-subset",
+    "sticky_balanced": "affinity: cookie",
+    "sticky_persistent": "affinity: cookie and affinity-mode: persistent",
+}
+
+
+def load_balance(text: str) -> str:
+    """An algorithm; some are had by other means alone."""
+    if text in _BY_OTHER_MEANS:
+        raise ValueError(f"has no effect by itself; write {_BY_OTHER_MEANS[text]}")
+    return one_of(*_ALGORITHMS)(text)

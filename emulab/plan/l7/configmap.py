@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from emulab.kinds.networking.controllerkeys import composed
-from emulab.kinds.networking.controllersettings import HSTS, SETTINGS
+from emulab.kinds.networking.controllersettings import HSTS, SETTINGS, Setting
 from emulab.plan.l7.annotations import DEFAULTS
 from emulab.plan.l7.hosts import ForAll
 from emulab.servers.l7.config import (
@@ -32,6 +32,7 @@ TOKENS = "nginx/1.27.1"
 """What `server-tokens` has ingress-nginx say in the field Server."""
 
 _OF_POLICIES = frozenset(field.name for field in fields(Policy))
+_OF_OPTIONS = frozenset(field.name for field in fields(Options))
 
 
 def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
@@ -39,12 +40,11 @@ def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
     policy: dict[str, Any] = {}
     options: dict[str, Any] = {"hsts": _hsts({**HSTS, **data})}
     for key, setting in SETTINGS.items():
-        try:
-            value = setting.read(data[key].strip()) if key in data else None
-        except ValueError:
-            continue
-        if value is not None:
-            (policy if setting.field in _OF_POLICIES else options)[setting.field] = value
+        value = _value(data, key, setting)
+        if value is not None and setting.field in _OF_POLICIES:
+            policy[setting.field] = value
+        elif value is not None and setting.field in _OF_OPTIONS:
+            options[setting.field] = value
     said = composed(data)
     if said.get("disable-access-log") or said.get("disable-http-access-log"):
         policy["access_log"] = False
@@ -100,6 +100,21 @@ def can_be_field(name: str, value: str) -> bool:
         and re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value) is None
         and not unknown_variables(value)
     )
+
+
+def of_upstreams(data: Mapping[str, str]) -> Mapping[str, Any]:
+    """What is said of upstreams that no Ingress says otherwise of, by the fields of `annotations.balancing`."""
+    others = {key: one for key, one in SETTINGS.items() if one.field not in _OF_POLICIES | _OF_OPTIONS}
+    values = {one.field: _value(data, key, one) for key, one in others.items()}
+    return {field: value for field, value in values.items() if value is not None}
+
+
+def _value(data: Mapping[str, str], key: str, setting: Setting) -> Any:
+    """What a key says; None where it says nothing."""
+    try:
+        return setting.read(data[key].strip()) if key in data else None
+    except ValueError:
+        return None
 
 
 def _hsts(data: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
+from emulab.kinds.networking.destinations import DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
 from emulab.kinds.networking.servernames import (
@@ -22,21 +23,24 @@ from emulab.kinds.networking.servernames import (
     is_secured,
     server_names,
 )
-from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, DESTINATION_RULE, INGRESS, SECRET, SERVICE
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
 from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import for_all, settings
+from emulab.plan.l7.configmap import for_all, of_upstreams, settings
 from emulab.plan.l7.hosts import arranged, other_names
+from emulab.plan.l7.spreading import asks_service, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
-from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
+from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
+from emulab.plan.l7.wishes import IngressWishes
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
     ANY_HOST,
+    Canary,
     Certificate,
     L7Config,
     Match,
@@ -53,10 +57,11 @@ _DEFAULT = Certificate((), "", "")
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
     """The configuration of every ingress pod with these flags, without its listeners."""
-    builder = _Builder(source, cluster, flags)
     classes = IngressClasses.among(source, cluster)
     there = map(Ingress.of, source.members(INGRESS).values())
-    builder.serve(oldest_first(one for one in there if classes.takes(flags, one)))
+    taken = oldest_first(one for one in there if classes.takes(flags, one))
+    builder = _Builder(source, cluster, flags, taken)
+    builder.serve(builder.wishes.mains)
     builder.serve_all_others()
     every = builder.every
     filters = (*every.before, *every.after)
@@ -151,7 +156,9 @@ def ingress_servers(
 
 
 class _Builder:
-    def __init__(self, source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> None:
+    def __init__(
+        self, source: PlanSource, cluster: Cluster, flags: ControllerFlags, ingresses: list[Ingress]
+    ) -> None:
         self._source = source
         self._cluster = cluster
         self._flags = flags
@@ -169,6 +176,8 @@ class _Builder:
         self.policy, options = settings(self.settings)
         self.every, fields = for_all(self.settings, self._texts)
         self.options = replace(options, fields=fields)
+        self.wishes = IngressWishes(ingresses, flags.annotations_prefix + "/", of_upstreams(self.settings))
+        self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
 
     def _texts(self, name: str) -> Mapping[str, str]:
         """What a ConfigMap has; nothing where there is none."""
@@ -208,6 +217,8 @@ class _Builder:
         for one in ingresses:
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
+                if self.wishes.canary(everything := Match("", "/", "Prefix")) is not None:
+                    self._route(one, everything, one.default_backend, secured=False)
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -218,7 +229,16 @@ class _Builder:
         draft = self._draft(ingress, match, backends)
         if not secured:
             draft.policy = replace(draft.policy, ssl_redirect=False)
+        draft.canary = self._canary(match)
         self.drafts.append(draft)
+
+    def _canary(self, match: Match) -> Canary | None:
+        """The canary of a route, with its upstream."""
+        canary = self.wishes.canary(match)
+        if canary is not None:
+            namespace, service, port = canary.upstream.split("/")
+            self.upstream(namespace, Backend(service, int(port) if port.isdecimal() else port))
+        return canary
 
     def _draft(
         self, ingress: Ingress, match: Match, backends: tuple[WeightedUpstream, ...] = ()
@@ -292,13 +312,19 @@ class _Builder:
         name = backend_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
-            self.upstreams[name] = Upstream(tuple(self._servers(Service.of(o), backend)) if o else ())
+            self.upstreams[name] = self._upstream(Service.of(o), backend, name) if o else Upstream()
         return name
 
-    def _servers(self, service: Service, backend: Backend) -> list[str]:
-        """Whom to ask for a backend; nobody where none is ready (503)."""
+    def _upstream(self, service: Service, backend: Backend, name: str) -> Upstream:
+        """Whom to ask for a backend, and how; nobody where none is ready (503)."""
+        wish, default = self.wishes.of(name), self.wishes.default
+        rule = self._rules.of(service.namespace, service.name)
+        made = spread(wish, default, rule)
         if service.type == "ExternalName":
             server = external_server(service, backend.port) if self._flags.external_names else None
-            return [server] if server is not None else []
+            return replace(made, servers=(server,) if server is not None else ())
+        by_address = asks_service(wish, default, rule, self._cluster.ingress_upstream == "service")
         slices = views(self._source.slices((service.namespace, service.name)))
-        return service_servers(service, backend.port, slices, self._cluster.ingress_upstream == "service")
+        servers = tuple(service_servers(service, backend.port, slices, by_address))
+        behind = endpoints_behind(service, backend.port, slices) if by_address and servers else 0
+        return replace(made, servers=servers, endpoints=behind)

@@ -28,7 +28,8 @@ Records; all but `error` have client and local, the two ends of the client's con
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, version (of HTTP: 1.0, 1.1, 2.0), status, upstream, upstream_name, duration_us,
                     answered_by (`upstream`, `ingress`, or empty: the client left), reason (empty after a plain answer
-                    of the upstream), request_id (as the upstream and the access log have it), the rule
+                    of the upstream, unless that has its server left out for a while), request_id (as the upstream and
+                    the access log have it), the rule
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

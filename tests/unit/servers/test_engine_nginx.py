@@ -36,6 +36,7 @@ from emulab.servers.l7.config import (
     Match,
     Mirror,
     Options,
+    PeakEwma,
     Policy,
     Reach,
     RegexRewrite,
@@ -247,7 +248,7 @@ def test_what_it_cannot_do_is_told() -> None:
     asked = route(match=Match("a.test", headers=(FieldMatch("x", "y"),)))
     assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
-    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by nginx"]
+    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by nginx"]
     assert DIRECTIVES
 
 

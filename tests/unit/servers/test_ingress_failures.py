@@ -110,7 +110,7 @@ async def test_502_when_the_upstream_leaves_early(world: World, reply: bytes) ->
     assert (await world.ask(request("POST", b"x"))).status == 502
     assert len(backend.requests) == 1
     assert (await world.get()).status == 502
-    assert len(backend.requests) == (2 if reply else 4)
+    assert len(backend.requests) == 4  # nginx goes on as long as the head isn't whole
 
 
 @pytest.mark.parametrize(

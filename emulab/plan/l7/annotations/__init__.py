@@ -5,11 +5,11 @@ sets, and what it is for. A theme is a module here and a line of `THEMES`. The t
 personality, because the proxy knows nothing of Kubernetes: it is told routes, whoever wishes them.
 
 * `table`: the shape of a line and of a theme; `unheeded`: what is to be said of annotations that aren't followed.
-* `serving`: sizes, times and tries. `buffering`: what is held back. `logs`: what is written.
+* `serving`: sizes, times and tries. `backends`: how backends are reached. `buffering`: what is held back.
+* `logs`: what is written. `balancing`: whose turn it is, cookies of affinity, canaries.
 * `cors`, `redirects`: who is answered at once. `rewriting`, `asking`: what upstreams are asked.
 * `answering`, `errors`: what becomes of answers. `naming`: other names of hosts.
 * `refused`: what can't be followed, ever.
-* `serving`: sizes, times and tries. `backends`: how backends are reached.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from emulab.kinds.networking.controllerkeys import DEFAULTED
 from emulab.plan.l7.annotations.answering import ANSWERING
 from emulab.plan.l7.annotations.asking import ASKING
 from emulab.plan.l7.annotations.backends import BACKENDS
+from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.annotations.buffering import BUFFERING
 from emulab.plan.l7.annotations.cors import CROSS_ORIGIN
 from emulab.plan.l7.annotations.errors import ERRORS
@@ -40,6 +41,9 @@ THEMES: tuple[Theme, ...] = (
     SERVING,
     BUFFERING,
     BACKENDS,
+    BALANCING,
+    AFFINITY,
+    CANARY,
     LOGGING,
     NAMING,
     CROSS_ORIGIN,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulab.kinds.networking.nginxvalues import boolean, integer, redirect_port, seconds, size
+from emulab.kinds.networking.nginxvalues import (
+    boolean,
+    integer,
+    next_upstream,
+    redirect_port,
+    seconds,
+    size,
+    whole_seconds,
+)
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 
 
@@ -32,7 +40,17 @@ SERVING = Theme(
         Annotation("proxy-connect-timeout", seconds, "connect_timeout", "for a connection to a backend"),
         Annotation("proxy-read-timeout", seconds, "read_timeout", "between two pieces of an answer"),
         Annotation("proxy-send-timeout", seconds, "send_timeout", "for which a side may take nothing"),
-        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried"),
+        Annotation(
+            "proxy-next-upstream",
+            next_upstream,
+            "next_upstream",
+            "after what another server is tried: `error timeout`, `invalid_header`, `http_502`, …, `non_idempotent`, "
+            "`off`",
+        ),
+        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried; 0: each once"),
+        Annotation(
+            "proxy-next-upstream-timeout", whole_seconds, "next_upstream_timeout", "for how long; 0: for ever"
+        ),
     ),
     _apply,
 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.model.objects import Object
-from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import Canary, Filter, Match, Policy, RequestRoute, WeightedUpstream
 
 
 class Annotation(NamedTuple):
@@ -48,6 +48,7 @@ class RouteDraft:
     __slots__ = (
         "aliases",
         "backends",
+        "canary",
         "denied",
         "error_upstream",
         "errors",
@@ -77,6 +78,7 @@ class RouteDraft:
         self.backends = backends
         self.policy = policy
         self.filters: list[Filter] = []
+        self.canary: Canary | None = None
         self.world = world
         self.prefix = ""  # of annotations
         self.denied = ""  # why all requests are answered with 503
@@ -100,7 +102,9 @@ class RouteDraft:
 
     def route(self) -> RequestRoute:
         """The route as it is now."""
-        return RequestRoute(self.match, self.backends, self.origin, tuple(self.filters), self.policy)
+        return RequestRoute(
+            self.match, self.backends, self.origin, tuple(self.filters), self.policy, self.canary
+        )
 
 
 def service_of(draft: RouteDraft) -> tuple[str, str]:

@@ -268,7 +268,7 @@ def _served(policy: Policy, shares: list[tuple[Upstream, int]], place: HaproxyPl
         return [*lines, _answer(503 if shares else 404)]
     # It says 503 whatever kept it from a server, which nginx says of having none alone.
     lines.append(f"errorfile 503 {UNREACHABLE}")
-    lines.append(f"balance {BALANCES.get(shares[0][0].balance, 'roundrobin')}")
+    lines.append(f"balance {BALANCES.get(type(shares[0][0].balance), 'roundrobin')}")
     for number, (upstream, weight) in enumerate(shares):
         each = max(1, round(weight * 100 / max(1, len(upstream.servers)))) if len(shares) > 1 else 1
         for index, server in enumerate(upstream.servers):

@@ -142,6 +142,12 @@ def share_name(route: RequestRoute) -> str:
     return "share_" + "".join(c if c.isalnum() else "_" for c in names)
 
 
+def _next_upstream(one: Policy) -> tuple[str, ...]:
+    """As ingress-nginx writes it (`buildNextUpstream`)."""
+    more = one.retry_non_idempotent and "non_idempotent" not in one.next_upstream
+    return (*one.next_upstream, *(["non_idempotent"] if more else []))
+
+
 def policy(one: Policy) -> ConfLines:
     """What a policy is in directives."""
     return [
@@ -155,6 +161,8 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_buffers", 4, one.response_head_max),
         directive("proxy_busy_buffers_size", 2 * one.response_head_max),
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
+        directive("proxy_next_upstream", *_next_upstream(one)),
+        directive("proxy_next_upstream_timeout", seconds(one.next_upstream_timeout)),
         directive("proxy_next_upstream_tries", one.tries),
         *([directive("proxy_buffering", "on")] if one.response_buffer else []),
     ]

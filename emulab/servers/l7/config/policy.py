@@ -22,7 +22,13 @@ class Policy:
     connect_timeout: float = 5.0
     read_timeout: float = 60.0  # between two pieces of the response
     send_timeout: float = 60.0  # for which either side may take nothing
-    tries: int = 3  # with servers, not with connections that were kept and are closed
+    tries: int = (
+        3  # with servers, not with connections that were kept and are closed; 0: as many as there are servers
+    )
+    next_upstream: tuple[str, ...] = ("error", "timeout")  # after what another try is made, in nginx' words
+    retry_non_idempotent: bool = False  # whatever `next_upstream` says of that
+    next_upstream_timeout: float = 0.0  # seconds after which no other try is made; 0: for ever
+    affinity_cookie: bool = False  # whether a client without the upstream's cookie gets one here
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
     http_version: str = "1.1"  # in which servers are asked, but for those of gRPC
     reach: Reach = field(default_factory=Reach)  # how servers are reached

@@ -10,7 +10,7 @@ from emulab.servers.l7.config.filters import Filter
 from emulab.servers.l7.config.filters.gateway import Field
 from emulab.servers.l7.config.matching import Match
 from emulab.servers.l7.config.policy import Policy
-from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 
 ANY_HOST = "_"
 """Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
@@ -25,6 +25,7 @@ class RequestRoute:
     origin: str = ""  # what the route comes from, in records
     filters: tuple[Filter, ...] = ()
     policy: Policy = field(default_factory=Policy)
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Options:
     header_buffer_max: int = 8192
     upstream_keepalive: int = 320  # idle connections kept to one server
     upstream_keepalive_timeout: float = 60.0
+    upstream_keepalive_requests: int = 10000  # after which a connection isn't kept
     trust_forwarded: bool = False
     http2: bool = True  # with clients: over TLS where they want it, and without for those who begin so
     http2_streams: int = 128  # requests at once of one connection

@@ -10,6 +10,7 @@ from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL
 from emulab.servers.l7.engine.erring import Erring
 from emulab.servers.l7.engine.filters.effect import BodyEncoder, Incoming
+from emulab.servers.l7.engine.trying import ERROR, INVALID_HEADER, PASSED_OVER
 from emulab.servers.l7.messages.compose import client_response, switching_response
 from emulab.servers.wire.http1.framing import LAST_CHUNK, UNTIL_CLOSE, chunk
 
@@ -32,7 +33,7 @@ class Answered(Erring):
         how = "reset" if reset else "ended"
         when = "in its answer" if self._touched else "before it answered"
         why = f"upstream {how} the connection {when}"
-        self._try_failed(502, why, now, untouched=not self._touched)
+        self._try_failed(ERROR, why, now)
 
     def answer(self, data: bytes, now: float) -> bytes:
         """The upstream sent something. What is returned goes to the client, before any command is carried out."""
@@ -43,7 +44,7 @@ class Answered(Erring):
         except PeerError as error:
             self._let_go()
             why = f"upstream's answer is malformed: {error}"
-            self._try_failed(502, why, now, untouched=False)
+            self._try_failed(INVALID_HEADER, why, now)
             return b""
         if not reader.head_done:
             return b""
@@ -60,6 +61,8 @@ class Answered(Erring):
             if self._chunked:
                 out = [chunk(piece) for piece in out]
         else:
+            if self._is_of_no_use(now):
+                return b""
             date, extra, framing = self._around.date(), client.extra, reader.framing
             if self._asked is not None and not self._replaced:
                 if self._intercepts(now):
@@ -88,6 +91,15 @@ class Answered(Erring):
                 self.drain(False)
         return data
 
+    def _is_of_no_use(self, now: float) -> bool:
+        """Whether another server is asked, though this one has answered; if not, its balancer learns of the answer."""
+        status = self._reader.status
+        if status in PASSED_OVER and self._passes_over(status, now):
+            return True
+        if self._turn is not None:
+            self._tell_server(status, now)
+        return False
+
     def stalled(self) -> None:
         """The client takes no more bytes."""
         if not self._client.policy.response_buffer:
@@ -96,6 +108,8 @@ class Answered(Erring):
     def _filter(self, lines: list[bytes]) -> None:
         """Has the fields of the response, of which these are all, as the route's filters have them."""
         filters, reader = self._rule.filters if self._rule is not None else None, self._reader
+        if self._turn is not None:
+            lines += self._turn.lines
         reader.lines = lines
         if filters is None or self._asked is None:
             return
@@ -109,9 +123,15 @@ class Answered(Erring):
         client, reader = self._client, self._reader
         self.answered = True
         around = self._around
+        reason = ""
+        if self._turn is not None:
+            self._group.through(self._turn, now, True)
+            reason = self._turn.note
+            self._leave(now)
         if around.audience.wanted or around.log.room or around.measure is not None:
-            replaced = self._asked is not None and self._replaced
-            self._record(reader.status, now, reason=self._because if replaced else "")
+            if self._asked is not None and self._replaced:
+                reason = self._because
+            self._record(reader.status, now, reason=reason)
         elif client.policy.access_log:
             around.log.missed[OWN] += 1
         if self.linked and reader.reusable and client.body is None and not self._full:
@@ -133,7 +153,7 @@ class Answered(Erring):
         if not self._head.upgrades or client.body is not None:
             self._let_go()
             why = "upstream changed the protocol, which was not asked for"
-            self._try_failed(502, why, now, untouched=False)
+            self._try_failed(INVALID_HEADER, why, now)
             return b""
         self._record(101, now)
         self._around.counters.upgrades += 1

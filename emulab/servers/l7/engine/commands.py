@@ -24,6 +24,8 @@ SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 SELECT = "select"  # an address: a kept connection to it; the answer is `connected` or `vacant`
 OPEN = "open"
 """An address and how long it may take: a fresh connection; the answer is `connected` or `refused`."""
+WAIT = "wait"  # a `balance.limits.QueuedRequest`, whose `wake` the shell sets: then it calls `woken`
+WAKE = "wake"  # what is to be called in the loop's next turn: somebody else's `wake`
 FORWARD = "forward"  # bytes
 DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time

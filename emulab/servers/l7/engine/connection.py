@@ -229,7 +229,8 @@ class ConnectionMachine:
             self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
         left = self._left = self._left - 1
-        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0 and left > 0
+        stays = not (around.closing or around.ending) and options.keepalive_timeout > 0
+        self.keep = head.keep_alive and stays and left > 0
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

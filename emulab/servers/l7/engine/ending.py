@@ -54,6 +54,8 @@ class Ending(Recorded):
             return
         if self._is_replaced(page, now):
             return
+        if self._turn is not None and self._turn.lines:
+            page = page._replace(lines=(*page.lines, *self._turn.lines))
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
             lines = filters.page(Incoming(asked, page.status, list(page.lines), "", bodiless=True))

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.answering import Answered
 from emulab.servers.l7.engine.aside import MirrorTarget
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.routes import ReadyRoute
-from emulab.servers.l7.engine.trying import KEEP_MAX
+from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
@@ -53,6 +55,7 @@ class Exchange(Answered):
         self._started = now
         self._rule = self.way = None
         self._asked = None
+        self._turn = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
         self._kept = None
@@ -92,7 +95,7 @@ class Exchange(Answered):
             return self.fail(404, "no rule matches", now)
         if rule.filtered and self._is_answered(rule, self._filtered_as(scheme, host, address, now), now):
             return None
-        group = rule.pick()
+        group = self._by_turn(rule) if rule.by_turns else rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None and not rule.route.backends:
             return self.fail(404, "no rule matches", now)
@@ -102,13 +105,13 @@ class Exchange(Answered):
             self._commands.append((SEND, CONTINUE))
             head.expect = False
         self._group = group
-        self._tries, self._attempt, self._freshened = policy.tries, 1, False
+        self._tries, self._attempt, self._freshened = policy.tries or len(group.servers), 1, False
         self._kept_size = 0
         if client.body is not None and policy.request_buffer:
             self._buffer, self._wanted = bytearray(), (host, forwarding)
         else:
             self._kept = [self._compose(host, forwarding)]
-            self._select(now)
+            self._begin_tries(now)
         return None
 
     def _is_answered(self, rule: ReadyRoute, asked: Asked, now: float) -> bool:
@@ -130,6 +133,17 @@ class Exchange(Answered):
             scheme, host, port, head.target, head=head, address=address, now=now, request_id=self._id
         )
         return asked
+
+    def _by_turn(self, rule: ReadyRoute) -> Group | None:
+        """Who gets the request: the canary of its route, maybe. What is to be known for that, and later, is kept."""
+        assert self._asked is not None
+        around, group = self._around, rule.pick()
+        turn = Turn(self._asked, rule.route, around.draw, around.date)
+        if rule.canary is not None and rule.canary.takes(turn, group):
+            group = rule.canary.group
+        if group is not None and not group.plain:
+            self._group, self._turn = group, turn
+        return group
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
@@ -181,12 +195,12 @@ class Exchange(Answered):
             if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
                 self._mirror(mirror, body)
             self._kept = [self._compose(*self._wanted), body]
-            self._select(now)
+            self._begin_tries(now)
             return
         # It is too large to be held: it goes on as it comes.
         self._kept_size = len(body)
         self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
-        self._select(now)
+        self._begin_tries(now)
         self._client.flow(now)
 
     def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:
@@ -214,4 +228,6 @@ class Exchange(Answered):
         elif self.linked:
             self._let_go()
             why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
-            self._try_failed(504, why, now, untouched=not self._touched)
+            self._try_failed(TIMEOUT, why, now)
+        elif self._linking:  # a connection that is being opened has a deadline of the shell's
+            self.fail(504, "it waited too long for a connection that is free", now)

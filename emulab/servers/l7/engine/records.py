@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
+from emulab.servers.l7.engine.commands import LOG, WAKE, Command
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
@@ -23,6 +25,7 @@ class Recorded:
         "_attempt",
         "_client",
         "_commands",
+        "_group",
         "_head",
         "_head_sent",
         "_head_size",
@@ -41,6 +44,7 @@ class Recorded:
         "_try_began",
         "_try_connected",
         "_try_headed",
+        "_turn",
         "answered",
         "linked",
     )  # fmt: skip
@@ -49,6 +53,7 @@ class Recorded:
     _attempt: int  # number of the present try, stale connections included
     _client: ClientSide
     _commands: list[Command]
+    _group: Group
     _head: RequestHead
     _head_sent: bool  # whether the answer has begun
     _head_size: int  # bytes of the answer's head
@@ -67,12 +72,15 @@ class Recorded:
     _try_began: float
     _try_connected: float
     _try_headed: float
+    _turn: Turn | None  # what the upstream's balancer knows of the request, where that isn't plain
     answered: bool  # whether the answer is over, and told
     linked: bool  # whether an upstream has the request
 
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
+        if self._turn is not None:
+            self._leave(now)
         around = self._around
         measure, unlogged = around.measure, around.snapshot.unlogged
         silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
@@ -104,6 +112,17 @@ class Recorded:
             reason=reason,
             request_id=self._id.decode("latin-1"),
         )
+
+    def _leave(self, now: float) -> None:
+        """The upstream has no more to do with the request."""
+        turn, group, self._turn = self._turn, self._group, None
+        if turn is None:
+            return
+        group.through(turn, now, False)
+        if turn.waiting is not None:
+            group.give_up(turn, turn.waiting)
+        if (wake := group.leave(turn)) is not None:
+            self._commands.append((WAKE, wake))
 
     def _entry(self, status: int, now: float) -> RequestEntry:
         """What is known of the request, now that it is over."""

@@ -27,11 +27,13 @@ from emulab.servers.l7.config import (
     Match,
     Policy,
     RequestRoute,
+    Upstream,
     WeightedUpstream,
     as_python,
 )
 from emulab.servers.l7.engine.aside import ErrorUpstream, MirrorTarget, error_upstream, mirror_target
 from emulab.servers.l7.engine.balance import Group, Shares
+from emulab.servers.l7.engine.balance.canaries import CanaryChoice
 from emulab.servers.l7.engine.conditions import Conditions, pattern
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
@@ -63,6 +65,8 @@ class ReadyRoute:
         "_group",
         "_secure",
         "_shares",
+        "by_turns",
+        "canary",
         "conditions",
         "errors",
         "filtered",
@@ -95,7 +99,6 @@ class ReadyRoute:
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
-        self.filtered = self._secure or self.filters is not None
         self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
         self.mirror: MirrorTarget | None = mirror_target(route.filters)
         first = route.backends[0].upstream if route.backends else ""
@@ -103,6 +106,11 @@ class ReadyRoute:
         single = len(route.backends) == 1 and route.backends[0].weight > 0
         self._group = groups.get(first) if single else None
         self._shares = None if single else Shares(route.backends, groups)
+        self.canary = _canary(route, groups)
+        used = [groups[one.upstream] for one in route.backends if one.upstream in groups]
+        # Whether it needs a `Turn` to find who gets a request.
+        self.by_turns = self.canary is not None or not all(group.plain for group in used)
+        self.filtered = self._secure or self.filters is not None or self.by_turns
         match = route.match
         self.told: dict[str, Any] = {
             "rule": route.origin,
@@ -123,6 +131,13 @@ class ReadyRoute:
     def pick(self) -> Group | None:
         """The upstream that the next request goes to, if there is one."""
         return self._group if self._shares is None else self._shares.pick()
+
+
+def _canary(route: RequestRoute, groups: Mapping[str, Group]) -> CanaryChoice | None:
+    if route.canary is None:
+        return None
+    name = route.canary.upstream
+    return CanaryChoice(route.canary, groups.get(name) or Group(name, Upstream()))
 
 
 def default_route(

@@ -26,6 +26,19 @@ from emulab.servers.wire.http1.reader import Dialect
 
 
 @dataclass(frozen=True, slots=True)
+class KeptServer:
+    """What a pool of connections has to know of a server."""
+
+    endpoints: int = 0  # behind its address
+    requests: int = 0  # of one connection; 0: what holds for all
+    connections: int | None = None  # to all servers of `beside`, at most
+    beside: tuple[str, ...] = ()
+
+
+_SERVER = KeptServer()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole configuration. Requests take the current one when their head is complete and keep it."""
 
@@ -50,9 +63,21 @@ class Snapshot:
     shortest: float  # of all times that are watched
 
     @property
-    def addresses(self) -> frozenset[str]:
-        """Every server of every upstream."""
-        return frozenset(server for group in self.groups.values() for server in group.servers)
+    def servers(self) -> dict[str, KeptServer]:
+        """Every server of every upstream, with what is to be known of connections to it."""
+        found: dict[str, KeptServer] = {}
+        for group in self.groups.values():
+            limits = group.limits
+            for server in group.servers:
+                kept = found.get(server, _SERVER)
+                if group.upstream.endpoints:
+                    kept = replace(kept, endpoints=max(kept.endpoints, group.upstream.endpoints))
+                if limits.connections is not None:
+                    kept = replace(kept, connections=limits.connections, beside=group.servers)
+                if limits.requests_per_connection:
+                    kept = replace(kept, requests=limits.requests_per_connection)
+                found[server] = kept
+        return found
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -63,15 +88,15 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
+def take(config: L7Config, old: Mapping[str, Group], now: float = 0.0) -> Snapshot:
     """Raises `ValueError` for a configuration that can't be followed.
 
-    Upstreams that are as they were in `old` keep their turn.
+    What the upstreams in `old` know of their servers those of their names go on from, where the servers stay.
     """
     listen, tls_listen = frozenset(config.listen), frozenset(config.tls_listen)
     if missing := tls_listen - listen:
         raise ValueError(f"tls_listen names what listen doesn't: {', '.join(sorted(missing))}")
-    groups = _groups(config.upstreams, old)
+    groups = _groups(config.upstreams, old, now)
     rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
     default = (
@@ -117,16 +142,18 @@ def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> Ready
         raise BadConfiguration(f"config.routes[{index}].{wrong}") from None
 
 
-def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group]) -> dict[str, Group]:
+def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group], now: float) -> dict[str, Group]:
     groups = {}
     for name, upstream in given.items():
-        if upstream.balance != "roundrobin":
-            raise ValueError(f"unknown balance {upstream.balance!r} of upstream {name}")
+        known = old.get(name)
+        if known is not None and known.upstream == upstream:
+            groups[name] = known
+            continue
         for server in upstream.servers:
             split_address(server)
-        known = old.get(name)
-        unchanged = known is not None and known.servers == upstream.servers
-        groups[name] = known if known is not None and unchanged else Group(name, upstream.servers)
+        group = groups[name] = Group(name, upstream)
+        if known is not None:
+            group.inherit(known, now)
     return groups
 
 

@@ -55,7 +55,7 @@ class Context:
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.pool = Pool()
+        self.pool = Pool(lambda: self.clock())
         self.mirrors = Mirrors()
         self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()

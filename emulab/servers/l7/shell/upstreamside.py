@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.aside import MirroredRequest
+from emulab.servers.l7.engine.balance.limits import QueuedRequest, Wake
 from emulab.servers.l7.engine.commands import (
     DRAIN,
     DROP,
@@ -18,6 +19,8 @@ from emulab.servers.l7.engine.commands import (
     RELEASE,
     SELECT,
     TELL,
+    WAIT,
+    WAKE,
     Command,
 )
 from emulab.servers.l7.engine.exchange import Exchange
@@ -129,6 +132,19 @@ class UpstreamSide:
             where = address if way is None else (address, way)
             self._connecting = self._context.pool.open(where, seconds, self)
 
+    def _wait(self, waiting: QueuedRequest) -> None:
+        exchange = self.machine.exchange
+
+        def wake() -> None:
+            if exchange is not None and exchange is self.machine.exchange:
+                exchange.woken(self._clock())
+                self._carry_out()
+
+        waiting.wake = wake
+
+    def _wake(self, wake: Wake) -> None:
+        asyncio.get_running_loop().call_soon(wake)
+
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:
             self.upstream.write(data)
@@ -175,5 +191,7 @@ UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     DROP: UpstreamSide._drop,
     TELL: UpstreamSide._tell,
     LOG: UpstreamSide._log,
+    WAIT: UpstreamSide._wait,
+    WAKE: UpstreamSide._wake,
 }
 UpstreamSide.CARRY_OUT = UPSTREAM_COMMANDS
