@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
@@ -19,7 +20,16 @@ from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    ANY_HOST,
+    Certificate,
+    InTurn,
+    L7Config,
+    Match,
+    Options,
+    RequestRoute,
+    Upstream,
+)
 
 FOLDER = "/etc/nginx"
 
@@ -179,11 +189,13 @@ def _upstreams(config: L7Config, options: Options) -> ConfLines:
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
-            times = -(-most // len(servers))
+            balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
+            times = -(-most // len(servers)) if not balanced else 1
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
                 f"upstream {upstream_name(name)}{end}",
                 [
+                    *balanced,
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
                     directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.l7.config import InTurn, RequestRoute, Upstream
+from emulab.servers.l7.config import HashBy, RequestRoute, Upstream
 
 
 def unable(route: RequestRoute) -> Iterator[str]:
@@ -22,8 +23,10 @@ def unable(route: RequestRoute) -> Iterator[str]:
 
 def balance(upstream: Upstream) -> Iterator[str]:
     """What of an upstream."""
-    if not isinstance(upstream.balance, InTurn):
+    if type(upstream.balance) not in BALANCES:
         yield f"{type(upstream.balance).__name__} isn't done by nginx"
+    elif isinstance(upstream.balance, HashBy) and upstream.balance.subset:
+        yield "nginx hashes to one server, not to a subset"
     if upstream.limits is not None:
         yield "its limits of connections and requests aren't heeded by nginx"
     if upstream.outliers is not None:
