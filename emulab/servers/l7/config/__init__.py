@@ -4,12 +4,23 @@ A `RequestRoute` says which requests it takes, who gets them, what is changed on
 served. The words of `path_type` and what they mean are the personality's (see `personalities`).
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
+* `servers`: what is decided of a host before. `variables`: what texts may have of nginx.
 * `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
 """
 
 from __future__ import annotations
 
 from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.filters.access import (
+    AccessControl,
+    BasicAuthentication,
+    ClientLimits,
+    ConnectionLimit,
+    ExternalAuthentication,
+    Refusal,
+    RequestLimit,
+    SourceRanges,
+)
 from emulab.servers.l7.config.filters.gateway import (
     Field,
     HeaderModifier,
@@ -23,6 +34,7 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Options, RequestRoute
 
@@ -30,7 +42,13 @@ __all__ = [
     "ANY_HOST",
     "EXACT",
     "REGULAR_EXPRESSION",
+    "AccessControl",
+    "BasicAuthentication",
     "Certificate",
+    "ClientLimits",
+    "ClientVerification",
+    "ConnectionLimit",
+    "ExternalAuthentication",
     "Field",
     "FieldMatch",
     "Filter",
@@ -40,12 +58,15 @@ __all__ = [
     "Options",
     "PathChange",
     "Policy",
+    "Refusal",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
+    "RequestLimit",
     "RequestRedirect",
     "RequestRoute",
     "ResponseHeaderModifier",
+    "SourceRanges",
     "URLRewrite",
     "Upstream",
     "WeightedUpstream",

@@ -9,6 +9,7 @@ from emulab.servers.configuration import Configuration
 from emulab.servers.l7.config.filters import Filter
 from emulab.servers.l7.config.matching import Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 
 ANY_HOST = "_"
@@ -43,7 +44,18 @@ class Options:
     header_timeout: float = 60.0
     upstream_keepalive: int = 320  # idle connections kept to one server
     upstream_keepalive_timeout: float = 60.0
-    trust_forwarded: bool = False
+    trust_forwarded: bool = False  # fields of those in front (`use-forwarded-headers`)
+    real_ip: bool = False  # of their fields, the address alone (`enable-real-ip`)
+    proxy_protocol: bool = False  # a PROXY header is in front of every connection
+    trusted: tuple[str, ...] | None = (
+        None  # who is believed about a client's address; None: as the make has it
+    )
+    forwarded_for_header: str = "X-Forwarded-For"
+    full_forwarded_for: bool = False  # upstreams are told of all who were in front
+    block_agents: tuple[
+        str, ...
+    ] = ()  # as nginx's `map` has values: a text, or `~expression`, `~*expression`
+    block_referers: tuple[str, ...] = ()
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
 
 
@@ -64,6 +76,7 @@ class L7Config(Configuration):
     default_upstream: str | None = None
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()
+    verifications: tuple[ClientVerification, ...] = ()
     options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

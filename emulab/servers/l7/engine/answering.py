@@ -83,6 +83,8 @@ class Answered(Trying):
         """The response is whole and out."""
         client, reader = self._client, self._reader
         self.answered = True
+        if self._asked is not None:
+            self._asked.over()
         around = self._around
         if around.audience.wanted or around.log.room:
             self._record(reader.status, now)
@@ -109,6 +111,8 @@ class Answered(Trying):
             why = "upstream changed the protocol, which was not asked for"
             self._try_failed(502, why, now, untouched=False)
             return b""
+        if self._asked is not None:
+            client.leaving, self._asked.leave = self._asked.leave, []
         self._record(101, now)
         self._around.counters.upgrades += 1
         if held := client.change_protocol():

@@ -28,6 +28,10 @@ DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time
 DROP = "drop"  # the connection, or the way to one, has no use any more, None
 
+# To the world outside.
+ASK = "ask"  # a question of `questions`; the answer is `told`
+UNASK = "unask"  # nobody waits for the answer any more, None
+
 # To both.
 TUNNEL = "tunnel"  # bytes go through from now on, whatever they mean; seconds of silence that end it
 

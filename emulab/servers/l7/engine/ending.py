@@ -5,8 +5,8 @@ A machine's part: see `exchange`.
 
 from __future__ import annotations
 
-from emulab.servers.l7.engine.commands import DROP
-from emulab.servers.l7.engine.filters.effect import Asked, Incoming, Page
+from emulab.servers.l7.engine.commands import DROP, UNASK
+from emulab.servers.l7.engine.filters.effect import Incoming, Page
 from emulab.servers.l7.engine.records import Recorded
 from emulab.servers.l7.messages.response import UpstreamResponse
 
@@ -14,10 +14,10 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 class Ending(Recorded):
     """A request that can end."""
 
-    __slots__ = ("_asked", "_head_sent", "_linking", "_reader", "linked")
+    __slots__ = ("_asking", "_head_sent", "_linking", "_reader", "linked")
 
     # Set once there is somebody to ask for it, or a response, to speak of.
-    _asked: Asked | None  # what filters are told of the request
+    _asking: bool  # whether it waits at a gate for an answer
     _head_sent: bool  # whether the answer has begun
     _linking: bool  # whether an upstream will have the request
     _reader: UpstreamResponse
@@ -28,6 +28,9 @@ class Ending(Recorded):
         if self.linked or self._linking:
             self.linked = self._linking = False
             self._commands.append((DROP, None))
+        elif self._asking:
+            self._asking = False
+            self._commands.append((UNASK, None))
 
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
@@ -57,5 +60,7 @@ class Ending(Recorded):
             page = page._replace(lines=tuple(lines))
         close = client.send_page(page, head)
         self._around.counters.errors += 1
-        self._record(page.status, now, "ingress", page.why)
+        if page.source:
+            self._log_refusal(page)
+        self._record(page.status, now, "ingress", page.why, page.source)
         client.go_on(page.status, close, now)

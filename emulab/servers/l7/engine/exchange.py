@@ -2,7 +2,7 @@
 
 A machine: events are its methods, with the time as an argument; what it wants done is in its connection's `commands`.
 It is made of layers, each of a module: `records` (what is told of it), `ending` (pages of our own), `trying` (the way
-to an upstream), `answering` (the response), and here the request.
+to an upstream), `answering` (the response), `admitting` (gates in its way), and here the request.
 
 Rules:
 
@@ -14,29 +14,29 @@ Rules:
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
-from emulab.servers.l7.engine.answering import Answered
-from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.admitting import Admitting
+from emulab.servers.l7.engine.commands import FORWARD, SELECT, SEND
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.connection import ConnectionMachine
 
 
-class Exchange(Answered):
+class Exchange(Admitting):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_received", "_wanted")
+    __slots__ = ("_buffer", "_received")
 
-    # Set once it is known that the body has to be whole first.
-    _buffer: bytearray  # what has come of it
-    _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
+    _buffer: bytearray  # what has come of a body that has to be whole first
 
     def __init__(self, client: ConnectionMachine, head: RequestHead, now: float) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class Exchange(Answered):
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
         self._kept = None
-        self._linking = self.linked = False
+        self._linking = self.linked = self._asking = False
         self._head_sent = self.answered = False
 
     def admit(self, now: float) -> None:
@@ -58,28 +58,50 @@ class Exchange(Answered):
         personality = client.personality
         if head.method in personality.refused_methods:
             return self.fail(405, "method not allowed", now)
+        snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
-            rule = self._rule = self._around.snapshot.routes.match(host, head)
+            if snapshot.servers is not None:
+                page = snapshot.servers.refuse(normalise_host(host), head, client.scheme, client.secured)
+                if page is not None and not page.instead:
+                    return self.answer_page(page, now)
+                if page is not None:
+                    head.method, head.target = b"GET", page.instead
+            rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
         if rule is not None:
             client.policy = rule.policy
         policy = client.policy
         forwarding, scheme, address = client.forwarding, client.scheme, client.address
-        if client.options.trust_forwarded:
-            front = personality.trusted(head, address, client.port, scheme)
+        chain = b""
+        if (read := snapshot.front) is not None:
+            front = read(head, client.ends)
             host = front.host or host
-            forwarding, scheme, address = front.forwarding, front.scheme, front.address
+            forwarding, scheme, chain = front.forwarding, front.scheme, front.chain
+            address = client.shown = front.address
+            head.forwarded_for = front.original
         if head.framing > 0 and 0 < policy.body_limit < head.framing:
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
         if rule.filtered:
             port = client.port if scheme == client.scheme else ""
-            asked = self._asked = Asked(scheme, host, port, head.target, head=head, address=address, now=now)
+            asked = self._asked = Asked(
+                scheme, host, port, head.target, head=head, address=address, now=now,
+                listener=client.listener, request_id=self._around.request_id(), forwarded_for=chain,
+            )  # fmt: skip
             if (own := rule.answer(asked)) is not None:
                 return self.answer_page(own, now)
+            if rule.gated:
+                self._wanted, self._buffer = (host, forwarding), bytearray()
+                return self._stop_at(rule, asked, now)
+        return self._go_in(host, forwarding, now)
+
+    def _go_in(self, host: bytes, forwarding: bytes, now: float) -> None:
+        """On to the upstream, now or once the body is whole."""
+        head, client, rule = self._head, self._client, self._rule
+        assert rule is not None
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None or not group.servers:
@@ -88,18 +110,33 @@ class Exchange(Answered):
             self._commands.append((SEND, CONTINUE))
             head.expect = False
         self._group = group
+        policy = client.policy
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
-        self._kept_size = 0
-        if policy.request_buffer and client.body is not None:
-            self._buffer, self._wanted = bytearray(), (host, forwarding)
-        else:
-            self._kept = [self._compose(host, forwarding)]
-            self._select()
+        if rule.gated and client.body is not None:
+            client.deadline = now + policy.body_timeout
+        if policy.request_buffer and (head.framing > 0 or head.framing == CHUNKED):
+            self._kept, self._kept_size = None, 0
+            self._wanted = host, forwarding
+            if not rule.gated:
+                self._buffer = bytearray()
+            elif client.body is None:
+                self._send_whole()
+            return None
+        come = self._kept
+        if come is None:
+            self._kept, self._kept_size = [self._compose(host, forwarding)], 0
+        else:  # while it waited at a gate
+            self._kept = [self._compose(host, forwarding), *come]
+        self._linking = True
+        self._server = server = group.pick()
+        self._commands.append((SELECT, server))
         return None
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        written = self._client.personality.request(self._head, host, forwarding, self._around.request_id())
+        asked = self._asked
+        request_id = self._around.request_id() if asked is None else asked.request_id
+        written = self._client.personality.request(self._head, host, forwarding, request_id)
         filters = self._rule.filters if self._rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 
@@ -131,11 +168,15 @@ class Exchange(Answered):
     def _hold_back(self, piece: bytes, last: bool) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
         self._buffer += piece
-        if last:
-            self._head.framing = self._received
-            self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
-            self._buffer.clear()
-            self._select()
+        if last and not self._asking:
+            self._send_whole()
+
+    def _send_whole(self) -> None:
+        """All of the body is there: an upstream is asked, which is told the length."""
+        self._head.framing = self._received
+        self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
+        self._buffer.clear()
+        self._select()
 
     @property
     def takes_body(self) -> bool:
@@ -152,7 +193,9 @@ class Exchange(Answered):
 
     def expired(self, now: float) -> None:
         """Nothing has come for too long from the one whose turn it is."""
-        if self._client.body is not None and not (self.linked and self._full):
+        if self._asking:
+            self._client.deadline = inf
+        elif self._client.body is not None and not (self.linked and self._full):
             why = f"client sent no more of the body for {self._client.policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:

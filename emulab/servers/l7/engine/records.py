@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN, escaped
 from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.l7.engine.filters.basic import credentials
+from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -18,11 +20,12 @@ class Recorded:
     """An exchange, as records have it."""
 
     __slots__ = (
-        "_around", "_attempt", "_client", "_commands", "_head", "_name", "_rule", "_server", "_source",
-        "_started", "answered",
+        "_around", "_asked", "_attempt", "_client", "_commands", "_head", "_name", "_rule", "_server",
+        "_source", "_started", "answered",
     )  # fmt: skip
 
     _around: EngineSurroundings
+    _asked: Asked | None  # what filters are told of the request, where it has any
     _attempt: int  # number of the present try, stale connections included
     _client: ConnectionMachine
     _commands: list[Command]
@@ -34,9 +37,13 @@ class Recorded:
     _started: float
     answered: bool  # whether the answer is over, and told
 
-    def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
+    def _record(
+        self, status: int, now: float, answered_by: str = "upstream", reason: str = "", refused_by: str = ""
+    ) -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
+        if self._asked is not None:
+            self._asked.over()
         around = self._around
         if around.log.takes(OWN):
             self._log(status, now)
@@ -55,6 +62,8 @@ class Recorded:
             upstream_name=self._name or rule.upstream,
             answered_by=answered_by,
             reason=reason,
+            **({"refused_by": refused_by} if refused_by else {}),
+            **({"address": client.shown} if client.shown != client.address else {}),
         )
 
     def _log(self, status: int, now: float) -> None:
@@ -65,8 +74,25 @@ class Recorded:
         name = (self._name or (self._rule or NO_ROUTE).upstream).replace("/", "-")
         upstream = f"{self._server} - {seconds} {shown}" if self._server else "- - - -"
         request_id = head.request_id.decode("latin-1") or "-"
-        line = f'{client.address} - - [{when}] "{escaped(_asked(head))}" {shown} - "{referer}" "{agent}"'
+        line = f'{client.shown} - {self._user} [{when}] "{escaped(_asked(head))}" {shown} - "{referer}" "{agent}"'
         client.commands.append((LOG, f"{line} - {seconds} [{name}] [] {upstream} {request_id}"))
+
+    def _log_refusal(self, page: Page) -> None:
+        """A line as of nginx's error log, in words that operators know: why somebody may not in."""
+        if not self._around.log.takes(OWN):
+            return
+        client, head, when = self._client, self._head, self._around.clock_time()
+        host = (head.host or b"").decode("latin-1")
+        asked = f'client: {client.shown}, server: {host}, request: "{escaped(_asked(head))}", host: "{host}"'
+        self._commands.append((LOG, f"{when} [error] {page.why}, {asked}"))
+
+    @property
+    def _user(self) -> str:
+        """Who says it is the one who asks, where somebody wanted to know."""
+        if self._asked is None:
+            return "-"
+        given = credentials(self._head.field(b"authorization"))
+        return escaped(given[0].encode("utf-8", "replace").decode()) if given is not None else "-"
 
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}

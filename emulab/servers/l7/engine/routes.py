@@ -42,6 +42,7 @@ class ReadyRoute:
         "conditions",
         "filtered",
         "filters",
+        "gated",
         "policy",
         "route",
         "told",
@@ -55,6 +56,7 @@ class ReadyRoute:
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self.filtered = route.policy.ssl_redirect or self.filters is not None
+        self.gated = self.filters is not None and self.filters.gated
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0

@@ -6,10 +6,21 @@ from collections.abc import Mapping
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Certificate, L7Config, Options, Policy, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    Certificate,
+    ClientLimits,
+    L7Config,
+    Options,
+    Policy,
+    RequestRoute,
+    Upstream,
+)
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
+from emulab.servers.l7.engine.servers import Servers, servers_of
 from emulab.servers.l7.personalities import Personality, personality_of
+from emulab.servers.l7.personalities.personality import FrontReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,9 @@ class Snapshot:
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
     shortest: float  # of all times that are watched
+    front: FrontReader | None  # what reads of a request who asks; None: the peer
+    servers: Servers | None  # what is decided of a host before a route is looked for, where anything is
+    zones: frozenset[str]  # in which clients are counted
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -65,6 +79,15 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         groups=groups,
         certificates=config.certificates,
         shortest=min(_times(config)),
+        front=personality.front(config.options),
+        servers=servers_of(config),
+        zones=frozenset(
+            zone
+            for route in config.routes
+            for one in route.filters
+            if isinstance(one, ClientLimits)
+            for zone in zones(one)
+        ),
     )
 
 

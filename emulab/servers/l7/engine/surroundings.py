@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from emulab.dataclass import dataclass
+from emulab.servers.l7.engine.kept import Kept
 from emulab.servers.l7.engine.snapshot import Snapshot
 
 
@@ -63,10 +64,12 @@ class EngineSurroundings:
         request_id: Callable[[], bytes],
         log: AccessLog,
         clock_time: Callable[[], str],
+        secret: bytes = b"",
     ) -> None:
         """`audience` is asked for `wanted` alone: what there is to tell is a command.
 
         `date` makes the Date line for now, `request_id` 32 random hexadecimal digits, `clock_time` what the log has.
+        `secret` is random, and of this process alone.
         """
         self.snapshot = snapshot
         self.audience = audience
@@ -75,4 +78,5 @@ class EngineSurroundings:
         self.log = log
         self.clock_time = clock_time
         self.counters = Counters()
+        self.kept = Kept(secret)
         self.closing = False  # whether no connection is to outlive its request

@@ -39,7 +39,8 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
     FORWARDED_HOST,
     FORWARDED_PORT,
     FORWARDED_PROTO,
-) = range(14)
+    REAL_IP,
+) = range(15)
 
 
 class ActionTable(dict[bytes, int]):

@@ -11,6 +11,7 @@ from emulab.servers.accesslog import OWN
 from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import (
     ABORT,
+    ASK,
     CLOSE,
     DRAIN,
     DROP,
@@ -25,8 +26,10 @@ from emulab.servers.l7.engine.commands import (
     SETTLE,
     TELL,
     TUNNEL,
+    UNASK,
 )
 from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.shell.asking import answer
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstream import UpstreamConnection
@@ -37,6 +40,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_accepted",
+        "_asking",
         "_busy",
         "_clock",
         "_connecting",
@@ -58,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._accepted = time_ns() if context.emit.wanted else 0
         self._busy = False
         self._connecting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self.upstream: UpstreamConnection | None = None
 
     @property
@@ -246,7 +251,29 @@ class ClientConnection(asyncio.Protocol):
         assert upstream is not None
         upstream.owner = None
         context.clients.discard(self)
-        Tunnel(context, self.transport, upstream.transport, timeout, lambda: context.pool.forget(upstream))
+        leaving = self.machine.leaving
+
+        def over() -> None:
+            context.pool.forget(upstream)
+            for one in leaving:
+                one()
+
+        Tunnel(context, self.transport, upstream.transport, timeout, over)
+
+    def _ask(self, question: Any) -> None:
+        self._asking = asyncio.get_running_loop().create_task(self._asked(question))
+
+    async def _asked(self, question: Any) -> None:
+        told = await answer(question, self._context.pool.resolver)
+        self._asking = None
+        if (exchange := self.machine.exchange) is not None:
+            exchange.told(told, self._clock())
+            self._carry_out()
+
+    def _unask(self, _: None) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
 
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
@@ -269,6 +296,8 @@ _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     RELEASE: ClientConnection._release,
     DROP: ClientConnection._drop,
     TUNNEL: ClientConnection._tunnel,
+    ASK: ClientConnection._ask,
+    UNASK: ClientConnection._unask,
     TELL: ClientConnection._tell,
     LOG: ClientConnection._log,
 }

@@ -47,7 +47,7 @@ class Context:
         self.emit = emit
         self.journal = Journal(single=True)
         self.surroundings = EngineSurroundings(
-            snapshot, emit, self._date_line, self._request_id, self.journal, when
+            snapshot, emit, self._date_line, self._request_id, self.journal, when, os.urandom(32)
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic

@@ -58,6 +58,7 @@ class L7Server:
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
         self._context.surroundings.snapshot = snapshot
+        self._context.surroundings.kept.forget_zones(snapshot.zones)
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
         await self._listen(snapshot, sockets)
         self._schedule()

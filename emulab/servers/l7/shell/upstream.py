@@ -108,14 +108,14 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()  # idle ones and busy ones
         self.opened = 0
         self._addresses: frozenset[str] = frozenset()
-        self._resolver = ResolverConfig((), (), 1, {})
+        self.resolver = ResolverConfig((), (), 1, {})
         self._idle: dict[str, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
     def configure(self, options: Options, addresses: frozenset[str], resolver: ResolverConfig) -> None:
         """Takes new options; servers that are not in `addresses` drain. `resolver` is for those that are names."""
         self.options = options
-        self._resolver = resolver
+        self.resolver = resolver
         self._addresses = addresses
         for address in [address for address in self._idle if address not in addresses]:
             for upstream in self._idle.pop(address):
@@ -143,7 +143,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                found = await resolve(host, self._resolver, _open_socket)
+                found = await resolve(host, self.resolver, open_socket)
                 _, upstream = await loop.create_connection(
                     lambda: UpstreamConnection(self, address), found, port
                 )
@@ -206,7 +206,8 @@ class Pool:
         return sizes
 
 
-async def _open_socket(family: int, kind: int) -> socket.socket:
+async def open_socket(family: int, kind: int) -> socket.socket:
+    """A socket in the proxy's own namespace, for who looks names up."""
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock

@@ -5,6 +5,7 @@ A kind is one class of a module here, a member of `Filter`, and a line of the ta
 
 from __future__ import annotations
 
+from emulab.servers.l7.config.filters.access import AccessControl, ClientLimits, Refusal
 from emulab.servers.l7.config.filters.gateway import (
     RequestHeaderModifier,
     RequestRedirect,
@@ -12,4 +13,12 @@ from emulab.servers.l7.config.filters.gateway import (
     URLRewrite,
 )
 
-Filter = RequestHeaderModifier | ResponseHeaderModifier | URLRewrite | RequestRedirect
+Filter = (
+    RequestHeaderModifier
+    | ResponseHeaderModifier
+    | URLRewrite
+    | RequestRedirect
+    | Refusal
+    | ClientLimits
+    | AccessControl
+)

@@ -4,7 +4,7 @@
 * `fields`: which header fields are passed on.
 * `pages`: the answers of its own.
 * `paths`: what Kubernetes' path types mean to it.
-* `forwarding`: what upstreams are told of clients.
+* `forwarding`: what upstreams are told of clients; `front`: what those in front are believed.
 
 How annotations become a route's policy is planned, in `emulab.plan.l7.annotations`.
 """
@@ -12,7 +12,7 @@ How annotations become a route's policy is planned, in `emulab.plan.l7.annotatio
 from __future__ import annotations
 
 from emulab.servers.l7.messages.response import fields_by
-from emulab.servers.l7.personalities.ingress_nginx import fields, forwarding, heads, pages, paths
+from emulab.servers.l7.personalities.ingress_nginx import fields, forwarding, front, heads, pages, paths
 from emulab.servers.l7.personalities.personality import Personality
 
 PERSONALITY = Personality(
@@ -30,6 +30,6 @@ PERSONALITY = Personality(
     told_port=forwarding.told_port,
     answer_lines=pages.answer_lines,
     forwarding=forwarding.forwarding_lines,
-    trusted=forwarding.trusted,
+    front=front.front,
     request=forwarding.upstream_request,
 )
