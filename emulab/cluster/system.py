@@ -164,6 +164,8 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
             f"--controller-class={CONTROLLER}",
             f"--ingress-class={INGRESS_CLASS_NAME}",
             "--watch-ingress-without-class=true",
+            f"--configmap={INGRESS_NAMESPACE}/{INGRESS_NAME}",
+            "--enable-metrics=true",
         ],
         "ports": [{"name": "http", "containerPort": 80}, {"name": "https", "containerPort": 443}],
     }

@@ -1,7 +1,7 @@
 """The flags of ingress-nginx' controller: what each asks for, and which of them mean something here.
 
 The table is that of pkg/flags/flags.go. A flag is *followed*, by the field of `ControllerFlags` that it sets, or has
-nothing to be followed *by nature* (who is the leader, how metrics are sorted: nothing that a client could tell), or is
+nothing to be followed *by nature* (who is the leader: nothing that a client could tell), or is
 *not followed*, with what is missing. Words are read as pflag reads them: `--flag=value`, `--flag value`, and
 `--flag` alone for one that is true or false.
 """
@@ -44,6 +44,14 @@ class ControllerFlags:
     healthz_port: int = 10254
     health_path: str = "/healthz"
     webhook: str = ""
+    metrics: bool = False
+    metrics_per_host: bool = True
+    metrics_per_undefined_host: bool = False
+    status_classes: bool = False
+    time_buckets: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    length_buckets: tuple[float, ...] = tuple(10.0 * n for n in range(1, 11))
+    size_buckets: tuple[float, ...] = tuple(10.0**n for n in range(1, 8))
+    excluded_metrics: tuple[str, ...] = ()
 
     @property
     def webhook_port(self) -> int:
@@ -79,6 +87,14 @@ def _negated(text: str) -> bool:
     return not _boolean(text)
 
 
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float(one) for one in text.strip("[]").split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
 def _port(text: str) -> int:
     number = int(text, 0)
     if not 0 < number < 65536:
@@ -94,15 +110,23 @@ _FOLLOWED = (
     Flag("default-ssl-certificate", "default_certificate"),
     Flag("disable-catch-all", "catch_all", _negated),
     Flag("disable-svc-external-name", "external_names", _negated),
+    Flag("enable-metrics", "metrics", _boolean),
+    Flag("exclude-socket-metrics", "excluded_metrics", _names),
     Flag("health-check-path", "health_path"),
     Flag("healthz-port", "healthz_port", _port),
     Flag("http-port", "http_port", _port),
     Flag("https-port", "https_port", _port),
     Flag("ingress-class", "ingress_class"),
     Flag("ingress-class-by-name", "class_by_name", _boolean),
+    Flag("length-buckets", "length_buckets", _floats),
+    Flag("metrics-per-host", "metrics_per_host", _boolean),
+    Flag("metrics-per-undefined-host", "metrics_per_undefined_host", _boolean),
     Flag("publish-service", "publish_service"),
     Flag("publish-status-address", "publish_addresses"),
+    Flag("report-status-classes", "status_classes", _boolean),
+    Flag("size-buckets", "size_buckets", _floats),
     Flag("tcp-services-configmap", "tcp_services"),
+    Flag("time-buckets", "time_buckets", _floats),
     Flag("udp-services-configmap", "udp_services"),
     Flag("update-status", "update_status", _boolean),
     Flag("validating-webhook", "webhook"),
@@ -123,21 +147,22 @@ _SWITCHES = (
     *(
         "enable-annotation-validation",
         "logtostderr",
-        "metrics-per-host",
-        "metrics-per-undefined-host",
         "one_output",
     ),
-    *("profiling", "report-status-classes", "skip_headers", "skip_log_headers", "add_dir_header"),
+    *("profiling", "skip_headers", "skip_log_headers", "add_dir_header"),
     "update-status-on-shutdown",
 )
 _VALUES = (
     *("apiserver-host", "bucket-factor", "certificate-authority", "default-server-port"),
-    *("dynamic-configuration-retries", "election-id", "election-ttl", "exclude-socket-metrics"),
+    *(
+        "dynamic-configuration-retries",
+        "election-id",
+        "election-ttl",
+    ),
     *(
         "health-check-timeout",
         "internal-logger-address",
         "kubeconfig",
-        "length-buckets",
         "log_backtrace_at",
         "log_dir",
     ),
@@ -145,17 +170,15 @@ _VALUES = (
     *("monitor-max-batch-size", "post-shutdown-grace-period", "profiler-address", "profiler-port"),
     *(
         "shutdown-grace-period",
-        "size-buckets",
         "ssl-passthrough-proxy-port",
         "status-port",
         "status-update-interval",
     ),
-    *("stderrthreshold", "stream-port", "sync-period", "sync-rate-limit", "time-buckets", "v", "vmodule"),
+    *("stderrthreshold", "stream-port", "sync-period", "sync-rate-limit", "v", "vmodule"),
     *("validating-webhook-certificate", "validating-webhook-key"),
 )
 _BY_NATURE = (*(Flag(name, read=_boolean) for name in _SWITCHES), *map(Flag, _VALUES))
 _NOT_FOLLOWED = (
-    Flag("enable-metrics", read=_boolean, missing="/metrics isn't there"),
     Flag(
         "enable-ssl-chain-completion",
         read=_boolean,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.networking.controllerflags import oddities as odd_flags
-from emulab.kinds.networking.controllersettings import streams, unknown_keys
+from emulab.kinds.networking.controllersettings import streams, unknown_keys, unreadable_keys
 from emulab.kinds.networking.ingresscontrollers import controller_of, is_controller
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.model.paths import FieldPath
@@ -45,6 +45,9 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
             yield ("args",), f"--{name}: there is no {kind.kind} {namespace}/{key}"
         elif named is not None and kind == CONFIG_MAP:
             data = named.raw.get("data") or {}
+            for unread, why in (unreadable_keys(data) if name == "configmap" else {}).items():
+                what = f"{unread} {data[unread]!r} {why}; the default holds"
+                yield ("args",), f"--{name}: in ConfigMap {namespace}/{key}: {what}"
             unfollowed = unknown_keys(data) if name == "configmap" else _unread(data)
             if unfollowed:
                 what = f"what ConfigMap {namespace}/{key} says of {', '.join(unfollowed)} isn't followed"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
 
 
@@ -19,9 +20,16 @@ class Setting(NamedTuple):
     field: str
 
 
+def _escape(name: str) -> Callable[[str], str]:
+    return lambda text: name if boolean(text) else "default"
+
+
 SETTINGS: Mapping[str, Setting] = {
     "client-body-timeout": Setting(seconds, "body_timeout"),
     "client-header-timeout": Setting(seconds, "header_timeout"),
+    "log-format-escape-json": Setting(_escape("json"), "log_escape"),
+    "log-format-escape-none": Setting(_escape("none"), "log_escape"),
+    "log-format-upstream": Setting(log_format, "log_format"),
     "keep-alive": Setting(seconds, "keepalive_timeout"),
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
@@ -60,6 +68,17 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
         namespace, slash, service = name.partition("/")
         if key.isdecimal() and 0 < int(key) < 65536 and slash and more:
             yield StreamedPort(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
+
+
+def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
+    """The keys whose texts say nothing, each with why; the defaults hold."""
+    wrong = {}
+    for key, setting in SETTINGS.items():
+        try:
+            setting.read(str(data.get(key, "")).strip()) if key in data else None
+        except ValueError as error:
+            wrong[key] = str(error)
+    return wrong
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:

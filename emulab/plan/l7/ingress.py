@@ -31,6 +31,7 @@ from emulab.servers.l7.config import (
     Certificate,
     L7Config,
     Match,
+    MeasuredAs,
     RequestRoute,
     Upstream,
     WeightedUpstream,
@@ -70,17 +71,38 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
     )
     pages: dict[str, Mapping[str, str]] = {key: {flags.health_path: "ok"} for key in health}
     pages |= {key: {} for key in webhook}
+    namespace, _, pod = place.name.partition(".")
     listen = (*plain, *tls, *health, *webhook)
     config = replace(
         config,
         listen=listen,
         tls_listen=(*tls, *webhook),
         pages=pages,
+        metrics_at=health,
+        measured=_measured(flags, namespace, pod) if flags.metrics else None,
         resolv_conf=place.resolv_conf,
         hosts=place.hosts,
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
     return PlannedServer(name, INGRESS_SERVER, place.namespace, config, sockets, everywhere)
+
+
+def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:
+    labels = {
+        "controller_class": flags.controller_class,
+        "controller_namespace": namespace,
+        "controller_pod": pod,
+    }
+    return MeasuredAs(
+        labels,
+        per_host=flags.metrics_per_host,
+        per_undefined_host=flags.metrics_per_undefined_host,
+        status_classes=flags.status_classes,
+        time_bounds=flags.time_buckets,
+        length_bounds=flags.length_buckets,
+        size_bounds=flags.size_buckets,
+        excluded=flags.excluded_metrics,
+    )
 
 
 class IngressPlan(NamedTuple):

@@ -1,16 +1,12 @@
-"""kube-proxy's metrics: their names, labels and buckets, and Prometheus' text format. Pure.
+"""kube-proxy's metrics: their names, labels and buckets. Pure.
 
 The table is pkg/proxy/metrics/metrics.go. Every family that a mode has is shown from the start, as zero.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from decimal import Decimal
-from math import inf
-
 from emulab.dataclass import dataclass
+from emulab.servers.exposition import Histogram, Labels, heading, sample
 
 SYNC_BUCKETS = tuple(0.001 * 2**n for n in range(15))
 PROGRAMMING_BUCKETS = (
@@ -20,7 +16,6 @@ PROGRAMMING_BUCKETS = (
     *(float(n) for n in range(120, 301, 30)),
 )
 
-Labels = tuple[tuple[str, str], ...]
 FAMILY: Labels = (("ip_family", "IPv4"),)
 NO_LABELS: Labels = ()
 
@@ -178,30 +173,6 @@ FAMILIES = tuple(
 """In the order in which they are written: by name."""
 
 
-class Histogram:
-    """How often values were up to each bound."""
-
-    __slots__ = ("_bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        # Each value in the first bucket that holds it, the last one unbounded.
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float, times: int = 1) -> None:
-        self.counts[bisect_left(self._bounds, value)] += times
-        self.sum += value * times
-
-    def lines(self, name: str, labels: Labels) -> Iterable[str]:
-        total = 0
-        for bound, number in zip((*self._bounds, inf), self.counts, strict=True):
-            total += number
-            yield f"{name}_bucket{_labels((*labels, ('le', text(bound))))} {total}"
-        yield f"{name}_sum{_labels(labels)} {text(self.sum)}"
-        yield f"{name}_count{_labels(labels)} {total}"
-
-
 class Metrics:
     """The metrics of one proxy."""
 
@@ -233,31 +204,10 @@ class Metrics:
         lines: list[str] = []
         for family in self._families:
             name = f"kubeproxy_{family.name}"
-            lines += [f"# HELP {name} [ALPHA] {family.help}", f"# TYPE {name} {family.type}"]
+            lines += heading(name, family.type, f"[ALPHA] {family.help}")
             if family.buckets:
                 lines += self._histograms[family.name].lines(name, FAMILY)
             else:
-                lines += [
-                    f"{name}{_labels(labels)} {text(self._values[family.name, labels])}"
-                    for labels in family.labels
-                ]
+                values = self._values
+                lines += [sample(name, labels, values[family.name, labels]) for labels in family.labels]
         return "\n".join(lines) + "\n"
-
-
-def _labels(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{value}"' for name, value in labels) + "}" if labels else ""
-
-
-def text(value: float) -> str:
-    """A number in its shortest form, from a million on with an exponent, as Go writes it (strconv's 'g')."""
-    if value == inf:
-        return "+Inf"
-    if not value:
-        return "0"
-    shortest = Decimal(repr(float(value))).normalize()
-    exponent = shortest.adjusted()
-    if -5 < exponent < 6:
-        return f"{shortest:f}"
-    digits = "".join(map(str, shortest.as_tuple().digits))
-    mantissa = digits[0] + (f".{digits[1:]}" if digits[1:] else "")
-    return f"{'-' if value < 0 else ''}{mantissa}e{exponent:+03d}"

@@ -8,11 +8,11 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.kubeproxy.proxy import Proxy
 from emulab.servers.wire.http1.writing import head_bytes
 
 TEXT = "text/plain; charset=utf-8"
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 JSON = "application/json"
 _NO_SNIFF = (("X-Content-Type-Options", "nosniff"),)
 
@@ -36,7 +36,7 @@ def metrics(path: str, proxy: Proxy) -> ProxyPage:
         case "/proxyMode":
             return ProxyPage(200, proxy.mode, TEXT, _NO_SNIFF)
         case "/metrics":
-            return ProxyPage(200, proxy.metrics.text(), PROMETHEUS)
+            return ProxyPage(200, proxy.metrics.text(), CONTENT_TYPE)
         case "/healthz":
             return ProxyPage(200, "ok", TEXT, _NO_SNIFF)
         case _:

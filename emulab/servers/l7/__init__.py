@@ -24,8 +24,8 @@ Records; all but `error` have client and local, the two ends of the client's con
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
                     `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
-                    the rule; refused_by: whose wish it was, where a client may not in; address: who asks, where
-                    somebody in front says so
+                    request_id (as the upstream and the access log have it), the rule; refused_by: whose wish it was,
+                    where a client may not in; address: who asks, where somebody in front says so
     auth-request    url, status (0: no answer, and reason says why), duration_us: what was asked of another service,
                     before a request may in
     error           message: a certificate that can't be used

@@ -61,6 +61,7 @@ PACKAGES = {
     "pgrep": "procps",
     "ping": "iputils-ping",
     "printenv": "",
+    "prometheus": "prometheus",
     "pwd": "",
     "pytest": "",
     "python3": "python3",

@@ -24,7 +24,7 @@ from emulab.servers.wire.proxyprotocol import Proxied
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
 SOURCE = "192.0.2.1:5000"
-DATE, WHEN = b"Date: now\r\n", "28/Nov/2026:12:00:00 +0000"
+DATE, NOW = b"Date: now\r\n", 1795867200.0
 
 
 class Audience:
@@ -104,7 +104,7 @@ class Script:
         """`around`: that of another connection to the same proxy, which it shares."""
         self.now = 0.0
         self.around = around or EngineSurroundings(
-            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: WHEN, b"secret"
+            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW, b"secret"
         )
         ends = client, f"{client}:4000" if client != CLIENT[0] else CLIENT[1]
         self.machine = ConnectionMachine(self.around, scheme, ends, LOCAL, proxied, secured)

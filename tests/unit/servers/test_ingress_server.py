@@ -345,6 +345,7 @@ async def test_records_tell_the_way(world: World) -> None:
         **rule,
     }
     assert 0 < request.pop("duration_us") < 5e6
+    assert re.fullmatch("[0-9a-f]{32}", request.pop("request_id"))
     assert request == {
         "event": "request",
         **who,

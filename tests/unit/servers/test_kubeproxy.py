@@ -14,8 +14,9 @@ from patience import soon
 from server_records import Told
 
 from emulab.servers.base import Informed, parse_socket_key, socket_key
+from emulab.servers.exposition import Histogram, number
 from emulab.servers.kubeproxy import pages
-from emulab.servers.kubeproxy.metrics import FAMILIES, PROGRAMMING_BUCKETS, Histogram, Metrics, text
+from emulab.servers.kubeproxy.metrics import FAMILIES, PROGRAMMING_BUCKETS, Metrics
 from emulab.servers.kubeproxy.proxy import HEALTH_TIMEOUT, Proxy
 from emulab.servers.kubeproxy.server import KubeProxyServer, create
 
@@ -37,7 +38,7 @@ def samples(metrics: Metrics) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "written"),
+    ("value", "written"),
     [
         (0.0, "0"),
         (1.0, "1"),
@@ -51,8 +52,8 @@ def samples(metrics: Metrics) -> dict[str, str]:
         (float("inf"), "+Inf"),
     ],
 )
-def test_numbers_are_written_as_go_does(number: float, written: str) -> None:
-    assert text(number) == written
+def test_numbers_are_written_as_go_does(value: float, written: str) -> None:
+    assert number(value) == written
 
 
 def test_histograms_are_cumulative() -> None:

@@ -81,7 +81,7 @@ class TestAddresses:
         why = f"access forbidden by rule: {address} is not in whitelist-source-range"
         play.expect(
             ("send", page(403)),
-            ("log", starts(f"28/Nov/2026:12:00:00 +0000 [error] {why}, client: {address}, server: shop")),
+            ("log", starts(f"2026/11/28 12:00:00 [error] {why}, client: {address}, server: shop")),
             ("log", starts(f'{address} - - [28/Nov/2026:12:00:00 +0000] "GET / HTTP/1.1" 403 ')),
             ("tell", has(status=403, answered_by="ingress", refused_by="whitelist-source-range", reason=why)),
         )

@@ -66,13 +66,15 @@ def test_a_request_is_a_line_of_the_log_as_long_as_there_is_room() -> None:
     play.upstream(ANSWER)
     (line,) = (value for word, value in play.taken() if word == "log")
     assert line == (
-        '192.0.2.7 - - [28/Nov/2026:12:00:00 +0000] "GET /a\\x22b HTTP/1.0" 200 - "-" "curl/8" - 0.250 [up] []'
-        f" {A} - 0.250 200 -"
+        '192.0.2.7 - - [28/Nov/2026:12:00:00 +0000] "GET /a\\x22b HTTP/1.0" 200 2 "-" "curl/8" 74 0.250 [up] []'
+        f" {A} 2 0.250 200 {'f' * 32}"
     )
     play = script(lines=1)
     play.client(GET)
     own = [value for word, value in play.taken() if word == "log"]
-    assert len(own) == 1 and own[0].endswith('"GET / HTTP/1.1" 503 - "-" "-" - 0.000 [up] [] - - - - -')
+    assert len(own) == 1 and own[0].endswith(
+        '"GET / HTTP/1.1" 503 190 "-" "-" 27 0.000 [up] [] - - - - ' + "f" * 32
+    )
     play.client(GET)
     assert (
         not [value for word, value in play.taken() if word == "log"]

@@ -125,7 +125,7 @@ class TestRequests:
         play.client(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         play.expect(
             ("send", page(503)),
-            ("log", starts(f"28/Nov/2026:12:00:00 +0000 [error] {why}, client: 192.0.2.7")),
+            ("log", starts(f"2026/11/28 12:00:00 [error] {why}, client: 192.0.2.7")),
             ("log", starts("192.0.2.7 - - ")),
             ("tell", has(status=503, reason=why, refused_by="limit-rps", answered_by="ingress")),
         )

@@ -4,7 +4,7 @@ A `RequestRoute` says which requests it takes, who gets them, what is changed on
 served. The words of `path_type` and what they mean are the personality's (see `personalities`).
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
-* `servers`: what is decided of a host before. `variables`: what texts may have of nginx.
+* `servers`: what is decided of a host before. `texts`: which variables texts may have of nginx.
 * `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
 """
 
@@ -36,7 +36,7 @@ from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMa
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, Options, RequestRoute
+from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
 __all__ = [
     "ANY_HOST",
@@ -55,6 +55,7 @@ __all__ = [
     "HeaderModifier",
     "L7Config",
     "Match",
+    "MeasuredAs",
     "Options",
     "PathChange",
     "Policy",

@@ -34,6 +34,8 @@ class Certificate:
     hosts: tuple[str, ...]
     certificate: str
     key: str
+    secret: str = ""  # where it comes from, NAMESPACE/NAME
+    expires: float = 0.0  # Unix time; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,28 @@ class Options:
     trust_forwarded: bool = False  # fields of those in front (`use-forwarded-headers`)
     real_ip: bool = False  # of their fields, the address alone (`enable-real-ip`)
     proxy_protocol: bool = False  # a PROXY header is in front of every connection
-    trusted: tuple[str, ...] | None = (
-        None  # who is believed about a client's address; None: as the make has it
-    )
+    trusted: tuple[str, ...] | None = None  # who is believed about addresses; None: as the make has it
     forwarded_for_header: str = "X-Forwarded-For"
     full_forwarded_for: bool = False  # upstreams are told of all who were in front
-    block_agents: tuple[
-        str, ...
-    ] = ()  # as nginx's `map` has values: a text, or `~expression`, `~*expression`
+    block_agents: tuple[str, ...] = ()  # texts, or `~expression`, `~*expression`, as nginx's `map` has them
     block_referers: tuple[str, ...] = ()
+    log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
+    log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAs:
+    """What is counted of requests, for who reads metrics. Bounds are those of histograms: seconds and bytes."""
+
+    labels: Mapping[str, str]  # of every sample: who counts
+    per_host: bool = True
+    per_undefined_host: bool = False  # hosts that no route names, too
+    status_classes: bool = False  # 2xx instead of 200
+    time_bounds: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    length_bounds: tuple[float, ...] = tuple(float(10 * n) for n in range(1, 11))
+    size_bounds: tuple[float, ...] = tuple(10.0**n for n in range(1, 8))
+    excluded: tuple[str, ...] = ()  # names of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ class L7Config(Configuration):
     is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
     resolved; they are asked anew for each connection. `policy` is that of requests without a route.
 
-    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere.
+    `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere. At
+    those of them that are in `metrics_at` the path `/metrics` has the metrics of `measured`, or of the process alone.
     """
 
     tls_listen: tuple[str, ...] = ()
@@ -80,5 +95,7 @@ class L7Config(Configuration):
     options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    metrics_at: tuple[str, ...] = ()
+    measured: MeasuredAs | None = None  # None: requests aren't counted
     resolv_conf: str = ""
     hosts: str = ""

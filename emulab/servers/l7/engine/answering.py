@@ -51,6 +51,7 @@ class Answered(Trying):
         """What has come of the response, as it goes to the client."""
         reader, client = self._reader, self._client
         out, reader.pieces = reader.pieces, []
+        self._size += sum(map(len, out))
         if self._head_sent:
             if self._chunked:
                 out = [chunk(piece) for piece in out]
@@ -62,15 +63,18 @@ class Answered(Trying):
             line, self._chunked, client.keep = client_response(
                 reader, date=date, extra=extra, old=self._head.old, keep=client.keep
             )
-            self._head_sent = True
+            self._head_sent, self._head_size, self._try_headed = True, len(line), now
             out = [line, *map(chunk, out)] if self._chunked else [line, *out]
         if reader.complete:
             if self._chunked:
                 out.append(LAST_CHUNK)
-            self._complete(now)
         elif out:
             client.deadline = now + client.policy.read_timeout
-        return out[0] if len(out) == 1 else b"".join(out)
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._sent += len(data)
+        if reader.complete:
+            self._complete(now)
+        return data
 
     def _filtered(self, lines: list[bytes]) -> list[bytes]:
         """The fields of the response, as the route's filters have them."""
@@ -86,7 +90,7 @@ class Answered(Trying):
         if self._asked is not None:
             self._asked.over()
         around = self._around
-        if around.audience.wanted or around.log.room:
+        if around.audience.wanted or around.log.room or around.measure is not None:
             self._record(reader.status, now)
         else:
             around.log.missed[OWN] += 1

@@ -284,8 +284,8 @@ class ConnectionMachine:
             self.reading = reading
             self.commands.append((READ, reading))
 
-    def send_page(self, page: Page, head: RequestHead) -> bool:
-        """Answers with a page of our own. Whether the connection ends after it."""
+    def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
+        """Answers with a page of our own. Whether the connection ends after it, and what was sent."""
         personality = self.personality
         # The client waits for a word before it sends the body.
         refused = self.body is not None and head.expect
@@ -297,7 +297,7 @@ class ConnectionMachine:
             head_only=head.method == b"HEAD",
         )
         self.commands.append((SEND, written))
-        return close
+        return close, written
 
     def go_on(self, status: int, close: bool, now: float) -> None:
         """What comes after a page: the end, the rest of a body that has no taker, or the next request."""

@@ -14,14 +14,11 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 class Ending(Recorded):
     """A request that can end."""
 
-    __slots__ = ("_asking", "_head_sent", "_linking", "_reader", "linked")
+    __slots__ = ("_asking", "_reader")
 
     # Set once there is somebody to ask for it, or a response, to speak of.
     _asking: bool  # whether it waits at a gate for an answer
-    _head_sent: bool  # whether the answer has begun
-    _linking: bool  # whether an upstream will have the request
     _reader: UpstreamResponse
-    linked: bool  # whether an upstream has the request
 
     def _let_go(self) -> None:
         """Lets go of the upstream, or of the way to it."""
@@ -58,7 +55,8 @@ class Ending(Recorded):
         if filters is not None and asked is not None and filters.changes_pages:
             lines = filters.page(Incoming(asked, page.status, list(page.lines), ""))
             page = page._replace(lines=tuple(lines))
-        close = client.send_page(page, head)
+        close, written = client.send_page(page, head)
+        self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4
         self._around.counters.errors += 1
         if page.source:
             self._log_refusal(page)

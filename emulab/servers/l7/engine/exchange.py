@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.admitting import Admitting
-from emulab.servers.l7.engine.commands import FORWARD, SELECT, SEND
+from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class Exchange(Admitting):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_received")
+    __slots__ = ("_buffer",)
 
     _buffer: bytearray  # what has come of a body that has to be whole first
 
@@ -51,6 +52,10 @@ class Exchange(Admitting):
         self._kept = None
         self._linking = self.linked = self._asking = False
         self._head_sent = self.answered = False
+        self._id = head.request_id
+        self._sent = self._head_size = self._size = 0
+        self._past = ()
+        self._try_began = UNKNOWN
 
     def admit(self, now: float) -> None:
         """Decides what becomes of the request: an answer of our own, or the way to an upstream."""
@@ -87,9 +92,10 @@ class Exchange(Admitting):
             return self.fail(404, "no rule matches", now)
         if rule.filtered:
             port = client.port if scheme == client.scheme else ""
+            self._id = self._id or self._around.request_id()
             asked = self._asked = Asked(
                 scheme, host, port, head.target, head=head, address=address, now=now,
-                listener=client.listener, request_id=self._around.request_id(), forwarded_for=chain,
+                listener=client.listener, request_id=self._id, forwarded_for=chain,
             )  # fmt: skip
             if (own := rule.answer(asked)) is not None:
                 return self.answer_page(own, now)
@@ -120,23 +126,20 @@ class Exchange(Admitting):
             if not rule.gated:
                 self._buffer = bytearray()
             elif client.body is None:
-                self._send_whole()
+                self._send_whole(now)
             return None
         come = self._kept
         if come is None:
             self._kept, self._kept_size = [self._compose(host, forwarding)], 0
         else:  # while it waited at a gate
             self._kept = [self._compose(host, forwarding), *come]
-        self._linking = True
-        self._server = server = group.pick()
-        self._commands.append((SELECT, server))
+        self._select(now)
         return None
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        asked = self._asked
-        request_id = self._around.request_id() if asked is None else asked.request_id
-        written = self._client.personality.request(self._head, host, forwarding, request_id)
+        self._id = self._id or self._around.request_id()
+        written = self._client.personality.request(self._head, host, forwarding, self._id)
         filters = self._rule.filters if self._rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 
@@ -149,7 +152,7 @@ class Exchange(Admitting):
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
         if self._client.policy.request_buffer:
-            self._hold_back(piece, last)
+            self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
@@ -165,18 +168,18 @@ class Exchange(Admitting):
         elif self._kept_size > KEEP_MAX:
             self._client.flow(now)
 
-    def _hold_back(self, piece: bytes, last: bool) -> None:
+    def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
         self._buffer += piece
         if last and not self._asking:
-            self._send_whole()
+            self._send_whole(now)
 
-    def _send_whole(self) -> None:
+    def _send_whole(self, now: float) -> None:
         """All of the body is there: an upstream is asked, which is told the length."""
         self._head.framing = self._received
         self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
         self._buffer.clear()
-        self._select()
+        self._select(now)
 
     @property
     def takes_body(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN, escaped
 from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.filters.basic import credentials
 from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
@@ -20,8 +22,31 @@ class Recorded:
     """An exchange, as records have it."""
 
     __slots__ = (
-        "_around", "_asked", "_attempt", "_client", "_commands", "_head", "_name", "_rule", "_server",
-        "_source", "_started", "answered",
+        "_around",
+        "_asked",
+        "_attempt",
+        "_client",
+        "_commands",
+        "_head",
+        "_head_sent",
+        "_head_size",
+        "_id",
+        "_linking",
+        "_name",
+        "_past",
+        "_received",
+        "_reused",
+        "_rule",
+        "_sent",
+        "_server",
+        "_size",
+        "_source",
+        "_started",
+        "_try_began",
+        "_try_connected",
+        "_try_headed",
+        "answered",
+        "linked",
     )  # fmt: skip
 
     _around: EngineSurroundings
@@ -30,12 +55,25 @@ class Recorded:
     _client: ConnectionMachine
     _commands: list[Command]
     _head: RequestHead
+    _head_sent: bool  # whether the answer has begun
+    _head_size: int  # bytes of the answer's head
+    _id: bytes  # the request's, for upstreams and logs
+    _linking: bool  # whether an upstream will have the request
     _name: str  # the upstream's
+    _past: tuple[Try, ...]  # the tries that failed
+    _received: int  # bytes of the request's body
+    _reused: bool  # whether the connection had served another request
     _rule: ReadyRoute | None
+    _sent: int  # bytes of the answer that have gone to the client
     _server: str  # the upstream's address
+    _size: int  # bytes of the upstream's answer's body
     _source: str  # our end of the upstream's connection
     _started: float
+    _try_began: float
+    _try_connected: float
+    _try_headed: float
     answered: bool  # whether the answer is over, and told
+    linked: bool  # whether an upstream has the request
 
     def _record(
         self, status: int, now: float, answered_by: str = "upstream", reason: str = "", refused_by: str = ""
@@ -45,8 +83,16 @@ class Recorded:
         if self._asked is not None:
             self._asked.over()
         around = self._around
-        if around.log.takes(OWN):
-            self._log(status, now)
+        measure, logs = around.measure, around.log.takes(OWN)
+        if not self._id and (logs or around.audience.wanted):
+            self._id = around.request_id()  # no upstream was told one
+        if logs or measure is not None:
+            entry = self._entry(status, now)
+            if measure is not None:
+                measure(entry)
+            if logs:
+                line = around.snapshot.log_line(entry, around.unix_time())
+                self._commands.append((LOG, line))
         if not around.audience.wanted:
             return
         client, head, rule = self._client, self._head, self._rule or NO_ROUTE
@@ -62,37 +108,64 @@ class Recorded:
             upstream_name=self._name or rule.upstream,
             answered_by=answered_by,
             reason=reason,
+            request_id=self._id.decode("latin-1"),
             **({"refused_by": refused_by} if refused_by else {}),
             **({"address": client.shown} if client.shown != client.address else {}),
         )
 
-    def _log(self, status: int, now: float) -> None:
-        """A line of the access log in ingress-nginx' format (`log-format-upstream`); `-` is what isn't counted here."""
-        client, head, when = self._client, self._head, self._around.clock_time()
-        shown, seconds = client.personality.wire_status(status), f"{now - self._started:.3f}"
-        agent, referer = (escaped(head.field(name) or "-") for name in (b"user-agent", b"referer"))
-        name = (self._name or (self._rule or NO_ROUTE).upstream).replace("/", "-")
-        upstream = f"{self._server} - {seconds} {shown}" if self._server else "- - - -"
-        request_id = head.request_id.decode("latin-1") or "-"
-        line = f'{client.shown} - {self._user} [{when}] "{escaped(_asked(head))}" {shown} - "{referer}" "{agent}"'
-        client.commands.append((LOG, f"{line} - {seconds} [{name}] [] {upstream} {request_id}"))
+    def _entry(self, status: int, now: float) -> RequestEntry:
+        """What is known of the request, now that it is over."""
+        client, head, past = self._client, self._head, self._past
+        status = client.personality.wire_status(status)
+        if self._try_began != UNKNOWN and (self._head_sent or self.linked or self._linking):
+            past = (*past, self._this_try(status, now))
+        return RequestEntry(
+            client=(client.shown, client.name),
+            local=client.local,
+            scheme=client.scheme,
+            version="HTTP/1.0" if head.old else "HTTP/1.1",
+            head=head,
+            rule=self._rule or NO_ROUTE,
+            upstream_name=self._name,
+            request_id=self._id.decode("latin-1"),
+            status=status,
+            request_size=head.size + self._received,
+            sent=self._sent,
+            body_sent=self._sent - self._head_size,
+            seconds=now - self._started,
+            tries=past,
+            user=self._user,
+        )
+
+    def _this_try(self, status: int, now: float) -> Try:
+        began, connected, headed = self._try_began, self._try_connected, self._try_headed
+        return Try(
+            self._server,
+            status,
+            0.0 if self._reused else connected - began if connected != UNKNOWN else UNKNOWN,
+            headed - began if headed != UNKNOWN else UNKNOWN,
+            now - began,
+            self._size,
+        )
 
     def _log_refusal(self, page: Page) -> None:
         """A line as of nginx's error log, in words that operators know: why somebody may not in."""
-        if not self._around.log.takes(OWN):
+        around, head = self._around, self._head
+        if not around.log.takes(OWN):
             return
-        client, head, when = self._client, self._head, self._around.clock_time()
-        host = (head.host or b"").decode("latin-1")
-        asked = f'client: {client.shown}, server: {host}, request: "{escaped(_asked(head))}", host: "{host}"'
-        self._commands.append((LOG, f"{when} [error] {page.why}, {asked}"))
+        when = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(around.unix_time()))
+        host, version = (head.host or b"").decode("latin-1"), "1.0" if head.old else "1.1"
+        asked = escaped(f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}")
+        told = f'client: {self._client.shown}, server: {host}, request: "{asked}", host: "{host}"'
+        self._commands.append((LOG, f"{when} [error] {page.why}, {told}"))
 
     @property
     def _user(self) -> str:
         """Who says it is the one who asks, where somebody wanted to know."""
         if self._asked is None:
-            return "-"
+            return ""
         given = credentials(self._head.field(b"authorization"))
-        return escaped(given[0].encode("utf-8", "replace").decode()) if given is not None else "-"
+        return given[0].encode("utf-8", "replace").decode() if given is not None else ""
 
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}
@@ -102,13 +175,3 @@ class Recorded:
         """Tells of a try that failed; without a connection when it never came to one."""
         if self._around.audience.wanted:
             self._tell_try("upstream-error", reason=why, next=then)
-
-
-def _asked(head: RequestHead) -> str:
-    """The request's first line, as it was understood; "" where it wasn't."""
-    version = "1.0" if head.old else "1.1"
-    return (
-        f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}"
-        if head.method
-        else ""
-    )

@@ -29,6 +29,9 @@ MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
 
+DEFAULT_BACKEND = "default backend"
+"""The origin of the route of what no other takes."""
+
 _TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
 """What `ssl_redirect` answers."""
 
@@ -85,7 +88,7 @@ def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) ->
     """The route of what no other takes."""
     match = Match(path="", path_type="")
     return ReadyRoute(
-        RequestRoute(match, (WeightedUpstream(upstream),), "default backend", policy=policy), groups
+        RequestRoute(match, (WeightedUpstream(upstream),), DEFAULT_BACKEND, policy=policy), groups
     )
 
 

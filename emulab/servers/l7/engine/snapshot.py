@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
@@ -10,12 +10,14 @@ from emulab.servers.l7.config import (
     Certificate,
     ClientLimits,
     L7Config,
+    MeasuredAs,
     Options,
     Policy,
     RequestRoute,
     Upstream,
 )
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.engine.servers import Servers, servers_of
@@ -30,12 +32,17 @@ class Snapshot:
     listen: frozenset[str]
     tls_listen: frozenset[str]
     pages: Mapping[str, Mapping[str, str]]
+    metrics_at: frozenset[str]
+    measured: MeasuredAs | None
+    hosts: frozenset[str]  # that routes name
+    origins: frozenset[str]  # of routes
     personality: Personality
     options: Options
     policy: Policy
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
+    log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
     front: FrontReader | None  # what reads of a request who asks; None: the peer
     servers: Servers | None  # what is decided of a host before a route is looked for, where anything is
@@ -72,12 +79,17 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         listen=listen,
         tls_listen=tls_listen,
         pages=config.pages,
+        metrics_at=frozenset(config.metrics_at),
+        measured=config.measured,
+        hosts=frozenset(route.match.host.lower() for route in config.routes),
+        origins=frozenset(route.origin for route in config.routes),
         personality=personality,
         options=config.options,
         policy=config.policy,
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,
+        log_line=personality.log_format(config.options.log_format, config.options.log_escape),
         shortest=min(_times(config)),
         front=personality.front(config.options),
         servers=servers_of(config),

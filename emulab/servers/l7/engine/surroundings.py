@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from emulab.dataclass import dataclass
+from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.kept import Kept
 from emulab.servers.l7.engine.snapshot import Snapshot
 
@@ -63,20 +64,21 @@ class EngineSurroundings:
         date: Callable[[], bytes],
         request_id: Callable[[], bytes],
         log: AccessLog,
-        clock_time: Callable[[], str],
+        unix_time: Callable[[], float],
         secret: bytes = b"",
     ) -> None:
         """`audience` is asked for `wanted` alone: what there is to tell is a command.
 
-        `date` makes the Date line for now, `request_id` 32 random hexadecimal digits, `clock_time` what the log has.
-        `secret` is random, and of this process alone.
+        `date` makes the Date line for now, `request_id` 32 random hexadecimal digits, `unix_time` the seconds
+        since 1970. `secret` is random, and of this process alone.
         """
         self.snapshot = snapshot
         self.audience = audience
         self.date = date
         self.request_id = request_id
         self.log = log
-        self.clock_time = clock_time
+        self.unix_time = unix_time
+        self.measure: Callable[[RequestEntry], None] | None = None  # who counts the requests that are over
         self.counters = Counters()
         self.kept = Kept(secret)
         self.closing = False  # whether no connection is to outlive its request

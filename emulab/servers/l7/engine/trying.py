@@ -12,6 +12,7 @@ from math import inf
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT
 from emulab.servers.l7.engine.ending import Ending
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.messages.response import UpstreamResponse
 
 KEEP_MAX = 65536
@@ -21,19 +22,19 @@ KEEP_MAX = 65536
 class Trying(Ending):
     """A request that is on its way to an upstream."""
 
-    __slots__ = ("_freshened", "_full", "_group", "_kept", "_kept_size", "_reused", "_touched", "_tries")
+    __slots__ = ("_freshened", "_full", "_group", "_kept", "_kept_size", "_touched", "_tries")
 
     _freshened: bool  # whether a closed idle connection was replaced already
     _full: bool  # whether the upstream takes no more bytes
     _group: Group
     _kept: list[bytes] | None  # what was or will be sent upstream, for another try
     _kept_size: int
-    _reused: bool
     _touched: bool  # whether a byte of the response has come
     _tries: int
 
-    def _select(self) -> None:
+    def _select(self, now: float) -> None:
         self._linking = True
+        self._try_began, self._try_connected, self._try_headed = now, UNKNOWN, UNKNOWN
         self._server = server = self._group.pick()
         self._commands.append((SELECT, server))
 
@@ -62,6 +63,7 @@ class Trying(Ending):
         if not self._linking or kept is None:
             return b""  # let go of meanwhile, and the command for that is on its way
         self._linking, self.linked = False, True
+        self._try_connected = now
         self._source, self._reused = source, reused
         self._touched = self._full = False
         counters = self._around.counters
@@ -98,12 +100,13 @@ class Trying(Ending):
             self._tell_error(why, "the answer stays cut")
             self._end_short(why, now)
             return
+        self._past = (*self._past, self._this_try(status, now))
         repeatable = self._kept is not None and untouched
         if sent and self._head.method in self._client.personality.not_idempotent:
             repeatable = False
         if repeatable and status == 502 and self._reused and not self._freshened:
             self._tell_error(why, "a new connection")
-            self._freshened = True
+            self._freshened, self._past = True, self._past[:-1]  # nobody would call it a try
             self._attempt += 1
             self._around.counters.retries += 1
             self._open(now)
@@ -112,7 +115,7 @@ class Trying(Ending):
             self._tries -= 1
             self._attempt += 1
             self._around.counters.retries += 1
-            self._select()
+            self._select(now)
         else:
             self._tell_error(why, f"answers {status}")
             self.fail(status, why, now)

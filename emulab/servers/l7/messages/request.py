@@ -45,6 +45,7 @@ class RequestHead:
     upgrade = b""
     expect = False
     request_id = b""
+    size = 0  # bytes, with the empty line at the end
     forwarded_for = b""
     forwarded_host = b""
     forwarded_port = b""
@@ -99,6 +100,7 @@ class HeadParser:
     def parse(self, data: bytes) -> RequestHead:
         """What is in a head, which is given without the empty line at its end. Raises `BadMessage`."""
         head, known = RequestHead(), self._lines
+        head.size = len(data) + 4
         start, *fields = data.split(b"\r\n")
         head.method, head.target, head.old, authority = self._starts[start]
         lines = head.lines = []

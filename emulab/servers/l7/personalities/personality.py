@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulab.dataclass import dataclass
-from emulab.servers.l7.config import Options
+from emulab.servers.l7.config import Certificate, MeasuredAs, Options
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseFields
 from emulab.servers.wire.http1.reader import Dialect
 from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
+    from emulab.servers.l7.engine.entry import RequestEntry
     from emulab.servers.l7.engine.filters.effect import Page
     from emulab.servers.l7.engine.routes import Locations
 
@@ -40,6 +41,41 @@ class Front(NamedTuple):
 FrontReader = Callable[[RequestHead, Ends], Front]
 
 
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What is known of the connections of clients, and of requests, since the start."""
+
+    accepted: int
+    requests: int
+    active: int
+    waiting: int  # of those, idle between two requests
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """What the kernel tells of the processes that serve: times in seconds, sizes in bytes."""
+
+    number: int
+    cpu: float
+    resident: int
+    virtual: int
+    started: float  # Unix time
+
+
+class RequestMetrics(Protocol):
+    """Who counts requests, and writes what was counted in Prometheus' format."""
+
+    def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None: ...
+    def add(self, entry: RequestEntry) -> None: ...
+    def text(
+        self,
+        connections: Connections,
+        process: ProcessUse,
+        certificates: Iterable[Certificate],
+        reloaded: float,
+    ) -> str: ...
+
+
 class ComposeAnswer(Protocol):
     """Makes a whole response of the proxy's own."""
 
@@ -65,5 +101,8 @@ class Personality:
     answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
     forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
     front: Callable[[Options], FrontReader | None]  # what reads who asks; None: the peer itself
+    log_format: Callable[[str, str], Callable[[RequestEntry, float], str]]
+    """Format (empty: its own), escape → what writes a line of the access log, of an entry and the time."""
+    metrics: Callable[[], RequestMetrics]
     request: Callable[[RequestHead, bytes, bytes, bytes], bytes]
     """Head, host, forwarding, id → what goes upstream."""

@@ -70,6 +70,11 @@ class ClientConnection(asyncio.Protocol):
         """When `expire` is due."""
         return self.machine.deadline
 
+    @property
+    def waits(self) -> bool:
+        """Whether the connection is idle, between two requests."""
+        return self.machine.exchange is None
+
     # --- what happens at the client's side --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

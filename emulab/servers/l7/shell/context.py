@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from emulab.servers.accesslog import when
 from emulab.servers.base import Emit
 from emulab.servers.journal import Journal
 from emulab.servers.l7.engine.snapshot import Snapshot
@@ -26,6 +25,10 @@ class Accepted(Protocol):
 
     @property
     def deadline(self) -> float: ...
+    @property
+    def waits(self) -> bool:
+        """Whether it is idle, between two requests."""
+
     def expire(self, now: float) -> None: ...
     def shutdown(self) -> None: ...
     def abort(self) -> None: ...
@@ -47,7 +50,7 @@ class Context:
         self.emit = emit
         self.journal = Journal(single=True)
         self.surroundings = EngineSurroundings(
-            snapshot, emit, self._date_line, self._request_id, self.journal, when, os.urandom(32)
+            snapshot, emit, self._date_line, self._request_id, self.journal, time.time, os.urandom(32)
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import cast
 
 from emulab.servers.wire.http1.requests import Request, RequestReader
 from emulab.servers.wire.http1.writing import head_bytes
 
+PLAIN = "text/plain; charset=utf-8"
 _NOT_FOUND = "404 page not found\n"  # of Go's net/http
 
 
 class PageReader(asyncio.Protocol):
-    """A connection of who reads `pages`, which are texts by path."""
+    """A connection of who reads `pages`: by path, each with its content type."""
 
-    def __init__(self, pages: Mapping[str, str]) -> None:
+    def __init__(self, pages: Callable[[str], tuple[str, str] | None]) -> None:
         self._pages = pages
         self._reader = RequestReader()
         self._transport: asyncio.Transport
@@ -38,12 +39,13 @@ class PageReader(asyncio.Protocol):
         self._transport.resume_reading()
 
     def _answer(self, request: Request) -> None:
-        text = self._pages.get(request.path)
-        body = (_NOT_FOUND if text is None else text).encode()
-        fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        page = self._pages(request.path)
+        kind, text = page or (PLAIN, _NOT_FOUND)
+        body = text.encode()
+        fields = [("Content-Type", kind), ("Content-Length", str(len(body)))]
         if not request.keep_alive:
             fields.append(("Connection", "close"))
-        start = "HTTP/1.1 404 Not Found" if text is None else "HTTP/1.1 200 OK"
+        start = "HTTP/1.1 404 Not Found" if page is None else "HTTP/1.1 200 OK"
         self._transport.write(head_bytes(start, fields) + (b"" if request.method == "HEAD" else body))
         if not request.keep_alive:
             self._transport.close()

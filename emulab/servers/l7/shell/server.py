@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
-from emulab.servers.l7.config import L7Config
+from emulab.servers.exposition import CONTENT_TYPE
+from emulab.servers.l7.config import L7Config, MeasuredAs
 from emulab.servers.l7.engine.snapshot import Snapshot, take
+from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
-from emulab.servers.l7.shell.pages import PageReader
+from emulab.servers.l7.shell.pages import PLAIN, PageReader
+from emulab.servers.l7.shell.process import own_process
 from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
@@ -44,6 +49,8 @@ class L7Server:
         self._context = Context(emit, take(L7Config(()), {}))
         with suppress(OSError):  # without /proc there is no log
             self._context.journal.open(_own_log())
+        self._measured = self._snapshot.personality.metrics()
+        self._configured = time.time()
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -57,6 +64,9 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
+        self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
+        self._configured = time.time()
         self._context.surroundings.snapshot = snapshot
         self._context.surroundings.kept.forget_zones(snapshot.zones)
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
@@ -89,7 +99,23 @@ class L7Server:
         return Listener(sock, tls, key in self._snapshot.pages, server)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
-        return lambda: PageReader(self._snapshot.pages.get(key) or {})
+        return lambda: PageReader(partial(self._page, key))
+
+    def _page(self, key: str, path: str) -> tuple[str, str] | None:
+        """The content type and the text of a page; None where there is none."""
+        snapshot = self._snapshot
+        if path == "/metrics" and key in snapshot.metrics_at:
+            return CONTENT_TYPE, self._measured.text(
+                self._connections(), own_process(), snapshot.certificates, self._configured
+            )
+        text = (snapshot.pages.get(key) or {}).get(path)
+        return (PLAIN, text) if text is not None else None
+
+    def _connections(self) -> Connections:
+        context, counters = self._context, self._context.surroundings.counters
+        waiting = sum(client.waits for client in context.clients)
+        there = len(context.clients) + len(context.tunnels)
+        return Connections(counters.accepted, counters.requests, there, waiting)
 
     @property
     def _snapshot(self) -> Snapshot:

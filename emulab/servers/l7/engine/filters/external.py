@@ -19,7 +19,7 @@ from emulab.servers.l7.config import ExternalAuthentication, Match
 from emulab.servers.l7.engine.filters.effect import Asked, Page, Question
 from emulab.servers.l7.engine.kept import Kept
 from emulab.servers.l7.engine.questions import RequestQuestion, Told
-from emulab.servers.l7.engine.variables import Text, text
+from emulab.servers.l7.engine.texts import Text, text
 from emulab.servers.l7.messages.headers import replaced_lines
 
 CONNECT, READ = 5.0, 60.0

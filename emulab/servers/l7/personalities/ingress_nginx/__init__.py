@@ -4,6 +4,7 @@
 * `fields`: which header fields are passed on.
 * `pages`: the answers of its own.
 * `paths`: what Kubernetes' path types mean to it.
+* `accesslines`: the format of its access log; `metrics`: what it counts.
 * `forwarding`: what upstreams are told of clients; `front`: what those in front are believed.
 
 How annotations become a route's policy is planned, in `emulab.plan.l7.annotations`.
@@ -12,7 +13,16 @@ How annotations become a route's policy is planned, in `emulab.plan.l7.annotatio
 from __future__ import annotations
 
 from emulab.servers.l7.messages.response import fields_by
-from emulab.servers.l7.personalities.ingress_nginx import fields, forwarding, front, heads, pages, paths
+from emulab.servers.l7.personalities.ingress_nginx import (
+    accesslines,
+    fields,
+    forwarding,
+    front,
+    heads,
+    metrics,
+    pages,
+    paths,
+)
 from emulab.servers.l7.personalities.personality import Personality
 
 PERSONALITY = Personality(
@@ -31,5 +41,7 @@ PERSONALITY = Personality(
     answer_lines=pages.answer_lines,
     forwarding=forwarding.forwarding_lines,
     front=front.front,
+    log_format=accesslines.log_format,
+    metrics=metrics.IngressMetrics,
     request=forwarding.upstream_request,
 )

@@ -1,4 +1,4 @@
-"""What nginx's variables stand for in a request (`config.variables` has their names). Pure.
+"""What nginx's variables stand for in a request (`config.texts` has their names). Pure.
 
 A text with variables becomes a function once, when the configuration is taken.
 """
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from emulab.errors import PeerError
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config.variables import REFERENCE, unknown
+from emulab.servers.l7.config.texts import REFERENCE, unknown
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.messages.targets import argument, normalise_host, normalise_path
 

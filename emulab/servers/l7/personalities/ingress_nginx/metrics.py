@@ -1,0 +1,268 @@
+"""ingress-nginx's metrics: their names, labels and buckets (internal/ingress/metric/collectors). Pure.
+
+Rules:
+
+* A request is counted once it is over, by its host, route and status. As there, hosts that no Ingress names are not
+  counted unless they are asked for, so a stranger can't make as many samples as there are names.
+* What a request took waits in rows until somebody reads, or until there are `ROWS` of one kind: sums of many are quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from emulab.servers.exposition import Histogram, Labels, heading, sample
+from emulab.servers.l7.config import Certificate, MeasuredAs
+from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry
+from emulab.servers.l7.engine.routes import DEFAULT_BACKEND
+from emulab.servers.l7.messages.targets import without_port
+from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
+from emulab.servers.l7.personalities.personality import Connections, ProcessUse
+
+ROWS = 1000
+_EXPIRE_HELP = (
+    "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this certificate will "
+    'expire in 10 days is: "nginx_ingress_controller_ssl_expire_time_seconds < (time() + (10 * 24 * 3600))"'
+)
+PREFIX = "nginx_ingress_controller_"
+
+
+class _Measure(NamedTuple):
+    """A histogram: its name, its help, which bounds it has."""
+
+    name: str
+    help: str
+    bounds: str
+
+
+# In the order of a row's values.
+_MEASURES = (
+    _Measure(
+        "connect_duration_seconds",
+        "The time spent on establishing a connection with the upstream server",
+        "time",
+    ),
+    _Measure(
+        "header_duration_seconds", "The time spent on receiving first header from the upstream server", "time"
+    ),
+    _Measure(
+        "response_duration_seconds",
+        "The time spent on receiving the response from the upstream server",
+        "time",
+    ),
+    _Measure("request_duration_seconds", "The request processing time in milliseconds", "time"),
+    _Measure(
+        "request_size", "The request length (including request line, header, and request body)", "length"
+    ),
+    _Measure(
+        "response_size", "The response length (including request line, header, and request body)", "length"
+    ),
+    _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size"),
+)
+_Row = tuple[float, ...]
+_Key = tuple[str, str, str, str, str, str]
+"""Host, the route's origin and path, upstream, method, status."""
+
+
+class _Series:
+    """The samples of requests that have all labels in common."""
+
+    __slots__ = ("_histograms", "_rows", "requests")
+
+    def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
+        self.requests = 0
+        self._rows: list[_Row] = []
+        self._histograms = [Histogram(bounds[one.bounds]) for one in _MEASURES]
+
+    def add(self, row: _Row) -> None:
+        self.requests += 1
+        self._rows.append(row)
+        if len(self._rows) >= ROWS:
+            self._fold()
+
+    def _fold(self) -> None:
+        for histogram, values in zip(self._histograms, zip(*self._rows, strict=True), strict=False):
+            histogram.observe_all(value for value in values if value != UNKNOWN)
+        self._rows.clear()
+
+    def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
+        self._fold()
+        return self._histograms[which].lines(name, labels)
+
+
+class IngressMetrics:
+    """What one controller counts."""
+
+    def __init__(self) -> None:
+        self._series: dict[_Key, _Series] = {}
+        self._reloads = -1
+        self.configure(MeasuredAs({}), (), ())
+
+    def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None:
+        """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
+        origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
+        self._reloads += 1
+        there = {*origins, "", DEFAULT_BACKEND}
+        self._series = {key: one for key, one in self._series.items() if key[1] in there}
+        self._told = told
+        self._hosts = frozenset(hosts)
+        self._own = tuple(sorted(told.labels.items()))
+        self._bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
+
+    def add(self, entry: RequestEntry) -> None:
+        """A request is over."""
+        told = self._told
+        host = without_port(entry.head.host or b"_").decode("latin-1").lower()
+        if told.per_host and host not in self._hosts and not told.per_undefined_host:
+            return
+        status = f"{entry.status // 100}xx" if told.status_classes else str(entry.status)
+        method = entry.head.method.decode("latin-1")
+        route, upstream = entry.rule.route, entry.upstream_name or entry.rule.upstream
+        key = (host if told.per_host else "", route.origin, route.match.path, upstream, method, status)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series(self._bounds)
+        last = entry.tries[-1] if entry.tries else None
+        series.add(
+            (
+                *((last.connect, last.header, last.seconds) if last is not None else (UNKNOWN,) * 3),
+                *(entry.seconds, float(entry.request_size), float(entry.sent), float(entry.sent)),
+            )
+        )
+
+    def text(
+        self,
+        connections: Connections,
+        process: ProcessUse,
+        certificates: Iterable[Certificate],
+        reloaded: float,
+    ) -> str:
+        """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
+        families = [
+            *self._of_requests(),
+            *self._of_controller(certificates, reloaded),
+            *_of_connections(connections, self._own),
+            *_of_process(process, self._own),
+        ]
+        return "".join(line + "\n" for _, lines in sorted(families) for line in lines)
+
+    def _of_requests(self) -> Iterator[tuple[str, list[str]]]:
+        series = sorted(
+            ((self._labels(key), one) for key, one in self._series.items()), key=lambda pair: pair[0]
+        )
+        if not series:
+            return
+        for index, measure in enumerate(_MEASURES):
+            name = PREFIX + measure.name
+            if not self._excludes(name):
+                lines = heading(name, "histogram", measure.help)
+                for labels, one in series:
+                    lines += one.lines(index, name, labels)
+                yield name, lines
+        name = PREFIX + "requests"
+        if not self._excludes(name):
+            counted = [sample(name, labels, one.requests) for labels, one in series]
+            yield name, [*heading(name, "counter", "The total number of client requests"), *counted]
+
+    def _excludes(self, name: str) -> bool:
+        return name in self._told.excluded or name.removeprefix(PREFIX) in self._told.excluded
+
+    def _labels(self, key: _Key) -> Labels:
+        host, origin, path, upstream, method, status = key
+        namespace, ingress = ingress_of(origin)
+        labels = {
+            **dict(self._own),
+            "canary": "",
+            "ingress": ingress or "-",
+            "method": method,
+            "namespace": namespace or "-",
+            "path": path or "-",
+            "service": upstream.split("/")[1] if "/" in upstream else "-",
+            "status": status,
+        }
+        if host:
+            labels["host"] = host
+        return tuple(sorted(labels.items()))
+
+    def _of_controller(
+        self, certificates: Iterable[Certificate], reloaded: float
+    ) -> Iterator[tuple[str, list[str]]]:
+        for name, kind, help_text, value in (
+            (
+                "config_last_reload_successful",
+                "gauge",
+                "Whether the last configuration reload attempt was successful",
+                1.0,
+            ),
+            (
+                "config_last_reload_successful_timestamp_seconds",
+                "gauge",
+                "Timestamp of the last successful configuration reload.",
+                float(int(reloaded)),
+            ),
+            (
+                "success",
+                "counter",
+                "Cumulative number of Ingress controller reload operations",
+                float(self._reloads),
+            ),
+        ):
+            yield (
+                PREFIX + name,
+                [*heading(PREFIX + name, kind, help_text), sample(PREFIX + name, self._own, value)],
+            )
+        name = PREFIX + "ssl_expire_time_seconds"
+        told = dict(self._own)
+        expiring = []
+        for one in certificates:
+            namespace, _, secret = one.secret.partition("/")
+            for host in one.hosts if one.expires else ():
+                labels = {"class": told.get("controller_class", ""), "host": host, "namespace": namespace}
+                expiring.append(
+                    sample(name, tuple(sorted({**labels, "secret_name": secret}.items())), one.expires)
+                )
+        if expiring:
+            yield name, [*heading(name, "gauge", _EXPIRE_HELP), *expiring]
+
+
+def _of_connections(there: Connections, own: Labels) -> Iterator[tuple[str, list[str]]]:
+    name = PREFIX + "nginx_process_connections"
+    busy = there.active - there.waiting
+    states = (("active", there.active), ("reading", 0), ("waiting", there.waiting), ("writing", busy))
+    yield (
+        name,
+        [
+            *heading(
+                name,
+                "gauge",
+                "current number of client connections with state {active, reading, writing, waiting}",
+            ),
+            *(sample(name, (*own, ("state", state)), value) for state, value in states),
+        ],
+    )
+    name = PREFIX + "nginx_process_connections_total"
+    yield (
+        name,
+        [
+            *heading(name, "counter", "total number of connections with state {accepted, handled}"),
+            *(sample(name, (*own, ("state", state)), there.accepted) for state in ("accepted", "handled")),
+        ],
+    )
+    name = PREFIX + "nginx_process_requests_total"
+    yield (
+        name,
+        [*heading(name, "counter", "total number of client requests"), sample(name, own, there.requests)],
+    )
+
+
+def _of_process(process: ProcessUse, own: Labels) -> Iterator[tuple[str, list[str]]]:
+    for name, kind, help_text, value in (
+        ("num_procs", "gauge", "number of processes", process.number),
+        ("cpu_seconds_total", "counter", "Cpu usage in seconds", process.cpu),
+        ("resident_memory_bytes", "gauge", "number of bytes of memory in use", process.resident),
+        ("virtual_memory_bytes", "gauge", "number of bytes of memory in use", process.virtual),
+        ("oldest_start_time_seconds", "gauge", "start time in seconds since 1970/01/01", process.started),
+    ):
+        full = f"{PREFIX}nginx_process_{name}"
+        yield full, [*heading(full, kind, help_text), sample(full, own, value)]
