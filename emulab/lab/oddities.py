@@ -24,7 +24,7 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
     asked = {o.key for o in given}
     return [
         *warnings(given, objects, missing_program, loaded),
-        *unheeded((o for o in given if o.type == INGRESS), classes),
+        *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
         *(finding.line() for finding in shortfalls(given, objects)),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

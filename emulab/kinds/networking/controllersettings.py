@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
 
@@ -41,6 +42,7 @@ SETTINGS: Mapping[str, Setting] = {
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
+    **{key: Setting(*line) for key, line in ACCESS.items()},
 }
 HSTS = {
     "hsts": "true",

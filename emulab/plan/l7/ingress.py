@@ -21,8 +21,9 @@ from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import settings
+from emulab.plan.l7.configmap import defaults, settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
+from emulab.plan.l7.verifications import HostVerifications
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
@@ -54,6 +55,7 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
         default_upstream=builder.default,
         upstreams=builder.upstreams,
         certificates=tuple(builder.certificates.values()),
+        verifications=builder.verifications.told(),
         options=builder.options,
         policy=replace(builder.policy, ssl_redirect=False),
     )
@@ -136,7 +138,10 @@ class _Builder:
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
-        self.policy, self.options = settings({key: str(value) for key, value in data.items()})
+        texts = {key: str(value) for key, value in data.items()}
+        self.policy, self.options = settings(texts)
+        self.defaults = defaults(texts)
+        self.verifications = HostVerifications()
 
     def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
         """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
@@ -160,6 +165,7 @@ class _Builder:
     def add(self, ingress: Ingress) -> None:
         secured = {host for tls in ingress.tls for host in tls.hosts}
         prefix = self._flags.annotations_prefix + "/"
+        self.verifications.add(ingress, prefix, self)
 
         def route(host: str, path: str, path_type: str, upstream: str) -> None:
             match, backends = Match(host, path, path_type), (WeightedUpstream(upstream),)

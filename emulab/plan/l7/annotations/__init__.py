@@ -5,15 +5,20 @@ sets, and what it is for. A theme is a module here and a line of `THEMES`. The t
 personality, because the proxy knows nothing of Kubernetes: it is told routes, whoever wishes them.
 
 * `table`: the shape of a line and of a theme; `unheeded`: what is to be said of annotations that aren't followed.
-* `serving`: sizes, times and tries.
+* `serving`: sizes, times and tries. `limits`: how often clients may come. `access`: who may in.
+  `clientcertificates`: who may by TLS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from emulab.plan.l7.annotations.access import ACCESS
+from emulab.plan.l7.annotations.clientcertificates import CLIENT_CERTIFICATES
+from emulab.plan.l7.annotations.limits import LIMITS
 from emulab.plan.l7.annotations.serving import SERVING
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.plan.l7.annotations.table import DENIED, Annotation, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import Policy
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -21,7 +26,7 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULTS = Policy(ssl_redirect=True)
 """The policy without an annotation: the engine's defaults are ingress-nginx', whose `ssl-redirect` is true besides."""
 
-THEMES: tuple[Theme, ...] = (SERVING,)
+THEMES: tuple[Theme, ...] = (SERVING, CLIENT_CERTIFICATES, LIMITS, ACCESS)
 """In the order in which nginx asks its modules: who answers by itself comes before who does so after it."""
 
 
@@ -31,21 +36,25 @@ def known(themes: tuple[Theme, ...] = THEMES) -> Mapping[str, Annotation]:
 
 
 def read(theme: Theme, annotations: Mapping[str, str], prefix: str = PREFIX) -> Wishes:
-    """What a theme's annotations say. What can't be read is left, as ingress-nginx does, which logs it."""
-    values = {}
+    """What a theme's annotations say. What can't be read is left, as ingress-nginx does, which logs it.
+
+    An empty text is as none (`parser.checkAnnotation`).
+    """
+    values: dict[str, Any] = {}
     for one in theme.annotations:
         text = annotations.get(prefix + one.name)
-        if text is None:
+        if not text:
             continue
         try:
             values[one.field] = one.read(text.strip())
-        except ValueError:
-            continue
+        except ValueError as error:
+            if one.denies:
+                values.setdefault(DENIED, (one.name, f"{text!r} {error}"))
     return values
 
 
 def follow(draft: RouteDraft, prefix: str = PREFIX, themes: tuple[Theme, ...] = THEMES) -> None:
     """Makes of a route what its Ingress' annotations ask for."""
     for theme in themes:
-        if values := read(theme, draft.ingress.annotations, prefix):
+        if (values := read(theme, draft.ingress.annotations, prefix)) or theme.always:
             theme.apply(values, draft)

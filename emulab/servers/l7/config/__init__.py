@@ -35,6 +35,7 @@ from emulab.servers.l7.config.filters.gateway import (
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.servers import ClientVerification
+from emulab.servers.l7.config.texts import unknown as unknown_variables
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
 
@@ -71,4 +72,5 @@ __all__ = [
     "URLRewrite",
     "Upstream",
     "WeightedUpstream",
+    "unknown_variables",
 ]

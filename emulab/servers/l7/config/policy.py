@@ -17,6 +17,8 @@ class Policy:
     read_timeout: float = 60.0  # between two pieces of the response
     send_timeout: float = 60.0  # for which either side may take nothing
     tries: int = 3  # with servers, not with connections that were kept and are closed
+    limit_rate: int = 0  # bytes of a response a second; 0: as fast as it goes
+    limit_rate_after: int = 0  # bytes that go before that holds
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
 
     @property

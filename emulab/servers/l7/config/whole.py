@@ -54,6 +54,9 @@ class Options:
     full_forwarded_for: bool = False  # upstreams are told of all who were in front
     block_agents: tuple[str, ...] = ()  # texts, or `~expression`, `~*expression`, as nginx's `map` has them
     block_referers: tuple[str, ...] = ()
+    ssl_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ssl_ciphers: str = ""  # as OpenSSL has them; empty: its own
+    reject_handshake: bool = False  # whether a host that nobody has gets no handshake
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
