@@ -13,6 +13,7 @@ Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the socke
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
 * `personalities`: what a make of proxy has of its own: its dialect, pages, order of paths, what upstreams are told.
 * `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
+  `clientcertificates` looks at those of clients, `proxied` reads PROXY headers, `asking` what gates want to know,
   `context` is what connections share, `server` listens and reconfigures.
 
 Records; all but `error` have client and local, the two ends of the client's connection:
@@ -28,6 +29,7 @@ Records; all but `error` have client and local, the two ends of the client's con
                     where a client may not in; address: who asks, where somebody in front says so
     auth-request    url, status (0: no answer, and reason says why), duration_us: what was asked of another service,
                     before a request may in
+    proxy-header    reason: a connection was closed, as the PROXY protocol is spoken here and it began otherwise
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

@@ -16,6 +16,17 @@ ANY_HOST = "_"
 """Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
 
 
+CIPHERS = (
+    ":".join(
+        f"{exchange}-{cipher}"
+        for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+        for exchange in ("ECDHE-ECDSA", "ECDHE-RSA")
+    )
+    + ":DHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES128-GCM-SHA256"
+)
+"""ingress-nginx' `ssl-ciphers`, those of TLS 1.3 aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestRoute:
     """A route: requests that match go to one of the backends."""
@@ -55,7 +66,7 @@ class Options:
     block_agents: tuple[str, ...] = ()  # texts, or `~expression`, `~*expression`, as nginx's `map` has them
     block_referers: tuple[str, ...] = ()
     ssl_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
-    ssl_ciphers: str = ""  # as OpenSSL has them; empty: its own
+    ssl_ciphers: str = CIPHERS  # as OpenSSL has them; empty: its own
     reject_handshake: bool = False  # whether a host that nobody has gets no handshake
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them

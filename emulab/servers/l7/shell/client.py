@@ -33,6 +33,7 @@ from emulab.servers.l7.shell.asking import answer
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstream import UpstreamConnection
+from emulab.servers.wire.proxyprotocol import Proxied
 
 
 class ClientConnection(asyncio.Protocol):
@@ -45,6 +46,7 @@ class ClientConnection(asyncio.Protocol):
         "_clock",
         "_connecting",
         "_context",
+        "_proxied",
         "_scheme",
         "machine",
         "transport",
@@ -54,8 +56,10 @@ class ClientConnection(asyncio.Protocol):
     transport: asyncio.Transport
     machine: ConnectionMachine
 
-    def __init__(self, context: Context, tls: bool) -> None:
+    def __init__(self, context: Context, tls: bool, proxied: Proxied | None = None) -> None:
+        """`proxied`: what the one in front says of its client by the PROXY protocol."""
         self._context = context
+        self._proxied = proxied
         self._clock = context.clock
         self._scheme = "https" if tls else "http"
         # The loop makes the protocol when it accepts, and tells of the connection after the TLS handshake.
@@ -82,14 +86,16 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         client = (peer[0] if peer else "", socket_name(peer))
+        secure = transport.get_extra_info("ssl_object")
         self.machine = ConnectionMachine(
             context.surroundings,
             self._scheme,
             client,
             (str(local[1] if local else 80), socket_name(local)),
+            self._proxied,
+            context.certificates.secured(secure) if secure is not None else None,
         )
         context.clients.add(self)
-        secure = transport.get_extra_info("ssl_object")
         told = context.certificates.told(secure) if secure is not None and context.emit.wanted else None
         self.machine.opened(self._clock(), self._accepted, told)
         self._carry_out()

@@ -22,6 +22,7 @@ from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
+from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
@@ -39,7 +40,8 @@ class Listener:
     socket: socket.socket
     tls: bool
     pages: bool
-    server: asyncio.Server
+    server: asyncio.Server | ProxiedListener
+    proxied: bool = False  # whether a PROXY header is in front of its connections
 
 
 class L7Server:
@@ -64,6 +66,9 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        self._context.certificates.configure_handshakes(
+            snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
+        )
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
         self._configured = time.time()
@@ -81,7 +86,9 @@ class L7Server:
             known = self._listeners.get(key)
             fresh = sockets.get(key)
             if known is not None:
-                if fresh is None and (known.tls, known.pages) == (tls, key in snapshot.pages):
+                pages = key in snapshot.pages
+                proxied = snapshot.options.proxy_protocol and not pages
+                if fresh is None and (known.tls, known.pages, known.proxied) == (tls, pages, proxied):
                     continue
                 fresh = fresh or known.socket.dup()
                 self._stop(key)
@@ -90,6 +97,8 @@ class L7Server:
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
         context = self._context
+        if self._snapshot.options.proxy_protocol and key not in self._snapshot.pages:
+            return Listener(sock, tls, False, self._behind_proxy(sock.dup(), tls), proxied=True)
         server = await asyncio.get_running_loop().create_server(
             self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
@@ -97,6 +106,17 @@ class L7Server:
             backlog=BACKLOG,
         )
         return Listener(sock, tls, key in self._snapshot.pages, server)
+
+    def _behind_proxy(self, sock: socket.socket, tls: bool) -> ProxiedListener:
+        context = self._context
+        return ProxiedListener(
+            sock,
+            BACKLOG,
+            lambda proxied: ClientConnection(context, tls, proxied),
+            context.certificates.base if tls else None,
+            lambda: self._snapshot.options.header_timeout,
+            context.refused,
+        )
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
         return lambda: PageReader(partial(self._page, key))
