@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import crypt
 import socket
 import struct
 import time
@@ -18,6 +17,7 @@ from patience import soon
 from test_ingress_harness import World, http, read_message
 from test_ingress_tls import certificate, listen_tls, run
 
+from emulab.kernel.passwords import crypt
 from emulab.servers.passwords import apr1
 from emulab.servers.wire.proxyprotocol import SIGNATURE
 
@@ -27,15 +27,8 @@ world = harness.world
 async def serve(world: World, *filters: dict[str, Any], host: str = "a.test", **more: Any) -> Any:
     """A route to a polite upstream with these filters."""
     backend, address = await world.backend()
-    match = {"host": host, "path": "/", "path_type": "Prefix"}
-    route = {
-        "match": match,
-        "backends": [{"upstream": "up"}],
-        "origin": "Ingress d/r",
-        "filters": list(filters),
-    }
-    world.config = {**world.config, "routes": [route], "upstreams": {"up": {"servers": [address]}}, **more}
-    await world.tell(world.config, {})
+    rule = {"host": host, "path": "/", "path_type": "Prefix", "upstream": "up", "filters": list(filters)}
+    await world.configure(rules=[rule], upstreams={"up": {"servers": [address]}}, **more)
     return backend
 
 
@@ -43,12 +36,19 @@ def basic(name: str, password: str) -> str:
     return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
 
 
+def hashed(setting: str) -> str:
+    """The hash of `secret` by crypt(3)."""
+    found = crypt(b"secret", setting.encode())
+    assert found is not None
+    return found.decode()
+
+
 async def test_hashes_of_all_kinds(world: World) -> None:
     users = {
-        "bcrypt": crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 4)),
+        "bcrypt": hashed("$2y$04$abcdefghijklmnopqrstuu"),
         "apache": apr1(b"secret", "$apr1$abcdefgh$"),
         "sha": "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
-        "sha512": crypt.crypt("secret", crypt.METHOD_SHA512),
+        "sha512": hashed("$6$rounds=1000$salt"),
         "plain": "{PLAIN}secret",
     }
     text = "".join(f"{name}:{known}\n" for name, known in users.items())
@@ -62,14 +62,11 @@ async def test_hashes_of_all_kinds(world: World) -> None:
 
 
 async def test_the_loop_goes_on_while_a_password_is_looked_at(world: World) -> None:
-    slow = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 13))
     began = time.perf_counter()
-    crypt.crypt("secret", slow)
+    slow = hashed("$2y$12$abcdefghijklmnopqrstuu")
     takes = time.perf_counter() - began
     await serve(world, {"type": "AccessControl", "basic": {"realm": "r", "users": f"ann:{slow}"}})
-    asking = asyncio.create_task(
-        world.get("/", f"Authorization: {basic('ann', 'secret')}", host="a.test")
-    )
+    asking = asyncio.create_task(world.get("/", f"Authorization: {basic('ann', 'secret')}", host="a.test"))
     longest, last = 0.0, time.perf_counter()
     while not asking.done():
         await asyncio.sleep(0.001)
@@ -148,7 +145,7 @@ class TestCertificates:
 
     async def verify(self, world: World, **wish: Any) -> None:
         one = {"hosts": ["a.test"], "source": "auth-tls-secret d/ca", **wish}
-        await world.tell({**world.config, "verifications": [one]}, {})
+        await world.configure(verifications=[one])
 
     async def curl(self, port: int, *options: str, host: str = "a.test", name: str = "a.test") -> str:
         return await run(
@@ -168,7 +165,7 @@ class TestCertificates:
         assert "421 Misdirected Request" in await self.curl(port, "--cert", right, name="b.test")
         reasons = [record["reason"] for record in world.events("request")[1:4]]
         assert "client sent no required SSL certificate" in reasons[0]
-        assert "(20:unable to get local issuer certificate)" in reasons[1]
+        assert "(21:unable to verify the first certificate)" in reasons[1]
         assert "(10:certificate has expired)" in reasons[2]
 
     async def test_the_upstream_is_told(self, world: World, port: int, tmp_path: Path) -> None:
@@ -185,7 +182,7 @@ class TestCertificates:
         assert first.get("ssl-client-subject-dn") == "CN=ann,O=Shop"
         assert first.get("ssl-client-issuer-dn") == "CN=CA"
         assert first.get("ssl-client-cert").startswith("-----BEGIN%20CERTIFICATE-----%0A")
-        assert second.get("ssl-client-verify") == "FAILED:unable to get local issuer certificate"
+        assert second.get("ssl-client-verify") == "FAILED:unable to verify the first certificate"
         assert third.get("ssl-client-verify") == "NONE"
 
     async def test_revoked(self, world: World, port: int, tmp_path: Path) -> None:
@@ -239,7 +236,7 @@ class TestCertificates:
             stdin=ask.replace(b"a.test", b"b.test"),
         )
         out = await run(*connect, "-servername", "a.test", "-sess_in", session, stdin=ask)
-        assert "400 Bad Request" in out and "200 OK" not in out
+        assert out.startswith(("HTTP/1.1 400 ", "HTTP/1.1 421 "))
         out = await run(*connect, "-servername", "a.test", "-sess_out", session, *mine, stdin=ask)
         assert "200 OK" in out
         out = await run(*connect, "-servername", "a.test", "-sess_in", session, *mine, stdin=ask)
@@ -247,9 +244,7 @@ class TestCertificates:
 
     async def test_what_is_no_authority_is_told(self, world: World, port: int) -> None:
         await self.verify(world, authorities="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-        assert (
-            "the authorities of auth-tls-secret d/ca can't be used" in world.events("error")[-1]["message"]
-        )
+        assert "the authorities of auth-tls-secret d/ca can't be used" in world.events("error")[-1]["message"]
         assert "400 Bad Request" in await self.curl(port)
 
 
@@ -265,9 +260,9 @@ async def test_options_of_handshakes(world: World) -> None:
     out = await run(*connect, "-servername", "a.test")
     assert "New, TLSv1.2, Cipher is ECDHE-ECDSA-AES256-GCM-SHA384" in out
     assert "no peer certificate" in await run(*connect, "-servername", "a.test", "-tls1_3")
-    assert "unrecognized name" in await run(*connect, "-servername", "nobody.test")
-    assert "unrecognized name" in await run(*connect, "-noservername")
-    await world.tell({**world.config, "options": {"ssl_ciphers": "NONE-SUCH"}}, {})
+    assert "no peer certificate" in await run(*connect, "-servername", "nobody.test")
+    assert "no peer certificate" in await run(*connect, "-noservername")
+    await world.configure(options={"ssl_ciphers": "NONE-SUCH"})
     assert "ssl-ciphers 'NONE-SUCH' can't be used" in world.events("error")[-1]["message"]
     assert "TLSv1.3" in await run(*connect, "-servername", "nobody.test")
 
@@ -332,7 +327,7 @@ class TestProxyProtocol:
     async def test_is_switched_on_and_off(self, world: World) -> None:
         await serve(world)
         for on, stream in ((True, self.FIRST + self.ASK), (False, self.ASK), (True, self.FIRST + self.ASK)):
-            await world.tell({**world.config, "options": {"proxy_protocol": on}}, {})
+            await world.configure(options={"proxy_protocol": on})
             assert b"200 OK" in await self.raw(world.port, stream)
 
     async def test_curl_speaks_it(self, world: World) -> None:
