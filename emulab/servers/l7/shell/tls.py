@@ -113,7 +113,7 @@ class CertificateStore:
         try:
             base.set_ciphers(options.ssl_ciphers or "DEFAULT")
         except ssl.SSLError as error:
-            self._on_error(f"ssl-ciphers {options.ssl_ciphers!r} can't be used: {error.reason or error}")
+            self._on_error(f"ssl-ciphers {options.ssl_ciphers!r} can't be used: {error}")
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> int | None:
         if self._hosts is not None and not _is_among(name or "", self._hosts):
