@@ -152,6 +152,9 @@ class Script:
         """The answer to the question of a gate."""
         self._exchange.told(answer, self.now)
 
+    def woken(self) -> None:
+        self._exchange.woken(self.now)
+
     def upstream_ended(self, reset: bool = False) -> None:
         self._exchange.upstream_ended(reset, self.now)
 

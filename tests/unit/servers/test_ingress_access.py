@@ -351,3 +351,17 @@ async def test_a_client_that_leaves_while_it_waits_leaves_nothing(world: World) 
         await asyncio.sleep(0.01)
     sock.close()
     await soon(service.ended.wait())
+
+
+@pytest.mark.parametrize("close", [False, True])
+async def test_an_answer_goes_as_fast_as_it_may(world: World, close: bool) -> None:
+    async def handler(_backend: Any, reader: Any, writer: Any, _number: int) -> None:
+        await read_message(reader)
+        writer.write(http(bytes(60_000)))
+
+    _, address = await world.backend(handler)
+    await world.serve(address, host="a.test", limit_rate=20_000, limit_rate_after=30_000)
+    began = time.perf_counter()
+    answer = await world.get("/", *(["Connection: close"] if close else []), host="a.test")
+    assert len(answer.body) == 60_000
+    assert 0.2 < time.perf_counter() - began < 3

@@ -131,6 +131,8 @@ POLICY = {
             "read_timeout",
             "send_timeout",
             "response_head_max",
+            "limit_rate",
+            "limit_rate_after",
             "tries",
         )
     },

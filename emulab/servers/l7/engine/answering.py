@@ -7,23 +7,30 @@ from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL
+from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL, WAKE
 from emulab.servers.l7.engine.filters.effect import Incoming
+from emulab.servers.l7.engine.pacing import HELD_MAX, Pace
 from emulab.servers.l7.engine.trying import Trying
 from emulab.servers.l7.messages.compose import client_response, switching_response
 from emulab.servers.wire.http1.framing import LAST_CHUNK, chunk
+
+_SOON = 0.01
+"""Seconds until somebody asks again, at the least."""
 
 
 class Answered(Trying):
     """A request that an upstream answers."""
 
-    __slots__ = ("_chunked",)
+    __slots__ = ("_chunked", "_pace")
 
     _chunked: bool  # whether the response goes out in chunks
+    _pace: Pace | None  # how fast it may go, where that is bounded
 
     def upstream_ended(self, reset: bool, now: float) -> None:
         """The upstream's connection has ended, in good order or not."""
         self.linked = False
+        if self._head_sent and self._reader.complete:
+            return  # what there is of its answer is on its way
         if not reset and self._reader.eof():
             self._commands.append((SEND, self._pass_on(now)))
             return
@@ -64,6 +71,9 @@ class Answered(Trying):
                 reader, date=date, extra=extra, old=self._head.old, keep=client.keep
             )
             self._head_sent, self._head_size, self._try_headed = True, len(line), now
+            policy = client.policy
+            if policy.limit_rate:
+                self._pace = Pace(policy.limit_rate, policy.limit_rate_after, self._started)
             out = [line, *map(chunk, out)] if self._chunked else [line, *out]
         if reader.complete:
             if self._chunked:
@@ -71,10 +81,37 @@ class Answered(Trying):
         elif out:
             client.deadline = now + client.policy.read_timeout
         data = out[0] if len(out) == 1 else b"".join(out)
+        if self._pace is not None:
+            return self._paced(self._pace, data, now)
         self._sent += len(data)
         if reader.complete:
             self._complete(now)
         return data
+
+    def _paced(self, pace: Pace, data: bytes, now: float) -> bytes:
+        """What of the response may go now, when no more than so much goes in a second."""
+        pace.hold(data)
+        client = self._client
+        out = b"" if client.stalled else pace.take(now)
+        self._sent += len(out)
+        if not pace.held and self._reader.complete:
+            self._complete(now)
+            return out
+        if pace.held and not pace.waits:
+            pace.waits = True
+            self._commands.append((WAKE, max(pace.delay(now), _SOON)))
+        if self.linked and not client.stalled:
+            self._commands.append((DRAIN, pace.held < HELD_MAX))
+        client.deadline = now + pace.delay(now) + client.policy.read_timeout
+        return out
+
+    def woken(self, now: float) -> None:
+        """Time has passed: more of the response may go."""
+        if self._pace is not None and not self.answered:
+            self._pace.waits = False
+            before = len(self._commands)
+            out = self._paced(self._pace, b"", now)
+            self._commands.insert(before, (SEND, out))  # before the end of the connection, say
 
     def _filtered(self, lines: list[bytes]) -> list[bytes]:
         """The fields of the response, as the route's filters have them."""

@@ -17,6 +17,7 @@ READ = "read"  # whether to read what the client sends
 END = "end"  # our side of the connection, None: the client's goes on
 CLOSE = "close"  # the connection, once all that was sent is out, None
 ABORT = "abort"  # the connection at once, None
+WAKE = "wake"  # `Exchange.woken` is wanted in so many seconds
 SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 
 # To the upstream.

@@ -49,7 +49,7 @@ class Exchange(Admitting):
         self._asked = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
-        self._kept = None
+        self._kept = self._pace = None
         self._linking = self.linked = self._asking = False
         self._head_sent = self.answered = False
         self._id = head.request_id

@@ -27,8 +27,10 @@ from emulab.servers.l7.engine.commands import (
     TELL,
     TUNNEL,
     UNASK,
+    WAKE,
 )
 from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.shell.asking import answer
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
@@ -286,6 +288,14 @@ class ClientConnection(asyncio.Protocol):
         if asking is not None:
             asking.cancel()
 
+    def _wake(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._woken, self.machine.exchange)
+
+    def _woken(self, exchange: Exchange | None) -> None:
+        if exchange is not None and self.machine.exchange is exchange:
+            exchange.woken(self._clock())
+            self._carry_out()
+
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
@@ -309,6 +319,7 @@ _CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
     TUNNEL: ClientConnection._tunnel,
     ASK: ClientConnection._ask,
     UNASK: ClientConnection._unask,
+    WAKE: ClientConnection._wake,
     TELL: ClientConnection._tell,
     LOG: ClientConnection._log,
 }
