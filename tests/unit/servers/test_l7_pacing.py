@@ -83,10 +83,9 @@ def test_an_upstream_may_leave_before_all_has_gone() -> None:
     play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 1900\r\nConnection: close\r\n\r\n" + bytes(1900))
     play.upstream_ended()
     play.skip()
-    for _ in range(2):
-        play.wait(1.0)
-        play.woken()
-    assert sum(len(argument) for word, argument in play.taken() if word == "send") > 1000
+    play.wait(1.0)
+    play.woken()
+    assert sum(len(argument) for word, argument in play.taken() if word == "send") > 900
     assert play.machine.exchange is None
 
 
