@@ -27,6 +27,11 @@ SERVED = {
 """Which server stands for an image, by the end of its repository's name."""
 
 
+ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx"}
+"""What may serve as an ingress (`Cluster` `spec.ingress.engine`), and its server. All but the first are programs of
+that name that have to be installed."""
+
+
 class OwnProgram(NamedTuple):
     """A program of an image that is here although the image isn't, and the first words with which it is run."""
 

@@ -78,12 +78,13 @@ def proxy_rule(fields: Mapping[str, Any]) -> str:
 
 
 def pick(fields: Mapping[str, Any]) -> str:
-    """Why a proxy connected there."""
+    """Why a proxy connected there; the request's id is what the access log and the upstream have, too."""
     if fields.get("target"):
         reason = fields.get("reason")
         return f"picked {fields['target']}" + (f" ({reason})" if reason else "")
     name = fields.get("upstream_name") or fields.get("upstream")
-    return f"upstream {name}" + (", over a connection kept open" if fields.get("reused") else "")
+    said = f"upstream {name}" + (", over a connection kept open" if fields.get("reused") else "")
+    return said + (f", request id {fields['request_id']}" if fields.get("request_id") else "")
 
 
 def accepted(leg: Leg) -> str:

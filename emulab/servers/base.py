@@ -101,6 +101,14 @@ class Informed(Protocol):
 
 
 @runtime_checkable
+class Filed(Protocol):
+    """A server that has files which a program beside it sees: the configuration of a real program, say."""
+
+    def files(self) -> Mapping[str, str]:
+        """The texts by their paths."""
+
+
+@runtime_checkable
 class Patchable(Protocol):
     """A server that takes what differs in large mappings of its configuration without the rest."""
 

@@ -6,6 +6,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
+    → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
@@ -41,13 +42,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Informed, Journaling, Patchable, Server, vital
+from emulab.servers.base import Filed, Informed, Journaling, Patchable, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
     "ingress": "emulab.servers.l7.shell.server",
+    "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
@@ -187,6 +189,8 @@ class _Host:
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
+            case "files":
+                return dict(self._server.files()) if isinstance(self._server, Filed) else {}
             case "status":
                 return {**self._server.status(), "recording": self._records.wanted}
             case "record":

@@ -153,11 +153,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[by
     return {host: certificate(folder, f"{host}.secure.test") for host in ("one", "two")}
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab(certificates: dict[str, tuple[bytes, bytes]]) -> AsyncIterator[Lab]:
+def served_by(engine: str) -> str:
+    """A Cluster whose ingress is this program."""
+    spec = {"ingress": {"engine": engine}}
+    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": engine}, "spec": spec}
+    return json.dumps(cluster) + "\n---\n"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx"])
+async def lab(
+    request: pytest.FixtureRequest, certificates: dict[str, tuple[bytes, bytes]]
+) -> AsyncIterator[Lab]:
     closes = program("broken.py", "8080", "close")
     broken = f", command: {closes}, readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}"
     texts = [
+        served_by(request.param),
         BACKEND.format(name="one", extra=""),
         BACKEND.format(name="two", extra=""),
         BACKEND.format(name="closes", extra=broken),

@@ -218,7 +218,8 @@ async def test_a_second_request_uses_the_open_connection_again(shop: Lab) -> Non
     path = await traced(shop, URL)
     assert_answered(path)
     connect = path.all(event="proxy-connect")[-1]
-    assert connect.detail == "upstream default/product-service/80, over a connection kept open"
+    kept = "upstream default/product-service/80, over a connection kept open, request id [0-9a-f]{32}"
+    assert re.fullmatch(kept, connect.detail)
     assert connect.rule == "Ingress default/shop-ingress: shop.example.com /products Prefix"
     assert connect.source == before.all(event="proxy-connect")[-1].source
     said = details(path, connection=3)

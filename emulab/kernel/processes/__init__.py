@@ -4,4 +4,5 @@
 * `spawner`: a small process that forks servers, containers and what is `exec`uted into namespaces; `enter` is its core
   and `exec`'s: from a namespace description to a running program. `memory`: files for what is too long for a message.
 * `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab.
+* `beside`: a program that lives as long as the server that it works for.
 """

@@ -13,6 +13,7 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
+from emulab.kinds.images import ENGINES
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -273,6 +274,7 @@ cluster_spec = mapping(
             {
                 "replicas": count,
                 "upstream": one_of("service", "endpoints"),
+                "engine": one_of(*ENGINES),
                 "classes": sequence(_class_name),
             },
             closed=True,

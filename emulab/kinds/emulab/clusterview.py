@@ -70,6 +70,7 @@ class Cluster:
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
+    ingress_engine: str = "builtin"  # one of `ENGINES`
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
@@ -101,6 +102,7 @@ class Cluster:
             conntrack=settings(proxy.get("conntrack") or {}),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
+            ingress_engine=ingress.get("engine") or default.ingress_engine,
             ingress_classes=tuple(ingress.get("classes") or ()),
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),

@@ -183,6 +183,12 @@ _CLUSTER = {
             "itself",
             "service",
         ),
+        "engine": OwnField(
+            "string",
+            "What serves: `builtin`, emulab's own; or a real program that is installed, configured from the same "
+            "routes: `nginx`",
+            "builtin",
+        ),
         "classes": OwnField(
             "[string]",
             'IngressClasses of other controllers that it serves besides, as [alb]; ["*"] for all',

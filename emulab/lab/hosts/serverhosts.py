@@ -117,6 +117,14 @@ class ServerHosts:
         result: dict[str, Any] = await host.ask("status")
         return result
 
+    async def files(self, name: str) -> dict[str, str]:
+        """The texts that programs beside the server see, by path; none when it isn't up."""
+        host = self._hosts.get(name)
+        if host is None or not host.process.running:
+            return {}
+        result: dict[str, str] = await host.ask("files")
+        return result
+
     def tell(self, name: str, message: Mapping[str, Any]) -> None:
         """Tells a server what it may want to know. One that isn't up, or too busy to listen, misses it."""
         host = self._hosts.get(name)
@@ -249,7 +257,9 @@ class ServerHosts:
                 server, await asyncio.to_thread(json_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
-        if host is None or not host.process.running:
+        if host is not None and host.applied is not None and host.applied.kind != server.kind:
+            self._replace(host)
+        if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
@@ -287,6 +297,12 @@ class ServerHosts:
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
         return host
+
+    def _replace(self, host: Hosted) -> None:
+        """Makes room for a server of another kind under the same name."""
+        del self._hosts[host.name]
+        host.close()
+        host.process.signal(signal.SIGKILL)
 
     def _end(self, name: str) -> None:
         host = self._hosts.pop(name)

@@ -21,6 +21,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import SERVICE
 from emulab.lab.folders import private
+from emulab.lab.folders.disk import writing
 from emulab.lab.kubelet import imagefiles, telling, termination
 from emulab.lab.kubelet.confinement import NotConfigured, check, rights_of, shortfalls
 from emulab.lab.kubelet.environment.configs import ConfigError
@@ -48,6 +49,7 @@ from emulab.model.objects import Object
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.pods import place_name
 from emulab.plan.state import Place
+from emulab.plan.world import server_name
 
 
 class Environs:
@@ -152,7 +154,14 @@ class Environs:
     async def beside(self, container: Container, argv: tuple[str, ...]) -> ContainerConfig:
         """Another program in the container's surroundings, as a container of its own."""
         await self._volumes.made()  # a stand-in had no need of them
-        return await self._config(container, argv, None, expanded=False)
+        config = await self._config(container, argv, None, expanded=False)
+        served = await self._around.servers.files(server_name(self.place.name, container.name))
+        if not served:
+            return config
+        binds = await asyncio.to_thread(
+            _written, served, self._pod_folder() / shortened(container.name, NAME_MAX)
+        )
+        return replace(config, mounts=(*config.mounts, *binds))
 
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
@@ -253,6 +262,19 @@ class Environs:
         services = self._services[container.name].items()
         wanted = (o for k, o in services if k[2] == namespace or k[2:] == MASTER)
         return service_links(map(Service.of, wanted), namespace, self._spec.service_links)
+
+
+def _written(texts: Mapping[str, str], folder: Path) -> tuple[Bind, ...]:
+    """Files of a container's server, as what is beside it sees them. Raises KernelError."""
+    with writing(folder):
+        folder.mkdir(mode=0o755, exist_ok=True)
+    binds = []
+    for path, text in texts.items():
+        file = folder / shortened(path.strip("/").replace("/", "-"), NAME_MAX)
+        with writing(file):
+            file.write_text(text)
+        binds.append(Bind(str(file), path, read_only=True))
+    return tuple(binds)
 
 
 def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:

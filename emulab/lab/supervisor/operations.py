@@ -45,6 +45,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.engines import refuse_missing
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs
@@ -139,6 +140,7 @@ class Operations:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
         await refuse_unready(self._around, given)
+        refuse_missing(given)
         if arguments.get("strict"):
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []

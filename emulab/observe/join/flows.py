@@ -12,14 +12,15 @@ entries and records belongs to somebody else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.model.addresses import is_address, parse_socket_name, socket_name
+from emulab.model.addresses import parse_socket_name, socket_name
 from emulab.model.families import FAMILIES
 from emulab.observe.events import Flow, Recording, ServerRecord
 from emulab.observe.join.packets import Discovery, Packet
+from emulab.observe.join.proxying import during, seen_started, started, tried, use_of
 from emulab.observe.join.sightings import Sightings
 
 NAME_RESOLUTION = 0
@@ -210,7 +211,7 @@ def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]
     seen: set[Flow] = set()
     while pending:
         seeds, connect, window = pending.pop(0)
-        if all(seed in seen for seed in seeds):
+        if not seeds or all(seed in seen for seed in seeds):
             continue
         number += 1
         leg = _leg(index, number, seeds)
@@ -228,14 +229,23 @@ def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]
             leg.records.append(record)
             if record.fields["event"] == "proxy-accept":
                 leg.accept = record
-            elif record.fields["event"] == "proxy-connect":
-                started = _started(index, record)
-                if started:
-                    pending.append((started, record, _window(recording.records, record, leg)))
-            elif record.fields["event"] == "proxy-try":
-                tried = _tried(recording, index, record)
-                if tried:
-                    pending.append((tried, record, None))
+            else:
+                pending += _started_by(recording, index.sightings, record, leg)
+
+
+def _started_by(
+    recording: Recording, sightings: Sightings, record: ServerRecord, leg: Leg
+) -> Iterator[tuple[list[Flow], ServerRecord, tuple[int, int] | None]]:
+    """The connection that a proxy has started by a record, and the time in which it served the request."""
+    if record.fields["event"] == "proxy-try":
+        if failed := tried(recording, sightings, record):
+            yield failed, record, None
+    elif record.fields["event"] == "proxy-connect":
+        if "upstream_source" not in record.fields:
+            at = during(record)
+            yield seen_started(sightings, record, at), record, at
+        elif own := started(sightings, record):
+            yield own, record, use_of(recording.records, record, leg)
 
 
 def _is_about(record: ServerRecord, servers: set[str], window: tuple[int, int] | None) -> bool:
@@ -252,89 +262,6 @@ def _is_about(record: ServerRecord, servers: set[str], window: tuple[int, int] |
         return True
     begun = record.time - int(float(fields.get("duration_us") or 0) * 1000)
     return window[0] <= begun <= window[1]
-
-
-def _started(index: _Index, record: ServerRecord) -> list[Flow]:
-    """The connection that a proxy-connect record tells of, as it left the proxy."""
-    source = parse_socket_name(str(record.fields.get("upstream_source", "")))
-    upstream = parse_socket_name(str(record.fields.get("upstream", "")))
-    if source is None:
-        return []
-    protocol = "udp" if record.fields.get("protocol") == "udp" else "tcp"
-    if upstream is not None and is_address(upstream[0]):
-        return [Flow(protocol, *source, *upstream)]
-    # An upstream by name: whatever address it turned out to have.
-    return [f for f in index.sightings.from_port(protocol, source[1]) if f.source == source[0]][:1]
-
-
-def _tried(recording: Recording, index: _Index, record: ServerRecord) -> list[Flow]:
-    """The connection that a proxy-try record tells of, if nothing came of it: the next SYN to there."""
-    upstream = parse_socket_name(str(record.fields.get("upstream", "")))
-    if upstream is None or not is_address(upstream[0]):
-        return []
-    connects = [
-        r.fields
-        for r in recording.records
-        if r.place == record.place and r.fields.get("event") == "proxy-connect"
-    ]
-    if any(
-        all(c.get(k) == record.fields.get(k) for k in ("client", "upstream", "attempt")) for c in connects
-    ):
-        return []
-    connected = {str(c.get("upstream_source")) for c in connects}
-    protocol = "udp" if record.fields.get("protocol") == "udp" else "tcp"
-    first: Packet | None = None
-    for flow in index.sightings.towards(protocol, *upstream):
-        packet = index.sightings.of(flow)[0]
-        if packet.place != record.place or not packet.outgoing or packet.time < record.time:
-            continue
-        if socket_name(flow.source, flow.source_port) not in connected and (
-            first is None or packet.time < first.time
-        ):
-            first = packet
-    return [first.flow] if first is not None else []
-
-
-def _window(records: Sequence[ServerRecord], connect: ServerRecord, leg: Leg) -> tuple[int, int] | None:
-    """When a connection that serves one request after the other served that of `leg`; None: always.
-
-    A proxy tells `request` when an answer is through, and only then uses the connection again. Who used it before
-    the recording began told nothing of it; but the proxy can't pass on what it has not got yet.
-    """
-    uses = [
-        r
-        for r in records
-        if r.place == connect.place
-        and r.fields.get("event") == "proxy-connect"
-        and all(r.fields.get(key) == connect.fields.get(key) for key in ("upstream_source", "upstream"))
-    ]
-    uses.sort(key=lambda r: r.time)
-    at = uses.index(connect)
-    reused = bool(connect.fields.get("reused"))
-    if not reused and len(uses) == 1:
-        return None
-    start, end = 0, 1 << 63
-    if at > 0:
-        start = _done(records, uses[at - 1]) or uses[at - 1].time
-    if reused:
-        asked = (t.last.time for t in leg.transits if t.forward and t.first.size)
-        start = max(start, next(asked, 0))
-    if at + 1 < len(uses):
-        end = _done(records, connect) or uses[at + 1].time
-    return start, end
-
-
-def _done(records: Sequence[ServerRecord], connect: ServerRecord) -> int | None:
-    """When the request was through that a proxy-connect record tells of."""
-    told = (
-        r.time
-        for r in records
-        if r.place == connect.place
-        and r.time >= connect.time
-        and r.fields.get("event") == "request"
-        and r.fields.get("client") == connect.fields.get("client")
-    )
-    return min(told, default=None)
 
 
 def _limit(leg: Leg, start: int, end: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.images import INGRESS as INGRESS_SERVER
+from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -61,7 +61,9 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
     )
 
 
-def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerFlags) -> PlannedServer:
+def ingress_server(
+    name: str, place: Place, config: L7Config, flags: ControllerFlags, engine: str = "builtin"
+) -> PlannedServer:
     """The server in one of the ingress controller's pods, which resolves names as its pod does.
 
     Beside HTTP it has the page of the controller's health, and, where it is to validate Ingresses, a port for whoever
@@ -86,7 +88,7 @@ def ingress_server(name: str, place: Place, config: L7Config, flags: ControllerF
         hosts=place.hosts,
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
-    return PlannedServer(name, INGRESS_SERVER, place.namespace, config, sockets, everywhere)
+    return PlannedServer(name, ENGINES[engine], place.namespace, config, sockets, everywhere)
 
 
 def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:
@@ -112,18 +114,21 @@ class IngressPlan(NamedTuple):
 
     config: L7Config
     ports: StreamPorts
+    engine: str
 
 
 def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:
     """What every ingress pod with these flags does."""
-    return IngressPlan(ingress_config(source, cluster, flags), stream_ports(source, flags))
+    return IngressPlan(
+        ingress_config(source, cluster, flags), stream_ports(source, flags), cluster.ingress_engine
+    )
 
 
 def ingress_servers(
     name: str, place: Place, plan: IngressPlan, flags: ControllerFlags
 ) -> list[PlannedServer]:
     """The servers in one of the ingress controller's pods."""
-    own = [ingress_server(name, place, plan.config, flags)]
+    own = [ingress_server(name, place, plan.config, flags, plan.engine)]
     return [*own, stream_server(name, place, plan.ports)] if plan.ports else own
 
 

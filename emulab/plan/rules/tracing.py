@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from emulab.kinds.images import ENGINES
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
 from emulab.plan.cni import OVERLAY_PORTS
@@ -78,7 +79,7 @@ def proxy_addresses(world: World) -> list[IPAddress]:
 
     Those of nodes are among them, as nodes put their own in place of others'.
     """
-    namespaces = {s.namespace for s in world.servers.values() if s.kind in ("dns", "l4", "ingress")}
+    namespaces = {s.namespace for s in world.servers.values() if s.kind in ("dns", "l4", *ENGINES.values())}
     places = [p for p in world.places.values() if p.namespace in namespaces or p.kind == "node"]
     found = {a for p in places for a in p.addresses}
     nodes = {p.namespace for p in world.places.values() if p.kind == "node"}

@@ -21,7 +21,7 @@ Records; all but `error` have client and local, the two ends of the client's con
     proxy-accept    tls; at the time of the accept, though told after the TLS handshake
     tls             version, cipher, server_name (SNI), certificate: the names it is for, or `fake`
     proxy-try       what proxy-connect has, without source and reused: a connection is being opened
-    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, the rule
+    proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, request_id, the rule
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
                     `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),

@@ -334,6 +334,8 @@ async def test_records_tell_the_way(world: World) -> None:
         "attempt": 1,
         **rule,
     }
+    request_id = request.pop("request_id")
+    assert re.fullmatch("[0-9a-f]{32}", request_id) and connect.pop("request_id") == request_id
     assert connect == {
         "event": "proxy-connect",
         **who,
@@ -345,7 +347,6 @@ async def test_records_tell_the_way(world: World) -> None:
         **rule,
     }
     assert 0 < request.pop("duration_us") < 5e6
-    assert re.fullmatch("[0-9a-f]{32}", request.pop("request_id"))
     assert request == {
         "event": "request",
         **who,

@@ -39,6 +39,7 @@ class Snapshot:
     personality: Personality
     options: Options
     policy: Policy
+    ready: tuple[ReadyRoute, ...]  # in the configuration's order
     routes: RouteTable
     groups: dict[str, Group]
     certificates: tuple[Certificate, ...]
@@ -86,6 +87,7 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         personality=personality,
         options=config.options,
         policy=config.policy,
+        ready=tuple(rules),
         routes=RouteTable(rules, default, personality.locations),
         groups=groups,
         certificates=config.certificates,

@@ -79,7 +79,7 @@ class Trying(Ending):
         if not client.reading:
             client.flow(now)
         if self._around.audience.wanted:
-            self._tell_try("proxy-connect", reused=reused)
+            self._tell_try("proxy-connect", reused=reused, request_id=self._id.decode("latin-1"))
         return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def refused(self, why: str, timed_out: bool, now: float) -> None:

@@ -1,0 +1,290 @@
+"""The whole of nginx.conf. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx.locations import (
+    HSTS,
+    UPSTREAM_FIELDS,
+    is_named,
+    locations,
+    policy,
+    share_name,
+    upstream_name,
+)
+from emulab.servers.engines.nginx.logged import FORMAT
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
+
+FOLDER, STATE = "/etc/nginx", "/tmp"
+"""Where its files are, and what it writes: folders of its own, see `server`."""
+CERTIFICATES = f"{FOLDER}/ssl"
+LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class NginxPlace:
+    """What isn't in the configuration: the names of the sockets that are handed over, TLS or not, and a number that
+    tells which configuration is in use."""
+
+    sockets: Mapping[str, str]  # the key in `listen` → `10.244.1.3:80`
+    workers: int
+    generation: int
+    user: str  # whose its workers are
+    names: Mapping[str, str]  # servers that are names → what they are in full
+    fake: str = "fake"  # the certificate of hosts that have none
+
+
+def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
+    """The text of nginx.conf."""
+    lines = [
+        f"# Configuration {engine.generation}, of the Ingresses of the lab",
+        directive("daemon", "off"),
+        directive("user", engine.user),
+        directive("pid", f"{STATE}/nginx.pid"),
+        directive("worker_processes", engine.workers),
+        directive("worker_shutdown_timeout", "240s"),
+        directive("error_log", "stderr", "error"),
+        *block(
+            "events",
+            [
+                directive("worker_connections", 16384),
+                directive("multi_accept", "on"),
+                directive("use", "epoll"),
+            ],
+        ),
+        *block("http", _http(config, engine)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
+    options = config.options
+    return [
+        *_general(options),
+        *_resolver(config.resolv_conf),
+        *_maps(options),
+        "",
+        *_upstreams(config, options),
+        *_shares(config.routes),
+        *_servers(config, engine),
+        "",
+        *block(
+            "server",
+            [
+                directive("listen", f"unix:{STATUS}"),
+                directive("access_log", "off"),
+                *block("location = /generation", [directive("return", 200, engine.generation)]),
+                *block("location = /status", [directive("stub_status")]),
+            ],
+        ),
+    ]
+
+
+def _general(options: Options) -> ConfLines:
+    temporary = [
+        directive(f"{name}_temp_path", f"{STATE}/{name}")
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    ]
+    return [
+        *temporary,
+        directive("log_format", "lab", "escape=json", FORMAT),
+        directive("access_log", f"syslog:server=unix:{LOG},nohostname", "lab"),
+        directive("default_type", "text/html"),
+        directive("server_tokens", "off"),
+        directive("keepalive_timeout", seconds(options.keepalive_timeout)),
+        directive("keepalive_requests", 1000),
+        directive("client_header_timeout", seconds(options.header_timeout)),
+        directive("client_header_buffer_size", "1k"),
+        directive("large_client_header_buffers", 4, "8k"),
+        directive("reset_timedout_connection", "on"),
+        directive("tcp_nopush", "on"),
+        directive("proxy_http_version", "1.1"),
+        directive("proxy_redirect", "off"),
+        directive("proxy_next_upstream", "error", "timeout"),
+        directive("proxy_buffering", "off"),
+        directive("server_names_hash_max_size", 65536),
+        directive("server_names_hash_bucket_size", 256),
+        directive("variables_hash_max_size", 2048),
+        directive("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+        directive("ssl_session_cache", "shared:SSL:10m"),
+        directive("ssl_session_tickets", "off"),
+    ]
+
+
+def _resolver(resolv_conf: str) -> ConfLines:
+    """Who resolves names of upstreams."""
+    found = [line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver ")]
+    addresses = [f"[{one}]" if ":" in one else one for one in found]
+    return (
+        [directive("resolver", *addresses, "valid=1s"), directive("resolver_timeout", "5s")]
+        if addresses
+        else []
+    )
+
+
+def _maps(options: Options) -> ConfLines:
+    trusted = options.trust_forwarded
+    lines = [
+        *block("geo $literal_dollar", ['default "$";']),
+        *block("map $http_upgrade $connection_upgrade", ["default upgrade;", "'' '';"]),
+        *block("map $http_x_request_id $req_id", ["default $http_x_request_id;", "'' $request_id;"]),
+        *block(
+            "map $http_x_forwarded_proto $pass_access_scheme",
+            [f"default {'$http_x_forwarded_proto' if trusted else '$scheme'};", "'' $scheme;"],
+        ),
+        *block(
+            "map $http_x_forwarded_host $best_http_host",
+            [f"default {'$http_x_forwarded_host' if trusted else '$asked_host'};", "'' $asked_host;"],
+        ),
+        *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
+        *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
+        *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
+        *block(
+            "map $http_x_forwarded_port $pass_port",
+            [f"default {'$http_x_forwarded_port' if trusted else '$own_port'};", "'' $own_port;"],
+        ),
+        *block(
+            "map $scheme $strict_transport",
+            [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
+        ),
+        HSTS,
+    ]
+    if trusted:
+        lines += [
+            directive("real_ip_header", "X-Forwarded-For"),
+            directive("real_ip_recursive", "on"),
+            directive("set_real_ip_from", "0.0.0.0/0"),
+            directive("set_real_ip_from", "::/0"),
+        ]
+    return lines
+
+
+def _upstreams(config: L7Config, options: Options) -> ConfLines:
+    lines: ConfLines = []
+    most = max((route.policy.tries for route in config.routes), default=1)
+    for name, upstream in config.upstreams.items():
+        servers = [one for one in upstream.servers if not is_named(one)]
+        if servers:
+            # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
+            times = -(-most // len(servers))
+            kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
+            lines += block(
+                f"upstream {upstream_name(name)}",
+                [
+                    *(directive("server", one, "max_fails=0") for one in servers * times),
+                    *kept,
+                    directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
+                    directive("keepalive_requests", 10000),
+                ],
+            )
+    return lines
+
+
+def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
+    """Who draws among the backends of a route."""
+    lines: dict[str, ConfLines] = {}
+    for route in routes:
+        used = [one for one in route.backends if one.weight > 0]
+        if len(route.backends) > 1 and used:
+            total = sum(one.weight for one in used)
+            drawn = [f"{100 * one.weight / total:.2f}% {upstream_name(one.upstream)};" for one in used[:-1]]
+            name = share_name(route)
+            lines[name] = block(
+                f'split_clients "$request_id" ${name}', [*drawn, f"* {upstream_name(used[-1].upstream)};"]
+            )
+    return [line for block_ in lines.values() for line in block_]
+
+
+def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
+    hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
+    for number, route in enumerate(config.routes):
+        hosts.setdefault(route.match.host.lower(), []).append((number, route))
+    certificates = certificate_files(config.certificates)
+    lines: ConfLines = []
+    for host, routes in sorted(hosts.items()):
+        lines += ["", *_server(host, routes, config, engine, certificates)]
+    return lines
+
+
+def certificate_files(certificates: Sequence[Certificate]) -> Mapping[str, str]:
+    """The file of the certificate of each host, without its folder and end."""
+    found: dict[str, str] = {}
+    for number, one in enumerate(certificates):
+        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        for host in one.hosts:
+            found.setdefault(host.lower(), name)
+    return found
+
+
+def _server(
+    host: str,
+    routes: Sequence[tuple[int, RequestRoute]],
+    config: L7Config,
+    engine: NginxPlace,
+    certificates: Mapping[str, str],
+) -> ConfLines:
+    own = (
+        certificates.get(host)
+        or certificates.get("*." + host.partition(".")[2])
+        or certificates.get(ANY_HOST)
+    )
+    name = host or "_"
+    lines = [directive("server_name", _server_name(host))]
+    for key in config.listen:
+        if key not in engine.sockets or key in config.pages:
+            continue
+        tls = ["ssl"] if key in config.tls_listen else []
+        lines.append(
+            directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
+        )
+    if config.tls_listen:
+        file = own or engine.fake
+        lines += [
+            directive("ssl_certificate", f"{CERTIFICATES}/{file}.pem"),
+            directive("ssl_certificate_key", f"{CERTIFICATES}/{file}.pem"),
+        ]
+    lines += [
+        directive("set", "$proxy_upstream_name", '"-"'),
+        directive("set", "$namespace", '""'),
+        directive("set", "$ingress_name", '""'),
+        directive("set", "$location_path", '""'),
+        directive("set", "$route", '""'),
+        *block("if ($request_method = TRACE)", [directive("return", 405)]),
+        *locations(routes, config.upstreams, engine.names),
+    ]
+    if not any(route.match.path == "/" and route.match.path_type != "Exact" for _, route in routes):
+        lines += ["", *block("location /", _default(config))]
+    return [f"## start server {name}", *block("server", lines), f"## end server {name}"]
+
+
+def _default(config: L7Config) -> ConfLines:
+    """What no path of a host takes."""
+    name = config.default_upstream
+    upstream = config.upstreams.get(name or "", Upstream())
+    lines = [
+        *policy(config.policy),
+        *(directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items()),
+    ]
+    if name is None:
+        return [
+            directive("set", "$proxy_upstream_name", "upstream-default-backend"),
+            *lines,
+            directive("return", 404),
+        ]
+    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines]
+    return [
+        *lines,
+        directive("proxy_pass", f"http://{upstream_name(name)}")
+        if upstream.servers
+        else directive("return", 503),
+    ]
+
+
+def _server_name(host: str) -> str:
+    """A wildcard stands for one label, which nginx's own doesn't."""
+    if host.startswith("*."):
+        return pattern("~^[^.]+" + host[1:].replace(".", r"\.") + "$")
+    return host or "_"

@@ -1,0 +1,154 @@
+"""The locations of a host: how its paths are looked at, and what becomes of a request. Pure.
+
+The order is what `personalities.ingress_nginx.paths` describes, which is nginx's own: an exact path, then expressions,
+the longest first, then the longest prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
+from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
+
+HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
+UPSTREAM_FIELDS: Mapping[str, str] = {
+    "Host": "$best_http_host",
+    "Upgrade": "$http_upgrade",
+    "Connection": "$connection_upgrade",
+    "X-Request-ID": "$req_id",
+    "X-Real-IP": "$remote_addr",
+    "X-Forwarded-For": "$remote_addr",
+    "X-Forwarded-Host": "$best_http_host",
+    "X-Forwarded-Port": "$pass_port",
+    "X-Forwarded-Proto": "$pass_access_scheme",
+    "X-Forwarded-Scheme": "$pass_access_scheme",
+    "X-Scheme": "$pass_access_scheme",
+    "X-Original-Forwarded-For": "$http_x_forwarded_for",
+    "Proxy": '""',
+}
+"""What upstreams are told. nginx takes over such directives from outside only where a place has none of its own, so
+each location has all of them; so it is with `add_header`."""
+
+
+def upstream_name(name: str) -> str:
+    """The name of an upstream as ingress-nginx has it: `default-web-80`."""
+    return name.replace("/", "-")
+
+
+def locations(
+    routes: Sequence[tuple[int, RequestRoute]], upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
+    """The locations of one host's routes, each with its number; `names`: what names of servers are in full."""
+    lines: ConfLines = []
+    taken: set[str] = set()
+    for number, route in sorted(routes, key=_order):
+        for place in _places(route):
+            if place not in taken:
+                taken.add(place)
+                lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+    return lines
+
+
+def _order(numbered: tuple[int, RequestRoute]) -> tuple[int, int, int]:
+    """Expressions the longest first; of two that say the same the first one, and Exact before Prefix."""
+    number, route = numbered
+    match = route.match
+    if match.path_type == REGULAR_EXPRESSION:
+        return 1, -len(match.path), number
+    return (0 if match.path_type == "Exact" else 2), 0, number
+
+
+def _places(route: RequestRoute) -> Iterator[str]:
+    path, kind = route.match.path or "/", route.match.path_type
+    if kind == "Exact":
+        yield f"= {quoted(path)}"
+    elif kind == REGULAR_EXPRESSION:
+        yield f"~* {pattern('^' + path)}"
+    elif kind == "Prefix":
+        base = path.rstrip("/")
+        if base:
+            yield f"= {quoted(base)}"
+        yield quoted(base + "/")
+    else:
+        yield quoted(path)
+
+
+def _served(
+    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
+    kind, _, name = route.origin.partition(" ")
+    namespace, _, ingress = name.partition("/") if kind == "Ingress" else ("", "", "")
+    backends = [one for one in route.backends if one.weight > 0]
+    first = upstream_name(backends[0].upstream) if backends else ""
+    lines = [
+        directive("set", "$namespace", quoted(namespace) if namespace else '""'),
+        directive("set", "$ingress_name", quoted(ingress) if ingress else '""'),
+        directive("set", "$location_path", quoted(route.match.path) if route.match.path else '""'),
+        directive("set", "$route", number),
+        directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
+    ]
+    if route.policy.ssl_redirect:
+        lines += block(
+            "if ($pass_access_scheme = http)",
+            [directive("return", 308, "https://$redirect_host$request_uri")],
+        )
+    own: ConfLines = []
+    for one in route.filters:
+        if type(one) in DIRECTIVES:
+            own += DIRECTIVES[type(one)](one, route.match)
+    if any(line.startswith("add_header ") for line in own):
+        lines.append(HSTS)
+    said = {line.split()[1].lower() for line in own if line.startswith("proxy_set_header ")}
+    lines += [
+        directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items() if one[0].lower() not in said
+    ]
+    lines += own
+    lines += policy(route.policy)
+    there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
+    if not there:
+        return [*lines, directive("return", 503)]
+    return [*lines, *_passed_on(route, first, upstreams, names)]
+
+
+def _passed_on(
+    route: RequestRoute, first: str, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+) -> ConfLines:
+    servers = upstreams[route.backends[0].upstream].servers
+    if len(route.backends) == 1 and is_named(servers[0]):
+        # A name is resolved whenever it is asked for, which nginx does for variables alone.
+        host, _, port = servers[0].rpartition(":")
+        target = f"{names.get(host, host)}:{port}"
+        return [directive("set", "$target", quoted(target)), directive("proxy_pass", "http://$target")]
+    if len(route.backends) > 1:
+        return [directive("proxy_pass", f"http://${share_name(route)}")]
+    return [directive("proxy_pass", f"http://{first}")]
+
+
+def is_named(server: str) -> bool:
+    """Whether a server is a name with a port, not an address."""
+    return "[" not in server and any(c.isalpha() for c in server.rpartition(":")[0])
+
+
+def share_name(route: RequestRoute) -> str:
+    """The variable that draws one of a route's backends."""
+    names = "_".join(f"{one.upstream}_{one.weight}" for one in route.backends)
+    return "share_" + "".join(c if c.isalnum() else "_" for c in names)
+
+
+def policy(one: Policy) -> ConfLines:
+    """What a policy is in directives."""
+    return [
+        directive("client_max_body_size", one.body_max),
+        directive("client_body_timeout", seconds(one.body_timeout)),
+        directive("proxy_connect_timeout", seconds(one.connect_timeout)),
+        directive("proxy_read_timeout", seconds(one.read_timeout)),
+        directive("proxy_send_timeout", seconds(one.send_timeout)),
+        directive("send_timeout", seconds(one.send_timeout)),
+        directive("proxy_buffer_size", one.response_head_max),
+        directive("proxy_buffers", 4, one.response_head_max),
+        directive("proxy_busy_buffers_size", 2 * one.response_head_max),
+        directive("proxy_request_buffering", on(bool(one.request_buffer))),
+        directive("proxy_next_upstream_tries", one.tries),
+    ]

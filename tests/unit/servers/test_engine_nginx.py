@@ -1,0 +1,242 @@
+"""What nginx is told, and what its access log tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, records, told
+from emulab.servers.engines.nginx.text import quoted
+from emulab.servers.engines.nginx.unable import balance, unable
+from emulab.servers.l7.config import (
+    Certificate,
+    Field,
+    FieldMatch,
+    L7Config,
+    Match,
+    Options,
+    Policy,
+    ReplacePrefixMatch,
+    RequestHeaderModifier,
+    RequestRoute,
+    ResponseHeaderModifier,
+    Upstream,
+    URLRewrite,
+    WeightedUpstream,
+)
+from emulab.servers.l7.engine.snapshot import take
+
+HTTP, HTTPS = "tcp/10.244.1.3/80", "tcp/10.244.1.3/443"
+ENGINE = NginxPlace({HTTP: "10.244.1.3:80", HTTPS: "10.244.1.3:443"}, 1, 7, "nobody nogroup", {})
+
+
+def route(host: str = "a.test", path: str = "/", kind: str = "Prefix", **more: object) -> RequestRoute:
+    plain = RequestRoute(Match(host, path, kind), (WeightedUpstream("shop/web/80"),), "Ingress shop/front")
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def config(*routes: RequestRoute, **more: object) -> L7Config:
+    upstreams = {"shop/web/80": Upstream(("10.96.0.7:80",)), "shop/none/80": Upstream()}
+    plain = L7Config((HTTP, HTTPS), (HTTPS,), routes=routes, upstreams=upstreams)
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def server(text: str, name: str) -> str:
+    """The server of one host, as an operator finds it."""
+    found = re.search(
+        rf"## start server {re.escape(name)}\n(.*?)## end server {re.escape(name)}", text, re.DOTALL
+    )
+    assert found is not None, text
+    return found[1]
+
+
+def location(text: str, place: str) -> str:
+    found = re.search(rf"location {re.escape(place)} \{{\n(.*?)\n        \}}", text, re.DOTALL)
+    assert found is not None, f"no {place} in {text}"
+    return found[1]
+
+
+def test_a_host_is_a_server_between_its_marks() -> None:
+    text = nginx_conf(config(route("app1.qas.abc.com")), ENGINE)
+    own = server(text, "app1.qas.abc.com")
+    assert "server_name app1.qas.abc.com;" in own
+    assert "listen 10.244.1.3:80;" in own and "listen 10.244.1.3:443 ssl;" in own
+    assert "proxy_pass http://shop-web-80;" in location(own, "/")
+    assert "set $ingress_name front;" in own and "return 200 7;" in text
+    assert "listen 10.244.1.3:80 default_server;" in server(text, "_")
+
+
+def test_a_wildcard_is_one_label() -> None:
+    own = server(nginx_conf(config(route("*.a.test")), ENGINE), "*.a.test")
+    (name,) = re.findall(r'server_name "~(.*)";', own)
+    expression = re.compile(name.replace("\\\\", "\\"))
+    assert (
+        expression.match("b.a.test") and not expression.match("c.b.a.test") and not expression.match("a.test")
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "places"),
+    [
+        ("/a", "Exact", ["= /a"]),
+        ("/a", "Prefix", ["= /a", "/a/"]),
+        ("/a/", "Prefix", ["= /a", "/a/"]),
+        ("/", "Prefix", ["/"]),
+        ("/a", "ImplementationSpecific", ["/a"]),
+        ("/a/(b|c)$", "RegularExpression", ['~* "^/a/(b|c)$"']),
+    ],
+)
+def test_path_types_are_locations(path: str, kind: str, places: list[str]) -> None:
+    own = server(nginx_conf(config(route(path=path, kind=kind)), ENGINE), "a.test")
+    found = [place for place in re.findall(r"location (.*) \{", own) if "proxy_pass" in location(own, place)]
+    assert found == places
+
+
+def test_the_longest_expression_is_asked_first_and_the_first_of_two_routes_stays() -> None:
+    two = replace(route(path="/a"), backends=(WeightedUpstream("shop/none/80"),))
+    text = nginx_conf(
+        config(
+            route(path="/a.", kind="RegularExpression"),
+            route(path="/abc.", kind="RegularExpression"),
+            route(path="/a"),
+            two,
+        ),
+        ENGINE,
+    )
+    own = server(text, "a.test")
+    assert own.index("^/abc.") < own.index('"^/a."') < own.index("location = /a ")
+    assert "return 503" not in own  # of the second Ingress that has the path
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_nothing_that_is_written_ends_a_directive(text: str) -> None:
+    """Whatever a manifest says is one parameter, in which no variable is named but our own for a dollar sign."""
+    written = quoted(text)
+    if written.startswith('"'):
+        inner = written[1:-1]
+        assert not re.search(r'(?<!\\)(?:\\\\)*"', inner)
+        assert "$" not in inner.replace("${literal_dollar}", "")
+    else:
+        assert not re.search(r"[\s;{}\"'$\\#]", written)
+
+
+def test_what_is_decided_for_a_route_is_in_its_location() -> None:
+    policy = Policy(
+        body_max=8 << 20,
+        read_timeout=7.5,
+        connect_timeout=2.0,
+        tries=1,
+        ssl_redirect=True,
+        request_buffer=1 << 20,
+    )
+    own = location(server(nginx_conf(config(route(policy=policy)), ENGINE), "a.test"), "/")
+    for line in (
+        "client_max_body_size 8388608;", "proxy_read_timeout 7500ms;", "proxy_connect_timeout 2s;",
+        "proxy_next_upstream_tries 1;", "proxy_request_buffering on;", "return 308 https://$redirect_host$request_uri;",
+    ):  # fmt: skip
+        assert line in own
+
+
+def test_filters_add_to_what_upstreams_and_clients_are_told() -> None:
+    filters = (
+        RequestHeaderModifier(remove=("X-Gone",), set=(Field("x-real-ip", "of$us"),)),
+        ResponseHeaderModifier(set=(Field("Server", "s"),)),
+        URLRewrite("other.test", ReplacePrefixMatch("/new")),
+    )
+    own = location(server(nginx_conf(config(route(path="/old", filters=filters)), ENGINE), "a.test"), "/old/")
+    assert (
+        'proxy_set_header x-real-ip "of${literal_dollar}us";' in own and "X-Real-IP $remote_addr" not in own
+    )
+    assert 'proxy_set_header X-Gone "";' in own and "proxy_set_header Host other.test;" in own
+    assert (
+        "proxy_set_header Host $best_http_host" not in own and "proxy_set_header X-Request-ID $req_id;" in own
+    )
+    assert "proxy_hide_header Server;" in own and "add_header Server s always;" in own
+    assert "add_header Strict-Transport-Security $strict_transport always;" in own
+    assert 'rewrite "^/old/?(.*)$" /new/$1 break;' in own
+
+
+def test_backends_share_by_weight_and_one_without_servers_is_503() -> None:
+    shared = route(backends=(WeightedUpstream("shop/web/80", 3), WeightedUpstream("shop/none/80", 1)))
+    text = nginx_conf(config(shared, route(path="/n", backends=(WeightedUpstream("shop/none/80"),))), ENGINE)
+    assert "75.00% shop-web-80;" in text and "* shop-none-80;" in text
+    assert "return 503;" in location(server(text, "a.test"), "/n/")
+
+
+def test_names_are_resolved_when_they_are_asked_for() -> None:
+    named = config(
+        route(), upstreams={"shop/web/80": Upstream(("db:5432",))}, resolv_conf="nameserver 10.96.0.10\n"
+    )
+    text = nginx_conf(named, replace(ENGINE, names={"db": "db.shop.svc.cluster.local"}))
+    assert "set $target db.shop.svc.cluster.local:5432;" in text and "proxy_pass http://$target;" in text
+    assert "resolver 10.96.0.10 valid=1s;" in text and "upstream shop-web-80" not in text
+
+
+def test_a_host_has_the_certificate_that_is_for_it() -> None:
+    pair = Certificate(("a.test",), "C", "K", "shop/tls")
+    text = nginx_conf(config(route(), route("b.test"), certificates=(pair,)), ENGINE)
+    assert "ssl_certificate /etc/nginx/ssl/shop-tls.pem;" in server(text, "a.test")
+    assert "ssl_certificate /etc/nginx/ssl/fake.pem;" in server(text, "b.test")
+
+
+def test_who_is_believed() -> None:
+    text = nginx_conf(config(route(), options=Options(trust_forwarded=True)), ENGINE)
+    assert "real_ip_header X-Forwarded-For;" in text and "default $http_x_forwarded_proto;" in text
+    assert "real_ip_header" not in nginx_conf(config(route()), ENGINE)
+
+
+def test_what_it_cannot_do_is_told() -> None:
+    asked = route(match=Match("a.test", headers=(FieldMatch("x", "y"),)))
+    assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
+    assert list(unable(route())) == [] == list(balance(Upstream()))
+    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by nginx"]
+    assert DIRECTIVES
+
+
+SAID = {
+    **dict.fromkeys(_VARIABLES, ""),
+    "client": "10.0.0.11", "port": "4711", "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
+    "method": "GET", "target": "/x", "host": "a.test", "agent": "curl/8", "status": "200", "sent": "300", "body": "100",
+    "size": "90", "seconds": "0.012", "id": "f" * 32, "route": "0",
+    "servers": "10.1.0.1:80, 10.1.0.2:80", "statuses": "502, 200", "connects": "-, 0.001", "headers": "-, 0.010",
+    "times": "0.001, 0.011", "lengths": "0, 100",
+}  # fmt: skip
+
+
+def test_the_log_tells_what_our_own_server_knows() -> None:
+    assert FORMAT.count('":"$') == len(_VARIABLES)
+    (ready,) = take(config(route()), {}).ready
+    message = b"<190>Nov 29 10:00:00 nginx: " + json.dumps(SAID).encode()
+    said = told(message)
+    assert said == SAID and told(message[:-5]) is None
+    done = entry(SAID, {0: ready})
+    assert [(one.server, one.status, one.connect) for one in done.tries] == [
+        ("10.1.0.1:80", 502, -1.0), ("10.1.0.2:80", 200, 0.001),
+    ]  # fmt: skip
+    assert (done.status, done.sent, done.body_sent, done.seconds) == (200, 300, 100, 0.012)
+    assert done.head.field(b"user-agent") == "curl/8" and done.client == ("10.0.0.11", "10.0.0.11:4711")
+    first, second, request = records(done, SAID)
+    assert first["event"] == second["event"] == "proxy-connect" and second["attempt"] == 2
+    assert "upstream_source" not in second and second["rule"] == "Ingress shop/front"
+    assert (request["answered_by"], request["reason"]) == ("upstream", "")
+
+
+def test_an_answer_of_nginx_own_has_its_reason() -> None:
+    own = {
+        **SAID,
+        **dict.fromkeys(("servers", "statuses", "connects", "headers", "times", "lengths"), ""),
+        "status": "404",
+    }
+    (request,) = records(entry(own, {}), own)
+    assert (request["answered_by"], request["reason"], request["upstream"]) == (
+        "ingress",
+        "no rule matches",
+        "",
+    )
