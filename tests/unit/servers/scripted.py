@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.servers.l7.engine.connection import ConnectionMachine
-from emulab.servers.l7.engine.secured import Secured
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.wire.proxyprotocol import Proxied
@@ -99,7 +99,7 @@ class Script:
         client: str = CLIENT[0],
         around: EngineSurroundings | None = None,
         proxied: Proxied | None = None,
-        secured: Secured | None = None,
+        secured: ClientIdentity | None = None,
     ) -> None:
         """`around`: that of another connection to the same proxy, which it shares."""
         self.now = 0.0

@@ -25,7 +25,7 @@ from emulab.servers.l7.config import (
     Upstream,
     WeightedUpstream,
 )
-from emulab.servers.l7.engine.questions import PasswordQuestion, RequestQuestion, Told
+from emulab.servers.l7.engine.questions import PasswordQuestion, RequestQuestion, ServiceAnswer
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 
 A = "10.0.0.1:80"
@@ -260,7 +260,7 @@ class TestExternal:
             "X-Forwarded-For: 192.0.2.7",
             "X-Auth-Request-Redirect: /x?y=1",
         ]
-        play.told(Told(200))
+        play.told(ServiceAnswer(200))
         play.expect(
             (
                 "tell",
@@ -295,7 +295,7 @@ class TestExternal:
         play = script(self.external(response_headers=("X-User", "X-None")))
         ask(play, "X-User: root", "X-None: 1")
         play.skip()
-        play.told(Told(204, (("x-user", "ann"), ("Set-Cookie", "s=1"))))
+        play.told(ServiceAnswer(204, (("x-user", "ann"), ("Set-Cookie", "s=1"))))
         play.expect(("select", A))
         play.connected()
         ((_, sent),) = play.taken()
@@ -307,7 +307,7 @@ class TestExternal:
     def test_gives_its_cookie_to_the_client(self, always: bool, seen: bool) -> None:
         play = script(self.external(always_set_cookie=always))
         ask(play)
-        play.told(Told(200, (("Set-Cookie", "s=1"),)))
+        play.told(ServiceAnswer(200, (("Set-Cookie", "s=1"),)))
         play.connected()
         play.skip()
         play.upstream(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -318,7 +318,7 @@ class TestExternal:
         play = script(self.external())
         ask(play)
         play.skip()
-        play.told(Told(401, (("WWW-Authenticate", "Bearer"), ("X-Other", "1"))))
+        play.told(ServiceAnswer(401, (("WWW-Authenticate", "Bearer"), ("X-Other", "1"))))
         ((_, sent),) = play.taken()
         assert (
             sent.startswith(b"HTTP/1.1 401")
@@ -327,13 +327,18 @@ class TestExternal:
         )
         ask(play)
         play.skip()
-        play.told(Told(403))
+        play.told(ServiceAnswer(403))
         play.expect(("send", page(403)))
 
     @pytest.mark.parametrize(
-        "told", [Told(404), Told(302, (("Location", "/"),)), Told(0, why="no answer within 60 s")]
+        "told",
+        [
+            ServiceAnswer(404),
+            ServiceAnswer(302, (("Location", "/"),)),
+            ServiceAnswer(0, why="no answer within 60 s"),
+        ],
     )
-    def test_takes_anything_else_for_a_failure(self, told: Told) -> None:
+    def test_takes_anything_else_for_a_failure(self, told: ServiceAnswer) -> None:
         play = script(self.external(), told=True)
         ask(play)
         play.skip()
@@ -365,7 +370,7 @@ class TestExternal:
         play = script(self.external(signin=signin, signin_param=param))
         ask(play, target="/x?y=1")
         play.skip()
-        play.told(Told(401, (("Set-Cookie", "csrf=1"),)))
+        play.told(ServiceAnswer(401, (("Set-Cookie", "csrf=1"),)))
         play.expect(
             (
                 "send",
@@ -383,7 +388,7 @@ class TestExternal:
     def test_keeps_answers(self) -> None:
         play = script(self.external(cache_key="$cookie_who", cache_durations=("200 10s", "401 1m")))
 
-        def once(who: str, told: Told | None) -> None:
+        def once(who: str, told: ServiceAnswer | None) -> None:
             ask(play, f"Cookie: who={who}")
             if told is not None:
                 assert isinstance(question(play), RequestQuestion)
@@ -392,16 +397,16 @@ class TestExternal:
             play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             play.skip()
 
-        once("ann", Told(200))
+        once("ann", ServiceAnswer(200))
         once("ann", None)
-        once("bob", Told(200, (("Set-Cookie", "x=1"),)))
-        once("bob", Told(200, (("Cache-Control", "max-age=30"),)))
+        once("bob", ServiceAnswer(200, (("Set-Cookie", "x=1"),)))
+        once("bob", ServiceAnswer(200, (("Cache-Control", "max-age=30"),)))
         play.wait(11)
         once("bob", None)
-        once("ann", Told(200))
+        once("ann", ServiceAnswer(200))
         ask(play, "Cookie: who=eve")
         play.skip()
-        play.told(Told(401))
+        play.told(ServiceAnswer(401))
         play.skip()
         ask(play, "Cookie: who=eve")
         play.expect(("send", starts(b"HTTP/1.1 401")))

@@ -17,14 +17,16 @@ from emulab.servers.l7.config import (
     Upstream,
     WeightedUpstream,
 )
-from emulab.servers.l7.engine.secured import Secured
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.snapshot import take
 
 A = "10.0.0.1:80"
-RIGHT = Secured("a.test", "-----BEGIN CERTIFICATE-----\nMII+/=\n-----END\n", 0, "", "CN=ann,O=Shop", "CN=CA")
+RIGHT = ClientIdentity(
+    "a.test", "-----BEGIN CERTIFICATE-----\nMII+/=\n-----END\n", 0, "", "CN=ann,O=Shop", "CN=CA"
+)
 UNKNOWN = RIGHT._replace(code=20, reason="unable to get local issuer certificate")
 EXPIRED = RIGHT._replace(code=10, reason="certificate has expired")
-NONE = Secured("a.test")
+NONE = ClientIdentity("a.test")
 
 
 def script(*verifications: ClientVerification, options: Options | None = None, **more: Any) -> Script:
@@ -77,7 +79,7 @@ class TestCertificates:
         )
 
     @pytest.mark.parametrize("secured", [UNKNOWN, EXPIRED])
-    def test_has_to_be_right(self, secured: Secured) -> None:
+    def test_has_to_be_right(self, secured: ClientIdentity) -> None:
         play = script(verification(verify="optional"), scheme="https", secured=secured)
         ask(play)
         play.expect(
@@ -95,7 +97,7 @@ class TestCertificates:
             ("optional_no_ca", NONE, "NONE"),
         ],
     )
-    def test_is_told_to_the_upstream(self, verify: str, secured: Secured, verdict: str) -> None:
+    def test_is_told_to_the_upstream(self, verify: str, secured: ClientIdentity, verdict: str) -> None:
         play = script(verification(verify=verify), scheme="https", secured=secured)
         expected = {"ssl-client-verify": verdict}
         if secured is not NONE:
@@ -118,7 +120,7 @@ class TestCertificates:
         assert told(script(verification()), "ssl-client-verify: SUCCESS") == {}
 
     def test_is_not_asked_for_by_other_hosts(self) -> None:
-        play = script(verification(), scheme="https", secured=Secured("b.test"))
+        play = script(verification(), scheme="https", secured=ClientIdentity("b.test"))
         ask(play, host="b.test")
         play.expect(("select", A))
 
@@ -129,16 +131,16 @@ class TestCertificates:
         play.expect(("send", starts(b"HTTP/1.1 421 Misdirected Request")))
 
     def test_holds_for_a_wildcard_but_not_for_the_host_below(self) -> None:
-        play = script(verification("*.test"), scheme="https", secured=Secured("c.test"))
+        play = script(verification("*.test"), scheme="https", secured=ClientIdentity("c.test"))
         ask(play, host="a.test")
         play.expect(("select", A))
-        play = script(verification("*.test"), scheme="https", secured=Secured("c.test"))
+        play = script(verification("*.test"), scheme="https", secured=ClientIdentity("c.test"))
         ask(play, host="c.test")
         play.expect(("send", starts(b"HTTP/1.1 400 ")), ("end", None))
 
     @pytest.mark.parametrize("host", ["nobody.example", "a.b.test"])
     def test_of_the_host_without_a_name_is_that_of_all_others(self, host: str) -> None:
-        play = script(verification(""), scheme="https", secured=Secured(host))
+        play = script(verification(""), scheme="https", secured=ClientIdentity(host))
         ask(play, host=host)
         play.expect(("send", starts(b"HTTP/1.1 400 ")), ("end", None))
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from emulab.servers.l7.engine.answering import Answered
 from emulab.servers.l7.engine.commands import ASK
-from emulab.servers.l7.engine.filters.effect import Asked, Page, Question
-from emulab.servers.l7.engine.questions import Told
+from emulab.servers.l7.engine.filters.effect import Asked, GateQuestion, Page
+from emulab.servers.l7.engine.questions import ServiceAnswer
 from emulab.servers.l7.engine.routes import ReadyRoute
 
 
@@ -23,8 +23,8 @@ class Admitting(Answered):
     __slots__ = ("_gate", "_question", "_since", "_wanted")
 
     # Set once the request comes to a gate, or has to be whole first.
-    _gate: Generator[Question, Any, Page | None]
-    _question: Question  # the last one that was asked
+    _gate: Generator[GateQuestion, Any, Page | None]
+    _question: GateQuestion  # the last one that was asked
     _since: float
     _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits
 
@@ -43,11 +43,11 @@ class Admitting(Answered):
         """The answer to the question that was asked."""
         if self._asking:
             self._asking = False
-            if self._around.audience.wanted and isinstance(answer, Told):
+            if self._around.audience.wanted and isinstance(answer, ServiceAnswer):
                 self._tell_asked(answer, now)
             self._answer_gate(answer, now)
 
-    def _tell_asked(self, told: Told, now: float) -> None:
+    def _tell_asked(self, told: ServiceAnswer, now: float) -> None:
         question = self._question
         self._client.tell(
             "auth-request",

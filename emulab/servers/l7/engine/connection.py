@@ -22,7 +22,7 @@ from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.filters.effect import Page
-from emulab.servers.l7.engine.secured import Secured
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities.personality import Ends
@@ -82,7 +82,7 @@ class ConnectionMachine:
         client: tuple[str, str],
         local: tuple[str, str],
         proxied: Proxied | None = None,
-        secured: Secured | None = None,
+        secured: ClientIdentity | None = None,
     ) -> None:
         """`client` and `local` are the connection's ends: the IP address or port, and both as records have them.
 

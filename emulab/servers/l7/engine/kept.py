@@ -7,13 +7,13 @@ from collections.abc import Collection
 from hashlib import blake2b
 
 from emulab.servers.l7.engine.limits import ConnectionZone, RequestZone
-from emulab.servers.l7.engine.questions import Told
+from emulab.servers.l7.engine.questions import ServiceAnswer
 
 PASSWORDS_MAX = 4096
 ANSWERS_MAX = 4096
 
 
-class Kept:
+class EngineMemory:
     """Counts of clients by zone, passwords that were looked at, answers of authentication services."""
 
     def __init__(self, secret: bytes = b"") -> None:
@@ -22,7 +22,7 @@ class Kept:
         self._requests: dict[str, RequestZone] = {}
         self._connections: dict[str, ConnectionZone] = {}
         self._passwords: OrderedDict[bytes, bool] = OrderedDict()
-        self._answers: OrderedDict[str, tuple[float, Told]] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[float, ServiceAnswer]] = OrderedDict()
 
     def request_zone(self, name: str) -> RequestZone:
         """The zone of this name, of requests."""
@@ -56,12 +56,12 @@ class Kept:
     def _digest(self, password: bytes, known: str) -> bytes:
         return blake2b(known.encode() + b"\0" + password, key=self._secret, digest_size=24).digest()
 
-    def told(self, key: str, now: float) -> Told | None:
+    def told(self, key: str, now: float) -> ServiceAnswer | None:
         """The answer of a service that is kept under a key."""
         until, told = self._answers.get(key, (now, None))
         return told if until > now else None
 
-    def keep_told(self, key: str, told: Told, until: float) -> None:
+    def keep_told(self, key: str, told: ServiceAnswer, until: float) -> None:
         """Keeps an answer."""
         if len(self._answers) >= ANSWERS_MAX:
             self._answers.popitem(last=False)

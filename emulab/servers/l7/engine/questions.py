@@ -16,7 +16,7 @@ class PasswordQuestion(NamedTuple):
 
 
 class RequestQuestion(NamedTuple):
-    """What a server answers to a request of ours. The answer is a `Told`."""
+    """What a server answers to a request of ours. The answer is a `ServiceAnswer`."""
 
     host: str  # an address, or a name that no search list completes
     port: int
@@ -31,7 +31,7 @@ class RequestQuestion(NamedTuple):
         return self.request.split(b" ", 2)[1].decode("latin-1")
 
 
-class Told(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """The head of a server's answer; status 0 with the reason where there was none."""
 
     status: int

@@ -8,7 +8,7 @@ NO_AUTHORITY = frozenset({18, 19, 20, 21, 27})
 """What `optional_no_ca` doesn't mind: that nobody is known who signed it (nginx: `ngx_ssl_verify_error_optional`)."""
 
 
-class Secured(NamedTuple):
+class ClientIdentity(NamedTuple):
     """A handshake's outcome. `code` is OpenSSL's verdict on the certificate, 0 if it is right, with its `reason`."""
 
     server_name: str = ""  # SNI, in lower case

@@ -20,7 +20,7 @@ from emulab.servers.l7.config import ClientVerification, L7Config
 from emulab.servers.l7.config.servers import VERIFY
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Page
-from emulab.servers.l7.engine.secured import NO_AUTHORITY, Secured
+from emulab.servers.l7.engine.secured import NO_AUTHORITY, ClientIdentity
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.request import RequestHead
 
@@ -68,7 +68,7 @@ class Verified(NamedTuple):
         return bool(self.told.authorities) and self.told.verify != "off" and not self.told.error
 
 
-class Servers:
+class HostRules:
     """What hosts decide. Only made where one of them decides anything."""
 
     def __init__(self, hosts: dict[str, Verified | None], blocked: list[Blocked]) -> None:
@@ -81,11 +81,13 @@ class Servers:
         parent = "*." + host.partition(".")[2]
         return self._hosts.get(parent) if parent in self._hosts else self._hosts.get("")
 
-    def refuse(self, host: str, head: RequestHead, scheme: str, secured: Secured | None) -> Page | None:
+    def refuse(
+        self, host: str, head: RequestHead, scheme: str, secured: ClientIdentity | None
+    ) -> Page | None:
         """Why a request to a host may not be, if it may not. What upstreams are told of TLS is in its head, then."""
         verified = self._find(host)
         if verified is not None and scheme == "https" and verified.looks:
-            page = _handshake(verified.told, host, secured or Secured())
+            page = _handshake(verified.told, host, secured or ClientIdentity())
             if page is not None:
                 return page
         for one in self._blocked:
@@ -107,7 +109,7 @@ class Servers:
         return None
 
 
-def _handshake(told: ClientVerification, host: str, secured: Secured) -> Page | None:
+def _handshake(told: ClientVerification, host: str, secured: ClientIdentity) -> Page | None:
     """What is wrong with a client's certificate."""
     if secured.server_name and secured.server_name != host:
         why = (
@@ -132,7 +134,7 @@ def _error(told: ClientVerification, status: int, why: str) -> Page:
     return Page(302, why, page.encode(), source=told.source)
 
 
-def _lines(told: ClientVerification, secured: Secured | None, scheme: str) -> Iterable[bytes]:
+def _lines(told: ClientVerification, secured: ClientIdentity | None, scheme: str) -> Iterable[bytes]:
     """What upstreams are told of a client's certificate; nothing over plain HTTP."""
     if scheme != "https" or secured is None:
         return
@@ -143,7 +145,7 @@ def _lines(told: ClientVerification, secured: Secured | None, scheme: str) -> It
     yield from (f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in values if value)
 
 
-def servers_of(config: L7Config) -> Servers | None:
+def servers_of(config: L7Config) -> HostRules | None:
     """What the hosts of a configuration decide; None if they decide nothing. Raises `BadConfiguration`."""
     options = config.options
     blocked = [
@@ -161,4 +163,4 @@ def servers_of(config: L7Config) -> Servers | None:
             )
         verified = Verified(one, pattern(one.match) if one.match else None)
         hosts |= {host.lower(): verified for host in one.hosts}
-    return Servers(hosts, found)
+    return HostRules(hosts, found)

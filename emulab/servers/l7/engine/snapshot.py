@@ -20,7 +20,7 @@ from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
-from emulab.servers.l7.engine.servers import Servers, servers_of
+from emulab.servers.l7.engine.servers import HostRules, servers_of
 from emulab.servers.l7.personalities import Personality, personality_of
 from emulab.servers.l7.personalities.personality import FrontReader
 
@@ -46,7 +46,7 @@ class Snapshot:
     log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
     front: FrontReader | None  # what reads of a request who asks; None: the peer
-    servers: Servers | None  # what is decided of a host before a route is looked for, where anything is
+    servers: HostRules | None  # what is decided of a host before a route is looked for, where anything is
     zones: frozenset[str]  # in which clients are counted
 
     @property

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.l7.engine.entry import RequestEntry
-from emulab.servers.l7.engine.kept import Kept
+from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.snapshot import Snapshot
 
 
@@ -80,5 +80,5 @@ class EngineSurroundings:
         self.unix_time = unix_time
         self.measure: Callable[[RequestEntry], None] | None = None  # who counts the requests that are over
         self.counters = Counters()
-        self.kept = Kept(secret)
+        self.kept = EngineMemory(secret)
         self.closing = False  # whether no connection is to outlive its request

@@ -15,7 +15,7 @@ from typing import Any
 
 from emulab.errors import EmulabError, PeerError
 from emulab.kernel.passwords import crypt
-from emulab.servers.l7.engine.questions import PasswordQuestion, RequestQuestion, Told
+from emulab.servers.l7.engine.questions import PasswordQuestion, RequestQuestion, ServiceAnswer
 from emulab.servers.l7.shell.upstream import open_socket
 from emulab.servers.passwords import matches
 from emulab.servers.stub import ResolverConfig, resolve
@@ -34,7 +34,7 @@ async def answer(question: Any, resolver: ResolverConfig) -> Any:
     raise TypeError(f"{question!r} is no question")
 
 
-async def _ask(question: RequestQuestion, resolver: ResolverConfig) -> Told:
+async def _ask(question: RequestQuestion, resolver: ResolverConfig) -> ServiceAnswer:
     host, port = question.host, question.port
     try:
         async with asyncio.timeout(question.connect_timeout):
@@ -45,15 +45,15 @@ async def _ask(question: RequestQuestion, resolver: ResolverConfig) -> Told:
                 address, port, ssl=secure, server_hostname=question.server_name or None
             )
     except TimeoutError:
-        return Told(0, why=f"{host}: no connection within {question.connect_timeout:g} s")
+        return ServiceAnswer(0, why=f"{host}: no connection within {question.connect_timeout:g} s")
     except ConnectionRefusedError:
-        return Told(0, why=f"{host} refused the connection at port {port}")
+        return ServiceAnswer(0, why=f"{host} refused the connection at port {port}")
     except ssl.SSLError as error:
-        return Told(0, why=f"{host}: TLS failed: {error.reason or error}")
+        return ServiceAnswer(0, why=f"{host}: TLS failed: {error.reason or error}")
     except EmulabError as error:
-        return Told(0, why=f"{error}; nginx completes no name by a search list")
+        return ServiceAnswer(0, why=f"{error}; nginx completes no name by a search list")
     except OSError as error:
-        return Told(0, why=f"{host}: {os.strerror(error.errno) if error.errno else error}")
+        return ServiceAnswer(0, why=f"{host}: {os.strerror(error.errno) if error.errno else error}")
     try:
         return await _head(reader, writer, question)
     finally:
@@ -62,7 +62,7 @@ async def _ask(question: RequestQuestion, resolver: ResolverConfig) -> Told:
 
 async def _head(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, question: RequestQuestion
-) -> Told:
+) -> ServiceAnswer:
     response = ResponseReader()
     try:
         writer.write(question.request)
@@ -70,14 +70,14 @@ async def _head(
             async with asyncio.timeout(question.read_timeout):
                 response.feed(await reader.read(_CHUNK))
     except TimeoutError:
-        return Told(0, why=f"{question.host}: no answer within {question.read_timeout:g} s")
+        return ServiceAnswer(0, why=f"{question.host}: no answer within {question.read_timeout:g} s")
     except (OSError, PeerError) as error:
-        return Told(0, why=f"{question.host}: {error}")
+        return ServiceAnswer(0, why=f"{question.host}: {error}")
     with suppress(OSError, PeerError, TimeoutError):  # what it still says, so that it isn't cut off
         async with asyncio.timeout(1.0):
             while not response.complete and (data := await reader.read(_CHUNK)):
                 response.feed(data)
-    return Told(response.status, tuple(response.fields))
+    return ServiceAnswer(response.status, tuple(response.fields))
 
 
 def _whole(host: str) -> str:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from emulab.errors import KernelError
 from emulab.kernel.openssl import Authorities, verdict
 from emulab.servers.l7.config import ClientVerification
-from emulab.servers.l7.engine.secured import Secured
+from emulab.servers.l7.engine.secured import ClientIdentity
 
 _KNOWN_MAX = 4096
 _UNSEEN = 50, "a session was taken up again whose certificate nobody has looked at"
@@ -79,12 +79,12 @@ class ClientCertificates:
         else:
             self._asked[connection] = wanted
 
-    def secured(self, connection: ssl.SSLObject, name: str) -> Secured:
+    def secured(self, connection: ssl.SSLObject, name: str) -> ClientIdentity:
         """What is known after the handshake; `name` is the host that the client has named."""
         wanted = self._asked.get(connection)
         certificate = connection.getpeercert(True) if wanted is not None else None
         if wanted is None or certificate is None:
-            return Secured(name)
+            return ClientIdentity(name)
         key = wanted, certificate
         if connection.session_reused:
             code, reason = self._known.get(key, _UNSEEN)
@@ -93,7 +93,7 @@ class ClientCertificates:
             if len(self._known) > _KNOWN_MAX:
                 self._known.popitem(last=False)
         subject, issuer = names(certificate)
-        return Secured(name, ssl.DER_cert_to_PEM_cert(certificate), code, reason, subject, issuer)
+        return ClientIdentity(name, ssl.DER_cert_to_PEM_cert(certificate), code, reason, subject, issuer)
 
 
 def names(certificate: bytes) -> tuple[str, str]:

@@ -19,7 +19,7 @@ _PEEK = 4096 + 16
 _AT_ONCE = 64
 """Connections that are accepted before anything else has its turn."""
 
-Refused = Callable[[socket.socket, str], None]
+ClosedEarly = Callable[[socket.socket, str], None]
 """Who hears of a connection that is closed, and why."""
 
 
@@ -33,7 +33,7 @@ class ProxiedListener:
         connection: Callable[[Proxied | None], asyncio.Protocol],
         secure: ssl.SSLContext | None,
         seconds: Callable[[], float],
-        refused: Refused,
+        refused: ClosedEarly,
     ) -> None:
         """`seconds`: how long a header may take."""
         self._socket = sock

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from emulab.servers.l7.config import ANY_HOST, Certificate, ClientVerification, Options
-from emulab.servers.l7.engine.secured import Secured
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.shell.clientcertificates import ClientCertificates
 from emulab.servers.selfsigned import make_context, self_signed
 
@@ -126,7 +126,7 @@ class CertificateStore:
             self.clients.ask(connection, name or "")
         return None
 
-    def secured(self, connection: ssl.SSLObject) -> Secured | None:
+    def secured(self, connection: ssl.SSLObject) -> ClientIdentity | None:
         """What is known of who is at the other end, where anybody looks at certificates."""
         if not self.clients.wanted:
             return None

@@ -35,15 +35,15 @@ from emulab.servers.l7.engine.filters.effect import (
     Asked,
     Effect,
     Gate,
+    GateQuestion,
     Incoming,
     Outgoing,
     OwnAnswer,
     Page,
-    Question,
     RequestChange,
     ResponseChange,
 )
-from emulab.servers.l7.engine.kept import Kept
+from emulab.servers.l7.engine.kept import EngineMemory
 
 FILTERS: Mapping[type[Filter], Effect] = {
     RequestHeaderModifier: Effect(request=fields.request_fields),
@@ -114,7 +114,7 @@ class Filters:
         """What is answered without an upstream, if anything is."""
         return next((page for one in self._answers if (page := one(asked)) is not None), None)
 
-    def may_in(self, asked: Asked, kept: Kept) -> Generator[Question, Any, Page | None]:
+    def may_in(self, asked: Asked, kept: EngineMemory) -> Generator[GateQuestion, Any, Page | None]:
         """Why a request may not in, if it may not; each question that is yielded gets its answer sent."""
         for gate in self._gates:
             if (page := (yield from gate(asked, kept))) is not None:

@@ -19,21 +19,21 @@ from emulab.servers.l7.engine.filters.basic import basic
 from emulab.servers.l7.engine.filters.effect import (
     Asked,
     Gate,
+    GateQuestion,
     Incoming,
     Outgoing,
     OwnAnswer,
     Page,
-    Question,
     RequestChange,
     ResponseChange,
 )
 from emulab.servers.l7.engine.filters.external import external, sign_in
-from emulab.servers.l7.engine.kept import Kept
+from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.messages.headers import replaced_lines
 
-Verdict = Page | bool
+AccessVerdict = Page | bool
 """A refusal, or whether the check lets in (True) or has no say (False)."""
-Check = Callable[[Asked, Kept], Generator[Question, Any, Verdict]]
+AccessCheck = Callable[[Asked, EngineMemory], Generator[GateQuestion, Any, AccessVerdict]]
 
 _SET_COOKIE = frozenset({200, 201, 204, 206, 301, 302, 303, 304, 307, 308})
 """The statuses with which nginx's `add_header` adds a field."""
@@ -47,7 +47,7 @@ def refusal(one: Refusal, _match: Match) -> OwnAnswer:
 
 def access_control(one: AccessControl, match: Match) -> Gate:
     """Asks the checks, one after the other."""
-    checks: list[Check] = []
+    checks: list[AccessCheck] = []
     if one.deny is not None or one.allow is not None:
         checks.append(_addresses(one.deny, one.allow))
     if one.basic is not None:
@@ -56,7 +56,7 @@ def access_control(one: AccessControl, match: Match) -> Gate:
         checks.append(external(one.external, match))
     to_sign_in = sign_in(one.external) if one.external is not None and one.external.signin else None
 
-    def gate(asked: Asked, kept: Kept) -> Generator[Question, Any, Page | None]:
+    def gate(asked: Asked, kept: EngineMemory) -> Generator[GateQuestion, Any, Page | None]:
         refused: Page | None = None
         for check in checks:
             verdict = yield from check(asked, kept)
@@ -76,11 +76,11 @@ def access_control(one: AccessControl, match: Match) -> Gate:
     return gate
 
 
-def _addresses(deny: SourceRanges | None, allow: SourceRanges | None) -> Check:
+def _addresses(deny: SourceRanges | None, allow: SourceRanges | None) -> AccessCheck:
     denied = Networks(deny.cidrs) if deny is not None else None
     allowed = Networks(allow.cidrs) if allow is not None else None
 
-    def check(asked: Asked, _kept: Kept) -> Generator[Question, Any, Verdict]:
+    def check(asked: Asked, _kept: EngineMemory) -> Generator[GateQuestion, Any, AccessVerdict]:
         yield from ()
         address = asked.address
         if denied is not None and deny is not None and address in denied:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from emulab.servers.l7.config import BasicAuthentication
-from emulab.servers.l7.engine.filters.effect import Asked, Page, Question
-from emulab.servers.l7.engine.kept import Kept
+from emulab.servers.l7.engine.filters.effect import Asked, GateQuestion, Page
+from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.questions import PasswordQuestion
 
 
@@ -36,7 +36,9 @@ def credentials(field: str) -> tuple[str, bytes] | None:
     return name.decode("utf-8", "surrogateescape"), password.split(b"\0")[0]
 
 
-def basic(one: BasicAuthentication) -> Callable[[Asked, Kept], Generator[Question, Any, Page | bool]]:
+def basic(
+    one: BasicAuthentication,
+) -> Callable[[Asked, EngineMemory], Generator[GateQuestion, Any, Page | bool]]:
     """Asks for a name and a password."""
     known = users(one.users)
     challenge = (f'WWW-Authenticate: Basic realm="{one.realm}"\r\n'.encode(),)
@@ -44,7 +46,7 @@ def basic(one: BasicAuthentication) -> Callable[[Asked, Kept], Generator[Questio
     def refused(why: str) -> Page:
         return Page(401, f"{why} ({one.source})", lines=challenge, source=one.source)
 
-    def check(asked: Asked, kept: Kept) -> Generator[Question, Any, Page | bool]:
+    def check(asked: Asked, kept: EngineMemory) -> Generator[GateQuestion, Any, Page | bool]:
         if one.realm == "off":  # as nginx reads it
             return False
         given = credentials(asked.head.field(b"authorization"))

@@ -9,7 +9,7 @@ from emulab.servers.l7.config import Match
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.kept import Kept
+    from emulab.servers.l7.engine.kept import EngineMemory
 
 
 class Asked:
@@ -104,9 +104,9 @@ class Incoming:
 
 OwnAnswer = Callable[[Asked], Page | None]
 """An answer without an upstream, or None where the filter has none."""
-Question = Any
+GateQuestion = Any
 """What a gate asks the world outside (`engine.questions`)."""
-Gate = Callable[[Asked, "Kept"], Generator[Question, Any, Page | None]]
+Gate = Callable[[Asked, "EngineMemory"], Generator[GateQuestion, Any, Page | None]]
 """Whether a request may in: an answer that it may not, or None. Each question that is yielded gets its answer sent."""
 RequestChange = Callable[[Outgoing], None]
 ResponseChange = Callable[[Incoming], None]

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import ExternalAuthentication, Match
-from emulab.servers.l7.engine.filters.effect import Asked, Page, Question
-from emulab.servers.l7.engine.kept import Kept
-from emulab.servers.l7.engine.questions import RequestQuestion, Told
+from emulab.servers.l7.engine.filters.effect import Asked, GateQuestion, Page
+from emulab.servers.l7.engine.kept import EngineMemory
+from emulab.servers.l7.engine.questions import RequestQuestion, ServiceAnswer
 from emulab.servers.l7.engine.texts import Text, text
 from emulab.servers.l7.messages.headers import replaced_lines
 
@@ -57,20 +57,22 @@ def durations(said: tuple[str, ...]) -> dict[int, float]:
 
 def external(
     one: ExternalAuthentication, match: Match
-) -> Callable[[Asked, Kept], Generator[Question, Any, Page | bool]]:
+) -> Callable[[Asked, EngineMemory], Generator[GateQuestion, Any, Page | bool]]:
     """Asks the service. Raises `BadConfiguration`."""
     ask = _question(one, match)
     key = text(one.cache_key) if one.cache_key else None
     keeps = durations(one.cache_durations)
     location = f"{match.host} {_location(match)} "
 
-    def check(asked: Asked, kept: Kept) -> Generator[Question, Any, Page | bool]:
+    def check(asked: Asked, kept: EngineMemory) -> Generator[GateQuestion, Any, Page | bool]:
         name = location + key(asked) if key is not None else ""
         told = kept.told(name, asked.now) if name else None
         if told is None:
             question = ask(asked)
-            told = (yield question) if isinstance(question, RequestQuestion) else Told(0, why=question)
-            assert isinstance(told, Told)
+            told = (
+                (yield question) if isinstance(question, RequestQuestion) else ServiceAnswer(0, why=question)
+            )
+            assert isinstance(told, ServiceAnswer)
             if name and (seconds := _keeps(told, keeps)) > 0:
                 kept.keep_told(name, told, asked.now + seconds)
         return _verdict(one, told, asked)
@@ -78,7 +80,7 @@ def external(
     return check
 
 
-def _verdict(one: ExternalAuthentication, told: Told, asked: Asked) -> Page | bool:
+def _verdict(one: ExternalAuthentication, told: ServiceAnswer, asked: Asked) -> Page | bool:
     asked.cookies += [
         (f"Set-Cookie: {value}\r\n".encode("latin-1", "replace"), one.always_set_cookie)
         for value in told.every("set-cookie")
@@ -102,7 +104,7 @@ def _verdict(one: ExternalAuthentication, told: Told, asked: Asked) -> Page | bo
     return Page(500, f"{shown} {how} ({one.source})", source=one.source)
 
 
-def _keeps(told: Told, keeps: dict[int, float]) -> float:
+def _keeps(told: ServiceAnswer, keeps: dict[int, float]) -> float:
     """For how many seconds an answer may be kept."""
     said = ",".join(told.every("cache-control")).lower()
     if told.every("set-cookie") or re.search(r"no-cache|no-store|private", said):

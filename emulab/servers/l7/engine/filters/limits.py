@@ -8,8 +8,8 @@ from functools import partial
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import ClientLimits, Match
 from emulab.servers.l7.engine.addresses import Networks
-from emulab.servers.l7.engine.filters.effect import Asked, Gate, Page, Question
-from emulab.servers.l7.engine.kept import Kept
+from emulab.servers.l7.engine.filters.effect import Asked, Gate, GateQuestion, Page
+from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.limits import refused_by
 
 
@@ -32,14 +32,14 @@ def client_limits(one: ClientLimits, _match: Match) -> Gate:
         if not 400 <= status < 600:
             raise BadConfiguration(f"{place}: {status} is no status of an error")
 
-    def gate(asked: Asked, kept: Kept) -> Generator[Question, object, Page | None]:
+    def gate(asked: Asked, kept: EngineMemory) -> Generator[GateQuestion, object, Page | None]:
         yield from ()
         return None if asked.address in exempt else _counted(one, asked, kept)
 
     return gate
 
 
-def _counted(one: ClientLimits, asked: Asked, kept: Kept) -> Page | None:
+def _counted(one: ClientLimits, asked: Asked, kept: EngineMemory) -> Page | None:
     address = asked.address
     found = refused_by(
         [(kept.request_zone(limit.zone), limit.rate, limit.burst) for limit in one.requests],
