@@ -28,9 +28,12 @@ def _library() -> Any:
 
 
 def crypt(password: bytes, setting: bytes) -> bytes | None:
-    """The hash of a password by the method and salt of `setting`; None where there is no such method."""
+    """The hash of a password by the method and salt of `setting`, which begins with `*` where there is no such method.
+
+    None where the library knows no answer, or there is none.
+    """
     function = _library()
     if function is None:
         return None
     found: bytes | None = function(password, setting, ctypes.create_string_buffer(_DATA))
-    return None if found is None or found.startswith(b"*") else found
+    return found

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from hashlib import md5, sha1
 
 Crypt = Callable[[bytes, bytes], bytes | None]
-"""crypt(3): the hash of a password by the method and salt of another hash; None where it has no such method."""
+"""crypt(3): the hash of a password by the method and salt of another hash; None where there is none."""
 
 _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ORDER = ((0, 6, 12), (1, 7, 13), (2, 8, 14), (3, 9, 15), (4, 10, 5))
 
 
 def matches(password: bytes, known: str, crypt: Crypt) -> bool | None:
-    """Whether a password is that of a hash; None where nothing here knows its format."""
+    """Whether a password is that of a hash; None where nothing here can tell."""
     for prefix, hashed in (("$apr1$", apr1), ("{SHA}", _sha), ("{SSHA}", _ssha), ("{PLAIN}", _plain)):
         if known.startswith(prefix):
             return _same(hashed(password, known), known)
-    found = crypt(password, known.encode()) if known else None
+    found = crypt(password, known.encode())
     return None if found is None else _same(found.decode("latin-1"), known)
 
 

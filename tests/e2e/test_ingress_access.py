@@ -20,7 +20,7 @@ from .tools import output
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PREFIX = "nginx.ingress.kubernetes.io/"
-AUTH = "http://auth.default.svc.cluster.local/status/$arg_code"
+AUTH = "http://auth.default.svc.cluster.local/status/$cookie_code"
 HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 
 LISTS = {
@@ -150,15 +150,15 @@ async def test_passwords(lab: Lab) -> None:
     [("200", "200 OK"), ("401", "401 Unauthorized"), ("403", "403 Forbidden"), ("404", "500 ")],
 )
 async def test_another_service_is_asked(lab: Lab, code: str, status: str) -> None:
-    answer = await curl(lab, f"http://asked.test/?code={code}")
+    answer = await curl(lab, "http://asked.test/", "-b", f"code={code}")
     assert answer.startswith(f"HTTP/1.1 {status}")
 
 
 async def test_a_client_is_sent_to_sign_in(lab: Lab) -> None:
-    answer = await curl(lab, "http://signin.test/x?code=401")
+    answer = await curl(lab, "http://signin.test/x?y=1", "-b", "code=401")
     assert answer.startswith("HTTP/1.1 302")
-    assert "Location: https://in.test/start?rd=http://signin.test%2Fx%3Fcode%3D401\r\n" in answer
-    assert " 200 OK" in await curl(lab, "http://signin.test/x?code=204")
+    assert "Location: https://in.test/start?rd=http://signin.test%2Fx%3Fy%3D1\r\n" in answer
+    assert " 200 OK" in await curl(lab, "http://signin.test/", "-b", "code=204")
 
 
 async def test_names_of_services_that_are_asked_have_to_be_whole(lab: Lab) -> None:

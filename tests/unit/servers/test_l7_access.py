@@ -411,8 +411,15 @@ class TestExternal:
         ask(play, "Cookie: who=eve")
         play.expect(("send", starts(b"HTTP/1.1 401")))
 
+    def test_is_a_request_of_its_own(self) -> None:
+        """A subrequest has no query, and a path that nobody asked for; `$request_uri` stays the client's."""
+        url = "http://auth.test/$arg_a$args$is_args|$uri|$request_uri"
+        play = script(AccessControl(external=ExternalAuthentication(url)))
+        ask(play, target="/x?a=1")
+        assert question(play).target == "/|/_external-auth-Lw-Prefix|/x?a=1"
+
     def test_refuses_what_makes_no_url(self) -> None:
-        play = script(AccessControl(external=ExternalAuthentication("http://$arg_where/")))
+        play = script(AccessControl(external=ExternalAuthentication("http://$cookie_where/")))
         ask(play)
         play.expect(("send", page(500)), *ANY_END)
 

@@ -104,14 +104,25 @@ def _variable(name: str) -> Text:
     return {"arg": _parameter, "cookie": _cookie}[kind](rest) if kind in ("arg", "cookie") else _field(name)
 
 
-def text(template: str) -> Text:
-    """What a text is for a request. Raises `BadConfiguration`, without the place."""
+def _inside(name: str, path: str) -> str | Text:
+    if name in ("uri", "document_uri"):
+        return path
+    return "" if name in ("args", "query_string", "is_args") or name.startswith("arg_") else _variable(name)
+
+
+def text(template: str, inside: str = "") -> Text:
+    """What a text is for a request. Raises `BadConfiguration`, without the place.
+
+    `inside` is the path of the subrequest that it is read in, which has no query: it is no matter there what the client
+    asked for, but in `$request_uri`.
+    """
     if wrong := unknown(template):
         raise BadConfiguration(f"{template!r}: nginx has no variable ${wrong[0]}")
     parts: list[str | Text] = []
     end = 0
     for match in REFERENCE.finditer(template):
-        parts += [template[end : match.start()], _variable(match[1] or match[2])]
+        name = match[1] or match[2]
+        parts += [template[end : match.start()], _inside(name, inside) if inside else _variable(name)]
         end = match.end()
     parts.append(template[end:])
     if len(parts) == 1:

@@ -7,6 +7,7 @@ the same authorities in a whole handshake, and for nothing without one.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -111,6 +112,11 @@ def names(certificate: bytes) -> tuple[str, str]:
     }
     try:
         found = x509.load_der_x509_certificate(certificate)
-        return found.subject.rfc4514_string(own), found.issuer.rfc4514_string(own)
+        return _ascii(found.subject.rfc4514_string(own)), _ascii(found.issuer.rfc4514_string(own))
     except ValueError:
         return "", ""
+
+
+def _ascii(name: str) -> str:
+    """A name with what isn't ASCII as OpenSSL writes it: each byte of its UTF-8 in hexadecimal digits."""
+    return re.sub(r"[^\x20-\x7e]", lambda match: "".join(f"\\{byte:02X}" for byte in match[0].encode()), name)

@@ -2,6 +2,7 @@
 
 * The service is asked with the client's header fields, without a body. A 2xx lets in; 401 and 403 are passed on, a 401
   with its challenge; anything else, and no answer, is a 500.
+* The question is a subrequest with a path of its own and without a query: `$uri`, `$args` and their like are its.
 * Names are looked up by nginx itself, which completes them by no search list: they have to be whole.
 * Answers may be kept (`proxy_cache_valid`), unless they set a cookie or say that nobody may keep them.
 """
@@ -60,7 +61,7 @@ def external(
 ) -> Callable[[Asked, EngineMemory], Generator[GateQuestion, Any, Page | bool]]:
     """Asks the service. Raises `BadConfiguration`."""
     ask = _question(one, match)
-    key = text(one.cache_key) if one.cache_key else None
+    key = text(one.cache_key, _location(match)) if one.cache_key else None
     keeps = durations(one.cache_durations)
     location = f"{match.host} {_location(match)} "
 
@@ -121,8 +122,9 @@ def _location(match: Match) -> str:
 
 def _question(one: ExternalAuthentication, match: Match) -> Callable[[Asked], RequestQuestion | str]:
     """What makes the question for a request, or says why there can't be one."""
-    url, redirect = text(one.url), text(one.request_redirect or "$request_uri")
-    more = [(field.name.encode(), text(field.value)) for field in one.set_headers]
+    inside = _location(match)
+    url, redirect = text(one.url, inside), text(one.request_redirect or "$request_uri", inside)
+    more = [(field.name.encode(), text(field.value, inside)) for field in one.set_headers]
     method = one.method.encode() or b"GET"
 
     def ask(asked: Asked) -> RequestQuestion | str:
