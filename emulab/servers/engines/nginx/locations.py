@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from emulab.servers.engines.nginx.access import TOLD, told_variable
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
@@ -27,6 +28,7 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "X-Scheme": "$pass_access_scheme",
     "X-Original-Forwarded-For": "$http_x_forwarded_for",
     "Proxy": '""',
+    **{field: told_variable(field) for field in TOLD},
 }
 """What upstreams are told. nginx takes over such directives from outside only where a place has none of its own, so
 each location has all of them; so it is with `add_header`."""
@@ -151,4 +153,6 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_busy_buffers_size", 2 * one.response_head_max),
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
         directive("proxy_next_upstream_tries", one.tries),
+        *([directive("limit_rate", one.limit_rate)] if one.limit_rate else []),
+        *([directive("limit_rate_after", one.limit_rate_after)] if one.limit_rate_after else []),
     ]

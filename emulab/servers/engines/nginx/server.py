@@ -19,6 +19,7 @@ from emulab.kernel.processes.programs import run_program
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, Server, socket_name
 from emulab.servers.configuration import from_json
+from emulab.servers.engines.nginx.access import USERS, files
 from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, LOG, STATE, STATUS, NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.locations import is_named
 from emulab.servers.engines.nginx.logged import entry, records, told
@@ -267,6 +268,9 @@ def _write_files(wanted: L7Config, text: str) -> None:
         _write(f"{CERTIFICATES}/{name}.pem", one.certificate.rstrip() + "\n" + one.key)
     if wanted.tls_listen:
         _write(f"{CERTIFICATES}/fake.pem", "\n".join(fake_certificate()))
+    os.makedirs(USERS, mode=0o755, exist_ok=True)
+    for path, kept in files(wanted).items():
+        _write(path, kept)
     _write(CONF, text)
 
 

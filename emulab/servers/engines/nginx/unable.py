@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.l7.config import RequestRoute, Upstream
+from emulab.servers.l7.config import AccessControl, RequestRoute, Upstream
 
 
 def unable(route: RequestRoute) -> Iterator[str]:
@@ -13,6 +13,8 @@ def unable(route: RequestRoute) -> Iterator[str]:
     for one in route.filters:
         if type(one) not in DIRECTIVES:
             yield f"{type(one).__name__} isn't done by nginx"
+        if isinstance(one, AccessControl) and one.external is not None:
+            yield f"{one.external.source or 'auth-url'} isn't asked by nginx: everybody is answered 503"
     match = route.match
     if match.methods or match.headers or match.query:
         yield "nginx's locations ask for the path alone"
