@@ -22,7 +22,7 @@ class LinesBelow(NamedTuple):
 Value = Union[str, list[str], LinesBelow, "Fields"]
 Fields = list[tuple[str, "Value"]]
 Slices = Sequence[Raw]
-"""The EndpointSlices of the object's namespace; for a Node, all Pods."""
+"""The EndpointSlices of the object's namespace; for a Node, all Pods; for an Ingress, the Secrets there, too."""
 
 
 def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

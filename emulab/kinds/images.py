@@ -27,7 +27,7 @@ SERVED = {
 """Which server stands for an image, by the end of its repository's name."""
 
 
-ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx"}
+ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx", "haproxy": "ingress-by-haproxy"}
 """What may serve as an ingress (`Cluster` `spec.ingress.engine`), and its server. All but the first are programs of
 that name that have to be installed."""
 

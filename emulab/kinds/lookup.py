@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.core.serviceview import Service
     from emulab.kinds.networking.ingressclasses import IngressClasses
+    from emulab.kinds.networking.ingressview import Ingress
     from emulab.model.addresses import IPAddress, IPNetwork
     from emulab.model.objects import Object
+
+IngressPlace = tuple[str, str, str, str]
+"""A controller, a host, a path and its type."""
 
 TOO_LONG = "a label of a DNS name has at most 63 letters"
 
@@ -58,6 +62,10 @@ class Lookup(Protocol):
 
     @property
     def ingress_classes(self) -> IngressClasses: ...
+
+    @property
+    def ingress_paths(self) -> Mapping[IngressPlace, Ingress]:
+        """Who is heard of each place: the first Ingress that has it, of those that its controller serves."""
 
     def asked_by(self, address: IPAddress) -> Object | None:
         """The first LoadBalancer Service, or LoadBalancer, that asks for a balancer with this address."""

@@ -101,7 +101,8 @@ def accepted(leg: Leg) -> str:
     certificate = found.get("certificate")
     shown = ", ".join(map(str, certificate)) if isinstance(certificate, list | tuple) else str(certificate)
     version = str(found.get("version")).replace("TLSv", "TLS ")  # OpenSSL's word, and everybody else's
-    return f"{what}, {version}, SNI {name}, certificate for {shown}"
+    of_whom = "the fake certificate" if shown == "fake" else f"certificate for {shown}"
+    return f"{what}, {version}, SNI {name}, {of_whom}"
 
 
 def name_answer(fields: Mapping[str, Any]) -> str:

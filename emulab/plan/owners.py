@@ -10,21 +10,20 @@ from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from emulab.kinds.core.secret import tls_pair
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.kind import WORKLOAD
-from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, KINDS, LOAD_BALANCER, NODE, POD, SECRET, SERVICE
+from emulab.kinds.registry import INGRESS, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.cni.hostports import host_ports
+from emulab.plan.hostowner import host_owner
 from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
 from emulab.plan.owner import Owner
@@ -50,7 +49,7 @@ def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -
         if protocol == "":
             owner = index.address(address)
         elif protocol == "host":
-            owner = index.host(address)
+            owner = host_owner(objects, address)
         elif protocol == "upstream":
             owner = index.upstream(address)
         elif protocol == "pods":
@@ -159,33 +158,9 @@ class _Index:
             text = f"Service {_short(o)}"
             return Owner("Service", namespace, service_name, text, {"external_name": service.external_name})
         for c in self._ports_of(namespace, service_name):
-            if port in (str(c.port.port), c.port.name):
+            if port in (str(c.port.port), c.port.name, str(c.port.target_port)):
                 return self._port(c)
         return self._unknown_port(service, port)
-
-    def host(self, name: str) -> Owner | None:
-        """The Ingress that has a host, with the Secret of its certificate and its paths; one that is served first."""
-        classes = IngressClasses.among(self._objects, cluster_of(self._objects))
-        for o in sorted(self._objects.kind(INGRESS), key=lambda o: not classes.serves(Ingress.of(o))):
-            ingress = Ingress.of(o)
-            if name not in {r.host for r in ingress.rules} | {h for t in ingress.tls for h in t.hosts}:
-                continue
-            secrets = [t.secret for t in ingress.tls if name in t.hosts or not t.hosts]
-            found = self._objects.get(SECRET.key(ingress.namespace, secrets[0])) if secrets else None
-            details = {
-                "secret": f"Secret {ingress.namespace}/{secrets[0]}" if secrets else "",
-                "exists": found is not None,
-                "usable": found is not None and tls_pair(found) is not None,
-                "paths": [
-                    f"{p.path} ({p.path_type})" for r in ingress.rules if r.host == name for p in r.paths
-                ],
-            }
-            if not classes.serves(ingress):
-                why, name = classes.why_not(ingress), classes.class_of(ingress)
-                details["unserved"] = f"{why}, its class" if f"IngressClass {name}" in why else why
-                details["class"], details["classes"] = name, classes.known()
-            return Owner("Ingress", ingress.namespace, ingress.name, f"Ingress {_short(o)}", details)
-        return None
 
     def pods(self, address: str) -> Owner | None:
         """The node whose pods have addresses like this one; None for an address of no node's."""

@@ -49,6 +49,7 @@ SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
     "ingress": "emulab.servers.l7.shell.server",
+    "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",

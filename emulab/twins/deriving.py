@@ -21,6 +21,7 @@ from emulab.kinds.installed import (
     INGRESS_NAMESPACE,
 )
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.servernames import is_secured, server_names
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -105,12 +106,12 @@ class _Deriving:
     def ingresses(self) -> Iterator[tuple[str, str]]:
         """The requests for each host and path of each Ingress."""
         balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind(LOAD_BALANCER)}
-        for o in self._objects.kind(INGRESS):
-            ingress = Ingress.of(o)
-            secured = {host for tls in ingress.tls for host in tls.hosts}
+        ingresses = [Ingress.of(o) for o in self._objects.kind(INGRESS)]
+        names = server_names(ingresses, lambda *_: None)
+        for ingress in ingresses:
             for rule in ingress.rules if self._client else ():
                 host = rule.host.replace("*", "www", 1) or balancers.get(ingress.load_balancer, "")
-                scheme = "https" if rule.host in secured else "http"
+                scheme = "https" if is_secured(names, rule.host) else "http"
                 for path in rule.paths if host else ():
                     plain = (
                         path.path if path.path_type != "ImplementationSpecific" else path.path.split("(")[0]

@@ -338,7 +338,7 @@ def _secured() -> list[str]:
             "other",
             "certificate-name",
             "Secret default/other",
-            r"for else\.test .* is not for other\.test; it is the one",
+            r"for ingress\.local .* not for other\.test: the one in Secret default/other, .* for else\.test, not other",
         ),
         (
             "lost",

@@ -108,12 +108,18 @@ spec:
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
+metadata: {name: plain}
+spec:
+  rules:
+    - host: plain.trace.test
+      http: {paths: [{path: /two, pathType: Prefix, backend: {service: {name: two, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
 metadata: {name: front}
 spec:
   tls: [{hosts: [secure.trace.test], secretName: secure-tls}]
   rules:
-    - host: plain.trace.test
-      http: {paths: [{path: /two, pathType: Prefix, backend: {service: {name: two, port: {number: 80}}}}]}
     - host: secure.trace.test
       http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}]}
 """

@@ -44,7 +44,6 @@ def _url(ingresses: Sequence[Mapping[str, Any]]) -> str:
         if (ingress["metadata"].get("annotations") or {}).get("emulab.dev/load-balancer"):
             continue  # not to be reached from the default client, perhaps
         spec = ingress.get("spec") or {}
-        secure = {host for tls in spec.get("tls") or () for host in tls.get("hosts") or ()}
         for rule in spec.get("rules") or ():
             host = str(rule.get("host") or "")
             if not host:
@@ -52,5 +51,5 @@ def _url(ingresses: Sequence[Mapping[str, Any]]) -> str:
             host = host.replace("*", "www", 1)
             paths = [p.get("path") or "/" for p in (rule.get("http") or {}).get("paths") or ()]
             path = next((p for p in paths if all(c.isalnum() or c in "/-_." for c in p)), "/")
-            return f"-k https://{host}{path}" if host in secure else f"http://{host}{path}"
+            return f"-k https://{host}{path}" if spec.get("tls") else f"http://{host}{path}"
     return ""

@@ -14,7 +14,7 @@ from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, KINDS, NODE, POD
+from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, INGRESS, KINDS, NODE, POD, SECRET
 from emulab.lab.client.client import LabClient, connect
 from emulab.model.objects import Object
 
@@ -88,10 +88,13 @@ class _Around:
         return f"{text}\nNote:  {remark}" if remark else text
 
     def _beside(self, kind: Kind, namespace: str) -> Sequence[Raw]:
-        """What a description looks at beside its object: a Node's at Pods."""
+        """What a description looks at beside its object: a Node's at Pods, an Ingress' at Secrets."""
         if kind == NODE:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
-        return self._slices.get(namespace, [])
+        slices = self._slices.get(namespace, [])
+        if kind == INGRESS:
+            return [*slices, *fetch(self._client, Reference(SECRET, ""), namespace)]
+        return slices
 
 
 def _remark(kind: Kind, o: Raw) -> str:

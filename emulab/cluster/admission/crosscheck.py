@@ -21,9 +21,10 @@ from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM, no_notes
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.lookup import Pods
+from emulab.kinds.lookup import IngressPlace, Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CLUSTER, KINDS, LOAD_BALANCER, POD, SERVICE
+from emulab.kinds.networking.ingressview import Ingress, oldest_first
+from emulab.kinds.registry import CLUSTER, INGRESS, KINDS, LOAD_BALANCER, POD, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -41,13 +42,14 @@ def warnings(
     programs there aren't, `loaded` which images there are.
     """
     given = list(objects)
-    world = _World(_with_what_labs_have(given) if among is None else among, lacks, loaded)
+    world = _World(Objects([*what_labs_have(given), *given]) if among is None else among, lacks, loaded)
     return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
 
 
-def _with_what_labs_have(given: Sequence[Object]) -> Objects:
+def what_labs_have(given: Sequence[Object]) -> list[Object]:
+    """What every lab has and doesn't stand aside for these objects."""
     clusters = Objects(o for o in given if o.type == CLUSTER)
-    return Objects([*system_objects(cluster_of(clusters), brought.brings_ingress(given) is None), *given])
+    return system_objects(cluster_of(clusters), brought.brings_ingress(given) is None)
 
 
 def notes(objects: Iterable[Object]) -> list[str]:
@@ -131,6 +133,17 @@ class _World:
     @cached_property
     def ingress_classes(self) -> IngressClasses:
         return IngressClasses.among(self.objects, self._cluster)
+
+    @cached_property
+    def ingress_paths(self) -> Mapping[IngressPlace, Ingress]:
+        found: dict[IngressPlace, Ingress] = {}
+        for ingress in oldest_first(map(Ingress.of, self.objects.kind(INGRESS))):
+            for controller in self.ingress_classes.serving(ingress):
+                for rule in ingress.rules:
+                    for path in rule.paths:
+                        place = (controller.full_name, rule.host, path.path, path.path_type)
+                        found.setdefault(place, ingress)
+        return found
 
     @cached_property
     def _pods(self) -> Mapping[tuple[str, str, str], list[Pods]]:

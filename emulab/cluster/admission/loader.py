@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from emulab.cluster.admission.conflicts import conflicts
-from emulab.cluster.admission.crosscheck import notes, warnings
+from emulab.cluster.admission.crosscheck import notes, warnings, what_labs_have
 from emulab.cluster.admission.dumps import Dumps
 from emulab.cluster.admission.generatednames import GeneratedNames, asked_base
+from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.makings import Makings, without_numbers
 from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
@@ -19,16 +20,17 @@ from emulab.kinds.checks import SERVER_METADATA
 from emulab.kinds.custom import define
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.kind import Kind
-from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, KINDS
+from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, INGRESS, KINDS
 from emulab.kinds.schema import check_object, unknown_field
 from emulab.model.checks import Problems, Unknown, show, wrong
+from emulab.model.collection import Objects
 from emulab.model.findings import Finding, one_line
 from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
 from emulab.model.paths import FieldPath
 from emulab.model.sharing import Shared
 from emulab.model.sources import Source
-from emulab.model.validation import STRICT, WARN, without
+from emulab.model.validation import IGNORE, STRICT, WARN, without
 from emulab.model.yaml_nodes import Document, MalformedYaml, documents
 
 MAX_PROBLEMS = 20
@@ -75,7 +77,11 @@ def load(
     world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
     batch.without_effect += batch.dumps.adapt(batch.objects, world)
     batch.leave_out()
-    if found := conflicts(batch.objects, cluster):
+    found = conflicts(batch.objects, cluster)
+    # Of a lab, who has its objects asks; and what is to go needn't be such as may come.
+    if cluster is None and validation != IGNORE and any(o.type == INGRESS for o in batch.objects):
+        found += denied_ingresses(batch.objects, Objects(what_labs_have(batch.objects)), world)
+    if found:
         batch.locate(sources, found)
     if batch.problems:
         raise ManifestError(_capped([text for _, _, text in sorted(batch.problems, key=lambda p: p[:2])]))

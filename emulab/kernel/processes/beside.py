@@ -52,6 +52,11 @@ class EngineProgram:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
+    async def ended(self) -> None:
+        """Returns once it has ended."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def wait(self, seconds: float) -> bool:
         """Whether it ends in this time."""
         if self._process is None:

@@ -186,7 +186,7 @@ _CLUSTER = {
         "engine": OwnField(
             "string",
             "What serves: `builtin`, emulab's own; or a real program that is installed, configured from the same "
-            "routes: `nginx`",
+            "routes: `nginx`, `haproxy`",
             "builtin",
         ),
         "classes": OwnField(

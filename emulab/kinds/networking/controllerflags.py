@@ -37,6 +37,7 @@ class ControllerFlags:
     tcp_services: str = ""
     udp_services: str = ""
     update_status: bool = True
+    sync_events: bool = True
     publish_service: str = ""
     publish_addresses: str = ""
     http_port: int = 80
@@ -109,6 +110,7 @@ _FOLLOWED = (
     Flag("default-backend-service", "default_backend"),
     Flag("default-ssl-certificate", "default_certificate"),
     Flag("disable-catch-all", "catch_all", _negated),
+    Flag("disable-sync-events", "sync_events", _negated),
     Flag("disable-svc-external-name", "external_names", _negated),
     Flag("enable-metrics", "metrics", _boolean),
     Flag("exclude-socket-metrics", "excluded_metrics", _names),
@@ -142,7 +144,6 @@ _SWITCHES = (
         "deep-inspect",
         "disable-full-test",
         "disable-leader-election",
-        "disable-sync-events",
     ),
     *(
         "enable-annotation-validation",

@@ -53,6 +53,18 @@ HSTS = {
 """What makes the header Strict-Transport-Security, with the defaults."""
 
 
+STRICT_PATHS = "strict-validate-path-type"
+"""Followed where Ingresses are admitted, not by the proxy."""
+
+
+def validates_paths(data: Mapping[str, Any]) -> bool:
+    """Whether Ingresses are refused whose paths have characters that only `ImplementationSpecific` may have."""
+    try:
+        return boolean(str(data.get(STRICT_PATHS, "true")).strip())
+    except ValueError:
+        return True
+
+
 class StreamedPort(NamedTuple):
     """A port of the controller that leads to a port of a Service, given by its number or name."""
 
@@ -85,4 +97,4 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
     """The keys that nothing follows."""
-    return [key for key in data if key not in SETTINGS and key not in HSTS]
+    return [key for key in data if key not in SETTINGS and key not in HSTS and key != STRICT_PATHS]

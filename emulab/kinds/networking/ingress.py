@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
@@ -13,7 +15,7 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.openapi.typed import typed
-from emulab.kinds.registry import INGRESS
+from emulab.kinds.registry import INGRESS, SECRET
 from emulab.model.checks import (
     Problems,
     dns_1035_label,
@@ -95,7 +97,7 @@ def _leads_somewhere(spec: dict[str, Any]) -> Problems:
 ingress_spec = typed(
     "networking.v1.IngressSpec",
     {
-        "ingressClassName": maybe_empty(dns_subdomain),
+        "ingressClassName": dns_subdomain,
         "defaultBackend": _backend_check,
         "rules": sequence(
             typed(
@@ -150,6 +152,7 @@ def _describe(o: Raw, slices: Slices) -> Fields:
             f"{t.get('secretName') or NONE} terminates {','.join(t.get('hosts') or ())}" for t in spec["tls"]
         ]
         fields.append(("TLS", texts))
+        fields.append(("Certificates", _certificates(o, slices)))
     rules: Fields = []
     for rule in spec.get("rules") or ():
         paths = (rule.get("http") or {}).get("paths") or ()
@@ -162,7 +165,29 @@ def _describe(o: Raw, slices: Slices) -> Fields:
     return fields
 
 
+def _certificates(o: Raw, beside: Slices) -> Fields:
+    """Which certificate each host has by this Ingress, and what is wrong with it; an older one's word comes first."""
+    from emulab.kinds.networking.ingressview import Ingress  # here and below: of who looks at one
+    from emulab.kinds.networking.servernames import host_certificate
+    from emulab.model.objects import Object
+
+    secrets = {s["metadata"]["name"]: Object(s) for s in beside if s.get("kind") == SECRET.kind}
+    ingress, now = Ingress.of(Object(o)), time.time()
+    found: Fields = []
+    for host in dict.fromkeys(rule.host for rule in ingress.rules if rule.host):
+        one = host_certificate(host, ingress, lambda _, name: secrets.get(name))
+        if one.leaf is not None:
+            end = datetime.fromtimestamp(one.leaf.not_after, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            text = f"Secret {one.secret}, for {', '.join(one.leaf.names or (one.leaf.common_name,))}, until {end}"
+        else:
+            text = "the default one"
+        problem = one.problem_at(now)
+        found.append((host, text if problem is None else [text, f"{problem.reason}: {problem.message}"]))
+    return found or [("*", "the default one")]
+
+
 def _backend(backend: Raw, slices: Slices) -> str:
+    slices = [o for o in slices if o.get("kind") != SECRET.kind]
     service = backend.get("service") or {}
     name, port = service.get("name") or "", service.get("port") or {}
     return f"{name}:{port.get('number') or port.get('name')} ({endpoints(name, None, slices)})"

@@ -71,9 +71,10 @@ class IngressClasses:
 
     def takes(self, flags: ControllerFlags, ingress: Ingress) -> bool:
         """Whether a controller with these flags serves an Ingress."""
-        return self._is_of_its_class(flags, ingress) and self._is_watched(flags, ingress)
+        return self.is_of_its_class(flags, ingress) and self._is_watched(flags, ingress)
 
-    def _is_of_its_class(self, flags: ControllerFlags, ingress: Ingress) -> bool:
+    def is_of_its_class(self, flags: ControllerFlags, ingress: Ingress) -> bool:
+        """Whether an Ingress is of a class of a controller with these flags, which may leave it alone all the same."""
         name = self.class_of(ingress)
         if EVERY_CLASS in self.adopted or name in self.adopted:
             return True
@@ -85,8 +86,8 @@ class IngressClasses:
         return name in self.classes and (by_name or self.classes[name] == flags.controller_class)
 
     def _is_watched(self, flags: ControllerFlags, ingress: Ingress) -> bool:
-        if ingress.default_backend is not None and not ingress.rules and not flags.catch_all:
-            return False
+        if ingress.default_backend is not None and not flags.catch_all:
+            return False  # whatever its rules (`hasCatchAllIngressRule` of internal/ingress/controller/store)
         if flags.namespace_selector:
             from emulab.model.selectortext import label_requirements  # here: few controllers ask for it
 
@@ -103,7 +104,7 @@ class IngressClasses:
         name = self.class_of(ingress)
         if not self.controllers:
             return "there is no ingress controller"
-        if any(self._is_of_its_class(one.flags, ingress) for one in self.controllers):
+        if any(self.is_of_its_class(one.flags, ingress) for one in self.controllers):
             return "no ingress controller of its class watches it"
         if not name:
             return "no ingress controller watches Ingresses without a class (--watch-ingress-without-class)"

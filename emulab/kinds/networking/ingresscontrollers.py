@@ -20,7 +20,7 @@ from emulab.kinds.networking.controllerflags import ControllerFlags, controller_
 from emulab.kinds.registry import KINDS, NODE, POD, SERVICE
 from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members
-from emulab.model.objects import Object
+from emulab.model.objects import NOWHERE, Object
 from emulab.model.selectors import matches_labels
 
 T = TypeVar("T")
@@ -47,6 +47,12 @@ class IngressController:
     flags: ControllerFlags
     ports: Mapping[str, int]  # of its container, by name
     on_nodes: Mapping[int, int]  # ports of its nodes that lead to those of its Pods, by the latter
+    validates: bool = False  # whether the API server asks it for a word on each Ingress that comes
+
+    @property
+    def full_name(self) -> str:
+        """`KIND/NAMESPACE/NAME`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
 
     @property
     def is_the_labs_own(self) -> bool:
@@ -86,6 +92,7 @@ def controller_of(o: Object) -> IngressController | None:
         on_nodes=_host_ports(given)
         if not shared
         else {port: port for port in (flags.http_port, flags.https_port)},
+        validates=bool(flags.webhook) or o.position == NOWHERE,  # as the usual installations have it
     )
 
 

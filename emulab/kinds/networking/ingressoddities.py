@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
+from emulab.kinds.networking.ingressvalidation import invalid_paths
 from emulab.kinds.networking.ingressview import (
     CLASS_ANNOTATION,
     LOAD_BALANCER_ANNOTATION,
     PUBLIC_LOAD_BALANCER,
     Ingress,
 )
+from emulab.kinds.networking.servernames import host_certificate
 from emulab.kinds.registry import LOAD_BALANCER, SECRET
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
@@ -21,6 +23,7 @@ from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
+    from emulab.kinds.networking.ingresscontrollers import IngressController
 
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
@@ -39,8 +42,10 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
         paths = ((*path, "name"), (*path, "port"))
         for where, why in leads_nowhere(world, o.namespace, backend.service, backend.port, paths):
             yield Finding(o, where, why)
-    if world.ingress_classes.serves(ingress):
-        yield from _patterns(o, ingress)
+    for controller in world.ingress_classes.serving(ingress)[:1]:
+        yield from _patterns(o, ingress, controller)
+        yield from _said_before(o, ingress, controller, world)
+        yield from _certificates(o, ingress, world)
     for index, rule in enumerate(ingress.rules):
         if not fits_dns(rule.host):
             yield Finding(o, ("spec", "rules", index, "host"), f"has no DNS record: {TOO_LONG}")
@@ -68,17 +73,54 @@ def _of_nobodys_class(o: Object, ingress: Ingress, world: Lookup) -> Iterator[Fi
     yield Finding(o, path, what + (adopt if name and classes.controllers else ""))
 
 
+_OF_PATTERNS = ("use-regex", "rewrite-target")
+"""Annotations with which paths are patterns, as far as they are followed."""
 _PATTERN = re.compile(r"[*^$()|\[\]\\]")
 
 
-def _patterns(o: Object, ingress: Ingress) -> Iterator[Finding]:
+def _patterns(o: Object, ingress: Ingress, controller: IngressController) -> Iterator[Finding]:
     """Paths that look like patterns: some clouds' balancers have globs, and ingress-nginx regular expressions."""
+    flags, wrong = controller.flags, dict(invalid_paths(ingress)) if controller.validates else {}
+    regex, rewrite = (ingress.annotations.get(f"{flags.annotations_prefix}/{name}") for name in _OF_PATTERNS)
+    asked = regex == "true" or rewrite
     for i, rule in enumerate(ingress.rules):
         for j, path in enumerate(rule.paths):
+            where: FieldPath = ("spec", "rules", i, "http", "paths", j, "path")
             if not _PATTERN.search(path.path):
+                if where in wrong:
+                    yield Finding(o, where, wrong[where])
+                continue
+            if asked and where not in wrong:
                 continue
             what = f"{show(path.path)} is taken as it stands: a path is no pattern here"
             begin = path.path.rstrip("*").rstrip("/") or "/"
             if path.path.endswith("/*") and not _PATTERN.search(begin):
                 what += f"; pathType Prefix with {show(begin)} takes all below"
+            yield Finding(o, where, what)
+
+
+def _said_before(
+    o: Object, ingress: Ingress, controller: IngressController, world: Lookup
+) -> Iterator[Finding]:
+    """Paths that another Ingress has, which is heard. ingress-nginx' webhook would refuse the one that comes later."""
+    canary = f"{controller.flags.annotations_prefix}/canary"
+    for i, rule in enumerate(ingress.rules):
+        for j, path in enumerate(rule.paths):
+            place = (controller.full_name, rule.host, path.path, path.path_type)
+            first = world.ingress_paths.get(place, ingress)
+            if first.full_name == ingress.full_name or canary in {*first.annotations, *ingress.annotations}:
+                continue
+            what = (
+                f'host "{rule.host or "_"}" and path "{path.path}" is already defined in ingress {first.full_name},'
+                " which is heard (ingress-nginx' admission webhook refuses the second one)"
+            )
             yield Finding(o, ("spec", "rules", i, "http", "paths", j, "path"), what)
+
+
+def _certificates(o: Object, ingress: Ingress, world: Lookup) -> Iterator[Finding]:
+    """Secrets whose certificates can't be shown for the hosts that they are for; of one that isn't there see above."""
+    at = {tls.secret: index for index, tls in reversed(list(enumerate(ingress.tls)))}
+    for host in dict.fromkeys(rule.host for rule in ingress.rules if rule.host and ingress.tls):
+        one = host_certificate(host, ingress, lambda *of: world.get(SECRET.key(*of)))
+        if one.problem is not None and world.has(SECRET.key(o.namespace, one.secret)):
+            yield Finding(o, ("spec", "tls", at[one.secret], "secretName"), one.problem.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass
@@ -59,6 +59,12 @@ class Ingress:
     tls: tuple[IngressTLS, ...]
     load_balancer: str  # annotation emulab.dev/load-balancer, or "public-lb"
     annotations: Mapping[str, str]
+    created: str = ""  # when, in RFC 3339
+
+    @property
+    def full_name(self) -> str:
+        """`NAMESPACE/NAME`."""
+        return f"{self.namespace}/{self.name}"
 
     @staticmethod
     def of(o: Object) -> Ingress:
@@ -85,4 +91,12 @@ class Ingress:
             ),
             load_balancer=o.annotations.get(LOAD_BALANCER_ANNOTATION) or PUBLIC_LOAD_BALANCER,
             annotations=o.annotations,
+            created=str(o.metadata.get("creationTimestamp") or ""),
         )
+
+
+def oldest_first(ingresses: Iterable[Ingress]) -> list[Ingress]:
+    """In the order in which they win where they say the same: of those of one second the last by name comes first
+    (`sortIngressSlice` of ingress-nginx' internal/ingress/controller/store)."""
+    by_name = sorted(ingresses, key=lambda one: one.full_name, reverse=True)
+    return sorted(by_name, key=lambda one: one.created)

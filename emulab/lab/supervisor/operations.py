@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.cluster import brought
 from emulab.cluster.admission import deletion
-from emulab.cluster.admission.crosscheck import notes
+from emulab.cluster.admission.crosscheck import notes, what_labs_have
 from emulab.cluster.admission.deletion import Deletion
+from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
@@ -185,9 +186,12 @@ class Operations:
 
     async def _refuse_conflicts(self, given: Sequence[Object]) -> None:
         """Raises ManifestError when `given` can't be there together with what the lab has."""
-        if not self._furnished:
-            return  # `load` has looked at them, and there is nothing else
-        found = await asyncio.to_thread(self._newcomers.conflicts, self._around.store.objects(), given)
+        there, found = self._around.store.objects(), []
+        if self._furnished:
+            found = await asyncio.to_thread(self._newcomers.conflicts, there, given)
+        else:  # `load` has looked for conflicts, and there is nothing else
+            there = Objects(what_labs_have(given))
+        found += await asyncio.to_thread(denied_ingresses, given, there, cluster_of(there))
         if found:
             raise ManifestError([f.line() for f in found])
 

@@ -22,6 +22,7 @@ from emulab.kernel.network import KernelNetwork
 from emulab.kinds.registry import NODE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.programs import missing_program
+from emulab.lab.supervisor.ingressnews import IngressNews
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -58,6 +59,7 @@ class Reconciler:
         self._kubelet = kubelet
         self._publisher = publisher
         self._syncs = ProxySyncs(around.store)
+        self._news = IngressNews(around, self.poke)
         self._planner = Planner()
         self.lock = asyncio.Lock()
         self._closing = False
@@ -85,6 +87,7 @@ class Reconciler:
     def close(self) -> None:
         """The lab is ending: nothing is applied, undone or named any more."""
         self._closing = True
+        self._news.close()
         if self._later is not None:
             self._later.cancel()
 
@@ -185,6 +188,7 @@ class Reconciler:
         self._around.world = world
         self._kubelet.sync(world)
         self.spent["kubelet"] += time.perf_counter() - begun
+        await self._news.tell()
 
     async def _plan(self, work: Work | None) -> _Planned:
         """The world of the objects after `work`, if any, once controllers and allocation have come to rest.

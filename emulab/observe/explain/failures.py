@@ -13,8 +13,9 @@ import os
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
+from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
-from emulab.observe.explain.proxied import balancer, cut_off, ingress, proxy_header, tls, waiting
+from emulab.observe.explain.proxied import balancer, cut_off, ingress, proxy_header, waiting
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.decisions import Evidence

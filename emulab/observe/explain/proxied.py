@@ -1,8 +1,7 @@
-"""Failures that a proxy tells of by itself: who may not in, no target, its own answers, its certificate. Pure."""
+"""Failures that a proxy tells of by itself: who may not in, no target, its own answers. Pure."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.progress import ended, reset, stopped, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.explain.unreached import icmp, silence
-from emulab.observe.join.dissect import describe_http, end_name
 from emulab.observe.join.flows import Leg
 from emulab.observe.path import Failure
 from emulab.plan.owner import Owner
@@ -60,70 +58,6 @@ def _behind(owner: Owner | None) -> Owner | None:
         return owner
     behind: Any = owner.details.get("behind")
     return Owner(**behind) if behind else None
-
-
-def tls(case: Case) -> Diagnosis | None:
-    """A failure of TLS, or of a certificate that no client takes."""
-    sending = case.sending
-    if sending.error != "tls":
-        return None
-    ender = next(
-        (leg for leg in case.chain if any(r.fields["event"] == "tls" for r in leg.records)), case.last
-    )
-    place = ender.arrived.place if ender and ender.arrived else sending.place
-    who, host = case.named(place), case.fact("host", sending.host)
-    secret = str(host.details.get("secret") or "") if host else ""
-    stands_for = secret or (host.text if host else who)
-    if "not_after" not in sending.tls:
-        return Diagnosis(_no_tls(case, place, who))
-    dates = [
-        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(sending.tls[k])))
-        for k in ("not_before", "not_after")
-    ]
-    certificate = (
-        f"the certificate for {', '.join(sending.tls.get('names') or ('no name',))} that {who} presented"
-    )
-    renew = (
-        f"put a valid certificate into {secret or 'the Secret that it comes from'}, or trace with --insecure"
-    )
-    if sending.reason.startswith("certificate expired"):
-        return Diagnosis(
-            Failure(place, "certificate-expired", f"{certificate} expired on {dates[1]}", renew, stands_for)
-        )
-    if "isn't valid yet" in sending.reason:
-        text = f"{certificate} isn't valid before {dates[0]}"
-        return Diagnosis(Failure(place, "certificate-not-yet-valid", text, renew, stands_for))
-    text = f"{certificate} is not for {sending.host}"
-    if host is None:
-        text += f": no Ingress has the host {sending.host}"
-        remedy = f"add an Ingress with the host {sending.host} in spec.rules and spec.tls, or trace with --insecure"
-    elif not secret:
-        text += f": {host.text} has no spec.tls for it"
-        remedy = (
-            f"add spec.tls with the host {sending.host} and a Secret to {host.text}, or trace with --insecure"
-        )
-    elif not host.details.get("usable"):
-        lacks = "does not exist" if not host.details.get("exists") else "has no certificate and key"
-        text += f": {secret}, which {host.text} names, {lacks}"
-        remedy = f"apply {secret} with tls.crt and tls.key, or trace with --insecure"
-    else:
-        text += f"; it is the one in {secret}, which {host.text} names"
-        remedy = f"put a certificate for {sending.host} into {secret}, or trace with --insecure"
-    return Diagnosis(Failure(place, "certificate-name", text, remedy, stands_for))
-
-
-def _no_tls(case: Case, place: str, who: str) -> Failure:
-    """A failure because no TLS connection came about at all."""
-    sending = case.sending
-    back = [t.first for leg in case.chain for t in leg.transits if not t.forward and t.first.size]
-    plain = next((said for p in back if (said := describe_http(p.payload))), "")
-    address = end_name(sending.address, sending.port)
-    if plain or "wrong version" in sending.reason:
-        text = f"{who} doesn't speak TLS on {address}: it answered the ClientHello with {plain or 'something else'}"
-        plain_url = sending.target.replace("https://", "http://", 1)
-        return Failure(place, "no-tls", text, f"ask without TLS: emulab trace {plain_url}", who)
-    text = f"TLS with {who} failed on {address}: {sending.reason}"
-    return Failure(place, "tls", text, f"see what it offers: openssl s_client -connect {address}", who)
 
 
 def ingress(case: Case) -> Diagnosis | None:
@@ -203,6 +137,11 @@ def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
                 f" Cluster spec.ingress.classes: [{owner.details['class']}]"
             )
         return Failure(record.place, "no-ingress-class", text, remedy, owner.text)
+    if owner.details.get("no_rule"):
+        text = f"{owner.text} has the host {host} in spec.tls and no rule for it; so {said}"
+        return Failure(
+            record.place, "no-ingress-rule", text, f"add a rule for {host} to {owner.text}", owner.text
+        )
     paths = ", ".join(owner.details.get("paths") or ()) or "none"
     text = f"{owner.text} has the host {host} and no path for {path}; so {said}"
     remedy = f"add a path for {path} to {owner.text}, or ask for one of its paths: {paths}"

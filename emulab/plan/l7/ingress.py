@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulab.kinds.core.secret import tls_pair
+from emulab.kinds.core.certificates import LeafCertificate, leaf_certificate
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.networking.ingressview import Backend, Ingress
+from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
+from emulab.kinds.networking.servernames import (
+    HostCertificate,
+    certificates_of,
+    dated_problems,
+    is_secured,
+    server_names,
+)
 from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
-from emulab.model.addresses import socket_name
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
@@ -23,9 +29,9 @@ from emulab.plan.l7.annotations import follow
 from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import defaults, settings
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
+from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
 from emulab.plan.l7.verifications import HostVerifications
 from emulab.plan.pods import listens_everywhere
-from emulab.plan.proxy.intents import backends, usable
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
     ANY_HOST,
@@ -33,31 +39,33 @@ from emulab.servers.l7.config import (
     L7Config,
     Match,
     MeasuredAs,
+    Notice,
     RequestRoute,
     Upstream,
     WeightedUpstream,
 )
+
+_DEFAULT = Certificate((), "", "")
+"""Stands for the default certificate, which the flags name or the proxy makes itself."""
 
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
     """The configuration of every ingress pod with these flags, without its listeners."""
     builder = _Builder(source, cluster, flags)
     classes = IngressClasses.among(source, cluster)
-    # The oldest Ingress wins where two say the same (ingress-nginx sorts by creation), so order is kept.
-    for o in source.members(INGRESS).values():
-        ingress = Ingress.of(o)
-        if classes.takes(flags, ingress):
-            builder.add(ingress)
-    builder.add_defaults()
+    there = map(Ingress.of, source.members(INGRESS).values())
+    builder.serve(oldest_first(one for one in there if classes.takes(flags, one)))
+    builder.serve_all_others()
     return L7Config(
         listen=(),
-        routes=tuple(builder.routes),
+        routes=(*(draft.route() for draft in builder.drafts), *builder.rests),
         default_upstream=builder.default,
         upstreams=builder.upstreams,
-        certificates=tuple(builder.certificates.values()),
+        certificates=builder.certificates(),
         verifications=builder.verifications.told(),
         options=builder.options,
         policy=replace(builder.policy, ssl_redirect=False),
+        notices=tuple(builder.notices),
     )
 
 
@@ -137,9 +145,12 @@ class _Builder:
         self._source = source
         self._cluster = cluster
         self._flags = flags
-        self.routes: list[RequestRoute] = []
+        self.drafts: list[RouteDraft] = []
+        self.rests: list[RequestRoute] = []  # of what no path takes of hosts that have certificates
         self.upstreams: dict[str, Upstream] = {}
-        self.certificates: dict[str, Certificate] = {}
+        self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
+        self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
+        self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
@@ -154,75 +165,107 @@ class _Builder:
         namespace = before if slash else namespace
         return self._source.get(kind.key(namespace, name)) if namespace and name else None
 
-    def add_defaults(self) -> None:
+    def serve(self, ingresses: Sequence[Ingress]) -> None:
+        """Has routes for the hosts of these Ingresses, the oldest first."""
+        names = server_names(ingresses, self._secret)
+        for name in names.values():
+            secured = is_secured(names, name.host)
+            for by, path in name.paths:
+                self._route(by, Match(name.host, path.path, path.path_type), path.backend, secured)
+            if name.first.default_backend is not None and not name.has_root:
+                rest = Match(name.host, "/", "Prefix")
+                self._route(name.first, rest, name.first.default_backend, secured)
+            elif secured and name.host and not name.has_root:
+                self._untaken.append((name.first, name.host))
+        for one in ingresses:
+            self.verifications.add(one, self._flags.annotations_prefix + "/", self)
+            if one.default_backend is not None and not one.rules and self.default is None:
+                self.default = self.upstream(one.namespace, one.default_backend)
+        for certificate in certificates_of(names):
+            self._certify(certificate)
+
+    def _route(self, ingress: Ingress, match: Match, to: Backend, secured: bool) -> None:
+        """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
+        backends = (WeightedUpstream(self.upstream(ingress.namespace, to)),)
+        draft = self._draft(ingress, match, backends)
+        if not secured:
+            draft.policy = replace(draft.policy, ssl_redirect=False)
+        self.drafts.append(draft)
+
+    def _draft(
+        self, ingress: Ingress, match: Match, backends: tuple[WeightedUpstream, ...] = ()
+    ) -> RouteDraft:
+        """A route of an Ingress, as its annotations will have it."""
+        draft = RouteDraft(ingress, match, backends, self.policy, self)
+        follow(draft, self._flags.annotations_prefix + "/")
+        return draft
+
+    def _redirect_rests(self) -> None:
+        """What no path of a host takes goes over TLS, too, to whoever takes what nobody has: the default location of a
+        host has its first Ingress' annotations (`createServers`)."""
+        backends = (WeightedUpstream(self.default),) if self.default is not None else ()
+        for ingress, host in self._untaken:
+            match = Match(host, "/", "Prefix")
+            if self._draft(ingress, match).policy.ssl_redirect:
+                how = replace(self.policy, ssl_redirect=True)
+                origin = "default backend" if backends else ""
+                self.rests.append(RequestRoute(match, backends, origin, policy=how))
+
+    def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
         backend = self.named(SERVICE, self._flags.default_backend)
         if self.default is None and backend is not None and (ports := Service.of(backend).ports):
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
                 self.default = upstream
-            elif not any(upstream == one.upstream for route in self.routes for one in route.backends):
+            elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
-        secret = self.named(SECRET, self._flags.default_certificate)
-        if secret is not None:
-            self._certificate(secret.namespace, secret.name, (ANY_HOST,))
+        self._redirect_rests()
+        named = self._flags.default_certificate
+        secret = self.named(SECRET, named)
+        leaf = (
+            leaf_certificate(secret) if secret is not None else f"local SSL certificate {named} was not found"
+        )
+        if not isinstance(leaf, str):
+            self._show(leaf, named, ANY_HOST)
+        elif named:
+            said = "Error loading custom default certificate, falling back to generated default:"
+            self.notices.append(Notice(f"{said} {leaf}"))
 
-    def add(self, ingress: Ingress) -> None:
-        secured = {host for tls in ingress.tls for host in tls.hosts}
-        prefix = self._flags.annotations_prefix + "/"
-        self.verifications.add(ingress, prefix, self)
+    def _certify(self, certificate: HostCertificate) -> None:
+        if certificate.problem is not None:
+            self.notices.append(Notice(certificate.problem.message))
+        secret = f"{certificate.ingress.namespace}/{certificate.secret}"
+        self._show(certificate.leaf, secret, certificate.host)
 
-        def route(host: str, path: str, path_type: str, upstream: str) -> None:
-            match, backends = Match(host, path, path_type), (WeightedUpstream(upstream),)
-            draft = RouteDraft(ingress, match, backends, self.policy, self)
-            follow(draft, prefix)
-            if host not in secured:
-                draft.policy = replace(draft.policy, ssl_redirect=False)
-            self.routes.append(draft.route())
+    def _show(self, leaf: LeafCertificate | None, secret: str, host: str) -> None:
+        """Has a host show a Secret's certificate, or the default one."""
+        key = secret if leaf is not None else ""
+        if key not in self._shown:
+            self._shown[key] = Certificate((), *leaf.pair, secret, leaf.not_after) if leaf else _DEFAULT, []
+            for problem, since, until in dated_problems("{host}", leaf) if leaf and host != ANY_HOST else ():
+                self.notices.append(Notice(problem.message, since, until, secret))
+        self._shown[key][1].append(host)
 
-        for rule in ingress.rules:
-            for path in rule.paths:
-                route(rule.host, path.path, path.path_type, self.upstream(ingress.namespace, path.backend))
-        if ingress.default_backend:
-            upstream = self.upstream(ingress.namespace, ingress.default_backend)
-            if ingress.rules:  # its hosts' other paths go there
-                for host in dict.fromkeys(r.host for r in ingress.rules):
-                    route(host, "/", "Prefix", upstream)
-            elif self.default is None:
-                self.default = upstream
-        for tls in ingress.tls:
-            hosts = tls.hosts or tuple(r.host for r in ingress.rules if r.host)
-            self._certificate(ingress.namespace, tls.secret, hosts)
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Those of all hosts, each Secret's once."""
+        return tuple(replace(shown, hosts=tuple(hosts)) for shown, hosts in self._shown.values())
 
-    def _certificate(self, namespace: str, secret: str, hosts: tuple[str, ...]) -> None:
-        o = self._source.get(SECRET.key(namespace, secret))
-        pair = tls_pair(o) if o else None
-        if pair is None:
-            return
-        key = f"{namespace}/{secret}"
-        known = self.certificates.get(key, Certificate((), pair.certificate, pair.key))
-        self.certificates[key] = replace(known, hosts=tuple(dict.fromkeys((*known.hosts, *hosts))))
+    def _secret(self, namespace: str, name: str) -> Object | None:
+        return self._source.get(SECRET.key(namespace, name))
 
     def upstream(self, namespace: str, backend: Backend) -> str:
         """See `Beside`."""
-        name = f"{namespace}/{backend.service}/{backend.port}"
+        name = backend_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
-            self.upstreams[name] = Upstream(tuple(self._servers(o, backend)) if o else ())
+            self.upstreams[name] = Upstream(tuple(self._servers(Service.of(o), backend)) if o else ())
         return name
 
-    def _servers(self, o: Object, backend: Backend) -> list[str]:
-        """`HOST:PORT` of the Service's cluster IP or of each endpoint; none when no endpoint is ready (503)."""
-        service = Service.of(o)
-        port = next((p for p in service.ports if backend.port in (p.port, p.name)), None)
-        if port is None:
-            return []
+    def _servers(self, service: Service, backend: Backend) -> list[str]:
+        """Whom to ask for a backend; nobody where none is ready (503)."""
         if service.type == "ExternalName":
-            return [f"{service.external_name}:{port.port}"] if self._flags.external_names else []
+            server = external_server(service, backend.port) if self._flags.external_names else None
+            return [server] if server is not None else []
         slices = views(self._source.slices((service.namespace, service.name)))
-        targets = usable(backends(slices, port))
-        if not targets:
-            return []
-        if self._cluster.ingress_upstream == "service" and not service.headless:
-            return [socket_name(service.cluster_ips[0], port.port)] if service.cluster_ips else []
-        return [socket_name(*t.target) for t in targets]
+        return service_servers(service, backend.port, slices, self._cluster.ingress_upstream == "service")

@@ -113,7 +113,9 @@ spec:
     - host: evil.example.com
       http:
         paths:
-          - {path: "/\e]0;owned\a\x9b", pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - path: "/\e]0;owned\a\x9b"
+            pathType: ImplementationSpecific
+            backend: {service: {name: web, port: {number: 80}}}
 ---
 apiVersion: v1
 kind: Service

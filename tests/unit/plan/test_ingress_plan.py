@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import fields
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from tlspairs import DAY, NOW, pair, tls_secret
 from worlds import raw_service, raw_slice
 
 from emulab.cluster.system import system_objects
@@ -138,7 +138,7 @@ def test_default_backends() -> None:
     found = config(*WEB, bare)
     assert found.default_upstream == "default/web/80" and found.routes == ()
     both = planned(*WEB, bare, second)
-    assert both.default_upstream == "default/web/80", "the first one"
+    assert both.default_upstream == "default/other/80", "of one second the last by name"
     with_rules = config(
         *WEB, ingress("shop", rule("a.test", "/x"), rule("b.test"), defaultBackend=backend("other"))
     )
@@ -147,7 +147,8 @@ def test_default_backends() -> None:
         for r in with_rules.routes
         if r.backends[0].upstream == "default/other/80"
     ]
-    assert catch_all == [("a.test", "/"), ("b.test", "/")] and with_rules.default_upstream is None
+    assert catch_all == [("a.test", "/")], "of b.test nothing is left to it"
+    assert with_rules.default_upstream is None
 
 
 IN_CLASS = {"kubernetes.io/ingress.class": "nginx"}
@@ -197,26 +198,133 @@ def test_classes_that_the_cluster_has_it_take_over(classes: tuple[str, ...], hos
     assert [r.match.host for r in found.routes] == hosts
 
 
-def secret(name: str, **texts: str) -> Object:
-    data = {k.replace("_", "."): b64encode(v.encode()).decode() for k, v in texts.items()}
-    metadata = {"name": name, "namespace": "default"}
-    return Object({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-
-
-def test_certificates_and_redirects() -> None:
-    tls = [{"hosts": ["a.test"], "secretName": "pair"}, {"secretName": "missing", "hosts": ["c.test"]}]
-    one = ingress("one", rule("a.test"), rule("b.test"), rule("c.test"), tls=tls)
-    two = ingress("two", rule("d.test"), tls=[{"secretName": "pair"}])
-    found = config(
-        *WEB, secret("pair", tls_crt="CRT", tls_key="KEY"), secret("half", tls_crt="CRT"), one, two
+def test_certificates_and_redirects_are_decided_of_hosts_over_all_ingresses() -> None:
+    """Chains are told once; a host whose own can't be shown has the default one, not that of a wildcard above it."""
+    chain = pair("a.test", "d.test")
+    one = ingress(
+        "one",
+        rule("a.test", "/x"),
+        rule("b.test"),
+        rule("c.test"),
+        tls=[{"hosts": ["a.test"], "secretName": "pair"}, {"secretName": "missing", "hosts": ["c.test"]}],
     )
-    assert found.certificates == (Certificate(("a.test", "d.test"), "CRT", "KEY"),)
-    assert {r.match.host: r.policy.ssl_redirect for r in found.routes} == {
-        "a.test": True,
-        "b.test": False,
-        "c.test": True,
-        "d.test": False,
+    two = ingress("two", rule("d.test"), rule("a.test"), tls=[{"secretName": "pair"}])
+    three = ingress("three", rule("a.test", "/y"), rule("plain.test"))
+    found = config(*WEB, tls_secret("pair", chain), one, two, three)
+    assert found.certificates == (
+        Certificate(("a.test", "d.test"), *chain, "default/pair", NOW + 365 * DAY),
+        Certificate(("b.test", "c.test"), "", ""),
+    )
+    redirected = {(r.match.host, r.match.path): r.policy.ssl_redirect for r in found.routes}
+    assert redirected == {
+        ("a.test", "/"): True,
+        ("a.test", "/x"): True,
+        ("a.test", "/y"): True,
+        ("b.test", "/"): True,
+        ("c.test", "/"): True,
+        ("d.test", "/"): True,
+        ("plain.test", "/"): False,
     }
+    wrong = [one.text for one in found.notices if not one.since and not one.until]
+    assert len(wrong) == 1 and "default/missing was not found" in wrong[0]
+
+
+def test_what_no_path_of_a_secured_host_takes_goes_over_tls_too() -> None:
+    tls = [{"secretName": "none"}]
+    shop, off = (
+        ingress("shop", rule("a.test", "/x"), tls=tls),
+        {"nginx.ingress.kubernetes.io/ssl-redirect": "false"},
+    )
+
+    def rest(*objects: Object) -> list[tuple[str, bool, list[str]]]:
+        found = config(*WEB, *objects)
+        routes = [r for r in found.routes if r.match.path == "/" and r.match.host]
+        return [(r.origin, r.policy.ssl_redirect, [b.upstream for b in r.backends]) for r in routes]
+
+    assert rest(shop) == [("", True, [])], "a 404 over TLS"
+    bare = ingress("bare", defaultBackend=backend())
+    assert rest(shop, bare) == [("default backend", True, ["default/web/80"])]
+    assert rest(ingress("shop", rule("a.test", "/x"))) == []
+    assert rest(ingress("shop", rule("a.test", "/x"), tls=tls, annotations=off)) == []
+
+
+def test_dates_of_certificates_are_told_when_their_time_has_come() -> None:
+    chain = pair("a.test")
+    found = config(
+        *WEB, tls_secret("pair", chain), ingress("one", rule("a.test"), tls=[{"secretName": "pair"}])
+    )
+    assert [(one.since, one.until) for one in found.notices] == [
+        (NOW + 365 * DAY, 0.0),
+        (0.0, NOW - DAY),
+        (NOW + 355 * DAY, NOW + 365 * DAY),
+    ]
+
+
+def test_the_default_backend_of_the_first_ingress_gives_way_to_who_takes_all_of_the_host() -> None:
+    """I1, whoever comes first."""
+    for names in (("a", "b"), ("b", "a")):
+        own = ingress(names[0], rule("h.test", "/a"), defaultBackend=backend("other"))
+        taking = ingress(names[1], rule("h.test", "/"))
+        found = planned(*WEB, own, taking)
+        got = {(r.match.path, r.backends[0].upstream) for r in found.routes}
+        assert got == {("/a", "default/web/80"), ("/", "default/web/80")}, names
+
+
+@pytest.mark.parametrize(
+    ("ports", "wanted", "server"),
+    [
+        ([{"port": 80, "targetPort": 8080}], 80, "x.test:8080"),
+        ([{"port": 80}], 80, "x.test:80"),
+        ([{"port": 80, "targetPort": "web"}], 80, "x.test:80"),
+        ([{"name": "p", "port": 80, "targetPort": 8080}], "p", "x.test:8080"),
+        ([{"port": 80, "targetPort": 8080}], 90, "x.test:90"),
+        ([], 80, "x.test:80"),
+        ([], "p", None),
+    ],
+)
+def test_the_port_of_an_external_name(
+    ports: list[dict[str, Any]], wanted: int | str, server: str | None
+) -> None:
+    """I3, I4: targetPort, else the port, else the Ingress' number."""
+    external = raw_service("web", type="ExternalName", externalName="x.test.", ports=ports)
+    found = config(external, ingress("shop", rule("a.test", port=wanted)))
+    assert servers(found, f"default/web/{wanted}") == ([server] if server else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("192.0.2.7", "192.0.2.7:80"),
+        ("2001:db8::7", "[2001:db8::7]:80"),
+        ("127.0.0.1", ""),
+        ("localhost", ""),
+    ],
+)
+def test_an_external_name_that_is_an_address_or_leads_back(name: str, server: str) -> None:
+    external = raw_service("web", type="ExternalName", externalName=name)
+    assert servers(config(external, ingress("shop", rule("a.test")))) == ([server] if server else [])
+
+
+@pytest.mark.parametrize(("upstream", "expected"), [("endpoints", []), ("service", ["10.96.0.5:80"])])
+def test_who_is_going_is_no_endpoint(upstream: str, expected: list[str]) -> None:
+    """I5: 503 at once; a cluster IP leads to who serves on while he ends (KEP-1669)."""
+    going = {"ready": False, "serving": True, "terminating": True}
+    slices = raw_slice("web", endpoints=[{"addresses": ["10.244.1.2"], "conditions": going}])
+    shop = ingress("shop", rule("a.test"))
+    found = config(raw_service("web", clusterIP="10.96.0.5"), slices, shop, upstream=upstream)
+    assert servers(found) == expected
+
+
+def test_a_backend_may_mean_a_target_port_and_slices_may_call_ports_as_they_like() -> None:
+    """As `serviceEndpoints` and `getEndpointsFromSlices` of ingress-nginx find them."""
+    web = raw_service("web", clusterIP="10.96.0.5", ports=[{"name": "p", "port": 80, "targetPort": 8080}])
+    shop = ingress("shop", rule("a.test", port=8080))
+    found = config(web, WEB[1], shop, upstream="endpoints")
+    assert servers(found, "default/web/8080") == ["10.244.1.2:8080", "10.244.2.2:8080"]
+    assert servers(config(web, WEB[1], shop), "default/web/8080") == ["10.96.0.5:80"]
+    other = raw_slice("web", "10.244.1.2", ports=[{"name": "else", "port": 9090}])
+    found = config(web, other, ingress("shop", rule("a.test")), upstream="endpoints")
+    assert servers(found) == ["10.244.1.2:8080"]
 
 
 def test_no_redirect_where_it_is_not_wanted() -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from tlspairs import pair, tls_secret
 from worlds import plan
 
 from emulab.cluster import brought
@@ -265,7 +266,7 @@ def test_ports_of_nodes_lead_clients_and_the_public_balancer_there() -> None:
 
 
 def test_defaults_of_hosts_that_nobody_has() -> None:
-    secret = {"tls.crt": "Q1JU", "tls.key": "S0VZ"}
+    secret = tls_secret("pair", pair("any.test")).raw["data"]
     _, world = plan(
         controller("--default-backend-service=default/web", "--default-ssl-certificate=default/pair"),
         document(apiVersion="v1", kind="Secret", metadata={"name": "pair"}, data=secret),

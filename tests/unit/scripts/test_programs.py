@@ -41,6 +41,7 @@ PACKAGES = {
     "find": "",
     "getent": "",
     "grep": "",
+    "haproxy": "haproxy",
     "head": "",
     "hostname": "",
     "http-echo": "",

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.servers.engines.logged import records
 from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, records, told
+from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, told
 from emulab.servers.engines.nginx.text import quoted
 from emulab.servers.engines.nginx.unable import balance, unable
 from emulab.servers.l7.config import (
@@ -222,7 +223,7 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
     ]  # fmt: skip
     assert (done.status, done.sent, done.body_sent, done.seconds) == (200, 300, 100, 0.012)
     assert done.head.field(b"user-agent") == "curl/8" and done.client == ("10.0.0.11", "10.0.0.11:4711")
-    first, second, request = records(done, SAID)
+    first, second, request = records(done, SAID, "nginx")
     assert first["event"] == second["event"] == "proxy-connect" and second["attempt"] == 2
     assert "upstream_source" not in second and second["rule"] == "Ingress shop/front"
     assert (request["answered_by"], request["reason"]) == ("upstream", "")
@@ -234,7 +235,7 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
         **dict.fromkeys(("servers", "statuses", "connects", "headers", "times", "lengths"), ""),
         "status": "404",
     }
-    (request,) = records(entry(own, {}), own)
+    (request,) = records(entry(own, {}), own, "nginx")
     assert (request["answered_by"], request["reason"], request["upstream"]) == (
         "ingress",
         "no rule matches",

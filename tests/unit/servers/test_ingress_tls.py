@@ -181,6 +181,32 @@ def test_contexts_are_kept_while_their_certificate_is() -> None:
     assert store.find("a") is None
 
 
+async def test_a_host_that_has_the_default_certificate_has_none_of_a_wildcard(world: World) -> None:
+    """Neither one that is told so, nor one whose own can't be used; case and a dot at the end mean nothing."""
+    plain = {"hosts": ["plain.example.com"], "certificate": "", "key": ""}
+    broken = {"hosts": ["bad.example.com"], "certificate": "nonsense", "key": "none"}
+    port = await listen_tls(world, certificate("*.example.com"), plain, broken)
+    for name, expected in {
+        "plain.example.com": FAKE_NAME,
+        "Plain.Example.com": FAKE_NAME,
+        "bad.example.com": FAKE_NAME,
+        "else.example.com": "*.example.com",
+    }.items():
+        assert (await subject(port, "-servername", name)).endswith(expected), name
+    default = {**certificate("default.test"), "hosts": ["_"]}
+    await world.configure(certificates=[certificate("*.example.com"), plain, default])
+    for name in ("plain.example.com", "else.test"):
+        assert (await subject(port, "-servername", name)).endswith("default.test")
+    assert (await subject(port, "-noservername")).endswith("default.test")
+
+
+def test_a_dot_at_the_end_of_a_name_means_nothing() -> None:
+    given = certificate("a.test")
+    store = CertificateStore(pytest.fail)
+    store.configure([Certificate(("a.test",), given["certificate"], given["key"])])
+    assert store.find("a.test.") is store.find("A.TEST") is not None
+
+
 def test_no_descriptor_is_left_behind() -> None:
     def opened() -> int:
         probe = socket.socket()

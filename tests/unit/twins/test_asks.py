@@ -136,7 +136,7 @@ def test_every_way_to_a_service_is_asked(objects: Objects) -> None:
 
 def test_every_path_of_an_ingress_is_asked(objects: Objects) -> None:
     assert asked(objects, "ingress") == [
-        "client=http://www.example.com/a",
+        "client=https://www.example.com/a",
         "client=https://safe.example.com/",
         "client=http://203.0.113.10/b",
     ]

@@ -9,7 +9,6 @@ from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.locations import (
     HSTS,
     UPSTREAM_FIELDS,
-    is_named,
     locations,
     policy,
     share_name,
@@ -17,12 +16,11 @@ from emulab.servers.engines.nginx.locations import (
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
 
-FOLDER, STATE = "/etc/nginx", "/tmp"
-"""Where its files are, and what it writes: folders of its own, see `server`."""
+FOLDER = "/etc/nginx"
 CERTIFICATES = f"{FOLDER}/ssl"
-LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +205,10 @@ def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
 
 
 def certificate_files(certificates: Sequence[Certificate]) -> Mapping[str, str]:
-    """The file of the certificate of each host, without its folder and end."""
+    """The file of the certificate of each host, without its folder and end; "" for the default certificate."""
     found: dict[str, str] = {}
     for number, one in enumerate(certificates):
-        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        name = (one.secret.replace("/", "-") or f"certificate-{number}") if one.certificate else ""
         for host in one.hosts:
             found.setdefault(host.lower(), name)
     return found
@@ -223,11 +221,8 @@ def _server(
     engine: NginxPlace,
     certificates: Mapping[str, str],
 ) -> ConfLines:
-    own = (
-        certificates.get(host)
-        or certificates.get("*." + host.partition(".")[2])
-        or certificates.get(ANY_HOST)
-    )
+    above = "*." + host.partition(".")[2]
+    own = next((certificates[one] for one in (host, above) if one in certificates), None)
     name = host or "_"
     lines = [directive("server_name", _server_name(host))]
     for key in config.listen:
@@ -239,7 +234,7 @@ def _server(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
     if config.tls_listen:
-        file = own or engine.fake
+        file = own or certificates.get(ANY_HOST) or engine.fake
         lines += [
             directive("ssl_certificate", f"{CERTIFICATES}/{file}.pem"),
             directive("ssl_certificate_key", f"{CERTIFICATES}/{file}.pem"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from emulab.servers.engines.nginx.access import TOLD, told_variable
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
+from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
 
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
@@ -110,7 +111,7 @@ def _served(
     lines += policy(route.policy)
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
-        return [*lines, directive("return", 503)]
+        return [*lines, directive("return", 503 if route.backends else 404)]
     return [*lines, *_passed_on(route, first, upstreams, names)]
 
 
@@ -126,11 +127,6 @@ def _passed_on(
     if len(route.backends) > 1:
         return [directive("proxy_pass", f"http://${share_name(route)}")]
     return [directive("proxy_pass", f"http://{first}")]
-
-
-def is_named(server: str) -> bool:
-    """Whether a server is a name with a port, not an address."""
-    return "[" not in server and any(c.isalpha() for c in server.rpartition(":")[0])
 
 
 def share_name(route: RequestRoute) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
@@ -114,46 +114,3 @@ def _time(text: str) -> float:
         return float(text)
     except ValueError:
         return UNKNOWN
-
-
-_REASONS = {
-    404: "no rule matches",
-    405: "method not allowed",
-    408: "client sent no more of the body",
-    413: "request body is larger than it may be",
-    499: "client closed the connection",
-    503: "no endpoints",
-    308: "the rule redirects to https",
-}
-
-
-def records(done: RequestEntry, said: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """What is told of the request, as our own server tells it (see `servers.l7`).
-
-    Which of its own ports nginx used it doesn't tell, so `upstream_source` isn't there; who joins what was seen finds
-    it by the time.
-    """
-    both = {"client": done.client[1], "local": done.local}
-    more = {
-        "upstream_name": done.upstream_name,
-        "request_id": done.request_id,
-        "duration_us": done.seconds * 1e6,
-    }
-    for attempt, one in enumerate(done.tries, 1):
-        yield {
-            "event": "proxy-connect", **both, **more, **done.rule.told, "upstream": one.server, "attempt": attempt,
-        }  # fmt: skip
-    answered = bool(done.tries) and done.tries[-1].status == done.status
-    yield {
-        "event": "request",
-        **both,
-        **more,
-        **done.rule.told,
-        "method": said["method"],
-        "host": said["host"],
-        "path": said["target"],
-        "status": done.status,
-        "upstream": done.tries[-1].server if done.tries else "",
-        "answered_by": "" if done.status == 499 else "upstream" if answered else "ingress",
-        "reason": "" if answered else _REASONS.get(done.status, "nginx answered by itself"),
-    }

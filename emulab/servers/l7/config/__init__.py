@@ -37,7 +37,15 @@ from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.texts import unknown as unknown_variables
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
-from emulab.servers.l7.config.whole import ANY_HOST, Certificate, L7Config, MeasuredAs, Options, RequestRoute
+from emulab.servers.l7.config.whole import (
+    ANY_HOST,
+    Certificate,
+    L7Config,
+    MeasuredAs,
+    Notice,
+    Options,
+    RequestRoute,
+)
 
 __all__ = [
     "ANY_HOST",
@@ -57,6 +65,7 @@ __all__ = [
     "L7Config",
     "Match",
     "MeasuredAs",
+    "Notice",
     "Options",
     "PathChange",
     "Policy",

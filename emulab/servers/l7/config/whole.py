@@ -40,13 +40,29 @@ class RequestRoute:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate chain with its key, both PEM, for the names in `hosts`; SNI picks."""
+    """One certificate chain with its key, both PEM, for the names in `hosts`; SNI picks.
+
+    Without both it is the default certificate: that of `ANY_HOST`, or one that the proxy makes itself.
+    """
 
     hosts: tuple[str, ...]
     certificate: str
     key: str
     secret: str = ""  # where it comes from, NAMESPACE/NAME
     expires: float = 0.0  # Unix time; 0: unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is wrong with what a configuration was made of, from one time (Unix time) to another; 0 for neither.
+
+    With a `secret` it is so of each host that shows its certificate; `{host}` in the text stands for that.
+    """
+
+    text: str
+    since: float = 0.0
+    until: float = 0.0
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,8 @@ class L7Config(Configuration):
     is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
     resolved; they are asked anew for each connection. `policy` is that of requests without a route.
 
+    `notices` go into the log, each once when it comes or its time has come.
+
     `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere. At
     those of them that are in `metrics_at` the path `/metrics` has the metrics of `measured`, or of the process alone.
     """
@@ -113,3 +131,4 @@ class L7Config(Configuration):
     measured: MeasuredAs | None = None  # None: requests aren't counted
     resolv_conf: str = ""
     hosts: str = ""
+    notices: tuple[Notice, ...] = ()

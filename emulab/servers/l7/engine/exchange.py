@@ -110,6 +110,8 @@ class Exchange(Admitting):
         assert rule is not None
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
+        if group is None and not rule.route.backends:
+            return self.fail(404, "no rule matches", now)
         if group is None or not group.servers:
             return self.fail(503, "no endpoints", now)
         if head.expect:  # whether there is a body or not, as nginx does

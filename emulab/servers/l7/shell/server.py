@@ -20,6 +20,7 @@ from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
@@ -51,6 +52,7 @@ class L7Server:
         self._context = Context(emit, take(L7Config(()), {}))
         with suppress(OSError):  # without /proc there is no log
             self._context.journal.open(_own_log())
+        self._notices = Notices(self._context.journal)
         self._measured = self._snapshot.personality.metrics()
         self._configured = time.time()
         self._listeners: dict[str, Listener] = {}
@@ -69,6 +71,7 @@ class L7Server:
         self._context.certificates.configure_handshakes(
             snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
         )
+        self._notices.post(told.notices, told.certificates)
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
         self._configured = time.time()
@@ -172,6 +175,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        self._notices.close()
         context.journal.flush()
         if self._sweep is not None:
             self._sweep.cancel()

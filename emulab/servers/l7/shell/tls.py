@@ -1,7 +1,9 @@
 """Which certificate a TLS client sees.
 
-SNI picks: an exact name, then a wildcard for its one label, else the certificate for any host, where there is one, or
-ingress-nginx's self-signed fake one. The latter two are also what a client without SNI sees.
+SNI picks: an exact name, then a wildcard for its one label, else the default certificate: the one for any host, where
+there is one, or ingress-nginx's self-signed fake one. The default one is also what a client without SNI sees, and that
+of a name whose own can't be used: a wildcard has no say there. Letters' case and a dot at the end mean nothing
+(`get_pem_cert_uid` of certificate.lua).
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class CertificateStore:
         """`on_error` is told about each certificate that can't be used; the others are."""
         self._on_error = on_error
         self._made: dict[Certificate, ssl.SSLContext | None] = {}
-        self._names: dict[str, ssl.SSLContext] = {}
+        self._names: dict[str, ssl.SSLContext | None] = {}  # None: the default certificate
         self._base: ssl.SSLContext | None = None
         # Servers aren't told it otherwise: `server_hostname` is for clients.
         self._asked: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
@@ -64,14 +66,14 @@ class CertificateStore:
     def configure(self, certificates: Iterable[Certificate]) -> None:
         """Replaces all certificates. Contexts of those that stay are kept, and their sessions with them."""
         made: dict[Certificate, ssl.SSLContext | None] = {}
-        names: dict[str, ssl.SSLContext] = {}
+        names: dict[str, ssl.SSLContext | None] = {}
         for certificate in certificates:
-            known = certificate in self._made
-            context = self._made[certificate] if known else self._make(certificate)
-            made[certificate] = context
-            if context is not None:
-                for host in certificate.hosts:
-                    names.setdefault(host.lower(), context)
+            context = None
+            if certificate.certificate:
+                known = certificate in self._made
+                context = made[certificate] = self._made[certificate] if known else self._make(certificate)
+            for host in certificate.hosts:
+                names.setdefault(host.lower(), context)
         self._made, self._names = made, names
 
     def _make(self, certificate: Certificate) -> ssl.SSLContext | None:
@@ -84,9 +86,11 @@ class CertificateStore:
 
     def find(self, name: str) -> ssl.SSLContext | None:
         """The context for a server name, None for the fake certificate's."""
-        name = name.lower()
-        wildcard = "*." + name.partition(".")[2]
-        return self._names.get(name) or self._names.get(wildcard) or self._names.get(ANY_HOST)
+        name = name.lower().removesuffix(".")
+        for one in (name, "*." + name.partition(".")[2]):
+            if one in self._names:
+                return self._names[one] or self._names.get(ANY_HOST)
+        return self._names.get(ANY_HOST)
 
     @property
     def base(self) -> ssl.SSLContext:

@@ -1,0 +1,57 @@
+"""Which route a request belongs to: files in which HAProxy looks up a host and a path. Pure.
+
+A host has a number; what stands in a map is `NUMBER/PATH`, so one look-up finds the longest prefix of a host whatever
+the number of routes is. The order is that of `personalities.ingress_nginx.paths`: an exact path, then expressions, the
+longest first, then the longest prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from emulab.servers.l7.config import REGULAR_EXPRESSION, RequestRoute
+
+
+class RouteMaps(NamedTuple):
+    """The texts of the maps; `expressions` are asked one after the other: host's number, expression, route."""
+
+    hosts: str
+    exact: str
+    prefixes: str
+    expressions: tuple[tuple[int, str, int], ...]
+
+
+def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
+    """The maps of routes, whose numbers are their places."""
+    hosts: dict[str, int] = {"": 0}
+    exact: dict[str, int] = {}
+    prefixes: dict[str, int] = {}
+    expressions: list[tuple[int, str, int]] = []
+    for number, route in sorted(enumerate(routes), key=lambda one: one[1].match.path_type != "Exact"):
+        match = route.match
+        host = hosts.setdefault(match.host.lower(), len(hosts))
+        path, kind = match.path or "/", match.path_type
+        if kind == REGULAR_EXPRESSION:
+            expressions.append((host, path, number))
+        elif kind == "Exact":
+            exact.setdefault(f"{host}{path}", number)
+        elif kind == "Prefix":
+            base = path.rstrip("/")
+            if base:
+                exact.setdefault(f"{host}{base}", number)
+            prefixes.setdefault(f"{host}{base}/", number)
+        else:
+            prefixes.setdefault(f"{host}{path}", number)
+    expressions.sort(key=lambda one: (-len(one[1]), one[2]))
+    return RouteMaps(
+        _text({name: n for name, n in hosts.items() if name}),
+        _text(exact),
+        _text(prefixes),
+        tuple(expressions),
+    )
+
+
+def _text(entries: dict[str, int]) -> str:
+    """A map file. A key ends at its first space, so there are none of paths that have one (`unable`)."""
+    return "".join(f"{key} {value}\n" for key, value in entries.items() if " " not in key)

@@ -1,0 +1,216 @@
+"""What HAProxy is told, and what its log tells."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulab.servers.engines.haproxy import conf
+from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_files
+from emulab.servers.engines.haproxy.logged import _TEXTS, _VALUES, FORMAT, entry, told
+from emulab.servers.engines.haproxy.maps import route_maps
+from emulab.servers.engines.haproxy.pages import whole
+from emulab.servers.engines.haproxy.text import in_format, quoted
+from emulab.servers.engines.haproxy.unable import balance, unable
+from emulab.servers.engines.logged import records
+from emulab.servers.l7.config import (
+    Certificate,
+    Field,
+    FieldMatch,
+    L7Config,
+    Match,
+    Options,
+    Policy,
+    ReplacePrefixMatch,
+    RequestHeaderModifier,
+    RequestRedirect,
+    RequestRoute,
+    ResponseHeaderModifier,
+    Upstream,
+    URLRewrite,
+    WeightedUpstream,
+)
+from emulab.servers.l7.engine.snapshot import take
+from emulab.servers.selfsigned import self_signed
+
+HTTP, HTTPS = "tcp/10.244.1.3/80", "tcp/10.244.1.3/443"
+PLACE = HaproxyPlace({}, 7, {})
+
+
+def route(host: str = "a.test", path: str = "/", kind: str = "Prefix", **more: object) -> RequestRoute:
+    plain = RequestRoute(Match(host, path, kind), (WeightedUpstream("shop/web/80"),), "Ingress shop/front")
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def config(*routes: RequestRoute, **more: object) -> L7Config:
+    upstreams = {"shop/web/80": Upstream(("10.96.0.7:80", "[fd00::7]:80")), "shop/none/80": Upstream()}
+    plain = L7Config((HTTP, HTTPS), (), routes=routes, upstreams=upstreams)
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def section(config: L7Config, head: str, place: HaproxyPlace = PLACE) -> list[str]:
+    text = haproxy_files(config, place, "")[conf.CFG]
+    return [
+        line.strip()
+        for line in re.split(rf"^{head}\n", text, flags=re.MULTILINE)[1].split("\n\n")[0].splitlines()
+    ]
+
+
+def test_a_look_up_finds_the_route_of_a_host_and_a_path() -> None:
+    maps = route_maps(
+        [
+            route(path="/a"),
+            route(path="/a", kind="Exact"),
+            route("*.b.test", "/raw", "ImplementationSpecific"),
+            route(path="/long.*", kind="RegularExpression"),
+            route(path="/lo.", kind="RegularExpression"),
+            route("", "/"),
+        ]
+    )
+    assert maps.hosts == "a.test 1\n*.b.test 2\n"
+    assert maps.exact == "1/a 1\n"  # Exact wins over the Prefix of one path
+    assert maps.prefixes == "1/a/ 0\n2/raw 2\n0/ 5\n"
+    assert maps.expressions == ((1, "/long.*", 3), (1, "/lo.", 4))
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_nothing_that_is_written_ends_a_word(text: str) -> None:
+    for written in (quoted(text), in_format(text)):
+        if written.startswith('"'):
+            assert not re.search(r'(?<!\\)(?:\\\\)*["$]', written[1:-1])
+        else:
+            assert not re.search(r"[\s\"'$\\#%{}]", written)
+
+
+def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
+    policy = Policy(
+        body_max=8 << 20, read_timeout=7.5, connect_timeout=2.0, tries=1, ssl_redirect=True, request_buffer=1
+    )
+    filters = (
+        RequestHeaderModifier(remove=("X-Gone",), set=(Field("X-A", "50% of it"),)),
+        ResponseHeaderModifier(add=(Field("X-B", "b"),)),
+        URLRewrite("other.test", ReplacePrefixMatch("/new")),
+    )
+    own = section(config(route(path="/old", policy=policy, filters=filters)), "backend route-0")
+    for line in (
+        "# Ingress shop/front: a.test /old Prefix",
+        "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
+        "http-request deny deny_status 413 if { req.hdr_val(content-length) gt 8388608 }",
+        "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 if { var(txn.scheme) -m str http }",
+        "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
+        "http-response add-header X-B b", "http-request set-header Host other.test",
+        r'http-request replace-path "^/old/?(.*)\$" /new/\1',
+        "server s0-0 10.96.0.7:80 weight 1", "server s0-1 fd00::7:80 weight 1",
+    ):  # fmt: skip
+        assert line in own, own
+
+
+def test_shares_names_and_nobody() -> None:
+    upstreams = {"a": Upstream(("10.0.0.1:80", "10.0.0.2:80")), "b": Upstream(("db:80",)), "none": Upstream()}
+    shared = route(backends=(WeightedUpstream("a", 1), WeightedUpstream("b", 1)))
+    given = config(shared, route(path="/n", backends=(WeightedUpstream("none"),)), upstreams=upstreams)
+    own = section(given, "backend route-0", HaproxyPlace({}, 1, {"db": "db.x.svc"}))
+    assert "server s0-0 10.0.0.1:80 weight 50" in own and "server s0-1 10.0.0.2:80 weight 50" in own
+    assert "server s1-0 db.x.svc:80 resolvers cluster init-addr none weight 100" in own
+    assert any(
+        line.startswith("http-request return status 503") for line in section(given, "backend route-1")
+    )
+    assert any(
+        line.startswith("http-request return status 404") for line in section(given, "backend default")
+    )
+    assert "server s0-0 10.0.0.1:80 weight 1" in section(
+        replace(given, default_upstream="a"), "backend default"
+    )
+
+
+def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> None:
+    """The program itself looks at a configuration that has some of everything."""
+    assert shutil.which("haproxy"), "scripts/setup test installs it"
+    pair = self_signed("x", "a.test", ["a.test"])
+    routes = (
+        route(policy=Policy(ssl_redirect=True)),
+        route("*.a.test", "/x y\"$'", "Exact"),
+        route(path="/a(b|c)\\.d$", kind="RegularExpression"),
+        route("b.test", filters=(RequestRedirect("https", "c.test", 8443, ReplacePrefixMatch("/q%"), 301),)),
+        route("c.test", backends=(WeightedUpstream("shop/named/80"),)),
+    )
+    given = config(
+        *routes,
+        upstreams={"shop/web/80": Upstream(("10.96.0.7:80",)), "shop/named/80": Upstream(("db.shop:80",))},
+        tls_listen=(HTTPS,),
+        certificates=(
+            Certificate(("a.test",), *pair, "shop/tls"),
+            Certificate(("_",), *pair, "shop/default"),
+        ),
+        options=Options(trust_forwarded=True),
+        resolv_conf="nameserver 10.96.0.10\nnameserver fd00::10\n",
+    )
+    with open("/dev/null") as null:
+        place = HaproxyPlace({HTTP: null.fileno()}, 1, {})
+        files = haproxy_files(given, place, "\n".join(reversed(pair)))
+    for path, text in files.items():
+        here = tmp_path / path.removeprefix("/")
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_text(
+            text.replace("/etc/haproxy", f"{tmp_path}/etc/haproxy").replace(
+                f"fd@{null.fileno() if not null.closed else ''}", "fd@"
+            )
+        )
+    cfg = tmp_path / conf.CFG.removeprefix("/")
+    cfg.write_text(re.sub(r"bind fd@\d*", "bind 127.0.0.1:1", cfg.read_text()))
+    done = subprocess.run(
+        ["haproxy", "-c", "-q", "-f", str(cfg)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_it_cannot_do_is_told() -> None:
+    assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))))) == [
+        "haproxy's maps are asked for host and path alone"
+    ]
+    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by haproxy"]
+    assert list(unable(route())) == [] == list(balance(Upstream()))
+
+
+def test_an_answer_of_its_own_is_whole() -> None:
+    head, _, body = whole(502).partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 502 Bad Gateway\r\n") and f"Content-Length: {len(body)}\r\n" in head
+
+
+SAID = {
+    **dict.fromkeys([*_TEXTS, *_VALUES], "-"),
+    "method": "GET", "target": "/x", "host": "a.test", "id": "f" * 32, "route": "0", "scheme": "http",
+    "client": "198.51.100.2", "peer": "10.0.0.11:4711", "local": "10.244.1.3:80", "version": "HTTP/1.1",
+    "status": "200", "sent": "300", "size": "90", "source": "10.244.1.3:5000", "server": "10.96.0.7:80",
+    "queued": "0", "connect": "1",
+    "answer": "10", "active": "12", "why": "----",
+}  # fmt: skip
+
+
+def test_the_log_tells_what_our_own_server_knows() -> None:
+    assert FORMAT.count('":"%') == len(_TEXTS) + len(_VALUES)
+    said = told(json.dumps(SAID).encode() + b"\n")
+    assert said == SAID and told(b"Proxy ingress stopped") is None
+    (ready,) = take(config(route()), {}).ready
+    done = entry(SAID, {0: ready})
+    (one,) = done.tries
+    assert (one.server, one.status, one.connect, one.header, one.seconds) == (
+        "10.96.0.7:80",
+        200,
+        0.001,
+        0.011,
+        0.012,
+    )
+    assert done.client == ("198.51.100.2", "10.0.0.11:4711") and done.upstream_name == "shop/web/80"
+    connect, request = records(done, SAID, "haproxy")
+    assert connect["upstream_source"] == "10.244.1.3:5000" and connect["rule"] == "Ingress shop/front"
+    assert request["answered_by"] == "upstream"
+    late = entry({**SAID, "connect": "-1", "answer": "-1", "status": "502", "why": "sC--"}, {0: ready})
+    assert late.tries[0].status == 504 and late.tries[0].header == -1.0
