@@ -349,16 +349,18 @@ class TestCertificates:
         assert found.routes[0].filters == ()
 
     def test_the_first_of_a_host_decides(self) -> None:
+        """Of as old ones ingress-nginx takes the last name first."""
+
         def one(name: str, host: str, **more: str) -> Object:
             named = {PREFIX + key.replace("_", "-"): text for key, text in more.items()}
             return ingress(name, rule(host), annotations=named)
 
         found = config(
             *WEB, self.CA,
-            one("a", "a.test"),
-            one("b", "a.test", auth_tls_secret="default/ca"),
-            one("c", "a.test", auth_tls_secret="default/ca", auth_tls_verify_client="off"),
-            one("d", "d.test", auth_tls_secret="default/ca"),
+            one("z", "a.test"),
+            one("y", "a.test", auth_tls_secret="default/ca"),
+            one("x", "a.test", auth_tls_secret="default/ca", auth_tls_verify_client="off"),
+            one("w", "d.test", auth_tls_secret="default/ca"),
         )  # fmt: skip
         assert [(one.hosts, one.verify) for one in found.verifications] == [(("a.test", "d.test"), "on")]
 
