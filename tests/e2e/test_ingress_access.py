@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
+from .engine_differences import expected, served_by
 from .test_ingress import BACKEND, certificate, secret
 from .tools import output
 
@@ -88,8 +89,10 @@ def settings(**data: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": named})
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx"])
+async def lab(
+    request: pytest.FixtureRequest, authority: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Lab]:
     pair = certificate(tmp_path_factory.mktemp("tls"), "certs.test")
     texts = [
         BACKEND.format(name="one", extra=""),
@@ -100,8 +103,14 @@ async def lab(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         settings(limit_req_status_code="429", block_user_agents="~*badbot"),
         *(ingress(name, annotations) for name, annotations in LISTS.items()),
     ]
-    async with Lab.from_text("\n---\n".join(texts)) as made:
+    async with Lab.from_text(served_by(request.param), "\n---\n".join(texts)) as made:
+        made.engine = request.param  # type: ignore[attr-defined]
         yield made
+
+
+def tells(lab: Lab) -> bool:
+    """Whether there is a word about who refused a request."""
+    return expected(lab.engine, "who refused a request", True)  # type: ignore[attr-defined]
 
 
 async def curl(lab: Lab, url: str, *options: str, place: str = "client") -> str:
@@ -119,6 +128,8 @@ async def test_addresses(lab: Lab, host: str, status: str) -> None:
 async def test_a_trace_names_the_annotation(lab: Lab) -> None:
     path = await lab.trace("http://shut.test/")
     assert path.status == 403 and path.failure is not None
+    if not tells(lab):
+        return
     assert (path.failure.reason, path.failure.object) == ("not-allowed", "Ingress default/shut")
     assert " is not in whitelist-source-range" in path.failure.text
 
@@ -126,7 +137,8 @@ async def test_a_trace_names_the_annotation(lab: Lab) -> None:
 async def test_a_lock_that_is_wrong_locks(lab: Lab) -> None:
     assert (await curl(lab, "http://wrong.test/")).startswith("HTTP/1.1 503")
     path = await lab.trace("http://wrong.test/")
-    assert path.failure is not None and "'nonsense', which is no network" in path.failure.text
+    assert path.failure is not None
+    assert not tells(lab) or "'nonsense', which is no network" in path.failure.text
 
 
 async def test_who_comes_too_often(lab: Lab) -> None:
@@ -157,14 +169,16 @@ async def test_another_service_is_asked(lab: Lab, code: str, status: str) -> Non
 async def test_a_client_is_sent_to_sign_in(lab: Lab) -> None:
     answer = await curl(lab, "http://signin.test/x?y=1", "-b", "code=401")
     assert answer.startswith("HTTP/1.1 302")
-    assert "Location: https://in.test/start?rd=http://signin.test%2Fx%3Fy%3D1\r\n" in answer
+    about = "the escaped way back from where clients sign in"
+    path = "%2Fx%3Fy%3D1" if expected(lab.engine, about, True) else "/x?y=1"  # type: ignore[attr-defined]
+    assert f"Location: https://in.test/start?rd=http://signin.test{path}\r\n" in answer
     assert " 200 OK" in await curl(lab, "http://signin.test/", "-b", "code=204")
 
 
 async def test_names_of_services_that_are_asked_have_to_be_whole(lab: Lab) -> None:
     path = await lab.trace("http://short.test/")
     assert path.status == 500 and path.failure is not None
-    assert "nginx completes no name by a search list" in path.failure.text
+    assert not tells(lab) or "nginx completes no name by a search list" in path.failure.text
 
 
 async def test_certificates_of_clients(lab: Lab, authority: Path) -> None:
@@ -199,7 +213,7 @@ async def test_a_proxy_header_tells_who_asks(lab: Lab) -> None:
         if done.status != 2:  # a curl that knows the option
             assert " 200 OK" in done.text and "192.0.2.9" in done.text
         path = await lab.trace("http://allowed.test/")
-        assert path.failure is not None and path.failure.reason == "no-proxy-header"
+        assert path.failure is not None and (not tells(lab) or path.failure.reason == "no-proxy-header")
     finally:
         await lab.apply(settings())
     assert " 200 OK" in await curl(lab, "http://allowed.test/")

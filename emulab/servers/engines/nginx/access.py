@@ -1,23 +1,27 @@
 """Who may in, as nginx.conf says it: directives of locations, of hosts, and what they need around them. Pure.
 
-What can't be done locks, and `unable` says so: a lock that isn't there is no lesser service.
+A question to another service is a location of its own, beside the one that asks.
 """
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted
 from emulab.servers.l7.config import (
     AccessControl,
     ClientLimits,
     ClientVerification,
+    ExternalAuthentication,
     L7Config,
     Match,
     Options,
     Refusal,
+    RequestRoute,
 )
 
 USERS = "/etc/nginx/auth"
@@ -43,10 +47,8 @@ def refusal(one: Refusal, _match: Match) -> ConfLines:
     return [directive("return", one.status)]
 
 
-def access_control(one: AccessControl, _match: Match) -> ConfLines:
-    """Addresses and passwords."""
-    if one.external is not None:
-        return [directive("return", 503)]
+def access_control(one: AccessControl, match: Match) -> ConfLines:
+    """Addresses, passwords, and another service."""
     lines = [directive("deny", cidr) for cidr in (one.deny.cidrs if one.deny is not None else ())]
     if one.allow is not None:
         lines += [*(directive("allow", cidr) for cidr in one.allow.cidrs), directive("deny", "all")]
@@ -56,7 +58,87 @@ def access_control(one: AccessControl, _match: Match) -> ConfLines:
             directive("auth_basic_user_file", f"{USERS}/{_file(one.basic.users, '.passwd')}"),
             directive("proxy_set_header", "Authorization", '""'),
         ]
+    if one.external is not None:
+        lines += _asks(one.external, match)
     return [*lines, directive("satisfy", "any" if one.any else "all")]
+
+
+def _path(match: Match) -> str:
+    """The path of the question, as ingress-nginx names it (`buildAuthLocation`)."""
+    path = urlsafe_b64encode(match.path.encode()).decode().rstrip("=")
+    return f"/_external-auth-{path}-{match.path_type}"
+
+
+def _sign_in(one: ExternalAuthentication, match: Match) -> str:
+    return "@" + sha256(f"{match.path}{match.path_type}{one.signin}".encode()).hexdigest()[:16]
+
+
+def _asks(one: ExternalAuthentication, match: Match) -> ConfLines:
+    always = ["always"] if one.always_set_cookie else []
+    lines = [
+        directive("auth_request", _path(match)),
+        directive("auth_request_set", "$auth_cookie", "$upstream_http_set_cookie"),
+        directive("add_header", "Set-Cookie", "$auth_cookie", *always),
+    ]
+    for number, name in enumerate(one.response_headers):
+        variable = f"$auth_header_{number}"
+        told = "$upstream_http_" + name.lower().replace("-", "_")
+        lines += [
+            directive("auth_request_set", variable, told),
+            directive("proxy_set_header", quoted(name), variable),
+        ]
+    return [*lines, directive("error_page", 401, "=", _sign_in(one, match))] if one.signin else lines
+
+
+def _variables(text: str) -> str:
+    """A text whose variables are nginx's own; it escapes none."""
+    return pattern(text.replace("$escaped_request_uri", "$request_uri"))
+
+
+def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLines]:
+    """The locations that a question needs beside the route's own, by their places."""
+    fields = {
+        "Content-Length": '""',
+        "X-Forwarded-Proto": '""',
+        "X-Request-ID": "$req_id",
+        "Host": quoted(urlsplit(one.url).hostname or "") if "$" not in one.url else "$proxy_host",
+        "X-Original-URL": "$scheme://$http_host$request_uri",
+        "X-Original-Method": "$request_method",
+        "X-Sent-From": "nginx-ingress-controller",
+        "X-Real-IP": "$remote_addr",
+        "X-Forwarded-For": "$remote_addr",
+        "X-Auth-Request-Redirect": _variables(one.request_redirect or "$request_uri"),
+        **({"X-Original-URI": "$request_uri", "X-Scheme": "$pass_access_scheme"} if one.method else {}),
+        **{quoted(field.name): _variables(field.value) for field in one.set_headers},
+    }
+    asked = [
+        directive("internal"),
+        directive("proxy_pass_request_body", "off"),
+        directive("proxy_ssl_server_name", "on"),
+        *(directive("proxy_set_header", *field) for field in fields.items()),
+        *([directive("proxy_method", one.method)] if one.method else []),
+        directive("set", "$target", _variables(one.url)),
+        directive("proxy_pass", "$target"),
+    ]
+    found = {f"= {_path(match)}": asked}
+    if one.signin:
+        query = urlsplit(one.signin).query
+        way_back = f"{one.signin_param}=$pass_access_scheme://$http_host$escaped_request_uri"
+        said = f"{one.signin_param}=" in query
+        where = one.signin if said else f"{one.signin}{'&' if query else '?'}{way_back}"
+        found[_sign_in(one, match)] = [
+            directive("internal"),
+            directive("add_header", "Set-Cookie", "$auth_cookie"),
+            directive("return", 302, _variables(where)),
+        ]
+    return found
+
+
+def beside(route: RequestRoute) -> Iterator[tuple[str, ConfLines]]:
+    """The locations that a route needs beside its own."""
+    for one in route.filters:
+        if isinstance(one, AccessControl) and one.external is not None:
+            yield from questions(one.external, route.match).items()
 
 
 def _zone(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emulab.servers.engines.nginx.access import TOLD, told_variable
+from emulab.servers.engines.nginx.access import TOLD, beside, told_variable
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
@@ -51,6 +51,10 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+        for place, asked in beside(route):
+            if place not in taken:
+                taken.add(place)
+                lines += ["", *block(f"location {place}", asked)]
     return lines
 
 

@@ -13,8 +13,11 @@ def unable(route: RequestRoute) -> Iterator[str]:
     for one in route.filters:
         if type(one) not in DIRECTIVES:
             yield f"{type(one).__name__} isn't done by nginx"
-        if isinstance(one, AccessControl) and one.external is not None:
-            yield f"{one.external.source or 'auth-url'} isn't asked by nginx: everybody is answered 503"
+        external = one.external if isinstance(one, AccessControl) else None
+        if external is not None and external.cache_key:
+            yield "auth-cache-key isn't followed by nginx: a service is asked about each request"
+        if external is not None and external.signin:
+            yield "the way back from auth-signin isn't escaped by nginx"
     match = route.match
     if match.methods or match.headers or match.query:
         yield "nginx's locations ask for the path alone"

@@ -27,10 +27,11 @@ CLOSING = frozenset({400, 405, 408, 413, 414, *_NOTES, 500, 501, 505})
 """Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is
 refused before nginx has looked at its Connection field)."""
 
-_TITLES = {401: "Authorization Required"}
+_TITLES = {302: "Found", 401: "Authorization Required"}
 """Words of pages that aren't those of the status line."""
 
 _REASONS = {
+    302: "Moved Temporarily",
     405: "Not Allowed",
     408: "Request Time-out",
     413: "Request Entity Too Large",
