@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from test_engine_nginx import ENGINE, config, route
+from test_engine_nginx import ENGINE, HTTP, HTTPS, config, route
 
 from emulab.servers.engines.haproxy import filters as haproxy
+from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_cfg
+from emulab.servers.engines.haproxy.maps import route_maps
 from emulab.servers.engines.haproxy.unable import unable as haproxy_unable
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import nginx_conf
@@ -111,3 +113,15 @@ class TestHAProxy:
         assert list(haproxy_unable(route(filters=(one,)))) == [
             "passwords and other services aren't asked by haproxy: everybody is answered 503"
         ]
+
+    def test_lets_nobody_in_where_certificates_are_looked_at(self) -> None:
+        wish = ClientVerification(("a.test",), "PEM")
+        told = config(
+            route(), route(host="b.test"), verifications=(wish,), options=Options(proxy_protocol=True)
+        )
+        place = HaproxyPlace({HTTP: 3, HTTPS: 4}, 7, {})
+        text = haproxy_cfg(told, place, route_maps(told.routes))
+        first, second = text.partition("backend route-0")[2].split("backend route-1")
+        assert "http-request deny deny_status 403" in first
+        assert "http-request deny deny_status 403" not in second
+        assert "bind fd@3 accept-proxy" in text and "bind fd@4 accept-proxy ssl" in text
