@@ -81,6 +81,7 @@ class Definition(NamedTuple):
                     UserError for changes that Kubernetes refuses too
     `outdated`      fields of the old object's status that don't hold for the new object: they are given anew
     `annotations`   prefixes of annotations that controllers write, and that stay
+    `undone`        those of the old object that don't hold for the new one
     `finalizers`    those that the lab gives to every one, and takes back itself
     `warnings`      what looks odd in an object among others
     `notes`         what else is to be said of an object
@@ -99,6 +100,7 @@ class Definition(NamedTuple):
     merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields
     annotations: tuple[str, ...] = ()
+    undone: Callable[[Object, Object], tuple[str, ...]] = no_fields
     finalizers: tuple[str, ...] = ()
     warnings: Callable[[Object, Lookup], Iterable[Finding]] = no_findings
     notes: Callable[[Object], Iterable[Finding]] = no_notes

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.images import server_of
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import CONFIG_MAP, INGRESS, POD, SECRET, SERVICE
@@ -206,7 +207,8 @@ class StandIns:
         if place is None or FOREIGN in pod.annotations:
             return None
         spec = PodSpec.of_pod(pod)
-        containers = [c for c in spec.lasting if is_standin(c)]
+        # A program that is yet to end has the sockets until then.
+        containers = [c for c in spec.lasting if is_standin(c) and not program_runs_yet(pod, c)]
         if not containers:
             return None
         ports = self._with_files(pod, self._ports(pod, spec, containers))

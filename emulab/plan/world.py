@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import DNS, INGRESS, server_of
 from emulab.kinds.networking.ingresscontrollers import flags_of
@@ -179,7 +180,7 @@ def _served(pod: Object) -> tuple[Object, list[tuple[str, _Serving]]] | None:
     found = [
         (c.name, (server, _SERVER_PODS[server].told(pod, spec, c)))
         for c in spec.lasting
-        if (server := server_of(c.image)) and not c.command
+        if (server := server_of(c.image)) and not c.command and not program_runs_yet(pod, c)
     ]
     return (pod, found) if found else None
 

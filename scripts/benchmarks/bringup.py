@@ -51,18 +51,22 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench bringup", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds (default: 5)")
     parser.add_argument("--quick", action="store_true", help="one round, and no lab of 1,000 pods")
+    parser.add_argument("--containers", action="store_true", help="the rows of containers alone")
     parser.add_argument("-o", "--output", choices=("json",))
     options = parser.parse_args(arguments)
     repeats = 1 if options.quick else options.repeats
     samples: defaultdict[str, list[float]] = defaultdict(list)
-    obstacle = _mininet_obstacle()
+    obstacle = "" if options.containers else _mininet_obstacle()
     with Labs() as labs:
         labs.command("up", str(ROOT / "topologies/shop.yaml"))  # byte code and the page cache
         labs.command("down")
+        containers.prepare(labs)
         for number in range(repeats):
             print(f"round {number + 1} of {repeats}", file=sys.stderr)
-            _commands(labs, samples)
             containers.measure(labs, samples)
+            if options.containers:
+                continue
+            _commands(labs, samples)
             _lab(labs, SMALL, samples)
             if not obstacle:
                 samples["mininet"].append(_mininet())
@@ -72,6 +76,9 @@ def main(arguments: list[str]) -> int:
                 _let_the_kernel_finish(SMALL.pods)
             if not options.quick:
                 _lab(labs, LARGE, samples)
+    if options.containers:
+        show(containers.rows(samples), [], options.output == "json")
+        return 0
     notes = [f"Mininet: n/a, {obstacle}"] if obstacle else []
     show(_rows(samples, large=not options.quick), [*notes, *NOTES], options.output == "json")
     return 0

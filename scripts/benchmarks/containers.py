@@ -1,4 +1,4 @@
-"""How long containers take to come: stand-ins and programs, a hundred at once and one by one."""
+"""How long containers take to come: stand-ins, programs and images, a hundred at once and one by one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,43 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+from benchmarks import smallimage
 from benchmarks.labs import Labs
 from benchmarks.report import Row
 
 HERE = Path(__file__).resolve().parent
 MANY = 100
-KINDS = {"stand-ins": [], "commands": ["sleep", "infinity"]}
-"""What the containers of a lab run: a stand-in where there is no command."""
+IMAGE = "bench/sleep:1"
+KINDS: dict[str, dict[str, Any]] = {
+    "stand-ins": {"image": "busybox"},
+    "commands": {"image": "busybox", "command": ["sleep", "infinity"]},
+    "images": {"image": IMAGE, "args": ["infinity"]},
+}
+"""What the containers of a lab run: a stand-in, a program of this machine's, and that of an image."""
+
+
+def prepare(labs: Labs) -> None:
+    """Builds and loads the image. The layer is unpacked once, whatever runs it."""
+    archive = labs.folder / "sleep.tar"
+    archive.write_bytes(smallimage.build(IMAGE, "sleep"))
+    labs.command("image", "load", str(archive))
 
 
 def measure(labs: Labs, samples: defaultdict[str, list[float]]) -> None:
     """One round of all of it."""
-    for kind, command in KINDS.items():
-        path = labs.write(f"{kind}.yaml", _deployment(command))
+    for kind, container in KINDS.items():
+        path = labs.write(f"{kind}.yaml", _deployment(container))
         samples[f"many {kind}"].append(labs.command("up", path)[0])
         labs.command("down")
-    stand_in, program = labs.output([sys.executable, str(HERE / "onepod.py"), "1"])
+    one = [json.dumps(container) for container in KINDS.values()]
+    stand_in, program, image = labs.output([sys.executable, str(HERE / "onepod.py"), "1", *one])
     samples["one stand-in"].append(stand_in * 1000)
     samples["one program"].append(program * 1000)
+    samples["one image"].append(image * 1000)
     samples["one more"].append((program - stand_in) * 1000)
+    samples["image more"].append((image - stand_in) * 1000)
 
 
 def rows(samples: dict[str, list[float]]) -> list[Row]:
@@ -33,15 +50,17 @@ def rows(samples: dict[str, list[float]]) -> list[Row]:
     return [
         Row(f"emulab up: {MANY} stand-ins", tuple(samples["many stand-ins"]), "s"),
         Row(f"emulab up: {MANY} programs, each run for 1 s", tuple(samples["many commands"]), "s", 5.0),
+        Row(f"emulab up: {MANY} images, each run for 1 s", tuple(samples["many images"]), "s", 5.0),
         Row("one more Pod Ready, of a stand-in", tuple(samples["one stand-in"]), "ms"),
         Row("one more Pod Ready, of a program", tuple(samples["one program"]), "ms"),
+        Row("one more Pod Ready, of an image", tuple(samples["one image"]), "ms"),
         Row("  a program later than a stand-in", tuple(samples["one more"]), "ms", 40.0),
+        Row("  an image later than a stand-in", tuple(samples["image more"]), "ms", 40.0),
     ]
 
 
-def _deployment(command: list[str]) -> str:
-    container = {"name": "c", "image": "busybox", **({"command": command} if command else {})}
-    spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+def _deployment(container: dict[str, Any]) -> str:
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", **container}]}
     template = {"metadata": {"labels": {"app": "many"}}, "spec": spec}
     wanted = {"replicas": MANY, "selector": {"matchLabels": {"app": "many"}}, "template": template}
     return json.dumps(

@@ -20,13 +20,15 @@ LIMIT = 300  # seconds that one command may take
 
 
 class Labs:
-    """A run directory, and the command line with it. On leaving, every lab in it is taken down."""
+    """A run directory with images of its own, and the command line. On leaving, every lab in it is taken down."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="emulab-bench-"))
+        self._images = Path(tempfile.mkdtemp(prefix="emulab-bench-images-"))
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("EMULAB_")},
             "EMULAB_RUN_DIR": str(self.folder),
+            "EMULAB_IMAGE_DIR": str(self._images),
             "PYTHONPATH": str(ROOT),
         }
 
@@ -37,7 +39,8 @@ class Labs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.command("down", "--all")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self._images):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def arguments(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "emulab", *arguments]

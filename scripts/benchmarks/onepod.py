@@ -1,6 +1,6 @@
-"""How many seconds a Pod takes to be Ready in a lab that is there: `onepod.py ROUNDS`.
+"""How many seconds a Pod takes to be Ready in a lab that is there: `onepod.py ROUNDS CONTAINER…`.
 
-It prints two for each round: of one that has a stand-in, and of one that runs a program.
+It prints one for each round and container, which are given as JSON.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import time
 
 from emulab import Lab
 
-KINDS: dict[str, list[str]] = {"stand-in": [], "program": ["sleep", "infinity"]}
 
-
-async def _one_by_one(rounds: int) -> None:
+async def _one_by_one(rounds: int, containers: list[str]) -> None:
     async with Lab.from_text("{apiVersion: v1, kind: Namespace, metadata: {name: one}}") as lab:
         for number in range(-1, rounds):  # the first of each kind pays for what is there afterwards
-            for kind, command in KINDS.items():
-                name = f"{kind}-{number + 1}"
-                container = {"name": "c", "image": "busybox", **({"command": command} if command else {})}
+            for kind, given in enumerate(containers):
+                name = f"one-{kind}-{number + 1}"
+                container = {"name": "c", **json.loads(given)}
                 spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
                 pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
                 begun = time.perf_counter()
@@ -37,4 +35,4 @@ def _is_ready(found: list[dict[str, object]]) -> bool:
 
 
 if __name__ == "__main__":
-    asyncio.run(_one_by_one(int(sys.argv[1])))
+    asyncio.run(_one_by_one(int(sys.argv[1]), sys.argv[2:]))

@@ -235,14 +235,144 @@ def test_a_target_is_a_path_of_the_container() -> None:
     ]
 
 
-def test_without_overlays_what_is_the_hosts_is_read_only() -> None:
-    """The kernel stacks two overlays and no third: what is such a stack already can't be written to."""
+@pytest.mark.parametrize(
+    ("link", "made"),
+    [
+        ("../run/resolve/stub.conf", "/run/resolve/stub.conf"),
+        ("/run/stub.conf", "/run/stub.conf"),
+        ("../../../../run/up.conf", "/run/up.conf"),
+        ("other.conf", "/etc/other.conf"),
+        ("/var/run/inner.conf", "/run/inner.conf"),
+    ],
+)
+def test_a_link_to_what_is_not_there_has_its_aim_made_in_the_root(link: str, made: str) -> None:
+    """As a runtime does it: images of systems with systemd-resolved have such an /etc/resolv.conf."""
+    make = image({"/etc/resolv.conf": f"->{link}", "/var/run": "->/run"})
 
     def prepare() -> None:
-        for number in range(2):
-            for name in ("upper", "work"):
-                os.mkdir(f"{SCRATCH}/{name}{number}")
-            mounts.overlay("/etc", ["/etc"], f"{SCRATCH}/upper{number}", f"{SCRATCH}/work{number}")
+        make()
+        write(f"{SCRATCH}/mine", "mine")
+
+    def look() -> list[str]:
+        return [Path(path).read_text() for path in ("/etc/resolv.conf", made)]
+
+    binds = (Bind(f"{SCRATCH}/mine", "/etc/resolv.conf"),)
+    assert rooted(look, prepare, layers=[f"{SCRATCH}/layer0"], binds=binds) == ["mine", "mine"]
+    assert not os.path.lexists(made) or made == "/etc/other.conf", "nothing is made on the host"
+
+
+def test_a_link_of_the_hosts_is_followed_too() -> None:
+    """systemd-resolved's link leads to /run, which is the container's own and empty."""
+
+    def prepare() -> None:
+        for name in ("upper", "work"):
+            os.mkdir(f"{SCRATCH}/{name}")
+        mounts.overlay("/etc", ["/etc"], f"{SCRATCH}/upper", f"{SCRATCH}/work")
+        os.symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/link.conf")
+        write(f"{SCRATCH}/mine", "mine")
+
+    def look() -> list[str]:
+        return [
+            Path(path).read_text() for path in ("/etc/link.conf", "/run/systemd/resolve/stub-resolv.conf")
+        ]
+
+    assert rooted(look, prepare, binds=(Bind(f"{SCRATCH}/mine", "/etc/link.conf"),)) == ["mine", "mine"]
+
+
+def test_links_that_lead_round_are_refused() -> None:
+    make = image({"/etc/hosts": "->/etc/more", "/etc/more": "->hosts"})
+    binds = (Bind("/etc/hostname", "/etc/hosts"),)
+    with pytest.raises(RuntimeError, match="Too many levels of symbolic links"):
+        rooted(lambda: 0, make, layers=[f"{SCRATCH}/layer0"], binds=binds)
+
+
+def volumes(*paths: str) -> tuple[Bind, ...]:
+    """An image's own volumes."""
+    return tuple(Bind("", path) for path in paths)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_an_images_volumes_are_folders_of_its_own_with_what_is_there(read_only: bool) -> None:
+    make = image({"/data/file": "top", "/srv": "->/data", "/x": "x"}, {"/data/inner/below": "below"})
+
+    def look() -> list[Any]:
+        write("/data/inner/mine", "mine")
+        os.unlink("/data/file")
+        os.mkdir("/new/folder/mine")
+        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        return [
+            sorted(os.listdir("/data/inner")), os.listdir("/data"), os.listdir("/new/folder"),
+            fails(lambda: write("/y")), [p for p in points if p.startswith(("/data", "/new"))],
+            [Path(f"/data/inner/{name}").read_text() for name in ("below", "mine")],
+        ]  # fmt: skip
+
+    def prepare() -> None:
+        make()
+        os.chmod(f"{SCRATCH}/layer0/data", 0o1777)
+
+    layers = [f"{SCRATCH}/layer0", f"{SCRATCH}/layer1"]
+    found = rooted(look, prepare, layers=layers, binds=volumes("/data", "/new/folder"), read_only=read_only)
+    assert found == [
+        ["below", "mine"], ["inner"], ["mine"], 30 if read_only else 0, ["/data", "/new/folder"], ["below", "mine"]
+    ]  # fmt: skip
+
+
+def test_volumes_lie_in_each_other_as_they_are_given() -> None:
+    """A volume below one of the pod's has what the image has there, and one of the pod's below an image's is seen."""
+    make = image({"/data/inner/file": "image's", "/srv/file": "image's"})
+
+    def prepare() -> None:
+        make()
+        write(f"{SCRATCH}/one/file", "pod's")
+        write(f"{SCRATCH}/two/file", "pod's")
+
+    binds = (
+        Bind(f"{SCRATCH}/one", "/data"),
+        *volumes("/srv", "/data/inner"),
+        Bind(f"{SCRATCH}/two", "/srv/two"),
+    )
+    paths = ("/data/file", "/data/inner/file", "/srv/file", "/srv/two/file")
+    look = lambda: [Path(path).read_text() for path in paths]  # noqa: E731
+    found = rooted(look, prepare, layers=[f"{SCRATCH}/layer0"], binds=binds)
+    assert found == ["pod's", "image's", "image's", "pod's"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/", "its root for a volume"), ("/file", "a file in the place of")]
+)
+def test_what_is_no_folder_is_no_volume(path: str, said: str) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        rooted(lambda: 0, image({"/file": "x"}), layers=[f"{SCRATCH}/layer0"], binds=volumes(path))
+
+
+def test_without_overlays_an_images_volumes_are_copies() -> None:
+    make = image({"/data/file": "image's", "/data/link": "->file"})
+
+    def prepare() -> None:
+        make()
+        for name in ("proc", "sys", "dev"):
+            os.mkdir(f"{SCRATCH}/layer0/{name}")
+        stack(f"{SCRATCH}/layer0")
+
+    def look() -> list[Any]:
+        write("/data/mine", "mine")
+        return [fails(lambda: write("/x")), Path("/data/link").read_text(), sorted(os.listdir("/data"))]
+
+    found = rooted(look, prepare, layers=[f"{SCRATCH}/layer0"], binds=volumes("/data"))
+    assert found == [30, "image's", ["file", "link", "mine"]]
+
+
+def stack(folder: str) -> None:
+    """The kernel stacks two overlays and no third: what is such a stack already can't be written to."""
+    for number in range(2):
+        for name in ("upper", "work"):
+            os.mkdir(f"{SCRATCH}/{name}{number}")
+        mounts.overlay(folder, [folder], f"{SCRATCH}/upper{number}", f"{SCRATCH}/work{number}")
+
+
+def test_without_overlays_what_is_the_hosts_is_read_only() -> None:
+    def prepare() -> None:
+        stack("/etc")
 
     def look() -> list[int]:
         return [fails(lambda: write("/etc/x")), fails(lambda: write("/usr/x")), len(os.listdir("/etc")) > 5]

@@ -58,7 +58,10 @@ def merge(old: Object | None, new: Object) -> Object:
             f" deleted, found new finalizers {', '.join(more)}"
         )
     metadata = {**new.metadata, **{k: old.metadata[k] for k in _KEPT_METADATA if k in old.metadata}}
-    annotations = {k: v for k, v in old.annotations.items() if k.startswith(kind.annotations)}
+    undone = kind.undone(old, new)
+    annotations = {
+        k: v for k, v in old.annotations.items() if k.startswith(kind.annotations) and k not in undone
+    }
     if annotations:
         metadata["annotations"] = {**annotations, **new.annotations}
     own = [f for f in old.metadata.get("finalizers", ()) if f in kind.finalizers]

@@ -10,7 +10,6 @@ Called in a fresh child that has a mount namespace of its own, in the container'
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
-from emulab.kernel.containers import mounts
+from emulab.kernel.containers import binds, mounts
 from emulab.kernel.containers.places import NOT_SHOWN, below, in_user_namespace, is_shown, mount_points
 from emulab.kernel.containers.root import Bind, Root
 from emulab.kernel.containers.skeleton import COPIED
@@ -57,12 +56,13 @@ def build(root: Root, users: int = -1) -> None:
     stage = _Stage(root, users)
     for layer in stage.lay():
         stage.writable.append(layer)
+    bound = stage.binds()
     mounts.proc(stage.top, root.sysctls, root.unmasked, stage.empty, root.network_settings)
     mounts.sys(stage.top, root.unmasked, stage.empty)
     mounts.cgroups(stage.top)
     mounts.devices(stage.top, root.shared_memory, root.first_user)
-    _bind_all(stage.top, stage.covers(), -1)
-    _bind_all(stage.top, root.binds, users)
+    binds.bind_all(stage.top, [binds.StagedBind(bind) for bind in stage.covers()])
+    binds.bind_all(stage.top, bound, root.first_user)
     stage.finish()
     os.umask(before)
     _enter(stage.top)
@@ -78,16 +78,20 @@ def lay_out(root: Root, users: int = -1) -> Laid:
     stage = _Stage(root, users)
     for layer in stage.lay():
         stage.writable.append(layer)
+    bound = stage.binds()
     mounts.own_folder(stage.top, "proc")
     mounts.sys(stage.top, root.unmasked, stage.empty)
     mounts.cgroups(stage.top)
     mounts.devices(stage.top, root.shared_memory, root.first_user)
-    _bind_all(stage.top, stage.covers(), -1)
+    binds.bind_all(stage.top, [binds.StagedBind(bind) for bind in stage.covers()])
     os.mkdir(f"{root.stage}/{_BINDS}")
-    staged = [replace(bind, target=f"{_BINDS}/{number}") for number, bind in enumerate(root.binds)]
-    _bind_all(root.stage, staged, users)
-    pairs = [(f"{root.stage}/{s.target}", bind.target) for s, bind in zip(staged, root.binds, strict=True)]
-    _make_targets(stage.top, pairs)
+    targets = [f"{_BINDS}/{number}" for number in range(len(bound))]
+    pairs = [(f"{root.stage}/{at}", bind.target) for at, (bind, _) in zip(targets, bound, strict=True)]
+    staged = [
+        binds.StagedBind(replace(b.bind, target=at), b.users) for at, b in zip(targets, bound, strict=True)
+    ]
+    binds.bind_all(root.stage, staged)
+    _make_targets(stage.top, pairs, root.first_user)
     stage.finish()
     os.umask(before)
     return Laid(stage.top, [LaidBind(*pair, mounts.forbidden(pair[0])) for pair in pairs])
@@ -104,13 +108,13 @@ def _mount_stage(root: Root) -> None:
     )
 
 
-def _make_targets(top: str, binds: Sequence[tuple[str, str]]) -> None:
+def _make_targets(top: str, pairs: Sequence[tuple[str, str]], owner: int) -> None:
     """Makes what runtimes would make, of a root that can be written to by then."""
     opened = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for source, target in binds:
+        for source, target in pairs:
             if target.split("/")[1] not in ("proc", "sys"):  # the kernel's, in which nobody makes anything
-                os.close(_target(opened, target, os.path.isdir(source)))
+                os.close(binds.target(opened, target, os.path.isdir(source), owner))
     finally:
         os.close(opened)
 
@@ -125,6 +129,7 @@ class _Stage:
         self.empty = f"{root.stage}/empty"
         self.writable: list[str] = []
         self._layers = 0
+        self._stacked = True  # there are overlays
         self._mounts = mount_points()
         self._make(self.top, 0o755)
         os.mkdir(self.empty, 0o555)
@@ -153,6 +158,24 @@ class _Stage:
             path for path in self._root.hidden if os.path.isdir(path) and path.split("/")[1] not in NOT_SHOWN
         ]
         return (fresh, *(Bind(self.empty, path, read_only=True) for path in hidden))
+
+    def binds(self) -> Sequence[binds.StagedBind]:
+        """What is bound, each with a source: before anything lies over the container's layers."""
+        return [
+            binds.StagedBind(b, self._users)
+            if b.source
+            else binds.StagedBind(replace(b, source=self._own(b.target)))
+            for b in self._root.binds
+        ]
+
+    def _own(self, target: str) -> str:
+        """A folder of the root as a mount of its own, which isn't restricted with the root's.
+
+        What is in it is the image's until it is written to, so nothing is copied.
+        """
+        path = self._fresh("own", 0o755)
+        binds.keep(self.top, target, path, self._root.first_user, copied=not self._stacked)
+        return path
 
     def _image(self) -> Sequence[str]:
         self._overlay(self.top, self._short(self._root.layers))
@@ -208,6 +231,7 @@ class _Stage:
         except KernelError:
             if len(self._root.layers) > 1 or self._users >= 0:
                 raise
+            self._stacked = False
             libc.mount(lowers[-1], target, flags=libc.MS_BIND | libc.MS_REC)
             mounts.restrict(target, read_only=True, no_devices=True, below=True)
         return [target]
@@ -219,7 +243,7 @@ class _Stage:
         there = self._fresh("lower", 0o755)
         opened = os.open(lower, os.O_PATH | os.O_CLOEXEC)
         try:
-            _mount_clone(opened, there, 0, self._users)
+            binds.mount_clone(opened, there, 0, self._users)
         finally:
             os.close(opened)
         return there
@@ -234,86 +258,6 @@ class _Stage:
         os.mkdir(path, mode)
         if self._root.first_user:
             os.chown(path, self._root.first_user, self._root.first_user)
-
-
-def _mount_clone(source: int, target: str, attributes: int, users: int) -> None:
-    """Mounts what is open, restricted before anybody can use it."""
-    mount = libc.clone_mount(source, attributes, users)
-    try:
-        libc.attach_mount(mount, target)
-    finally:
-        os.close(mount)
-
-
-def _bind_all(top: str, binds: Sequence[Bind], users: int) -> None:
-    root = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for bind in binds:
-            _bind(root, bind, users)
-    finally:
-        os.close(root)
-
-
-def _bind(root: int, bind: Bind, users: int) -> None:
-    source = _source(bind)
-    try:
-        is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
-        target = _target(root, bind.target, is_folder)
-        try:
-            attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
-            _mount_clone(source, _by_descriptor(target), attributes, users)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def _by_descriptor(fd: int) -> str:
-    return f"/proc/self/fd/{fd}"
-
-
-def _source(bind: Bind) -> int:
-    """What is bound. A link below the source that leads out of it is refused. Raises OSError."""
-    source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
-    if not bind.sub_path:
-        return source
-    try:
-        return _made_below(
-            source, bind.sub_path, libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS, folder=True
-        )
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise PermissionError(
-                errno.EPERM, "a link in it leads out of its volume", bind.sub_path
-            ) from None
-        raise
-    finally:
-        os.close(source)
-
-
-def _target(root: int, path: str, folder: bool) -> int:
-    return _made_below(root, path, libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS, folder)
-
-
-def _made_below(root: int, path: str, resolve: int, folder: bool) -> int:
-    """Opens what lies below an open folder, after what is missing of it was made. Raises OSError."""
-    words = [word for word in path.split("/") if word not in ("", ".")]
-    here = os.dup(root)
-    for at, word in enumerate(words):
-        so_far = "/".join(words[: at + 1])
-        try:
-            opened = libc.open_below(root, so_far, os.O_PATH, resolve)
-        except FileNotFoundError:
-            if folder or at + 1 < len(words):
-                os.mkdir(word, 0o755, dir_fd=here)
-            else:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(word, flags, 0o644, dir_fd=here))
-            opened = libc.open_below(root, so_far, os.O_PATH, resolve)
-        finally:
-            os.close(here)
-        here = opened
-    return here
 
 
 def _enter(top: str) -> None:

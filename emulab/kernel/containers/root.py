@@ -20,7 +20,8 @@ class Bind:
     """A file or folder of the lab's, or of the host's, that a container sees at a path of its own.
 
     Links in `target` are followed inside the container's root, and what is missing of it is made. `sub_path` lies below
-    `source`, and no link in it leads out of that; it is made as a folder where it is missing.
+    `source`, and no link in it leads out of that; it is made as a folder where it is missing. Without a `source` it is
+    a folder of the container's own, with what its root has at `target`, that can be written to though the root can't.
     """
 
     source: str

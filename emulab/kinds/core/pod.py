@@ -15,7 +15,7 @@ from emulab.kinds.core.pododdities import oddities
 from emulab.kinds.core.podschema import pod_spec
 from emulab.kinds.core.podspec import IMAGES, LIMITED, STAND_INS, PodImage
 from emulab.kinds.core.qos import with_class
-from emulab.kinds.core.updates import update_problems
+from emulab.kinds.core.updates import changed_images, update_problems
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.following import kind_table
@@ -58,6 +58,13 @@ def _limited(container: dict[str, Any], resources: dict[str, Any]) -> dict[str, 
         for word in ("requests", "limits")
     )
     return {**container, "resources": {**asked, **resources}} if same else container
+
+
+def _undone(old: Object, new: Object) -> tuple[str, ...]:
+    """What has been found out of other images, in a Pod that has no place yet; in others its kubelet follows."""
+    if old.status.get("podIPs") or not changed_images(old.spec, new.spec):
+        return ()
+    return (STAND_INS, IMAGES)
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
@@ -111,6 +118,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 
 DEFINITION = Definition(
     annotations=(STAND_INS, IMAGES, LIMITED),
+    undone=_undone,
     check=whole(POD, dns_subdomain, pod_spec),
     created=_created,
     merge=_merge,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from emulab.kinds.core.podspec import Container
 from emulab.model.checks import Problems, show, wrong
+from emulab.model.imagenames import image_name
+from emulab.model.objects import Object
 
 CHANGEABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -13,6 +16,7 @@ CHANGEABLE = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _CONTAINERS = ("containers", "initContainers")
+STATUSES = ("initContainerStatuses", "containerStatuses")
 _DEADLINE = "activeDeadlineSeconds"
 
 
@@ -53,11 +57,31 @@ def _without_image(container: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in container.items() if field != "image"}
 
 
-def changed_images(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Sequence[str | int]]:
-    """The paths, from the spec on, of images that differ."""
-    return [
-        (field, index, "image")
+def changed_images(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a container has another image."""
+    pairs = (
+        pair
         for field in _CONTAINERS
-        for index, (before, after) in enumerate(zip(old.get(field) or (), new.get(field) or (), strict=False))
-        if before.get("image") != after.get("image")
-    ]
+        for pair in zip(old.get(field) or (), new.get(field) or (), strict=False)
+    )
+    return any(before.get("image") != after.get("image") for before, after in pairs)
+
+
+def runs_another(run: str | None, asked: str | None) -> bool:
+    """Whether the kubelet tells of another image than is asked for: of one that it runs by its whole name."""
+    if not run or not asked or run == asked:
+        return False
+    return (image_name(run) or run) != (image_name(asked) or asked)
+
+
+def program_runs_yet(pod: Object, container: Container) -> bool:
+    """Whether what may be a program runs yet, of the image that a container had before."""
+    statuses = (
+        s for field in STATUSES for s in pod.status.get(field) or () if s.get("name") == container.name
+    )
+    return any(
+        (s.get("state") or {}).get("running") is not None
+        and (s.get("imageID") or container.words)
+        and runs_another(s.get("image"), container.image)
+        for s in statuses
+    )

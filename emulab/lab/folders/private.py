@@ -1,6 +1,7 @@
-"""A tmpfs of the lab's, which nobody outside it sees: on it lie its volumes, and roots of containers are built there.
+"""A tmpfs of the lab's, which nobody outside it sees: in it lie its volumes, and roots of containers are built there.
 
-It is mounted in the supervisor's own mount namespace, so it is gone when the supervisor is, however that ends.
+It is mounted in the supervisor's own mount namespace, so it is gone when the supervisor is, however that ends. What
+programs of containers may write lies in file systems of their own that are mounted in it (`rooms`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from emulab.errors import KernelError
 from emulab.kernel import libc
 
 NAME = "private"
-_FOLDERS = ("stage", "skeleton", "shm", "volumes", "sandbox", "runtime")
+_FOLDERS = ("stage", "skeleton", "shm", "pods", "claims", "runtime")
 
 
 def folder(lab: Path) -> Path:

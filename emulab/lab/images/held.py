@@ -30,6 +30,7 @@ class RunnableImage:
     size: int
     entrypoint: tuple[str, ...]
     cmd: tuple[str, ...]
+    volumes: tuple[str, ...] = ()
 
 
 class Images:
@@ -75,6 +76,7 @@ class Images:
             size=image.size,
             entrypoint=image.config.entrypoint,
             cmd=image.config.cmd,
+            volumes=image.config.volumes,
         )
 
     def close(self) -> None:

@@ -57,6 +57,8 @@ class ContainerRunner:
         self._grace = grace
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
+        self._creating: asyncio.Future[str] | None = None
+        self._anew = self._retired = False
 
     async def run(self) -> None:
         """Returns when the container has ended and won't be started again."""
@@ -68,9 +70,9 @@ class ContainerRunner:
             except (KernelError, OSError) as error:
                 # There is no room for its files, say: it is tried again like any that failed.
                 self._not_started("CreateContainerError", error)
-            if self._stopping.is_set() or not self._restarts():
+            if self._stopping.is_set() or not (self._anew or self._restarts()):
                 break
-            seconds = backoff.after(asyncio.get_running_loop().time() - self.begun)
+            seconds = 0.0 if self._anew else backoff.after(asyncio.get_running_loop().time() - self.begun)
             if seconds:
                 name = self.state.name
                 self.state.waiting = "CrashLoopBackOff"
@@ -78,9 +80,31 @@ class ContainerRunner:
                 self._tell(telling.backing_off(name, self._pod))
             self._changed()
             await self._pause(seconds)
+            if self._stopping.is_set():
+                break
+            if self._anew:
+                backoff, self._anew = Backoff(), False
+                self.state.waiting = self.state.message = ""
             self.state.restarts += 1
-        self.state.done = True
+        self.state.done = not self._retired
         self._changed()
+
+    def renew(self) -> bool:
+        """The container's definition has changed: what begins next has the new one, and begins at once, whatever its
+        restart policy says. Whether a life has to be ended for that."""
+        self._anew = True
+        self._wake.set()
+        if self._creating is not None:
+            self._creating.cancel()
+        return self.running
+
+    def retire(self) -> None:
+        """What comes next isn't a program of this container: it ends without having ended for good."""
+        self._retired = True
+        self._stopping.set()
+        self._wake.set()
+        if self._creating is not None:
+            self._creating.cancel()
 
     def _restarts(self) -> bool:
         return self._policy.restarts(self.state.exit_status or 0)
@@ -105,9 +129,8 @@ class ContainerRunner:
 
     async def _once(self) -> None:
         """One life of the container."""
-        runtime, id = self._runtime(), await self._create()
-        if self._stopping.is_set():
-            await runtime.remove_container(id)
+        runtime, id = self._runtime(), await self._created()
+        if not id:
             return
         try:
             printed = await self._start(id)
@@ -119,7 +142,7 @@ class ContainerRunner:
             self._not_started("RunContainerError", why)
             return
         self.id = id
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._anew:
             await runtime.stop_container(id, 0.0)
         self._tell(telling.created(self.state.name))
         self._tell(telling.started(self.state.name))
@@ -136,9 +159,28 @@ class ContainerRunner:
         said = await asyncio.to_thread(termination.read, self.state.message_file)
         starved = await self._starved(id)
         self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "", said)
-        if status and not self._stopping.is_set():
+        if status and not self._stopping.is_set() and not self._anew:
             self._tell(telling.exited(self.state.name, status, last, self.state.failure))
         await runtime.remove_container(id)
+
+    async def _created(self) -> str:
+        """The id of the container of the next life, of its newest definition; "" where there won't be one."""
+        while not self._stopping.is_set():
+            self._anew = False
+            self._creating = asyncio.ensure_future(self._create())
+            try:
+                id = await self._creating
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+            else:
+                if not self._stopping.is_set() and not self._anew:
+                    return id
+                await self._runtime().remove_container(id)
+            finally:
+                self._creating = None
+        return ""
 
     async def _starved(self, id: str) -> bool:
         """Whether the kernel had to kill in this life for want of memory."""

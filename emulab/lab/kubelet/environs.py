@@ -42,6 +42,7 @@ from emulab.lab.kubelet.runtime.interface import ContainerConfig, ContainerRunti
 from emulab.lab.kubelet.runtime.named import runtime_of
 from emulab.lab.kubelet.stopsignals import signal_number
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.volumes.mounts import image_volumes
 from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.members import Members
@@ -94,6 +95,11 @@ class Environs:
         if asks_for_configs(container):
             self._told_last[container.name] = self._environment(container)
 
+    def forget(self, container: Container) -> None:
+        """Nothing holds any more that was found out of a container's image."""
+        self._images.forget(container)
+        self._told.discard(container.name)
+
     @cached_property
     def runtime(self) -> ContainerRuntime:
         """The runtime of this pod, for as long as it lives."""
@@ -138,7 +144,7 @@ class Environs:
         self.begin(container)
         cgroup = cgroup_of(self._around.lab, self._pod, container.name)
         config = await self._config(container, container.command, cgroup)
-        state.message_file = self._pod_folder() / f"termination-{container.name}"
+        state.message_file = self._volumes.room.path / f"termination-{container.name}"
         message = await asyncio.to_thread(termination.fresh, state.message_file, container.message_path)
         config = replace(config, mounts=(*config.mounts, message))
         return await self.runtime.create_container(await self.sandbox(), config)
@@ -159,7 +165,7 @@ class Environs:
         if not served:
             return config
         binds = await asyncio.to_thread(
-            _written, served, self._pod_folder() / shortened(container.name, NAME_MAX)
+            _written, served, self._volumes.room.path / f"served-{container.name}"
         )
         return replace(config, mounts=(*config.mounts, *binds))
 
@@ -185,6 +191,7 @@ class Environs:
         if why := safesysctls.forbidden(self._pod.spec):  # of a controller's, which nobody has refused before
             raise NotConfigured(why)
         volumes = self._volumes.binds(container, told)
+        volumes = (*volumes, *image_volumes(image.volumes if image else (), volumes))
         await self.sandbox()
         await self._tell_shortfalls(container)
         own = (
@@ -198,7 +205,7 @@ class Environs:
             environment=self._with_runtimes(container, told),
             working_directory=self.working_directory(container),
             layers=image.layers if image else (),
-            mounts=(*_in_order((*self._files(), *volumes)), *own),
+            mounts=(*_in_order((*await asyncio.to_thread(self._files), *volumes)), *own),
             rights=self.rights(container),
             read_only_root=container.security.read_only_root,
             unmasked=container.security.unmasked,
@@ -210,13 +217,10 @@ class Environs:
     def _folder(self) -> Path:
         return private.folder(self._around.folder)
 
-    def _pod_folder(self) -> Path:
-        return self._folder / "sandbox" / shortened(self.place.name, NAME_MAX)
-
     def _files(self) -> tuple[Bind, ...]:
-        """What its containers see of the pod below /etc. Raises KernelError."""
-        place = self.place
-        files = write_place_files(self._around, place, self._pod_folder(), everywhere=True)
+        """What its containers see of the pod below /etc. Blocks. Raises KernelError and OSError."""
+        folder = self._volumes.room.make() / "etc"
+        files = write_place_files(self._around, self.place, folder, everywhere=True)
         return tuple(Bind(source, target) for target, source in files.items())
 
     def working_directory(self, container: Container) -> str:

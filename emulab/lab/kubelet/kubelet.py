@@ -71,6 +71,7 @@ class Kubelet:
                 if pod.metadata.get("deletionTimestamp"):
                     self._around.store.remove(pod.key)
                 continue
+            worker.follow(pod)
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()

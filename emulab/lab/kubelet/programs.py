@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
@@ -20,30 +21,44 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def missing_program(container: Container) -> str:
     """The program that a container asks for, or what that one is to run, where it isn't here; "" where it is.
 
-    What only its start can tell counts as there.
+    What only its start can tell counts as there, and so does what lies below its mounts: nobody knows what is in them.
     """
     if not container.command:
         return ""
-    if not os.path.isdir(container.working_dir):
-        return container.working_dir
     asked = (Need(container.command[0], program=True), *needs(container.command))
     return next((need.word for need in asked if not _is_here(container, need)), "")
 
 
 def _is_here(container: Container, need: Need) -> bool:
-    if need.program:
-        return has_word(container, need.word)
-    return os.path.exists(os.path.join(container.working_dir, need.word))
+    if need.program and has_word(container, need.word):
+        return True
+    if need.program and "/" not in need.word:
+        return any(_is_mounted(container, folder) for folder in _path(container).split(":"))
+    path = os.path.join(container.working_dir, need.word)
+    return os.path.exists(path) or _is_mounted(container, path)
+
+
+def _is_mounted(container: Container, path: str) -> bool:
+    below = _absolute(path)
+    tops = (_absolute(mount.path) for mount in container.mounts)
+    return any(below == top or below.startswith(f"{top.rstrip('/')}/") for top in tops)
+
+
+def _absolute(path: str) -> str:
+    return os.path.normpath(f"/{path.lstrip('/')}")
+
+
+def _path(container: Container) -> str:
+    return next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
 
 
 def has_word(container: Container, program: str) -> bool:
     """Whether a container finds a program of that name."""
     if "$(" in program or program in files_of(container.image):
         return True
-    path = next((str(e["value"]) for e in container.env if e["name"] == "PATH" and e.get("value")), PATH)
     if "/" in program:
         return os.path.exists(os.path.join(container.working_dir, program))
-    return found_in(path, program) is not None
+    return found_in(_path(container), program) is not None
 
 
 def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
@@ -54,7 +69,7 @@ def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
     )
     for given, container in pairs:
         stands_in = given.command and not container.command and not server_of(container.image)
-        if stands_in and (word := missing_program(given)):
+        if stands_in and (word := missing_program(replace(given, mounts=()))):
             yield container, word
 
 

@@ -47,6 +47,10 @@ class PodImages:
         """The image that a container runs; None when it runs none, or isn't `ready`."""
         return self._there.get(container.name)
 
+    def forget(self, container: Container) -> None:
+        """It has another image now."""
+        self._there.pop(container.name, None)
+
     async def ready(self, container: Container, state: ContainerState) -> Container:
         """The container with the program that its image has, once that is there. Raises KernelError if it has none."""
         if container.image_id is None:

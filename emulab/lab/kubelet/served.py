@@ -29,13 +29,21 @@ def ends_at_once(pod: Object, container: Container) -> bool:
 class Served:
     """`held`: it doesn't live although its server is up, as it is being ended, put off, or greeted by its hook."""
 
-    def __init__(self, container: Container, server: str, shared: bool) -> None:
-        self.state = ContainerState(container.name, container.image)
+    def __init__(
+        self,
+        container: Container,
+        server: str,
+        shared: bool,
+        known: int = 0,
+        state: ContainerState | None = None,
+    ) -> None:
+        """`known`: the restarts of the server before. `state`: that of its lives before."""
+        self.state = state or ContainerState(container.name, container.image)
         self.server = server
         self.held = False
         self.begun = 0.0  # seconds of the loop's clock
         self._container = container
-        self._known = None if shared else 0  # restarts of the server, as far as they are counted
+        self._known = None if shared else known  # restarts of the server, as far as they are counted
         self._backoff = Backoff()
 
     def count(self, restarts: int, exit_status: int | None) -> bool:

@@ -163,6 +163,14 @@ def stopping(name: str) -> Said:
     return Said("Killing", f"Stopping container {name}")
 
 
+def changed(name: str, init: bool) -> Said:
+    """It is ended as its definition has changed, to begin anew."""
+    said = f"Container {name} definition changed"
+    return Said(
+        "Killing", f"Init container {name} definition changed" if init else f"{said}, will be restarted"
+    )
+
+
 def unwell(container: Container, probe: str, init: bool, restarted: bool) -> Said:
     """It is ended, as a probe of this kind says that it doesn't live."""
     if init:

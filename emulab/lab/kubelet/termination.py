@@ -16,7 +16,6 @@ _MOST = 4096  # octets (`MaxContainerTerminationMessageLength`)
 
 def fresh(file: Path, target: str) -> Bind:
     """An empty file, which a container sees at that path. Blocks. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     file.chmod(0o666)  # whoever the container runs as

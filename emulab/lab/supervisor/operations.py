@@ -14,7 +14,6 @@ from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes, what_labs_have
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
-from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.loader import Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
@@ -130,10 +129,7 @@ class Operations:
         validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
         manifest = await self._load(arguments, cluster, validation, names)
         given = list(manifest.objects)
-        without_effect = (
-            *manifest.without_effect,
-            *unfollowed_changes(self._around.store.objects(), given),
-        )
+        without_effect = manifest.without_effect
         del manifest
         await self._refuse_conflicts(given)
         for o in given:

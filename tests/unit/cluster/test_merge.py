@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from lab_objects import obj, pod
 
-from emulab.cluster.admission.inplace import unfollowed_changes
 from emulab.cluster.admission.merge import admit, merge
 from emulab.cluster.store import Store
 from emulab.errors import UserError
+from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container
+from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.networking.ingressview import CLASS_ANNOTATION
-from emulab.kinds.registry import INGRESS, POD
+from emulab.kinds.registry import INGRESS
 
 SERVER = {
     "uid": "u",
@@ -259,18 +260,31 @@ def test_what_of_a_pod_changes_while_it_is_there(before: Any, after: Any, why: s
         assert merge(old, new).spec == {**new.spec, "nodeName": "node1"}
 
 
-def test_what_of_a_change_is_not_followed_while_a_pod_runs() -> None:
-    store = Store()
-    admit(store, pod(spec={"activeDeadlineSeconds": 9}))
-    changed = pod(spec={"containers": [{"name": "c", "image": "j"}], "activeDeadlineSeconds": 5})
-    assert [*unfollowed_changes(store.objects(), [changed, pod("other")])] == []
-    store.set_status(POD.key("default", "p"), startTime="2024-01-01T00:00:00Z")
-    assert [line.partition(";")[0] for line in unfollowed_changes(store.objects(), [changed])] == [
-        "f.yaml:3: Pod/p spec.containers[0].image: isn't followed in a Pod that runs: its container goes on with the "
-        "old one",
-        "f.yaml:3: Pod/p spec.activeDeadlineSeconds: isn't followed in a Pod that runs: it ends as it was to when it "
-        "began",
-    ]
+def test_what_was_found_out_of_an_image_holds_for_that_image_alone() -> None:
+    annotations = {STAND_INS: "c", IMAGES: "{}"}
+    waiting = pod(metadata={**SERVER, "annotations": annotations}, spec={})
+    assert merge(waiting, pod(spec={})).annotations == annotations
+    other = pod(spec={"containers": [{"name": "c", "image": "j"}]})
+    assert merge(waiting, other).annotations == {}
+    placed = waiting.replace(status={"podIPs": [{"ip": "10.244.1.2"}]})
+    assert merge(placed, other).annotations == annotations, "its kubelet tells which image it runs"
+
+
+@pytest.mark.parametrize(
+    ("status", "command", "runs"),
+    [
+        ({"image": "docker.io/library/old:1", "imageID": "x@sha256:1", "state": {"running": {}}}, [], True),
+        ({"image": "old:1", "imageID": "", "state": {"running": {}}}, ["sleep"], True),
+        ({"image": "old:1", "imageID": "", "state": {"running": {}}}, [], False),
+        ({"image": "docker.io/library/new:latest", "imageID": "x", "state": {"running": {}}}, [], False),
+        ({"image": "old:1", "imageID": "x", "state": {"waiting": {}}}, ["sleep"], False),
+    ],
+)
+def test_which_program_of_an_image_before_runs_yet(status: Any, command: list[str], runs: bool) -> None:
+    """A stand-in has its place once it has ended, and what never was a program has none."""
+    container = {"name": "c", "image": "new", "command": command}
+    o = pod(spec={"containers": [container]}, status={"containerStatuses": [{"name": "c", **status}]})
+    assert program_runs_yet(o, Container.of(container)) is runs
 
 
 def ingress(name: str = "i", **spec: Any) -> Any:

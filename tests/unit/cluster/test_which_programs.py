@@ -8,8 +8,8 @@ import pytest
 from manifest_texts import POD, WORKLOAD, accepted, described, patched
 
 from emulab.cluster.admission.crosscheck import warnings
-from emulab.cluster.programs import stand_ins
-from emulab.kinds.core.podspec import STAND_INS, Container, PodSpec
+from emulab.cluster.programs import ImageProgram, stand_ins
+from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects, Put
 from emulab.model.objects import Object
@@ -61,6 +61,90 @@ def test_it_is_decided_once_and_before_there_is_an_address() -> None:
     assert decided(MIXED, status={"podIPs": [{"ip": "10.244.1.2"}]}) is None
     annotated = {"name": "p", "annotations": {STAND_INS: "web"}}
     assert decided(MIXED, metadata=annotated) is None
+
+
+def with_volume(source: dict[str, Any], *inits: dict[str, Any]) -> dict[str, Any]:
+    """A Pod whose container runs what is in a volume."""
+    mount = [{"name": "v", "mountPath": "/v"}]
+    return {
+        "initContainers": [{"volumeMounts": mount, **c} for c in inits],
+        "containers": [{"name": "main", "image": "x", "command": ["/v/run"], "volumeMounts": mount}],
+        "volumes": [{"name": "v", **source}],
+    }
+
+
+SLEEPS, PREPARES = {"name": "i", "command": ["sleep", "1"]}, {"name": "i", "command": ["/prepare"]}
+READS = {**SLEEPS, "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (with_volume({"configMap": {"name": "m"}}), None),
+        (with_volume({"persistentVolumeClaim": {"claimName": "c"}}), None),
+        (with_volume({"hostPath": {"path": "/opt"}}), "main"),
+        (with_volume({"emptyDir": {}}), "main"),
+        (with_volume({}, SLEEPS), None),
+        (with_volume({"emptyDir": {}}, SLEEPS), None),
+        (with_volume({"emptyDir": {}}, READS), "main"),
+        (with_volume({"emptyDir": {}}, PREPARES), "i,main"),
+        (with_volume({"emptyDir": {}}, {"name": "i", "image": "web"}), "main"),
+        (with_volume({"emptyDir": {}}, SLEEPS, {"name": "j", "command": ["/v/first"]}), None),
+    ],
+)
+def test_a_volume_holds_what_somebody_puts_there(spec: dict[str, Any], names: str | None) -> None:
+    def lacks(container: Container) -> str:
+        mounted = any(container.command[0].startswith(mount.path) for mount in container.mounts)
+        return "" if mounted or container.command[0] == "sleep" else container.command[0]
+
+    pod = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    changes = stand_ins(Objects([pod]), Cluster(), lacks)
+    assert (changes[0].object.annotations[STAND_INS] if changes else None) == names  # type: ignore[union-attr]
+
+
+def test_an_image_that_runs_fills_a_volume() -> None:
+    def lacks(container: Container) -> str:
+        return "" if container.mounts else container.command[0]
+
+    web = ImageProgram("sha256:1", ("/entry",), ())
+    spec = with_volume({"emptyDir": {}}, {"name": "i", "image": "web"})
+    pod = Object({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    (change,) = stand_ins(Objects([pod]), Cluster(), lacks, lambda image: web if image == "web" else None)
+    assert isinstance(change, Put) and STAND_INS not in change.object.annotations
+
+
+def test_of_a_container_whose_image_was_changed_it_is_decided_anew() -> None:
+    """What the kubelet tells of is the image that it runs; of the others nothing is asked again."""
+    web = ImageProgram("sha256:1", ("/entry",), ())
+    spec = {
+        "initContainers": [{"name": "prep", "image": "b", "command": ["/prepare"]}],
+        "containers": [
+            {"name": "one", "image": "web"},
+            {"name": "two", "image": "docker.io/library/x:latest"},
+        ],
+    }
+    told = {"podIPs": [{"ip": "10.244.1.2"}], "initContainerStatuses": [{"name": "prep", "image": "b"}]}
+
+    def now(annotations: dict[str, str], *images: str) -> dict[str, str] | None:
+        statuses = [
+            {"name": name, "image": image} for name, image in zip(("one", "two"), images, strict=True)
+        ]
+        raw = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "annotations": annotations},
+            "spec": spec,
+        }
+        pod = Object({**raw, "status": {**told, "containerStatuses": statuses}})
+        changes = stand_ins(Objects([pod]), Cluster(), sleeps, lambda image: web if image == "web" else None)
+        return dict(changes[0].object.annotations) if changes and isinstance(changes[0], Put) else None
+
+    images = '{"one":["sha256:1",["/entry"]]}'
+    assert now({STAND_INS: "prep,one", "a": "b"}, "y", "x") == {STAND_INS: "prep", IMAGES: images, "a": "b"}
+    assert now({STAND_INS: "prep", IMAGES: images}, "y", "x") is None, "it is decided already"
+    assert now({STAND_INS: "prep"}, "docker.io/library/web:latest", "x") is None, "nothing was changed"
+    gone = now({IMAGES: '{"two":["sha256:2",[]]}'}, "web", "other")
+    assert gone == {}
 
 
 def test_who_stands_in_has_no_command() -> None:

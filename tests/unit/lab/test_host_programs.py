@@ -54,8 +54,31 @@ def test_a_container_may_look_elsewhere(tmp_path: Path) -> None:
     assert not missing_program(container("sh", "own", workingDir=str(tmp_path)))
 
 
-def test_a_folder_that_an_image_would_have_is_missing_too() -> None:
-    assert missing_program(container("sh", workingDir="/no/such/folder")) == "/no/such/folder"
+def test_a_working_directory_is_made_and_is_nobodys_program() -> None:
+    assert not missing_program(container("sh", workingDir="/no/such/folder"))
+    assert missing_program(container("sh", "run.sh", workingDir="/no/such/folder")) == "run.sh"
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (("/scripts/deep/run",), ""),
+        (("sh", "/scripts/run.sh"), ""),
+        (("sh", "/scripts/../run.sh"), "/scripts/../run.sh"),
+        (("sh", "/scripts-not/run.sh"), "/scripts-not/run.sh"),
+        (("python3", "main.py"), ""),
+        (("python3", "/app/one.py"), ""),
+        (("python3", "/app/two.py"), "/app/two.py"),
+        (("mine",), ""),
+        (("sh", "-c", "/scripts/run | cat"), ""),
+        (("cp", "/scripts/a", "/b", "/tmp"), "/b"),
+    ],
+)
+def test_what_is_mounted_may_hold_it(command: tuple[str, ...], missing: str) -> None:
+    paths = ("/scripts/", "/work", "/app/one.py", "tools")
+    mounts = [{"name": str(number), "mountPath": path} for number, path in enumerate(paths)]
+    env = [{"name": "PATH", "value": "/bin:/tools/bin"}] if command == ("mine",) else []
+    assert missing_program(container(*command, volumeMounts=mounts, workingDir="/work", env=env)) == missing
 
 
 @pytest.mark.parametrize(

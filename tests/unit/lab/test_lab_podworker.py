@@ -165,7 +165,7 @@ async def test_of_stand_ins_and_servers_it_is_told_when_they_begin_and_end(
     monkeypatch.setattr(servers, "running", lambda _: True)
     made.refresh()
     assert told(store) == [*start("initContainers", "one"), *start("containers", "c", 3)]
-    (container,) = made._spec.containers
+    (container,) = made.spec.containers
     await made.fail(container, "Liveness")
     where = "spec.containers{c}"
     killed = ("Killing", where, "Container c failed liveness probe, will be restarted", 1)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from emulab.errors import KernelError
-from emulab.kernel import folders, libc, netns
+from emulab.kernel import libc, netns
 from emulab.kernel.containers import places, skeleton
 from emulab.kernel.containers import sandbox as namespaces
 from emulab.kernel.containers.mounts import mounts_proc
@@ -127,8 +127,8 @@ class PodSandbox:
         """Removes its files. Blocks."""
         with suppress(KernelError):
             libc.unmount(str(self.memory), libc.MNT_DETACH)
-        for folder in (self.memory, self._folder / "sandbox" / self._name):
-            folders.remove_tree(folder)
+        with suppress(OSError):
+            self.memory.rmdir()
 
     def _settings(self) -> tuple[tuple[str, str], ...]:
         """What containerd lets the programs of pods do without rights: `enable_unprivileged_ports` and `_icmp`."""

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulab.kinds.registry import PERSISTENT_VOLUME
-from emulab.lab.folders import private
-from emulab.lab.kubelet.volumes import making
+from emulab.lab.folders import private, rooms
 from emulab.model.collection import Objects
 from emulab.model.members import Members
 
 
 def claims_folder(lab: Path) -> Path:
     """Where the folders are, each of which has its PersistentVolume's uid for a name."""
-    return private.folder(lab) / "volumes" / "claims"
+    return private.folder(lab) / "claims"
 
 
 class ClaimFolders:
@@ -35,4 +34,4 @@ class ClaimFolders:
 
     async def remove(self, folders: Sequence[Path]) -> None:
         for folder in folders:
-            await asyncio.to_thread(making.remove, folder)
+            await asyncio.to_thread(rooms.remove, folder)

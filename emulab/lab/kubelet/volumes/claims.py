@@ -6,10 +6,11 @@ those of clouds' disks and network file systems too, are folders of the lab.
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from emulab.kinds.core.volumespec import EPHEMERAL
 from emulab.kinds.registry import PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM
+from emulab.lab.folders import rooms
 from emulab.lab.kubelet.volumes import hostpath
 from emulab.lab.kubelet.volumes.volume import AskedVolume, NotProcessed, VolumeSource
 from emulab.model.objects import Object
@@ -57,6 +58,5 @@ def make(asked: AskedVolume, source: VolumeSource) -> None:
         hostpath.make_at(volume.spec["hostPath"].get("type") or "", source)
     elif volume.spec.get("local"):
         hostpath.make_at("Directory", source)
-    elif not os.path.isdir(source.path):
-        os.makedirs(source.path, 0o700)
-        os.chmod(source.path, _MODE)
+    else:
+        rooms.make(Path(source.path), _MODE)

@@ -1,14 +1,10 @@
-"""Making one volume, and removing a Pod's. What is here blocks, and runs beside the loop."""
+"""Making one volume. What is here blocks, and runs beside the loop."""
 
 from __future__ import annotations
 
 import os
-import time
-from contextlib import suppress
 from pathlib import Path
 
-from emulab.errors import KernelError
-from emulab.kernel import folders, libc
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.volumes import atomicwriter
@@ -20,7 +16,6 @@ from emulab.model.keys import Key
 _WRITTEN_MODE, _SECRET_MODE = 0o777, 0o1777
 """Of the top folders of volumes that the kubelet writes: a folder's, and a file system's in memory."""
 _IN_MEMORY = ("secret", "projected")
-_TRIES, _PAUSE = 20, 0.05
 
 
 def make(asked: AskedVolume, kind: VolumeKind, source: VolumeSource, files: WrittenFiles | None) -> bool:
@@ -56,30 +51,6 @@ def _ownership(asked: AskedVolume, source: VolumeSource) -> Ownership | None:
         return None
     mismatch = context.get("fsGroupChangePolicy") == "OnRootMismatch"
     return Ownership(int(group), source.read_only, mismatch and not source.read_only)
-
-
-def remove(folder: Path) -> None:
-    """Removes a Pod's volumes, and what is mounted there. Somebody may still be writing with his last breath."""
-    for _ in range(_TRIES):
-        try:
-            _remove(folder)
-            return
-        except OSError:
-            time.sleep(_PAUSE)
-
-
-def _remove(folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(folder):
-            if os.path.ismount(entry.path):
-                with suppress(KernelError):
-                    libc.unmount(entry.path, libc.MNT_DETACH)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            folders.empty(fd)
-        finally:
-            os.close(fd)
-        folder.rmdir()
 
 
 def named(spec: PodSpec, namespace: str) -> list[Key]:

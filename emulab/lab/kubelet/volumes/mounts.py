@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from emulab.kernel.containers.root import Bind
 from emulab.kinds.core.expansion import expand
@@ -30,6 +30,13 @@ def binds(
         for mount in container.mounts
         if mount.volume in sources
     )
+
+
+def image_volumes(paths: Iterable[str], mounted: Iterable[Bind]) -> tuple[Bind, ...]:
+    """An image's own volumes, each a folder of one life of a container, but where its Pod has mounted one."""
+    there = {os.path.normpath(bind.target) for bind in mounted}
+    found = dict.fromkeys(os.path.normpath(f"/{path.lstrip('/')}") for path in paths)
+    return tuple(Bind("", path) for path in found if path not in there)
 
 
 def _bind(

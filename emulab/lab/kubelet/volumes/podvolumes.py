@@ -19,12 +19,20 @@ from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.folders import private, rundir
 from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.environment.machine import allocatable
+from emulab.lab.kubelet.podroom import PodRoom
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.kubelet.volumes import making, mounts
 from emulab.lab.kubelet.volumes.claimfolders import claims_folder
 from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.kinds import kind_of
-from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, NotProcessed, VolumeSource
+from emulab.lab.kubelet.volumes.volume import (
+    AskedVolume,
+    NotInLabs,
+    NotMounted,
+    NotProcessed,
+    VolumeKind,
+    VolumeSource,
+)
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.objects import Object
 
@@ -40,15 +48,16 @@ class PodVolumes:
         self._pod = pod
         self._spec = spec
         self._tell = tell
-        self._folder = private.folder(around.folder) / "volumes" / "pods" / str(pod.metadata.get("uid"))
+        self.room = PodRoom(private.folder(around.folder) / "pods" / str(pod.metadata.get("uid")))
         self._claims = claims_folder(around.folder)
         self._sources: dict[str, VolumeSource] = {}
         self._written: dict[str, WrittenFiles] = {}
         self._seen: object = None
         self._named = making.named(spec, pod.namespace)
         self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
         self._busy = asyncio.Lock()
-        self._has_folder = self._released = False
+        self._released = self._refreshing = False
 
     @property
     def any(self) -> bool:
@@ -89,9 +98,28 @@ class PodVolumes:
         return True
 
     async def refresh(self) -> None:
-        """Writes anew what has changed. What can't be written stays as it was, and is told."""
-        for said in await self._set_up(make=True, again=True):
-            self._tell(said)
+        """Writes anew what has changed. What can't be written stays as it was, is told and tried again."""
+        self._changed.set()
+        if self._refreshing:
+            return
+        self._refreshing = True
+        pause = _FIRST_PAUSE
+        try:
+            while not self._released:
+                self._changed.clear()
+                failed = await self._set_up(make=True, again=True)
+                for said in failed:
+                    self._tell(said)
+                if not failed and not self._changed.is_set():
+                    return
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+                    pause = _FIRST_PAUSE
+                except TimeoutError:
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self._refreshing = False
 
     def binds(self, container: Container, environment: Mapping[str, str]) -> tuple[Bind, ...]:
         """What a container sees of them. Raises ConfigError."""
@@ -100,9 +128,9 @@ class PodVolumes:
     async def release(self) -> None:
         """The Pod is over: everything goes but what claims lead to."""
         self._released = True
+        self._changed.set()
         async with self._busy:
-            if self._has_folder:
-                await asyncio.to_thread(making.remove, self._folder)
+            await asyncio.to_thread(self.room.remove)
 
     async def _set_up(self, make: bool, again: bool = False) -> list[Said]:
         """Makes the volumes that aren't there yet; what is to be told of those that can't be made."""
@@ -133,19 +161,24 @@ class PodVolumes:
         files = kind.files(asked) if kind.files else None
         if not make or (files is not None and files == self._written.get(volume.name)):
             return
-        self._has_folder = True
-        one_user = await asyncio.to_thread(making.make, asked, kind, source, files)
+        one_user = await asyncio.to_thread(self._make, asked, kind, source, files)
         self._sources[volume.name] = source
         if files is not None:
             self._written[volume.name] = files
         if one_user:
             self._tell(telling.no_group(volume.name))
 
+    def _make(
+        self, asked: AskedVolume, kind: VolumeKind, source: VolumeSource, files: WrittenFiles | None
+    ) -> bool:
+        self.room.make()
+        return making.make(asked, kind, source, files)
+
     def _asked(self, volume: Volume) -> AskedVolume:
         objects = self._around.store.objects()
         pod = objects.get(self._pod.key) or self._pod
         room = allocatable(objects.get, self._spec.node_name)
-        folder, cluster = self._folder / volume.name, cluster_of(objects)
+        folder, cluster = self.room.path / "volumes" / volume.name, cluster_of(objects)
         own = str(rundir.base()), str(self._around.images.folder)
         return AskedVolume(volume, pod, self._spec, objects, cluster, folder, self._claims, room, own)
 

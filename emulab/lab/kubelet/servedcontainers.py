@@ -1,0 +1,176 @@
+"""The containers of one pod for which servers stand: when they live, end and live anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from emulab.cluster.store import timestamp
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.restarts import RestartPolicy
+from emulab.lab.hosts.logs import Log
+from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet.podstatus import ContainerState
+from emulab.lab.kubelet.preparation import Preparation
+from emulab.lab.kubelet.probes import Aim
+from emulab.lab.kubelet.served import ENDED_BY, Served, ends_at_once
+from emulab.lab.kubelet.telling import Said
+from emulab.model.objects import Object
+from emulab.plan.pods import place_name
+from emulab.plan.standins import STANDINS, is_standin
+from emulab.plan.world import server_name
+
+
+class StoodIn(Protocol):
+    """The pod, as far as its stand-ins have to do with it."""
+
+    @property
+    def pod(self) -> Object: ...
+
+    @property
+    def spec(self) -> PodSpec: ...
+
+    @property
+    def name(self) -> str:
+        """The pod in messages, as the kubelet's `format.Pod` has it."""
+        ...
+
+    @property
+    def preparation(self) -> Preparation: ...
+
+    @property
+    def terminating(self) -> bool: ...
+
+    def may_begin(self, container: Container) -> bool: ...
+
+    def policy(self, container: Container) -> RestartPolicy: ...
+
+    def log(self, container: Container) -> Log: ...
+
+    def aim(self, container: Container) -> Aim: ...
+
+    def tell(self, container: Container, said: Said) -> None: ...
+
+    def report(self) -> None: ...
+
+    def container_changed(self) -> None: ...
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does work for as long as the pod lives."""
+        ...
+
+
+class ServedContainers:
+    def __init__(self, pod: StoodIn, servers: ServerHosts) -> None:
+        self._pod = pod
+        self._servers = servers
+        self._served: dict[str, Served] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a server has begun to stand for a container of that name."""
+        return name in self._served
+
+    def get(self, name: str) -> Served | None:
+        return self._served.get(name)
+
+    def of(self, container: Container, state: ContainerState | None = None) -> Served:
+        """`state`: that of its lives before, where it begins to be stood for."""
+        if container.name not in self._served:
+            shared = is_standin(container)
+            server = STANDINS if shared else server_name(place_name(self._pod.pod), container.name)
+            known = self._servers.restarts.get(server, 0) if state is not None else 0
+            self._served[container.name] = Served(container, server, shared, known, state)
+        return self._served[container.name]
+
+    def forget(self, container: Container) -> None:
+        self._served.pop(container.name, None)
+
+    def launch(self, container: Container, state: ContainerState | None = None) -> None:
+        served = self.of(container, state)
+        if ends_at_once(self._pod.pod, container) and self._pod.preparation.begins(container, served.state):
+            self.tell_start(container)
+            served.complete(timestamp())
+
+    def refresh(self) -> None:
+        """Takes over how the servers are."""
+        for container in self._pod.spec.lasting:
+            served = self._served.get(container.name)
+            if served is not None:
+                self._refresh_one(container, served)
+
+    def _refresh_one(self, container: Container, served: Served) -> None:
+        servers, state = self._servers, served.state
+        up = self._pod.may_begin(container) and servers.running(served.server)
+        counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
+        begins = up and not served.held and not self._pod.terminating  # what a Pod's end has ended stays so
+        if begins and not state.running and not self._pod.preparation.begins(container, state):
+            return
+        if begins and (counted or not state.running):
+            self.tell_start(container)
+        if not up:
+            state.running = state.ready = False
+        elif begins and not state.running:
+            self._begin(container, served)
+
+    def _begin(self, container: Container, served: Served) -> None:
+        served.begun = asyncio.get_running_loop().time()
+        if ends_at_once(self._pod.pod, container):
+            served.complete(timestamp())
+        elif container.post_start is None:
+            served.begin(timestamp())
+        else:
+            served.held = True
+            self._pod.keep(self._greet(container, served))
+
+    async def _greet(self, container: Container, served: Served) -> None:
+        assert container.post_start is not None
+        why = await hooks.run(container.post_start, self._pod.aim(container))
+        if why:
+            served.state.waiting, served.state.message = "PostStartHookError", why
+            self._pod.tell(container, telling.hook_failed("PostStart", why))
+            self._pod.tell(container, telling.not_greeted())
+            await self.again(container, served)
+            return
+        served.begin(timestamp())
+        self._pod.report()
+
+    async def exited(self, name: str, status: int) -> None:
+        """The program that a stand-in plays was asked to end, with this status."""
+        container = next((c for c in self._pod.spec.lasting if c.name == name), None)
+        served = self._served.get(name)
+        if container is None or served is None or served.held or self._pod.terminating:
+            return
+        if served.state.running:
+            served.held = True
+            await self.again(container, served, status)
+
+    async def again(self, container: Container, served: Served, status: int = ENDED_BY) -> None:
+        """A stand-in has been ended. It can't be started again, but it can live anew, as its container would."""
+        pod = self._pod
+        lived = asyncio.get_running_loop().time() - served.begun
+        seconds = served.end(timestamp(), pod.policy(container), lived, status)
+        if seconds is None:
+            pod.container_changed()
+            return
+        if seconds:
+            served.state.waiting = "CrashLoopBackOff"
+            served.state.message = telling.why_waiting(seconds, container.name, pod.name)
+            pod.tell(container, telling.backing_off(container.name, pod.name))
+            pod.report()
+            await asyncio.sleep(seconds)
+        if self._served.get(container.name) is not served:
+            return  # it has begun anew with another image
+        served.state.restarts += 1
+        if not pod.terminating and pod.preparation.begins(container, served.state):
+            pod.log(container).begin_again()
+            self.tell_start(container)
+            self._begin(container, served)
+        elif not pod.terminating:
+            served.held = False  # it begins once it can
+        pod.report()
+
+    def tell_start(self, container: Container) -> None:
+        self._pod.tell(container, telling.created(container.name))
+        self._pod.tell(container, telling.started(container.name))
