@@ -101,7 +101,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         "Content-Length": '""',
         "X-Forwarded-Proto": '""',
         "X-Request-ID": "$req_id",
-        "Host": quoted(urlsplit(one.url).hostname or "") if "$" not in one.url else "$proxy_host",
+        "Host": _variables(urlsplit(one.url).hostname or ""),
         "X-Original-URL": "$scheme://$http_host$request_uri",
         "X-Original-Method": "$request_method",
         "X-Sent-From": "nginx-ingress-controller",
