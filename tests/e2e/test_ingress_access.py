@@ -128,6 +128,8 @@ async def test_addresses(lab: Lab, host: str, status: str) -> None:
 async def test_a_trace_names_the_annotation(lab: Lab) -> None:
     path = await lab.trace("http://shut.test/")
     assert path.status == 403 and path.failure is not None
+    log = await lab.logs("deploy/ingress-nginx-controller", namespace="ingress-nginx")
+    assert "[error]" in log and "access forbidden by rule" in log
     if not tells(lab):
         return
     assert (path.failure.reason, path.failure.object) == ("not-allowed", "Ingress default/shut")
