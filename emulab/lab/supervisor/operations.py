@@ -24,6 +24,7 @@ from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
+from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.metering import Metering
@@ -45,7 +46,6 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
-from emulab.lab.supervisor.engines import refuse_missing
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs

@@ -8,6 +8,7 @@ from test_engine_nginx import ENGINE, HTTP, HTTPS, config, route
 from emulab.servers.engines.haproxy import filters as haproxy
 from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_cfg
 from emulab.servers.engines.haproxy.maps import route_maps
+from emulab.servers.engines.haproxy.unable import certificates
 from emulab.servers.engines.haproxy.unable import unable as haproxy_unable
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import nginx_conf
@@ -93,7 +94,7 @@ class TestNginx:
         assert list(unable(route(filters=(RANGES, BASIC, LIMITS)))) == []
         assert list(unable(route(filters=(EXTERNAL,)))) == [
             "auth-cache-key isn't followed by nginx: a service is asked about each request",
-            "the way back from auth-signin isn't escaped by nginx",
+            "the way back from auth-signin isn't escaped by nginx: it is as the client wrote it",
         ]
 
 
@@ -122,6 +123,10 @@ class TestHAProxy:
         place = HaproxyPlace({HTTP: 3, HTTPS: 4}, 7, {})
         text = haproxy_cfg(told, place, route_maps(told.routes))
         first, second = text.partition("backend route-0")[2].split("backend route-1")
+        assert list(certificates(told, told.routes[0])) == [
+            "certificates of clients aren't looked at by haproxy: everybody is answered 403"
+        ]
+        assert list(certificates(told, told.routes[1])) == []
         assert "http-request deny deny_status 403" in first
         assert "http-request deny deny_status 403" not in second
         assert "bind fd@3 accept-proxy" in text and "bind fd@4 accept-proxy ssl" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from emulab.dataclass import dataclass
-from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
+from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, locked
 from emulab.servers.engines.haproxy.logged import FORMAT, captures
 from emulab.servers.engines.haproxy.maps import RouteMaps, route_maps
 from emulab.servers.engines.haproxy.pages import STATUSES, page, page_file, whole
@@ -87,7 +87,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
         *[
             section
             for number, route in enumerate(config.routes)
-            for section in _backends(number, route, config.upstreams, place, _locked(config))
+            for section in _backends(number, route, config.upstreams, place, locked(config))
         ],
         _default_backend(config, place),
         [
@@ -216,12 +216,6 @@ def _forwarding() -> CfgLines:
         "http-request set-header X-Scheme %[var(txn.scheme)]",
         "http-request del-header Proxy",
     ]
-
-
-def _locked(config: L7Config) -> frozenset[str]:
-    """The hosts that look at certificates of clients, which isn't done here: nobody may in."""
-    wishes = [one for one in config.verifications if one.verify != "off" or one.error or one.match]
-    return frozenset(host for one in wishes for host in one.hosts)
 
 
 def _backends(

@@ -13,6 +13,7 @@ from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.l7.config import (
     AccessControl,
     Filter,
+    L7Config,
     Match,
     PathChange,
     Refusal,
@@ -69,6 +70,12 @@ def _refusal(one: Refusal, _match: Match) -> CfgLines:
 def addresses_alone(one: AccessControl) -> bool:
     """Whether nothing but addresses decides who may in, which is all that is done here."""
     return one.basic is None and one.external is None
+
+
+def locked(config: L7Config) -> frozenset[str]:
+    """The hosts that look at certificates of clients, which isn't done here: nobody may in."""
+    wishes = [one for one in config.verifications if one.verify != "off" or one.error or one.match]
+    return frozenset(host for one in wishes for host in one.hosts)
 
 
 def _access(one: AccessControl, _match: Match) -> CfgLines:

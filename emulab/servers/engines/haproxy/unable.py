@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, addresses_alone
-from emulab.servers.l7.config import AccessControl, RequestRoute, Upstream
+from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, addresses_alone, locked
+from emulab.servers.l7.config import AccessControl, L7Config, RequestRoute, Upstream
 
 BALANCES = {"roundrobin": "roundrobin"}
 """How a backend picks, by the name that a configuration has for it."""
 
 
 def unable(route: RequestRoute) -> Iterator[str]:
-    """What of a route, a few words each; requests are served as without it."""
+    """What of a route, a few words each; requests are served as without it, unless they say it."""
     for one in route.filters:
         if type(one) not in CFG_DIRECTIVES:
             yield f"{type(one).__name__} isn't done by haproxy"
@@ -23,6 +23,12 @@ def unable(route: RequestRoute) -> Iterator[str]:
         yield "haproxy's maps know no spaces in paths"
     if match.methods or match.headers or match.query:
         yield "haproxy's maps are asked for host and path alone"
+
+
+def certificates(config: L7Config, route: RequestRoute) -> Iterator[str]:
+    """What of a route's host."""
+    if route.match.host.lower() in locked(config):
+        yield "certificates of clients aren't looked at by haproxy: everybody is answered 403"
 
 
 def balance(upstream: Upstream) -> Iterator[str]:

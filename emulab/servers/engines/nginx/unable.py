@@ -9,7 +9,7 @@ from emulab.servers.l7.config import AccessControl, RequestRoute, Upstream
 
 
 def unable(route: RequestRoute) -> Iterator[str]:
-    """What of a route, a few words each; requests are served as without it."""
+    """What of a route, a few words each; requests are served as without it, unless they say it."""
     for one in route.filters:
         if type(one) not in DIRECTIVES:
             yield f"{type(one).__name__} isn't done by nginx"
@@ -17,7 +17,7 @@ def unable(route: RequestRoute) -> Iterator[str]:
         if external is not None and external.cache_key:
             yield "auth-cache-key isn't followed by nginx: a service is asked about each request"
         if external is not None and external.signin:
-            yield "the way back from auth-signin isn't escaped by nginx"
+            yield "the way back from auth-signin isn't escaped by nginx: it is as the client wrote it"
     match = route.match
     if match.methods or match.headers or match.query:
         yield "nginx's locations ask for the path alone"
