@@ -252,8 +252,8 @@ async def test_ingresses_of_three_programs_behave_alike(tmp_path: Path) -> None:
     assert {
         r["request"]: {m: [*o["status"]] for m, o in r["observed"].items()} for r in found["requests"]
     } == {
-        "client=http://www.front.test/a": dict.fromkeys(found["modes"], ["HTTP 200"]),
-        "client=http://www.front.test/none": dict.fromkeys(found["modes"], ["HTTP 503"]),
+        "client=http://www.front.test/a": {mode: ["HTTP 200"] for mode in found["modes"]},
+        "client=http://www.front.test/none": {mode: ["HTTP 503"] for mode in found["modes"]},
     }
 
 

@@ -172,7 +172,7 @@ class Environs:
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
         image = self._images.of(container)
-        return rights_of(container, self._spec, self.one_user, image.user if image else "")
+        return rights_of(container, self._spec, self.one_user, image.user if image else "", self.own_users)
 
     async def close(self) -> None:
         """Ends what the pod's containers share, and whatever runs of them, and removes its volumes."""

@@ -5,8 +5,8 @@ sets, and what it is for. A theme is a module here and a line of `THEMES`. The t
 personality, because the proxy knows nothing of Kubernetes: it is told routes, whoever wishes them.
 
 * `table`: the shape of a line and of a theme; `unheeded`: what is to be said of annotations that aren't followed.
-* `serving`: sizes, times and tries. `limits`: how often clients may come. `access`: who may in.
-  `clientcertificates`: who may by TLS.
+* `serving`: sizes, times and tries. `backends`: how backends are reached. `limits`: how often clients may come.
+  `access`: who may in. `clientcertificates`: who may by TLS.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.plan.l7.annotations.access import ACCESS
+from emulab.plan.l7.annotations.backends import BACKENDS
 from emulab.plan.l7.annotations.clientcertificates import CLIENT_CERTIFICATES
 from emulab.plan.l7.annotations.limits import LIMITS
 from emulab.plan.l7.annotations.serving import SERVING
@@ -26,7 +27,7 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULTS = Policy(ssl_redirect=True)
 """The policy without an annotation: the engine's defaults are ingress-nginx', whose `ssl-redirect` is true besides."""
 
-THEMES: tuple[Theme, ...] = (SERVING, CLIENT_CERTIFICATES, LIMITS, ACCESS)
+THEMES: tuple[Theme, ...] = (SERVING, CLIENT_CERTIFICATES, LIMITS, ACCESS, BACKENDS)
 """In the order in which nginx asks its modules: who answers by itself comes before who does so after it."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, addresses_alone, locked
+from emulab.servers.engines.haproxy.reaching import not_done
 from emulab.servers.l7.config import AccessControl, L7Config, RequestRoute, Upstream
 
 BALANCES = {"roundrobin": "roundrobin"}
@@ -18,6 +19,7 @@ def unable(route: RequestRoute) -> Iterator[str]:
             yield f"{type(one).__name__} isn't done by haproxy"
         if isinstance(one, AccessControl) and not addresses_alone(one):
             yield "passwords and other services aren't asked by haproxy: everybody is answered 503"
+    yield from not_done(route.policy)
     match = route.match
     if " " in match.path:
         yield "haproxy's maps know no spaces in paths"

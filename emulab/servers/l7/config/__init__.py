@@ -5,7 +5,8 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
 * `servers`: what is decided of a host before. `texts`: which variables texts may have of nginx.
-* `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
+* `policy`: by which sizes, times and tries. `reaching`: in which protocol.
+* `filters`: what is done besides, a dataclass for each kind.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.texts import unknown as unknown_variables
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
@@ -49,7 +51,12 @@ from emulab.servers.l7.config.whole import (
 
 __all__ = [
     "ANY_HOST",
+    "AUTO_HTTP",
     "EXACT",
+    "GRPC",
+    "GRPCS",
+    "HTTP",
+    "HTTPS",
     "REGULAR_EXPRESSION",
     "AccessControl",
     "BasicAuthentication",
@@ -69,6 +76,7 @@ __all__ = [
     "Options",
     "PathChange",
     "Policy",
+    "Reach",
     "Refusal",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
@@ -80,6 +88,7 @@ __all__ = [
     "SourceRanges",
     "URLRewrite",
     "Upstream",
+    "UpstreamTLS",
     "WeightedUpstream",
     "unknown_variables",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
+from emulab.servers.l7.config.reaching import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class Policy:
     limit_rate: int = 0  # bytes of a response a second; 0: as fast as it goes
     limit_rate_after: int = 0  # bytes that go before that holds
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
+
+    http_version: str = "1.1"  # in which servers are asked, but for those of gRPC
+    reach: Reach = field(default_factory=Reach)  # how servers are reached
 
     @property
     def body_limit(self) -> int:

@@ -84,6 +84,9 @@ class Options:
     ssl_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     ssl_ciphers: str = CIPHERS  # as OpenSSL has them; empty: its own
     reject_handshake: bool = False  # whether a host that nobody has gets no handshake
+    http2: bool = True  # with clients: over TLS where they want it, and without for those who begin so
+    http2_streams: int = 128  # requests at once of one connection
+    keepalive_requests: int = 1000  # of one connection of HTTP/2, which ends then
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none

@@ -18,6 +18,7 @@ END = "end"  # our side of the connection, None: the client's goes on
 CLOSE = "close"  # the connection, once all that was sent is out, None
 ABORT = "abort"  # the connection at once, None
 WAKE = "wake"  # `Exchange.woken` is wanted in so many seconds
+HTTP2 = "http2"  # the connection goes on in HTTP/2, of which these bytes have come
 SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 
 # To the upstream.

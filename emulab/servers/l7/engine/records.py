@@ -15,7 +15,7 @@ from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
 
 
 class Recorded:
@@ -52,7 +52,7 @@ class Recorded:
     _around: EngineSurroundings
     _asked: Asked | None  # what filters are told of the request, where it has any
     _attempt: int  # number of the present try, stale connections included
-    _client: ConnectionMachine
+    _client: ClientSide
     _commands: list[Command]
     _head: RequestHead
     _head_sent: bool  # whether the answer has begun
@@ -101,6 +101,7 @@ class Recorded:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
+            version="1.0" if head.old else head.version,
             status=client.personality.wire_status(status),
             duration_us=(now - self._started) * 1e6,
             **rule.told,
@@ -123,7 +124,7 @@ class Recorded:
             client=(client.shown, client.name),
             local=client.local,
             scheme=client.scheme,
-            version="HTTP/1.0" if head.old else "HTTP/1.1",
+            version="HTTP/1.0" if head.old else f"HTTP/{head.version}",
             head=head,
             rule=self._rule or NO_ROUTE,
             upstream_name=self._name,

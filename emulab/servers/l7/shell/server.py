@@ -71,6 +71,8 @@ class L7Server:
         self._context.certificates.configure_handshakes(
             snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
         )
+        if snapshot.tls_listen:
+            self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
@@ -99,16 +101,17 @@ class L7Server:
             self._listeners[key] = await self._start(key, fresh, tls)
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
-        context = self._context
-        if self._snapshot.options.proxy_protocol and key not in self._snapshot.pages:
+        context, pages = self._context, key in self._snapshot.pages
+        if self._snapshot.options.proxy_protocol and not pages:
             return Listener(sock, tls, False, self._behind_proxy(sock.dup(), tls), proxied=True)
+        secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
         server = await asyncio.get_running_loop().create_server(
-            self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
+            self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
-            ssl=context.certificates.base if tls else None,
+            ssl=secrets,
             backlog=BACKLOG,
         )
-        return Listener(sock, tls, key in self._snapshot.pages, server)
+        return Listener(sock, tls, pages, server)
 
     def _behind_proxy(self, sock: socket.socket, tls: bool) -> ProxiedListener:
         context = self._context

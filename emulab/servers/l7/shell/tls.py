@@ -84,6 +84,12 @@ class CertificateStore:
             self._on_error(f"the certificate for {hosts} can't be used: {error}")
             return None
 
+    def offer(self, protocols: Iterable[str]) -> None:
+        """What is spoken over TLS, the most wanted first (ALPN)."""
+        told = list(protocols)
+        for context in {self.base, *(one for one in self._made.values() if one is not None)}:
+            context.set_alpn_protocols(told)
+
     def find(self, name: str) -> ssl.SSLContext | None:
         """The context for a server name, None for the fake certificate's."""
         name = name.lower().removesuffix(".")
@@ -100,6 +106,10 @@ class CertificateStore:
             self._base.sni_callback = self._choose
             self._speak(self._base)
         return self._base
+
+    def own(self) -> ssl.SSLContext:
+        """A context for what the proxy answers by itself, which speaks HTTP/1.1 alone."""
+        return make_context(*fake_certificate())
 
     def configure_handshakes(
         self, options: Options, verifications: Iterable[ClientVerification], hosts: Collection[str]
