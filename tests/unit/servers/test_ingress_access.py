@@ -397,8 +397,13 @@ async def test_streams_of_http2_wait_at_gates_alone(world: World) -> None:
     await world.configure(rules=rules, upstreams={"up": {"servers": [address]}})
     base = f"http://127.0.0.1:{world.port}"
     words = ("--http2-prior-knowledge", "-w", "<%{http_code} %{http_version}>", "-u", "ann:secret")
-    sent = ("curl", "-sS", *words, "-o", "/dev/null", "--data-binary", "@-")
-    out = await asyncio.gather(*(run(*sent, f"{base}{path}", stdin=b"x" * 100_000) for path in filters))
+    sent = ("curl", "-sS", *words, "-o", "/dev/null")
+    body = ("--data-binary", "@-")
+    out = await asyncio.gather(
+        run(*sent, *body, f"{base}/basic", stdin=b"x" * 100_000),
+        run(*sent, *body, f"{base}/asked", stdin=b"x" * 100_000),
+        run(*sent, f"{base}/shut"),
+    )
     assert out == ["<200 2>", "<200 2>", "<403 2>"]
     assert sorted(len(request.body) for request in backend.requests) == [100_000, 100_000]
     assert {request.get("X-User") for request in backend.requests} == {None, "ann"}
