@@ -17,6 +17,7 @@ from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.plan.l7.annotations.unheeded import unheeded
+from emulab.plan.l7.unread import unread
 
 
 def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:
@@ -26,6 +27,7 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
     return [
         *warnings(given, objects, missing_program, loaded),
         *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
+        *(finding.line() for finding in unread(given, objects)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

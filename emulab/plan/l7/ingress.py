@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from emulab.kinds.core.certificates import LeafCertificate, leaf_certificate
@@ -26,8 +27,10 @@ from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import defaults, settings
+from emulab.plan.l7.configmap import defaults, for_all, settings
+from emulab.plan.l7.hosts import arranged, other_names
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
 from emulab.plan.l7.verifications import HostVerifications
@@ -56,15 +59,24 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
     there = map(Ingress.of, source.members(INGRESS).values())
     builder.serve(oldest_first(one for one in there if classes.takes(flags, one)))
     builder.serve_all_others()
+    every = builder.every
+    filters = (*every.before, *every.after)
+    arrangement = arranged(builder.drafts, every, builder.default, builder.shown_names)
     return L7Config(
         listen=(),
-        routes=(*(draft.route() for draft in builder.drafts), *builder.rests),
+        routes=(*arrangement, *(replace(rest, filters=filters) for rest in builder.rests)),
         default_upstream=builder.default,
+        default_filters=filters,
         upstreams=builder.upstreams,
         certificates=builder.certificates(),
         verifications=builder.verifications.told(),
         options=builder.options,
-        policy=replace(builder.policy, ssl_redirect=False),
+        policy=replace(
+            builder.policy,
+            ssl_redirect=False,
+            force_ssl_redirect=False,
+            request_buffer=request_buffer(builder.policy),
+        ),
         notices=tuple(builder.notices),
     )
 
@@ -150,14 +162,34 @@ class _Builder:
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
         self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
+        self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
-        texts = {key: str(value) for key, value in data.items()}
-        self.policy, self.options = settings(texts)
-        self.defaults = defaults(texts)
+        self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
+        self.policy, options = settings(self.settings)
+        self.every, fields = for_all(self.settings, self._texts)
+        self.options = replace(options, fields=fields)
+        self.defaults = defaults(self.settings)
         self.verifications = HostVerifications()
+
+    def _texts(self, name: str) -> Mapping[str, str]:
+        """What a ConfigMap has; nothing where there is none."""
+        o = self.named(CONFIG_MAP, name)
+        return {
+            key: str(value) for key, value in ((o.raw.get("data") or {}) if o is not None else {}).items()
+        }
+
+    @cached_property
+    def hosts(self) -> Collection[str]:
+        """See `Beside`."""
+        there = map(Ingress.of, self._source.members(INGRESS).values())
+        return frozenset(rule.host for one in there for rule in one.rules)
+
+    def has_servers(self, upstream: str) -> bool:
+        """See `Beside`."""
+        return bool(self.upstreams[upstream].servers)
 
     def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
         """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
@@ -181,8 +213,9 @@ class _Builder:
             self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
+        others = other_names(self.drafts)
         for certificate in certificates_of(names):
-            self._certify(certificate)
+            self._certify(certificate, others.get(certificate.host, ()))
 
     def _route(self, ingress: Ingress, match: Match, to: Backend, secured: bool) -> None:
         """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
@@ -232,11 +265,16 @@ class _Builder:
             said = "Error loading custom default certificate, falling back to generated default:"
             self.notices.append(Notice(f"{said} {leaf}"))
 
-    def _certify(self, certificate: HostCertificate) -> None:
+    def _certify(self, certificate: HostCertificate, others: Collection[str]) -> None:
+        """Has a host show its certificate, and its other names, if that is for them, too."""
         if certificate.problem is not None:
             self.notices.append(Notice(certificate.problem.message))
         secret = f"{certificate.ingress.namespace}/{certificate.secret}"
         self._show(certificate.leaf, secret, certificate.host)
+        for other in others:
+            if certificate.leaf is not None and certificate.leaf.covers(other):
+                self._show(certificate.leaf, secret, other)
+                self.shown_names.add(other)
 
     def _show(self, leaf: LeafCertificate | None, secret: str, host: str) -> None:
         """Has a host show a Secret's certificate, or the default one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import boolean, integer, redirect_port, seconds, size
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 
 
@@ -17,6 +17,16 @@ SERVING = Theme(
         Annotation(
             "ssl-redirect", boolean, "ssl_redirect", "a host with a certificate sends plain HTTP to HTTPS"
         ),
+        Annotation(
+            "force-ssl-redirect",
+            boolean,
+            "force_ssl_redirect",
+            "every host sends plain HTTP to HTTPS, with a certificate or without",
+        ),
+        Annotation(
+            "preserve-trailing-slash", boolean, "keep_slash", "a slash at the target's end is kept thereby"
+        ),
+        Annotation("use-port-in-redirects", redirect_port, "redirect_port", "and the port of HTTPS is said"),
         Annotation("proxy-body-size", size, "body_max", "the largest body of a request; 0: any"),
         Annotation("proxy-buffer-size", size, "response_head_max", "the largest head of an answer"),
         Annotation("proxy-connect-timeout", seconds, "connect_timeout", "for a connection to a backend"),

@@ -134,7 +134,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
     return found
 
 
-def beside(route: RequestRoute) -> Iterator[tuple[str, ConfLines]]:
+def asked_beside(route: RequestRoute) -> Iterator[tuple[str, ConfLines]]:
     """The locations that a route needs beside its own."""
     for one in route.filters:
         if isinstance(one, AccessControl) and one.external is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
 from emulab.servers.engines.nginx import access
+from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
     HSTS,
@@ -17,9 +18,9 @@ from emulab.servers.engines.nginx.locations import (
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.reaching import groups
-from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
+from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
 
 FOLDER = "/etc/nginx"
 
@@ -99,8 +100,11 @@ def _general(options: Options) -> ConfLines:
         directive("keepalive_requests", options.keepalive_requests),
         directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
-        directive("client_header_buffer_size", "1k"),
-        directive("large_client_header_buffers", 4, "8k"),
+        directive("client_header_buffer_size", options.header_buffer),
+        directive("large_client_header_buffers", options.header_buffers, options.header_buffer_max),
+        directive("underscores_in_headers", on(options.underscores)),
+        directive("ignore_invalid_headers", on(not options.invalid_names)),
+        *([directive("proxy_pass_header", "Server")] if options.pass_server else []),
         directive("reset_timedout_connection", "on"),
         directive("tcp_nopush", "on"),
         directive("proxy_http_version", "1.1"),
@@ -144,6 +148,10 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
         *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
+        *block(
+            "map $request_uri $bare_uri",
+            ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
+        ),
         *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
         *block(
             "map $http_x_forwarded_port $pass_port",
@@ -154,6 +162,7 @@ def _maps(options: Options) -> ConfLines:
             [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
         ),
         HSTS,
+        *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
     ]
     lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
@@ -199,7 +208,8 @@ def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
     hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
     for number, route in enumerate(config.routes):
-        hosts.setdefault(route.match.host.lower(), []).append((number, route))
+        host = route.match.host
+        hosts.setdefault(host if host.startswith("~") else host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)
     lines: ConfLines = []
     for host, routes in sorted(hosts.items()):
@@ -259,7 +269,7 @@ def _server(
 
 def _default(config: L7Config) -> ConfLines:
     """What no path of a host takes."""
-    name = config.default_upstream
+    name, match = config.default_upstream, Match("", "/", "Prefix")
     upstream = config.upstreams.get(name or "", Upstream())
     lines = [
         *policy(config.policy),
@@ -271,7 +281,15 @@ def _default(config: L7Config) -> ConfLines:
             *lines,
             directive("return", 404),
         ]
-    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines]
+    filtered = [
+        line
+        for one in config.default_filters
+        if type(one) in DIRECTIVES
+        for line in DIRECTIVES[type(one)](one, match)
+    ]
+    if any(line.startswith("add_header ") for line in filtered):
+        filtered.append(HSTS)
+    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines, *filtered]
     return [
         *lines,
         directive("proxy_pass", f"http://{upstream_name(name)}")
@@ -282,6 +300,8 @@ def _default(config: L7Config) -> ConfLines:
 
 def _server_name(host: str) -> str:
     """A wildcard stands for one label, which nginx's own doesn't."""
+    if host.startswith("~"):
+        return pattern(host)
     if host.startswith("*."):
         return pattern("~^[^.]+" + host[1:].replace(".", r"\.") + "$")
     return host or "_"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.servers.engines.nginx import access
+from emulab.servers.engines.nginx.annotated import ANNOTATED
 from emulab.servers.engines.nginx.text import ConfLines, directive, pattern, quoted
 from emulab.servers.l7.config import (
     AccessControl,
@@ -80,4 +81,5 @@ DIRECTIVES: Mapping[type[Filter], Directives] = {
     Refusal: access.refusal,
     ClientLimits: access.client_limits,
     AccessControl: access.access_control,
+    **ANNOTATED,
 }

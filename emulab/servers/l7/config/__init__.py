@@ -7,6 +7,7 @@ served. The words of `path_type` and what they mean are the personality's (see `
 * `servers`: what is decided of a host before. `texts`: which variables texts may have of nginx.
 * `policy`: by which sizes, times and tries. `reaching`: in which protocol.
 * `filters`: what is done besides, a dataclass for each kind.
+* `variables`: texts that name what is known of a request; `patterns`: regular expressions as nginx has them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from emulab.servers.l7.config.filters.access import (
     RequestLimit,
     SourceRanges,
 )
+from emulab.servers.l7.config.filters.answers import CORS, DirectResponse, HostRedirect, RootRedirect
 from emulab.servers.l7.config.filters.gateway import (
     Field,
     HeaderModifier,
@@ -33,12 +35,24 @@ from emulab.servers.l7.config.filters.gateway import (
     ResponseHeaderModifier,
     URLRewrite,
 )
+from emulab.servers.l7.config.filters.requests import Mirror, RegexRewrite, UpstreamFields
+from emulab.servers.l7.config.filters.responses import (
+    AnswerFields,
+    CookieDomain,
+    CookiePath,
+    ErrorPages,
+    Gzip,
+    HiddenFields,
+    LocationChange,
+)
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
+from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.servers import ClientVerification
-from emulab.servers.l7.config.texts import unknown as unknown_variables
+from emulab.servers.l7.config.texts import unknown as unknown_in_text
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.config.whole import (
     ANY_HOST,
     Certificate,
@@ -52,6 +66,7 @@ from emulab.servers.l7.config.whole import (
 __all__ = [
     "ANY_HOST",
     "AUTO_HTTP",
+    "CORS",
     "EXACT",
     "GRPC",
     "GRPCS",
@@ -59,25 +74,36 @@ __all__ = [
     "HTTPS",
     "REGULAR_EXPRESSION",
     "AccessControl",
+    "AnswerFields",
     "BasicAuthentication",
     "Certificate",
     "ClientLimits",
     "ClientVerification",
     "ConnectionLimit",
+    "CookieDomain",
+    "CookiePath",
+    "DirectResponse",
+    "ErrorPages",
     "ExternalAuthentication",
     "Field",
     "FieldMatch",
     "Filter",
+    "Gzip",
     "HeaderModifier",
+    "HiddenFields",
+    "HostRedirect",
     "L7Config",
+    "LocationChange",
     "Match",
     "MeasuredAs",
+    "Mirror",
     "Notice",
     "Options",
     "PathChange",
     "Policy",
     "Reach",
     "Refusal",
+    "RegexRewrite",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
@@ -85,10 +111,15 @@ __all__ = [
     "RequestRedirect",
     "RequestRoute",
     "ResponseHeaderModifier",
+    "RootRedirect",
     "SourceRanges",
     "URLRewrite",
     "Upstream",
+    "UpstreamFields",
     "UpstreamTLS",
     "WeightedUpstream",
+    "as_python",
+    "pieces",
+    "unknown_in_text",
     "unknown_variables",
 ]

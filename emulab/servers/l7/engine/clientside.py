@@ -29,6 +29,7 @@ class ClientSide(Protocol):
     policy: Policy  # that of the request's route, once it has one
     commands: list[Command]
     deadline: float
+    ahead: int  # bytes that the client hasn't taken, since it took no more
     keep: bool  # whether the connection outlives the answer
 
     address: str  # the client's

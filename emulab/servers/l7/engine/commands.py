@@ -30,6 +30,7 @@ DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time
 DROP = "drop"  # the connection, or the way to one, has no use any more, None
 
+MIRROR = "mirror"  # `aside.MirroredRequest`: a request that is made besides, and whose answer nobody reads
 # To the world outside.
 ASK = "ask"  # a question of `questions`; the answer is `told`
 UNASK = "unask"  # nobody waits for the answer any more, None

@@ -49,9 +49,11 @@ class ConnectionMachine:
 
     __slots__ = (
         "_held",
+        "_left",
         "_reader",
         "_state",
         "address",
+        "ahead",
         "around",
         "body",
         "closed",
@@ -105,11 +107,15 @@ class ConnectionMachine:
         self.port = personality.told_port(scheme, port)
         self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts)  # more field lines of every answer
+        self.extra = (
+            personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
+        )  # more field lines of every answer
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
-        self._reader = HeadReader(personality.dialect)
+        self._reader = HeadReader(snapshot.dialect)
+        self._left = snapshot.options.keepalive_requests  # requests that may still come
+        self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = FIRST
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
@@ -153,10 +159,10 @@ class ConnectionMachine:
 
     def filled(self, now: float) -> None:
         """The client takes no more bytes."""
-        self.stalled = True
+        self.stalled, self.ahead = True, 0
         self.deadline = now + self.policy.send_timeout
         if self.exchange is not None:
-            self.exchange.drain(False)
+            self.exchange.stalled()
 
     def drained(self, now: float) -> None:
         """The client takes bytes again."""
@@ -244,9 +250,10 @@ class ConnectionMachine:
         if head.framing == UNFRAMED:
             self.body, self._state = None, WAIT
         else:
-            self.body = body_of(head.framing)
+            self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
-        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0
+        left = self._left = self._left - 1
+        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0 and left > 0
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

@@ -2,13 +2,15 @@
 
 A machine: events are its methods, with the time as an argument; what it wants done is in its connection's `commands`.
 It is made of layers, each of a module: `records` (what is told of it), `ending` (pages of our own), `trying` (the way
-to an upstream), `answering` (the response), `admitting` (gates in its way), and here the request.
+to an upstream), `erring` (another one, for the pages of errors), `answering` (the response), `admitting` (gates in its
+way), and here the request.
 
 Rules:
 
 * Body bytes go on as they come. What has gone upstream is also kept while it is at most `KEEP_MAX`, so
   that the request can be sent again; beyond that it can't. A policy may have the body whole first, and
-  then all of it is kept (nginx: `proxy_request_buffering`, with memory alone to hold it).
+  then all of it is kept (nginx: `proxy_request_buffering`). It is held in memory alone, so of a body that is
+  larger than the policy's buffer as much is gathered, and then it goes on as it comes.
 * Who can't take more bytes stops the one who sends them: both sides pause the other's reading.
 """
 
@@ -19,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.admitting import Admitting
-from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.aside import MirrorTarget
+from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.trying import KEEP_MAX
@@ -30,6 +33,7 @@ from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.clientside import ClientSide
+    from emulab.servers.l7.engine.servers import HostRules
     from emulab.servers.l7.engine.ways import UpstreamWay
 
 
@@ -40,7 +44,7 @@ class Exchange(Admitting):
 
     way: UpstreamWay | None  # how its servers are reached, if not by plain HTTP/1.1
 
-    _buffer: bytearray  # what has come of a body that has to be whole first
+    _buffer: bytearray | None  # what has come of a body that has to be whole first
 
     def __init__(self, client: ClientSide, head: RequestHead, now: float) -> None:
         self._client = client
@@ -69,12 +73,8 @@ class Exchange(Admitting):
         snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
-            if snapshot.servers is not None:
-                page = snapshot.servers.refuse(normalise_host(host), head, client.scheme, client.secured)
-                if page is not None and not page.instead:
-                    return self.answer_page(page, now)
-                if page is not None:
-                    head.method, head.target = b"GET", page.instead
+            if snapshot.servers is not None and self._is_refused_by(snapshot.servers, host, now):
+                return None
             rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
@@ -91,17 +91,15 @@ class Exchange(Admitting):
             forwarding, scheme, chain = front.forwarding, front.scheme, front.chain
             address = client.shown = front.address
             head.forwarded_for = front.original
-        if head.framing > 0 and 0 < policy.body_limit < head.framing:
+        if head.framing > 0 and 0 < policy.body_max < head.framing:
+            if rule is not None and rule.filtered:
+                self._filtered_as(scheme, host, address, now)
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
         if rule.filtered:
-            port = client.port if scheme == client.scheme else ""
-            self._id = self._id or self._around.request_id()
-            asked = self._asked = Asked(
-                scheme, host, port, head.target, head=head, address=address, now=now,
-                listener=client.listener, request_id=self._id, forwarded_for=chain,
-            )  # fmt: skip
+            asked = self._filtered_as(scheme, host, address, now)
+            asked.forwarded_for = chain
             if (own := rule.answer(asked)) is not None:
                 return self.answer_page(own, now)
             if rule.gated:
@@ -109,10 +107,23 @@ class Exchange(Admitting):
                 return self._stop_at(rule, asked, now)
         return self._go_in(host, forwarding, now)
 
+    def _is_refused_by(self, servers: HostRules, host: bytes, now: float) -> bool:
+        """Whether the host itself has the request not be, or another one in its place."""
+        head, client = self._head, self._client
+        page = servers.refuse(normalise_host(host), head, client.scheme, client.secured)
+        if page is not None and page.instead:
+            head.method, head.target = b"GET", page.instead
+            return False
+        if page is not None:
+            self.answer_page(page, now)
+        return page is not None
+
     def _go_in(self, host: bytes, forwarding: bytes, now: float) -> None:
         """On to the upstream, now or once the body is whole."""
         head, client, rule = self._head, self._client, self._rule
         assert rule is not None
+        if (mirror := rule.mirror) is not None and not (self._has_body and mirror.body):
+            self._mirror(mirror, None)
         group = rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None and not rule.route.backends:
@@ -127,13 +138,13 @@ class Exchange(Admitting):
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
         if rule.gated and client.body is not None:
             client.deadline = now + policy.body_timeout
-        if policy.request_buffer and (head.framing > 0 or head.framing == CHUNKED):
+        if policy.request_buffer and self._has_body:
             self._kept, self._kept_size = None, 0
             self._wanted = host, forwarding
-            if not rule.gated:
+            if rule.gated:
+                self._released(client.body is None, now)
+            else:
                 self._buffer = bytearray()
-            elif client.body is None:
-                self._send_whole(now)
             return None
         come = self._kept
         if come is None:
@@ -142,6 +153,22 @@ class Exchange(Admitting):
             self._kept = [self._compose(host, forwarding), *come]
         self._select(now)
         return None
+
+    @property
+    def _has_body(self) -> bool:
+        return self._head.framing > 0 or self._head.framing == CHUNKED
+
+    def _filtered_as(self, scheme: str, host: bytes, address: str, now: float) -> Asked:
+        """What filters are told of the request, whose own state begins here."""
+        client, head = self._client, self._head
+        port = client.port if scheme == client.scheme else ""
+        self._id = self._id or self._around.request_id()
+        self._replaced, self._encoder = False, None
+        asked = self._asked = Asked(
+            scheme, host, port, head.target, head=head, address=address, now=now,
+            listener=client.listener, request_id=self._id,
+        )  # fmt: skip
+        return asked
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
@@ -156,12 +183,15 @@ class Exchange(Admitting):
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._client.policy.body_limit
-        return not limit or self._received + remaining <= limit
+        limit = self._client.policy.body_max
+        fits = not limit or self._received + remaining <= limit
+        return fits or (self._asked is not None and self._replaced)
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
-        if self._client.policy.request_buffer:
+        if self._asked is not None and self._replaced:
+            return  # who answers for an error has been asked without it
+        if self._client.policy.request_buffer and self._buffer is not None:
             self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
@@ -180,16 +210,33 @@ class Exchange(Admitting):
 
     def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
+        assert self._buffer is not None
         self._buffer += piece
-        if last and not self._asking:
-            self._send_whole(now)
+        if not self._asking:
+            self._released(last, now)
 
-    def _send_whole(self, now: float) -> None:
-        """All of the body is there: an upstream is asked, which is told the length."""
-        self._head.framing = self._received
-        self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
-        self._buffer.clear()
+    def _released(self, last: bool, now: float) -> None:
+        """Nothing but its body keeps the request back: all of it, if that is the last piece."""
+        assert self._buffer is not None
+        if not last and len(self._buffer) <= self._client.policy.request_buffer:
+            return
+        body, self._buffer = bytes(self._buffer), None
+        if last:
+            self._head.framing = self._received
+            if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
+                self._mirror(mirror, body)
+            self._kept = [self._compose(*self._wanted), body]
+            self._select(now)
+            return
+        # It is too large to be held: it goes on as it comes.
+        self._kept_size = len(body)
+        self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
         self._select(now)
+        self._client.flow(now)
+
+    def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:
+        if self._asked is not None and (mirrored := mirror.request(self._asked, body)) is not None:
+            self._commands.append((MIRROR, mirrored))
 
     @property
     def takes_body(self) -> bool:

@@ -83,7 +83,9 @@ class Recorded:
         if self._asked is not None:
             self._asked.over()
         around = self._around
-        measure, logs = around.measure, around.log.takes(OWN)
+        measure, unlogged = around.measure, around.snapshot.unlogged
+        silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
+        logs = not silent and around.log.takes(OWN)
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
         if logs or measure is not None:

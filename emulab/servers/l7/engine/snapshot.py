@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
@@ -18,11 +19,14 @@ from emulab.servers.l7.config import (
 )
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.entry import RequestEntry
+from emulab.servers.l7.engine.filters.fields import check_fields
 from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.engine.servers import HostRules, servers_of
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities import Personality, personality_of
 from emulab.servers.l7.personalities.personality import FrontReader
+from emulab.servers.wire.http1.reader import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Snapshot:
     hosts: frozenset[str]  # that routes name
     origins: frozenset[str]  # of routes
     personality: Personality
+    dialect: Dialect[RequestHead]
+    unlogged: frozenset[bytes]  # targets whose requests have no line in the access log
+    answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
     ready: tuple[ReadyRoute, ...]  # in the configuration's order
@@ -74,8 +81,14 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
     groups = _groups(config.upstreams, old)
     rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
-    default = default_route(upstream, groups, config.policy) if upstream is not None else None
-    personality = personality_of(config.personality)
+    default = (
+        default_route(upstream, groups, config.policy, config.default_filters)
+        if upstream is not None
+        else None
+    )
+    personality, options = personality_of(config.personality), config.options
+    if options.pass_server:
+        personality = replace(personality, response_fields=personality.with_server)
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
@@ -85,7 +98,10 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
         hosts=frozenset(route.match.host.lower() for route in config.routes),
         origins=frozenset(route.origin for route in config.routes),
         personality=personality,
-        options=config.options,
+        dialect=personality.dialect(options),
+        unlogged=frozenset(target.encode() for target in options.unlogged),
+        answer_lines=_answer_lines(options),
+        options=options,
         policy=config.policy,
         ready=tuple(rules),
         routes=RouteTable(rules, default, personality.locations),
@@ -103,6 +119,11 @@ def take(config: L7Config, old: Mapping[str, Group]) -> Snapshot:
             for zone in zones(one)
         ),
     )
+
+
+def _answer_lines(options: Options) -> bytes:
+    check_fields(options.fields, "config.options.fields")
+    return b"".join(f"{field.name}: {field.value}\r\n".encode() for field in options.fields if field.value)
 
 
 def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:

@@ -80,6 +80,7 @@ class L7Server:
         self._context.surroundings.snapshot = snapshot
         self._context.surroundings.kept.forget_zones(snapshot.zones)
         self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
+        self._context.mirrors.resolver = resolver
         await self._listen(snapshot, sockets)
         self._schedule()
 
@@ -178,6 +179,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        context.mirrors.close()
         self._notices.close()
         context.journal.flush()
         if self._sweep is not None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from emulab.servers.accesslog import OWN
+from emulab.servers.l7.engine.aside import MirroredRequest
 from emulab.servers.l7.engine.commands import (
     ASK,
     DRAIN,
     DROP,
     FORWARD,
     LOG,
+    MIRROR,
     OPEN,
     RELEASE,
     SELECT,
@@ -181,6 +183,9 @@ class UpstreamSide:
             exchange.woken(self._clock())
             self._carry_out()
 
+    def _mirror(self, request: MirroredRequest) -> None:
+        self._context.mirrors.send(request)
+
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
@@ -194,6 +199,7 @@ UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     FORWARD: UpstreamSide._forward,
     DRAIN: UpstreamSide._drain,
     RELEASE: UpstreamSide._release,
+    MIRROR: UpstreamSide._mirror,
     DROP: UpstreamSide._drop,
     ASK: UpstreamSide._ask,
     UNASK: UpstreamSide._unask,

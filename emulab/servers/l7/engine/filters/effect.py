@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emulab.servers.l7.config import Match
 from emulab.servers.l7.messages.request import RequestHead
@@ -16,7 +16,7 @@ class Asked:
     """What was asked, and by whom."""
 
     __slots__ = (
-        "address", "cookies", "forwarded_for", "granted", "head", "host", "leave", "listener", "now", "port",
+        "address", "cookies", "forwarded_for", "granted", "groups", "head", "host", "leave", "listener", "now", "port",
         "request_id", "scheme", "target",
     )  # fmt: skip
 
@@ -49,6 +49,7 @@ class Asked:
         self.now = now
         self.listener = listener
         self.request_id = request_id
+        self.groups: tuple[bytes, ...] = ()  # what the last rewrite found
         self.forwarded_for = forwarded_for
         self.granted: list[
             tuple[bytes, bytes]
@@ -89,17 +90,34 @@ class Outgoing:
         self.lines = lines
 
 
+class BodyEncoder(Protocol):
+    """What makes another body of an answer's."""
+
+    def pieces(self, given: list[bytes], last: bool) -> list[bytes]: ...
+
+
 class Incoming:
     """The fields of an answer on its way to the client, the upstream's or our own. Each of the lines ends in CRLF."""
 
-    __slots__ = ("asked", "lines", "server", "status")
+    __slots__ = ("asked", "bodiless", "encoder", "length", "lines", "server", "status")
 
-    def __init__(self, asked: Asked, status: int, lines: list[bytes], server: str) -> None:
-        """`server` is the upstream's address, empty for an answer of our own."""
+    def __init__(
+        self,
+        asked: Asked,
+        status: int,
+        lines: list[bytes],
+        server: str,
+        length: int = -1,
+        bodiless: bool = False,
+    ) -> None:
+        """`server` is the upstream's address, empty for an answer of our own; `length` the body's, if it is known."""
         self.asked = asked
         self.status = status
         self.lines = lines
         self.server = server
+        self.length = length
+        self.bodiless = bodiless
+        self.encoder: BodyEncoder | None = None  # what becomes of the body
 
 
 OwnAnswer = Callable[[Asked], Page | None]
@@ -120,3 +138,7 @@ class Effect(NamedTuple):
     response: Callable[[Any, Match], ResponseChange] | None = None
     own: bool = False  # whether `response` is given our own answers, too
     gate: Callable[[Any, Match], Gate] | None = None
+    early: bool = False  # whether `answer` is asked before a client is sent to TLS, as nginx rewrites first
+    aside: bool = (
+        False  # whether the exchange does what it asks for, which is more than a change (`engine.aside`)
+    )

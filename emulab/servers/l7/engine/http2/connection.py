@@ -56,7 +56,6 @@ SLICE = 1 << 12
 """Bytes that the library reads before what is in them is looked at: whoever asks for too much is stopped then."""
 OWED = 1 << 16
 """Bytes for a client that reads nothing, besides bodies, beyond which we read nothing, too."""
-FIELD_MAX, HEAD_MAX = 8192, 4 * 8192  # large_client_header_buffers 4 8k
 FLOOD = 1 << 18
 """An eighth of all bytes may be above those of heads and bodies by so much; nginx, which is quicker, takes 1 MiB."""
 
@@ -85,7 +84,7 @@ class Http2Machine:
         self.port = personality.told_port(scheme, port)
         self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts)
+        self.extra = personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
         self.commands: list[Command] = []
         self.frames = ServerEnd(self.options.http2_streams)
         self.streams: dict[int, Http2Stream] = {}
@@ -282,8 +281,10 @@ class Http2Machine:
             else:
                 self.reset(number, ErrorCodes.REFUSED_STREAM)
             return
-        total = size(fields)
-        if total > HEAD_MAX or any(len(name) > FIELD_MAX or len(value) > FIELD_MAX for name, value in fields):
+        total, most = size(fields), options.header_buffer_max
+        if total > options.header_buffers * most or any(
+            len(name) > most or len(value) > most for name, value in fields
+        ):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, now)
             return
         self.paid += total
@@ -315,7 +316,7 @@ class Http2Machine:
     def _head(self, fields: FieldList, whole: bool) -> RequestHead:
         """What a request says, read as a head of HTTP/1.1. Raises `BadMessage`."""
         text, trailers = request_text(fields)
-        head = self.personality.dialect.parse(text)
+        head = self.around.snapshot.dialect.parse(text)
         head.version, head.trailers, head.size = "2.0", trailers, size(fields)
         head.expect = False  # nginx doesn't answer it in HTTP/2
         if not whole and head.framing == UNFRAMED:
