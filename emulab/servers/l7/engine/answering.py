@@ -30,7 +30,7 @@ class Answered(Erring):
     def upstream_ended(self, reset: bool, now: float) -> None:
         """The upstream's connection has ended, in good order or not."""
         self.linked = False
-        if self._head_sent and self._reader.complete:
+        if self._pace is not None and self._reader.complete:
             return  # what there is of its answer is on its way
         if not reset and self._reader.eof():
             if out := self._pass_on(now):

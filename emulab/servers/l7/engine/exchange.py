@@ -138,7 +138,7 @@ class Exchange(Admitting):
         self._tries, self._attempt, self._freshened = policy.tries, 1, False
         if rule.gated and client.body is not None:
             client.deadline = now + policy.body_timeout
-        if policy.request_buffer and self._has_body:
+        if policy.request_buffer and (client.body is not None or (rule.gated and self._has_body)):
             self._kept, self._kept_size = None, 0
             self._wanted = host, forwarding
             if rule.gated:
