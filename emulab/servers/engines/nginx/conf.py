@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
@@ -76,6 +77,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *_general(options),
         *_resolver(config.resolv_conf),
         *_maps(options),
+        *access.zones(config),
         "",
         *_upstreams(config, options),
         *_shares(config.routes),
@@ -122,7 +124,8 @@ def _general(options: Options) -> ConfLines:
         directive("server_names_hash_max_size", 65536),
         directive("server_names_hash_bucket_size", 256),
         directive("variables_hash_max_size", 2048),
-        directive("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+        directive("ssl_protocols", *options.ssl_protocols),
+        *([directive("ssl_ciphers", quoted(options.ssl_ciphers))] if options.ssl_ciphers else []),
         directive("ssl_session_cache", "shared:SSL:10m"),
         directive("ssl_session_tickets", "off"),
     ]
@@ -171,13 +174,7 @@ def _maps(options: Options) -> ConfLines:
         HSTS,
         *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
     ]
-    if trusted:
-        lines += [
-            directive("real_ip_header", "X-Forwarded-For"),
-            directive("real_ip_recursive", "on"),
-            directive("set_real_ip_from", "0.0.0.0/0"),
-            directive("set_real_ip_from", "::/0"),
-        ]
+    lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
 
 
@@ -257,6 +254,7 @@ def _server(
         if key not in engine.sockets or key in config.pages:
             continue
         tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
+        tls += ["proxy_protocol"] if config.options.proxy_protocol else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
@@ -272,6 +270,7 @@ def _server(
         directive("set", "$ingress_name", '""'),
         directive("set", "$location_path", '""'),
         directive("set", "$route", '""'),
+        *access.of_server(host, config),
         *block("if ($request_method = TRACE)", [directive("return", 405)]),
         *locations(routes, config.upstreams, engine.names),
     ]

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 
 from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
-from emulab.servers.l7.config import HashBy, RequestRoute, Upstream
+from emulab.servers.l7.config import AccessControl, HashBy, RequestRoute, Upstream
 
 
 def unable(route: RequestRoute) -> Iterator[str]:
-    """What of a route, a few words each; requests are served as without it."""
+    """What of a route, a few words each; requests are served as without it, unless they say it."""
     for one in route.filters:
         if type(one) not in DIRECTIVES:
             yield f"{type(one).__name__} isn't done by nginx"
+        external = one.external if isinstance(one, AccessControl) else None
+        if external is not None and external.cache_key:
+            yield "auth-cache-key isn't followed by nginx: a service is asked about each request"
+        if external is not None and external.signin:
+            yield "the way back from auth-signin isn't escaped by nginx: it is as the client wrote it"
     match = route.match
     if route.canary is not None:
         yield "its canary gets nothing: nginx by itself knows none"
