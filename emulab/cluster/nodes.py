@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from emulab.cluster import allocation as at
+from emulab.cluster.freeaddresses import underlay_taken
 from emulab.kinds.core.capacity import capacity
 from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.registry import NODE, POD
@@ -30,7 +31,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     ]
     if not new and len(there) == len(cluster.nodes):
         return [*changed]
-    addresses = at.node_addresses(new, cluster, at.underlay_taken(objects, cluster))
+    addresses = at.node_addresses(new, cluster, underlay_taken(objects, cluster))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
     taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}

@@ -9,8 +9,8 @@ from emulab.servers.exposition import Labels, heading, sample
 from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.frontend import Frontend
 
-Value = Callable[[Frontend], float]
-TargetValue = Callable[[BalancedTarget], float]
+_Value = Callable[[Frontend], float]
+_TargetValue = Callable[[BalancedTarget], float]
 
 
 class _Family(NamedTuple):
@@ -19,7 +19,7 @@ class _Family(NamedTuple):
     help: str
 
 
-_FRONTEND: list[tuple[_Family, Value]] = [
+_FRONTEND: list[tuple[_Family, _Value]] = [
     (
         _Family("current_sessions", "gauge", "Number of current sessions on the frontend"),
         lambda f: f.gate.open,
@@ -43,7 +43,7 @@ _FRONTEND: list[tuple[_Family, Value]] = [
     (_Family("bytes_in_total", "counter", "Total number of request bytes"), lambda f: f.bytes_in),
     (_Family("bytes_out_total", "counter", "Total number of response bytes"), lambda f: f.bytes_out),
 ]
-_BACKEND: list[tuple[_Family, Value]] = [
+_BACKEND: list[tuple[_Family, _Value]] = [
     (_Family("active_servers", "gauge", "Number of servers that are UP"), lambda f: f.healthy),
     (
         _Family("current_sessions", "gauge", "Number of current sessions"),
@@ -54,7 +54,7 @@ _BACKEND: list[tuple[_Family, Value]] = [
         lambda f: sum(t.errors for t in f.targets),
     ),
 ]
-_SERVER: list[tuple[_Family, TargetValue]] = [
+_SERVER: list[tuple[_Family, _TargetValue]] = [
     (_Family("weight", "gauge", "Server's weight"), lambda t: t.weight),
     (_Family("current_sessions", "gauge", "Number of current sessions"), lambda t: t.open),
     (_Family("sessions_total", "counter", "Total number of sessions"), lambda t: t.total),

@@ -310,14 +310,14 @@ def test_a_balancers_address_that_another_asks_for() -> None:
         for name in ("first", "second")
     )
     assert warned(first, second) == [
-        "Service/second spec.loadBalancerIP: 203.0.113.77 is that of Service/default/first: the balancer gets another"
-        " address"
+        "Service/second spec.loadBalancerIP: 203.0.113.77 is that of Service/default/first: it waits for the address,"
+        " or both say emulab.dev/allow-shared-ip"
     ]
     balancer = described(
         "LoadBalancer", {"network": "internet", "address": "203.0.113.77", "target": {"ingress": True}}
     )
     assert [line.partition(": ")[2] for line in warned(first, balancer)] == [
-        "203.0.113.77 is that of LoadBalancer/web: the balancer gets another address"
+        "203.0.113.77 is that of LoadBalancer/web: it waits for the address, or both say emulab.dev/allow-shared-ip"
     ]
 
 

@@ -17,10 +17,10 @@ from emulab.servers.wire.proxyheader import proxy_header
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))
 
-Check = Callable[[socket.socket, str, HealthPolicy], Awaitable[CheckResult]]
+_Check = Callable[[socket.socket, str, HealthPolicy], Awaitable[CheckResult]]
 """What is asked over a connection that is there: the target's address, and what is expected."""
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, _Check] = {
     "tcp": tcp.check,
     "http": http.check,
     "https": http.check_secured,
