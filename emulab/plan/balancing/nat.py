@@ -33,7 +33,7 @@ _SLOTS = 256
 _SEED = "0x656d756c"  # the hash's own would be another one in each table
 _MOST_TURNS = 1024
 
-__Chains = dict[str, tuple[str, ...]]
+_Chains = dict[str, tuple[str, ...]]
 
 
 class BalancerRules(NamedTuple):
