@@ -211,11 +211,23 @@ def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -
     found: dict[str, set[str]] = {}
     for name, frontends in balancers.items():
         expected = {
-            key for key, f in frontends.items() if any(t.port in served and t.weight for t in f.targets)
+            key
+            for key, f in frontends.items()
+            if not _asks_the_application(f) and any(t.port in served and t.weight for t in f.targets)
         }
         if expected:
             found[name] = expected
     return found
+
+
+def _asks_the_application(frontend: FrontendConfig) -> bool:
+    """Whether targets are checked by what answers requests, too: whether it answers as asked is for it to know."""
+    health = frontend.health
+    return (
+        health is not None
+        and health.port is None
+        and bool(health.path or health.protocol in ("http", "https"))
+    )
 
 
 def _served(objects: Objects, ports: Set[int]) -> set[int]:

@@ -102,7 +102,7 @@ class _Around:
         """What a description looks at beside its object: a Node's at Pods, an Ingress' at Secrets, a LoadBalancer's at
         the counters of the server at its place."""
         if kind == LOAD_BALANCER:
-            counters = self._client.request("server_status", name=o["metadata"]["name"])
+            counters = self._client.request("server-status", name=o["metadata"]["name"])
             return [{"kind": STATUS, **counters}]
         if kind == NODE:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
