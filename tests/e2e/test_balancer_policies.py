@@ -224,7 +224,9 @@ async def test_what_is_above_a_limit_is_reset_until_there_is_room(lab: Lab) -> N
     for reader, writer in held:
         writer.write(b"ping")
         assert await asyncio.wait_for(reader.readexactly(4), 20) == b"ping"
-    with pytest.raises(ConnectionResetError):  # its SYN is taken; the reset may be there before it is looked at
+    with pytest.raises(
+        ConnectionResetError
+    ):  # its SYN is taken; the reset may be there before it is looked at
         reader, _ = await connect(lab, "client", vip, 9100)
         await asyncio.wait_for(reader.read(1), 20)
     for _, writer in held:

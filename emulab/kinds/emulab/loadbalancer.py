@@ -86,6 +86,9 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         LoadBalancer,  # here: who lists LoadBalancers needs no view of them
     )
 
+    for name in LoadBalancer.of(o).balancing.weights:
+        if name not in world.nodes:
+            yield Finding(o, ("spec", "weights", name), "there is no node of that name")
     target = LoadBalancer.of(o).target
     if target.ingress:
         return
