@@ -215,6 +215,21 @@ async def test_datagrams_go_both_ways(lab: Lab) -> None:
         assert await datagram(lab, "client", "203.0.113.30", 5353, b"x" * size) == b"x" * size
 
 
+async def test_trace_shows_the_translation_and_the_way_back(lab: Lab) -> None:
+    path = await lab.trace("http://203.0.113.30/")
+    assert path.failure is None
+    balancer = [hop for hop in path.hops if hop.place == "lb-default-local"]
+    (chosen,) = [hop for hop in balancer if hop.event == "dnat"]
+    assert "203.0.113.30:80 → 10.0.0.1" in chosen.detail and "ip balancer target/tcp-80/node" in chosen.rule
+    back = [
+        hop for hop in path.hops if hop.direction == "response" and hop.place.startswith("node") and hop.route
+    ]
+    assert {hop.route for hop in back} == {"by its connection's mark, to lb-default-local"}
+    failed = await lab.trace("http://203.0.113.32/", source="office")
+    assert failed.failure is not None and failed.failure.place == "hiding"
+    assert "spec.sourceRanges of LoadBalancer/hiding" in failed.failure.text
+
+
 async def test_without_a_healthy_backend_it_refuses_at_once(lab: Lab) -> None:
     async def unhealthy() -> bool:
         [found] = await lab.get("LoadBalancer", "empty", "")

@@ -64,7 +64,7 @@ def test_all_that_a_balancer_may_be_told() -> None:
         ({"healthCheck": {"protocol": "TCP", "path": "/"}}, "spec.healthCheck.path: needs protocol"),
         ({"healthCheck": {"codes": "abc"}}, "spec.healthCheck.codes: .*is not a status"),
         ({"healthCheck": {"interval": 0}}, "spec.healthCheck.interval: 0 is not a number of seconds"),
-        ({"healthCheck": {"intervall": 1}}, 'spec.healthCheck.intervall.*did you mean interval'),
+        ({"healthCheck": {"intervall": 1}}, "spec.healthCheck.intervall.*did you mean interval"),
         ({"algoritm": "source"}, "algoritm"),
     ],
 )
