@@ -44,7 +44,7 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import PlannedServer
-from emulab.servers.l4.config import ConnectionLimits, FrontendConfig, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -274,7 +274,7 @@ def _frontend(balancing: Balancing, ranges: tuple[str, ...], health: HealthPolic
         fail_open=balancing.fail_open,
         drain=balancing.draining,
         proxy_protocol=balancing.proxy_protocol,
-        limits=ConnectionLimits(balancing.connections, balancing.connections_per_source, balancing.rate),
+        limits=FrontendLimits(balancing.connections, balancing.connections_per_source, balancing.rate),
     )
 
 

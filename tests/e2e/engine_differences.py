@@ -16,9 +16,17 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         "ingress-nginx changes certificates by its own code; nginx has to be reloaded, which closes idle connections",
     ),
     ("haproxy", "connections that are kept when a certificate changes"): (False, "as nginx"),
+    ("haproxy", "length of a body that came in chunks"): (
+        [],
+        "HAProxy waits for a body, and sends it in chunks again",
+    ),
     ("haproxy", "status of a server whose address nobody has"): (
         502,
         "HAProxy tells what refuses a connection and what doesn't answer by one status",
+    ),
+    ("nginx", "HTTP/2 without TLS"): (
+        False,
+        "Debian's nginx 1.22 has it at sockets that speak nothing else; from 1.25 on it looks for the preface",
     ),
 }
 """By engine and what it is about: what there is, and the reason."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
-from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems
-from emulab.kinds.emulab.servicebalancing import is_of_known_class, may_share
+from emulab.kinds.emulab.servicebalancing import may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
 from emulab.kinds.registry import SERVICE
@@ -27,7 +27,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _without_proxy(o)
     yield from _selection(o, world)
     yield from _given_another(o, world)
-    yield from _of_balancer(o)
+    yield from balanceroddities.oddities(o)
     for index, port in enumerate(o.spec.get("ports") or ()):
         if port.get("protocol") == "SCTP":
             what = (
@@ -63,17 +63,6 @@ def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
     if owner is not None and owner.key != o.key and not (owner.type == SERVICE and may_share(owner, o)):
         what = f"{asked} is that of {owner.key}: it waits for the address, or both say emulab.dev/allow-shared-ip"
         yield Finding(o, ("spec", "loadBalancerIP"), what)
-
-
-def _of_balancer(o: Object) -> Iterator[Finding]:
-    """What its class and annotations say that no balancer does."""
-    if o.spec.get("type") != "LoadBalancer":
-        return
-    if not is_of_known_class(o):
-        what = f"nobody here serves {show(o.spec['loadBalancerClass'])}; known are {', '.join(CLASSES)}"
-        yield Finding(o, ("spec", "loadBalancerClass"), what)
-    for name, problem in annotation_problems(o.annotations):
-        yield Finding(o, ("metadata", "annotations", name), problem)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

@@ -45,7 +45,15 @@ _HEALTH = {
 }
 """Annotations of AWS' controllers, with the fields of `healthCheck` that they say."""
 _MAPPINGS = ("healthCheck", "limits", "weights")
-_PROXY_PROTOCOL = f"{_NLB}proxy-protocol"
+_PROXY_PROTOCOLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    f"{_NLB}proxy-protocol": ("v2", ("*",)),
+    "service.beta.kubernetes.io/do-loadbalancer-enable-proxy-protocol": ("v1", ("true",)),
+    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v1": ("v1", ("true", "*")),
+    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v2": ("v2", ("true", "*")),
+    "load-balancer.hetzner.cloud/uses-proxyprotocol": ("v1", ("true",)),
+    "loadbalancer.openstack.org/proxy-protocol": ("v1", ("true",)),
+}
+"""Annotations of clouds that have their balancers send a PROXY header: its version, and by which values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +169,9 @@ def _said(name: str, text: str) -> tuple[tuple[str, ...], Any]:
             return (), None
         upper = text.upper() if own == "protocol" else text
         return ("healthCheck", own), upper if own in ("protocol", "path", "codes") else _plain(text)
-    if name == _PROXY_PROTOCOL:
-        return ("proxyProtocol",), "v2" if text == "*" else text
+    if name in _PROXY_PROTOCOLS:
+        version, values = _PROXY_PROTOCOLS[name]
+        return (("proxyProtocol",), version) if text.lower() in values else ((), None)
     field_name = name.removeprefix(PREFIX)
     if field_name != name and field_name in BALANCING:
         return (field_name,), _plain(text, field_name in _MAPPINGS)

@@ -87,6 +87,8 @@ def ingress(case: Case) -> Diagnosis | None:
             remedy = f"correct spec.externalName of {service.text}, or publish {external} in a Zone"
             return Diagnosis(Failure(place, "upstream-name", text, remedy, service.text))
     remedy = f"see what {rule} says of it: emulab get ingress -A -o yaml"
+    if service is not None and status == 503:  # there are endpoints, of which it spares itself or them
+        remedy = f"see what a DestinationRule says of {service.text}: emulab get destinationrules -A -o yaml"
     return Diagnosis(Failure(place, f"http-{status}", f"{said}, for {rule}", remedy, rule))
 
 

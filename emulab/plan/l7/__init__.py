@@ -2,4 +2,5 @@
 
 * `ingress`: the ingress controller's, from Ingress objects.
 * `annotations`: what an Ingress' annotations ask of its routes, one line an annotation.
+* `hosts`: what the routes of a host are together. `configmap`: what the controller's ConfigMap asks of all.
 """

@@ -46,7 +46,7 @@ class HealthPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class FrontendLimits:
     """What a frontend takes at most; 0: any number."""
 
     connections: int = 0  # at a time
@@ -58,7 +58,7 @@ class ConnectionLimits:
         return bool(self.connections or self.connections_per_source or self.rate)
 
 
-UNLIMITED = ConnectionLimits()
+UNLIMITED = FrontendLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class FrontendConfig:
         None  # seconds after which connections to removed targets are reset; None: they go on
     )
     proxy_protocol: int = 0  # version of the header that targets are sent first; 0: none
-    limits: ConnectionLimits = UNLIMITED
+    limits: FrontendLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

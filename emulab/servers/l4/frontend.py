@@ -12,7 +12,7 @@ from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import Affinity, BalancedTarget, Strategy
 from emulab.servers.l4.checks import CHECKS, kind_of
 from emulab.servers.l4.checks.http import ranges_of
-from emulab.servers.l4.config import UNLIMITED, ConnectionLimits, FrontendConfig, HealthPolicy, TargetConfig
+from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
 from emulab.servers.l4.limits import Gate
 
 NOT_ALLOWED = "source address not allowed"
@@ -32,7 +32,7 @@ class Spec:
     fail_open: bool = False
     drain: float | None = None
     proxy_protocol: int = 0
-    limits: ConnectionLimits = UNLIMITED
+    limits: FrontendLimits = UNLIMITED
 
 
 def checked_spec(key: str, given: FrontendConfig) -> Spec:

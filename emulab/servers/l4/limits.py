@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-from emulab.servers.l4.config import UNLIMITED, ConnectionLimits
+from emulab.servers.l4.config import UNLIMITED, FrontendLimits
 
 
 class Gate:
     """Counts who is in, and says who may come in."""
 
-    def __init__(self, limits: ConnectionLimits = UNLIMITED) -> None:
+    def __init__(self, limits: FrontendLimits = UNLIMITED) -> None:
         self.limits = limits
         self.open = 0
         self._of_source: Counter[str] = Counter()
         self._tokens = float(limits.rate)  # a bucket that holds a second's worth
         self._since = 0.0
 
-    def change(self, limits: ConnectionLimits) -> None:
+    def change(self, limits: FrontendLimits) -> None:
         """Other limits hold from now on; who is in stays."""
         if limits != self.limits:
             self.limits, self._tokens = limits, float(limits.rate)

@@ -17,7 +17,7 @@ from emulab.plan.rules.meaning import MeantRule
 from emulab.plan.state import Ruleset, Tuning, UdpBackends, World
 from emulab.plan.world import plan_world
 from emulab.rendezvous import score, slots
-from emulab.servers.l4.config import ConnectionLimits, FrontendConfig, L4Config, TargetConfig
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 SERVICE_DB = """
 apiVersion: v1
@@ -163,7 +163,7 @@ def test_a_client_that_comes_again_is_known_by_a_set() -> None:
 
 @pytest.mark.parametrize(("deny", "verdict"), [("reject", "reject with tcp reset"), ("drop", "drop")])
 def test_ranges_and_limits(deny: str, verdict: str) -> None:
-    limits = ConnectionLimits(connections=5, rate=7)
+    limits = FrontendLimits(connections=5, rate=7)
     ranges = ("10.0.0.0/25", "10.0.0.128/25", "192.0.2.0/24")
     rules = made(frontend(source_ranges=ranges, limits=limits), deny)
     first = "ip daddr 203.0.113.9 tcp dport 80 ct state new"

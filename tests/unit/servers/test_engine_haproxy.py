@@ -27,13 +27,16 @@ from emulab.servers.l7.config import (
     L7Config,
     Match,
     Options,
+    PeakEwma,
     Policy,
+    Reach,
     ReplacePrefixMatch,
     RequestHeaderModifier,
     RequestRedirect,
     RequestRoute,
     ResponseHeaderModifier,
     Upstream,
+    UpstreamTLS,
     URLRewrite,
     WeightedUpstream,
 )
@@ -103,7 +106,8 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         "# Ingress shop/front: a.test /old Prefix",
         "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
         "http-request deny deny_status 413 if { req.hdr_val(content-length) gt 8388608 }",
-        "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 if { var(txn.scheme) -m str http }",
+        "http-request redirect location https://%[var(txn.name)]%[pathq,regsub(/$,)] code 308 "
+        "if { var(txn.scheme) -m str http }",
         "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
         "http-response add-header X-B b", "http-request set-header Host other.test",
         r'http-request replace-path "^/old/?(.*)\$" /new/\1',
@@ -134,12 +138,26 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
     """The program itself looks at a configuration that has some of everything."""
     assert shutil.which("haproxy"), "scripts/setup test installs it"
     pair = self_signed("x", "a.test", ["a.test"])
+    tls = UpstreamTLS(
+        verify=True,
+        authorities=pair[0],
+        name="web.test",
+        server_name=True,
+        ciphers="HIGH:!aNULL",
+        certificate=pair[0],
+        key=pair[1],
+    )
     routes = (
         route(policy=Policy(ssl_redirect=True)),
         route("*.a.test", "/x y\"$'", "Exact"),
         route(path="/a(b|c)\\.d$", kind="RegularExpression"),
         route("b.test", filters=(RequestRedirect("https", "c.test", 8443, ReplacePrefixMatch("/q%"), 301),)),
         route("c.test", backends=(WeightedUpstream("shop/named/80"),)),
+        *(
+            route(f"{one.lower()}.test", policy=Policy(reach=Reach(one)))
+            for one in ("HTTPS", "GRPC", "GRPCS")
+        ),
+        route("secure.test", policy=Policy(reach=Reach("HTTPS", tls))),
     )
     given = config(
         *routes,
@@ -175,7 +193,13 @@ def test_what_it_cannot_do_is_told() -> None:
     assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))))) == [
         "haproxy's maps are asked for host and path alone"
     ]
-    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by haproxy"]
+    reach = Reach("AUTO_HTTP", UpstreamTLS(verify=True, authorities="CA", depth=2))
+    assert list(unable(route(policy=Policy(reach=reach, http_version="1.0")))) == [
+        "haproxy's servers are reached in one way, whatever the client speaks: AUTO_HTTP is HTTP",
+        "haproxy doesn't ask in HTTP/1.0",
+        "haproxy knows no depth of certificates",
+    ]
+    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by haproxy"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
 
 

@@ -140,6 +140,7 @@ POLICY = {
 def routed(rules: list[dict[str, Any]], options: dict[str, Any], **others: Any) -> dict[str, Any]:
     """The configuration of a proxy by rules, and options of which some are each rule's policy, in one line each."""
     policy = {POLICY[name]: value for name, value in options.items() if name in POLICY}
+    policy.setdefault("request_buffer", 0)  # bodies that are gathered first have tests of their own
     routes = [
         {
             "match": {name: rule[name] for name in ("host", "path", "path_type") if name in rule},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
+    CERTIFICATES,
     HSTS,
     UPSTREAM_FIELDS,
     locations,
@@ -14,12 +16,12 @@ from emulab.servers.engines.nginx.locations import (
     upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
-from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.nginx.reaching import groups
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
+from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
 
 FOLDER = "/etc/nginx"
-CERTIFICATES = f"{FOLDER}/ssl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,14 @@ def _general(options: Options) -> ConfLines:
         directive("default_type", "text/html"),
         directive("server_tokens", "off"),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
-        directive("keepalive_requests", 1000),
+        directive("keepalive_requests", options.keepalive_requests),
+        directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
-        directive("client_header_buffer_size", "1k"),
-        directive("large_client_header_buffers", 4, "8k"),
+        directive("client_header_buffer_size", options.header_buffer),
+        directive("large_client_header_buffers", options.header_buffers, options.header_buffer_max),
+        directive("underscores_in_headers", on(options.underscores)),
+        directive("ignore_invalid_headers", on(not options.invalid_names)),
+        *([directive("proxy_pass_header", "Server")] if options.pass_server else []),
         directive("reset_timedout_connection", "on"),
         directive("tcp_nopush", "on"),
         directive("proxy_http_version", "1.1"),
@@ -139,6 +145,10 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
         *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
+        *block(
+            "map $request_uri $bare_uri",
+            ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
+        ),
         *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
         *block(
             "map $http_x_forwarded_port $pass_port",
@@ -149,6 +159,7 @@ def _maps(options: Options) -> ConfLines:
             [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
         ),
         HSTS,
+        *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
     ]
     if trusted:
         lines += [
@@ -163,14 +174,15 @@ def _maps(options: Options) -> ConfLines:
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
     lines: ConfLines = []
     most = max((route.policy.tries for route in config.routes), default=1)
-    for name, upstream in config.upstreams.items():
+    for name, end in groups(config):
+        upstream = config.upstreams[name]
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
             times = -(-most // len(servers))
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
-                f"upstream {upstream_name(name)}",
+                f"upstream {upstream_name(name)}{end}",
                 [
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
@@ -199,7 +211,8 @@ def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
     hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
     for number, route in enumerate(config.routes):
-        hosts.setdefault(route.match.host.lower(), []).append((number, route))
+        host = route.match.host
+        hosts.setdefault(host if host.startswith("~") else host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)
     lines: ConfLines = []
     for host, routes in sorted(hosts.items()):
@@ -231,7 +244,7 @@ def _server(
     for key in config.listen:
         if key not in engine.sockets or key in config.pages:
             continue
-        tls = ["ssl"] if key in config.tls_listen else []
+        tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
@@ -257,7 +270,7 @@ def _server(
 
 def _default(config: L7Config) -> ConfLines:
     """What no path of a host takes."""
-    name = config.default_upstream
+    name, match = config.default_upstream, Match("", "/", "Prefix")
     upstream = config.upstreams.get(name or "", Upstream())
     lines = [
         *policy(config.policy),
@@ -269,7 +282,15 @@ def _default(config: L7Config) -> ConfLines:
             *lines,
             directive("return", 404),
         ]
-    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines]
+    filtered = [
+        line
+        for one in config.default_filters
+        if type(one) in DIRECTIVES
+        for line in DIRECTIVES[type(one)](one, match)
+    ]
+    if any(line.startswith("add_header ") for line in filtered):
+        filtered.append(HSTS)
+    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines, *filtered]
     return [
         *lines,
         directive("proxy_pass", f"http://{upstream_name(name)}")
@@ -280,6 +301,8 @@ def _default(config: L7Config) -> ConfLines:
 
 def _server_name(host: str) -> str:
     """A wildcard stands for one label, which nginx's own doesn't."""
+    if host.startswith("~"):
+        return pattern(host)
     if host.startswith("*."):
         return pattern("~^[^.]+" + host[1:].replace(".", r"\.") + "$")
     return host or "_"

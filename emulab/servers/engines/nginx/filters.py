@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from emulab.servers.engines.nginx.annotated import ANNOTATED
 from emulab.servers.engines.nginx.text import ConfLines, directive, pattern, quoted
 from emulab.servers.l7.config import (
     Filter,
@@ -73,4 +74,5 @@ DIRECTIVES: Mapping[type[Filter], Directives] = {
     ResponseHeaderModifier: _response_headers,
     URLRewrite: _rewrite,
     RequestRedirect: _redirect,
+    **ANNOTATED,
 }

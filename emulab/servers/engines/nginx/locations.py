@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
 
+CERTIFICATES = "/etc/nginx/ssl"
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
 UPSTREAM_FIELDS: Mapping[str, str] = {
     "Host": "$best_http_host",
@@ -49,6 +52,7 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+        lines += beside(number, route, upstreams)[1]
     return lines
 
 
@@ -90,15 +94,13 @@ def _served(
         directive("set", "$route", number),
         directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
     ]
-    if route.policy.ssl_redirect:
-        lines += block(
-            "if ($pass_access_scheme = http)",
-            [directive("return", 308, "https://$redirect_host$request_uri")],
-        )
-    own: ConfLines = []
-    for one in route.filters:
-        if type(one) in DIRECTIVES:
-            own += DIRECTIVES[type(one)](one, route.match)
+    done = [one for one in route.filters if type(one) in DIRECTIVES]
+    early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
+    own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
+    own += beside(number, route, upstreams)[0]
+    if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
+        early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
+    own = early + own
     if any(line.startswith("add_header ") for line in own):
         lines.append(HSTS)
     said = {line.split()[1].lower() for line in own if line.startswith("proxy_set_header ")}
@@ -106,11 +108,18 @@ def _served(
         directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items() if one[0].lower() not in said
     ]
     lines += own
-    lines += policy(route.policy)
+    lines = in_words_of(route.policy, lines)
+    lines += [*policy(route.policy), *reaching(route.policy, CERTIFICATES)]
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, directive("return", 503 if route.backends else 404)]
     return [*lines, *_passed_on(route, first, upstreams, names)]
+
+
+def _to_https(how: Policy) -> str:
+    port = f":{how.redirect_port}" if how.redirect_port else ""
+    target = "$request_uri" if how.keep_slash else "$bare_uri"
+    return directive("return", how.redirect_status, f"https://$redirect_host{port}{target}")
 
 
 def _passed_on(
@@ -121,16 +130,22 @@ def _passed_on(
         # A name is resolved whenever it is asked for, which nginx does for variables alone.
         host, _, port = servers[0].rpartition(":")
         target = f"{names.get(host, host)}:{port}"
-        return [directive("set", "$target", quoted(target)), directive("proxy_pass", "http://$target")]
+        return [directive("set", "$target", quoted(target)), passed_on(route.policy, "$target")]
     if len(route.backends) > 1:
-        return [directive("proxy_pass", f"http://${share_name(route)}")]
-    return [directive("proxy_pass", f"http://{first}")]
+        return [passed_on(route.policy, group(route.policy, f"${{{share_name(route)}}}"))]
+    return [passed_on(route.policy, group(route.policy, first))]
 
 
 def share_name(route: RequestRoute) -> str:
     """The variable that draws one of a route's backends."""
     names = "_".join(f"{one.upstream}_{one.weight}" for one in route.backends)
     return "share_" + "".join(c if c.isalnum() else "_" for c in names)
+
+
+def _next_upstream(one: Policy) -> tuple[str, ...]:
+    """As ingress-nginx writes it (`buildNextUpstream`)."""
+    more = one.retry_non_idempotent and "non_idempotent" not in one.next_upstream
+    return (*one.next_upstream, *(["non_idempotent"] if more else []))
 
 
 def policy(one: Policy) -> ConfLines:
@@ -146,5 +161,8 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_buffers", 4, one.response_head_max),
         directive("proxy_busy_buffers_size", 2 * one.response_head_max),
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
+        directive("proxy_next_upstream", *_next_upstream(one)),
+        directive("proxy_next_upstream_timeout", seconds(one.next_upstream_timeout)),
         directive("proxy_next_upstream_tries", one.tries),
+        *([directive("proxy_buffering", "on")] if one.response_buffer else []),
     ]

@@ -3,13 +3,28 @@
 A `RequestRoute` says which requests it takes, who gets them, what is changed on their way, and by what policy they are
 served. The words of `path_type` and what they mean are the personality's (see `personalities`).
 
-* `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
-* `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
+* `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it;
+  `balance`: which of its servers; `resilience`: what an upstream is spared.
+* `policy`: by which sizes, times and tries. `reaching`: in which protocol.
+* `filters`: what is done besides, a dataclass for each kind.
+* `variables`: texts that name what is known of a request; `patterns`: regular expressions as nginx has them.
 """
 
 from __future__ import annotations
 
+from emulab.servers.l7.config.balance import (
+    VARIABLE_PREFIXES,
+    VARIABLES,
+    Balance,
+    CookieAffinity,
+    DrawnServer,
+    HashBy,
+    InTurn,
+    LeastRequest,
+    PeakEwma,
+)
 from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.filters.answers import CORS, DirectResponse, HostRedirect, RootRedirect
 from emulab.servers.l7.config.filters.gateway import (
     Field,
     HeaderModifier,
@@ -21,9 +36,23 @@ from emulab.servers.l7.config.filters.gateway import (
     ResponseHeaderModifier,
     URLRewrite,
 )
+from emulab.servers.l7.config.filters.requests import Mirror, RegexRewrite, UpstreamFields
+from emulab.servers.l7.config.filters.responses import (
+    AnswerFields,
+    CookieDomain,
+    CookiePath,
+    ErrorPages,
+    Gzip,
+    HiddenFields,
+    LocationChange,
+)
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
+from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
-from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
+from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
+from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
+from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.config.whole import (
     ANY_HOST,
     Certificate,
@@ -36,27 +65,63 @@ from emulab.servers.l7.config.whole import (
 
 __all__ = [
     "ANY_HOST",
+    "AUTO_HTTP",
+    "CORS",
     "EXACT",
+    "GRPC",
+    "GRPCS",
+    "HTTP",
+    "HTTPS",
     "REGULAR_EXPRESSION",
+    "VARIABLES",
+    "VARIABLE_PREFIXES",
+    "AnswerFields",
+    "Balance",
+    "Canary",
     "Certificate",
+    "ConnectionLimits",
+    "CookieAffinity",
+    "CookieDomain",
+    "CookiePath",
+    "DirectResponse",
+    "DrawnServer",
+    "ErrorPages",
     "Field",
     "FieldMatch",
     "Filter",
+    "Gzip",
+    "HashBy",
     "HeaderModifier",
+    "HiddenFields",
+    "HostRedirect",
+    "InTurn",
     "L7Config",
+    "LeastRequest",
+    "LocationChange",
     "Match",
     "MeasuredAs",
+    "Mirror",
     "Notice",
     "Options",
+    "OutlierDetection",
     "PathChange",
+    "PeakEwma",
     "Policy",
+    "Reach",
+    "RegexRewrite",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
     "RequestRedirect",
     "RequestRoute",
     "ResponseHeaderModifier",
+    "RootRedirect",
     "URLRewrite",
     "Upstream",
+    "UpstreamFields",
+    "UpstreamTLS",
     "WeightedUpstream",
+    "as_python",
+    "pieces",
+    "unknown_variables",
 ]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
 from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.filters.gateway import Field
 from emulab.servers.l7.config.matching import Match
 from emulab.servers.l7.config.policy import Policy
-from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
+from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 
 ANY_HOST = "_"
 """Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
@@ -24,6 +25,7 @@ class RequestRoute:
     origin: str = ""  # what the route comes from, in records
     filters: tuple[Filter, ...] = ()
     policy: Policy = field(default_factory=Policy)
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,27 @@ class Options:
     """What is decided before a request has a route."""
 
     keepalive_timeout: float = 75.0
+    keepalive_requests: int = 1000  # on one connection of a client
     header_timeout: float = 60.0
+    header_buffer: int = 1024  # client_header_buffer_size
+    header_buffers: int = (
+        4  # large_client_header_buffers: how many, and the size, which is the longest line's
+    )
+    header_buffer_max: int = 8192
     upstream_keepalive: int = 320  # idle connections kept to one server
     upstream_keepalive_timeout: float = 60.0
+    upstream_keepalive_requests: int = 10000  # after which a connection isn't kept
     trust_forwarded: bool = False
+    http2: bool = True  # with clients: over TLS where they want it, and without for those who begin so
+    http2_streams: int = 128  # requests at once of one connection
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+    fields: tuple[Field, ...] = ()  # on every answer
+    pass_server: bool = False  # whether an upstream's Server goes to the client
+    underscores: bool = False  # whether names of fields may have underscores; others aren't passed on
+    invalid_names: bool = False  # whether any name is
+    unlogged: tuple[str, ...] = ()  # targets whose requests have no line in the access log
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +101,10 @@ class MeasuredAs:
 class L7Config(Configuration):
     """The configuration of a proxy.
 
-    `tls_listen` names those of `listen` that speak TLS. `default_upstream` takes what no route takes; without one that
-    is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5), by which servers that are names are
-    resolved; they are asked anew for each connection. `policy` is that of requests without a route.
+    `tls_listen` names those of `listen` that speak TLS. `default_upstream` takes what no route takes, by
+    `default_filters`; without one that is a 404. `resolv_conf` and `hosts` are texts as of resolv.conf(5) and hosts(5),
+    by which servers that are names are resolved; they are asked anew for each connection. `policy` is that of requests
+    without a route.
 
     `notices` go into the log, each once when it comes or its time has come.
 
@@ -99,6 +116,7 @@ class L7Config(Configuration):
     personality: str = "ingress-nginx"
     routes: tuple[RequestRoute, ...] = ()
     default_upstream: str | None = None
+    default_filters: tuple[Filter, ...] = ()
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()
     options: Options = field(default_factory=Options)

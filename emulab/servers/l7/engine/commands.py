@@ -17,16 +17,21 @@ READ = "read"  # whether to read what the client sends
 END = "end"  # our side of the connection, None: the client's goes on
 CLOSE = "close"  # the connection, once all that was sent is out, None
 ABORT = "abort"  # the connection at once, None
+HTTP2 = "http2"  # the connection goes on in HTTP/2, of which these bytes have come
 SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 
 # To the upstream.
 SELECT = "select"  # an address: a kept connection to it; the answer is `connected` or `vacant`
 OPEN = "open"
 """An address and how long it may take: a fresh connection; the answer is `connected` or `refused`."""
+WAIT = "wait"  # a `balance.limits.QueuedRequest`, whose `wake` the shell sets: then it calls `woken`
+WAKE = "wake"  # what is to be called in the loop's next turn: somebody else's `wake`
 FORWARD = "forward"  # bytes
 DRAIN = "drain"  # whether to read what the upstream sends
 RELEASE = "release"  # the connection can carry another request; the time
 DROP = "drop"  # the connection, or the way to one, has no use any more, None
+
+MIRROR = "mirror"  # `aside.MirroredRequest`: a request that is made besides, and whose answer nobody reads
 
 # To both.
 TUNNEL = "tunnel"  # bytes go through from now on, whatever they mean; seconds of silence that end it

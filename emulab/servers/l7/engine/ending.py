@@ -26,6 +26,10 @@ class Ending(Recorded):
             self.linked = self._linking = False
             self._commands.append((DROP, None))
 
+    def _is_replaced(self, page: Page, now: float) -> bool:
+        """Whether another upstream answers in the place of a page; the layer that can ask it says so."""
+        return False
+
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
         self._record(self._reader.status, now, "upstream", why)
@@ -37,7 +41,7 @@ class Ending(Recorded):
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
-        self.fail(413, f"request body is larger than {self._client.policy.body_limit} bytes", now)
+        self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
 
     def answer_page(self, page: Page, now: float) -> None:
         """Answers with a page of our own, if there is still a place for it."""
@@ -48,9 +52,13 @@ class Ending(Recorded):
         if self._head_sent:
             self._end_short(page.why, now)
             return
+        if self._is_replaced(page, now):
+            return
+        if self._turn is not None and self._turn.lines:
+            page = page._replace(lines=(*page.lines, *self._turn.lines))
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
-            lines = filters.page(Incoming(asked, page.status, list(page.lines), ""))
+            lines = filters.page(Incoming(asked, page.status, list(page.lines), "", bodiless=True))
             page = page._replace(lines=tuple(lines))
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
+from emulab.servers.l7.engine.commands import LOG, WAKE, Command
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
 
 
 class Recorded:
@@ -23,6 +25,7 @@ class Recorded:
         "_attempt",
         "_client",
         "_commands",
+        "_group",
         "_head",
         "_head_sent",
         "_head_size",
@@ -41,14 +44,16 @@ class Recorded:
         "_try_began",
         "_try_connected",
         "_try_headed",
+        "_turn",
         "answered",
         "linked",
     )  # fmt: skip
 
     _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
-    _client: ConnectionMachine
+    _client: ClientSide
     _commands: list[Command]
+    _group: Group
     _head: RequestHead
     _head_sent: bool  # whether the answer has begun
     _head_size: int  # bytes of the answer's head
@@ -67,14 +72,19 @@ class Recorded:
     _try_began: float
     _try_connected: float
     _try_headed: float
+    _turn: Turn | None  # what the upstream's balancer knows of the request, where that isn't plain
     answered: bool  # whether the answer is over, and told
     linked: bool  # whether an upstream has the request
 
     def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
+        if self._turn is not None:
+            self._leave(now)
         around = self._around
-        measure, logs = around.measure, around.log.takes(OWN)
+        measure, unlogged = around.measure, around.snapshot.unlogged
+        silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
+        logs = not silent and around.log.takes(OWN)
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
         if logs or measure is not None:
@@ -92,6 +102,7 @@ class Recorded:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
+            version="1.0" if head.old else head.version,
             status=client.personality.wire_status(status),
             duration_us=(now - self._started) * 1e6,
             **rule.told,
@@ -101,6 +112,17 @@ class Recorded:
             reason=reason,
             request_id=self._id.decode("latin-1"),
         )
+
+    def _leave(self, now: float) -> None:
+        """The upstream has no more to do with the request."""
+        turn, group, self._turn = self._turn, self._group, None
+        if turn is None:
+            return
+        group.through(turn, now, False)
+        if turn.waiting is not None:
+            group.give_up(turn, turn.waiting)
+        if (wake := group.leave(turn)) is not None:
+            self._commands.append((WAKE, wake))
 
     def _entry(self, status: int, now: float) -> RequestEntry:
         """What is known of the request, now that it is over."""
@@ -112,7 +134,7 @@ class Recorded:
             client=(client.address, client.name),
             local=client.local,
             scheme=client.scheme,
-            version="HTTP/1.0" if head.old else "HTTP/1.1",
+            version="HTTP/1.0" if head.old else f"HTTP/{head.version}",
             head=head,
             rule=self._rule or NO_ROUTE,
             upstream_name=self._name,

@@ -78,4 +78,9 @@ class EngineSurroundings:
         self.unix_time = unix_time
         self.measure: Callable[[RequestEntry], None] | None = None  # who counts the requests that are over
         self.counters = Counters()
+        self.draw: Callable[[int], int] = self._drawn  # one of so many, from 0
+        self.ending = False  # whether it will close soon, so that clients had better go elsewhere
         self.closing = False  # whether no connection is to outlive its request
+
+    def _drawn(self, among: int) -> int:
+        return int(self.request_id()[:12], 16) % among

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulab.dataclass import dataclass
-from emulab.servers.l7.config import Certificate, MeasuredAs
+from emulab.servers.l7.config import Certificate, MeasuredAs, Options
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseFields
 from emulab.servers.wire.http1.reader import Dialect
@@ -73,8 +73,9 @@ class Personality:
 
     name: str
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
-    dialect: Dialect[RequestHead]  # what it takes for the head of a request
+    dialect: Callable[[Options], Dialect[RequestHead]]  # what it takes for the head of a request
     response_fields: ResponseFields  # what of a response is passed on
+    with_server: ResponseFields  # … where its Server is, too
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
     closing: frozenset[int]  # statuses of our own after which the connection ends

@@ -13,6 +13,7 @@ from emulab.servers.journal import Journal
 from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
+from emulab.servers.l7.shell.mirrors import Mirrors
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
 
@@ -54,7 +55,8 @@ class Context:
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.pool = Pool()
+        self.pool = Pool(lambda: self.clock())
+        self.mirrors = Mirrors()
         self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()

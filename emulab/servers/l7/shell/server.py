@@ -59,19 +59,22 @@ class L7Server:
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
         told = from_json(L7Config, config)
-        snapshot = take(told, self._context.surroundings.snapshot.groups)
+        snapshot = take(told, self._context.surroundings.snapshot.groups, self._context.clock())
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        if snapshot.tls_listen:
+            self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
         self._configured = time.time()
         self._context.surroundings.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
+        self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
+        self._context.mirrors.resolver = resolver
         await self._listen(snapshot, sockets)
         self._schedule()
 
@@ -91,17 +94,27 @@ class L7Server:
             self._listeners[key] = await self._start(key, fresh, tls)
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
-        context = self._context
+        context, pages = self._context, key in self._snapshot.pages
+        secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
         server = await asyncio.get_running_loop().create_server(
-            self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
+            self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
-            ssl=context.certificates.base if tls else None,
+            ssl=secrets,
             backlog=BACKLOG,
         )
-        return Listener(sock, tls, key in self._snapshot.pages, server)
+        return Listener(sock, tls, pages, server)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
-        return lambda: PageReader(partial(self._page, key))
+        return lambda: PageReader(partial(self._page, key), self._fails)
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """See `base.Informed`: that it will be closed, so that health pages fail and no connection is kept."""
+        if message.get("ending"):
+            self._context.surroundings.ending = True
+
+    def _fails(self, path: str) -> bool:
+        """Whether a page says that it fails: that of the controller's health, once it is to end."""
+        return self._context.surroundings.ending and path != "/metrics"
 
     def _page(self, key: str, path: str) -> tuple[str, str] | None:
         """The content type and the text of a page; None where there is none."""
@@ -154,6 +167,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        context.mirrors.close()
         self._notices.close()
         context.journal.flush()
         if self._sweep is not None:
@@ -170,6 +184,11 @@ class L7Server:
             "tunnels": len(context.tunnels),
             "listen": sorted(self._listeners),
             "upstreams": context.pool.sizes(),
+            "balanced": {
+                group.name: group.status(context.clock())
+                for group in self._snapshot.groups.values()
+                if not group.plain
+            },
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from emulab.servers.l7.config import Match
 from emulab.servers.l7.messages.request import RequestHead
@@ -12,7 +12,7 @@ from emulab.servers.l7.messages.request import RequestHead
 class Asked:
     """What was asked, and by whom."""
 
-    __slots__ = ("address", "head", "host", "now", "port", "scheme", "target")
+    __slots__ = ("address", "groups", "head", "host", "now", "port", "request_id", "scheme", "target")
 
     def __init__(
         self,
@@ -24,6 +24,7 @@ class Asked:
         head: RequestHead | None = None,
         address: str = "",
         now: float = 0.0,
+        request_id: bytes = b"",
     ) -> None:
         """`host` has its port, if the client said one; `port` is the listener's, or empty if that is no matter.
 
@@ -36,6 +37,8 @@ class Asked:
         self.head = head if head is not None else RequestHead()
         self.address = address
         self.now = now
+        self.request_id = request_id
+        self.groups: tuple[bytes, ...] = ()  # what the last rewrite found
 
 
 class Page(NamedTuple):
@@ -60,17 +63,34 @@ class Outgoing:
         self.lines = lines
 
 
+class BodyEncoder(Protocol):
+    """What makes another body of an answer's."""
+
+    def pieces(self, given: list[bytes], last: bool) -> list[bytes]: ...
+
+
 class Incoming:
     """The fields of an answer on its way to the client, the upstream's or our own. Each of the lines ends in CRLF."""
 
-    __slots__ = ("asked", "lines", "server", "status")
+    __slots__ = ("asked", "bodiless", "encoder", "length", "lines", "server", "status")
 
-    def __init__(self, asked: Asked, status: int, lines: list[bytes], server: str) -> None:
-        """`server` is the upstream's address, empty for an answer of our own."""
+    def __init__(
+        self,
+        asked: Asked,
+        status: int,
+        lines: list[bytes],
+        server: str,
+        length: int = -1,
+        bodiless: bool = False,
+    ) -> None:
+        """`server` is the upstream's address, empty for an answer of our own; `length` the body's, if it is known."""
         self.asked = asked
         self.status = status
         self.lines = lines
         self.server = server
+        self.length = length
+        self.bodiless = bodiless
+        self.encoder: BodyEncoder | None = None  # what becomes of the body
 
 
 OwnAnswer = Callable[[Asked], Page | None]
@@ -86,3 +106,7 @@ class Effect(NamedTuple):
     request: Callable[[Any, Match], RequestChange] | None = None
     response: Callable[[Any, Match], ResponseChange] | None = None
     own: bool = False  # whether `response` is given our own answers, too
+    early: bool = False  # whether `answer` is asked before a client is sent to TLS, as nginx rewrites first
+    aside: bool = (
+        False  # whether the exchange does what it asks for, which is more than a change (`engine.aside`)
+    )

@@ -27,8 +27,9 @@ from emulab.servers.l7.personalities.personality import Personality
 PERSONALITY = Personality(
     name="ingress-nginx",
     host=b"_",  # the name of its default server
-    dialect=heads.DIALECT,
+    dialect=heads.dialect_of,
     response_fields=fields_by(fields.RESPONSE),
+    with_server=fields_by(fields.WITH_SERVER),
     refused_methods=frozenset({b"CONNECT", b"TRACE"}),
     not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),
     closing=pages.CLOSING,

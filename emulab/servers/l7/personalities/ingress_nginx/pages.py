@@ -37,7 +37,10 @@ def wire_status(status: int) -> int:
 
 def reason(status: int) -> str:
     """The reason phrase that nginx uses for `status`."""
-    return _REASONS.get(status) or HTTPStatus(status).phrase
+    try:
+        return _REASONS.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 @lru_cache(maxsize=64)
