@@ -109,6 +109,29 @@ spec:
   ports: [80, "53/UDP"]
   target: {{service: {{name: nobody, port: 80}}}}
 ---
+apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {{name: few}}
+spec:
+  network: internet
+  address: 203.0.113.37
+  mode: nat
+  ports: [9100]
+  limits: {{connections: 2}}
+  target: {{service: {{name: mirror, port: 9100}}}}
+---
+apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {{name: slow}}
+spec:
+  network: internet
+  address: 203.0.113.38
+  mode: nat
+  ports: [9100]
+  limits: {{rate: 1}}
+  idleTimeout: 7
+  target: {{service: {{name: mirror, port: 9100}}}}
+---
 apiVersion: v1
 kind: Pod
 metadata: {{name: mirror, labels: {{app: mirror}}}}
@@ -250,6 +273,39 @@ async def test_without_a_healthy_backend_it_refuses_at_once(lab: Lab) -> None:
 async def test_megabytes_and_a_half_close(lab: Lab) -> None:
     data = bytes(range(256)) * 8000
     assert await exchange(await connect(lab, "client", "203.0.113.36", 9100), data) == data
+
+
+async def test_limits_refuse_what_is_above_them(lab: Lab) -> None:
+    held = [await connect(lab, "client", "203.0.113.37", 9100) for _ in range(2)]
+    await refused(lab, "client", "203.0.113.37", 9100)
+    for _, writer in held:
+        writer.write(b"ping")
+        writer.close()
+
+    async def room() -> bool:
+        try:
+            _, writer = await connect(lab, "client", "203.0.113.37", 9100)
+        except ConnectionRefusedError:
+            return False
+        writer.close()
+        return True
+
+    await eventually(room, pause=0.5)
+
+
+async def test_a_rate_and_an_idle_timeout(lab: Lab) -> None:
+    """One new connection a second; the kernel forgets who is silent for seven."""
+    refusals = 0
+    for _ in range(4):
+        try:
+            _, writer = await connect(lab, "client", "203.0.113.38", 9100)
+        except ConnectionRefusedError:
+            refusals += 1
+        else:
+            writer.close()
+    assert refusals >= 1
+    path = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
+    assert (await output(lab, "slow", "cat", path)).strip() == "7"
 
 
 async def test_an_open_connection_survives_the_end_of_its_backend(lab: Lab) -> None:
