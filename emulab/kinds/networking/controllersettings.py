@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
@@ -79,6 +80,7 @@ SETTINGS: Mapping[str, Setting] = {
     "use-port-in-redirects": Setting(redirect_port, "redirect_port"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
     "use-http2": Setting(boolean, "http2"),
+    **{key: Setting(*line) for key, line in ACCESS.items()},
 }
 HSTS = {
     "hsts": "true",

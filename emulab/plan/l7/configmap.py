@@ -37,20 +37,34 @@ _OF_OPTIONS = frozenset(field.name for field in fields(Options))
 
 def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
     """The policy of routes that say nothing themselves, and the options."""
-    policy: dict[str, Any] = {}
+    found = _read(data)
+    policy = {field: value for field, value in found.items() if field in _OF_POLICIES}
     options: dict[str, Any] = {"hsts": _hsts({**HSTS, **data})}
-    for key, setting in SETTINGS.items():
-        value = _value(data, key, setting)
-        if value is not None and setting.field in _OF_POLICIES:
-            policy[setting.field] = value
-        elif value is not None and setting.field in _OF_OPTIONS:
-            options[setting.field] = value
+    options |= {field: value for field, value in found.items() if field in _OF_OPTIONS}
     said = composed(data)
     if said.get("disable-access-log") or said.get("disable-http-access-log"):
         policy["access_log"] = False
     if buffers := said.get("large-client-header-buffers"):
         options["header_buffers"], options["header_buffer_max"] = buffers
     return replace(DEFAULTS, **policy), replace(Options(), **options)
+
+
+def defaults(data: Mapping[str, str]) -> Mapping[str, Any]:
+    """What is said besides, for themes of annotations, by the fields of the settings."""
+    known = _OF_POLICIES | _OF_OPTIONS
+    return {field: value for field, value in _read(data).items() if field not in known}
+
+
+def _read(data: Mapping[str, str]) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for key, setting in SETTINGS.items():
+        try:
+            value = setting.read(data[key].strip()) if key in data else None
+        except ValueError:
+            continue
+        if value is not None:
+            found[setting.field] = value
+    return found
 
 
 def for_all(

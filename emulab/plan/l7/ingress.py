@@ -30,11 +30,12 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
 from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import for_all, of_upstreams, settings
+from emulab.plan.l7.configmap import defaults, for_all, of_upstreams, settings
 from emulab.plan.l7.hosts import arranged, other_names
 from emulab.plan.l7.spreading import asks_service, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
+from emulab.plan.l7.verifications import HostVerifications
 from emulab.plan.l7.wishes import IngressWishes
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.state import Place, PlannedServer
@@ -73,6 +74,7 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
         default_filters=filters,
         upstreams=builder.upstreams,
         certificates=builder.certificates(),
+        verifications=builder.verifications.told(),
         options=builder.options,
         policy=replace(
             builder.policy,
@@ -178,6 +180,8 @@ class _Builder:
         self.options = replace(options, fields=fields)
         self.wishes = IngressWishes(ingresses, flags.annotations_prefix + "/", of_upstreams(self.settings))
         self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
+        self.defaults = defaults(self.settings)
+        self.verifications = HostVerifications()
 
     def _texts(self, name: str) -> Mapping[str, str]:
         """What a ConfigMap has; nothing where there is none."""
@@ -215,6 +219,7 @@ class _Builder:
             elif secured and name.host and not name.has_root:
                 self._untaken.append((name.first, name.host))
         for one in ingresses:
+            self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
                 if self.wishes.canary(everything := Match("", "/", "Prefix")) is not None:

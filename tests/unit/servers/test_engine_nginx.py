@@ -13,25 +13,28 @@ from hypothesis import strategies as st
 from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.logged import records
 from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
-from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, told
 from emulab.servers.engines.nginx.text import quoted
 from emulab.servers.engines.nginx.unable import balance, unable
 from emulab.servers.l7.config import (
     CORS,
     AnswerFields,
+    Balance,
     Certificate,
     CookieDomain,
     CookiePath,
     DirectResponse,
+    DrawnServer,
     ErrorPages,
     Field,
     FieldMatch,
     Filter,
     Gzip,
+    HashBy,
     HiddenFields,
     HostRedirect,
     L7Config,
+    LeastRequest,
     LocationChange,
     Match,
     Mirror,
@@ -249,7 +252,24 @@ def test_what_it_cannot_do_is_told() -> None:
     assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
     assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by nginx"]
-    assert DIRECTIVES
+    assert list(balance(Upstream(balance=HashBy("$uri", 3)))) == [
+        "nginx hashes to one server, not to a subset"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (HashBy('$host"x'), 'hash "$host\\"x" consistent;'),
+        (DrawnServer(), "random;"),
+        (LeastRequest(), "random two least_conn;"),
+    ],
+)
+def test_algorithms_are_nginx_own(how: Balance, said: str) -> None:
+    told = config(route(), upstreams={"shop/web/80": Upstream(("10.0.0.1:80", "10.0.0.2:80"), balance=how)})
+    upstream = re.search(r"upstream shop-web-80 \{\n(.*?)\}", nginx_conf(told, ENGINE), re.DOTALL)
+    assert upstream is not None and upstream[1].split("\n")[0].strip() == said
+    assert list(balance(told.upstreams["shop/web/80"])) == []
 
 
 SAID = {

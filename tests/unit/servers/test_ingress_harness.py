@@ -131,6 +131,8 @@ POLICY = {
             "read_timeout",
             "send_timeout",
             "response_head_max",
+            "limit_rate",
+            "limit_rate_after",
             "tries",
         )
     },
@@ -146,6 +148,7 @@ def routed(rules: list[dict[str, Any]], options: dict[str, Any], **others: Any) 
             "match": {name: rule[name] for name in ("host", "path", "path_type") if name in rule},
             "backends": [{"upstream": rule["upstream"]}],
             "origin": rule.get("origin", ""),
+            "filters": rule.get("filters", []),
             "policy": {**policy, "ssl_redirect": rule.get("ssl_redirect", False)},
         }
         for rule in rules

@@ -19,6 +19,15 @@ class Annotation(NamedTuple):
     read: Callable[[str], Any]
     field: str  # under which its theme finds what it says
     doc: str
+    denies: bool = False  # whether a text that says nothing lets nobody in: it was to be a lock
+
+
+DENIED = "denied"
+"""The field under which a theme finds such an annotation: its name, and what is wrong."""
+
+
+Wishes = Mapping[str, Any]
+"""What the annotations of a theme say, by their fields; those that are absent or wrong are not there."""
 
 
 class Beside(Protocol):
@@ -34,6 +43,10 @@ class Beside(Protocol):
 
     def named(self, kind: Kind, text: str, namespace: str) -> Object | None:
         """The object that a text names: `NAME`, in this namespace, or `NAMESPACE/NAME`."""
+
+    @property
+    def defaults(self) -> Wishes:
+        """What the controller's ConfigMap says beside its policy and options, by the fields of its settings."""
 
     def upstream(self, namespace: str, backend: Backend) -> str:
         """The upstream that leads to a backend; it is among those of the configuration from now on."""
@@ -128,10 +141,6 @@ def with_known(text: str, draft: RouteDraft) -> str:
     return re.sub(r"\$\{?(\w+)\}?", lambda match: known.get(match[1], match[0]), text)
 
 
-Wishes = Mapping[str, Any]
-"""What the annotations of a theme say, by their fields; those that are absent or wrong are not there."""
-
-
 def _nothing_wrong(_values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
     return iter(())
 
@@ -145,3 +154,4 @@ class Theme(NamedTuple):
     annotations: tuple[Annotation, ...]
     apply: Callable[[Wishes, RouteDraft], None]
     wrong: Callable[[Wishes, Ingress, Beside], Iterator[tuple[str, str]]] = _nothing_wrong
+    always: bool = False  # whether it has a say about routes of Ingresses without any of its annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
@@ -16,6 +17,7 @@ from emulab.model.objects import Object
 from emulab.plan.l7.annotations import THEMES, known, read
 from emulab.plan.l7.annotations.refused import REFUSED
 from emulab.plan.l7.annotations.table import Theme
+from emulab.plan.l7.configmap import defaults
 
 
 def unheeded(
@@ -43,13 +45,17 @@ def unheeded(
             try:
                 followed[key].read(text.strip())
             except ValueError as error:
-                what = f"{text!r} {error}; requests are served as without it"
+                then = _REFUSED if followed[key].denies and text else "requests are served as without it"
+                what = f"{text!r} {error}; {then}"
                 wrong.append(Finding(o, ("metadata", "annotations", name), what).line())
         wrong += (finding.line() for finding in _wrong(o, classes, themes, objects))
     return [
         Finding(first, ("metadata", "annotations", name), _NOT_FOLLOWED + _and_others(len(others))).line()
         for name, (first, *others) in found.items()
     ] + wrong
+
+
+_REFUSED = "everybody is answered 503"
 
 
 def _asked(o: Object, classes: IngressClasses) -> Iterator[tuple[str, str, str]]:
@@ -87,6 +93,10 @@ class _There:
         o = self.named(CONFIG_MAP, self._config_map, "")
         data = (o.raw.get("data") or {}) if o is not None else {}
         return {key: str(value) for key, value in data.items()}
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        return defaults(self.settings)
 
     @cached_property
     def hosts(self) -> Collection[str]:

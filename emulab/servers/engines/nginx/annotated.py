@@ -26,6 +26,7 @@ from emulab.servers.l7.config import (
     LocationChange,
     Match,
     Mirror,
+    Refusal,
     RegexRewrite,
     RequestRoute,
     RootRedirect,
@@ -34,7 +35,9 @@ from emulab.servers.l7.config import (
     pieces,
 )
 
-EARLY: frozenset[type[Filter]] = frozenset({CORS, DirectResponse, HostRedirect, RegexRewrite, RootRedirect})
+EARLY: frozenset[type[Filter]] = frozenset(
+    {CORS, DirectResponse, HostRedirect, Refusal, RegexRewrite, RootRedirect}
+)
 
 
 def spoken(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx import access
+from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
@@ -19,7 +21,16 @@ from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Match, Options, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    ANY_HOST,
+    Certificate,
+    InTurn,
+    L7Config,
+    Match,
+    Options,
+    RequestRoute,
+    Upstream,
+)
 
 FOLDER = "/etc/nginx"
 
@@ -66,6 +77,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *_general(options),
         *_resolver(config.resolv_conf),
         *_maps(options),
+        *access.zones(config),
         "",
         *_upstreams(config, options),
         *_shares(config.routes),
@@ -112,7 +124,8 @@ def _general(options: Options) -> ConfLines:
         directive("server_names_hash_max_size", 65536),
         directive("server_names_hash_bucket_size", 256),
         directive("variables_hash_max_size", 2048),
-        directive("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+        directive("ssl_protocols", *options.ssl_protocols),
+        *([directive("ssl_ciphers", quoted(options.ssl_ciphers))] if options.ssl_ciphers else []),
         directive("ssl_session_cache", "shared:SSL:10m"),
         directive("ssl_session_tickets", "off"),
     ]
@@ -161,13 +174,7 @@ def _maps(options: Options) -> ConfLines:
         HSTS,
         *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
     ]
-    if trusted:
-        lines += [
-            directive("real_ip_header", "X-Forwarded-For"),
-            directive("real_ip_recursive", "on"),
-            directive("set_real_ip_from", "0.0.0.0/0"),
-            directive("set_real_ip_from", "::/0"),
-        ]
+    lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
 
 
@@ -179,11 +186,13 @@ def _upstreams(config: L7Config, options: Options) -> ConfLines:
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
-            times = -(-most // len(servers))
+            balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
+            times = -(-most // len(servers)) if not balanced else 1
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
                 f"upstream {upstream_name(name)}{end}",
                 [
+                    *balanced,
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
                     directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
@@ -245,6 +254,7 @@ def _server(
         if key not in engine.sockets or key in config.pages:
             continue
         tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
+        tls += ["proxy_protocol"] if config.options.proxy_protocol else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
@@ -260,6 +270,7 @@ def _server(
         directive("set", "$ingress_name", '""'),
         directive("set", "$location_path", '""'),
         directive("set", "$route", '""'),
+        *access.of_server(host, config),
         *block("if ($request_method = TRACE)", [directive("return", 405)]),
         *locations(routes, config.upstreams, engine.names),
     ]

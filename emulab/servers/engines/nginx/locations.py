@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
 from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
@@ -31,6 +32,7 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "X-Scheme": "$pass_access_scheme",
     "X-Original-Forwarded-For": "$http_x_forwarded_for",
     "Proxy": '""',
+    **{field: told_variable(field) for field in TOLD},
 }
 """What upstreams are told. nginx takes over such directives from outside only where a place has none of its own, so
 each location has all of them; so it is with `add_header`."""
@@ -52,6 +54,10 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+        for place, asked in asked_beside(route):
+            if place not in taken:
+                taken.add(place)
+                lines += ["", *block(f"location {place}", asked)]
         lines += beside(number, route, upstreams)[1]
     return lines
 
@@ -164,5 +170,7 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_next_upstream", *_next_upstream(one)),
         directive("proxy_next_upstream_timeout", seconds(one.next_upstream_timeout)),
         directive("proxy_next_upstream_tries", one.tries),
+        *([directive("limit_rate", one.limit_rate)] if one.limit_rate else []),
+        *([directive("limit_rate_after", one.limit_rate_after)] if one.limit_rate_after else []),
         *([directive("proxy_buffering", "on")] if one.response_buffer else []),
     ]

@@ -5,6 +5,7 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it;
   `balance`: which of its servers; `resilience`: what an upstream is spared.
+* `servers`: what is decided of a host before. `texts`: which variables texts may have of nginx.
 * `policy`: by which sizes, times and tries. `reaching`: in which protocol.
 * `filters`: what is done besides, a dataclass for each kind.
 * `variables`: texts that name what is known of a request; `patterns`: regular expressions as nginx has them.
@@ -24,6 +25,16 @@ from emulab.servers.l7.config.balance import (
     PeakEwma,
 )
 from emulab.servers.l7.config.filters import Filter
+from emulab.servers.l7.config.filters.access import (
+    AccessControl,
+    BasicAuthentication,
+    ClientLimits,
+    ConnectionLimit,
+    ExternalAuthentication,
+    Refusal,
+    RequestLimit,
+    SourceRanges,
+)
 from emulab.servers.l7.config.filters.answers import CORS, DirectResponse, HostRedirect, RootRedirect
 from emulab.servers.l7.config.filters.gateway import (
     Field,
@@ -51,6 +62,8 @@ from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
+from emulab.servers.l7.config.servers import ClientVerification
+from emulab.servers.l7.config.texts import unknown as unknown_in_text
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.config.whole import (
@@ -75,10 +88,15 @@ __all__ = [
     "REGULAR_EXPRESSION",
     "VARIABLES",
     "VARIABLE_PREFIXES",
+    "AccessControl",
     "AnswerFields",
     "Balance",
+    "BasicAuthentication",
     "Canary",
     "Certificate",
+    "ClientLimits",
+    "ClientVerification",
+    "ConnectionLimit",
     "ConnectionLimits",
     "CookieAffinity",
     "CookieDomain",
@@ -86,6 +104,7 @@ __all__ = [
     "DirectResponse",
     "DrawnServer",
     "ErrorPages",
+    "ExternalAuthentication",
     "Field",
     "FieldMatch",
     "Filter",
@@ -108,14 +127,17 @@ __all__ = [
     "PeakEwma",
     "Policy",
     "Reach",
+    "Refusal",
     "RegexRewrite",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
+    "RequestLimit",
     "RequestRedirect",
     "RequestRoute",
     "ResponseHeaderModifier",
     "RootRedirect",
+    "SourceRanges",
     "URLRewrite",
     "Upstream",
     "UpstreamFields",
@@ -123,5 +145,6 @@ __all__ = [
     "WeightedUpstream",
     "as_python",
     "pieces",
+    "unknown_in_text",
     "unknown_variables",
 ]

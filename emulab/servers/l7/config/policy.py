@@ -29,6 +29,8 @@ class Policy:
     retry_non_idempotent: bool = False  # whatever `next_upstream` says of that
     next_upstream_timeout: float = 0.0  # seconds after which no other try is made; 0: for ever
     affinity_cookie: bool = False  # whether a client without the upstream's cookie gets one here
+    limit_rate: int = 0  # bytes of a response a second; 0: as fast as it goes
+    limit_rate_after: int = 0  # bytes that go before that holds
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
     http_version: str = "1.1"  # in which servers are asked, but for those of gRPC
     reach: Reach = field(default_factory=Reach)  # how servers are reached

@@ -10,10 +10,22 @@ from emulab.servers.l7.config.filters import Filter
 from emulab.servers.l7.config.filters.gateway import Field
 from emulab.servers.l7.config.matching import Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.servers import ClientVerification
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
 
 ANY_HOST = "_"
 """Among the hosts of a certificate: those that have none, and who names none (nginx's name for its default server)."""
+
+
+CIPHERS = (
+    ":".join(
+        f"{exchange}-{cipher}"
+        for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+        for exchange in ("ECDHE-ECDSA", "ECDHE-RSA")
+    )
+    + ":DHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES128-GCM-SHA256"
+)
+"""ingress-nginx' `ssl-ciphers`, those of TLS 1.3 aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,17 @@ class Options:
     upstream_keepalive: int = 320  # idle connections kept to one server
     upstream_keepalive_timeout: float = 60.0
     upstream_keepalive_requests: int = 10000  # after which a connection isn't kept
-    trust_forwarded: bool = False
+    trust_forwarded: bool = False  # fields of those in front (`use-forwarded-headers`)
+    real_ip: bool = False  # of their fields, the address alone (`enable-real-ip`)
+    proxy_protocol: bool = False  # a PROXY header is in front of every connection
+    trusted: tuple[str, ...] | None = None  # who is believed about addresses; None: as the make has it
+    forwarded_for_header: str = "X-Forwarded-For"
+    full_forwarded_for: bool = False  # upstreams are told of all who were in front
+    block_agents: tuple[str, ...] = ()  # texts, or `~expression`, `~*expression`, as nginx's `map` has them
+    block_referers: tuple[str, ...] = ()
+    ssl_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ssl_ciphers: str = CIPHERS  # as OpenSSL has them; empty: its own
+    reject_handshake: bool = False  # whether a host that nobody has gets no handshake
     http2: bool = True  # with clients: over TLS where they want it, and without for those who begin so
     http2_streams: int = 128  # requests at once of one connection
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
@@ -119,6 +141,7 @@ class L7Config(Configuration):
     default_filters: tuple[Filter, ...] = ()
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()
+    verifications: tuple[ClientVerification, ...] = ()
     options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

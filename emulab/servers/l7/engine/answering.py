@@ -7,25 +7,32 @@ from __future__ import annotations
 
 from emulab.errors import PeerError
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import DRAIN, FORWARD, READ, RELEASE, SEND, TUNNEL
+from emulab.servers.l7.engine.commands import DRAIN, FORWARD, PACE, READ, RELEASE, SEND, TUNNEL
 from emulab.servers.l7.engine.erring import Erring
 from emulab.servers.l7.engine.filters.effect import BodyEncoder, Incoming
+from emulab.servers.l7.engine.pacing import HELD_MAX, Pace
 from emulab.servers.l7.engine.trying import ERROR, INVALID_HEADER, PASSED_OVER
 from emulab.servers.l7.messages.compose import client_response, switching_response
 from emulab.servers.wire.http1.framing import LAST_CHUNK, UNTIL_CLOSE, chunk
+
+_SOON = 0.01
+"""Seconds until somebody asks again, at the least."""
 
 
 class Answered(Erring):
     """A request that an upstream answers."""
 
-    __slots__ = ("_chunked", "_encoder")
+    __slots__ = ("_chunked", "_encoder", "_pace")
 
     _chunked: bool  # whether the response goes out in chunks
     _encoder: BodyEncoder | None  # what makes another body of the response's; set where there are filters
+    _pace: Pace | None  # how fast it may go, where that is bounded
 
     def upstream_ended(self, reset: bool, now: float) -> None:
         """The upstream's connection has ended, in good order or not."""
         self.linked = False
+        if self._pace is not None and self._reader.complete:
+            return  # what there is of its answer is on its way
         if not reset and self._reader.eof():
             if out := self._pass_on(now):
                 self._commands.append((SEND, out))
@@ -82,14 +89,21 @@ class Answered(Erring):
         elif out:
             client.deadline = now + client.policy.read_timeout
         data = out[0] if len(out) == 1 else b"".join(out)
+        if client.policy.limit_rate:
+            return self._paced(data, now)
         self._sent += len(data)
         if reader.complete:
             self._complete(now)
         elif client.stalled and client.policy.response_buffer:
-            client.ahead += len(data)
-            if client.ahead > client.policy.response_buffer:
-                self.drain(False)
+            self._is_ahead(len(data))
         return data
+
+    def _is_ahead(self, size: int) -> None:
+        """So much more waits for the client, which takes nothing."""
+        client = self._client
+        client.ahead += size
+        if client.ahead > client.policy.response_buffer:
+            self.drain(False)
 
     def _is_of_no_use(self, now: float) -> bool:
         """Whether another server is asked, though this one has answered; if not, its balancer learns of the answer."""
@@ -99,6 +113,34 @@ class Answered(Erring):
         if self._turn is not None:
             self._tell_server(status, now)
         return False
+
+    def _paced(self, data: bytes, now: float) -> bytes:
+        """What of the response may go now, when no more than so much goes in a second."""
+        client, pace = self._client, self._pace
+        if pace is None:
+            policy = client.policy
+            pace = self._pace = Pace(policy.limit_rate, policy.limit_rate_after, self._started)
+        pace.hold(data)
+        out = b"" if client.stalled else pace.take(now)
+        self._sent += len(out)
+        if not pace.held and self._reader.complete:
+            self._complete(now)
+            return out
+        if pace.held and not pace.waits:
+            pace.waits = True
+            self._commands.append((PACE, max(pace.delay(now), _SOON)))
+        if self.linked and not client.stalled:
+            self._commands.append((DRAIN, pace.held < HELD_MAX))
+        client.deadline = now + pace.delay(now) + client.policy.read_timeout
+        return out
+
+    def go_on_sending(self, now: float) -> None:
+        """Time has passed: more of the response may go."""
+        if self._pace is not None and not self.answered:
+            self._pace.waits = False
+            before = len(self._commands)
+            out = self._paced(b"", now)
+            self._commands.insert(before, (SEND, out))  # before the end of the connection, say
 
     def stalled(self) -> None:
         """The client takes no more bytes."""
@@ -122,6 +164,8 @@ class Answered(Erring):
         """The response is whole and out."""
         client, reader = self._client, self._reader
         self.answered = True
+        if self._asked is not None:
+            self._asked.over()
         around = self._around
         reason = ""
         if self._turn is not None:
@@ -155,6 +199,8 @@ class Answered(Erring):
             why = "upstream changed the protocol, which was not asked for"
             self._try_failed(INVALID_HEADER, why, now)
             return b""
+        if self._asked is not None:
+            client.leaving, self._asked.leave = self._asked.leave, []
         self._record(101, now)
         self._around.counters.upgrades += 1
         if held := client.change_protocol():

@@ -5,8 +5,8 @@ A machine's part: see `exchange`.
 
 from __future__ import annotations
 
-from emulab.servers.l7.engine.commands import DROP
-from emulab.servers.l7.engine.filters.effect import Asked, Incoming, Page
+from emulab.servers.l7.engine.commands import DROP, UNASK
+from emulab.servers.l7.engine.filters.effect import Incoming, Page
 from emulab.servers.l7.engine.records import Recorded
 from emulab.servers.l7.messages.response import UpstreamResponse
 
@@ -14,10 +14,10 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 class Ending(Recorded):
     """A request that can end."""
 
-    __slots__ = ("_asked", "_reader")
+    __slots__ = ("_asking", "_reader")
 
     # Set once there is somebody to ask for it, or a response, to speak of.
-    _asked: Asked | None  # what filters are told of the request
+    _asking: bool  # whether it waits at a gate for an answer
     _reader: UpstreamResponse
 
     def _let_go(self) -> None:
@@ -25,6 +25,9 @@ class Ending(Recorded):
         if self.linked or self._linking:
             self.linked = self._linking = False
             self._commands.append((DROP, None))
+        elif self._asking:
+            self._asking = False
+            self._commands.append((UNASK, None))
 
     def _is_replaced(self, page: Page, now: float) -> bool:
         """Whether another upstream answers in the place of a page; the layer that can ask it says so."""
@@ -63,5 +66,7 @@ class Ending(Recorded):
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4
         self._around.counters.errors += 1
-        self._record(page.status, now, "ingress", page.why)
+        if page.source:
+            self._log_refusal(page)
+        self._record(page.status, now, "ingress", page.why, page.source)
         client.go_on(page.status, close, now)

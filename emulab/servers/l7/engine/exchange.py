@@ -2,7 +2,8 @@
 
 A machine: events are its methods, with the time as an argument; what it wants done is in its connection's `commands`.
 It is made of layers, each of a module: `records` (what is told of it), `ending` (pages of our own), `trying` (the way
-to an upstream), `erring` (another one, for the pages of errors), `answering` (the response), and here the request.
+to an upstream), `erring` (another one, for the pages of errors), `answering` (the response), `admitting` (gates in its
+way), and here the request.
 
 Rules:
 
@@ -15,10 +16,11 @@ Rules:
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
-from emulab.servers.l7.engine.answering import Answered
+from emulab.servers.l7.engine.admitting import Admitting
 from emulab.servers.l7.engine.aside import MirrorTarget
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.balance.turn import Turn
@@ -29,23 +31,23 @@ from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.clientside import ClientSide
+    from emulab.servers.l7.engine.servers import HostRules
     from emulab.servers.l7.engine.ways import UpstreamWay
 
 
-class Exchange(Answered):
+class Exchange(Admitting):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_wanted", "way")
+    __slots__ = ("_buffer", "way")
 
     way: UpstreamWay | None  # how its servers are reached, if not by plain HTTP/1.1
 
-    # Set once it is known that the body has to be whole first.
-    _buffer: bytearray | None  # what has come of it
-    _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
+    _buffer: bytearray | None  # what has come of a body that has to be whole first
 
     def __init__(self, client: ClientSide, head: RequestHead, now: float) -> None:
         self._client = client
@@ -58,8 +60,8 @@ class Exchange(Answered):
         self._turn = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
-        self._kept = None
-        self._linking = self.linked = False
+        self._kept = self._pace = None
+        self._linking = self.linked = self._asking = False
         self._head_sent = self.answered = False
         self._id = head.request_id
         self._sent = self._head_size = self._size = 0
@@ -72,9 +74,12 @@ class Exchange(Answered):
         personality = client.personality
         if head.method in personality.refused_methods:
             return self.fail(405, "method not allowed", now)
+        snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
-            rule = self._rule = self._around.snapshot.routes.match(host, head)
+            if snapshot.host_rules is not None and self._is_refused_by(snapshot.host_rules, host, now):
+                return None
+            rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
         if rule is not None:
@@ -83,18 +88,46 @@ class Exchange(Answered):
                 self.way = rule.ways[client.scheme]
         policy = client.policy
         forwarding, scheme, address = client.forwarding, client.scheme, client.address
-        if client.options.trust_forwarded:
-            front = personality.trusted(head, address, client.port, scheme)
+        chain = b""
+        if (read := snapshot.front) is not None:
+            front = read(head, client.ends)
             host = front.host or host
-            forwarding, scheme, address = front.forwarding, front.scheme, front.address
+            forwarding, scheme, chain = front.forwarding, front.scheme, front.chain
+            address = client.shown = front.address
+            head.forwarded_for = front.original
         if head.framing > 0 and 0 < policy.body_max < head.framing:
             if rule is not None and rule.filtered:
                 self._filtered_as(scheme, host, address, now)
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
-        if rule.filtered and self._is_answered(rule, self._filtered_as(scheme, host, address, now), now):
-            return None
+        if rule.filtered:
+            asked = self._filtered_as(scheme, host, address, now)
+            asked.forwarded_for = chain
+            if (own := rule.answer(asked)) is not None:
+                return self.answer_page(own, now)
+            if rule.gated:
+                self._wanted, self._buffer = (host, forwarding), bytearray()
+                return self._stop_at(rule, asked, now)
+        return self._go_in(host, forwarding, now)
+
+    def _is_refused_by(self, servers: HostRules, host: bytes, now: float) -> bool:
+        """Whether the host itself has the request not be, or another one in its place."""
+        head, client = self._head, self._client
+        page = servers.refuse(normalise_host(host), head, client.scheme, client.secured)
+        if page is not None and page.instead:
+            head.method, head.target = b"GET", page.instead
+            return False
+        if page is not None:
+            self.answer_page(page, now)
+        return page is not None
+
+    def _go_in(self, host: bytes, forwarding: bytes, now: float) -> None:
+        """On to the upstream, now or once the body is whole."""
+        head, client, rule = self._head, self._client, self._rule
+        assert rule is not None
+        if (mirror := rule.mirror) is not None and not (self._has_body and mirror.body):
+            self._mirror(mirror, None)
         group = self._by_turn(rule) if rule.by_turns else rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None and not rule.route.backends:
@@ -105,23 +138,29 @@ class Exchange(Answered):
             self._commands.append((SEND, CONTINUE))
             head.expect = False
         self._group = group
+        policy = client.policy
         self._tries, self._attempt, self._freshened = policy.tries or len(group.servers), 1, False
-        self._kept_size = 0
-        if client.body is not None and policy.request_buffer:
-            self._buffer, self._wanted = bytearray(), (host, forwarding)
-        else:
-            self._kept = [self._compose(host, forwarding)]
-            self._begin_tries(now)
+        if rule.gated and client.body is not None:
+            client.deadline = now + policy.body_timeout
+        if policy.request_buffer and (client.body is not None or (rule.gated and self._has_body)):
+            self._kept, self._kept_size = None, 0
+            self._wanted = host, forwarding
+            if rule.gated:
+                self._released(client.body is None, now)
+            else:
+                self._buffer = bytearray()
+            return None
+        come = self._kept
+        if come is None:
+            self._kept, self._kept_size = [self._compose(host, forwarding)], 0
+        else:  # while it waited at a gate
+            self._kept = [self._compose(host, forwarding), *come]
+        self._begin_tries(now)
         return None
 
-    def _is_answered(self, rule: ReadyRoute, asked: Asked, now: float) -> bool:
-        """Whether a filter answers by itself; if none does, a mirror that wants no body has the request now."""
-        if (own := rule.answer(asked)) is not None:
-            self.answer_page(own, now)
-            return True
-        if (mirror := rule.mirror) is not None and (self._client.body is None or not mirror.body):
-            self._mirror(mirror, None)
-        return False
+    @property
+    def _has_body(self) -> bool:
+        return self._head.framing > 0 or self._head.framing == CHUNKED
 
     def _filtered_as(self, scheme: str, host: bytes, address: str, now: float) -> Asked:
         """What filters are told of the request, whose own state begins here."""
@@ -130,8 +169,9 @@ class Exchange(Answered):
         self._id = self._id or self._around.request_id()
         self._replaced, self._encoder = False, None
         asked = self._asked = Asked(
-            scheme, host, port, head.target, head=head, address=address, now=now, request_id=self._id
-        )
+            scheme, host, port, head.target, head=head, address=address, now=now,
+            listener=client.listener, request_id=self._id,
+        )  # fmt: skip
         return asked
 
     def _by_turn(self, rule: ReadyRoute) -> Group | None:
@@ -187,6 +227,12 @@ class Exchange(Answered):
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
         assert self._buffer is not None
         self._buffer += piece
+        if not self._asking:
+            self._released(last, now)
+
+    def _released(self, last: bool, now: float) -> None:
+        """Nothing but its body keeps the request back: all of it, if that is the last piece."""
+        assert self._buffer is not None
         if not last and len(self._buffer) <= self._client.policy.request_buffer:
             return
         body, self._buffer = bytes(self._buffer), None
@@ -222,7 +268,9 @@ class Exchange(Answered):
 
     def expired(self, now: float) -> None:
         """Nothing has come for too long from the one whose turn it is."""
-        if self._client.body is not None and not (self.linked and self._full):
+        if self._asking:
+            self._client.deadline = inf
+        elif self._client.body is not None and not (self.linked and self._full):
             why = f"client sent no more of the body for {self._client.policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:

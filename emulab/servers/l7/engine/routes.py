@@ -71,6 +71,7 @@ class ReadyRoute:
         "errors",
         "filtered",
         "filters",
+        "gated",
         "mirror",
         "old",
         "policy",
@@ -99,6 +100,7 @@ class ReadyRoute:
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
+        self.gated = self.filters is not None and self.filters.gated
         self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
         self.mirror: MirrorTarget | None = mirror_target(route.filters)
         first = route.backends[0].upstream if route.backends else ""

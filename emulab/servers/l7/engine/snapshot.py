@@ -9,6 +9,7 @@ from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import (
     Certificate,
+    ClientLimits,
     L7Config,
     MeasuredAs,
     Options,
@@ -19,9 +20,12 @@ from emulab.servers.l7.config import (
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.filters.fields import check_fields
+from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
+from emulab.servers.l7.engine.servers import HostRules, servers_of
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities import Personality, personality_of
+from emulab.servers.l7.personalities.personality import FrontReader
 from emulab.servers.wire.http1.reader import Dialect
 
 
@@ -61,6 +65,9 @@ class Snapshot:
     certificates: tuple[Certificate, ...]
     log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
+    front: FrontReader | None  # what reads of a request who asks; None: the peer
+    host_rules: HostRules | None  # what is decided of a host before a route is looked for, where anything is
+    zones: frozenset[str]  # in which clients are counted
 
     @property
     def servers(self) -> dict[str, KeptServer]:
@@ -127,6 +134,15 @@ def take(config: L7Config, old: Mapping[str, Group], now: float = 0.0) -> Snapsh
         certificates=config.certificates,
         log_line=personality.log_format(config.options.log_format, config.options.log_escape),
         shortest=min(_times(config)),
+        front=personality.front(config.options),
+        host_rules=servers_of(config),
+        zones=frozenset(
+            zone
+            for route in config.routes
+            for one in route.filters
+            if isinstance(one, ClientLimits)
+            for zone in zones(one)
+        ),
     )
 
 

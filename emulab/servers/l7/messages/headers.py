@@ -37,7 +37,8 @@ NAMES_MAX = 4096
     FORWARDED_HOST,
     FORWARDED_PORT,
     FORWARDED_PROTO,
-) = range(14)
+    REAL_IP,
+) = range(15)
 FIRST = 1 << 8
 """From here on: fields of a response of which the first counts, each with a bit of its own."""
 

@@ -133,7 +133,7 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()  # idle ones and busy ones
         self.opened = 0
         self._servers: Mapping[str, KeptServer] = {}
-        self._resolver = ResolverConfig((), (), 1, {})
+        self.resolver = ResolverConfig((), (), 1, {})
         self._idle: dict[Where, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -142,7 +142,7 @@ class Pool:
     ) -> None:
         """Takes new options; servers that are not in `servers` drain. `resolver` is for those that are names."""
         self.options = options
-        self._resolver = resolver
+        self.resolver = resolver
         self._servers = servers
         for where in [where for where in self._idle if address_of(where) not in servers]:
             for upstream in self._idle.pop(where):
@@ -203,7 +203,7 @@ class Pool:
         opened = False
         try:
             async with asyncio.timeout(seconds):
-                found = await resolve(host, self._resolver, open_socket)
+                found = await resolve(host, self.resolver, open_socket)
                 if isinstance(where, str):
                     _, upstream = await loop.create_connection(
                         lambda: UpstreamConnection(self, where), found, port
@@ -283,7 +283,7 @@ class Pool:
 
 
 async def open_socket(family: int, kind: int) -> socket.socket:
-    """A socket for asking a resolver."""
+    """A socket in the proxy's own namespace, for who looks names up."""
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock

@@ -7,6 +7,7 @@ A kind is one class of a module here, a member of `Filter`, and a line of the ta
 
 from __future__ import annotations
 
+from emulab.servers.l7.config.filters.access import AccessControl, ClientLimits, Refusal
 from emulab.servers.l7.config.filters.answers import CORS, DirectResponse, HostRedirect, RootRedirect
 from emulab.servers.l7.config.filters.gateway import (
     RequestHeaderModifier,
@@ -30,6 +31,9 @@ Filter = (
     | ResponseHeaderModifier
     | URLRewrite
     | RequestRedirect
+    | Refusal
+    | ClientLimits
+    | AccessControl
     | DirectResponse
     | RootRedirect
     | HostRedirect

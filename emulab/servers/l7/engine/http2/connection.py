@@ -38,13 +38,16 @@ from h2.exceptions import ProtocolError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
 from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.personalities.personality import Ends
 from emulab.servers.wire.http1.framing import CHUNKED, UNFRAMED
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http2.fields import FieldList, request_text, size
 from emulab.servers.wire.http2.frames import ServerEnd
+from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.surroundings import EngineSurroundings
+    from emulab.servers.l7.engine.secured import ClientIdentity
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after an error."""
@@ -61,7 +64,13 @@ class Http2Machine:
     """What becomes of one client's connection, without its socket."""
 
     def __init__(
-        self, around: EngineSurroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
+        self,
+        around: EngineSurroundings,
+        scheme: str,
+        client: tuple[str, str],
+        local: tuple[str, str],
+        proxied: Proxied | None = None,
+        secured: ClientIdentity | None = None,
     ) -> None:
         """See `ConnectionMachine`."""
         self.around = around
@@ -71,7 +80,9 @@ class Http2Machine:
         self.scheme = scheme
         self.address, self.name = client
         port, self.local = local
+        self.listener, self.secured = (scheme, port), secured
         self.port = personality.told_port(scheme, port)
+        self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
         self.extra = personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
         self.commands: list[Command] = []

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,9 @@ class Http2Stream:
 
     __slots__ = (
         "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address", "ahead",
-        "around", "body", "closed", "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name",
-        "number", "options", "pending", "personality", "policy", "port", "reading", "scheme", "stalled",
-        "trailers", "waits",
+        "around", "body", "closed", "commands", "deadline", "ends", "exchange", "extra", "forwarding", "keep",
+        "leaving", "listener", "local", "name", "number", "options", "pending", "personality", "policy", "port",
+        "reading", "scheme", "secured", "shown", "stalled", "trailers", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -51,7 +51,9 @@ class Http2Stream:
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
         self.name, self.local = connection.name, connection.local
         self.address, self.extra = connection.address, connection.extra
-        self.forwarding = connection.forwarding
+        self.forwarding, self.ends, self.shown = connection.forwarding, connection.ends, connection.address
+        self.listener, self.secured = connection.listener, connection.secured
+        self.leaving: list[Callable[[], None]] = []
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: StreamExchange | None = None
