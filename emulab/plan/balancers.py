@@ -26,9 +26,10 @@ from emulab.kinds.emulab.balancingview import Balancing, health_annotated
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.servicebalancing import service_balancing
+from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
 from emulab.kinds.underlay import underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.collection import Objects
@@ -47,6 +48,8 @@ from emulab.plan.state import PlannedServer
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
+PROXY_KEY = "use-proxy-protocol"
+"""Of the ConfigMap of an ingress controller."""
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 """The label of nodes that balancers leave out, whatever its value (cloud-provider's service controller)."""
 
@@ -79,6 +82,8 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
     balancer, vips = LoadBalancer.of(o), virtual_addresses(o)
     service, forwarded = _target(source, balancer)
     balancing = balancer.balancing
+    if balancer.target.ingress and not o.spec.get("proxyProtocol") and balancing.mode == "proxy":
+        balancing = replace(balancing, proxy_protocol=2 if _takes_headers(source) else 0)
     health = _health(service, balancing, _of_ingresses(source, o.name) if balancer.target.ingress else {})
     like = _frontend(balancing, tuple(map(str, balancer.source_ranges)), health)
     frontends = {
@@ -183,6 +188,18 @@ def _ingress(source: PlanSource, balancer: LoadBalancer) -> Forwarded:
         return service, [(port, own.get(port, 0)) for port in balancer.sockets]
     tcp = [(p, controller.node_port(p[1]) if p[0] == "TCP" else 0) for p in balancer.sockets]
     return None, tcp
+
+
+def _takes_headers(source: PlanSource) -> bool:
+    """Whether the lab's ingress speaks the PROXY protocol: balancers in front of it speak it, too, then."""
+    controller, _ = the_labs_ingress(source)
+    namespace, _, name = controller.flags.config_map.partition("/") if controller else ("", "", "")
+    o = source.get(CONFIG_MAP.key(namespace, name)) if name else None
+    said = str(((o.raw.get("data") or {}) if o else {}).get(PROXY_KEY, ""))
+    try:
+        return bool(said and ACCESS[PROXY_KEY][0](said.strip()))
+    except ValueError:
+        return False
 
 
 def _of_ingresses(source: PlanSource, balancer: str) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from emulab.model.checks import (
 MODES = ("proxy", "nat")
 ALGORITHMS = ("roundrobin", "leastconn", "source")
 """HAProxy's names."""
-PROXY_PROTOCOLS = ("v1", "v2")
+PROXY_PROTOCOLS = ("none", "v1", "v2")
 
 _MOST_SECONDS = 86400
 _CODES = re.compile(r"\s*[1-5]\d\d(-[1-5]\d\d)?\s*(,\s*[1-5]\d\d(-[1-5]\d\d)?\s*)*")
@@ -115,7 +115,7 @@ def modes_agree(spec: dict[str, Any]) -> Problems:
         given = spec.get(outer)
         if inner:
             given = (given or {}).get(inner)
-        if given and value in (None, given):
+        if given and given != "none" and value in (None, given):
             return wrong(f"{show(given)} needs mode: proxy: {why}", *path.split("."))
     return ()
 

@@ -116,7 +116,7 @@ class Balancing:
             fail_open=bool(spec.get("failOpen")),
             draining=spec.get("draining"),
             deny=spec.get("deny") or "reject",
-            proxy_protocol=int(spec["proxyProtocol"][1:]) if spec.get("proxyProtocol") else 0,
+            proxy_protocol={"v1": 1, "v2": 2}.get(spec.get("proxyProtocol") or "", 0),
             connections=limits.get("connections") or 0,
             connections_per_source=limits.get("connectionsPerSource") or 0,
             rate=limits.get("rate") or 0,

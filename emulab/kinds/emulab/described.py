@@ -251,8 +251,8 @@ _LOAD_BALANCER = {
         ),
         "proxyProtocol": OwnField(
             "string",
-            "`v1` or `v2`: backends are told the client's address by that header (mode proxy)",
-            "no header",
+            "`v1` or `v2`: backends are told the client's address by that header (mode proxy); `none`",
+            "v2 before an ingress whose ConfigMap says use-proxy-protocol, else none",
         ),
         "limits": OwnField("emulab.v1.LoadBalancerLimits", "How much it takes; what is more is refused"),
         "idleTimeout": OwnField(

@@ -13,7 +13,7 @@ from emulab.servers.l4.balance import Affinity, BalancedTarget, Strategy
 from emulab.servers.l4.checks import CHECKS, kind_of
 from emulab.servers.l4.checks.http import ranges_of
 from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
-from emulab.servers.l4.limits import Gate
+from emulab.servers.l4.limits import ConnectionCount
 
 NOT_ALLOWED = "source address not allowed"
 
@@ -70,7 +70,7 @@ class Frontend:
         self.denied = 0  # of these, those that the ACL or a limit refused
         self.total = 0  # clients that were let in
         self.bytes_in = self.bytes_out = 0  # also of targets that are gone
-        self.gate = Gate(spec.limits)
+        self.gate = ConnectionCount(spec.limits)
         self.targets: list[BalancedTarget] = []
         self._strategy: Strategy = STRATEGIES[spec.balance]()
         self._affinity = Affinity(spec.affinity) if spec.affinity else None

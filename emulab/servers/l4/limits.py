@@ -7,7 +7,7 @@ from collections import Counter
 from emulab.servers.l4.config import UNLIMITED, FrontendLimits
 
 
-class Gate:
+class ConnectionCount:
     """Counts who is in, and says who may come in."""
 
     def __init__(self, limits: FrontendLimits = UNLIMITED) -> None:

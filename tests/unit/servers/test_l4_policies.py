@@ -17,7 +17,7 @@ from emulab.servers.l4.checks import probe
 from emulab.servers.l4.checks.http import ranges_of
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
 from emulab.servers.l4.frontend import Frontend, checked_spec
-from emulab.servers.l4.limits import Gate
+from emulab.servers.l4.limits import ConnectionCount
 from emulab.servers.l4.metrics import exposition
 from emulab.servers.l4.tcplog import EndedConnection, ended_line
 from emulab.servers.wire.proxyheader import proxy_header
@@ -68,7 +68,7 @@ def test_of_n_targets_one_that_goes_moves_its_own_clients_alone() -> None:
 
 
 def test_limits_by_a_clock() -> None:
-    gate = Gate(FrontendLimits(connections=3, connections_per_source=2, rate=2))
+    gate = ConnectionCount(FrontendLimits(connections=3, connections_per_source=2, rate=2))
     assert gate.refusal("a", 0.0) == "" and gate.refusal("a", 0.0) == ""
     assert gate.refusal("a", 0.1) == "too many new connections: 2 a second"
     assert gate.refusal("a", 0.6) == ""
