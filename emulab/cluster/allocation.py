@@ -17,9 +17,10 @@ from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, need
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.emulab.resolver import OWN_RESOLVER
 from emulab.kinds.kind import ADDRESSED
 from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
-from emulab.kinds.registry import CLIENT, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
+from emulab.kinds.registry import CLIENT, KINDS, LOAD_BALANCER, NODE, POD, RESOLVER, SERVICE
 from emulab.kinds.underlay import (
     Underlay,
     underlay_address,
@@ -109,14 +110,18 @@ def underlay_taken(objects: Objects, cluster: Cluster) -> set[IPAddress]:
 
 
 def _clients(objects: Objects, cluster: Cluster) -> list[Change]:
-    missing = objects.facts(CLIENT, _unplaced)
+    """Those of clients and resolvers; the lab's own resolver is where it always is."""
+    missing = [o for kind in (CLIENT, RESOLVER) for o in objects.facts(kind, _unplaced).values()]
     if not missing:
         return []
     used = underlay_taken(objects, cluster)
     changes: list[Change] = []
-    for o in missing.values():
+    for o in missing:
         given: list[IPAddress] = []
         for u in cluster.underlays:
+            if o.type == RESOLVER and o.name == OWN_RESOLVER:
+                given.append(u.resolver_internet)
+                continue
             inside = o.spec.get("network") == "vpc"
             network, start = (u.vpc, u.first_vpc_client) if inside else (u.internet, u.first_client)
             given.append(_first_free(network, start, used, str(o.key)))

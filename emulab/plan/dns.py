@@ -7,12 +7,13 @@ from typing import Any
 
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.resolver import OWN_RESOLVER, Resolver
 from emulab.kinds.emulab.zone import Zone
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
-from emulab.kinds.registry import INGRESS, LOAD_BALANCER, SERVICE, ZONE
-from emulab.kinds.underlay import virtual_addresses
+from emulab.kinds.registry import INGRESS, LOAD_BALANCER, RESOLVER, SERVICE, ZONE
+from emulab.kinds.underlay import underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, is_address, parse_address, socket_name
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
@@ -20,7 +21,7 @@ from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import PlannedServer
-from emulab.servers.dns.config import DnsConfig, ZoneConfig, ZoneRecord
+from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig, ZoneRecord
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
@@ -50,9 +51,31 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
         zones[origin].append(ZoneRecord(name, _record(address), address, PUBLISHED_TTL))
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
     _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
-    both = listeners([*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)])
-    forward = (socket_name(underlays[0].dns, 53),)
-    _server(draft, "resolver", DnsConfig(both, tuple(private), forward, recursion=True))
+    both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
+    resolvers = {o.name: o for o in source.members(RESOLVER).values()}
+    places = {OWN_RESOLVER: both} | {
+        name: [*underlay_addresses(o)] for name, o in resolvers.items() if name != OWN_RESOLVER
+    }
+    for name, addresses in places.items():
+        if addresses:
+            how = Resolver.of(resolvers[name]) if name in resolvers else None
+            _server(draft, name, _resolver(how, addresses, private, cluster))
+
+
+def _resolver(
+    how: Resolver | None, addresses: Iterable[IPAddress], private: Iterable[ZoneConfig], cluster: Cluster
+) -> DnsConfig:
+    """The configuration of a resolver, the lab's own (`how` is None) or one that an object tells of."""
+    asked = how.forward if how else ()
+    servers = [parse_address(text) for text in asked] or [cluster.underlays[0].dns]
+    limits, asking = CacheLimits(), Asking()
+    if how:
+        limits = CacheLimits(how.max_ttl, how.min_ttl, how.negative_ttl, stale=how.serve_stale)
+        asking = Asking(mixed_case=how.mixed_case)
+    forward = tuple(socket_name(server, 53) for server in servers)
+    return DnsConfig(
+        listeners(addresses), tuple(private), forward, recursion=True, cache=limits, upstream=asking
+    )
 
 
 def _server(draft: Draft, name: str, config: DnsConfig) -> None:

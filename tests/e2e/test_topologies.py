@@ -54,6 +54,8 @@ def said(remark: str) -> str:
         return f'… "service": "{answers[1]}", …'
     if "404" in remark:
         return "HTTP/1.1 404 Not Found …"
+    if "the trace fails" in remark:
+        return "…\nFAILED at …"
     if "hello" in remark:
         return "hello …"
     addresses = TWO_ADDRESSES.search(remark)

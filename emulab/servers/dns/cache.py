@@ -1,12 +1,15 @@
 """What upstream servers said, until it is too old (RFC 1035 section 7.4, negative answers of RFC 2308). Pure.
 
 Time is an argument, in seconds of any one clock. A record's TTL counts down from when it was stored, and an
-answer goes when its first record would reach 0.
+answer goes when its first record would reach 0. Where the limits say so it stays for longer, to be given when nobody
+has a newer one (RFC 8767).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
@@ -38,6 +41,7 @@ class CachedAnswer:
     authority: tuple[ResourceRecord, ...]
     stored: float
     lifetime: int
+    poisoned: bool = False
 
     @property
     def expires(self) -> float:
@@ -76,14 +80,49 @@ class Cache:
         if entry is None:
             return None
         if now >= entry.expires:
-            del self._entries[key]
+            if now >= entry.expires + self.limits.stale:
+                del self._entries[key]
             return None
         self._entries.move_to_end(key)
+        return entry
+
+    def stale(self, key: CacheKey, now: float) -> CachedAnswer | None:
+        """The answer that doesn't hold any more, but may be given where there is no other one."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.expires <= now < entry.expires + self.limits.stale:
+            return None
+
+        def old(records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
+            return tuple(r._replace(ttl=self.limits.stale_ttl) for r in records)
+
+        entry.tail.next()
+        tail = Rotor(old(rotated(entry.tail.records, entry.tail.turn)))
+        return replace(
+            entry, head=old(entry.head), tail=tail, authority=old(entry.authority), stored=now, lifetime=0
+        )
+
+    def entries(self, name: Name | None, now: float) -> Iterator[tuple[CacheKey, CachedAnswer]]:
+        """What is kept of a name, or of all: what still holds, and what is kept beyond that."""
+        for key, entry in self._entries.items():
+            if (name is None or key.name == name) and now < entry.expires + self.limits.stale:
+                yield key, entry
+
+    def flush(self, name: Name | None, now: float) -> int:
+        """Forgets what is kept of a name and of those below it, or everything. Returns how many answers that were."""
+        gone = [k for k in self._entries if name is None or k.name[max(0, len(k.name) - len(name)) :] == name]
+        return sum(now < self._entries.pop(key).expires for key in gone)
+
+    def poison(self, key: CacheKey, records: tuple[ResourceRecord, ...], now: float) -> CachedAnswer:
+        """Keeps what nobody said, as if an answer had been forged; the bounds of TTLs are for it, too."""
+        entry = self.put(key, Response(0, 0, NOERROR, None, records), now)
+        entry.poisoned = True
         return entry
 
     def put(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
         entry = self._entry(key, response, now)
+        if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
+            self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
         if entry.lifetime > 0 and self.limits.size > 0:
             self._entries[key] = entry
             self._entries.move_to_end(key)

@@ -85,21 +85,30 @@ class Kubernetes:
 class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
 
-    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that.
+    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that. For `stale` seconds more
+    an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is given with
+    `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
     """
 
     max_ttl: int = 3600
     min_ttl: int = 0
     negative_ttl: int = 30
     size: int = 10000
+    stale: int = 0
+    stale_ttl: int = 30
+    stale_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times."""
+    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times.
+
+    `mixed_case` sends names in letters of random case, which a forger would have to guess (draft-vixie-dnsext-dns0x20).
+    """
 
     timeout: float = 1.0
     tries: int = 2
+    mixed_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +145,8 @@ class DnsConfig(Configuration):
     tcp_idle: float = 10.0
     events_per_second: int = 10_000
     kubernetes: Kubernetes | None = None
+
+    @property
+    def caches(self) -> bool:
+        """Whether it asks others, and keeps what they say."""
+        return bool(self.forward)

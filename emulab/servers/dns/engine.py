@@ -40,8 +40,9 @@ class Walk:
     chain: list[ResourceRecord] = field(default_factory=list)
     seen: set[Name] = field(default_factory=set)
     authoritative: bool = False
-    cache: str = ""  # "hit" or "miss" once upstream data has a part in the answer
+    cache: str = ""  # "hit", "miss" or "stale" once upstream data has a part in the answer
     until: float = math.inf
+    refresh: list[CacheKey] = field(default_factory=list)
 
     def follow(self, target: Name) -> bool:
         """Goes on to an alias's target; False when that is a loop or one hop too many."""
@@ -55,7 +56,8 @@ class Solved:
     """A finished answer.
 
     `turn` of `turns` says which rotation of the addresses it holds; the answer may be given again until
-    `until` (infinity: until the next configuration; in the past: not at all).
+    `until` (infinity: until the next configuration; in the past: not at all). What was too old is in `refresh`, for
+    which upstream should be asked now.
     """
 
     reply: Reply
@@ -63,6 +65,7 @@ class Solved:
     until: float
     turn: int = 0
     turns: int = 1
+    refresh: list[CacheKey] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -92,6 +95,10 @@ class Engine:
     def resume(self, forward: Forward, entry: CachedAnswer | None, now: float) -> Solved | Forward:
         """Goes on with what upstream said; None when no upstream server answered."""
         forward.walk.cache = "miss"
+        if entry is None or entry.rcode not in (wire.NOERROR, wire.NXDOMAIN):
+            old = self.cache.stale(forward.key, now)
+            if old is not None:
+                forward.walk.cache, entry = "stale", old
         if entry is None:
             return _error(wire.SERVFAIL, "miss")
         return self._absorb(forward.walk, entry, now) or self._step(forward.walk, now)
@@ -131,6 +138,10 @@ class Engine:
         if entry:
             walk.cache = walk.cache or "hit"
             return self._absorb(walk, entry, now)
+        if self.forwards and self.cache.limits.stale_first and (old := self.cache.stale(key, now)):
+            walk.cache = "stale"
+            walk.refresh.append(key)
+            return self._absorb(walk, old, now)
         if self.forwards and walk.query.flags & wire.RD:
             return Forward(key, walk)
         return self._solved(walk) if walk.chain else _error(wire.REFUSED)
@@ -170,7 +181,7 @@ class Engine:
             # owned by the name that was asked, also where a wildcard matched it
             answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
         reply = Reply(rcode, walk.authoritative, answer, authority, self._addresses(hosts, walk.view))
-        return Solved(reply, walk.cache, walk.until, turn, turns)
+        return Solved(reply, walk.cache, walk.until, turn, turns, walk.refresh)
 
     def _addresses(self, records: tuple[ResourceRecord, ...], view: int) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""

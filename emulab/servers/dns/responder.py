@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Emit
 from emulab.servers.dns import client, wire
-from emulab.servers.dns.cache import Cache
+from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
+from emulab.servers.dns.orders import carry_out
 from emulab.servers.dns.reporter import Host, Reporter, Told
-from emulab.servers.dns.settings import DnsSettings
-from emulab.servers.dns.wire import MalformedQuery, Query
+from emulab.servers.dns.settings import DnsSettings, ServerAddress, Upstreams
+from emulab.servers.dns.wire import MalformedQuery, Query, Response
 
 Respond = Callable[[bytes], None]
 
@@ -45,12 +45,12 @@ class Responder:
         self._clock = clock
         self._emit = emit
         self._reporter = Reporter(emit)
-        self._forwarder = Forwarder(partial(client.ask_server, reporter=self._reporter), clock)
+        self._forwarder = Forwarder(self._ask, clock)
         self._waiting: set[asyncio.Task[None]] = set()
         self._waiting_of: Counter[str] = Counter()
         self.worked = 0  # queries for which no finished answer was there
         self._rcodes = dict.fromkeys(range(6), 0)
-        self._queries = self._dropped = self._hits = self._misses = 0
+        self._queries = self._dropped = self._hits = self._misses = self._stale = 0
         self._cache = Cache()
         self._use(DnsSettings())
 
@@ -130,6 +130,18 @@ class Responder:
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
 
+    async def _ask(
+        self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
+    ) -> Response:
+        mixed = upstream.mixed_case
+        return await client.ask_server(
+            server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
+        )
+
+    async def _refresh(self, key: CacheKey) -> None:
+        """Asks upstream for what was given though it was too old."""
+        await self._forwarder.fetch(self._settings.upstream, key, self._cache.put)
+
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
@@ -137,6 +149,9 @@ class Responder:
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         self._reporter.answer(asked.told, packed[2:], solved.cache)
+        for key in solved.refresh:
+            if len(self._waiting) < MAX_WAITING:
+                self._wait("", self._refresh(key))
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
         ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
@@ -148,8 +163,15 @@ class Responder:
     def _count(self, rcode: int, cache: str) -> None:
         self._queries += 1
         self._rcodes[rcode] = self._rcodes.get(rcode, 0) + 1
-        self._hits += cache == "hit"
+        self._hits += cache in ("hit", "stale")
+        self._stale += cache == "stale"
         self._misses += cache == "miss"
+
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Does what an operator asks of the cache; see `orders`."""
+        done = carry_out(order, self._cache, self._clock())
+        self._hot = HotAnswers()
+        return done
 
     async def close(self, grace: float) -> None:
         """Waits up to `grace` seconds for queries under way, then gives them up."""
@@ -166,7 +188,12 @@ class Responder:
             "queries": self._queries,
             "dropped": self._dropped,
             "rcodes": {wire.rcode_name(code): n for code, n in self._rcodes.items() if n},
-            "cache": {"hits": self._hits, "misses": self._misses, "entries": len(self._cache)},
+            "cache": {
+                "hits": self._hits,
+                "misses": self._misses,
+                "stale": self._stale,
+                "entries": len(self._cache),
+            },
             "prepared": len(self._hot),
             "waiting": len(self._waiting),
             "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},

@@ -64,6 +64,10 @@ class DnsServer:
         )
         self._responder.configure(self._settings)
 
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """See `base.Orderly` and `orders`."""
+        return self._responder.order(order)
+
     async def close(self, grace: float = 0.0) -> None:
         """Gives queries under way `grace` seconds, then closes sockets and connections."""
         for port in self._ports.values():

@@ -9,6 +9,7 @@ from typing import TypeVar
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.dns.config import (
+    Asking,
     CacheLimits,
     DnsConfig,
     Kubernetes,
@@ -34,6 +35,7 @@ class Upstreams:
     servers: tuple[ServerAddress, ...] = ()
     timeout: float = 1.0
     tries: int = 2
+    mixed_case: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,7 +68,7 @@ class DnsSettings:
             zones=Zones([zone for _, made in sources for zone in made]),
             sources=sources,
             soa=config.soa,
-            upstream=Upstreams(servers, config.upstream.timeout, config.upstream.tries),
+            upstream=_upstreams(servers, config.upstream),
             limits=config.cache,
             recursion=bool(servers) if config.recursion is None else config.recursion,
             tcp_idle=config.tcp_idle,
@@ -100,6 +102,10 @@ class DnsSettings:
             old, made = known.get(_which(source), (None, ()))
             found.append((source, made if old == source else _made(source, soa)))
         return tuple(found)
+
+
+def _upstreams(servers: tuple[ServerAddress, ...], asking: Asking) -> Upstreams:
+    return Upstreams(servers, asking.timeout, asking.tries, asking.mixed_case)
 
 
 def _which(source: ZoneSource) -> tuple[object, ...]:

@@ -35,7 +35,7 @@ class Script:
         self.release = asyncio.Event()
         self.release.set()
 
-    async def __call__(self, server, key, timeout, clients):
+    async def __call__(self, server, key, upstream, clients):
         self.asked.append(server)
         self.clients = clients
         await self.release.wait()
