@@ -17,6 +17,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
+from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -40,6 +41,8 @@ class ClusterDns:
         self._cluster = cluster
         self._services, self._slices = _Told(_service), _Told(_slice)
         self._made: DnsConfig | None = None
+        self._corefile: Corefile | None = None
+        self._namespaces: tuple[str, ...] = ()
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
@@ -49,17 +52,40 @@ class ClusterDns:
             services=self._services.follow(source.members(SERVICE)),
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
         )
+        resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
+        given = source.get(CONFIGURATION)
+        corefile = read(Texts.of(given), resolver) if given is not None else None
+        if corefile is not None and (corefile.error or not corefile.blocks):
+            corefile = None
         known = self._made.kubernetes if self._made else None
         same = known is not None and told.services is known.services and told.slices is known.slices
-        if self._made is None or known is None or not same or told.namespaces != known.namespaces:
-            self._made = DnsConfig(
-                listen=(),
-                kubernetes=told,
-                forward=(socket_name(self._cluster.underlays[0].resolver_vpc, 53),),
-                recursion=True,
-                cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+        same &= corefile is self._corefile
+        if self._made is None or known is None or not same or told.namespaces != self._namespaces:
+            self._corefile, self._namespaces = corefile, told.namespaces
+            self._made = (
+                _by_corefile(told, corefile)
+                if corefile
+                else DnsConfig(
+                    listen=(),
+                    kubernetes=told,
+                    forward=(resolver,),
+                    recursion=True,
+                    cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+                )
             )
         return self._made
+
+
+def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
+    """The configuration that a user's Corefile asks for."""
+    named = any(block.cluster for block in corefile.blocks)
+    return DnsConfig(
+        listen=(),
+        kubernetes=replace(told, **corefile.cluster) if named else None,
+        blocks=corefile.blocks,
+        recursion=any(block.forward for block in corefile.blocks),
+        cache=corefile.limits,
+    )
 
 
 class _Told(Generic[T]):

@@ -19,6 +19,8 @@ from emulab.servers.dns.names import Name
 from emulab.servers.dns.wire import NOERROR, NXDOMAIN, ResourceRecord, Response
 from emulab.servers.dns.zone import Rotor, rotated
 
+_UNBOUND = CacheLimits((1 << 31) - 1, 0, (1 << 31) - 1)
+
 
 class CacheKey(NamedTuple):
     """What answers are kept by: the name in lower case, the type, and whether DNSSEC data was asked for.
@@ -120,7 +122,7 @@ class Cache:
 
     def put(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
-        entry = self._entry(key, response, now)
+        entry = self._made(key, response, now, self.limits)
         if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
             self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
         if entry.lifetime > 0 and self.limits.size > 0:
@@ -130,8 +132,11 @@ class Cache:
                 self._entries.popitem(last=False)
         return entry
 
-    def _entry(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
-        limits = self.limits
+    def passed_on(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
+        """The entry of an upstream answer that no cache has a say in."""
+        return self._made(key, response, now, _UNBOUND)
+
+    def _made(self, key: CacheKey, response: Response, now: float, limits: CacheLimits) -> CachedAnswer:
         answer = tuple(
             r._replace(ttl=min(max(r.ttl, limits.min_ttl), limits.max_ttl)) for r in response.answer
         )
@@ -140,7 +145,7 @@ class Cache:
         if response.rcode not in (NOERROR, NXDOMAIN):
             lifetimes = [0]
         elif response.rcode == NXDOMAIN or not any(answers_question(r, key.rtype) for r in answer):
-            authority = tuple(self._negative(r) for r in response.authority)
+            authority = tuple(_negative(r, limits) for r in response.authority)
             soa = [r.ttl for r in authority if r.rtype == rdata.SOA]
             if soa or not answer:
                 lifetimes.append(min(soa, default=0))  # without SOA not cached (RFC 2308 section 5)
@@ -149,11 +154,12 @@ class Cache:
         head = tuple(r for r in answer if not rotates or r.rtype != key.rtype)
         return CachedAnswer(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
 
-    def _negative(self, record: ResourceRecord) -> ResourceRecord:
-        """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
-        if record.rtype != rdata.SOA:
-            return record
-        return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), self.limits.negative_ttl))
+
+def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:
+    """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
+    if record.rtype != rdata.SOA:
+        return record
+    return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), limits.negative_ttl))
 
 
 def answers_question(record: ResourceRecord, rtype: int) -> bool:

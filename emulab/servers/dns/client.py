@@ -19,7 +19,7 @@ from emulab.servers.dns import wire
 from emulab.servers.dns.cache import CacheKey
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.reporter import Reporter, UpstreamQuestion
-from emulab.servers.dns.settings import ServerAddress
+from emulab.servers.dns.upstreams import ServerAddress
 from emulab.servers.dns.wire import Response
 
 _LARGEST_DATAGRAM = 4096

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
 from emulab.servers.dns.cache import CachedAnswer, CacheKey
-from emulab.servers.dns.settings import ServerAddress, Upstreams
+from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import Response
 
 AskServer = Callable[[ServerAddress, CacheKey, Upstreams, Sequence[str]], Awaitable[Response]]
@@ -68,7 +69,10 @@ class Forwarder:
         """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
         last: Response | None = None
         for _ in range(upstream.tries):
-            for server in self._order(upstream.servers, self._clock()):
+            servers = upstream.servers
+            if upstream.shuffled:
+                servers = tuple(random.sample(servers, len(servers)))
+            for server in self._order(servers, self._clock()):
                 self.exchanges += 1
                 try:
                     response = await self._ask(server, key, upstream, clients)

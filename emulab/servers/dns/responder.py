@@ -17,7 +17,8 @@ from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
 from emulab.servers.dns.orders import carry_out
 from emulab.servers.dns.reporter import Host, Reporter, Told
-from emulab.servers.dns.settings import DnsSettings, ServerAddress, Upstreams
+from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import MalformedQuery, Query, Response
 
 Respond = Callable[[bytes], None]
@@ -57,7 +58,7 @@ class Responder:
     def configure(self, settings: DnsSettings) -> None:
         """Takes new settings at once. Upstream answers are kept if the same servers would give them again."""
         before = self._settings
-        if settings.limits != before.limits or settings.upstream.servers != before.upstream.servers:
+        if settings.limits != before.limits or _asked(settings) != _asked(before):
             self._cache = Cache(settings.limits)
         self._use(settings)
         self._reporter.allow(settings.events)
@@ -67,7 +68,8 @@ class Responder:
         # of the old configuration gets into the new tables.
         self._settings = settings
         self._zones = settings.zones
-        self._engine = Engine(settings.zones, self._cache, forwards=bool(settings.upstream.servers))
+        forwards = bool(settings.upstream.servers)
+        self._engine = Engine(settings.zones, self._cache, forwards=forwards, blocks=settings.blocks)
         self._hot = HotAnswers()
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
@@ -126,7 +128,8 @@ class Responder:
         engine, upstream = self._engine, self._settings.upstream
         who = asked.told["client"] if asked.told else ""
         while isinstance(step, Forward):
-            entry = await self._forwarder.fetch(upstream, step.key, engine.cache.put, who)
+            learn = engine.cache.put if step.keeps else engine.cache.passed_on
+            entry = await self._forwarder.fetch(step.upstream or upstream, step.key, learn, who)
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
 
@@ -138,9 +141,10 @@ class Responder:
             server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
         )
 
-    async def _refresh(self, key: CacheKey) -> None:
+    async def _refresh(self, forward: Forward) -> None:
         """Asks upstream for what was given though it was too old."""
-        await self._forwarder.fetch(self._settings.upstream, key, self._cache.put)
+        upstream = forward.upstream or self._settings.upstream
+        await self._forwarder.fetch(upstream, forward.key, self._cache.put)
 
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
@@ -149,9 +153,9 @@ class Responder:
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         self._reporter.answer(asked.told, packed[2:], solved.cache)
-        for key in solved.refresh:
+        for forward in solved.refresh:
             if len(self._waiting) < MAX_WAITING:
-                self._wait("", self._refresh(key))
+                self._wait("", self._refresh(forward))
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
         ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
@@ -199,3 +203,8 @@ class Responder:
             "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},
             "events_skipped": self._reporter.skipped,
         }
+
+
+def _asked(settings: DnsSettings) -> object:
+    """What upstream answers depend on."""
+    return settings.upstream.servers, [block.forward for block in settings.given]

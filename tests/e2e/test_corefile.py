@@ -1,0 +1,92 @@
+"""A user's Corefile in a lab: what administrators write there is what pods are answered, from the next query on."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from .crashes import User
+
+WORLD = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    .:53 {
+        errors
+        autopath @kubernetes
+        rewrite name shop.short.test web.default.svc.cluster.local
+        hosts {
+            10.9.9.9 legacy.corp.test
+            fallthrough
+        }
+        template IN A ip.test {
+            match ^(\\d+)\\.ip\\.test\\.$
+            answer "{{ .Name }} 60 IN A 10.0.0.{{ index .Match 1 }}"
+        }
+        kubernetes cluster.local in-addr.arpa ip6.arpa {
+            ttl 30
+            fallthrough in-addr.arpa ip6.arpa
+        }
+        forward . /etc/resolv.conf
+        cache 30
+    }
+    stub.test:53 {
+        forward . 198.51.100.54
+    }
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: stub.test}
+spec: {records: [{name: www, type: A, value: 203.0.113.77, ttl: 300}]}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: other.test}
+spec: {records: [{name: www, type: A, value: 203.0.113.78, ttl: 300}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.50, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {containers: [{name: c, command: [sleep, "10000"]}]}
+"""
+
+
+def test_a_corefile_is_followed(user: User) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(WORLD)
+        file.flush()
+        Path(file.name).chmod(0o644)
+        up = user.run("up", file.name)
+        user.note()
+        assert up.returncode == 0, up.stderr
+        assert "ConfigMap/coredns data.Corefile: line 3: autopath is not followed" in up.stderr
+        assert up.stderr.count("is not followed") == 1
+
+        def answer(name: str) -> list[str]:
+            told = user.run("exec", "pod/asker", "--", "dig", "+noall", "+answer", "+time=5", name)
+            return [" ".join(line.split()) for line in told.stdout.splitlines()]
+
+        assert answer("shop.short.test") == ["shop.short.test. 30 IN A 10.96.0.50"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.9"]
+        assert answer("7.ip.test") == ["7.ip.test. 60 IN A 10.0.0.7"]
+        assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
+        assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
+        assert answer("10-0-0-1.default.pod.cluster.local") == []  # no `pods insecure`
+
+        changed = WORLD.replace("10.9.9.9", "10.9.9.10")
+        Path(file.name).write_text(changed)
+        assert user.run("apply", "-f", file.name).returncode == 0
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+
+        Path(file.name).write_text(WORLD.replace("cache 30\n    }", "cache 30"))
+        broken = user.run("apply", "-f", file.name)
+        assert "CoreDNS wouldn't start with it, so the stock configuration stays" in broken.stderr
+        assert answer("legacy.corp.test") == []
+        assert answer("web.default.svc.cluster.local") == ["web.default.svc.cluster.local. 5 IN A 10.96.0.50"]
