@@ -33,6 +33,9 @@ from emulab.servers.dns.config import (
 
 T = TypeVar("T")
 
+_PAGES = {9153: "metrics", 8080: "health", 8181: "ready"}
+"""Where CoreDNS has its pages, by the stock Corefile."""
+
 
 class ClusterDns:
     """Plans the configuration of the cluster DNS, one after the other, without its listeners."""
@@ -144,7 +147,8 @@ def _slice(o: Object) -> SliceNames | None:
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
-    listen, namespace = listeners(place.addresses), place.namespace
-    return PlannedServer(
-        name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace)
-    )
+    namespace = place.namespace
+    pages = {f"tcp/{address}/{port}": what for address in place.addresses for port, what in _PAGES.items()}
+    listen = (*listeners(place.addresses), *pages)
+    told = replace(config, listen=listen, pages=pages)
+    return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))

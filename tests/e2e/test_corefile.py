@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from .crashes import User
@@ -79,6 +81,21 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
         assert answer("10-0-0-1.default.pod.cluster.local") == []  # no `pods insecure`
+
+        told = json.loads(user.run("get", "pods", "-n", "kube-system", "-o", "json").stdout)["items"]
+        lines: list[str] = []
+        for address in [pod["status"]["podIP"] for pod in told]:
+            curl = ("exec", "pod/asker", "--", "curl", "-s", "-m", "10")
+            lines += user.run(*curl, f"http://{address}:9153/metrics").stdout.splitlines()
+            assert user.run(*curl, f"http://{address}:8080/health").stdout == "OK"
+            assert user.run(*curl, f"http://{address}:8181/ready").stdout == "OK"
+        asked = 'coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="A",view="",zone="ZONE"} '
+        found = [line.partition("} ") for line in lines if line.startswith("coredns_dns_requests_total")]
+        counts = Counter[str]()
+        for labels, _, count in found:
+            counts[f"{labels}}} "] += int(count)
+        assert counts[asked.replace("ZONE", ".")] == 5 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
 
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")
         Path(file.name).write_text(changed)

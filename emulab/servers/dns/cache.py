@@ -50,6 +50,11 @@ class CachedAnswer:
         """The instant from which the answer isn't used any more."""
         return self.stored + self.lifetime
 
+    @property
+    def positive(self) -> bool:
+        """Whether it says that there is something."""
+        return self.rcode == NOERROR and bool(self.head or self.tail.records)
+
     def answer(self, now: float, turn: int) -> tuple[ResourceRecord, ...]:
         """The answer section with its TTLs counted down, the addresses starting with number `turn`."""
         return self.aged(self.head + rotated(self.tail.records, turn), now)

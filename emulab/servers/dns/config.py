@@ -245,6 +245,8 @@ class Soa:
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
+    `pages` are the sockets of what is told over HTTP: by their keys `metrics`, `health` or `ready`.
+
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers
     `recursion`, where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are
@@ -263,6 +265,7 @@ class DnsConfig(Configuration):
     events_per_second: int = 10_000
     kubernetes: Kubernetes | None = None
     blocks: tuple[BlockConfig, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def caches(self) -> bool:

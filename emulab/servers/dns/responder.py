@@ -9,12 +9,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import Emit
+from emulab.servers.base import Emit, socket_name
 from emulab.servers.dns import client, wire
 from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
+from emulab.servers.dns.metrics import DnsMetrics, Served, type_word
 from emulab.servers.dns.orders import carry_out
 from emulab.servers.dns.reporter import Host, Reporter, Told
 from emulab.servers.dns.settings import DnsSettings
@@ -37,6 +38,8 @@ class _Asked:
     table: dict[bytes, Hot]
     recursion: bool
     told: Told | None
+    inet6: bool
+    since: float
 
 
 class Responder:
@@ -49,6 +52,7 @@ class Responder:
         self._forwarder = Forwarder(self._ask, clock)
         self._waiting: set[asyncio.Task[None]] = set()
         self._waiting_of: Counter[str] = Counter()
+        self._metrics = DnsMetrics()
         self.worked = 0  # queries for which no finished answer was there
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = self._stale = 0
@@ -87,6 +91,8 @@ class Responder:
                 self._rcodes[hot.rcode] += 1
                 if hot.cache:
                     self._hits += 1
+                if hot.served is not None:
+                    self._metrics.add(hot.served, len(host) > 2, len(found) + 2, 0.0)
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -101,8 +107,9 @@ class Responder:
             self._count(error.reply[3] & 0xF, "")
             return error.reply
         told = self._reporter.query(packet, query, host, stream)
-        asked = _Asked(query, packet, stream, table, self._settings.recursion, told)
-        step = self._engine.resolve(query, view, self._clock())
+        now = self._clock()
+        asked = _Asked(query, packet, stream, table, self._settings.recursion, told, len(host) > 2, now)
+        step = self._engine.resolve(query, view, now)
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
                 self._wait(host[0], self._forward(asked, step, respond))
@@ -136,10 +143,13 @@ class Responder:
     async def _ask(
         self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
     ) -> Response:
-        mixed = upstream.mixed_case
-        return await client.ask_server(
+        mixed, since = upstream.mixed_case, self._clock()
+        response = await client.ask_server(
             server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
         )
+        if self._settings.pages:
+            self._metrics.asked(socket_name(server), response.rcode, self._clock() - since)
+        return response
 
     async def _refresh(self, forward: Forward) -> None:
         """Asks upstream for what was given though it was too old."""
@@ -153,6 +163,9 @@ class Responder:
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         self._reporter.answer(asked.told, packed[2:], solved.cache)
+        served = self._served(asked, solved) if self._settings.pages else None
+        if served is not None:
+            self._metrics.add(served, asked.inet6, len(packed), round(self._clock() - asked.since, 4))
         for forward in solved.refresh:
             if len(self._waiting) < MAX_WAITING:
                 self._wait("", self._refresh(forward))
@@ -160,9 +173,31 @@ class Responder:
         ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
             hit = "hit" if solved.cache else ""
-            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns)
+            if served is not None and hit:
+                served = served._replace(plugin="cache")
+            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served)
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
+
+    def _served(self, asked: _Asked, solved: Solved) -> Served:
+        """What is counted of an answer. The plug-in is the one whose work it was, as far as that is known here."""
+        query, blocks = asked.query, self._engine.blocks
+        plugin = {"": "kubernetes", "miss": "forward"}.get(solved.cache, "cache")
+        zone = blocks.zone(query.name) if blocks else "."
+        denial = not solved.reply.answer
+        return Served(
+            zone,
+            *(asked.stream, type_word(query.rtype), query.do, solved.reply.rcode, plugin),
+            denial,
+            len(asked.packet),
+        )
+
+    def metrics(self) -> str:
+        """The metrics of CoreDNS, in Prometheus' format."""
+        counts = Counter(
+            "success" if e.positive else "denial" for _, e in self._cache.entries(None, self._clock())
+        )
+        return self._metrics.text(counts, self._misses, self._stale)
 
     def _count(self, rcode: int, cache: str) -> None:
         self._queries += 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.config import DnsConfig, ServiceNames, SliceNames
+from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
@@ -27,7 +28,7 @@ class DnsServer:
     def __init__(self, emit: Emit) -> None:
         self._responder = Responder(emit)
         self._settings = DnsSettings()
-        self._ports: dict[str, UdpPort | TcpPort] = {}
+        self._ports: dict[str, UdpPort | TcpPort | PagesPort] = {}
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
@@ -49,11 +50,20 @@ class DnsServer:
         for key, sock in sockets.items():
             if key not in settings.listen:
                 sock.close()
+            elif key in settings.pages:
+                self._ports[key] = page = PagesPort(self._pages(settings.pages[key]))
+                await page.open(sock)
             elif parse_socket_key(key)[0] == "udp":
                 self._ports[key] = UdpPort(sock, self._responder)
             else:
                 self._ports[key] = listener = TcpPort(self._responder, settings.tcp_idle)
                 await listener.open(sock)
+
+    def _pages(self, what: str) -> Mapping[str, Callable[[], str]]:
+        """The pages of CoreDNS' plug-ins prometheus, health and ready, by their paths."""
+        if what == "metrics":
+            return {"/metrics": self._responder.metrics}
+        return {f"/{what}": lambda: "OK"}
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""

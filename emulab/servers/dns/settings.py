@@ -41,6 +41,7 @@ class DnsSettings:
     upstream: Upstreams = field(default_factory=Upstreams)
     blocks: Blocks = field(default_factory=Blocks)
     given: tuple[BlockConfig, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
     tcp_idle: float = 10.0
@@ -68,6 +69,7 @@ class DnsSettings:
             upstream=upstream,
             blocks=blocks,
             given=config.blocks,
+            pages=dict(config.pages),
             limits=config.cache,
             recursion=bool(upstream.servers) if config.recursion is None else config.recursion,
             tcp_idle=config.tcp_idle,

@@ -87,6 +87,11 @@ class Blocks:
     def __bool__(self) -> bool:
         return bool(self._by_zone)
 
+    def zone(self, name: Name) -> str:
+        """The zone by which a name's block was found; "dropped" where there is none."""
+        found = next((suffix for suffix in suffixes(name) if suffix in self._by_zone), None)
+        return "dropped" if found is None else names.to_text(found)
+
     def find(self, name: Name) -> Block | None:
         """The block with the longest zone at or above a lower-case name."""
         return next((self._by_zone[suffix] for suffix in suffixes(name) if suffix in self._by_zone), None)
