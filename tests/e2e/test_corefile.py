@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +19,9 @@ data:
   Corefile: |
     .:53 {
         errors
+        log . {
+            class denial error
+        }
         autopath @kubernetes
         rewrite name shop.short.test web.default.svc.cluster.local
         hosts {
@@ -68,7 +73,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         up = user.run("up", file.name)
         user.note()
         assert up.returncode == 0, up.stderr
-        assert "ConfigMap/coredns data.Corefile: line 3: autopath is not followed" in up.stderr
+        assert "ConfigMap/coredns data.Corefile: line 6: autopath is not followed" in up.stderr
         assert up.stderr.count("is not followed") == 1
 
         def answer(name: str) -> list[str]:
@@ -82,6 +87,17 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
         assert answer("10-0-0-1.default.pod.cluster.local") == []  # no `pods insecure`
 
+        assert answer("gone.test") == answer("gone.test") == []
+        logs = ("logs", "-n", "kube-system", "--selector", "k8s-app=kube-dns")
+        end = time.monotonic() + 20
+        while "gone.test" not in (written := user.run(*logs).stdout):
+            assert time.monotonic() < end, written
+        assert re.search(
+            r'\[INFO\] 10\.244\.\d\.\d+:\d+ - \d+ "A IN gone\.test\. udp \d+ false 1232" NXDOMAIN qr,rd,ra ',
+            written,
+        )
+        assert "legacy.corp.test" not in written
+
         told = json.loads(user.run("get", "pods", "-n", "kube-system", "-o", "json").stdout)["items"]
         lines: list[str] = []
         for address in [pod["status"]["podIP"] for pod in told]:
@@ -94,7 +110,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         counts = Counter[str]()
         for labels, _, count in found:
             counts[f"{labels}}} "] += int(count)
-        assert counts[asked.replace("ZONE", ".")] == 5 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        assert counts[asked.replace("ZONE", ".")] == 7 and counts[asked.replace("ZONE", "stub.test.")] == 1
         assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
 
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")

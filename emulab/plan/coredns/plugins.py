@@ -20,6 +20,7 @@ from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
     HostsConfig,
+    LogRule,
     RewriteRule,
     TemplateConfig,
     check_template,
@@ -333,6 +334,26 @@ def kubernetes(draft: BlockDraft, told: Directive) -> None:
     draft.block["cluster"] = True
 
 
+def log(draft: BlockDraft, told: Directive) -> None:
+    zones = [word for word in told.words if "{" not in word and " " not in word]
+    if len(zones) != len(told.words):
+        draft.warn(told.line, "log: a format is not followed: lines have the common one")
+    classes: tuple[str, ...] = ()
+    for option in told.inside:
+        if option.name != "class" or not {*option.words} <= {"all", "success", "denial", "error"}:
+            raise CorefileError(option.line, "log: class is all, success, denial or error")
+        classes += option.words
+    rule = LogRule(zones_of(told, zones) or draft.zones, classes or ("all",))
+    draft.block["logs"] = (*draft.block.get("logs", ()), rule)
+
+
+def errors(draft: BlockDraft, told: Directive) -> None:
+    for option in told.inside:
+        if option.name != "stacktrace":
+            _unfollowed(draft, "errors", option)
+    draft.block["errors"] = True
+
+
 def _nothing(draft: BlockDraft, told: Directive) -> None:
     """What is so here in any case, or has no bearing."""
 
@@ -350,7 +371,8 @@ PLUGINS: Mapping[str, Followed] = {
     "loop": _nothing,
     "loadbalance": _nothing,
     "reload": _nothing,
-    "errors": _nothing,
+    "errors": errors,
+    "log": log,
     "health": _nothing,
     "ready": _nothing,
     "prometheus": _nothing,

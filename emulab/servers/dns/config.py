@@ -180,12 +180,20 @@ class ForwardConfig:
     shuffled: bool = False
 
 
+class LogRule(NamedTuple):
+    """Names of which queries are logged, and of which classes: success, denial, error or all."""
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
     In this order: rewritten, made of templates, looked up among hosts and then, where it has them (`cluster`), the
-    cluster's names, and forwarded, by way of the cache where it has one (`caches`).
+    cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those
+    of what went wrong `errors`.
     """
 
     zones: tuple[str, ...]
@@ -195,6 +203,8 @@ class BlockConfig:
     cluster: bool = False
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
+    logs: tuple[LogRule, ...] = ()
+    errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
 from emulab.servers.dns.metrics import DnsMetrics, Served, type_word
 from emulab.servers.dns.orders import carry_out
+from emulab.servers.dns.plugins.logs import Exchanged, error_line, line
 from emulab.servers.dns.reporter import Host, Reporter, Told
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import MalformedQuery, Query, Response
+from emulab.servers.journal import Journal
 
 Respond = Callable[[bytes], None]
 
@@ -38,7 +40,7 @@ class _Asked:
     table: dict[bytes, Hot]
     recursion: bool
     told: Told | None
-    inet6: bool
+    host: Host
     since: float
 
 
@@ -53,6 +55,7 @@ class Responder:
         self._waiting: set[asyncio.Task[None]] = set()
         self._waiting_of: Counter[str] = Counter()
         self._metrics = DnsMetrics()
+        self.journal = Journal(single=True)
         self.worked = 0  # queries for which no finished answer was there
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = self._stale = 0
@@ -75,6 +78,7 @@ class Responder:
         forwards = bool(settings.upstream.servers)
         self._engine = Engine(settings.zones, self._cache, forwards=forwards, blocks=settings.blocks)
         self._hot = HotAnswers()
+        self._logs = any(block.logs or block.errors for block in settings.given)
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
         """The answer to a query from `host` over TCP (`stream`) or UDP; empty when none is due.
@@ -84,7 +88,7 @@ class Responder:
         view = self._zones.view(host[0])
         table = self._hot.table(view, stream)
         hot = table.get(packet[2:])
-        if hot is not None:
+        if hot is not None and not self._logs:
             found = hot.take(self._clock())
             if found is not None:
                 self._queries += 1
@@ -108,7 +112,7 @@ class Responder:
             return error.reply
         told = self._reporter.query(packet, query, host, stream)
         now = self._clock()
-        asked = _Asked(query, packet, stream, table, self._settings.recursion, told, len(host) > 2, now)
+        asked = _Asked(query, packet, stream, table, self._settings.recursion, told, host, now)
         step = self._engine.resolve(query, view, now)
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
@@ -165,7 +169,9 @@ class Responder:
         self._reporter.answer(asked.told, packed[2:], solved.cache)
         served = self._served(asked, solved) if self._settings.pages else None
         if served is not None:
-            self._metrics.add(served, asked.inet6, len(packed), round(self._clock() - asked.since, 4))
+            self._metrics.add(served, len(asked.host) > 2, len(packed), round(self._clock() - asked.since, 4))
+        if self._logs:
+            self._log(asked, solved, packed)
         for forward in solved.refresh:
             if len(self._waiting) < MAX_WAITING:
                 self._wait("", self._refresh(forward))
@@ -191,6 +197,25 @@ class Responder:
             denial,
             len(asked.packet),
         )
+
+    def _log(self, asked: _Asked, solved: Solved, packed: bytes) -> None:
+        """Writes the lines that the query's block wants."""
+        query, reply = asked.query, solved.reply
+        block = self._engine.blocks.find(query.name)
+        if block is None:
+            return
+        if (
+            block.errors
+            and reply.rcode == wire.SERVFAIL
+            and solved.cache == "miss"
+            and self.journal.takes("dns")
+        ):
+            self.journal.write("dns", error_line(query, reply.rcode, "no upstream server answered"))
+        seconds = self._clock() - asked.since
+        answers, size = bool(reply.answer), len(asked.packet)
+        done = Exchanged(asked.host, asked.stream, query, size, packed, reply.rcode, answers, seconds)
+        if any(log.wants(query.name, done) for log in block.logs) and self.journal.takes("dns"):
+            self.journal.write("dns", line(done))
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""
@@ -220,6 +245,7 @@ class Responder:
             task.cancel()
         self._forwarder.cancel()
         self._reporter.close()
+        self.journal.flush()
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, and how many answers are kept and awaited now."""

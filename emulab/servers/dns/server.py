@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
@@ -15,6 +17,9 @@ from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.patches import read_changes
+
+_OWN_LOG = "/proc/self/fd/1"
+"""What the process prints to, opened anew: that it never blocks holds of this descriptor alone."""
 
 
 def create(emit: Emit) -> Server:
@@ -27,6 +32,8 @@ class DnsServer:
 
     def __init__(self, emit: Emit) -> None:
         self._responder = Responder(emit)
+        with suppress(OSError):  # without /proc there is no log
+            self._responder.journal.open(os.open(_OWN_LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         self._settings = DnsSettings()
         self._ports: dict[str, UdpPort | TcpPort | PagesPort] = {}
 

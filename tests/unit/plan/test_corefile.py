@@ -55,11 +55,9 @@ def corefile(text: str, **files: str) -> Corefile:
 def test_kubeadms_is_followed_whole() -> None:
     made = corefile(STOCK)
     assert (made.error, made.warnings) == ("", ())
-    assert made.blocks == (
-        BlockConfig(
-            (".",), cluster=True, caches=True, forward=(ForwardConfig(".", ("10.0.0.2:53",), shuffled=True),)
-        ),
-    )
+    forward = ForwardConfig(".", ("10.0.0.2:53",), shuffled=True)
+    block = BlockConfig((".",), cluster=True, caches=True, errors=True, forward=(forward,))
+    assert made.blocks == (block,)
     assert made.limits == CacheLimits(30, 5, 30, 9984, stale_ttl=0)
     arpa = ("in-addr.arpa.", "ip6.arpa.")
     domain = {"domain": "cluster.local.", "reverse": arpa, "fallthrough": arpa}
@@ -135,7 +133,8 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
     ("line", "said"),
     [
         ("dnssec", "line 2: dnssec is not followed"),
-        ("log", "line 2: log is not followed"),
+        ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
+        ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
         ("rewrite type ANY HINFO", "line 2: rewrite type is not followed"),
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
         ("cache 30 corp.test", "line 2: cache: zones (corp.test) are not followed"),
@@ -175,6 +174,7 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         ),
         (". {\n template IN BOGUS\n}", "line 2: template: BOGUS is no type"),
         (". {\n template IN A {\n rcode NO\n}\n}", "line 3: template: rcode NO is none of"),
+        (". {\n log {\n class none\n}\n}", "line 3: log: class is all, success, denial or error"),
         ("a..b {\n}", "line 1: 'a..b' is no DNS zone"),
         ("{\n}", "line 1: a server block without a name"),
     ],

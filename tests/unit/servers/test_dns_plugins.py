@@ -18,6 +18,7 @@ from emulab.servers.dns.config import (
     HostNames,
     HostsConfig,
     Kubernetes,
+    LogRule,
     NamedEndpoint,
     RewriteRule,
     ServiceNames,
@@ -25,6 +26,7 @@ from emulab.servers.dns.config import (
     TemplateConfig,
 )
 from emulab.servers.dns.engine import Engine, Forward, Solved
+from emulab.servers.dns.plugins.logs import Exchanged, QueryLog, error_line, line
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.dns.wire import Response
 
@@ -219,3 +221,19 @@ def test_options_of_the_clusters_names() -> None:
     assert isinstance(through.resolve(ask("nobody.app.svc.c.test."), 0, 0.0), Forward)
     alone = engine(block, fallthrough=())
     assert solved(alone, "9.9.9.9.in-addr.arpa.", "PTR").reply.rcode == wire.NXDOMAIN
+
+
+def test_which_queries_are_logged_and_how() -> None:
+    query = ask("Shop.test.")
+
+    def done(rcode: int, answers: bool) -> Exchanged:
+        return Exchanged(("fd00::1", 5353, 0, 0), False, query, 27, b"\0\1\x84\x80", rcode, answers, 0.25)
+
+    log = QueryLog(LogRule(("test.",), ("denial", "error")))
+    for rcode, answers, wanted in ((0, True, False), (0, False, True), (3, False, True), (2, False, True)):
+        assert log.wants(query.name, done(rcode, answers)) is wanted
+    assert not log.wants((b"org",), done(2, False))
+    assert line(done(0, True)) == (
+        f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
+    )
+    assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"

@@ -14,6 +14,7 @@ from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.hosts import Hosts
+from emulab.servers.dns.plugins.logs import QueryLog
 from emulab.servers.dns.plugins.made import Made
 from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
 from emulab.servers.dns.plugins.templates import AnswerTemplate
@@ -42,6 +43,7 @@ class Block:
     def __init__(self, config: BlockConfig, asking: Asking) -> None:
         """Raises ValueError for a name, a regular expression or a record that is none."""
         self.cluster, self.caches = config.cluster, config.caches
+        self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
         self._rewrites = [compiled(rule) for rule in config.rewrites]
         self._layers: list[Layer] = []
         if config.templates:
