@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
 HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
+TTL_ANNOTATION = "external-dns.alpha.kubernetes.io/ttl"
+TARGET_ANNOTATION = "external-dns.alpha.kubernetes.io/target"
+_DURATION = re.compile(r"(\d{1,10})([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def listeners(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, ...]:
@@ -46,9 +51,9 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
             private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
-    for name, address in filter(_is_sayable, published_names(source, cluster)):
-        origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append(ZoneRecord(name, _record(address), address, PUBLISHED_TTL))
+    for record in filter(_is_sayable, published_records(source, cluster)):
+        origin = max((z for z in zones if _inside(record.name, z)), key=len)
+        zones[origin].append(record)
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
     _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
     both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
@@ -104,26 +109,61 @@ def _absolute(name: str, origin: str) -> str:
 
 
 def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:
-    """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
+    """Names, and what they lead to, that the cloud's DNS publishes by itself."""
+    return [(record.name, record.data) for record in published_records(source, cluster)]
+
+
+def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
+    """Ingress hosts and LoadBalancer Services, as external-dns publishes them: by their annotations, too.
+
+    Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
+    """
     vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
-    found: dict[tuple[str, str], None] = {}
+    found: dict[str, dict[str, ZoneRecord]] = {}
+
+    def publish(o: Object, names: Iterable[str], targets: Sequence[str]) -> None:
+        ttl = published_ttl(o.annotations.get(TTL_ANNOTATION, ""))
+        for name in names:
+            known = found.setdefault(name, {})
+            for target in _listed(o, TARGET_ANNOTATION) or targets:
+                record = _published_record(name, target, ttl)
+                if not any("CNAME" in (other.type, record.type) for other in known.values()):
+                    known.setdefault(record.data, record)
+
     classes = IngressClasses.among(source, cluster)
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
-        hosts = {r.host for r in ingress.rules if r.host}
+        hosts = sorted({r.host.lower() for r in ingress.rules if r.host})
+        hosts += [name for name in _listed(o, HOSTNAME_ANNOTATION) if name not in hosts]
         addresses = _entrances(source, classes, ingress, vips) if hosts else ()
-        for host in sorted(hosts):
-            found |= {(f"{host}.".lower(), address): None for address in addresses}
+        publish(o, [f"{host}." for host in hosts], addresses)
     for o in source.facts(SERVICE, _published).values():
-        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
-        names += [
-            f"{n.strip().rstrip('.')}."
-            for n in o.annotations.get(HOSTNAME_ANNOTATION, "").split(",")
-            if n.strip()
-        ]
-        for ip in ingress_ips(o):
-            found.update({(name, ip): None for name in names})
-    return list(found)
+        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}.", *(f"{n}." for n in _listed(o, HOSTNAME_ANNOTATION))]
+        publish(o, names, ingress_ips(o))
+    return [record for records in found.values() for record in records.values()]
+
+
+def _listed(o: Object, annotation: str) -> list[str]:
+    """Names or addresses with commas between them."""
+    words = (word.strip().rstrip(".").lower() for word in o.annotations.get(annotation, "").split(","))
+    return [word for word in words if word]
+
+
+def _published_record(name: str, target: str, ttl: int) -> ZoneRecord:
+    if is_address(target):
+        return ZoneRecord(name, _record(target), target, ttl)
+    return ZoneRecord(name, "CNAME", f"{target}.", ttl)
+
+
+def published_ttl(text: str) -> int:
+    """The TTL of an annotation, in seconds or as Go writes durations; what is neither counts for nothing."""
+    if text.isdigit():
+        seconds = int(text[:11])
+    else:
+        parts = _DURATION.findall(text)
+        whole = bool(parts) and "".join(number + unit for number, unit in parts) == text
+        seconds = int(sum(int(number) * _SECONDS[unit] for number, unit in parts)) if whole else 0
+    return seconds if 0 < seconds < 1 << 31 else PUBLISHED_TTL
 
 
 def _entrances(

@@ -274,7 +274,7 @@ _ZONE = {
     },
     "emulab.v1.ZoneRecord": {
         "name": OwnField("string", "Relative to the zone; @ is the zone itself, *.name a wildcard", "@"),
-        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX or SRV", required=True),
+        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX, SRV or CAA", required=True),
         "value": OwnField("string", "As a zone file has it (RFC 1035, section 5)", required=True),
         "ttl": OwnField("int32", "Seconds for which it may be cached", "60"),
     },
