@@ -18,15 +18,20 @@ from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import unheeded as unheeded_corefile
 from emulab.plan.l7.annotations.unheeded import unheeded
+from emulab.plan.l7.oddities import oddities as spreading_oddities
+from emulab.plan.l7.unread import unread
 
 
 def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:
     """Of `given`, which are among `objects`; one line each. `loaded`: the images that there are."""
-    classes = IngressClasses.among(objects, cluster_of(objects))
+    cluster = cluster_of(objects)
+    classes = IngressClasses.among(objects, cluster)
     asked = {o.key for o in given}
     return [
         *warnings(given, objects, missing_program, loaded),
-        *unheeded((o for o in given if o.type == INGRESS), classes),
+        *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
+        *(finding.line() for finding in unread(given, objects)),
+        *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
         *(finding.line() for o in given if o.type == CONFIG_MAP for finding in unheeded_corefile(o)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),

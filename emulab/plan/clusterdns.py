@@ -33,7 +33,7 @@ from emulab.servers.dns.config import (
 
 T = TypeVar("T")
 
-_PAGES = {9153: "metrics", 8080: "health", 8181: "ready"}
+_PAGES = {"9153": "metrics", "8080": "health", "8181": "ready"}
 """Where CoreDNS has its pages, by the stock Corefile."""
 
 
@@ -148,7 +148,7 @@ def _slice(o: Object) -> SliceNames | None:
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
     namespace = place.namespace
-    pages = {f"tcp/{address}/{port}": what for address in place.addresses for port, what in _PAGES.items()}
+    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in _PAGES)
     listen = (*listeners(place.addresses), *pages)
-    told = replace(config, listen=listen, pages=pages)
+    told = replace(config, listen=listen, pages=_PAGES)
     return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))

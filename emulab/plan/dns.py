@@ -26,9 +26,8 @@ from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
-HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
-TTL_ANNOTATION = "external-dns.alpha.kubernetes.io/ttl"
-TARGET_ANNOTATION = "external-dns.alpha.kubernetes.io/target"
+EXTERNAL_DNS = ("external-dns.alpha.kubernetes.io/", "external-dns.kubernetes.io/")
+"""What annotations of external-dns begin with, of old and now."""
 _DURATION = re.compile(r"(\d{1,10})([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -122,10 +121,10 @@ def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
     found: dict[str, dict[str, ZoneRecord]] = {}
 
     def publish(o: Object, names: Iterable[str], targets: Sequence[str]) -> None:
-        ttl = published_ttl(o.annotations.get(TTL_ANNOTATION, ""))
+        ttl = published_ttl(next((said for said in _said(o, "ttl")), ""))
         for name in names:
             known = found.setdefault(name, {})
-            for target in _listed(o, TARGET_ANNOTATION) or targets:
+            for target in _listed(o, "target") or targets:
                 record = _published_record(name, target, ttl)
                 if not any("CNAME" in (other.type, record.type) for other in known.values()):
                     known.setdefault(record.data, record)
@@ -134,19 +133,26 @@ def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
         hosts = sorted({r.host.lower() for r in ingress.rules if r.host})
-        hosts += [name for name in _listed(o, HOSTNAME_ANNOTATION) if name not in hosts]
+        hosts += [name for name in _listed(o, "hostname") if name not in hosts]
         addresses = _entrances(source, classes, ingress, vips) if hosts else ()
         publish(o, [f"{host}." for host in hosts], addresses)
     for o in source.facts(SERVICE, _published).values():
-        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}.", *(f"{n}." for n in _listed(o, HOSTNAME_ANNOTATION))]
+        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}.", *(f"{n}." for n in _listed(o, "hostname"))]
         publish(o, names, ingress_ips(o))
     return [record for records in found.values() for record in records.values()]
 
 
 def _listed(o: Object, annotation: str) -> list[str]:
     """Names or addresses with commas between them."""
-    words = (word.strip().rstrip(".").lower() for word in o.annotations.get(annotation, "").split(","))
-    return [word for word in words if word]
+    words = (word.strip().rstrip(".").lower() for said in _said(o, annotation) for word in said.split(","))
+    return [*dict.fromkeys(word for word in words if word)]
+
+
+def _said(o: Object, annotation: str) -> list[str]:
+    """What an object says by one of external-dns' annotations."""
+    return [
+        o.annotations[prefix + annotation] for prefix in EXTERNAL_DNS if prefix + annotation in o.annotations
+    ]
 
 
 def _published_record(name: str, target: str, ttl: int) -> ZoneRecord:

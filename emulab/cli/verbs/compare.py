@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT
 from emulab.cli.output.progress import progress
-from emulab.cli.usage import UsageError, add_namespace, add_output, add_validate, duration, natural
+from emulab.cli.usage import (
+    UsageError,
+    add_given,
+    add_namespace,
+    add_output,
+    add_validate,
+    duration,
+    given,
+    natural,
+)
 from emulab.errors import UserError
 from emulab.observe.telling.escapes import as_json
 from emulab.observe.telling.texts import columns
@@ -47,9 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from emulab.kinds.images import ENGINES
 
     parser.epilog = EPILOG
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
-    )
+    add_given(parser, required=True)
     axis = parser.add_mutually_exclusive_group(required=True)
     axis.add_argument(
         *("--proxy",), metavar="MODES", help=f"the modes, with commas: {', '.join(MODES['proxy.mode'])}"
@@ -96,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if options.wait <= 0:
         raise UsageError("--wait must be longer than 0")
     given_asks = _asks(options.command, options.namespace)
-    sources = manifests.read(options.files)
+    sources = manifests.read(given(options))
 
     import asyncio  # here, not above: --help needs nothing of it
 

@@ -255,7 +255,7 @@ class Soa:
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
-    `pages` are the sockets of what is told over HTTP: by their keys `metrics`, `health` or `ready`.
+    `pages` are the TCP ports of what is told over HTTP: by their numbers `metrics`, `health` or `ready`.
 
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers

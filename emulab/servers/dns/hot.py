@@ -9,7 +9,7 @@ by one as they come up, so that giving them in turn costs nothing more.
 
 from __future__ import annotations
 
-from emulab.servers.dns.metrics import Served
+from emulab.servers.dns.metrics import CountedQuery
 from emulab.servers.dns.wire import Query
 
 MAX_TURNS = 64  # a record set with more addresses is packed for each answer
@@ -23,7 +23,13 @@ class Hot:
     __slots__ = ("cache", "query", "rcode", "served", "turn", "until", "wires")
 
     def __init__(
-        self, query: Query, rcode: int, cache: str, until: float, turns: int, served: Served | None = None
+        self,
+        query: Query,
+        rcode: int,
+        cache: str,
+        until: float,
+        turns: int,
+        served: CountedQuery | None = None,
     ) -> None:
         self.query = query
         self.served = served

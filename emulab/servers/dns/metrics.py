@@ -41,7 +41,7 @@ VERSION = "1.12.1"
 """The CoreDNS whose names these are."""
 
 
-class Served(NamedTuple):
+class CountedQuery(NamedTuple):
     """What is counted of a query besides its sizes: all that is the same whenever the same is asked."""
 
     zone: str
@@ -63,7 +63,7 @@ class DnsMetrics:
     """The metrics of one server."""
 
     def __init__(self) -> None:
-        self._pending: Counter[tuple[Served, bool, int, float]] = Counter()
+        self._pending: Counter[tuple[CountedQuery, bool, int, float]] = Counter()
         self._requests: Counter[Labels] = Counter()
         self._do: Counter[Labels] = Counter()
         self._responses: Counter[Labels] = Counter()
@@ -73,7 +73,7 @@ class DnsMetrics:
         self._hits: Counter[str] = Counter()
         self._upstream: dict[Labels, Histogram] = {}
 
-    def add(self, served: Served, inet6: bool, size: int, seconds: float) -> None:
+    def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float) -> None:
         """Counts an answer of that many octets; `seconds` 0 for one that was there already."""
         self._pending[served, inet6, size, seconds] += 1
         if len(self._pending) > _MOST:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import cast
 
-Text = Callable[[], str]
+PageText = Callable[[], str]
 
 _LARGEST = 8192
 _TIME = 10.0  # seconds for a whole request
@@ -17,7 +17,7 @@ _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class PagesPort:
     """One listening socket with pages by their paths; owns it."""
 
-    def __init__(self, pages: Mapping[str, Text]) -> None:
+    def __init__(self, pages: Mapping[str, PageText]) -> None:
         self.pages = pages
         self._server: asyncio.Server | None = None
         self.open_ones: set[_Reader] = set()

@@ -15,7 +15,7 @@ from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
-from emulab.servers.dns.metrics import DnsMetrics, Served, type_word
+from emulab.servers.dns.metrics import CountedQuery, DnsMetrics, type_word
 from emulab.servers.dns.orders import carry_out
 from emulab.servers.dns.plugins.logs import Exchanged, error_line, line
 from emulab.servers.dns.reporter import Host, Reporter, Told
@@ -185,13 +185,13 @@ class Responder:
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 
-    def _served(self, asked: _Asked, solved: Solved) -> Served:
+    def _served(self, asked: _Asked, solved: Solved) -> CountedQuery:
         """What is counted of an answer. The plug-in is the one whose work it was, as far as that is known here."""
         query, blocks = asked.query, self._engine.blocks
         plugin = {"": "kubernetes", "miss": "forward"}.get(solved.cache, "cache")
         zone = blocks.zone(query.name) if blocks else "."
         denial = not solved.reply.answer
-        return Served(
+        return CountedQuery(
             zone,
             *(asked.stream, type_word(query.rtype), query.do, solved.reply.rcode, plugin),
             denial,

@@ -57,8 +57,8 @@ class DnsServer:
         for key, sock in sockets.items():
             if key not in settings.listen:
                 sock.close()
-            elif key in settings.pages:
-                self._ports[key] = page = PagesPort(self._pages(settings.pages[key]))
+            elif (what := settings.pages.get(str(parse_socket_key(key)[2]))) is not None:
+                self._ports[key] = page = PagesPort(self._pages(what))
                 await page.open(sock)
             elif parse_socket_key(key)[0] == "udp":
                 self._ports[key] = UdpPort(sock, self._responder)

@@ -24,7 +24,14 @@ from emulab.lab.kubelet.volumes.atomicwriter import write
 from emulab.lab.kubelet.volumes.files import WrittenFile
 from emulab.lab.kubelet.volumes.kinds import kind_of
 from emulab.lab.kubelet.volumes.ownership import OneUser, Ownership, own_folder
-from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, NotProcessed, VolumeSource
+from emulab.lab.kubelet.volumes.volume import (
+    AskedVolume,
+    MadeByNobody,
+    NotInLabs,
+    NotMounted,
+    NotProcessed,
+    VolumeSource,
+)
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
@@ -98,6 +105,18 @@ def test_what_is_missing_is_told_in_the_kubelets_words(volume: dict[str, Any], m
     optional = {kind: {**volume[kind], "optional": True}}
     if kind != "projected":
         assert files(optional, CONFIG, SECRET) == {}
+
+
+def test_what_somebody_would_make_who_isnt_run_is_missing_in_another_way() -> None:
+    reference = {"kind": "ClusterRole", "name": "cluster-admin"}
+    subjects = [{"kind": "ServiceAccount", "name": "certgen", "namespace": "jobs"}]
+    may = obj("ClusterRoleBinding", "b", "", roleRef=reference, subjects=subjects)
+    for volume in (
+        {"secret": {"secretName": "none"}},
+        {"configMap": {"name": "m", "items": [{"key": "z", "path": "z"}]}},
+    ):
+        with pytest.raises(MadeByNobody):
+            files(volume, CONFIG, may)
 
 
 def test_every_namespace_has_root_certificates() -> None:

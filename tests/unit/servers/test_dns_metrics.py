@@ -14,7 +14,7 @@ from emulab.servers.dns.pages import PagesPort
 
 async def test_queries_are_counted_by_coredns_names() -> None:
     clock = Clock()
-    async with asking(clock, pages={"tcp/127.0.0.1/9153": "metrics"}, cache={"stale": 60}) as (
+    async with asking(clock, pages={"9153": "metrics"}, cache={"stale": 60}) as (
         upstream,
         resolver,
     ):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emulab.servers.dns.config import RewriteRule, expression
 from emulab.servers.dns.names import Name
 
-Text = Callable[[str], str]
+NameChange = Callable[[str], str]
 _GROUP = re.compile(r"\{(\d+)\}")
 
 
@@ -17,7 +17,7 @@ class Rewriting(NamedTuple):
     """What is looked up, and by which steps names in the answer become again what was asked for."""
 
     name: Name
-    steps: tuple[Text, ...]
+    steps: tuple[NameChange, ...]
 
     def back(self, text: str) -> str:
         for step in self.steps:
@@ -29,7 +29,7 @@ class RewriteStep(NamedTuple):
     """One rule. `apply` is None for names that it doesn't concern; `back` is for one name and what it became."""
 
     apply: Callable[[str], str | None]
-    back: Callable[[str, str], Text]
+    back: Callable[[str, str], NameChange]
     goes_on: bool
 
 
@@ -53,7 +53,7 @@ def compiled(rule: RewriteRule) -> RewriteStep:
     pattern = expression(old if matching == "regex" else "")
     answers = expression(rule.answer_old)
 
-    def back(before: str, after: str) -> Text:
+    def back(before: str, after: str) -> NameChange:
         if rule.answer_old:
             return lambda text: _by_groups(answers, rule.answer_new, text) or text
         if matching == "suffix" and rule.auto:
@@ -71,7 +71,7 @@ def _by_groups(pattern: re.Pattern[str], new: str, text: str) -> str | None:
     return _GROUP.sub(lambda m: groups[int(m[1])] if int(m[1]) < len(groups) else m[0], new)
 
 
-def _remapped(old: str, new: str) -> Text:
+def _remapped(old: str, new: str) -> NameChange:
     """The name itself, and names below it (`remapStringRewriter`)."""
 
     def remap(text: str) -> str:
