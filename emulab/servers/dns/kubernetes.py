@@ -40,6 +40,9 @@ from emulab.servers.dns.zone import (
 )
 
 VERSION = "1.1.0"
+_VERSION_TTL = 28800
+_OWN_SERVICE = ("kube-system", "kube-dns")
+"""The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
 _NO_PORTS = (NamedPort("", "", 0),)
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
@@ -179,18 +182,24 @@ class ClusterNames:
                 yield from found.rrset.records
 
     def _apex_has(self, labels: list[str], rtype: int) -> Found | None:
-        """What the zone has of its own: its SOA, and the version of the specification."""
+        """What the zone has of its own: its SOA, its name server, and the version of the specification."""
         if not labels and rtype in (rdata.SOA, rdata.ANY):
             return Found(LookupKind.ANSWER, Rotor((self._apex,)))
+        own = self._directory.services.get(_OWN_SERVICE)
+        if not labels and rtype == rdata.NS and own is not None and own.addresses:
+            record = self._record(self.origin, rdata.NS, self._directory.whole_name(own))
+            return Found(LookupKind.ANSWER, Rotor((record,)))
+        if labels == ["ns", "dns"] and own is not None:
+            name = (b"ns", b"dns", *self.origin)
+            records = self._records(name, rtype, [_Led(address, 0, "") for address in own.addresses])
+            return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.NODATA)
         if labels != ["dns-version"]:
             return None
         if rtype not in (rdata.TXT, rdata.ANY):
             return Found(LookupKind.NODATA)
         owner = names.from_text(f"dns-version.{self._directory.domain}")
         data = rdata.from_text(rdata.TXT, VERSION)
-        return Found(
-            LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, self._directory.ttl, data),))
-        )
+        return Found(LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, _VERSION_TTL, data),)))
 
     def _found(self, name: Name, labels: list[str], rtype: int) -> Found:
         led = self._led(labels)

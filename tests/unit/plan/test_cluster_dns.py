@@ -107,7 +107,7 @@ def test_the_domain_is_the_clusters() -> None:
     name = "web.default.svc.k.test."
     assert answers(dns, name) == [[name, "A", "10.96.0.5", 5]]
     version = "dns-version.k.test."
-    assert answers(dns, version, "TXT") == [[version, "TXT", '"1.1.0"', 5]]
+    assert answers(dns, version, "TXT") == [[version, "TXT", '"1.1.0"', 28800]]
 
 
 def test_the_cluster_dns_understands_its_configuration() -> None:
