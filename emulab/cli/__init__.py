@@ -55,6 +55,7 @@ VERBS = {
     "exec": "run a command at a place of the lab",
     "cp": "copy files to and from a pod",
     "trace": "send one request and show every hop it takes",
+    "dns": "show, empty and spoil the caches of resolvers",
     "compare": "compare the proxy modes of one lab, side by side",
     "explain": "say what a kind or a field of it is",
     "plan": "print what `up` would build, without building it",

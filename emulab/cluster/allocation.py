@@ -17,7 +17,8 @@ from emulab.kinds.core.hostnames import unfit_hostname
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import CLIENT, NODE, POD, SERVICE
+from emulab.kinds.emulab.resolver import OWN_RESOLVER
+from emulab.kinds.registry import CLIENT, NODE, POD, RESOLVER, SERVICE
 from emulab.kinds.underlay import (
     underlay_addresses,
     with_addresses,
@@ -83,14 +84,18 @@ def node_addresses(
 
 
 def _clients(objects: Objects, cluster: Cluster) -> list[Change]:
-    missing = objects.facts(CLIENT, unplaced)
+    """Those of clients and resolvers; the lab's own resolver is where it always is."""
+    missing = [o for kind in (CLIENT, RESOLVER) for o in objects.facts(kind, unplaced).values()]
     if not missing:
         return []
     used = underlay_taken(objects, cluster)
     changes: list[Change] = []
-    for o in missing.values():
+    for o in missing:
         given: list[IPAddress] = []
         for u in cluster.underlays:
+            if o.type == RESOLVER and o.name == OWN_RESOLVER:
+                given.append(u.resolver_internet)
+                continue
             inside = o.spec.get("network") == "vpc"
             network, start = (u.vpc, u.first_vpc_client) if inside else (u.internet, u.first_client)
             given.append(first_free(network, start, used, str(o.key)))

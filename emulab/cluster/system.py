@@ -156,6 +156,7 @@ def _cluster_dns(cluster: Cluster) -> list[Object]:
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
         ],
     }
     service = {
@@ -166,6 +167,7 @@ def _cluster_dns(cluster: Cluster) -> list[Object]:
         "ports": [
             {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
             {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
+            {"name": "metrics", "protocol": "TCP", "port": 9153, "targetPort": 9153},
         ],
     }
     return [

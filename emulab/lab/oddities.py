@@ -9,13 +9,14 @@ from emulab.cluster.programs import Loaded
 from emulab.cluster.unplaced import unplaced
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import INGRESS
+from emulab.kinds.registry import CONFIG_MAP, INGRESS
 from emulab.lab.cni.shortfalls import shortfalls
 from emulab.lab.engines import unfollowed
 from emulab.lab.kubelet.programs import missing_program
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.plan.coredns.corefile import unheeded as unheeded_corefile
 from emulab.plan.l7.annotations.unheeded import unheeded
 from emulab.plan.l7.oddities import oddities as spreading_oddities
 from emulab.plan.l7.unread import unread
@@ -31,6 +32,7 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
         *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
         *(finding.line() for finding in unread(given, objects)),
         *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
+        *(finding.line() for o in given if o.type == CONFIG_MAP for finding in unheeded_corefile(o)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

@@ -105,13 +105,17 @@ def accepted(leg: Leg) -> str:
     return f"{what}, {version}, SNI {name}, {of_whom}"
 
 
+_FROM = {"hit": ", from the cache", "miss": ", asked upstream", "stale": ", too old, from the cache"}
+"""Where a name server has an answer from that isn't in its zones."""
+
+
 def name_answer(fields: Mapping[str, Any]) -> str:
     """A name server's own words on a question or its answer."""
     question = str(fields.get("question", ""))
     if fields["event"] == "dns-query":
         return f"asked for {question}"
     answers = ", ".join(map(str, fields.get("answers") or ())) or fields.get("rcode", "")
-    cache = {"hit": ", from the cache", "miss": ", asked upstream"}.get(str(fields.get("cache")), "")
+    cache = _FROM.get(str(fields.get("cache")), "")
     ttl = f", TTL {fields['ttl']}" if fields.get("ttl") is not None else ""
     return f"{question}: {answers}{ttl}{cache}"
 

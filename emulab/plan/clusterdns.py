@@ -17,6 +17,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
+from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -32,6 +33,9 @@ from emulab.servers.dns.config import (
 
 T = TypeVar("T")
 
+_PAGES = {"9153": "metrics", "8080": "health", "8181": "ready"}
+"""Where CoreDNS has its pages, by the stock Corefile."""
+
 
 class ClusterDns:
     """Plans the configuration of the cluster DNS, one after the other, without its listeners."""
@@ -40,6 +44,8 @@ class ClusterDns:
         self._cluster = cluster
         self._services, self._slices = _Told(_service), _Told(_slice)
         self._made: DnsConfig | None = None
+        self._corefile: Corefile | None = None
+        self._namespaces: tuple[str, ...] = ()
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
@@ -49,17 +55,40 @@ class ClusterDns:
             services=self._services.follow(source.members(SERVICE)),
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
         )
+        resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
+        given = source.get(CONFIGURATION)
+        corefile = read(Texts.of(given), resolver) if given is not None else None
+        if corefile is not None and (corefile.error or not corefile.blocks):
+            corefile = None
         known = self._made.kubernetes if self._made else None
         same = known is not None and told.services is known.services and told.slices is known.slices
-        if self._made is None or known is None or not same or told.namespaces != known.namespaces:
-            self._made = DnsConfig(
-                listen=(),
-                kubernetes=told,
-                forward=(socket_name(self._cluster.underlays[0].resolver_vpc, 53),),
-                recursion=True,
-                cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+        same &= corefile is self._corefile
+        if self._made is None or known is None or not same or told.namespaces != self._namespaces:
+            self._corefile, self._namespaces = corefile, told.namespaces
+            self._made = (
+                _by_corefile(told, corefile)
+                if corefile
+                else DnsConfig(
+                    listen=(),
+                    kubernetes=told,
+                    forward=(resolver,),
+                    recursion=True,
+                    cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+                )
             )
         return self._made
+
+
+def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
+    """The configuration that a user's Corefile asks for."""
+    named = any(block.cluster for block in corefile.blocks)
+    return DnsConfig(
+        listen=(),
+        kubernetes=replace(told, **corefile.cluster) if named else None,
+        blocks=corefile.blocks,
+        recursion=any(block.forward for block in corefile.blocks),
+        cache=corefile.limits,
+    )
 
 
 class _Told(Generic[T]):
@@ -118,7 +147,8 @@ def _slice(o: Object) -> SliceNames | None:
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
-    listen, namespace = listeners(place.addresses), place.namespace
-    return PlannedServer(
-        name, "dns", namespace, replace(config, listen=listen), dict.fromkeys(listen, namespace)
-    )
+    namespace = place.namespace
+    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in _PAGES)
+    listen = (*listeners(place.addresses), *pages)
+    told = replace(config, listen=listen, pages=_PAGES)
+    return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.resolver import OWN_RESOLVER, Resolver
 from emulab.kinds.emulab.zone import Zone
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
-from emulab.kinds.registry import INGRESS, LOAD_BALANCER, SERVICE, ZONE
-from emulab.kinds.underlay import virtual_addresses
+from emulab.kinds.registry import INGRESS, LOAD_BALANCER, RESOLVER, SERVICE, ZONE
+from emulab.kinds.underlay import underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, is_address, parse_address, socket_name
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
@@ -20,12 +22,14 @@ from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import PlannedServer
-from emulab.servers.dns.config import DnsConfig, ZoneConfig, ZoneRecord
+from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig, ZoneRecord
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
-HOSTNAME_ANNOTATIONS = ("external-dns.alpha.kubernetes.io/hostname", "external-dns.kubernetes.io/hostname")
-"""What ExternalDNS takes names of a Service from, of old and now."""
+EXTERNAL_DNS = ("external-dns.alpha.kubernetes.io/", "external-dns.kubernetes.io/")
+"""What annotations of external-dns begin with, of old and now."""
+_DURATION = re.compile(r"(\d{1,10})([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def listeners(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, ...]:
@@ -46,14 +50,36 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
             private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
         else:
             zones.setdefault(origin, []).extend(records)
-    for name, address in filter(_is_sayable, published_names(source, cluster)):
-        origin = max((z for z in zones if _inside(name, z)), key=len)
-        zones[origin].append(ZoneRecord(name, _record(address), address, PUBLISHED_TTL))
+    for record in filter(_is_sayable, published_records(source, cluster)):
+        origin = max((z for z in zones if _inside(record.name, z)), key=len)
+        zones[origin].append(record)
     public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
     _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
-    both = listeners([*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)])
-    forward = (socket_name(underlays[0].dns, 53),)
-    _server(draft, "resolver", DnsConfig(both, tuple(private), forward, recursion=True))
+    both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
+    resolvers = {o.name: o for o in source.members(RESOLVER).values()}
+    places = {OWN_RESOLVER: both} | {
+        name: [*underlay_addresses(o)] for name, o in resolvers.items() if name != OWN_RESOLVER
+    }
+    for name, addresses in places.items():
+        if addresses:
+            how = Resolver.of(resolvers[name]) if name in resolvers else None
+            _server(draft, name, _resolver(how, addresses, private, cluster))
+
+
+def _resolver(
+    how: Resolver | None, addresses: Iterable[IPAddress], private: Iterable[ZoneConfig], cluster: Cluster
+) -> DnsConfig:
+    """The configuration of a resolver, the lab's own (`how` is None) or one that an object tells of."""
+    asked = how.forward if how else ()
+    servers = [parse_address(text) for text in asked] or [cluster.underlays[0].dns]
+    limits, asking = CacheLimits(), Asking()
+    if how:
+        limits = CacheLimits(how.max_ttl, how.min_ttl, how.negative_ttl, stale=how.serve_stale)
+        asking = Asking(mixed_case=how.mixed_case)
+    forward = tuple(socket_name(server, 53) for server in servers)
+    return DnsConfig(
+        listeners(addresses), tuple(private), forward, recursion=True, cache=limits, upstream=asking
+    )
 
 
 def _server(draft: Draft, name: str, config: DnsConfig) -> None:
@@ -82,27 +108,68 @@ def _absolute(name: str, origin: str) -> str:
 
 
 def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:
-    """Names and addresses that the cloud's DNS publishes by itself: Ingress hosts and LoadBalancer Services."""
+    """Names, and what they lead to, that the cloud's DNS publishes by itself."""
+    return [(record.name, record.data) for record in published_records(source, cluster)]
+
+
+def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
+    """Ingress hosts and LoadBalancer Services, as external-dns publishes them: by their annotations, too.
+
+    Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
+    """
     vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
-    found: dict[tuple[str, str], None] = {}
+    found: dict[str, dict[str, ZoneRecord]] = {}
+
+    def publish(o: Object, names: Iterable[str], targets: Sequence[str]) -> None:
+        ttl = published_ttl(next((said for said in _said(o, "ttl")), ""))
+        for name in names:
+            known = found.setdefault(name, {})
+            for target in _listed(o, "target") or targets:
+                record = _published_record(name, target, ttl)
+                if not any("CNAME" in (other.type, record.type) for other in known.values()):
+                    known.setdefault(record.data, record)
+
     classes = IngressClasses.among(source, cluster)
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
-        hosts = {r.host for r in ingress.rules if r.host}
+        hosts = sorted({r.host.lower() for r in ingress.rules if r.host})
+        hosts += [name for name in _listed(o, "hostname") if name not in hosts]
         addresses = _entrances(source, classes, ingress, vips) if hosts else ()
-        for host in sorted(hosts):
-            found |= {(f"{host}.".lower(), address): None for address in addresses}
+        publish(o, [f"{host}." for host in hosts], addresses)
     for o in source.facts(SERVICE, _published).values():
-        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
-        names += [
-            f"{n.strip().rstrip('.')}."
-            for annotation in HOSTNAME_ANNOTATIONS
-            for n in o.annotations.get(annotation, "").split(",")
-            if n.strip()
-        ]
-        for ip in ingress_ips(o):
-            found.update({(name, ip): None for name in names})
-    return list(found)
+        names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}.", *(f"{n}." for n in _listed(o, "hostname"))]
+        publish(o, names, ingress_ips(o))
+    return [record for records in found.values() for record in records.values()]
+
+
+def _listed(o: Object, annotation: str) -> list[str]:
+    """Names or addresses with commas between them."""
+    words = (word.strip().rstrip(".").lower() for said in _said(o, annotation) for word in said.split(","))
+    return [*dict.fromkeys(word for word in words if word)]
+
+
+def _said(o: Object, annotation: str) -> list[str]:
+    """What an object says by one of external-dns' annotations."""
+    return [
+        o.annotations[prefix + annotation] for prefix in EXTERNAL_DNS if prefix + annotation in o.annotations
+    ]
+
+
+def _published_record(name: str, target: str, ttl: int) -> ZoneRecord:
+    if is_address(target):
+        return ZoneRecord(name, _record(target), target, ttl)
+    return ZoneRecord(name, "CNAME", f"{target}.", ttl)
+
+
+def published_ttl(text: str) -> int:
+    """The TTL of an annotation, in seconds or as Go writes durations; what is neither counts for nothing."""
+    if text.isdigit():
+        seconds = int(text[:11])
+    else:
+        parts = _DURATION.findall(text)
+        whole = bool(parts) and "".join(number + unit for number, unit in parts) == text
+        seconds = int(sum(int(number) * _SECONDS[unit] for number, unit in parts)) if whole else 0
+    return seconds if 0 < seconds < 1 << 31 else PUBLISHED_TTL
 
 
 def _entrances(

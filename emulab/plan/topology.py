@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from emulab.kinds.emulab.client import Client
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import CLIENT
+from emulab.kinds.emulab.resolver import OWN_RESOLVER
+from emulab.kinds.registry import CLIENT, RESOLVER
 from emulab.kinds.underlay import Underlay, underlay_addresses
 from emulab.model.addresses import IPAddress
 from emulab.model.families import Families, family_of
@@ -41,11 +43,31 @@ def plan_outside(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
         addresses = underlay_addresses(o)
         if not addresses:
             continue
+        told = _nameservers(source, Client.of(o), cluster)
         if o.spec.get("network") == "vpc":
             plug_vpc(draft, o.name, addresses, cluster)
-            draft.place(o.name, "client", addresses, vpc_resolv_conf(cluster))
+            draft.place(o.name, "client", addresses, told)
         else:
-            _on_internet(draft, o.name, addresses, cluster, resolv_conf, "client")
+            _on_internet(draft, o.name, addresses, cluster, told, "client")
+    for o in source.members(RESOLVER).values():
+        addresses = underlay_addresses(o)
+        if not addresses or o.name == OWN_RESOLVER:
+            continue
+        if o.spec.get("network") == "vpc":
+            plug_vpc(draft, o.name, addresses, cluster)
+            draft.place(o.name, "resolver", addresses, f"nameserver {addresses[0]}\n")
+        else:
+            _on_internet(draft, o.name, addresses, cluster, f"nameserver {addresses[0]}\n", "resolver")
+
+
+def _nameservers(source: PlanSource, client: Client, cluster: Cluster) -> str:
+    """A client's /etc/resolv.conf: the Resolver that it names, or the lab's own."""
+    own = vpc_resolv_conf(cluster) if client.network == "vpc" else internet_resolv_conf(cluster)
+    named = source.members(RESOLVER).get(RESOLVER.key("", client.resolver))
+    if named is None or named.name == OWN_RESOLVER:
+        return own
+    addresses = underlay_addresses(named)
+    return f"nameserver {addresses[0]}\n" if addresses else own
 
 
 def internet_resolv_conf(cluster: Cluster) -> str:

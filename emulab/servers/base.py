@@ -101,6 +101,14 @@ class Informed(Protocol):
 
 
 @runtime_checkable
+class Orderly(Protocol):
+    """A server that does what an operator asks of it, besides its configuration."""
+
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Does it, and says what came of it. Raises UserError."""
+
+
+@runtime_checkable
 class Filed(Protocol):
     """A server that has files which a program beside it sees: the configuration of a real program, say."""
 

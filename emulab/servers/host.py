@@ -7,6 +7,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
+    → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
@@ -42,7 +43,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Filed, Informed, Journaling, Patchable, Server, vital
+from emulab.servers.base import Filed, Informed, Journaling, Orderly, Patchable, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -192,8 +193,8 @@ class _Host:
                     os.close(fds[0])
             case "files":
                 return dict(self._server.files()) if isinstance(self._server, Filed) else {}
-            case "status":
-                return {**self._server.status(), "recording": self._records.wanted}
+            case "order" | "status":
+                return self._told(command)
             case "record":
                 self._records.record(command["recorders"])
             case "records":
@@ -201,6 +202,12 @@ class _Host:
             case "close":
                 await self._server.close(command["grace"])
         return None
+
+    def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command["op"] == "status":
+            return {**self._server.status(), "recording": self._records.wanted}
+        assert isinstance(self._server, Orderly)
+        return self._server.order(command["order"])
 
     async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
         """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""

@@ -59,7 +59,7 @@ def missing_source(ask: Ask, objects: Objects) -> str:
             return f"there is no pod {name} in namespace {ask.namespace}"
         return ""
     places = [o.name for kind in reversed(KINDS.of(PLACE)) for o in objects.kind(kind)]
-    places += ["dns", "resolver", "router"]
+    places += [place for place in ("dns", "resolver", "router") if place not in places]
     pods = {f"{p.namespace}.{p.name}" for p in objects.kind(POD)}
     namesakes = objects.get(POD.key(ask.namespace, ask.source))
     if ask.source in places or ask.source in pods or ask.source.startswith("lb-") or namesakes:

@@ -128,6 +128,8 @@ spec:
     - {name: alias, type: CNAME, value: www.public.test}
     - {name: "@", type: TXT, value: hello world}
     - {name: "@", type: MX, value: 10 mail.public.test}
+    - {name: "@", type: CAA, value: 0 issue "ca.test"}
+    - {name: "*.pool", type: A, value: 203.0.113.11}
 ---
 apiVersion: emulab.dev/v1
 kind: Zone
@@ -343,6 +345,8 @@ async def test_public_zones_hold_records_of_all_types(lab: Lab) -> None:
     assert await short(lab, "client", "www.public.test") == [VIP]
     assert await short(lab, "client", "TXT", "public.test") == ['"hello world"']
     assert await short(lab, "client", "MX", "public.test") == ["10 mail.public.test."]
+    assert await short(lab, "client", "CAA", "public.test") == ['0 issue "ca.test"']
+    assert await short(lab, "client", "any.pool.public.test") == ["203.0.113.11"]
 
 
 async def test_a_private_zone_is_for_the_vpc_alone(lab: Lab) -> None:

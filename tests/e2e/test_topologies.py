@@ -61,6 +61,8 @@ def said(remark: str) -> str:
         return f"{count[1]} 200"
     if "404" in remark:
         return "HTTP/1.1 404 Not Found …"
+    if "the trace fails" in remark:
+        return "…\nFAILED at …"
     if "hello" in remark:
         return "hello …"
     addresses = TWO_ADDRESSES.search(remark)

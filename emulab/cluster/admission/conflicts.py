@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.kind import Kind
+from emulab.kinds.emulab.resolver import REDEFINED
+from emulab.kinds.kind import PLACE, Kind
 from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
-from emulab.kinds.registry import CLIENT, CLUSTER, LOAD_BALANCER, SERVICE
+from emulab.kinds.registry import CLIENT, CLUSTER, KINDS, LOAD_BALANCER, NODE, SERVICE
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
@@ -24,7 +25,7 @@ PLACES: dict[str, Kind | None] = {
     "client": CLIENT,
     PUBLIC_LOAD_BALANCER: LOAD_BALANCER,
     "dns": None,
-    "resolver": None,
+    **REDEFINED,
     "router": None,
     "fabric": None,  # no place, but a namespace of the lab (emulab.plan.draft)
 }
@@ -172,7 +173,7 @@ def _places(by_kind: dict[GroupKind, list[Object]], cluster: Cluster) -> Iterato
             if node.name in PLACES:
                 path = ("spec", "nodes", index, "name")
                 yield Finding(o, path, f'"{node.name}" is the name of another place of the lab')
-    for kind in (LOAD_BALANCER, CLIENT):
+    for kind in (kind for kind in KINDS.of(PLACE) if kind != NODE):
         for o in by_kind.get(kind, ()):
             if PLACES.get(o.name, kind) != kind:
                 other = "another place of the lab"

@@ -295,6 +295,35 @@ _CLIENT = {
     },
     "emulab.v1.ClientSpec": {
         "network": OwnField("string", "`internet`, or `vpc`, the nodes' network", "internet"),
+        "resolver": OwnField("string", "The Resolver that its resolv.conf names", "resolver, the lab's own"),
+    },
+}
+
+_RESOLVER = {
+    "emulab.v1.Resolver": {
+        "metadata": _METADATA,
+        "spec": OwnField(
+            "emulab.v1.ResolverSpec", "Where it is, whom it asks, and for how long it keeps answers"
+        ),
+    },
+    "emulab.v1.ResolverSpec": {
+        "network": OwnField("string", "`internet`, or `vpc`, the nodes' network", "internet"),
+        "forward": OwnField(
+            "[string]", "Addresses of name servers, asked in this order", "dns, the lab's own"
+        ),
+        "maxTTL": OwnField("int32", "Seconds for which an answer is kept at most, whatever its TTL", "3600"),
+        "minTTL": OwnField("int32", "Seconds for which an answer is kept at least", "0"),
+        "negativeTTL": OwnField(
+            "int32", "Seconds for which it is kept at most that there is no such name", "30"
+        ),
+        "serveStale": OwnField(
+            "int32",
+            "Seconds for which an answer that is too old is given while nobody gives another (RFC 8767)",
+            "0",
+        ),
+        "mixedCase": OwnField(
+            "boolean", "Names are asked for in letters of random case, against forgers (0x20)", "false"
+        ),
     },
 }
 
@@ -311,13 +340,13 @@ _ZONE = {
     },
     "emulab.v1.ZoneRecord": {
         "name": OwnField("string", "Relative to the zone; @ is the zone itself, *.name a wildcard", "@"),
-        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX or SRV", required=True),
+        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX, SRV or CAA", required=True),
         "value": OwnField("string", "As a zone file has it (RFC 1035, section 5)", required=True),
         "ttl": OwnField("int32", "Seconds for which it may be cached", "60"),
     },
 }
 
-FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **_ZONE}
+FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **_RESOLVER, **_ZONE}
 """Definition → its fields by name."""
 
 _ABOUT = {
@@ -327,6 +356,8 @@ _ABOUT = {
     "without being asked for; an Ingress goes to another one by the annotation emulab.dev/load-balancer.",
     "emulab.v1.Client": "A place outside the cluster, with a resolver: a user, or a server that pods call. `client`, "
     "on the internet, is there without being asked for.",
+    "emulab.v1.Resolver": "A caching name server beside the lab's `resolver`, or, by that name, how that one resolves. "
+    "Clients are told of it by spec.resolver; `emulab dns` shows, empties and spoils its cache.",
     "emulab.v1.Zone": "DNS records in `dns`, beside those of Ingress hosts and LoadBalancer Services, which are "
     "published by themselves.",
 }

@@ -35,7 +35,7 @@ DEFAULT_TTL = 60
 
 class Record(NamedTuple):
     name: str  # relative to the zone, "@" for the zone itself
-    type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR
+    type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR | CAA
     value: str
     ttl: int  # seconds
 
@@ -93,8 +93,13 @@ RECORD_VALUES: Mapping[str, Check] = {
         'a service location "PRIORITY WEIGHT PORT TARGET" such as "0 5 5060 sip.example.com"',
         300,
     ),
+    "CAA": pattern(
+        r'(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]) +[A-Za-z0-9]{1,15} +(?:"[ -~]{0,200}"|[!-~]{1,200})',
+        'an authorization of a certificate authority such as 0 issue "letsencrypt.org"',
+        300,
+    ),
 }
-"""Record type → the check of its value in presentation format (RFC 1035 section 5, RFC 2782)."""
+"""Record type → the check of its value in presentation format (RFC 1035 section 5, RFC 2782, RFC 8659)."""
 
 
 def _value_fits(record: dict[str, Any]) -> Problems:

@@ -129,6 +129,14 @@ class ServerHosts:
         result: dict[str, str] = await host.ask("files")
         return result
 
+    async def order(self, name: str, order: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What came of an operator's order; None when the server isn't up. Raises KernelError if it can't be done."""
+        host = self._hosts.get(name)
+        if host is None or not host.process.running:
+            return None
+        result: dict[str, Any] = await host.ask("order", order=dict(order))
+        return result
+
     def tell(self, name: str, message: Mapping[str, Any]) -> None:
         """Tells a server what it may want to know. One that isn't up, or too busy to listen, misses it."""
         host = self._hosts.get(name)

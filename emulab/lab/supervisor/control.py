@@ -52,6 +52,7 @@ class ControlServer:
             "contained": operations.contained,
             "delete": operations.delete,
             "describe-entry": operations.entry,
+            "dns-cache": operations.dns_cache,
             "down": operations.down,
             "get": operations.get,
             "gone": operations.gone,

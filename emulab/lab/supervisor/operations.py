@@ -47,6 +47,7 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
+from emulab.lab.supervisor.dnscaches import DnsCaches
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs
@@ -88,8 +89,7 @@ class Operations:
         self._pid = pid
         self._stop = stop
         self._release = release
-        self._furnished = False
-        self._applying = asyncio.Lock()
+        self._furnished, self._applying = False, asyncio.Lock()
         self._newcomers = Newcomers()
         waiting = Waiting(around, reconciler, lambda: kubelet.steady_at())
         self.ready, self.gone = waiting.ready, waiting.gone
@@ -98,7 +98,7 @@ class Operations:
         self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
-        self.give = Handover(around, reconciler).give
+        self.give, self.dns_cache = Handover(around, reconciler).give, DnsCaches(around).carry_out
 
     @takes(
         sources=SOURCES,

@@ -1,12 +1,15 @@
 """What upstream servers said, until it is too old (RFC 1035 section 7.4, negative answers of RFC 2308). Pure.
 
 Time is an argument, in seconds of any one clock. A record's TTL counts down from when it was stored, and an
-answer goes when its first record would reach 0.
+answer goes when its first record would reach 0. Where the limits say so it stays for longer, to be given when nobody
+has a newer one (RFC 8767).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
@@ -15,6 +18,8 @@ from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.wire import NOERROR, NXDOMAIN, ResourceRecord, Response
 from emulab.servers.dns.zone import Rotor, rotated
+
+_UNBOUND = CacheLimits((1 << 31) - 1, 0, (1 << 31) - 1)
 
 
 class CacheKey(NamedTuple):
@@ -38,11 +43,17 @@ class CachedAnswer:
     authority: tuple[ResourceRecord, ...]
     stored: float
     lifetime: int
+    poisoned: bool = False
 
     @property
     def expires(self) -> float:
         """The instant from which the answer isn't used any more."""
         return self.stored + self.lifetime
+
+    @property
+    def positive(self) -> bool:
+        """Whether it says that there is something."""
+        return self.rcode == NOERROR and bool(self.head or self.tail.records)
 
     def answer(self, now: float, turn: int) -> tuple[ResourceRecord, ...]:
         """The answer section with its TTLs counted down, the addresses starting with number `turn`."""
@@ -76,14 +87,49 @@ class Cache:
         if entry is None:
             return None
         if now >= entry.expires:
-            del self._entries[key]
+            if now >= entry.expires + self.limits.stale:
+                del self._entries[key]
             return None
         self._entries.move_to_end(key)
         return entry
 
+    def stale(self, key: CacheKey, now: float) -> CachedAnswer | None:
+        """The answer that doesn't hold any more, but may be given where there is no other one."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.expires <= now < entry.expires + self.limits.stale:
+            return None
+
+        def old(records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
+            return tuple(r._replace(ttl=self.limits.stale_ttl) for r in records)
+
+        entry.tail.next()
+        tail = Rotor(old(rotated(entry.tail.records, entry.tail.turn)))
+        return replace(
+            entry, head=old(entry.head), tail=tail, authority=old(entry.authority), stored=now, lifetime=0
+        )
+
+    def entries(self, name: Name | None, now: float) -> Iterator[tuple[CacheKey, CachedAnswer]]:
+        """What is kept of a name, or of all: what still holds, and what is kept beyond that."""
+        for key, entry in self._entries.items():
+            if (name is None or key.name == name) and now < entry.expires + self.limits.stale:
+                yield key, entry
+
+    def flush(self, name: Name | None, now: float) -> int:
+        """Forgets what is kept of a name and of those below it, or everything. Returns how many answers that were."""
+        gone = [k for k in self._entries if name is None or k.name[max(0, len(k.name) - len(name)) :] == name]
+        return sum(now < self._entries.pop(key).expires for key in gone)
+
+    def poison(self, key: CacheKey, records: tuple[ResourceRecord, ...], now: float) -> CachedAnswer:
+        """Keeps what nobody said, as if an answer had been forged; the bounds of TTLs are for it, too."""
+        entry = self.put(key, Response(0, 0, NOERROR, None, records), now)
+        entry.poisoned = True
+        return entry
+
     def put(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
-        entry = self._entry(key, response, now)
+        entry = self._made(key, response, now, self.limits)
+        if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
+            self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
         if entry.lifetime > 0 and self.limits.size > 0:
             self._entries[key] = entry
             self._entries.move_to_end(key)
@@ -91,8 +137,11 @@ class Cache:
                 self._entries.popitem(last=False)
         return entry
 
-    def _entry(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
-        limits = self.limits
+    def passed_on(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
+        """The entry of an upstream answer that no cache has a say in."""
+        return self._made(key, response, now, _UNBOUND)
+
+    def _made(self, key: CacheKey, response: Response, now: float, limits: CacheLimits) -> CachedAnswer:
         answer = tuple(
             r._replace(ttl=min(max(r.ttl, limits.min_ttl), limits.max_ttl)) for r in response.answer
         )
@@ -101,7 +150,7 @@ class Cache:
         if response.rcode not in (NOERROR, NXDOMAIN):
             lifetimes = [0]
         elif response.rcode == NXDOMAIN or not any(answers_question(r, key.rtype) for r in answer):
-            authority = tuple(self._negative(r) for r in response.authority)
+            authority = tuple(_negative(r, limits) for r in response.authority)
             soa = [r.ttl for r in authority if r.rtype == rdata.SOA]
             if soa or not answer:
                 lifetimes.append(min(soa, default=0))  # without SOA not cached (RFC 2308 section 5)
@@ -110,11 +159,12 @@ class Cache:
         head = tuple(r for r in answer if not rotates or r.rtype != key.rtype)
         return CachedAnswer(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
 
-    def _negative(self, record: ResourceRecord) -> ResourceRecord:
-        """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
-        if record.rtype != rdata.SOA:
-            return record
-        return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), self.limits.negative_ttl))
+
+def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:
+    """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
+    if record.rtype != rdata.SOA:
+        return record
+    return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), limits.negative_ttl))
 
 
 def answers_question(record: ResourceRecord, rtype: int) -> bool:

@@ -1,7 +1,9 @@
 """Asks one upstream server over asyncio: UDP first, TCP when the answer was cut (RFC 1035 section 4.2).
 
 Each question has a socket, hence a source port, and an id of its own. The socket is connected, so the kernel
-drops what comes from elsewhere; id and question are compared here (RFC 5452 section 9.1).
+drops what comes from elsewhere; id and question are compared here (RFC 5452 section 9.1). Where that is asked for the
+letters of the name have random case (draft-vixie-dnsext-dns0x20): an answer that is right but for these is from a
+server that doesn't keep them, or from a forger, so the question is asked again over TCP, where nobody forges.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from collections.abc import Sequence
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
 from emulab.servers.dns.cache import CacheKey
+from emulab.servers.dns.names import Name
 from emulab.servers.dns.reporter import Reporter, UpstreamQuestion
-from emulab.servers.dns.settings import ServerAddress
+from emulab.servers.dns.upstreams import ServerAddress
 from emulab.servers.dns.wire import Response
 
 _LARGEST_DATAGRAM = 4096
@@ -26,11 +29,12 @@ _LARGEST_DATAGRAM = 4096
 class _Question:
     """One question to one server, which may be asked over UDP and then over TCP."""
 
-    def __init__(self, server: ServerAddress, key: CacheKey, edns: bool) -> None:
+    def __init__(self, server: ServerAddress, key: CacheKey, edns: bool, mixed_case: bool = False) -> None:
         self._server = server
         self._key = key
         self.ident = secrets.randbelow(0x10000)
-        self._message = wire.pack_question(self.ident, key.name, key.rtype, do=key.do, edns=edns)
+        self._asked = mixed(key.name) if mixed_case else key.name
+        self._message = wire.pack_question(self.ident, self._asked, key.rtype, do=key.do, edns=edns)
 
     async def ask(self, stream: bool, timeout: float, exchange: UpstreamQuestion | None) -> Response:
         """The answer within `timeout` seconds. Raises TimeoutError, OSError or PeerError."""
@@ -56,7 +60,10 @@ class _Question:
             while True:
                 data = await loop.sock_recv(sock, _LARGEST_DATAGRAM)
                 try:
-                    return self._verified(data)
+                    response = self._verified(data)
+                    if response.asked in (self._asked, ()):
+                        return response
+                    return Response(response.id, response.flags | wire.TC, response.rcode, response.question)
                 except PeerError:
                     # A forger may be first; the true answer may still come. Others have their turn before it:
                     # the loop gives none away for data that is there already.
@@ -94,13 +101,14 @@ async def ask_server(
     *,
     reporter: Reporter | None = None,
     edns: bool = True,
+    mixed_case: bool = False,
 ) -> Response:
     """One recursive question to one server; `timeout` seconds for UDP, and as many again for TCP.
 
     `reporter` tells of it, and of the `clients` that wait for it. Raises TimeoutError, OSError (nobody there)
     or PeerError (a broken answer over TCP).
     """
-    question = _Question(server, key, edns)
+    question = _Question(server, key, edns, mixed_case)
     for stream in (False, True):
         exchange = reporter.exchange(server, key, question.ident, stream, clients) if reporter else None
         response = await question.ask(stream, timeout, exchange)
@@ -108,8 +116,19 @@ async def ask_server(
             break
     if edns and response.rcode in (wire.FORMERR, wire.NOTIMP) and not response.answer:
         # older than EDNS (RFC 6891 section 6.2.2)
-        return await ask_server(server, key, timeout, clients, reporter=reporter, edns=False)
+        return await ask_server(
+            server, key, timeout, clients, reporter=reporter, edns=False, mixed_case=mixed_case
+        )
     return response
+
+
+def mixed(name: Name) -> Name:
+    """A name in letters of random case."""
+    return tuple(bytes(map(_either_case, label)) for label in name)
+
+
+def _either_case(letter: int) -> int:
+    return letter ^ (secrets.randbits(1) << 5) if letter < 0x80 and chr(letter).isalpha() else letter
 
 
 def _reason(error: OSError | PeerError, timeout: float) -> str:

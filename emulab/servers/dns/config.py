@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
+
+HOLE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
+"""What stands in a template for something else."""
+HOLE_WORD = re.compile(
+    r"\.(Name|Zone|Class|Type|Question\.Name|Group\.\w+)|index \.(?:Match|Group) \"?(\w+)\"?"
+)
+RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
+_NAMES = """
+A AAAA ANY CAA CNAME DNSKEY DS HINFO HTTPS LOC MX NAPTR NS NSEC NSEC3 PTR RRSIG SOA SRV TLSA TXT
+"""
+ASKED_TYPES = frozenset(_NAMES.split())
+"""Types of which a template may be."""
+
+
+def expression(text: str) -> re.Pattern[str]:
+    """A regular expression of Go's. Raises ValueError."""
+    try:
+        return re.compile(text.replace(r"\z", r"\Z"))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+
+
+def check_template(text: str) -> None:
+    """Raises ValueError for what isn't followed of Go's templates."""
+    for hole in HOLE.finditer(text):
+        if not HOLE_WORD.fullmatch(hole[1]):
+            raise ValueError(
+                f"{hole[0]!r} isn't followed in a template; .Name, .Zone, .Type, .Group.NAME are"
+            )
 
 
 class ZoneRecord(NamedTuple):
@@ -71,7 +101,9 @@ class SliceNames:
 class Kubernetes:
     """What a cluster's names follow from: no records, of which there would be several for each endpoint.
 
-    A Service or slice is told by a key, by which its change is told, too.
+    A Service or slice is told by a key, by which its change is told, too. `exposed`: the only namespaces. `pods`:
+    addresses with dashes are names. `ignore_empty`: a Service without endpoints has no name. `reverse` are the zones of
+    reverse names; below `fallthrough` others are asked for what isn't there.
     """
 
     domain: str
@@ -79,27 +111,130 @@ class Kubernetes:
     services: Mapping[str, ServiceNames]
     slices: Mapping[str, SliceNames]
     ttl: int = 5
+    exposed: tuple[str, ...] | None = None
+    pods: bool = True
+    ignore_empty: bool = False
+    reverse: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
+    fallthrough: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
+
+
+class RewriteRule(NamedTuple):
+    """A name that is looked up in the place of another one (`rewrite name` of CoreDNS).
+
+    `matching` is exact, prefix, suffix, substring or regex. `auto`: names of answers are written back; else those that
+    match the regular expression `answer_old` become `answer_new`, where that isn't "".
+    """
+
+    matching: str
+    old: str
+    new: str
+    auto: bool
+    answer_old: str
+    answer_new: str
+    goes_on: bool  # to the next rule
+
+
+class HostNames(NamedTuple):
+    """A line of a hosts file."""
+
+    address: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostsConfig:
+    """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there."""
+
+    zones: tuple[str, ...]
+    entries: tuple[HostNames, ...]
+    fallthrough: tuple[str, ...] = ()
+    ttl: int = 3600
+    reverse: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateConfig:
+    """Records that are made of the name that is asked for, where one of `matches`, regular expressions, finds it.
+
+    Records are lines of zone files with `{{ .Name }}`, `{{ .Group.x }}` and the like in them. `rtype` may be ANY.
+    """
+
+    zones: tuple[str, ...]
+    rtype: str
+    matches: tuple[str, ...] = (".*",)
+    answers: tuple[str, ...] = ()
+    authority: tuple[str, ...] = ()
+    additional: tuple[str, ...] = ()
+    rcode: str = "NOERROR"
+    fallthrough: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardConfig:
+    """Upstream servers for the names below `origin`, but for those below `apart`; each may be the first where they are
+    `shuffled`."""
+
+    origin: str
+    servers: tuple[str, ...]
+    apart: tuple[str, ...] = ()
+    shuffled: bool = False
+
+
+class LogRule(NamedTuple):
+    """Names of which queries are logged, and of which classes: success, denial, error or all."""
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockConfig:
+    """What becomes of queries for names in `zones`: a server block of a Corefile.
+
+    In this order: rewritten, made of templates, looked up among hosts and then, where it has them (`cluster`), the
+    cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those
+    of what went wrong `errors`.
+    """
+
+    zones: tuple[str, ...]
+    rewrites: tuple[RewriteRule, ...] = ()
+    templates: tuple[TemplateConfig, ...] = ()
+    hosts: HostsConfig | None = None
+    cluster: bool = False
+    forward: tuple[ForwardConfig, ...] = ()
+    caches: bool = False
+    logs: tuple[LogRule, ...] = ()
+    errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
 
-    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that.
+    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that. For `stale` seconds more
+    an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is given with
+    `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
     """
 
     max_ttl: int = 3600
     min_ttl: int = 0
     negative_ttl: int = 30
     size: int = 10000
+    stale: int = 0
+    stale_ttl: int = 30
+    stale_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times."""
+    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times.
+
+    `mixed_case` sends names in letters of random case, which a forger would have to guess (draft-vixie-dnsext-dns0x20).
+    """
 
     timeout: float = 1.0
     tries: int = 2
+    mixed_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +255,12 @@ class Soa:
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
-    Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers `recursion`,
-    where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are told while
-    someone records; the rest are counted only.
+    `pages` are the TCP ports of what is told over HTTP: by their numbers `metrics`, `health` or `ready`.
+
+    With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
+    servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers
+    `recursion`, where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are
+    told while someone records; the rest are counted only.
     """
 
     PATCHED = frozenset({"kubernetes.services", "kubernetes.slices"})
@@ -136,3 +274,10 @@ class DnsConfig(Configuration):
     tcp_idle: float = 10.0
     events_per_second: int = 10_000
     kubernetes: Kubernetes | None = None
+    blocks: tuple[BlockConfig, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def caches(self) -> bool:
+        """Whether it asks others, and keeps what they say."""
+        return bool(self.forward) or any(block.caches for block in self.blocks)

@@ -24,6 +24,10 @@ from emulab.dataclass import dataclass, field
 from emulab.servers.dns import rdata, wire
 from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question
 from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.plugins.blocks import Block, Blocks, renamed
+from emulab.servers.dns.plugins.made import Made
+from emulab.servers.dns.plugins.rewriting import Rewriting
+from emulab.servers.dns.upstreams import Upstreams
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
 from emulab.servers.dns.zone import Authority, LookupKind, Rotor, Zones, rotated
 
@@ -40,8 +44,11 @@ class Walk:
     chain: list[ResourceRecord] = field(default_factory=list)
     seen: set[Name] = field(default_factory=set)
     authoritative: bool = False
-    cache: str = ""  # "hit" or "miss" once upstream data has a part in the answer
+    cache: str = ""  # "hit", "miss" or "stale" once upstream data has a part in the answer
     until: float = math.inf
+    refresh: list[Forward] = field(default_factory=list)
+    block: Block | None = None
+    rewriting: Rewriting | None = None
 
     def follow(self, target: Name) -> bool:
         """Goes on to an alias's target; False when that is a loop or one hop too many."""
@@ -55,7 +62,8 @@ class Solved:
     """A finished answer.
 
     `turn` of `turns` says which rotation of the addresses it holds; the answer may be given again until
-    `until` (infinity: until the next configuration; in the past: not at all).
+    `until` (infinity: until the next configuration; in the past: not at all). What was too old is in `refresh`, for
+    which upstream should be asked now.
     """
 
     reply: Reply
@@ -63,23 +71,27 @@ class Solved:
     until: float
     turn: int = 0
     turns: int = 1
+    refresh: list[Forward] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Forward:
-    """Upstream must be asked for `key` before `walk` can go on."""
+    """Upstream must be asked for `key` before `walk` can go on: `upstream`, or that of the settings."""
 
     key: CacheKey
     walk: Walk
+    upstream: Upstreams | None = None
+    keeps: bool = True
 
 
 class Engine:
-    """Zones, cache and whether there is an upstream to forward to."""
+    """Zones, cache and whether there is an upstream to forward to; or blocks, of which each says so."""
 
-    def __init__(self, zones: Zones, cache: Cache, *, forwards: bool) -> None:
+    def __init__(self, zones: Zones, cache: Cache, *, forwards: bool, blocks: Blocks | None = None) -> None:
         self.zones = zones
         self.cache = cache
         self.forwards = forwards
+        self.blocks = blocks or Blocks()
 
     def resolve(self, query: Query, view: int, now: float) -> Solved | Forward:
         """The first step for a question that a client asked."""
@@ -87,11 +99,26 @@ class Engine:
             return _error(wire.BADVERS)
         if query.rclass != wire.CLASS_IN or query.rtype in (rdata.AXFR, rdata.IXFR):
             return _error(wire.REFUSED)
-        return self._step(Walk(query, view, query.name), now)
+        walk = Walk(query, view, query.name)
+        if self.blocks:
+            walk.block = self.blocks.find(query.name)
+            if walk.block is None:
+                return _error(wire.REFUSED)
+            try:
+                walk.rewriting = walk.block.rewritten(query.name)
+            except ValueError:  # what a rule makes of the name is no name
+                return _error(wire.SERVFAIL)
+            if walk.rewriting:
+                walk.name = walk.rewriting.name
+        return self._step(walk, now)
 
     def resume(self, forward: Forward, entry: CachedAnswer | None, now: float) -> Solved | Forward:
         """Goes on with what upstream said; None when no upstream server answered."""
         forward.walk.cache = "miss"
+        if entry is None or entry.rcode not in (wire.NOERROR, wire.NXDOMAIN):
+            old = self.cache.stale(forward.key, now)
+            if old is not None:
+                forward.walk.cache, entry = "stale", old
         if entry is None:
             return _error(wire.SERVFAIL, "miss")
         return self._absorb(forward.walk, entry, now) or self._step(forward.walk, now)
@@ -100,9 +127,26 @@ class Engine:
         """Follows the chain until it ends, or until upstream must be asked."""
         done: Solved | Forward | None = None
         while done is None:
-            zone = self.zones.find(walk.name, walk.view)
+            if self.blocks and walk.chain:  # the target of an alias may be another block's
+                walk.block = self.blocks.find(walk.name)
+            made = walk.block.answer(walk.name, walk.query.rtype) if walk.block else None
+            if made is not None:
+                done = self._made(walk, made)
+                continue
+            known = not self.blocks or (walk.block is not None and walk.block.cluster)
+            zone = self.zones.find(walk.name, walk.view) if known else None
             done = self._inside(walk, zone, now) if zone else self._outside(walk, now)
         return done
+
+    def _made(self, walk: Walk, made: Made) -> Solved | None:
+        """What a block makes without a zone; None when an alias leads on."""
+        walk.authoritative |= not walk.chain and made.rcode != wire.SERVFAIL
+        walk.chain += made.answer
+        rtype = walk.query.rtype
+        target = _last_target(walk.name, made.answer)
+        if target != walk.name and not any(answers_question(r, rtype) for r in made.answer):
+            return None if walk.follow(target) else _error(wire.SERVFAIL)
+        return self._solved(walk, made.rcode, authority=made.authority, additional=made.additional)
 
     def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
         """One look into a zone; None when an alias leads on."""
@@ -127,13 +171,23 @@ class Engine:
         Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
         """
         key = CacheKey(walk.name, walk.query.rtype, walk.query.do)
-        entry = self.cache.get(key, now) if self.forwards else None
+        block = walk.block
+        upstream = block.upstream(walk.name) if block else None
+        forwards = upstream is not None if self.blocks else self.forwards
+        keeps = block.caches if block else not self.blocks
+        entry = self.cache.get(key, now) if forwards and keeps else None
         if entry:
             walk.cache = walk.cache or "hit"
             return self._absorb(walk, entry, now)
-        if self.forwards and walk.query.flags & wire.RD:
-            return Forward(key, walk)
-        return self._solved(walk) if walk.chain else _error(wire.REFUSED)
+        forward = Forward(key, walk, upstream, keeps)
+        if forwards and keeps and self.cache.limits.stale_first and (old := self.cache.stale(key, now)):
+            walk.cache = "stale"
+            walk.refresh.append(forward)
+            return self._absorb(walk, old, now)
+        if forwards and walk.query.flags & wire.RD:
+            return forward
+        # CoreDNS says SERVFAIL where its plug-ins have come to an end.
+        return self._solved(walk) if walk.chain else _error(wire.SERVFAIL if block else wire.REFUSED)
 
     def _absorb(self, walk: Walk, entry: CachedAnswer, now: float) -> Solved | None:
         """Takes in an upstream answer; None when it ends in an alias whose target it doesn't tell."""
@@ -162,6 +216,7 @@ class Engine:
         rrset: Rotor | None = None,
         authority: tuple[ResourceRecord, ...] = (),
         hosts: tuple[ResourceRecord, ...] = (),
+        additional: tuple[ResourceRecord, ...] = (),
     ) -> Solved:
         turn, turns, answer = 0, 1, tuple(walk.chain)
         if rrset:
@@ -169,8 +224,12 @@ class Engine:
                 turn, turns = rrset.next(), len(rrset.records)
             # owned by the name that was asked, also where a wildcard matched it
             answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
-        reply = Reply(rcode, walk.authoritative, answer, authority, self._addresses(hosts, walk.view))
-        return Solved(reply, walk.cache, walk.until, turn, turns)
+        more = (*self._addresses(hosts, walk.view), *additional)
+        if walk.rewriting:
+            answer = renamed(answer, walk.rewriting.back)
+            more = renamed(more, walk.rewriting.back)
+        reply = Reply(rcode, walk.authoritative, answer, authority, more)
+        return Solved(reply, walk.cache, walk.until, turn, turns, walk.refresh)
 
     def _addresses(self, records: tuple[ResourceRecord, ...], view: int) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from emulab.errors import PeerError
-from emulab.servers.dns import client, wire
+from emulab.servers.dns import wire
 from emulab.servers.dns.cache import CachedAnswer, CacheKey
-from emulab.servers.dns.settings import ServerAddress, Upstreams
+from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import Response
 
-AskServer = Callable[[ServerAddress, CacheKey, float, Sequence[str]], Awaitable[Response]]
+AskServer = Callable[[ServerAddress, CacheKey, Upstreams, Sequence[str]], Awaitable[Response]]
 Learn = Callable[[CacheKey, Response, float], CachedAnswer]
 
 MAX_IN_FLIGHT = 2000
@@ -26,9 +27,7 @@ class Forwarder:
     has it in flight already, waits there, and all of them give up after their tries.
     """
 
-    def __init__(
-        self, ask: AskServer = client.ask_server, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, ask: AskServer, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._clock = clock
         self._failed: dict[ServerAddress, float] = {}
@@ -70,10 +69,13 @@ class Forwarder:
         """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
         last: Response | None = None
         for _ in range(upstream.tries):
-            for server in self._order(upstream.servers, self._clock()):
+            servers = upstream.servers
+            if upstream.shuffled:
+                servers = tuple(random.sample(servers, len(servers)))
+            for server in self._order(servers, self._clock()):
                 self.exchanges += 1
                 try:
-                    response = await self._ask(server, key, upstream.timeout, clients)
+                    response = await self._ask(server, key, upstream, clients)
                 except (TimeoutError, OSError, PeerError):
                     self.failures += 1
                     self._failed[server] = self._clock()

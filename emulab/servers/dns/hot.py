@@ -9,6 +9,7 @@ by one as they come up, so that giving them in turn costs nothing more.
 
 from __future__ import annotations
 
+from emulab.servers.dns.metrics import CountedQuery
 from emulab.servers.dns.wire import Query
 
 MAX_TURNS = 64  # a record set with more addresses is packed for each answer
@@ -19,10 +20,19 @@ _OVERHEAD = 500  # octets that an entry takes besides its query and answer, roug
 class Hot:
     """The answers to one query, one a rotation, each without its id; and what is counted and told of them."""
 
-    __slots__ = ("cache", "query", "rcode", "turn", "until", "wires")
+    __slots__ = ("cache", "query", "rcode", "served", "turn", "until", "wires")
 
-    def __init__(self, query: Query, rcode: int, cache: str, until: float, turns: int) -> None:
+    def __init__(
+        self,
+        query: Query,
+        rcode: int,
+        cache: str,
+        until: float,
+        turns: int,
+        served: CountedQuery | None = None,
+    ) -> None:
         self.query = query
+        self.served = served
         self.rcode, self.cache = rcode, cache
         self.until = until
         self.wires: list[bytes | None] = [None] * turns

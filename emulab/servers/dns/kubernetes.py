@@ -11,7 +11,8 @@ for, so that a change costs little, however many names it concerns.
   ports that it leads to, and addresses.
 * `A-B-C-D.NAMESPACE.pod`: that address, whether a Pod has it or not.
 * A PTR leads from a cluster IP to its Service, or from an endpoint to its name under each Service that has it. Other
-  reverse names are looked for elsewhere, as `fallthrough` has it in the stock configuration.
+  reverse names are looked for elsewhere, as `fallthrough` has it in the stock configuration, and by that of a user
+  names of the domain may be, too.
 
 A namespace that isn't there has no names; one that is exists as a name without records.
 """
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Kubernetes, NamedEndpoint, NamedPort, ServiceNames, SliceNames, Soa
 from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.plugins.made import Below
 from emulab.servers.dns.wire import ResourceRecord
 from emulab.servers.dns.zone import (
     Authority,
@@ -38,8 +40,9 @@ from emulab.servers.dns.zone import (
 )
 
 VERSION = "1.1.0"
-REVERSE = ("in-addr.arpa.", "ip6.arpa.")
-"""The whole reverse trees, as in CoreDNS' stock configuration."""
+_VERSION_TTL = 28800
+_OWN_SERVICE = ("kube-system", "kube-dns")
+"""The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
 _NO_PORTS = (NamedPort("", "", 0),)
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
@@ -48,7 +51,7 @@ _ServiceName = tuple[str, str]
 
 def cluster_zones(directory: Directory, soa: Soa) -> tuple[Authority, ...]:
     """The zone of the cluster's domain and those of its reverse names."""
-    reverse = (ReverseNames(directory, origin, soa) for origin in REVERSE)
+    reverse = (ReverseNames(directory, origin, soa) for origin in directory.given.reverse)
     return ClusterNames(directory, soa), *reverse
 
 
@@ -59,9 +62,14 @@ class Directory:
         """`known`: one of the same cluster, of which is taken over what stays as it is."""
         self.given = given
         self.domain, self.ttl = given.domain, given.ttl
+        self._through = Below(given.fallthrough)
         if known is None or known.given.services is not given.services:
             self.services = {(s.namespace, s.name): s for s in given.services.values()}
+            if given.exposed is not None:
+                self.services = {key: s for key, s in self.services.items() if s.namespace in given.exposed}
             self.namespaces = frozenset(given.namespaces) | {namespace for namespace, _ in self.services}
+            if given.exposed is not None:
+                self.namespaces &= frozenset(given.exposed)
         else:
             self.services, self.namespaces = known.services, known.namespaces
         self._slices: dict[_ServiceName, dict[str, SliceNames]] = {} if known is None else dict(known._slices)
@@ -90,6 +98,10 @@ class Directory:
             for endpoint in one.endpoints:
                 if endpoint.ready or service.tolerant:
                     yield endpoint, one.ports or _NO_PORTS
+
+    def nothing(self, name: Name) -> Found:
+        """That there is no such name; or that others are to be asked for it."""
+        return Found(LookupKind.ELSEWHERE if name in self._through else LookupKind.NXDOMAIN)
 
     def whole_name(self, service: ServiceNames) -> str:
         return f"{service.name}.{service.namespace}.{_SERVICES}.{self.domain}"
@@ -170,23 +182,29 @@ class ClusterNames:
                 yield from found.rrset.records
 
     def _apex_has(self, labels: list[str], rtype: int) -> Found | None:
-        """What the zone has of its own: its SOA, and the version of the specification."""
+        """What the zone has of its own: its SOA, its name server, and the version of the specification."""
         if not labels and rtype in (rdata.SOA, rdata.ANY):
             return Found(LookupKind.ANSWER, Rotor((self._apex,)))
+        own = self._directory.services.get(_OWN_SERVICE)
+        if not labels and rtype == rdata.NS and own is not None and own.addresses:
+            record = self._record(self.origin, rdata.NS, self._directory.whole_name(own))
+            return Found(LookupKind.ANSWER, Rotor((record,)))
+        if labels == ["ns", "dns"] and own is not None:
+            name = (b"ns", b"dns", *self.origin)
+            records = self._records(name, rtype, [_Led(address, 0, "") for address in own.addresses])
+            return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.NODATA)
         if labels != ["dns-version"]:
             return None
         if rtype not in (rdata.TXT, rdata.ANY):
             return Found(LookupKind.NODATA)
         owner = names.from_text(f"dns-version.{self._directory.domain}")
         data = rdata.from_text(rdata.TXT, VERSION)
-        return Found(
-            LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, self._directory.ttl, data),))
-        )
+        return Found(LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, _VERSION_TTL, data),)))
 
     def _found(self, name: Name, labels: list[str], rtype: int) -> Found:
         led = self._led(labels)
         if led is None:
-            return Found(LookupKind.NXDOMAIN)
+            return self._directory.nothing(name)
         if isinstance(led, str):
             kind = LookupKind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else LookupKind.ALIAS
             return Found(kind, Rotor((self._record(name, rdata.CNAME, led),)))
@@ -226,7 +244,7 @@ class ClusterNames:
         if len(labels) == 2:
             return []
         if kind == _PODS:
-            return _pod(labels[-3])
+            return _pod(labels[-3]) if self._directory.given.pods else None
         service = self._directory.services.get((namespace, labels[-3]))
         return self._service(service, labels[:-3]) if service else None
 
@@ -243,7 +261,7 @@ class ClusterNames:
                 if len(before) != 1 or label.lower() == before[0]:
                     numbers = [p.number for p in ports if _fits(p, port, protocol)]
                     found += [_Led(endpoint.address, number, f"{label}.{own}") for number in numbers]
-        else:
+        elif not (self._directory.given.ignore_empty and not any(self._directory.endpoints(service))):
             numbers = [p.number for p in service.ports or _NO_PORTS if _fits(p, port, protocol)]
             found = [_Led(address, number, own) for number in numbers for address in service.addresses]
         return found or None
@@ -291,7 +309,7 @@ class ReverseNames:
                 with suppress(ValueError):  # a hostname that is longer than a label may be
                     data = rdata.from_text(rdata.PTR, pointer)
                     records.append(ResourceRecord(name, rdata.PTR, self._directory.ttl, data))
-        return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.ELSEWHERE)
+        return Found(LookupKind.ANSWER, Rotor(records)) if records else self._directory.nothing(name)
 
     def addresses(self, _name: Name) -> Iterator[ResourceRecord]:
         """None: no name here has any."""

@@ -16,10 +16,10 @@ from dnslib.label import DNSBuffer, DNSLabelError
 from emulab.servers.dns.names import Name, lower
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 43
-IXFR, AXFR, ANY = 251, 252, 255
+IXFR, AXFR, ANY, CAA = 251, 252, 255, 257
 
 # The types that zones may hold, and how many words their text has; TXT has rules of its own.
-WORDS = {A: 1, NS: 1, CNAME: 1, SOA: 7, PTR: 1, MX: 2, TXT: 0, AAAA: 1, SRV: 4}
+WORDS = {A: 1, NS: 1, CNAME: 1, SOA: 7, PTR: 1, MX: 2, TXT: 0, AAAA: 1, SRV: 4, CAA: 3}
 
 
 def type_name(rtype: int) -> str:
@@ -44,7 +44,8 @@ def from_text(rtype: int, text: str) -> Any:
     """Record data of a type in `WORDS`. Raises ValueError when the text doesn't fit the type."""
     packed = DNSBuffer()
     try:
-        data = dnslib.TXT(_strings(text)) if rtype == TXT else _fields(rtype, text.split())
+        words = text.split(None, 2 if rtype == CAA else -1)
+        data = dnslib.TXT(_strings(text)) if rtype == TXT else _fields(rtype, words)
         data.pack(packed)  # where dnslib checks lengths
     except (dnslib.DNSError, DNSLabelError, OSError) as error:
         raise ValueError(f"{text!r}: {error}") from None
@@ -60,6 +61,11 @@ def _fields(rtype: int, words: list[str]) -> Any:
         return dnslib.A(tuple(socket.inet_pton(socket.AF_INET, words[0])))
     if rtype == AAAA:
         return dnslib.AAAA(tuple(socket.inet_pton(socket.AF_INET6, words[0])))
+    if rtype == CAA:  # RFC 8659 section 4.1
+        flags, tag, value = words
+        if not (flags.isdigit() and int(flags) < 256 and tag.isalnum() and tag.isascii()):
+            raise ValueError(f"{' '.join(words)!r} is no FLAGS TAG VALUE")
+        return dnslib.CAA(int(flags), tag, value.strip('"'))
     return dnslib.RDMAP[type_name(rtype)].fromZone(words)
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.servers.base import Emit
+from emulab.servers.base import Emit, socket_name
 from emulab.servers.dns import client, wire
-from emulab.servers.dns.cache import Cache
+from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
 from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
+from emulab.servers.dns.metrics import CountedQuery, DnsMetrics, type_word
+from emulab.servers.dns.orders import carry_out
+from emulab.servers.dns.plugins.logs import Exchanged, error_line, line
 from emulab.servers.dns.reporter import Host, Reporter, Told
 from emulab.servers.dns.settings import DnsSettings
-from emulab.servers.dns.wire import MalformedQuery, Query
+from emulab.servers.dns.upstreams import ServerAddress, Upstreams
+from emulab.servers.dns.wire import MalformedQuery, Query, Response
+from emulab.servers.journal import Journal
 
 Respond = Callable[[bytes], None]
 
@@ -36,6 +40,8 @@ class _Asked:
     table: dict[bytes, Hot]
     recursion: bool
     told: Told | None
+    host: Host
+    since: float
 
 
 class Responder:
@@ -45,19 +51,21 @@ class Responder:
         self._clock = clock
         self._emit = emit
         self._reporter = Reporter(emit)
-        self._forwarder = Forwarder(partial(client.ask_server, reporter=self._reporter), clock)
+        self._forwarder = Forwarder(self._ask, clock)
         self._waiting: set[asyncio.Task[None]] = set()
         self._waiting_of: Counter[str] = Counter()
+        self._metrics = DnsMetrics()
+        self.journal = Journal(single=True)
         self.worked = 0  # queries for which no finished answer was there
         self._rcodes = dict.fromkeys(range(6), 0)
-        self._queries = self._dropped = self._hits = self._misses = 0
+        self._queries = self._dropped = self._hits = self._misses = self._stale = 0
         self._cache = Cache()
         self._use(DnsSettings())
 
     def configure(self, settings: DnsSettings) -> None:
         """Takes new settings at once. Upstream answers are kept if the same servers would give them again."""
         before = self._settings
-        if settings.limits != before.limits or settings.upstream.servers != before.upstream.servers:
+        if settings.limits != before.limits or _asked(settings) != _asked(before):
             self._cache = Cache(settings.limits)
         self._use(settings)
         self._reporter.allow(settings.events)
@@ -67,8 +75,10 @@ class Responder:
         # of the old configuration gets into the new tables.
         self._settings = settings
         self._zones = settings.zones
-        self._engine = Engine(settings.zones, self._cache, forwards=bool(settings.upstream.servers))
+        forwards = bool(settings.upstream.servers)
+        self._engine = Engine(settings.zones, self._cache, forwards=forwards, blocks=settings.blocks)
         self._hot = HotAnswers()
+        self._logs = any(block.logs or block.errors for block in settings.given)
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
         """The answer to a query from `host` over TCP (`stream`) or UDP; empty when none is due.
@@ -78,13 +88,15 @@ class Responder:
         view = self._zones.view(host[0])
         table = self._hot.table(view, stream)
         hot = table.get(packet[2:])
-        if hot is not None:
+        if hot is not None and not self._logs:
             found = hot.take(self._clock())
             if found is not None:
                 self._queries += 1
                 self._rcodes[hot.rcode] += 1
                 if hot.cache:
                     self._hits += 1
+                if hot.served is not None:
+                    self._metrics.add(hot.served, len(host) > 2, len(found) + 2, 0.0)
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -99,8 +111,9 @@ class Responder:
             self._count(error.reply[3] & 0xF, "")
             return error.reply
         told = self._reporter.query(packet, query, host, stream)
-        asked = _Asked(query, packet, stream, table, self._settings.recursion, told)
-        step = self._engine.resolve(query, view, self._clock())
+        now = self._clock()
+        asked = _Asked(query, packet, stream, table, self._settings.recursion, told, host, now)
+        step = self._engine.resolve(query, view, now)
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
                 self._wait(host[0], self._forward(asked, step, respond))
@@ -126,9 +139,26 @@ class Responder:
         engine, upstream = self._engine, self._settings.upstream
         who = asked.told["client"] if asked.told else ""
         while isinstance(step, Forward):
-            entry = await self._forwarder.fetch(upstream, step.key, engine.cache.put, who)
+            learn = engine.cache.put if step.keeps else engine.cache.passed_on
+            entry = await self._forwarder.fetch(step.upstream or upstream, step.key, learn, who)
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
+
+    async def _ask(
+        self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
+    ) -> Response:
+        mixed, since = upstream.mixed_case, self._clock()
+        response = await client.ask_server(
+            server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
+        )
+        if self._settings.pages:
+            self._metrics.asked(socket_name(server), response.rcode, self._clock() - since)
+        return response
+
+    async def _refresh(self, forward: Forward) -> None:
+        """Asks upstream for what was given though it was too old."""
+        upstream = forward.upstream or self._settings.upstream
+        await self._forwarder.fetch(upstream, forward.key, self._cache.put)
 
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
@@ -137,19 +167,75 @@ class Responder:
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         self._reporter.answer(asked.told, packed[2:], solved.cache)
+        served = self._served(asked, solved) if self._settings.pages else None
+        if served is not None:
+            self._metrics.add(served, len(asked.host) > 2, len(packed), round(self._clock() - asked.since, 4))
+        if self._logs:
+            self._log(asked, solved, packed)
+        for forward in solved.refresh:
+            if len(self._waiting) < MAX_WAITING:
+                self._wait("", self._refresh(forward))
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
         ordinary = not query.options and query.asked == query.name
         if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
             hit = "hit" if solved.cache else ""
-            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns)
+            if served is not None and hit:
+                served = served._replace(plugin="cache")
+            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served)
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
+
+    def _served(self, asked: _Asked, solved: Solved) -> CountedQuery:
+        """What is counted of an answer. The plug-in is the one whose work it was, as far as that is known here."""
+        query, blocks = asked.query, self._engine.blocks
+        plugin = {"": "kubernetes", "miss": "forward"}.get(solved.cache, "cache")
+        zone = blocks.zone(query.name) if blocks else "."
+        denial = not solved.reply.answer
+        return CountedQuery(
+            zone,
+            *(asked.stream, type_word(query.rtype), query.do, solved.reply.rcode, plugin),
+            denial,
+            len(asked.packet),
+        )
+
+    def _log(self, asked: _Asked, solved: Solved, packed: bytes) -> None:
+        """Writes the lines that the query's block wants."""
+        query, reply = asked.query, solved.reply
+        block = self._engine.blocks.find(query.name)
+        if block is None:
+            return
+        if (
+            block.errors
+            and reply.rcode == wire.SERVFAIL
+            and solved.cache == "miss"
+            and self.journal.takes("dns")
+        ):
+            self.journal.write("dns", error_line(query, reply.rcode, "no upstream server answered"))
+        seconds = self._clock() - asked.since
+        answers, size = bool(reply.answer), len(asked.packet)
+        done = Exchanged(asked.host, asked.stream, query, size, packed, reply.rcode, answers, seconds)
+        if any(log.wants(query.name, done) for log in block.logs) and self.journal.takes("dns"):
+            self.journal.write("dns", line(done))
+
+    def metrics(self) -> str:
+        """The metrics of CoreDNS, in Prometheus' format."""
+        counts = Counter(
+            "success" if e.positive else "denial" for _, e in self._cache.entries(None, self._clock())
+        )
+        return self._metrics.text(counts, self._misses, self._stale)
 
     def _count(self, rcode: int, cache: str) -> None:
         self._queries += 1
         self._rcodes[rcode] = self._rcodes.get(rcode, 0) + 1
-        self._hits += cache == "hit"
+        self._hits += cache in ("hit", "stale")
+        self._stale += cache == "stale"
         self._misses += cache == "miss"
+
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Does what an operator asks of the cache; see `orders`."""
+        done = carry_out(order, self._cache, self._clock())
+        self._hot = HotAnswers()
+        return done
 
     async def close(self, grace: float) -> None:
         """Waits up to `grace` seconds for queries under way, then gives them up."""
@@ -159,6 +245,7 @@ class Responder:
             task.cancel()
         self._forwarder.cancel()
         self._reporter.close()
+        self.journal.flush()
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, and how many answers are kept and awaited now."""
@@ -166,9 +253,19 @@ class Responder:
             "queries": self._queries,
             "dropped": self._dropped,
             "rcodes": {wire.rcode_name(code): n for code, n in self._rcodes.items() if n},
-            "cache": {"hits": self._hits, "misses": self._misses, "entries": len(self._cache)},
+            "cache": {
+                "hits": self._hits,
+                "misses": self._misses,
+                "stale": self._stale,
+                "entries": len(self._cache),
+            },
             "prepared": len(self._hot),
             "waiting": len(self._waiting),
             "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},
             "events_skipped": self._reporter.skipped,
         }
+
+
+def _asked(settings: DnsSettings) -> object:
+    """What upstream answers depend on."""
+    return settings.upstream.servers, [block.forward for block in settings.given]

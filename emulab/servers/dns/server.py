@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.config import DnsConfig, ServiceNames, SliceNames
+from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.patches import read_changes
+
+_OWN_LOG = "/proc/self/fd/1"
+"""What the process prints to, opened anew: that it never blocks holds of this descriptor alone."""
 
 
 def create(emit: Emit) -> Server:
@@ -26,8 +32,10 @@ class DnsServer:
 
     def __init__(self, emit: Emit) -> None:
         self._responder = Responder(emit)
+        with suppress(OSError):  # without /proc there is no log
+            self._responder.journal.open(os.open(_OWN_LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         self._settings = DnsSettings()
-        self._ports: dict[str, UdpPort | TcpPort] = {}
+        self._ports: dict[str, UdpPort | TcpPort | PagesPort] = {}
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
@@ -49,11 +57,20 @@ class DnsServer:
         for key, sock in sockets.items():
             if key not in settings.listen:
                 sock.close()
+            elif (what := settings.pages.get(str(parse_socket_key(key)[2]))) is not None:
+                self._ports[key] = page = PagesPort(self._pages(what))
+                await page.open(sock)
             elif parse_socket_key(key)[0] == "udp":
                 self._ports[key] = UdpPort(sock, self._responder)
             else:
                 self._ports[key] = listener = TcpPort(self._responder, settings.tcp_idle)
                 await listener.open(sock)
+
+    def _pages(self, what: str) -> Mapping[str, Callable[[], str]]:
+        """The pages of CoreDNS' plug-ins prometheus, health and ready, by their paths."""
+        if what == "metrics":
+            return {"/metrics": self._responder.metrics}
+        return {f"/{what}": lambda: "OK"}
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""
@@ -63,6 +80,10 @@ class DnsServer:
             read_changes(SliceNames, slices, "kubernetes.slices"),
         )
         self._responder.configure(self._settings)
+
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """See `base.Orderly` and `orders`."""
+        return self._responder.order(order)
 
     async def close(self, grace: float = 0.0) -> None:
         """Gives queries under way `grace` seconds, then closes sockets and connections."""

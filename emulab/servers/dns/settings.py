@@ -9,6 +9,7 @@ from typing import TypeVar
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.dns.config import (
+    BlockConfig,
     CacheLimits,
     DnsConfig,
     Kubernetes,
@@ -18,22 +19,14 @@ from emulab.servers.dns.config import (
     ZoneConfig,
 )
 from emulab.servers.dns.kubernetes import ClusterNames, Directory, cluster_zones
+from emulab.servers.dns.plugins.blocks import Blocks
+from emulab.servers.dns.upstreams import Upstreams, upstreams
 from emulab.servers.dns.zone import Authority, ServedZone, Zones
 
 T = TypeVar("T")
 KeyedChanges = Mapping[str, T | None]
 """By the keys of what changed; None for what is gone."""
-ServerAddress = tuple[str, int]
 ZoneSource = ZoneConfig | Kubernetes
-
-
-@dataclass(slots=True, frozen=True)
-class Upstreams:
-    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times."""
-
-    servers: tuple[ServerAddress, ...] = ()
-    timeout: float = 1.0
-    tries: int = 2
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,6 +39,9 @@ class DnsSettings:
     sources: tuple[tuple[ZoneSource, tuple[Authority, ...]], ...] = ()
     soa: Soa = field(default_factory=Soa)
     upstream: Upstreams = field(default_factory=Upstreams)
+    blocks: Blocks = field(default_factory=Blocks)
+    given: tuple[BlockConfig, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
     tcp_idle: float = 10.0
@@ -57,18 +53,25 @@ class DnsSettings:
         Raises UserError.
         """
         try:
-            servers = tuple(map(parse_server_address, config.forward))
+            upstream = upstreams(config.forward, config.upstream)
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
+        try:
+            blocks = Blocks(config.blocks, config.upstream)
+        except ValueError as error:
+            raise BadConfiguration(f"config.blocks: {error}") from None
         sources = self._sources(config)
         return DnsSettings(
             listen=config.listen,
             zones=Zones([zone for _, made in sources for zone in made]),
             sources=sources,
             soa=config.soa,
-            upstream=Upstreams(servers, config.upstream.timeout, config.upstream.tries),
+            upstream=upstream,
+            blocks=blocks,
+            given=config.blocks,
+            pages=dict(config.pages),
             limits=config.cache,
-            recursion=bool(servers) if config.recursion is None else config.recursion,
+            recursion=bool(upstream.servers) if config.recursion is None else config.recursion,
             tcp_idle=config.tcp_idle,
             events=config.events_per_second,
         )
@@ -128,14 +131,3 @@ def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:
     if isinstance(source, Kubernetes):
         return cluster_zones(Directory(source), soa)
     return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa),)
-
-
-def parse_server_address(text: str, port: int = 53) -> ServerAddress:
-    """`198.51.100.53:53`, `[2001:db8::1]:53`, or an address alone. Raises ValueError."""
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, int(rest[1:]) if rest else port
-    if text.count(":") == 1:
-        host, _, rest = text.partition(":")
-        return host, int(rest)
-    return text, port

@@ -106,6 +106,7 @@ class Response:
     question: Question | None = None
     answer: tuple[ResourceRecord, ...] = ()
     authority: tuple[ResourceRecord, ...] = ()
+    asked: Name = ()  # the name of the question, in the case in which it came back
 
 
 class _Pointers(dict[Name, int]):
@@ -182,14 +183,15 @@ def _response(reader: MessageReader) -> Response:
     ident, flags, questions, *counts = reader.fixed(HEADER)
     if not flags & QR or questions > 1:
         raise PeerError("no DNS response to one question")
-    question = None
+    question: Question | None = None
+    asked: Name = ()
     if questions:
         asked = reader.name()
         rtype, rclass = reader.fixed(ASKED)
         question = lower(asked), rtype, rclass
     rcode = flags & 0xF
     if flags & TC:  # what a cut message still holds is of no use: it is asked for again over TCP
-        return Response(ident, flags, rcode, question)
+        return Response(ident, flags, rcode, question, asked=asked)
     if counts[0] + counts[1] > MAX_RECORDS:
         raise PeerError(f"more than {MAX_RECORDS} records")
     sections: tuple[list[ResourceRecord], ...] = [], [], []
@@ -201,7 +203,7 @@ def _response(reader: MessageReader) -> Response:
             elif section < 2 and head.rclass == CLASS_IN:
                 sections[section].append(_record(reader, head))
             reader.offset = head.end
-    return Response(ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]))
+    return Response(ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]), asked)
 
 
 def _record(reader: MessageReader, head: RecordHead) -> ResourceRecord:

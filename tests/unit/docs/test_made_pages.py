@@ -18,6 +18,7 @@ from emulab.kinds.emulab.described import FIELDS
 from emulab.kinds.emulab.document import own_kinds
 from emulab.kinds.emulab.loadbalancer import load_balancer_spec
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.emulab.resolver import resolver_spec
 from emulab.kinds.emulab.zone import Record, Zone, zone_spec
 from emulab.kinds.registry import KINDS
 from emulab.model.checks import Check
@@ -28,6 +29,7 @@ SPECS = {
     "Cluster": cluster_spec,
     "LoadBalancer": load_balancer_spec,
     "Client": client_spec,
+    "Resolver": resolver_spec,
     "Zone": zone_spec,
 }
 

@@ -257,12 +257,17 @@ def test_clients() -> None:
     ("record", "problem"),
     [
         ({}, ".type: is required"),
-        ({"type": "a", "value": "x"}, '.type: "a" is not one of A, AAAA, CNAME, NS, PTR, TXT, MX, SRV'),
+        ({"type": "a", "value": "x"}, '.type: "a" is not one of A, AAAA, CNAME, NS, PTR, TXT, MX, SRV, CAA'),
         ({"type": "A", "value": "fd00::1"}, '.value: "fd00::1" is not an IPv4 address'),
         ({"type": "A", "value": "host"}, '.value: "host" is not an IPv4 address'),
         ({"type": "AAAA", "value": "10.0.0.1"}, '.value: "10.0.0.1" is not an IPv6 address'),
         ({"type": "CNAME", "name": "a", "value": "a..b"}, '.value: "a..b" is not a DNS name'),
         ({"type": "CNAME", "value": "b"}, ".type: the zone's own name cannot be a CNAME"),
+        (
+            {"type": "CAA", "value": "256 issue x"},
+            '.value: "256 issue x" is not an authorization of a certificate authority such as 0 issue'
+            ' "letsencrypt.org"',
+        ),
         ({"type": "TXT", "value": 5}, ".value: 5 is not a string; put it in quotes"),
         (
             {"type": "MX", "value": "mail"},

@@ -337,8 +337,9 @@ def test_load_balancer() -> None:
 
 
 def test_client() -> None:
-    assert Client.of(view(described("Client", name="phone"))) == Client("phone", "internet")
-    assert Client.of(view(described("Client", {"network": "vpc"}, "office"))) == Client("office", "vpc")
+    assert Client.of(view(described("Client", name="phone"))) == Client("phone", "internet", "")
+    spec = {"network": "vpc", "resolver": "eu"}
+    assert Client.of(view(described("Client", spec, "office"))) == Client("office", "vpc", "eu")
 
 
 def test_zone() -> None:

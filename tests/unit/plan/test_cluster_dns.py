@@ -107,7 +107,7 @@ def test_the_domain_is_the_clusters() -> None:
     name = "web.default.svc.k.test."
     assert answers(dns, name) == [[name, "A", "10.96.0.5", 5]]
     version = "dns-version.k.test."
-    assert answers(dns, version, "TXT") == [[version, "TXT", '"1.1.0"', 5]]
+    assert answers(dns, version, "TXT") == [[version, "TXT", '"1.1.0"', 28800]]
 
 
 def test_the_cluster_dns_understands_its_configuration() -> None:
@@ -115,7 +115,8 @@ def test_the_cluster_dns_understands_its_configuration() -> None:
     pod = Place("p", "n", "p", "", "", (ip_address("10.244.1.2"),), "pod")
     config = planned(dual, raw_service("h", clusterIP="None"), raw_slice("h", "10.244.1.3"))
     server = cluster_dns_server("s", pod, config)
-    assert server.listen == {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
+    dns = {"udp/10.244.1.2/53": "n", "tcp/10.244.1.2/53": "n"}
+    assert server.listen == dns | {f"tcp/10.244.1.2/{port}": "n" for port in (9153, 8080, 8181)}
     settings = DnsSettings().changed(from_json(DnsConfig, to_json(server.config)))
     assert settings.recursion is True
     assert answers(settings, WEB, "AAAA") == [[WEB, "AAAA", "fd00::5", 5]]

@@ -8,7 +8,7 @@ import pytest
 from worlds import plan, world
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.dns import published_names
+from emulab.plan.dns import published_names, published_ttl
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
@@ -91,6 +91,47 @@ spec: {{type: LoadBalancer, ports: [{{port: 5432}}]}}
         ["new.example.com.", "A", "203.0.113.20", 30],
         ["x.test.", "A", "203.0.113.20", 30],
     ]
+
+
+def test_annotations_of_external_dns() -> None:
+    """hostname, ttl and target, of Ingresses as of Services; two that say a name once."""
+    host = "external-dns.alpha.kubernetes.io"
+    service = f"""
+apiVersion: v1
+kind: Service
+metadata:
+  name: db
+  annotations: {{{host}/hostname: "db.test, far.test.", {host}/ttl: 1m30s, {host}/target: "192.0.2.9, 2001:db8::9"}}
+spec: {{type: LoadBalancer, ports: [{{port: 5432}}]}}
+---
+"""
+    told = f"{{{host}/hostname: also.test, {host}/ttl: '7', {host}/target: cdn.test}}"
+    made = ingress("shop", "shop.test").replace("name: shop\n", f"name: shop\n  annotations: {told}\n", 1)
+    assert sorted(records(world(service, made), "dns", ".")) == [
+        ["also.test.", "CNAME", "cdn.test.", 7],
+        ["db.test.", "A", "192.0.2.9", 90],
+        ["db.test.", "AAAA", "2001:db8::9", 90],
+        ["far.test.", "A", "192.0.2.9", 90],
+        ["far.test.", "AAAA", "2001:db8::9", 90],
+        ["shop.test.", "CNAME", "cdn.test.", 7],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "ttl"),
+    [
+        ("60", 60),
+        ("2m", 120),
+        ("1h1s", 3601),
+        ("", 30),
+        ("0", 30),
+        ("soon", 30),
+        ("1.5m", 30),
+        ("9" * 20, 30),
+    ],
+)
+def test_ttls_of_annotations(text: str, ttl: int) -> None:
+    assert published_ttl(text) == ttl
 
 
 def test_a_name_is_published_in_the_zone_that_holds_it() -> None:

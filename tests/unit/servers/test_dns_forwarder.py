@@ -14,7 +14,7 @@ from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.forwarder import Forwarder
-from emulab.servers.dns.settings import Upstreams, parse_server_address
+from emulab.servers.dns.upstreams import Upstreams, parse_server_address
 from emulab.servers.dns.wire import ResourceRecord, Response
 
 NAME = names.from_text("www.example.org.")
@@ -35,7 +35,7 @@ class Script:
         self.release = asyncio.Event()
         self.release.set()
 
-    async def __call__(self, server, key, timeout, clients):
+    async def __call__(self, server, key, upstream, clients):
         self.asked.append(server)
         self.clients = clients
         await self.release.wait()

@@ -184,7 +184,24 @@ def test_aliases() -> None:
 def test_the_zone_has_its_own_records() -> None:
     soa = answers(SETTINGS, "c.test.", "SOA")
     assert isinstance(soa, list) and soa[0][2].startswith("ns.dns.c.test. hostmaster.c.test. ")
-    assert data("dns-version.c.test.", "TXT") == ['"1.1.0"']
+    assert answers(SETTINGS, "dns-version.c.test.", "TXT") == [
+        ["dns-version.c.test.", "TXT", '"1.1.0"', 28800]
+    ]
+    assert data("c.test.", "NS") == "NODATA"
+    assert data("ns.dns.c.test.") == "NXDOMAIN"
+
+
+def test_the_zones_name_server_is_the_clusters_dns() -> None:
+    """plugin/kubernetes/ns.go."""
+    own = replace(service("kube-dns", "10.96.0.10", "fd00::a"), namespace="kube-system")
+    world = replace(WORLD, services={**WORLD.services, "own": own})
+    settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=world))
+    host = "kube-dns.kube-system.svc.c.test."
+    assert answers(settings, "c.test.", "NS") == [["c.test.", "NS", host, 5]]
+    assert answers(settings, "ns.dns.c.test.") == [["ns.dns.c.test.", "A", "10.96.0.10", 5]]
+    assert answers(settings, "ns.dns.c.test.", "AAAA") == [["ns.dns.c.test.", "AAAA", "fd00::a", 5]]
+    assert answers(settings, "ns.dns.c.test.", "TXT") == "NODATA"
+    assert answers(settings, "dns.c.test.") == "NXDOMAIN"
 
 
 def test_a_cluster_that_is_the_same_is_not_read_again() -> None:

@@ -76,7 +76,7 @@ async def test_kept_upstream_answers_count_down_and_end():
         for now[0], left in [(100.0, 3), (100.1, 3), (100.9, 3), (101.0, 2), (101.1, 2), (102.9, 1)]:
             assert await ttl(resolver, "shop.example.com.") == left
         assert authority.status()["queries"] == 1
-        assert resolver.status()["cache"] == {"hits": 5, "misses": 1, "entries": 1}
+        assert resolver.status()["cache"] == {"hits": 5, "misses": 1, "stale": 0, "entries": 1}
         now[0] = 103.0
         assert await ttl(resolver, "shop.example.com.") == 3 and authority.status()["queries"] == 2
 

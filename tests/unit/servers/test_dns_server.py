@@ -215,7 +215,7 @@ async def test_resolver_caches_and_reports():
         assert 30 - age <= left <= 30
         assert dns.server.status()["queries"] == 1
         status = resolver.server.status()
-        assert status["cache"] == {"hits": 1, "misses": 1, "entries": 1}
+        assert status["cache"] == {"hits": 1, "misses": 1, "stale": 0, "entries": 1}
         assert status["rcodes"] == {"NOERROR": 2} and status["upstream"] == {"exchanges": 1, "failures": 0}
         told = [
             (e["event"], e["question"], e.get("rcode"), e.get("cache"), e.get("ttl")) for e in resolver.events

@@ -133,3 +133,13 @@ def test_split_view():
 def test_a_wrong_client_network_is_a_user_error():
     with pytest.raises(UserError, match=r"abc\.com"):
         ServedZone("abc.com.", [], clients=["10.0.0.0/33"])
+
+
+def test_caa_records_are_read_and_written() -> None:
+    """RFC 8659: the value is a text of its own, with quotes or without."""
+    for text in ('0 issue "ca.example; account=1"', "128 iodef mailto:a@example.com"):
+        data = rdata.from_text(rdata.CAA, text)
+        assert rdata.to_text(data).replace('"', "") == text.replace('"', "")
+    for text in ("0 issue", "256 issue x", "0 is-sue x", "x issue y"):
+        with pytest.raises(ValueError, match=r"."):
+            rdata.from_text(rdata.CAA, text)

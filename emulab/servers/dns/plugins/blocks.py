@@ -1,0 +1,142 @@
+"""Server blocks of a Corefile: which one a name belongs to, and what it makes of it before zones are asked. Pure.
+
+As CoreDNS has it (plugin/rewrite, plugin/template, plugin/hosts): a block is chosen by the name as it was asked for,
+and the first plug-in that has an answer gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from emulab.servers.dns import names, rdata
+from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
+from emulab.servers.dns.names import Name, lower, suffixes
+from emulab.servers.dns.plugins.hosts import Hosts
+from emulab.servers.dns.plugins.logs import QueryLog
+from emulab.servers.dns.plugins.made import Made
+from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
+from emulab.servers.dns.plugins.templates import AnswerTemplate
+from emulab.servers.dns.upstreams import Upstreams, upstreams
+from emulab.servers.dns.wire import SERVFAIL, ResourceRecord
+
+Layer = Callable[[Name, int], Made | None]
+"""What a plug-in answers; None to ask the next one."""
+
+
+class ForwardWay(NamedTuple):
+    """Where a name is asked for: the servers for names below `origin`, but for those below `apart`."""
+
+    origin: Name
+    apart: frozenset[Name]
+    upstream: Upstreams
+
+    def leads(self, name: Name) -> bool:
+        above = set(suffixes(name))
+        return self.origin in above and not above & self.apart
+
+
+class Block:
+    """One server block."""
+
+    def __init__(self, config: BlockConfig, asking: Asking) -> None:
+        """Raises ValueError for a name, a regular expression or a record that is none."""
+        self.cluster, self.caches = config.cluster, config.caches
+        self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
+        self._rewrites = [compiled(rule) for rule in config.rewrites]
+        self._layers: list[Layer] = []
+        if config.templates:
+            self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
+        if config.hosts:
+            self._layers.append(Hosts(config.hosts))
+        self._ways = [_way(one, asking) for one in config.forward]
+
+    def rewritten(self, name: Name) -> Rewriting | None:
+        """What is looked up in the place of a name; None where that is the name itself. Raises ValueError."""
+        done: list[Callable[[str], str]] = []
+        text = before = names.to_text(name).lower()
+        for rule in self._rewrites:
+            new = rule.apply(text)
+            if new is None:
+                continue
+            done.insert(0, rule.back(text, new))
+            text = new
+            if not rule.goes_on:
+                break
+        return Rewriting(lower(names.from_text(text)), tuple(done)) if done and text != before else None
+
+    def answer(self, name: Name, rtype: int) -> Made | None:
+        """What templates and hosts have for a name."""
+        return next((made for layer in self._layers if (made := layer(name, rtype)) is not None), None)
+
+    def upstream(self, name: Name) -> Upstreams | None:
+        """Who is asked for a name that is nowhere here."""
+        return next((way.upstream for way in self._ways if way.leads(name)), None)
+
+
+class Blocks:
+    """All server blocks."""
+
+    def __init__(self, configs: Sequence[BlockConfig] = (), asking: Asking | None = None) -> None:
+        """Raises ValueError."""
+        self._by_zone: dict[Name, Block] = {}
+        for config in configs:
+            block = Block(config, asking or Asking())
+            for zone in config.zones:
+                self._by_zone.setdefault(lower(names.from_text(zone)), block)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_zone)
+
+    def zone(self, name: Name) -> str:
+        """The zone by which a name's block was found; "dropped" where there is none."""
+        found = next((suffix for suffix in suffixes(name) if suffix in self._by_zone), None)
+        return "dropped" if found is None else names.to_text(found)
+
+    def find(self, name: Name) -> Block | None:
+        """The block with the longest zone at or above a lower-case name."""
+        return next((self._by_zone[suffix] for suffix in suffixes(name) if suffix in self._by_zone), None)
+
+
+def _way(config: ForwardConfig, asking: Asking) -> ForwardWay:
+    origin, apart = _name(config.origin), frozenset(map(_name, config.apart))
+    return ForwardWay(origin, apart, replace(upstreams(config.servers, asking), shuffled=config.shuffled))
+
+
+def _name(text: str) -> Name:
+    return lower(names.from_text(text))
+
+
+def _first(templates: Sequence[AnswerTemplate]) -> Layer:
+    """The first template that fits; one that doesn't, and lets nobody else answer, is SERVFAIL."""
+
+    def answer(name: Name, rtype: int) -> Made | None:
+        for template in templates:
+            if not template.concerns(name, rtype):
+                continue
+            made = template.make(name, rtype)
+            if made is not None:
+                return made
+            if not template.lets_through(name):
+                return Made(SERVFAIL)
+        return None
+
+    return answer
+
+
+def renamed(records: Iterable[ResourceRecord], back: Callable[[str], str]) -> tuple[ResourceRecord, ...]:
+    """Records whose owners and aliases have the names that were asked for. Names that are none stay as they are."""
+    return tuple(_renamed(record, back) for record in records)
+
+
+def _renamed(record: ResourceRecord, back: Callable[[str], str]) -> ResourceRecord:
+    owner, data = names.to_text(record.owner).lower(), record.data
+    try:
+        new = names.from_text(back(owner)) if back(owner) != owner else record.owner
+        if record.rtype in (rdata.CNAME, rdata.PTR):
+            target = rdata.to_text(data)
+            data = rdata.from_text(record.rtype, back(target)) if back(target) != target else data
+    except ValueError:
+        return record
+    return record._replace(owner=new, data=data)

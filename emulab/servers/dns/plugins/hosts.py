@@ -1,0 +1,52 @@
+"""Names as hosts files have them (plugin/hosts of CoreDNS). Pure."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from emulab.servers.dns import names, rdata
+from emulab.servers.dns.config import HostsConfig
+from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.plugins.made import Below, Made
+from emulab.servers.dns.wire import SERVFAIL, ResourceRecord
+
+_RECORDS = {4: rdata.A, 6: rdata.AAAA}
+
+
+class Hosts:
+    """The lines of one file."""
+
+    def __init__(self, config: HostsConfig) -> None:
+        """Raises ValueError."""
+        self._zones, self._through = Below(config.zones), Below(config.fallthrough)
+        self._ttl = config.ttl
+        self._found: dict[Name, dict[int, list[ResourceRecord]]] = {}
+        self._pointers: dict[Name, list[ResourceRecord]] = {}
+        for address, aliases in config.entries:
+            ip = ip_address(address)
+            for alias in aliases:
+                name, rtype = lower(names.from_text(alias)), _RECORDS[ip.version]
+                self._add(self._found.setdefault(name, {}).setdefault(rtype, []), name, rtype, str(ip))
+                if config.reverse and not alias.startswith("*"):
+                    pointer = lower(names.from_text(ip.reverse_pointer))
+                    self._add(self._pointers.setdefault(pointer, []), pointer, rdata.PTR, alias)
+
+    def _add(self, records: list[ResourceRecord], owner: Name, rtype: int, text: str) -> None:
+        record = ResourceRecord(owner, rtype, self._ttl, rdata.from_text(rtype, text))
+        if all(rdata.to_text(known.data) != rdata.to_text(record.data) for known in records):
+            records.append(record)
+
+    def __call__(self, name: Name, rtype: int) -> Made | None:
+        """What there is of a lower-case name; None to ask elsewhere.
+
+        There is no SOA to say with that a name isn't there, so that is SERVFAIL where nobody else may be asked.
+        """
+        if rtype == rdata.PTR:
+            pointers = self._pointers.get(name)
+            return Made(answer=tuple(pointers)) if pointers else None
+        if name not in self._zones:
+            return None
+        found = self._found.get(name) or self._found.get((b"*", *name[1:]))
+        if found is None:
+            return None if name in self._through else Made(SERVFAIL)
+        return Made(answer=tuple(record._replace(owner=name) for record in found.get(rtype, ())))

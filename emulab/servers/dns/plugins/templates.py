@@ -1,0 +1,95 @@
+"""Records made of the name that is asked for (plugin/template of CoreDNS). Pure.
+
+Of Go's templates there is what stands for a word of the question: `.Name`, `.Zone`, `.Class`, `.Type`, `.Group.NAME`,
+`.Match` by `index`, `.Question.Name`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from emulab.servers.dns import names, rdata, wire
+from emulab.servers.dns.config import HOLE, HOLE_WORD, RCODES, TemplateConfig, check_template, expression
+from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.plugins.made import Below, Made
+from emulab.servers.dns.wire import ResourceRecord
+
+_DEFAULT_TTL = 3600
+
+
+class AnswerTemplate:
+    """One template."""
+
+    def __init__(self, config: TemplateConfig) -> None:
+        """Raises ValueError."""
+        self._zones, self._through = Below(config.zones), Below(config.fallthrough)
+        self._rtype = rdata.ANY if config.rtype == "ANY" else rdata.type_number(config.rtype)
+        self._matches = [expression(text) for text in config.matches]
+        self._sections = config.answers, config.authority, config.additional
+        for section in self._sections:
+            for text in section:
+                check_template(text)
+        if config.rcode not in RCODES:
+            raise ValueError(f"{config.rcode!r} is none of {', '.join(RCODES)}")
+        self._rcode = RCODES[config.rcode]
+
+    def concerns(self, name: Name, rtype: int) -> bool:
+        """Whether it is about a lower-case name and a type."""
+        return name in self._zones and self._rtype in (rdata.ANY, rtype)
+
+    def lets_through(self, name: Name) -> bool:
+        return name in self._through
+
+    def make(self, name: Name, rtype: int) -> Made | None:
+        """The answer for a name that a regular expression finds; SERVFAIL where what comes out is no record."""
+        text = names.to_text(name)
+        found = next((m for pattern in self._matches if (m := pattern.search(text))), None)
+        if found is None:
+            return None
+        words = {str(index): group or "" for index, group in enumerate((found[0], *found.groups()))}
+        words |= {name: group or "" for name, group in found.groupdict().items()}
+        said = {
+            "Name": text,
+            "Question.Name": text,
+            "Zone": names.to_text(self._zones.zone(name) or ()),
+            "Class": "IN",
+            "Type": rdata.type_name(rtype),
+        }
+        try:
+            answer, authority, additional = (
+                tuple(_record(_filled(line, said, words)) for line in section) for section in self._sections
+            )
+        except ValueError:
+            return Made(wire.SERVFAIL)
+        return Made(self._rcode, answer, authority, additional)
+
+
+def _filled(text: str, said: Mapping[str, str], words: Mapping[str, str]) -> str:
+    def fill(hole: re.Match[str]) -> str:
+        word = HOLE_WORD.fullmatch(hole[1])
+        assert word is not None
+        if word[2] is not None:
+            return words.get(word[2], "")
+        kind, _, name = word[1].partition(".")
+        return words.get(name, "") if kind == "Group" else said[word[1]]
+
+    return HOLE.sub(fill, text)
+
+
+def _record(line: str) -> ResourceRecord:
+    """A line of a zone file, all on one: owner, TTL and class in either order, type, data. Raises ValueError."""
+    owner, *rest = line.split(None, 1)
+    ttl, words = _DEFAULT_TTL, (rest[0] if rest else "")
+    while words:
+        word, _, after = words.partition(" ")
+        if word.isdigit():
+            ttl = int(word)
+        elif word.upper() != "IN":
+            break
+        words = after.lstrip()
+    kind, _, data = words.partition(" ")
+    rtype = rdata.type_number(kind)
+    if rtype not in rdata.WORDS or not 0 <= ttl <= 0x7FFFFFFF:
+        raise ValueError(f"{line!r} is no record that can be made")
+    return ResourceRecord(lower(names.from_text(owner)), rtype, ttl, rdata.from_text(rtype, data.strip()))

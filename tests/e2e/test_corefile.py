@@ -1,0 +1,125 @@
+"""A user's Corefile in a lab: what administrators write there is what pods are answered, from the next query on."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from .crashes import User
+
+WORLD = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    .:53 {
+        errors
+        log . {
+            class denial error
+        }
+        autopath @kubernetes
+        rewrite name shop.short.test web.default.svc.cluster.local
+        hosts {
+            10.9.9.9 legacy.corp.test
+            fallthrough
+        }
+        template IN A ip.test {
+            match ^(\\d+)\\.ip\\.test\\.$
+            answer "{{ .Name }} 60 IN A 10.0.0.{{ index .Match 1 }}"
+        }
+        kubernetes cluster.local in-addr.arpa ip6.arpa {
+            ttl 30
+            fallthrough in-addr.arpa ip6.arpa
+        }
+        forward . /etc/resolv.conf
+        cache 30
+    }
+    stub.test:53 {
+        forward . 198.51.100.54
+    }
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: stub.test}
+spec: {records: [{name: www, type: A, value: 203.0.113.77, ttl: 300}]}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: other.test}
+spec: {records: [{name: www, type: A, value: 203.0.113.78, ttl: 300}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.50, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {containers: [{name: c, command: [sleep, "10000"]}]}
+"""
+
+
+def test_a_corefile_is_followed(user: User) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(WORLD)
+        file.flush()
+        Path(file.name).chmod(0o644)
+        up = user.run("up", file.name)
+        user.note()
+        assert up.returncode == 0, up.stderr
+        assert "ConfigMap/coredns data.Corefile: line 6: autopath is not followed" in up.stderr
+        assert up.stderr.count("is not followed") == 1
+
+        def answer(name: str) -> list[str]:
+            told = user.run("exec", "pod/asker", "--", "dig", "+noall", "+answer", "+time=5", name)
+            return [" ".join(line.split()) for line in told.stdout.splitlines()]
+
+        assert answer("shop.short.test") == ["shop.short.test. 30 IN A 10.96.0.50"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.9"]
+        assert answer("7.ip.test") == ["7.ip.test. 60 IN A 10.0.0.7"]
+        assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
+        assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
+        assert answer("10-0-0-1.default.pod.cluster.local") == []  # no `pods insecure`
+
+        assert answer("gone.test") == answer("gone.test") == []
+        logs = ("logs", "-n", "kube-system", "--selector", "k8s-app=kube-dns")
+        end = time.monotonic() + 20
+        while "gone.test" not in (written := user.run(*logs).stdout):
+            assert time.monotonic() < end, written
+        assert re.search(
+            r'\[INFO\] 10\.244\.\d\.\d+:\d+ - \d+ "A IN gone\.test\. udp \d+ false 1232" NXDOMAIN qr,rd,ra ',
+            written,
+        )
+        assert "legacy.corp.test" not in written
+
+        told = json.loads(user.run("get", "pods", "-n", "kube-system", "-o", "json").stdout)["items"]
+        lines: list[str] = []
+        for address in [pod["status"]["podIP"] for pod in told]:
+            curl = ("exec", "pod/asker", "--", "curl", "-s", "-m", "10")
+            lines += user.run(*curl, f"http://{address}:9153/metrics").stdout.splitlines()
+            assert user.run(*curl, f"http://{address}:8080/health").stdout == "OK"
+            assert user.run(*curl, f"http://{address}:8181/ready").stdout == "OK"
+        asked = 'coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="A",view="",zone="ZONE"} '
+        found = [line.partition("} ") for line in lines if line.startswith("coredns_dns_requests_total")]
+        counts = Counter[str]()
+        for labels, _, count in found:
+            counts[f"{labels}}} "] += int(count)
+        assert counts[asked.replace("ZONE", ".")] == 7 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
+
+        changed = WORLD.replace("10.9.9.9", "10.9.9.10")
+        Path(file.name).write_text(changed)
+        assert user.run("apply", "-f", file.name).returncode == 0
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+
+        Path(file.name).write_text(WORLD.replace("cache 30\n    }", "cache 30"))
+        broken = user.run("apply", "-f", file.name)
+        assert "CoreDNS wouldn't start with it, so the stock configuration stays" in broken.stderr
+        assert answer("legacy.corp.test") == []
+        assert answer("web.default.svc.cluster.local") == ["web.default.svc.cluster.local. 5 IN A 10.96.0.50"]

@@ -1,0 +1,229 @@
+"""Corefiles: what is read, what is followed, and what a user is told of the rest."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulab.plan.coredns.corefile import Corefile, Texts, read
+from emulab.plan.coredns.syntax import CorefileError, parse
+from emulab.servers.configuration import from_json, to_json
+from emulab.servers.dns.config import (
+    BlockConfig,
+    CacheLimits,
+    DnsConfig,
+    ForwardConfig,
+    HostNames,
+    HostsConfig,
+    RewriteRule,
+    TemplateConfig,
+)
+from emulab.servers.dns.settings import DnsSettings
+
+STOCK = """
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+"""
+
+
+def corefile(text: str, **files: str) -> Corefile:
+    return read(Texts((("Corefile", text), *files.items())), "10.0.0.2:53")
+
+
+def test_kubeadms_is_followed_whole() -> None:
+    made = corefile(STOCK)
+    assert (made.error, made.warnings) == ("", ())
+    forward = ForwardConfig(".", ("10.0.0.2:53",), shuffled=True)
+    block = BlockConfig((".",), cluster=True, caches=True, errors=True, forward=(forward,))
+    assert made.blocks == (block,)
+    assert made.limits == CacheLimits(30, 5, 30, 9984, stale_ttl=0)
+    arpa = ("in-addr.arpa.", "ip6.arpa.")
+    domain = {"domain": "cluster.local.", "reverse": arpa, "fallthrough": arpa}
+    assert made.cluster == {**domain, "pods": True, "ttl": 30}
+
+
+def test_stub_domains_hosts_and_names_for_others() -> None:
+    """What administrators add (kubernetes.io, Customizing DNS Service); k3s keeps its hosts in the same ConfigMap."""
+    made = corefile(
+        """
+        corp.test:53, Example.NET {   # two zones
+            forward . 10.9.0.1 10.9.0.2:5353 dns://[fd00::1]:53 { policy sequential
+                except dmz.corp.test
+            }
+        }
+        .:53 {
+            hosts /etc/coredns/NodeHosts {
+                10.1.1.1 one.test One-Too.test
+                ttl 60
+                fallthrough
+            }
+            rewrite stop {
+                name regex (.*)\\.coffee\\.test {1}.default.svc.cluster.local
+                answer name (.*)\\.default\\.svc\\.cluster\\.local {1}.coffee.test
+            }
+            rewrite continue name suffix .old.test .new.test answer auto
+            rewrite name exact a.test b.test
+            template IN A lab.test {
+                match "^ip-(?P<a>[0-9]+)\\.lab\\.test\\.$"
+                answer "{{ .Name }} 60 IN A 10.0.0.{{ .Group.a }}"
+                fallthrough
+            }
+        }
+        """.replace("{ policy sequential", "{\n policy sequential"),
+        NodeHosts="10.2.2.2 node1 # the first\n\n# nothing\nfd00::5 node1\n",
+    )
+    assert made.error == ""
+    stub, root = made.blocks
+    assert stub.zones == ("corp.test.", "example.net.")
+    addresses = ("10.9.0.1:53", "10.9.0.2:5353", "[fd00::1]:53")
+    assert stub.forward == (ForwardConfig(".", addresses, ("dmz.corp.test.",)),)
+    assert root.hosts == HostsConfig(
+        (".",),
+        (
+            HostNames("10.2.2.2", ("node1.",)),
+            HostNames("fd00::5", ("node1.",)),
+            HostNames("10.1.1.1", ("one.test.", "one-too.test.")),
+        ),
+        (".",),
+        60,
+    )
+    answer = r"(.*)\.default\.svc\.cluster\.local", "{1}.coffee.test."
+    assert root.rewrites == (
+        RewriteRule(
+            "regex", r"(.*)\.coffee\.test", "{1}.default.svc.cluster.local.", False, *answer, goes_on=False
+        ),
+        RewriteRule("suffix", ".old.test.", ".new.test.", True, "", "", goes_on=True),
+        RewriteRule("exact", "a.test.", "b.test.", False, "", "", goes_on=False),
+    )
+    assert root.templates == (
+        TemplateConfig(
+            ("lab.test.",),
+            "A",
+            (r"^ip-(?P<a>[0-9]+)\.lab\.test\.$",),
+            ("{{ .Name }} 60 IN A 10.0.0.{{ .Group.a }}",),
+            fallthrough=(".",),
+        ),
+    )
+    DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("dnssec", "line 2: dnssec is not followed"),
+        ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
+        ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
+        ("rewrite type ANY HINFO", "line 2: rewrite type is not followed"),
+        ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
+        ("cache 30 corp.test", "line 2: cache: zones (corp.test) are not followed"),
+        ("cache {\nprefetch 10\n}", "line 3: cache: prefetch is not followed"),
+        ("kubernetes {\npods verified\n}", "line 3: kubernetes: pods verified is followed as pods insecure"),
+        ("kubernetes {\nlabels a=b\n}", "line 3: kubernetes: labels is not followed"),
+        ("hosts /etc/hosts2", "line 2: hosts: there is no /etc/hosts2"),
+    ],
+)
+def test_what_is_not_followed_is_told(line: str, said: str) -> None:
+    made = corefile(". {\n" + line + "\n}\n")
+    assert made.error == ""
+    assert any(f"line {number}: {text}".startswith(said) for number, text in made.warnings), made.warnings
+
+
+def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
+    made = corefile("tls://. {\n}\n.:5353 {\n}\n.:53 {\n forward . 10.0.0.1\n}\n")
+    assert [block.zones for block in made.blocks] == [(".",)]
+    texts = [text for _, text in made.warnings]
+    assert [text.split(":")[0] for text in texts] == ["server block tls", "server block .", "kubernetes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (". {\n errors\n", "line 2: a } is missing"),
+        ("errors }\n", "line 1"),
+        (". {\n}\nb", "line 3: no { after b"),
+        ('. {\n template IN A {\n answer "x\n}\n}', "line 3: a quotation that doesn't end"),
+        (". {\n cache {\n serve_stale soon\n}\n}", "line 3: serve_stale: 'soon' is no duration"),
+        (". {\n forward .\n}", "line 2: forward: a domain and a server are needed"),
+        (". {\n rewrite name a\n}", "line 2: rewrite name: two names are needed"),
+        (". {\n rewrite name regex (a b\n}", "line 2: rewrite: '(a' is no regular expression"),
+        (
+            ". {\n template IN A {\n answer {{.Message}}\n}\n}",
+            "line 3: answer: '{{.Message}}' isn't followed",
+        ),
+        (". {\n template IN BOGUS\n}", "line 2: template: BOGUS is no type"),
+        (". {\n template IN A {\n rcode NO\n}\n}", "line 3: template: rcode NO is none of"),
+        (". {\n log {\n class none\n}\n}", "line 3: log: class is all, success, denial or error"),
+        ("a..b {\n}", "line 1: 'a..b' is no DNS zone"),
+        ("{\n}", "line 1: a server block without a name"),
+    ],
+)
+def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
+    assert corefile(text).error.startswith(said)
+
+
+def test_one_block_needs_no_braces() -> None:
+    assert corefile(".:53\nforward . 10.0.0.1\n").blocks[0].forward[0].servers == ("10.0.0.1:53",)
+
+
+@given(st.text(alphabet=' \n{}"#.,:/\\abz0', max_size=80) | st.text(max_size=40))
+def test_any_text_is_a_corefile_or_an_error(text: str) -> None:
+    try:
+        parse(text)
+    except CorefileError as error:
+        assert error.line >= 1
+
+
+LINES = """. {
+}
+hosts {
+10.0.0.1 a.b
+ttl 3
+fallthrough
+rewrite name regex a{1} b{2}
+rewrite stop {
+name exact a b
+answer auto
+template IN ANY {
+match (.*)
+answer "{{ .Name }} A 1.2.3.4"
+rcode NXDOMAIN
+forward . 10.0.0.1 {
+except x.y
+cache 5 {
+serve_stale 1h verify
+kubernetes c.l 10.in-addr.arpa {
+pods disabled
+a.b {
+"""
+WORDS = st.sampled_from(LINES.splitlines())
+
+
+@given(st.lists(WORDS, max_size=14))
+def test_what_is_read_can_be_served(lines: list[str]) -> None:
+    made = corefile("\n".join(lines))
+    if not made.error:
+        DnsSettings().changed(
+            from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks, cache=made.limits)))
+        )

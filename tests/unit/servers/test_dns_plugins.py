@@ -1,0 +1,239 @@
+"""What server blocks make of a question: rewriting, templates, hosts, and who is asked; as CoreDNS has them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_dns_engine import ask, record, texts
+
+from emulab.servers.dns import names, rdata, wire
+from emulab.servers.dns.cache import Cache
+from emulab.servers.dns.config import (
+    ASKED_TYPES,
+    BlockConfig,
+    DnsConfig,
+    ForwardConfig,
+    HostNames,
+    HostsConfig,
+    Kubernetes,
+    LogRule,
+    NamedEndpoint,
+    RewriteRule,
+    ServiceNames,
+    SliceNames,
+    TemplateConfig,
+)
+from emulab.servers.dns.engine import Engine, Forward, Solved
+from emulab.servers.dns.plugins.logs import Exchanged, QueryLog, error_line, line
+from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.dns.wire import Response
+
+FORWARD = ForwardConfig(".", ("10.0.0.2:53",))
+CLUSTER = Kubernetes(
+    "c.test.",
+    ("app", "hidden"),
+    {
+        "a": ServiceNames("app", "web", ("10.96.0.5",)),
+        "b": ServiceNames("hidden", "web", ("10.96.0.6",)),
+        "c": ServiceNames("app", "busy", ("10.96.0.7",)),
+    },
+    {"c": SliceNames("app", "busy", (NamedEndpoint("", "10.244.0.9", True),), ())},
+)
+
+
+def engine(*blocks: BlockConfig, **cluster: Any) -> Engine:
+    config = DnsConfig((), blocks=blocks, kubernetes=replace(CLUSTER, **cluster))
+    settings = DnsSettings().changed(config)
+    return Engine(settings.zones, Cache(), forwards=False, blocks=settings.blocks)
+
+
+def rule(
+    matching: str,
+    old: str,
+    new: str,
+    *,
+    auto: bool = False,
+    answer: tuple[str, str] = ("", ""),
+    on: bool = False,
+):
+    return RewriteRule(matching, old, new, auto, *answer, on)
+
+
+def solved(engine: Engine, name: str, rtype: str = "A") -> Solved:
+    step = engine.resolve(ask(name, rtype), 0, 0.0)
+    assert isinstance(step, Solved), step
+    return step
+
+
+def owners(solved: Solved) -> list[str]:
+    return [names.to_text(r.owner) for r in solved.reply.answer]
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "name", "owner"),
+    [
+        (rule("exact", "shop.test.", "web.app.svc.c.test."), "Shop.test.", "shop.test."),
+        (rule("prefix", "old-", ""), "old-web.app.svc.c.test.", "web.app.svc.c.test."),
+        (rule("suffix", ".short.test.", ".app.svc.c.test."), "web.short.test.", "web.app.svc.c.test."),
+        (rule("suffix", ".short.test.", ".app.svc.c.test.", auto=True), "web.short.test.", "web.short.test."),
+        (rule("substring", "production", "app"), "web.production.svc.c.test.", "web.app.svc.c.test."),
+        (rule("regex", r"^(\w+)-(\w+)\.test", "{2}.{1}.svc.c.test."), "app-web.test.", "web.app.svc.c.test."),
+        (
+            rule(
+                "regex",
+                r"(.*)\.x\.test",
+                "{1}.app.svc.c.test.",
+                answer=(r"(.*)\.app\.svc\.c\.test", "{1}.x.test."),
+            ),
+            "web.x.test.",
+            "web.x.test.",
+        ),
+    ],
+)
+def test_names_that_stand_for_others(rewrite: RewriteRule, name: str, owner: str) -> None:
+    """CoreDNS writes answers back for exact rules alone, unless a rule says more."""
+    answer = solved(engine(BlockConfig((".",), rewrites=(rewrite,), cluster=True)), name)
+    assert texts(answer) == ["10.96.0.5"] and owners(answer) == [owner]
+
+
+def test_rules_follow_each_other_as_far_as_they_say() -> None:
+    one, two = rule("exact", "a.test.", "b.test.", on=True), rule("exact", "b.test.", "web.app.svc.c.test.")
+    assert owners(solved(engine(BlockConfig((".",), rewrites=(one, two), cluster=True)), "a.test.")) == [
+        "a.test."
+    ]
+    stops = rule("exact", "a.test.", "b.test.")
+    both = engine(BlockConfig((".",), rewrites=(stops, two), cluster=True, forward=(FORWARD,)))
+    step = both.resolve(ask("a.test."), 0, 0.0)
+    assert isinstance(step, Forward) and step.key.name == (b"b", b"test")
+
+
+def test_a_rule_that_makes_no_name() -> None:
+    too_long = rule("prefix", "a", "x" * 64)
+    assert solved(engine(BlockConfig((".",), rewrites=(too_long,))), "a.test.").reply.rcode == wire.SERVFAIL
+
+
+HOSTS = HostsConfig(
+    (".",),
+    (
+        HostNames("10.1.1.1", ("one.test.", "alias.test.")),
+        HostNames("10.1.1.2", ("one.test.",)),
+        HostNames("fd00::1", ("six.test.",)),
+        HostNames("10.1.1.3", ("*.wild.test.",)),
+    ),
+    fallthrough=("test.",),
+    ttl=60,
+)
+
+
+def test_hosts() -> None:
+    made = engine(BlockConfig((".",), hosts=HOSTS, forward=(FORWARD,)))
+    answer = solved(made, "ONE.test.")
+    assert texts(answer) == ["10.1.1.1", "10.1.1.2"] and answer.reply.authoritative
+    assert [r.ttl for r in answer.reply.answer] == [60, 60]
+    assert texts(solved(made, "six.test.", "AAAA")) == ["fd00::1"]
+    assert (texts(solved(made, "one.test.", "AAAA")), solved(made, "one.test.", "TXT").reply.rcode) == ([], 0)
+    assert texts(solved(made, "x.wild.test.")) == ["10.1.1.3"]
+    assert texts(solved(made, "1.1.1.10.in-addr.arpa.", "PTR")) == ["one.test.", "alias.test."]
+    assert isinstance(made.resolve(ask("x.y.wild.test."), 0, 0.0), Forward)
+    assert isinstance(made.resolve(ask("other.test."), 0, 0.0), Forward)
+    # No SOA to deny with, and nobody else to ask.
+    assert solved(made, "example.org.").reply.rcode == wire.SERVFAIL
+
+
+IP = TemplateConfig(
+    ("ip.test.",),
+    "A",
+    (r"^(?P<a>\d+)-(\d+)\.ip\.test\.$",),
+    ("{{ .Name }} 60 IN A 10.0.{{ .Group.a }}.{{ index .Match 2 }}",),
+)
+
+
+def test_templates() -> None:
+    alias = TemplateConfig(("c.org.",), "ANY", answers=("{{ .Name }} IN 5 CNAME web.app.svc.c.test.",))
+    never = TemplateConfig(
+        ("never.test.",), "ANY", rcode="NXDOMAIN", authority=("{{ .Zone }} 60 SOA a. b. 1 2 3 4 5",)
+    )
+    made = engine(BlockConfig((".",), templates=(IP, alias, never), cluster=True))
+    answer = solved(made, "3-4.IP.test.")
+    assert (texts(answer), owners(answer)) == (["10.0.3.4"], ["3-4.ip.test."])
+    assert answer.reply.answer[0].ttl == 60 and answer.reply.authoritative
+    assert solved(made, "3-400.ip.test.").reply.rcode == wire.SERVFAIL  # no address comes out
+    assert (
+        solved(made, "x.ip.test.").reply.rcode == wire.SERVFAIL
+    )  # no regex finds it, and there is no fallthrough
+    assert texts(solved(made, "x.c.org.")) == ["web.app.svc.c.test.", "10.96.0.5"]
+    gone = solved(made, "x.never.test.", "MX").reply
+    assert gone.rcode == wire.NXDOMAIN and [names.to_text(r.owner) for r in gone.authority] == ["never.test."]
+
+
+def test_a_template_may_let_others_answer() -> None:
+    through = TemplateConfig(IP.zones, "A", IP.matches, IP.answers, fallthrough=("ip.test.",))
+    last = TemplateConfig(("ip.test.",), "A", rcode="REFUSED")
+    assert (
+        solved(engine(BlockConfig((".",), templates=(through, last))), "x.ip.test.").reply.rcode
+        == wire.REFUSED
+    )
+
+
+def test_types_that_templates_may_be_of() -> None:
+    for name in ASKED_TYPES - {"ANY"}:
+        assert rdata.type_number(name)
+
+
+def test_the_block_of_the_longest_zone_answers() -> None:
+    stub = BlockConfig(
+        ("corp.test.",), forward=(ForwardConfig("corp.test.", ("10.9.0.1:53",), ("dmz.corp.test.",)),)
+    )
+    root = BlockConfig((".",), forward=(FORWARD,), caches=True, cluster=True)
+    made = engine(root, stub)
+    for name, server, keeps in (("a.corp.test.", "10.9.0.1", False), ("corp.org.", "10.0.0.2", True)):
+        step = made.resolve(ask(name), 0, 0.0)
+        assert isinstance(step, Forward) and step.upstream and step.upstream.servers == ((server, 53),)
+        assert step.keeps is keeps
+    assert solved(made, "x.dmz.corp.test.").reply.rcode == wire.SERVFAIL
+    assert solved(engine(stub), "elsewhere.test.").reply.rcode == wire.REFUSED
+    assert solved(engine(stub), "web.app.svc.c.test.").reply.rcode == wire.REFUSED
+
+
+def test_the_target_of_an_alias_is_another_blocks() -> None:
+    stub = BlockConfig(("corp.test.",), forward=(ForwardConfig(".", ("10.9.0.1:53",)),))
+    made = engine(stub, BlockConfig((".",), cluster=True))
+    step = made.resolve(ask("a.corp.test."), 0, 0.0)
+    assert isinstance(step, Forward)
+    said = Response(1, wire.QR, 0, None, (record("a.corp.test.", "CNAME", "web.app.svc.c.test."),))
+    answer = made.resume(step, made.cache.passed_on(step.key, said, 0.0), 0.0)
+    assert isinstance(answer, Solved) and texts(answer) == ["web.app.svc.c.test.", "10.96.0.5"]
+
+
+def test_options_of_the_clusters_names() -> None:
+    block = BlockConfig((".",), cluster=True, forward=(FORWARD,))
+    assert solved(engine(block, pods=False), "10-0-0-1.app.pod.c.test.").reply.rcode == wire.NXDOMAIN
+    few = engine(block, exposed=("app",))
+    assert texts(solved(few, "web.app.svc.c.test.")) == ["10.96.0.5"]
+    assert solved(few, "web.hidden.svc.c.test.").reply.rcode == wire.NXDOMAIN
+    assert isinstance(few.resolve(ask("6.0.96.10.in-addr.arpa.", "PTR"), 0, 0.0), Forward)
+    real = engine(block, ignore_empty=True)
+    assert solved(real, "web.app.svc.c.test.").reply.rcode == wire.NXDOMAIN
+    assert texts(solved(real, "busy.app.svc.c.test.")) == ["10.96.0.7"]
+    through = engine(block, fallthrough=(".",))
+    assert isinstance(through.resolve(ask("nobody.app.svc.c.test."), 0, 0.0), Forward)
+    alone = engine(block, fallthrough=())
+    assert solved(alone, "9.9.9.9.in-addr.arpa.", "PTR").reply.rcode == wire.NXDOMAIN
+
+
+def test_which_queries_are_logged_and_how() -> None:
+    query = ask("Shop.test.")
+
+    def done(rcode: int, answers: bool) -> Exchanged:
+        return Exchanged(("fd00::1", 5353, 0, 0), False, query, 27, b"\0\1\x84\x80", rcode, answers, 0.25)
+
+    log = QueryLog(LogRule(("test.",), ("denial", "error")))
+    for rcode, answers, wanted in ((0, True, False), (0, False, True), (3, False, True), (2, False, True)):
+        assert log.wants(query.name, done(rcode, answers)) is wanted
+    assert not log.wants((b"org",), done(2, False))
+    assert line(done(0, True)) == (
+        f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
+    )
+    assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"
