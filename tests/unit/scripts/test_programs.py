@@ -41,6 +41,7 @@ PACKAGES = {
     "find": "",
     "getent": "",
     "grep": "",
+    "h2load": "nghttp2-client",
     "haproxy": "haproxy",
     "head": "",
     "hostname": "",
