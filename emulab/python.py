@@ -316,6 +316,7 @@ class Lab:
         namespace: str = "default",
         timeout: float = 5.0,
         verify: bool = True,
+        http2: bool = False,
         every_packet: bool = False,
         pcap: Path | None = None,
     ) -> trace.Path:
@@ -335,6 +336,7 @@ class Lab:
             every_packet=every_packet,
             timeout=timeout,
             verify=verify,
+            http2=http2,
             pcap=pcap,
         )
 

@@ -2,9 +2,9 @@
 
 * `verbs/` has a module for each. It is imported when the verb is used: `--help` must not pay for what it doesn't do.
 * `output/` is what is printed. Its `outlet` is the way out, on which nothing is left that a terminal would obey.
-* `usage`, `manifests`, `building`, `ending` and `waiting` are what several verbs share; `creating`, `made`,
-  `following`, `rollouthistory`, `logends`, `portmapping` and `attachments` what one has beside its module; `kinds`,
-  `infiles`, `selection` and `pods` are what a command line means.
+* `usage`, `manifests`, `kustomizing`, `building`, `ending` and `waiting` are what several verbs share; `creating`,
+  `made`, `following`, `rollouthistory`, `logends`, `portmapping`, `attachments` and `subresources` what one has beside
+  its module; `kinds`, `infiles`, `selection` and `pods` are what a command line means.
 * `completion` answers a shell, `elsewhere` who types kubectl's verbs; `document` makes the options of docs/cli.md.
 * Exit status: 0 on success, 1 on failure, 2 on wrong usage, 130 after Ctrl-C; `exec` and `run` return their
   command's. Errors go to stderr, the line that says what is wrong first.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from emulab.cli.usage import Kustomized
 from emulab.errors import ManifestError, UserError
 from emulab.model.sources import MAX_BYTES, Source, read_sources
 
@@ -18,9 +19,14 @@ URLS = ("http://", "https://")
 
 
 def read(files: Sequence[str]) -> list[Source]:
-    """The texts of all files and folders; `-` is stdin. Raises UserError."""
+    """The texts of all files and folders; `-` is stdin, and of some folders kustomize makes them. Raises UserError."""
     sources: list[Source] = []
     for file in files:
+        if isinstance(file, Kustomized):
+            from emulab.cli.kustomizing import made  # here: few command lines have one
+
+            sources.append(made(file))
+            continue
         if file.startswith(URLS):
             raise UserError(
                 f"{file}: a lab fetches nothing; give what is there: curl -fsSL {file} | emulab up -"

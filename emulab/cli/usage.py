@@ -248,18 +248,63 @@ def add_format(parser: argparse.ArgumentParser, what: str = _PRINTED) -> None:
     )
 
 
-def add_files(parser: argparse.ArgumentParser, required: bool = False) -> None:
+class Kustomized(str):
+    """A folder among files: not its manifests are meant, but what kustomize makes of them."""
+
+    __slots__ = ()
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """-f and -k: `options.files`, of which those of -k are Kustomized."""
     parser.add_argument(
         *("-f", "--filename"),
         metavar="FILE",
         action="append",
         default=[],
         dest="files",
-        required=required,
         help="a manifest, a folder of them, or - for stdin; may be repeated",
     )
+    add_kustomize(parser)
     # kubectl's, which reads the folders in a folder with it alone; here they always are.
     parser.add_argument("-R", "--recursive", action="store_true", help=argparse.SUPPRESS)
+
+
+def add_given(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Files as arguments, with kubectl's -f before them or not, and -k: what `given` returns."""
+    parser.set_defaults(files_required=required)
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
+    )
+    parser.add_argument(
+        *("-f", "--filename"), action="append", default=[], dest="flagged", help=argparse.SUPPRESS
+    )
+    add_kustomize(parser, "flagged")
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """The files of a command line, of which those of -k are Kustomized. Raises UsageError where one is needed."""
+    files = [*options.files, *options.flagged]
+    if options.files_required and not files:
+        raise UsageError(f"{options.verb} needs FILE or -k DIR: the manifests of its lab")
+    return files
+
+
+def add_kustomize(parser: argparse.ArgumentParser, dest: str = "files") -> None:
+    parser.add_argument(
+        *("-k", "--kustomize"),
+        metavar="DIR",
+        type=Kustomized,
+        action="append",
+        default=[],
+        dest=dest,
+        help="a folder with a kustomization, of which `kubectl kustomize` makes manifests",
+    )
+
+
+def require_files(files: Sequence[str]) -> None:
+    """Raises UsageError where neither -f nor -k is given, in kubectl's words."""
+    if not files:
+        raise UsageError("must specify one of -f and -k")
 
 
 def require_command(options: argparse.Namespace, verb: str) -> list[str]:

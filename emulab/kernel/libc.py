@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -34,6 +35,8 @@ _OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442  # on every machine
 _CLOSE_RANGE_CLOEXEC = 4
 _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
+_TRIES_IN_MOTION = 1000
+_ARG_START = 45  # of /proc/PID/stat behind the name: its 48th field
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FLAGS, _MOUNT_ATTR_IDMAP = 1, 0x14, 0x100000  # F_EMPTY_PATH and T_SYMLINKS
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,9 +132,16 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def open_below(folder: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError."""
+    """openat2(2): opens a path below an open folder, whose links are followed as `resolve` says. Raises OSError.
+
+    Wherever something is moved or mounted on the machine meanwhile, the kernel can't tell where `..` leads, and says so
+    (EAGAIN): the next try may be in a quieter moment.
+    """
     how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
-    fd: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, ctypes.c_size_t(24))
+    for _ in range(_TRIES_IN_MOTION):
+        fd: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, ctypes.c_size_t(24))
+        if fd >= 0 or ctypes.get_errno() != errno.EAGAIN:
+            break
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
@@ -159,6 +169,20 @@ def name_thread(name: bytes) -> None:
     """What `ps` calls the calling thread: up to 15 octets (prctl PR_SET_NAME). Raises KernelError."""
     text = ctypes.create_string_buffer(name)
     prctl(PR_SET_NAME, ctypes.addressof(text))
+
+
+def show_command(words: bytes) -> None:
+    """What /proc shows as this process's command line (proc_pid_cmdline(5)): it is read from where the kernel put it.
+
+    The kernel shows text up to its first null byte where the last byte isn't null, as of who writes over it to be told
+    from others (`get_mm_proctitle` in fs/proc/base.c). Raises OSError.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = (int(field) for field in fields[_ARG_START : _ARG_START + 2])
+    room = end - start - 2
+    if start and room > 0:
+        ctypes.memmove(start, words[:room].ljust(room + 1, b"\0") + b"\xff", room + 2)
 
 
 def knows_capability(number: int) -> bool:

@@ -12,6 +12,7 @@ from emulab.model.paths import FieldPath
 if TYPE_CHECKING:
     from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.core.serviceview import Service
+    from emulab.kinds.kind import Kind
     from emulab.kinds.networking.ingressclasses import IngressClasses
     from emulab.kinds.networking.ingressview import Ingress
     from emulab.model.addresses import IPAddress, IPNetwork
@@ -50,8 +51,15 @@ class Lookup(Protocol):
     def allows_host_path(self, path: str) -> bool:
         """Whether the Cluster lets Pods see this path of the host."""
 
+    def maker(self, namespace: str, kind: Kind, name: str) -> str:
+        """Who would make a ConfigMap or Secret of that name in a cluster, and doesn't here; "" where nobody would."""
+
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
         """The containers that run an image, by name."""
+
+    @property
+    def volume_classes(self) -> frozenset[str]:
+        """The StorageClasses that PersistentVolumes say they are of, be there such classes or not."""
 
     @property
     def nodes(self) -> frozenset[str]: ...

@@ -4,6 +4,7 @@
 * `folders/`: where its files are, and how they are known to be its.
 * `supervisor/`: its process, and the loop that keeps the data plane equal to the objects.
 * `kubelet/`: pods and their containers. `hosts/`: processes of servers, and what all of them print.
-* `offline`: the plan of a lab that is only thought of. `oddities`: what looks odd in manifests, for every verb.
+* `engines`: real programs in the place of servers. `offline`: the plan of a lab that is only thought of.
+* `oddities`: what looks odd in manifests, for every verb.
 * `exchange`: one request by HTTP over a socket of a place.
 """

@@ -11,6 +11,7 @@ from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.registry import INGRESS
 from emulab.lab.cni.shortfalls import shortfalls
+from emulab.lab.engines import unfollowed
 from emulab.lab.kubelet.programs import missing_program
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -25,6 +26,6 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
     return [
         *warnings(given, objects, missing_program, loaded),
         *unheeded((o for o in given if o.type == INGRESS), classes),
-        *(finding.line() for finding in shortfalls(given, objects)),
+        *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

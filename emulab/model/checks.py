@@ -345,7 +345,10 @@ _qualified = pattern(
     317,
 )
 label_key = _qualified
-config_key = pattern(r"[-._a-zA-Z0-9]+", "a key (A-Z, a-z, 0-9, '-', '_' and '.', at most 253)", 253)
+_KEY = "a key (A-Z, a-z, 0-9, '-', '_' and '.', at most 253, neither '.' nor with '..' first)"
+config_key = pattern(
+    r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]+", _KEY, 253
+)  # as it is a file's name, too (`IsConfigMapKey`)
 
 port = integer(1, 65535, "a port")
 count = integer(0)

@@ -60,9 +60,10 @@ def _files(path: Path) -> list[Path]:
 def _refuse_kustomizations(files: Sequence[Path]) -> None:
     for file in files:
         if file.name in KUSTOMIZATIONS:
-            made = f"kubectl kustomize {_shown(file.parent)}"
+            folder = _shown(file.parent)
             raise UserError(
-                f"{_shown(file)}: this is a kustomization; give what it makes: {made} | emulab up -"
+                f"{_shown(file)}: this is a kustomization; write -k {folder},"
+                f" or give what it makes: kubectl kustomize {folder} | emulab up -"
             )
 
 

@@ -118,7 +118,7 @@ class RouteAnswer:
     """What the kernel of a place answers when it is asked for the way to `destination` (RTM_GETROUTE).
 
     `error` is an errno (0: there is a way); `text` reads as `ip route get` prints it; `prefix` is the entry that
-    matched.
+    matched. `stopped` is the sysctl by which nothing that came in there is sent on; "" where it is.
     """
 
     place: str
@@ -128,6 +128,7 @@ class RouteAnswer:
     prefix: str
     text: str
     error: int = 0
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)

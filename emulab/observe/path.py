@@ -135,6 +135,7 @@ REASONS = {
     "refused": "a place that the packet wasn't meant for refused it",
     # the way
     "no-route": "a routing table has no way to the address, or none back",
+    "no-forwarding": "a place that is to send packets on is set not to",
     "loop": "the packet went in a circle",
     "mtu": "the packet was too big for a link and must not be fragmented",
     "arp": "nobody on the network has the next hop's address",

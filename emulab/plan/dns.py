@@ -24,7 +24,8 @@ from emulab.servers.dns.config import DnsConfig, ZoneConfig, ZoneRecord
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
-HOSTNAME_ANNOTATION = "external-dns.alpha.kubernetes.io/hostname"
+HOSTNAME_ANNOTATIONS = ("external-dns.alpha.kubernetes.io/hostname", "external-dns.kubernetes.io/hostname")
+"""What ExternalDNS takes names of a Service from, of old and now."""
 
 
 def listeners(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str, ...]:
@@ -95,7 +96,8 @@ def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str
         names = [f"{o.name}.{o.namespace}.{LB_DOMAIN}."]
         names += [
             f"{n.strip().rstrip('.')}."
-            for n in o.annotations.get(HOSTNAME_ANNOTATION, "").split(",")
+            for annotation in HOSTNAME_ANNOTATIONS
+            for n in o.annotations.get(annotation, "").split(",")
             if n.strip()
         ]
         for ip in ingress_ips(o):

@@ -47,7 +47,8 @@ def _in_mode(given: Sequence[Given], mode: str) -> list[Given]:
     """These manifests with this proxy mode: their Cluster gets it, and there is one if there was none."""
     from emulab.cluster.admission.loader import load
     from emulab.model.sources import Source
+    from emulab.twins.axes import PROXY
     from emulab.twins.running import manifest
 
     objects = load([Source(name, text) for name, text in given]).objects if given else []
-    return [("marker", manifest(objects, mode))]
+    return [("marker", manifest(objects, PROXY, mode))]

@@ -25,6 +25,7 @@ from emulab.trace.certificates import certificate_problem, describe_certificate
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _PIECE = 1 << 16
+_HEAD_MAX = 1 << 16
 _PATIENCE = 0.2
 """Seconds between looks whether anybody still waits; shutdown(2) doesn't wake who waits for UDP."""
 
@@ -43,6 +44,7 @@ class RequestToSend:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 5.0
     verify: bool = True
+    http2: bool = False
     abandoned: bool = False  # nobody waits for the answer any more
 
     def abandon(self) -> None:
@@ -176,13 +178,35 @@ def _http(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> Non
         given = {name.lower() for name in request.headers}
         own = (("Host", target.authority), ("User-Agent", "emulab-trace"), ("Accept", "*/*"))
         fields = [(name, value) for name, value in own if name.lower() not in given]
-        connection.sendall(
-            http.request_bytes(request.method, target.path, [*fields, *request.headers.items()])
-        )
+        asked = http.request_bytes(request.method, target.path, [*fields, *request.headers.items()])
+        if request.http2:
+            _http2(request, connection, asked, outcome)
+            return
+        connection.sendall(asked)
         response = http.ResponseReader(to_head=request.method == "HEAD")
         while not response.complete:
             outcome.size += len(response.feed(connection.recv(_PIECE)))
         outcome.status = response.status
+
+
+def _http2(request: RequestToSend, connection: socket.socket, asked: bytes, outcome: _Outcome) -> None:
+    """Asks over HTTP/2 what is written as of HTTP/1. Raises PeerError."""
+    from emulab.servers.l7.messages.headers import HOP_BY_HOP, ActionTable
+    from emulab.servers.l7.messages.http2response import Http2Response  # takes a while to load
+    from emulab.servers.l7.messages.response import fields_by
+
+    both = Http2Response(request.target.protocol)
+    both.begin(request.method == "HEAD", fields_by(ActionTable(HOP_BY_HOP, plain_only=False)))
+    both.write(asked)
+    while not both.complete:
+        connection.sendall(both.output())
+        data = connection.recv(_PIECE)
+        if not data:
+            raise PeerError("the connection ended")
+        both.feed(data, _HEAD_MAX)
+        outcome.size += sum(map(len, both.pieces))
+        both.pieces.clear()
+    outcome.status = both.status
 
 
 def _secured(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> ssl.SSLSocket:
@@ -190,7 +214,7 @@ def _secured(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2"] if request.http2 else ["http/1.1"])
     name = request.target.host
     secured = context.wrap_socket(sock, server_hostname=name)
     request.sockets = {**request.sockets, int(secured.family): secured}
@@ -200,6 +224,8 @@ def _secured(request: RequestToSend, sock: socket.socket, outcome: _Outcome) -> 
         "cipher": cipher[0] if cipher else "",
         "server_name": name,
     }
+    if request.http2 and secured.selected_alpn_protocol() != "h2":
+        outcome.error, outcome.reason = "protocol", "the server doesn't speak HTTP/2 (ALPN)"
     certificate = secured.getpeercert(binary_form=True)
     if certificate is not None:
         outcome.tls |= describe_certificate(certificate)

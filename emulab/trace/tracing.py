@@ -39,6 +39,7 @@ async def trace(
     every_packet: bool = False,
     timeout: float = 5.0,
     verify: bool = True,
+    http2: bool = False,
     pcap: FilePath | None = None,
 ) -> Path:
     """Traces one request from `source` (a place, `pod/NAME`, `deploy/NAME`); `timeout` in seconds for its answer.
@@ -46,7 +47,7 @@ async def trace(
     A request that fails is a result, see `Path.failure`. `pcap` is written, with comments, when the request is
     through. Raises UserError for a wrong target or source and for a lab that isn't up, OSError for the file.
     """
-    asked = TracedRequest(lab, url, source, namespace, method, headers or {}, timeout, verify)
+    asked = TracedRequest(lab, url, source, namespace, method, headers or {}, timeout, verify, http2)
     try:
         recording, sightings = await asyncio.to_thread(asked.record, pcap is not None)
     except asyncio.CancelledError:
@@ -74,6 +75,7 @@ class TracedRequest:
         headers: Mapping[str, str],
         timeout: float,
         verify: bool,
+        http2: bool,
     ) -> None:
         self._url = url
         self._target = parse(url)
@@ -83,6 +85,7 @@ class TracedRequest:
         self._headers = headers
         self._timeout = timeout
         self._verify = verify
+        self._http2 = http2
         self._name_ports: list[int] = []
         self._request: RequestToSend | None = None
         self._abandoned = False
@@ -129,6 +132,7 @@ class TracedRequest:
             headers=self._headers,
             timeout=self._timeout,
             verify=self._verify,
+            http2=self._http2,
         )
         self._request = request
         return send_request(request, self._name_ports)

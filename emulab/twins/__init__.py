@@ -1,5 +1,6 @@
-"""Twins: the same lab once for each proxy mode, side by side, asked the same; and what differs.
+"""Twins: the same lab once for each proxy mode, or ingress, side by side, asked the same; and what differs.
 
+* `axes`         what the labs differ in, a line for each option of `compare`. Pure
 * `asks`         what is asked from where; `deriving` finds it in manifests. Pure
 * `asking`       one try of one request: what came of it, down to the kind of refusal
 * `sampling`     all requests of one lab, often enough to tell chance from behaviour

@@ -1,8 +1,8 @@
-"""The known differences of the proxy modes: what is expected when modes are compared, and why.
+"""The known differences of what is compared, proxy modes say: what is expected, and why.
 
-Each says what is seen in modes that the others haven't; the record of a mode (`emulab.plan.proxy.modes`) names those
-that are its own. A difference that isn't in this list, or shows something else, is news. All are differences of the
-real modes, unless it is said.
+Each says what is seen in some that the others haven't; the record of a mode (`emulab.plan.proxy.modes`), or the line of
+another axis (`axes`), names those that are its own. A difference that isn't in this list, or shows something else, is
+news. All are differences of the real modes, unless it is said.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from emulab.plan.proxy.modes import MODES
 from emulab.twins import asking
+from emulab.twins.axes import BY_VALUE
 from emulab.twins.owners import ITSELF, OUTSIDE, UNUSED_ADDRESS, UNUSED_PORT, Situation
 
 Seen = frozenset[str]
@@ -152,13 +152,21 @@ KNOWN = (
         "the process accepts a connection, and takes a datagram, before it knows whether an endpoint will",
         "kubernetes/kubernetes, pkg/proxy/userspace (until v1.25)",
     ),
+    Known(
+        "no connection has one status",
+        STATUS,
+        _always,
+        lambda own, other: own == {"HTTP 502"} and other == {"HTTP 504"},
+        "HAProxy tells what refuses a connection and what doesn't answer by one status, nginx by two",
+        "HAProxy configuration manual, session state at disconnection",
+    ),
 )
 
 
 def known(aspect: str, situation: Situation, seen: dict[str, Seen], one: str, other: str) -> Known | None:
-    """The entry that explains that modes `one` and `other` differ in what was seen."""
+    """The entry that explains that `one` and `other`, two values of an axis, differ in what was seen."""
     for entry in KNOWN:
-        has, other_has = (entry.name in MODES[mode].differences for mode in (one, other))
+        has, other_has = (entry.name in BY_VALUE.get(value, ()) for value in (one, other))
         if entry.aspect != aspect or has == other_has:
             continue
         own, rest = (one, other) if has else (other, one)

@@ -1,4 +1,4 @@
-"""Builds a lab for each mode, asks them the same, and takes them down, whatever happens meanwhile."""
+"""Builds a lab for each mode, say, asks them the same, and takes them down, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from emulab.model.objects import Object
 from emulab.python import Lab
 from emulab.twins import comparing, counting
 from emulab.twins.asks import Ask
+from emulab.twins.axes import Axis
 from emulab.twins.comparing import Compared
 from emulab.twins.owners import Frontends, Owners
 from emulab.twins.sampling import Sample, Sampler
@@ -40,7 +41,8 @@ who is refused and who waits would be chance."""
 class Plan:
     """What is to be compared. `given` are the manifests' objects, `objects` what becomes of them."""
 
-    modes: Sequence[str]
+    axis: Axis
+    modes: Sequence[str]  # values of the axis
     given: Sequence[Object]
     objects: Objects
     asks: Sequence[Ask]
@@ -56,25 +58,29 @@ class Comparison:
     """What was found in all modes."""
 
     compared: Sequence[Compared]
-    rules: Mapping[str, Mapping[str, counting.RuleCounts | None]]  # mode → node → numbers
+    axis: Axis
+    rules: Mapping[
+        str, Mapping[str, counting.RuleCounts | None]
+    ]  # mode → node → numbers; none where none are counted
 
 
-def manifest(given: Sequence[Object], mode: str) -> str:
-    """The manifests of a lab whose proxies are in this mode, as one text."""
+def manifest(given: Sequence[Object], axis: Axis, mode: str) -> str:
+    """The manifests of a lab with this value of the axis, as one text."""
     items: list[Mapping[str, Any]] = [o.raw for o in given if o.type != CLUSTER]
     cluster: dict[str, Any] = next(
         (dict(o.raw) for o in given if o.type == CLUSTER),
         {"apiVersion": CLUSTER.api_version, "kind": CLUSTER.kind, "metadata": {"name": "emulab"}},
     )
-    spec = cluster.get("spec") or {}
-    cluster["spec"] = {**spec, "proxy": {**(spec.get("proxy") or {}), "mode": mode}}
+    cluster["spec"] = axis.set(cluster.get("spec") or {}, mode)
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": [cluster, *items]})
 
 
 async def run(plan: Plan) -> Comparison:
     """Builds, asks, compares. Raises EmulabError for what goes wrong first; no lab is left, whatever happens."""
     labs = {
-        mode: Lab.from_text(manifest(plan.given, mode), name=f"{plan.name}-{mode}", timeout=plan.timeout)
+        mode: Lab.from_text(
+            manifest(plan.given, plan.axis, mode), name=f"{plan.name}-{mode}", timeout=plan.timeout
+        )
         for mode in plan.modes
     }
     async with AsyncExitStack() as ending:
@@ -128,8 +134,11 @@ class _Twins:
             )
             for a in asks
         ]
+        axis = self._plan.axis
+        if not axis.rules:
+            return Comparison(compared, axis, {mode: {} for mode in self._plan.modes})
         self._plan.tell("counting rules")
-        return Comparison(compared, dict(zip(self._plan.modes, await self._counts(nodes), strict=True)))
+        return Comparison(compared, axis, dict(zip(self._plan.modes, await self._counts(nodes), strict=True)))
 
     async def _sampler(self, lab: Lab) -> Sampler:
         found = [Object(raw) for kind in ("Pod", "Node") for raw in await lab.get(kind)]

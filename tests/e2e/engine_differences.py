@@ -20,6 +20,10 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         502,
         "HAProxy tells what refuses a connection and what doesn't answer by one status",
     ),
+    ("nginx", "HTTP/2 without TLS"): (
+        False,
+        "Debian's nginx 1.22 has it at sockets that speak nothing else; from 1.25 on it looks for the preface",
+    ),
 }
 """By engine and what it is about: what there is, and the reason."""
 

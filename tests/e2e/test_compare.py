@@ -215,3 +215,53 @@ async def test_the_labs_are_gone_when_one_does_not_get_ready(modes: list[str], t
     assert done.status == 1 and done.stdout == b""
     assert done.stderr.decode().startswith("emulab: not ready in time: ")
     assert json.loads((await emulab("labs", "-o", "json")).stdout) == []
+
+
+FRONT = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: front}
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: "*.front.test"
+      http:
+        paths:
+          - {path: /a, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - {path: /none, pathType: Exact, backend: {service: {name: missing, port: {number: 80}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: web, image: example/web:1, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+async def test_ingresses_of_three_programs_behave_alike(tmp_path: Path) -> None:
+    file = tmp_path / "front.yaml"
+    file.write_text(FRONT)
+    done = await compare("--ingress", "builtin,nginx,haproxy", "-o", "json", "--connections", "12", str(file))
+    assert done.status == 0, done.stdout.decode() + done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert found["modes"] == ["builtin", "nginx", "haproxy"] and found["behaviour"] == "same"
+    assert {
+        r["request"]: {m: [*o["status"]] for m, o in r["observed"].items()} for r in found["requests"]
+    } == {
+        "client=http://www.front.test/a": {mode: ["HTTP 200"] for mode in found["modes"]},
+        "client=http://www.front.test/none": {mode: ["HTTP 503"] for mode in found["modes"]},
+    }
+
+
+async def test_an_engine_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    done = await compare("--ingress", "builtin,caddy", SHOP)
+    assert (
+        done.status == 2
+        and b"there is no engine 'caddy'; the engines are builtin, nginx, haproxy" in done.stderr
+    )
+    done = await compare("--ingress", "builtin,nginx", "--proxy", "nftables,iptables", SHOP)
+    assert done.status == 2 and b"not allowed with" in done.stderr

@@ -48,6 +48,33 @@ spec: {containers: [{name: sleeper, image: "any:1", command: [sleep, "1000"]}]}
 """
 
 
+COMMAND = 'command: [sh, -c, "sleep 1000 & exec sleep 1000"]'
+CONTAINER = f"{{name: c, image: busybox, {COMMAND}, resources: {{limits: {{memory: 64Mi}}}}}}"
+VOLUMES = "[{name: e, emptyDir: {sizeLimit: 1Mi}}]"
+ONE = f"""
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {{name: small}}
+spec: {{nodes: 1}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: first}}
+spec: {{containers: [{CONTAINER}]}}
+"""
+FIFTY = f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: many}}
+spec:
+  replicas: 50
+  selector: {{matchLabels: {{app: many}}}}
+  template:
+    metadata: {{labels: {{app: many}}}}
+    spec: {{shareProcessNamespace: true, volumes: {VOLUMES}, containers: [{CONTAINER}]}}
+"""
+
+
 def test_kill_supervisor_during_up(user: User) -> None:
     killed = 0
     points = moments_of_up(user)
@@ -84,6 +111,31 @@ def test_kill_supervisor_during_apply(user: User) -> None:
         user.assert_gone()
     user.up()
     assert user.answers()
+
+
+def test_kill_supervisor_while_fifty_containers_start(user: User) -> None:
+    """Their roots, cgroups and PID namespaces are half made then, and half of what each shares with its Pod."""
+    many = user.run_dir / "many.yaml"
+    many.write_text(FIFTY)
+    many.chmod(0o644)
+    one = user.run_dir / "one.yaml"
+    one.write_text(ONE)
+    one.chmod(0o644)
+    user.up(str(one))
+    points = moments(user, "apply", "-f", str(many), count=3)
+    assert points and user.run("down").returncode == 0
+    user.assert_gone()
+    for moment in points:
+        user.up(str(one))
+        end = time.monotonic() + moment
+        process = user.start("apply", "-f", str(many))
+        pause_until(end)
+        user.note()
+        assert kill(user.supervisor())
+        assert_plain(finish(process))
+        user.assert_gone()
+    user.up(str(one))
+    assert user.run("exec", "first", "--", "true").returncode == 0
 
 
 def test_kill_starting_command(user: User) -> None:

@@ -385,6 +385,10 @@ async def test_a_shell_in_a_terminal(made: Lab, target: str) -> None:
         terminal.type("\x03")  # Ctrl-C
         terminal.type("echo $((6*8)) $?\n")
         await terminal.until("48 9\n")
+        terminal.type("echo rea''dy; cat; echo read $((30+3))\n")
+        await terminal.until("ready\n")
+        terminal.type("\x04")  # Ctrl-D
+        await terminal.until("read 33\n")
         terminal.type("exit 17\n")
         assert await terminal.ends() == 17
 

@@ -148,6 +148,19 @@ async def test_an_exec_probe_of_a_program_that_is_here_is_run(lab: Lab) -> None:
     await lab.delete("Pod", "ill", "default")
 
 
+async def test_an_exec_probe_that_asks_the_images_own_server_passes(lab: Lab) -> None:
+    """Also where this machine has such a program, which finds no server: here it is a function of the shell."""
+    asks = ["bash", "-c", "redis-cli() { return 1; }; redis-cli ping"]
+    probe = {"periodSeconds": 1, "failureThreshold": 1, "exec": {"command": asks}}
+    container = {"name": "c", "image": "redis:7", "ports": [{"containerPort": 6379}]}
+    metadata = {"name": "asked"}
+    spec = {"containers": [{**container, "readinessProbe": probe, "livenessProbe": probe}]}
+    await lab.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+    told = (await emulab("-l", lab.name, "describe", "pod", "asked")).stdout.decode()
+    assert "redis-cli asks a server that only the image has: what runs it passes" in told
+    await lab.delete("Pod", "asked", "default")
+
+
 async def test_a_stand_in_stays_for_its_pre_stop_hook(lab: Lab) -> None:
     hook = {"preStop": {"exec": {"command": ["sleep", "4"]}}}
     container = {"name": "c", "image": "x", "ports": [{"containerPort": 80}], "lifecycle": hook}

@@ -106,6 +106,33 @@ async def test_no_route_at_the_router(wires: Lab) -> None:
         await works(wires, NODE_PORT)
 
 
+@pytest.mark.parametrize(
+    ("place", "setting", "url", "source"),
+    [
+        ("node1", "net.ipv4.ip_forward", NODE_PORT, "client"),
+        ("node1", "net.ipv4.ip_forward", "far", "pod/web"),
+        ("node2", "net.ipv4.ip_forward", "far", "pod/web"),
+        ("router", "net.ipv4.ip_forward", NODE_PORT, "client"),
+        ("router", "net.ipv4.conf.internet.forwarding", NODE_PORT, "client"),
+    ],
+)
+async def test_a_place_that_sends_nothing_on(
+    wires: Lab, place: str, setting: str, url: str, source: str
+) -> None:
+    """The kernel answers as if a route said `unreachable`, which none does."""
+    url = url if "/" in url else f"http://{await cluster_ip(wires, url)}/"
+    await output(wires, place, "sysctl", "-w", f"{setting}=0")
+    try:
+        found = await stops(wires, url, source=source)
+        assert (found.place, found.reason, found.object) == (place, "no-forwarding", place)
+        assert f"{place} sends no packets on" in found.text and found.text.endswith(f"{setting} is 0")
+        assert found.remedy == f"emulab exec {place} -- sysctl -w {setting}=1"
+        found.kernel("IP_INADDRERRORS")
+    finally:
+        await output(wires, place, "sysctl", "-w", f"{setting}=1")
+    await works(wires, NODE_PORT)
+
+
 async def test_a_node_without_its_route_to_anothers_pods(wires: Lab) -> None:
     """The packet goes astray by the default route; that the router refuses it isn't the router's fault."""
     async with kept(wires, "node1"):

@@ -229,6 +229,52 @@ async def test_a_pod_waits_for_a_volume_and_says_for_which(lab: Lab) -> None:
     await end(lab, "Pod", "stands")
 
 
+async def test_a_stand_in_begins_without_a_secret_that_nobody_makes_here(lab: Lab) -> None:
+    """As a controller whose certificate a Job makes, which runs no program here; a program waits for it."""
+    spec = {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "certgen"},
+        "subjects": [{"kind": "ServiceAccount", "name": "certgen"}],
+    }
+    rules = {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]}
+    rbac = [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "certgen"}, **more}
+        for kind, more in (("Role", rules), ("RoleBinding", spec))
+    ]
+    volumes, env = {"tls": {"secret": {"secretName": "made"}}}, {"secretKeyRef": {"name": "made", "key": "k"}}
+    stand_in = json.loads(
+        pod("serves", "", volumes, [mount("tls", "/tls")], env=[{"name": "K", "valueFrom": env}])
+    )
+    del stand_in["spec"]["containers"][0]["command"]
+    stand_in["spec"]["containers"][0]["ports"] = [{"containerPort": 8443}]
+    text = "\n---\n".join(map(json.dumps, (*rbac, stand_in)))
+    done = await emulab("-l", lab.name, "apply", "-f", "-", stdin=text.encode())
+    warned = "there is no Secret default/made, which ServiceAccount default/certgen would make in a cluster: stand-ins"
+    assert warned in done.stderr.decode()
+    await lab.wait("Pod", "serves", "condition=Ready")
+    (o,) = await lab.get("Pod", "serves", "default")
+    answer = await lab.request(f"http://{o['status']['podIP']}:8443/", source="node1")
+    assert answer.json()["pod"] == "serves"
+    await lab.apply(pod("runs", SLEEP, volumes, [mount("tls", "/tls")]), ready=False)
+    await told(lab, "runs", "FailedMount")
+    assert await waiting(lab, "runs") == ("ContainerCreating", "")
+    for kind, name in (("Pod", "serves"), ("Pod", "runs"), ("Role", "certgen"), ("RoleBinding", "certgen")):
+        await end(lab, kind, name)
+
+
+async def test_a_program_may_be_a_volumes(lab: Lab) -> None:
+    script = {
+        **CONFIG,
+        "metadata": {"name": "scripts"},
+        "data": {"run.sh": f"#!/bin/sh\necho ran; {SLEEP}\n"},
+    }
+    volumes = {"own": {"configMap": {"name": "scripts", "defaultMode": 0o755}}}
+    one = json.loads(pod("scripted", "", volumes, [mount("own", "/scripts")]))
+    one["spec"]["containers"][0] |= {"image": "busybox", "command": ["/scripts/run.sh"]}
+    await lab.apply("\n---\n".join(map(json.dumps, (script, one))))
+    assert await logs(lab, "scripted") == "ran\n"
+    await end(lab, "Pod", "scripted")
+
+
 # environments
 
 

@@ -11,6 +11,7 @@ one for longer.
 TARGETS = {
     "http-requests": "fuzz.http_requests",  # the ingress, from the client's side
     "http-answers": "fuzz.http_answers",  # the ingress, from the backend's side
+    "http2-frames": "fuzz.http2_frames",  # the ingress, from the side of a client of HTTP/2
     "http-stand-in": "fuzz.http_stand_in",  # the stand-in for images
     "dns": "fuzz.dns",  # the three kinds of DNS servers
     "control": "fuzz.control",  # the control socket of a lab

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
+import signal
+import stat
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from emulab.kernel import libc
-from emulab.kernel.containers import build, confine, mounts, seccomp
+from emulab.kernel.containers import binds, build, confine, mounts, seccomp
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.root import Bind, Root
+from emulab.kernel.processes import enter
 
 pytestmark = pytest.mark.privilege
 
 SCRATCH = "/mnt"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def inside(work: Callable[[], Any]) -> Any:
@@ -154,12 +164,119 @@ def test_no_link_leads_out_of_a_volume(link: str, sub_path: str) -> None:
         os.mkdir(f"{SCRATCH}/volume")
         os.symlink(link, f"{SCRATCH}/volume/link")
 
-    with pytest.raises(RuntimeError, match=r"leads out of its volume|No such file|Too many"):
+    why = rf"mount /data with subPath {sub_path}: (a link in it leads out of its volume|No such file)"
+    with pytest.raises(RuntimeError, match=why):
         rooted(
             lambda: os.listdir("/data"),
             prepare,
             binds=(Bind(f"{SCRATCH}/volume", "/data", sub_path=sub_path),),
         )
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """A process that does that again and again until the block ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            while True:
+                work()
+        finally:
+            os._exit(1)
+    try:
+        yield
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it could not go on"
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_looked_up(tmp_path: Path) -> None:
+    """A container exchanges a folder of its volume for a link, and back, while another one mounts its subPath."""
+    inside, outside = tmp_path / "volume", tmp_path / "outside"
+    (inside / "folder" / "deep").mkdir(parents=True)
+    (outside / "deep").mkdir(parents=True)
+    (inside / "link").symlink_to("../outside")
+    ours = {os.stat(inside / "folder").st_ino, os.stat(inside / "folder" / "deep").st_ino}
+
+    exchange = partial(ctypes.CDLL(None).renameat2, AT_FDCWD, bytes(inside / "folder"), AT_FDCWD)
+    found, refused = set(), set()
+    with beside(partial(exchange, bytes(inside / "link"), RENAME_EXCHANGE)):
+        for number in range(4000):
+            bind = Bind(str(inside), "/x", sub_path=("folder", "folder/deep")[number % 2])
+            try:
+                fd = binds._source(bind)
+            except OSError as error:
+                refused.add(error.errno)
+                continue
+            found.add(os.fstat(fd).st_ino)
+            os.close(fd)
+    assert refused == {errno.EXDEV} and found == ours, "it was a link and a folder now and then"
+
+
+def test_a_mount_is_restricted_before_anybody_can_use_it() -> None:
+    """Who tries without a pause to write to what is about to be a read-only mount never can."""
+    rounds = 1500
+
+    def look() -> list[Any]:
+        source, targets = f"{SCRATCH}/source", f"{SCRATCH}/targets"
+        os.mkdir(source)
+        os.mkdir(f"{SCRATCH}/tried")
+        for number in range(rounds):
+            os.makedirs(f"{targets}/{number}")
+        os.mknod(f"{source}/made")
+        at = [0]
+
+        def attempt() -> None:
+            path = f"{targets}/{at[0]}"
+            try:
+                os.close(os.open(f"{path}/made", os.O_RDWR))  # which is there when it is mounted
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                assert error.errno == errno.EROFS
+                os.mkdir(f"{SCRATCH}/tried/{at[0]}")
+                at[0] += 1
+                return
+            os.mknod(f"{source}/could-write")
+
+        top = os.open(targets, os.O_PATH)
+        with beside(attempt):
+            for number in range(rounds):
+                binds._bind(top, Bind(source, f"/{number}", read_only=True), -1, 0)
+        return [os.listdir(source), len(os.listdir(f"{SCRATCH}/tried")) > rounds // 10]
+
+    assert inside(look) == [["made"], True]
+
+
+def test_links_that_lead_up_are_followed_while_everything_moves(tmp_path: Path) -> None:
+    """The kernel answers EAGAIN to whoever goes up while anything on the machine is renamed or mounted."""
+    (tmp_path / "root" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "root" / "up").symlink_to("/".join(["a/b/../.."] * 20))
+    (tmp_path / "one").mkdir()
+    names = [tmp_path / "one", tmp_path / "two"]
+    root = os.open(tmp_path / "root", os.O_PATH)
+    with beside(lambda: (os.rename(*names), os.rename(*reversed(names)))):
+        for _ in range(5000):
+            os.close(libc.open_below(root, "up", os.O_PATH, libc.RESOLVE_IN_ROOT))
+    os.close(root)
+
+
+def test_containers_that_make_one_folder_at_once(tmp_path: Path) -> None:
+    """As the containers of a Pod do, all with one subPath that isn't there yet."""
+    for round in range(50):
+        with ThreadPoolExecutor(8) as pool:
+            barrier = Barrier(8)
+
+            def make(round: int = round, barrier: Barrier = barrier) -> int:
+                barrier.wait()
+                fd = binds._source(Bind(str(tmp_path), "/x", sub_path=f"{round}/a/b/c/d"))
+                found = os.fstat(fd).st_ino
+                os.close(fd)
+                return found
+
+            assert len({f.result() for f in [pool.submit(make) for _ in range(8)]}) == 1
 
 
 def test_a_link_inside_a_volume_is_followed_and_what_is_missing_is_made() -> None:
@@ -175,6 +292,51 @@ def test_a_link_inside_a_volume_is_followed_and_what_is_missing_is_made() -> Non
     )
     look = lambda: [Path("/one/file").read_text(), os.listdir("/two"), Path("/srv/there/a.txt").read_text()]  # noqa: E731
     assert rooted(look, prepare, binds=binds) == ["here", [], "here"]
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/.", "/.."])
+def test_a_volume_is_no_root(target: str) -> None:
+    with pytest.raises(RuntimeError, match=f"mount {target}: it is the container's root"):
+        rooted(lambda: 0, lambda: os.mkdir(f"{SCRATCH}/volume"), binds=(Bind(f"{SCRATCH}/volume", target),))
+
+
+def test_what_cannot_be_mounted_there_is_told() -> None:
+    with pytest.raises(RuntimeError, match=r"mount /dev/null: E\w+"):
+        rooted(
+            lambda: 0, lambda: os.mkdir(f"{SCRATCH}/volume"), binds=(Bind(f"{SCRATCH}/volume", "/dev/null"),)
+        )
+
+
+@pytest.mark.parametrize("made", ["", "pipe", "file", "node"])
+def test_the_hosts_null_device_is_nobodys_whose_dev_is_a_volume(made: str) -> None:
+    """It would be a file of the host's in the hands of a program there."""
+
+    def prepare() -> None:
+        os.mkdir(f"{SCRATCH}/volume")
+        at = f"{SCRATCH}/volume/null"
+        if made == "pipe":
+            os.mkfifo(at)
+        elif made == "file":
+            write(at)
+        elif made == "node" and os.geteuid() == 0:
+            with suppress(PermissionError):
+                os.mknod(at, 0o20666, os.makedev(1, 3))
+
+    def look() -> list[Any]:
+        with open("/proc/self/fd/0", "rb") as given:
+            enter._use_own_null()
+            found = os.fstat(0)
+            return [stat.S_ISCHR(found.st_mode), os.read(0, 1) == b"" and given.read(1) == b""]
+
+    null = os.open("/dev/null", os.O_RDWR)
+    before = os.dup(0)
+    os.dup2(null, 0)
+    try:
+        assert rooted(look, prepare, binds=(Bind(f"{SCRATCH}/volume", "/dev"),)) == [False, True]
+    finally:
+        os.dup2(before, 0)
+        os.close(null)
+        os.close(before)
 
 
 def image(*layers: dict[str, str]) -> Callable[[], Sequence[str]]:
@@ -388,8 +550,8 @@ def test_the_filter_is_as_large_as_its_capabilities() -> None:
 
 
 def test_a_user_is_looked_up_in_the_containers_own_files() -> None:
-    make = image({"/etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:7:8::/srv:/bin/sh\nbad:line\n",
-                  "/etc/group": "web:x:8:\nextra:x:9:web,other\nodd:x:y:web\n"})  # fmt: skip
+    make = image({"/etc/passwd": "root:x:0:0::/root:/bin/sh\n7:x:0:0::/:\nweb:x:7:8::/srv:/bin/sh\nbad:line\n",
+                  "/etc/group": "13:x:0:\nweb:x:8:\nextra:x:9:web,other\nodd:x:y:web\n"})  # fmt: skip
 
     def look() -> list[Any]:
         known = [confine.identify(Rights(user=user)) for user in ("web", "7", "web:extra", "12", "12:13")]
@@ -415,3 +577,26 @@ def test_a_user_is_looked_up_in_the_containers_own_files() -> None:
         "unable to find user nobody: no matching entries in passwd file",
         "unable to find group nobody: no matching entries in group file",
     ]
+
+
+@pytest.mark.parametrize("number", ["4294967295", "4294967296", "2147483648", "9" * 5000])
+@pytest.mark.parametrize("where", ["USER", "its group", "passwd", "the group in passwd", "group"])
+def test_nobody_stays_root_by_a_number_that_is_none(number: str, where: str) -> None:
+    """To the kernel 4294967295 is -1, which leaves who one is, and 4294967296 is 0: both would be root."""
+    uid, gid = (number if where == name else "7" for name in ("passwd", "the group in passwd"))
+    make = image(
+        {
+            "/etc/passwd": f"web:x:{uid}:{gid}::/srv:/bin/sh\n",
+            "/etc/group": f"more:x:{number if where == 'group' else 8}:web\n",
+        }
+    )
+    user = {"USER": number, "its group": f"web:{number}"}.get(where, "web")
+
+    def look() -> str:
+        try:
+            return str(confine.identify(Rights(user=user)))
+        except Exception as error:
+            return str(error)
+
+    refused = rooted(look, make, layers=[f"{SCRATCH}/layer0"])
+    assert refused.startswith("uids and gids must be in range 0-2147483647"), refused

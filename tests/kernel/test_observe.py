@@ -591,6 +591,17 @@ def test_the_route_of_a_packet_that_came_in() -> None:
         inbound = world.kernel.handles["server"].indexes["eth0"]
         refused = routes.route(server, "server", "10.1.0.9", "10.2.0.9", inbound)
         assert refused.error == 113 and refused.text == "No route to host"
+        assert (way.stopped, refused.stopped) == ("", "net.ipv4.ip_forward")
+        closed = Path("/proc/sys/net/ipv4/conf/in/forwarding")
+        netns.inside(world.fd("router"), lambda: closed.write_text("0"))
+        names = world.names("router")
+        assert (
+            routes.route(router, "router", SERVER, CLIENT, index, names).stopped
+            == "net.ipv4.conf.in.forwarding"
+        )
+        out = world.kernel.handles["router"].indexes["out"]
+        assert routes.route(router, "router", CLIENT, SERVER, out, names).stopped == ""
+        assert routes.route(router, "router", SERVER).stopped == ""
 
 
 @isolated

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import signal
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +60,8 @@ class Asker:
         return ended["status"], text
 
 
-@pytest.fixture
-def asker() -> Iterator[Asker]:
+@contextmanager
+def running() -> Iterator[Asker]:
     def serve(kind: str, control: socket.socket) -> None:
         if kind == "bad":
             raise RuntimeError("can't serve")
@@ -72,6 +76,12 @@ def asker() -> Iterator[Asker]:
         yield asker
         assert asker.runs("echo", "well") == (0, "well\n")
     os.wait()
+
+
+@pytest.fixture
+def asker() -> Iterator[Asker]:
+    with running() as asker:
+        yield asker
 
 
 NOWHERE = {"groups": [{"path": "/nowhere/at/all"}], "enter": ["/nowhere/at/all"]}
@@ -116,6 +126,37 @@ def test_a_wrong_program_fails_alone(asker: Asker, what: str) -> None:
 )
 def test_a_wrong_message_fails_alone(asker: Asker, message: dict[str, Any]) -> None:
     assert asker.ask(**message)["error"]
+
+
+def test_a_child_that_somebody_stops_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the programs of a container may do with one that is about to be their neighbour: others don't wait for it."""
+    monkeypatch.setattr(spawner, "_PATIENCE", 2.0)
+    os.mkfifo(tmp_path / "cgroup.procs")  # a cgroup that the child enters only once there is a reader
+    with running() as asker:
+        program = {
+            "argv": ["/bin/true"],
+            "environment": {},
+            "cgroup": {"groups": [], "enter": [str(tmp_path)]},
+        }
+        null = os.open("/dev/null", os.O_RDWR)
+        spawner.request(asker.sock, {"id": 1000, "join": [], "program": program}, [null] * 3)
+        os.close(null)
+        [own] = children(os.getpid())
+        while not (begun := children(own)):
+            time.sleep(0.01)
+        os.kill(begun[0], signal.SIGSTOP)
+        while not re.search("^State:\tT", (Path("/proc") / f"{begun[0]}/status").read_text(), re.MULTILINE):
+            time.sleep(0.01)
+        reader = os.open(tmp_path / "cgroup.procs", os.O_RDONLY | os.O_NONBLOCK)
+        assert asker.runs("echo", "meanwhile") == (0, "meanwhile\n")
+        answer = asker.told()
+        assert answer == {"id": 1000, "error": "didn't begin within 2 s", "status": 1, "pid": begun[0]}
+        assert asker.told() == {"exited": begun[0], "status": 128 + signal.SIGKILL}
+        os.close(reader)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("size", [10, 1000, 32_000, 33_000, 100_000])

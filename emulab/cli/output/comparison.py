@@ -35,20 +35,20 @@ def render(outcome: Comparison, modes: Sequence[str], connections: int, width: i
     )
     parts = [
         "\n".join(wrap(head, width, 2)),
-        "\n".join(_requests(outcome.compared, width)),
+        "\n".join(_requests(outcome.compared, outcome.axis.word, width)),
         *_unexpected(outcome.compared, modes, width),
         *_expected(outcome.compared, modes, width),
-        table(("MODE", "P50 ms", "P99 ms", "RULES OF A NODE"), [_totals(outcome, mode) for mode in modes]),
-        _verdict(outcome.compared),
+        _totals(outcome, modes),
+        _verdict(outcome.compared, outcome.axis.word),
     ]
     return "\n\n".join(parts)
 
 
-def _requests(compared: Sequence[Compared], width: int) -> list[str]:
+def _requests(compared: Sequence[Compared], word: str, width: int) -> list[str]:
     most = _REQUEST * width // 100
     asks = max((len(str(c.ask)) for c in compared if len(str(c.ask)) <= most), default=20)
-    legend = f"{_SAME} the same in all modes   {_EXPECTED} differs as expected   {_DIFFERENT} differs"
-    lines = ["  " + "REQUEST".ljust(asks) + "  " + "WHAT CAME OF IT IN ALL MODES"]
+    legend = f"{_SAME} the same in all {word}s   {_EXPECTED} differs as expected   {_DIFFERENT} differs"
+    lines = ["  " + "REQUEST".ljust(asks) + "  " + f"WHAT CAME OF IT IN ALL {word.upper()}S"]
     for c in compared:
         mark = _SAME if not c.differences else _EXPECTED
         if any(not d.is_known for d in c.differences):
@@ -124,10 +124,15 @@ def _values(d: ModeDifference, modes: Sequence[str], before: str, width: int) ->
     return wrap(before + text, width, 6)
 
 
-def _totals(outcome: Comparison, mode: str) -> list[str]:
-    latencies = [s for c in outcome.compared for s in c.observed[mode].latencies]
-    times = [f"{spread.quantile(latencies, q) * 1000:.1f}" if latencies else "-" for q in (0.5, 0.99)]
-    return [mode, *times, _rules(outcome.rules[mode].values())]
+def _totals(outcome: Comparison, modes: Sequence[str]) -> str:
+    counted = outcome.axis.rules
+    rows = []
+    for mode in modes:
+        latencies = [s for c in outcome.compared for s in c.observed[mode].latencies]
+        times = [f"{spread.quantile(latencies, q) * 1000:.1f}" if latencies else "-" for q in (0.5, 0.99)]
+        rows.append([mode, *times, *([_rules(outcome.rules[mode].values())] if counted else [])])
+    more = ["RULES OF A NODE"] if counted else []
+    return table((outcome.axis.word.upper(), "P50 ms", "P99 ms", *more), rows)
 
 
 def _rules(counts: Iterable[RuleCounts | None]) -> str:
@@ -142,14 +147,14 @@ def _rules(counts: Iterable[RuleCounts | None]) -> str:
     return ", ".join(parts) or "unknown (there is no nft program)"
 
 
-def _verdict(compared: Sequence[Compared]) -> str:
+def _verdict(compared: Sequence[Compared], word: str) -> str:
     found = behaviour(compared)
     if found == "same":
-        return "The modes behave alike."
+        return f"The {word}s behave alike."
     if found == "as documented":
-        return "The modes differ only as they are known to."
+        return f"The {word}s differ only as they are known to."
     number = sum(any(not d.is_known for d in c.differences) for c in compared)
-    return f"The modes differ in {_number(number, 'request')}, and not as they are known to."
+    return f"The {word}s differ in {_number(number, 'request')}, and not as they are known to."
 
 
 def _words(seen: Seen) -> str:

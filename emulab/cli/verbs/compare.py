@@ -1,4 +1,4 @@
-"""`emulab compare`: the same lab in several proxy modes, side by side, and what differs."""
+"""`emulab compare`: the same lab in several proxy modes, or with several ingresses, side by side, and what differs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT
 from emulab.cli.output.progress import progress
-from emulab.cli.usage import UsageError, add_namespace, add_output, add_validate, duration, natural
+from emulab.cli.usage import (
+    UsageError,
+    add_given,
+    add_namespace,
+    add_output,
+    add_validate,
+    duration,
+    given,
+    natural,
+)
 from emulab.errors import UserError
 from emulab.observe.telling.escapes import as_json
 from emulab.observe.telling.texts import columns
@@ -18,6 +27,7 @@ from emulab.observe.telling.texts import columns
 if TYPE_CHECKING:
     from emulab.model.collection import Objects
     from emulab.twins.asks import Ask
+    from emulab.twins.axes import Axis
 
 CONNECTIONS, LEAST = 40, 10
 PATIENCE = 2.0
@@ -27,29 +37,34 @@ A request is [SOURCE=]TARGET. SOURCE is a place, pod/NAME or deploy/NAME (defaul
 HOST:PORT for TCP or HOST:PORT/udp. For example:
 
   emulab compare --proxy nftables,iptables topologies/shop.yaml
+  emulab compare --ingress builtin,nginx,haproxy topologies/shop.yaml
   emulab compare --proxy nftables,userspace shop.yaml -- http://shop.example.com/ node1=10.96.0.10:53/udp
 
-Without requests, all that the manifests suggest are sent: every way to every Service port, every Ingress path.
+Without requests, all that the manifests suggest are sent: every way to every Service port, every Ingress path; of
+ingresses the latter.
 Exit status 1: behaviour differs, and not as it is known to. Speed and numbers of rules are told, not judged.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab compare [-l LAB] --proxy MODE,MODE[,…] [-n NS] [--connections N] [--wait TIME] [--timeout TIME]\n"
+        "emulab compare [-l LAB] --proxy MODE,MODE[,…] | --ingress ENGINE,ENGINE[,…] [-n NS] [--connections N]\n"
+        "                      [--wait TIME] [--timeout TIME]\n"
         "                      [-o json] FILE… [-- [SOURCE=]URL | [SOURCE=]HOST:PORT[/udp] …]"
     )
     from emulab.kinds.emulab.cluster import MODES
+    from emulab.kinds.images import ENGINES
 
     parser.epilog = EPILOG
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
+    add_given(parser, required=True)
+    axis = parser.add_mutually_exclusive_group(required=True)
+    axis.add_argument(
+        *("--proxy",), metavar="MODES", help=f"the modes, with commas: {', '.join(MODES['proxy.mode'])}"
     )
-    parser.add_argument(
-        *("--proxy",),
-        required=True,
-        metavar="MODES",
-        help=f"the modes, with commas: {', '.join(MODES['proxy.mode'])}",
+    axis.add_argument(
+        *("--ingress",),
+        metavar="ENGINES",
+        help=f"what serves as the ingress, with commas: {', '.join(ENGINES)}",
     )
     add_namespace(parser)
     parser.add_argument(
@@ -80,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from emulab.twins.sampling import MOST
 
-    modes = _modes(options.proxy)
+    axis, modes = _axis(options)
     if options.connections < LEAST:
         raise UsageError(f"--connections must be {LEAST} or more: fewer can't tell chance from behaviour")
     if options.connections > MOST:
@@ -88,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if options.wait <= 0:
         raise UsageError("--wait must be longer than 0")
     given_asks = _asks(options.command, options.namespace)
-    sources = manifests.read(options.files)
+    sources = manifests.read(given(options))
 
     import asyncio  # here, not above: --help needs nothing of it
 
@@ -100,17 +115,19 @@ def run(options: argparse.Namespace) -> int:
     from emulab.twins.deriving import derive
 
     manifest = load(sources, validation=options.validate)
-    _check_possible(modes)
+    _check_possible(axis, modes)
     manifests.warn_of(manifest.warnings, manifest.notes, options.strict)
-    objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, modes[0]))])
-    asks = given_asks or derive(objects)
+    objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, axis, modes[0]))])
+    asks = given_asks or [one for one in derive(objects) if not axis.asks or one.what in axis.asks]
     if not asks:
-        raise UserError("there is nothing to ask: no Service and no Ingress; name requests after --")
+        missing = "no Service and no Ingress" if not axis.asks else "no Ingress"
+        raise UserError(f"there is nothing to ask: {missing}; name requests after --")
     _check_sources(asks, objects)
     with progress("compare") as tell:
         outcome = asyncio.run(
             running.run(
                 running.Plan(
+                    axis=axis,
                     modes=modes,
                     given=manifest.objects,
                     objects=objects,
@@ -130,20 +147,21 @@ def run(options: argparse.Namespace) -> int:
     return 1 if comparing.behaviour(outcome.compared) == "different" else 0
 
 
-def _modes(text: str) -> list[str]:
-    """The modes that are named, each once. Raises UsageError."""
-    from emulab.kinds.emulab.cluster import MODES
+def _axis(options: argparse.Namespace) -> tuple[Axis, list[str]]:
+    """What is compared, and the values that are named, each once. Raises UsageError."""
+    from emulab.twins.axes import AXES
 
-    known = MODES["proxy.mode"]
-    modes = [word.strip() for word in text.split(",")]
-    for mode in modes:
-        if mode not in known:
-            raise UsageError(f"--proxy {text}: there is no mode {mode!r}; the modes are {', '.join(known)}")
-    if len(set(modes)) < len(modes):
-        raise UsageError(f"--proxy {text}: a mode is named twice")
-    if len(modes) < 2:
-        raise UsageError(f"--proxy {text}: one mode can't be compared; write two or more, with commas")
-    return modes
+    axis, text = next((one, given) for one in AXES if (given := getattr(options, one.option)) is not None)
+    said, word, known = f"--{axis.option} {text}", axis.word, axis.values
+    values = [word.strip() for word in text.split(",")]
+    for value in values:
+        if value not in known:
+            raise UsageError(f"{said}: there is no {word} {value!r}; the {word}s are {', '.join(known)}")
+    if len(set(values)) < len(values):
+        raise UsageError(f"{said}: a{'n' if word[0] in 'aeiou' else ''} {word} is named twice")
+    if len(values) < 2:
+        raise UsageError(f"{said}: one {word} can't be compared; write two or more, with commas")
+    return axis, values
 
 
 def _asks(texts: Sequence[str], namespace: str) -> list[Ask]:
@@ -156,8 +174,10 @@ def _asks(texts: Sequence[str], namespace: str) -> list[Ask]:
         raise UsageError(str(error)) from None
 
 
-def _check_possible(modes: Sequence[str]) -> None:
-    """Raises UserError when this kernel lacks a mode, before anything is built."""
+def _check_possible(axis: Axis, modes: Sequence[str]) -> None:
+    """Raises UserError when this kernel lacks a mode, before anything is built. What lacks a program says so itself."""
+    if axis.option != "proxy":
+        return
     from emulab.kernel import probe
     from emulab.lab.folders import rundir
 

@@ -20,7 +20,7 @@ from emulab.model.keys import GroupKind
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab delete [-l LAB] [-n NS] [--ignore-not-found] [--now | --grace-period N | --force] [--wait=false]"
+        "emulab delete [-l LAB] [-n NS] [--ignore-not-found] [--now | --grace-period N | --force] [--wait=false] [-i]"
         " [--timeout TIME] -f FILE | KIND NAME… | KIND/NAME… | KIND --selector LABELS | KIND --all"
     )
     add = parser.add_argument
@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for how, (flags, what) in _CASCADES.items():
         add(*flags, dest="cascade", action="store_const", const=how, default="background", help=what)
     add("--force", action="store_true", help="Pods are gone at once, and end when they end")
+    add("-i", "--interactive", action="store_true", help="list what would go, and ask before it does")
     add("--dry-run", choices=("none", "client", "server"), default="none", help="say what would go")
     add("-o", "--output", choices=("name",), help="print names")
     add("--ignore-not-found", action="store_true", help="what isn't there is no failure")
@@ -65,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("setting 'all' parameter but found a non empty selector")
     if many and options.files:
         raise UsageError("-f FILE says which objects; --all and selectors don't go with it")
+    if options.interactive and manifests.STDIN in options.files:
+        raise UsageError("-i reads the answer from stdin: it can't go with -f -")
     asked: dict[str, Any] = {}
     if options.files:
         asked["sources"] = manifests.pairs(manifests.read(options.files))
@@ -79,6 +82,9 @@ def run(options: argparse.Namespace) -> int:
         asked["cascade"] = options.cascade
         if many and not asked["keys"]:
             print("No resources found")
+            return 0
+        if options.interactive and not _is_wanted(client, options, asked):
+            print("deletion is cancelled")
             return 0
         return _delete(client, options, asked)
 
@@ -131,6 +137,22 @@ def _keys(
                 metadata = o["metadata"]
                 found.append([*reference.kind, metadata.get("namespace") or "", metadata["name"]])
     return found
+
+
+def _is_wanted(client: LabClient, options: argparse.Namespace, asked: dict[str, Any]) -> bool:
+    """Whether who is asked says yes, as kubectl asks; of nothing nobody is."""
+    missing = {"ignore_missing": options.ignore_not_found}
+    tried = client.request("delete", **missing, **asked, dry_run=True)["deleted"]
+    if not tried or options.dry_run != "none":
+        return True
+    print(f"You are about to delete the following {len(tried)} resource(s):")
+    for group, kind, _namespace, name, _uid in tried:
+        print(f"{KINDS[GroupKind(group, kind)].resource}/{name}")
+    print("Do you want to continue? (y/N): ", end="", flush=True)
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if not answer.endswith("\n"):
+        print()
+    return answer.strip().lower() == "y"
 
 
 def _delete(client: LabClient, options: argparse.Namespace, asked: dict[str, Any]) -> int:

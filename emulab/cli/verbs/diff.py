@@ -10,7 +10,7 @@ from typing import Any
 
 from emulab.cli import manifests
 from emulab.cli.output.formats import document
-from emulab.cli.usage import add_files, add_namespace
+from emulab.cli.usage import add_files, add_namespace, require_files
 from emulab.errors import EmulabError
 from emulab.kinds.cells import Raw
 from emulab.lab.client.client import connect
@@ -19,11 +19,12 @@ _SERVERS = ("generation", "resourceVersion", "uid", "creationTimestamp")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add_files(parser, required=True)
+    add_files(parser)
     add_namespace(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    require_files(options.files)
     try:
         sources = manifests.read(options.files)
         with connect(options.lab) as client:

@@ -14,12 +14,17 @@ from emulab.cli.output.formats import Format, as_list, parse_format
 from emulab.cli.output.objecttables import Layout, ObjectTables, named
 from emulab.cli.output.sorting import sort_by
 from emulab.cli.selection import Selection, fetch, namespace_of, nothing_found
+from emulab.cli.subresources import SUBRESOURCES, part_of
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
 from emulab.kinds.kind import Kind
 from emulab.lab.client.client import LabClient, connect
 
 _Found = list[tuple[Kind, Raw]]
+_NO_API = (
+    "--raw asks an API server for a path, and a lab has none; `emulab get KIND [NAME] -o json` prints objects,"
+    " `emulab api-resources` says which kinds there are"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("what", nargs="*", metavar="KIND [NAME]", help="pods, svc, deploy/web, all, …")
     add_files(parser)
+    add("--raw", metavar="PATH", help=argparse.SUPPRESS)
+    add(
+        *("--subresource",),
+        choices=SUBRESOURCES,
+        help="of an object that is named: its scale; status, resize and ephemeralcontainers show it whole",
+    )
     add_namespace(parser)
     add("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
     add_selector(parser)
@@ -61,11 +72,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.raw is not None:
+        raise UsageError(_NO_API)
     wanted = infiles.named(options)
     output = parse_format(options.output, options.template, options.allow_missing_template_keys)
     _check(options)
     if options.all_namespaces and any(r.name for r in wanted):
         raise UsageError("an object is in one namespace: a name can't go with --all-namespaces")
+    if options.subresource and not all(r.name for r in wanted):
+        raise UsageError("subresource cannot be used when bulk resources are specified")
     selection = Selection.of(options, wanted)
     with connect(options.lab) as client:
         if options.watch or options.watch_only:
@@ -81,6 +96,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--label-columns option cannot be used with {options.output} printer")
     if options.output_watch_events and not (options.watch or options.watch_only):
         raise UsageError("--output-watch-events option can only be used with --watch or --watch-only")
+    if options.subresource and (options.watch or options.watch_only):
+        raise UsageError("--subresource is shown once: it can't go with --watch")
 
 
 def _get(
@@ -95,7 +112,8 @@ def _get(
     for reference in wanted:
         admits = selection.filter(reference.kind).admits
         objects = fetch(client, reference, reference.namespace or namespace_of(reference.kind, options))
-        found += [(reference.kind, o) for o in objects if admits(o)]
+        shown = part_of(reference.kind, options.subresource)
+        found += [(shown.kind, shown.of(o)) for o in objects if admits(o)]
         if reference.name and not objects:
             missing.append(reference)
     if options.sort_by:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 
 from emulab.cli import manifests
-from emulab.cli.usage import add_output, add_validate
+from emulab.cli.usage import add_given, add_output, add_validate, given
 from emulab.observe.telling.escapes import as_json
 
 TOLD = 3  # lines about what would not get Ready
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
-    )
+    add_given(parser)
     add_validate(parser)
     add_output(parser, "json")
 
@@ -26,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from emulab.lab.supervisor.readiness import not_ready
     from emulab.plan import render
 
-    sources = manifests.read(options.files)
+    sources = manifests.read(given(options))
     manifest = load(sources, validation=options.validate) if sources else Manifest(())
     objects, world = thought_of(manifest.objects)
     manifests.warn_of([*manifest.without_effect, *oddities(objects)], manifest.notes, options.strict)

@@ -7,7 +7,7 @@ import os
 
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, fill, leashed
-from emulab.cli.usage import add_namespace, add_validate, duration, require_command
+from emulab.cli.usage import add_given, add_namespace, add_validate, duration, given, require_command
 from emulab.cli.verbs.exec import execute
 
 PLACE = "client"
@@ -15,11 +15,10 @@ PLACE = "client"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab run [-l LAB] [--timeout TIME] [--from TARGET] [--validate=…] [--strict] FILE… -- CMD…"
+        "emulab run [-l LAB] [--timeout TIME] [--from TARGET] [--validate=…] [--strict] FILE… | -k DIR"
+        " -- CMD…"
     )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
-    )
+    add_given(parser, required=True)
     parser.add_argument(
         *("--timeout",),
         type=duration,
@@ -40,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     command = require_command(options, "run")
-    sources = manifests.read(options.files)
+    sources = manifests.read(given(options))
     name = options.lab_given or f"run-{os.getpid()}"  # a lab of its own: EMULAB_LAB is another
     with leashed(name) as lab:
         fill(lab.client, name, sources, options.timeout, validate=options.validate, strict=options.strict)

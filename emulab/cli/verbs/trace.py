@@ -30,8 +30,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab trace [-l LAB] [--from TARGET] [-n NS] [-X METHOD] [-H HEADER]… [--all] [-k] [--timeout TIME] "
-        "[-o FORMAT] [--pcap FILE] URL | HOST:PORT[/udp]"
+        "emulab trace [-l LAB] [--from TARGET] [-n NS] [-X METHOD] [-H HEADER]… [--http2] [--all] [-k] "
+        "[--timeout TIME] [-o FORMAT] [--pcap FILE] URL | HOST:PORT[/udp]"
     )
     parser.add_argument(
         "target",
@@ -54,6 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="headers",
         help="an HTTP header as `Name: value`; may be repeated",
+    )
+    parser.add_argument(
+        "--http2", action="store_true", help="ask over HTTP/2; without TLS as one that knows it"
     )
     parser.add_argument("--all", action="store_true", help="show each packet, and fold nothing")
     parser.add_argument("-k", "--insecure", action="store_true", help="accept any certificate")
@@ -93,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
                 every_packet=options.all,
                 timeout=options.timeout,
                 verify=not options.insecure,
+                http2=options.http2,
                 pcap=pcap,
             )
         )
@@ -115,8 +119,10 @@ def _target(options: argparse.Namespace) -> RequestTarget:
         target = parse(options.target)
     except UserError as error:
         raise UsageError(str(error)) from None
-    if not target.path and (options.method or options.headers):
-        raise UsageError(f"-X and -H are about HTTP; for an HTTP request write http://{options.target}")
+    if not target.path and (options.method or options.headers or options.http2):
+        raise UsageError(
+            f"-X, -H and --http2 are about HTTP; for an HTTP request write http://{options.target}"
+        )
     return target
 
 

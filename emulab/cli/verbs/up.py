@@ -9,7 +9,7 @@ from typing import Any
 from emulab.cli import manifests
 from emulab.cli.building import DEFAULT_TIMEOUT, attach_to_lab, fill, leashed
 from emulab.cli.output import hints
-from emulab.cli.usage import add_output, add_validate, add_wait, duration
+from emulab.cli.usage import add_given, add_output, add_validate, add_wait, duration, given
 from emulab.errors import NotReady
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
@@ -17,9 +17,7 @@ from emulab.observe.telling.escapes import as_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="a manifest, a folder of them, or - for stdin"
-    )
+    add_given(parser)
     parser.add_argument(
         *("--timeout",),
         type=duration,
@@ -34,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
-    sources = manifests.read(options.files)
+    sources = manifests.read(given(options))
     name = options.lab
     how = {"validate": options.validate, "strict": options.strict}
     running = attach_to_lab(name)

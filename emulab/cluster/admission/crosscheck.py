@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from emulab.cluster import brought
+from emulab.cluster.makers import maker
 from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
 from emulab.kinds.core.podspec import PodImage
@@ -24,7 +25,15 @@ from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import IngressPlace, Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Ingress, oldest_first
-from emulab.kinds.registry import CLUSTER, INGRESS, KINDS, LOAD_BALANCER, POD, SERVICE
+from emulab.kinds.registry import (
+    CLUSTER,
+    INGRESS,
+    KINDS,
+    LOAD_BALANCER,
+    PERSISTENT_VOLUME,
+    POD,
+    SERVICE,
+)
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -114,6 +123,9 @@ class _World:
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
         return images_of(annotations, spec, self._cluster, self._loaded)
 
+    def maker(self, namespace: str, kind: Kind, name: str) -> str:
+        return maker(self.objects, namespace, kind, name)
+
     def allows_host_path(self, path: str) -> bool:
         return self._cluster.host_path(path.rstrip("/") or "/") is not None
 
@@ -125,6 +137,11 @@ class _World:
     @cached_property
     def nodes(self) -> frozenset[str]:
         return frozenset(node.name for node in self._cluster.nodes)
+
+    @cached_property
+    def volume_classes(self) -> frozenset[str]:
+        volumes = self.objects.kind(PERSISTENT_VOLUME)
+        return frozenset(str(o.spec.get("storageClassName") or "") for o in volumes)
 
     @cached_property
     def own_networks(self) -> tuple[IPNetwork, ...]:

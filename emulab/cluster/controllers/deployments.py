@@ -136,7 +136,7 @@ def _ensure_new(plan: DeploymentRollout) -> None:
         "uid": new_uid(plan.new_key, uid(deployment)),
     }
     raw = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": spec}
-    plan.world.put(Object(raw))
+    plan.refused = telling.make_set(plan.world, deployment, Object(raw))
 
 
 def _number(plan: DeploymentRollout) -> None:
@@ -189,7 +189,9 @@ def _progressing(plan: DeploymentRollout, status: dict[str, Any]) -> dict[str, A
     world, old, name = plan.world, condition(plan.deployment, "Progressing"), plan.new_key.name
     before = plan.deployment.status
     same_template = name in str(old.get("message", ""))
-    if plan.deployment.spec.get("paused"):
+    if plan.refused:
+        state = ("False", telling.NO_SET, plan.refused)
+    elif plan.deployment.spec.get("paused"):
         state = ("Unknown", "DeploymentPaused", "The rollout is paused.")
     elif _is_complete(plan) or (
         same_template
@@ -199,7 +201,7 @@ def _progressing(plan: DeploymentRollout, status: dict[str, Any]) -> dict[str, A
         state = ("True", "NewReplicaSetAvailable", f'ReplicaSet "{name}" is rolled out.')
     elif (
         not same_template
-        or old.get("reason") == "NewReplicaSetAvailable"
+        or old.get("reason") in ("NewReplicaSetAvailable", telling.NO_SET)
         or any(status.get(field, 0) > before.get(field, 0) for field in _COUNTERS)
     ):
         state = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is being rolled out.')

@@ -41,6 +41,7 @@ class DeploymentRollout:
     want: Workload = field(init=False)
     surge: int = field(init=False)
     unavailable: int = field(init=False)
+    refused: str = ""  # what an API server has against the ReplicaSet of the present template
 
     def __post_init__(self) -> None:
         self.want = Workload.of(self.deployment)

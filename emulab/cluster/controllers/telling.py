@@ -33,6 +33,12 @@ def failure(owner: Object) -> Mapping[str, Any]:
     return condition(owner, FAILURE)
 
 
+def refusal(deployment: Object) -> str:
+    """Why the ReplicaSet of a Deployment isn't made; "" where it is."""
+    progressing = condition(deployment, "Progressing")
+    return str(progressing["message"]) if progressing.get("reason") == NO_SET else ""
+
+
 def is_refused(world: WorkingCopy, owner: Object) -> bool:
     """Whether an API server would refuse Pods of it, or did when they were tried last."""
     return uid(owner) in world.refusals or _FORBIDDEN in str(failure(owner).get("message") or "")
@@ -50,6 +56,22 @@ def make_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> Ob
     message = words.made.format(pod=pod.name, owner=owner.name)
     world.tell(Tell(owner, NORMAL, "SuccessfulCreate", message, words.component))
     return world.put(pod.replace(status=with_class(pod.raw)))
+
+
+NO_SET = "ReplicaSetCreateError"
+"""The reason of a Deployment's condition Progressing, and of an Event, where its ReplicaSet is refused."""
+
+
+def make_set(world: WorkingCopy, deployment: Object, rs: Object) -> str:
+    """Creates a ReplicaSet of a Deployment; what its controller says where its API server would refuse it, else ""."""
+    rs, why = as_admitted(world, rs)
+    if not why:
+        world.put(rs)
+        return ""
+    message = f'Failed to create new replica set "{rs.name}": {why}'
+    if condition(deployment, "Progressing").get("message") != message:  # it is tried in each call
+        world.tell(Tell(deployment, WARNING, NO_SET, message, "deployment-controller"))
+    return message
 
 
 def delete_pod(world: WorkingCopy, owner: Object, pod: Object, words: Words) -> None:

@@ -83,6 +83,8 @@ def join(cgroup: Cgroup) -> None:
             enter(cgroup)
             return
         except FileNotFoundError as error:
+            if not cgroup.groups:  # that of what runs there, which nobody makes anew
+                raise KernelError(f"enter the cgroup {error.filename}: what ran there has ended") from None
             if left == 0:
                 raise KernelError(f"make {error.filename}", errno=errno.ENOENT) from None
 
@@ -137,4 +139,6 @@ def enter(cgroup: Cgroup) -> None:
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno == errno.ENODEV:  # it was removed since it was opened
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
             raise KernelError(f"enter the cgroup {path}", errno=error.errno or 0) from None

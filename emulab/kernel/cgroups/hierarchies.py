@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from emulab.dataclass import dataclass, field
+from emulab.kernel import mounttable
+from emulab.kernel.mounttable import MountEntry
 
 CONTROLLERS = ("cpu", "memory", "pids")
 """Those that bound something, as users know them."""
@@ -48,17 +50,15 @@ class Mount:
     unified: bool
 
 
-def parse_mounts(mountinfo: str) -> list[Mount]:
-    """The cgroup file systems of /proc/self/mountinfo."""
+def cgroup_mounts(table: Iterable[MountEntry]) -> list[Mount]:
+    """The cgroup file systems of what is mounted."""
     found = []
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        words, (kind, _, options) = before.split(), [*after.split(" ", 2), "", ""][:3]
-        if kind == "cgroup2":
-            found.append(Mount(words[3], words[4], frozenset(), True))
-        elif kind == "cgroup":
-            known = {*CONTROLLERS, _COUNTING}
-            found.append(Mount(words[3], words[4], frozenset(options.split(",")) & known, False))
+    for entry in table:
+        if entry.kind == "cgroup2":
+            found.append(Mount(entry.root, entry.point, frozenset(), True))
+        elif entry.kind == "cgroup":
+            controllers = frozenset(entry.options.split(",")) & {*CONTROLLERS, _COUNTING}
+            found.append(Mount(entry.root, entry.point, controllers, False))
     return found
 
 
@@ -77,7 +77,7 @@ def parse_own(text: str) -> dict[str, str]:
 def hierarchies() -> Hierarchies:
     """What this process can have, looked up once. Reads the kernel's files."""
     try:
-        mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
+        mounts = cgroup_mounts(mounttable.read())
         own = parse_own(Path("/proc/self/cgroup").read_text())
     except OSError:
         return Hierarchies(missing=dict.fromkeys(CONTROLLERS, NO_MOUNT))
@@ -95,7 +95,7 @@ def swept_folders() -> tuple[str, ...]:
     user = os.getuid()
     found = list(hierarchies().folders)
     with suppress(OSError):
-        for mount in parse_mounts(Path("/proc/self/mountinfo").read_text()):
+        for mount in cgroup_mounts(mounttable.read()):
             folder = f"{mount.point}/user.slice/user-{user}.slice/user@{user}.service"
             if mount.unified and os.access(folder, os.W_OK):
                 found.append(folder)

@@ -11,12 +11,15 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.containers import mounts
 from emulab.kernel.containers.root import Bind
 
+_SHOWN = 200  # characters of a path in an error
 _LINKS = 40  # as many as the kernel follows (path_resolution(7))
 _BELOW = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _IN_ROOT = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
@@ -40,17 +43,32 @@ def bind_all(top: str, binds: Sequence[StagedBind], owner: int = 0) -> None:
 
 
 def _bind(root: int, bind: Bind, users: int, owner: int) -> None:
-    source = _source(bind)
+    """Raises KernelError that says what can't be seen where."""
+    sub_path = f" with subPath {bind.sub_path[:_SHOWN]}" if bind.sub_path else ""
+    what = f"mount {bind.target[:_SHOWN]}{sub_path}"
+    if not bind.target.strip("/."):
+        raise KernelError(f"{what}: it is the container's root")
     try:
-        is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
-        there = target(root, bind.target, is_folder, owner)
+        source = _source(bind)
         try:
-            attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
-            mount_clone(source, _by_descriptor(there), attributes, users)
+            _bind_open(root, source, bind, users, owner)
         finally:
-            os.close(there)
+            os.close(source)
+    except KernelError as error:
+        raise KernelError(what, errno=error.errno, remedy=error.remedy) from None
+    except OSError as error:
+        leads_out = bind.sub_path and error.errno == errno.EXDEV
+        why = "a link in it leads out of its volume" if leads_out else error.strerror
+        raise KernelError(f"{what}: {why}") from None
+
+
+def _bind_open(root: int, source: int, bind: Bind, users: int, owner: int) -> None:
+    there = target(root, bind.target, stat.S_ISDIR(os.fstat(source).st_mode), owner)
+    try:
+        attributes = mounts.attributes(read_only=bind.read_only, no_devices=True)
+        mount_clone(source, _by_descriptor(there), attributes, users)
     finally:
-        os.close(source)
+        os.close(there)
 
 
 def mount_clone(source: int, at: str, attributes: int, users: int) -> None:
@@ -100,18 +118,12 @@ def _copy(source: str, there: str) -> None:
 
 
 def _source(bind: Bind) -> int:
-    """What is bound. A link below the source that leads out of it is refused. Raises OSError."""
+    """What is bound. A link below the source that leads out of it is refused (EXDEV). Raises OSError."""
     source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
     if not bind.sub_path:
         return source
     try:
         return _made_below(source, bind.sub_path, _BELOW, folder=True)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise PermissionError(
-                errno.EPERM, "a link in it leads out of its volume", bind.sub_path
-            ) from None
-        raise
     finally:
         os.close(source)
 
@@ -142,7 +154,8 @@ def _made_below(root: int, path: str, resolve: int, folder: bool, owner: int = 0
                         os.close(here)
                         here = there
                     continue
-                _make(here, word, folder or bool(rest), owner)
+                with suppress(FileExistsError):  # another container may have made it just now
+                    _make(here, word, folder or bool(rest), owner)
                 there = libc.open_below(root, "/".join((*done, word)), os.O_PATH, resolve)
             done.append(word)
             os.close(here)

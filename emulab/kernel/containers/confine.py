@@ -17,8 +17,11 @@ from emulab.kernel import libc
 from emulab.kernel.containers import seccomp
 from emulab.kernel.containers.rights import CAPABILITIES, Rights
 
+_MOST, DIGITS = (1 << 31) - 1, 20
+"""The highest number that a user may have, and how many digits of one are looked at."""
 _LARGEST = 1 << 20  # octets of /etc/passwd and /etc/group that are looked at
 _filter_for = lru_cache(maxsize=64)(seccomp.make_filter)
+_wide_filter = lru_cache(maxsize=2)(seccomp.make_wide_filter)
 
 
 class Credentials(NamedTuple):
@@ -30,8 +33,10 @@ class Credentials(NamedTuple):
 
 def filter_of(rights: Rights) -> bytes:
     """The filter of system calls, b"" for none. Raises KernelError where the machine can't make it."""
-    if rights.seccomp != "default" or seccomp.library() is None:
+    if rights.seccomp == "none" or seccomp.library() is None:
         return b""
+    if rights.seccomp == "unconfined":
+        return _wide_filter(rights.makes_users)
     return _filter_for(tuple(sorted(rights.capabilities)))
 
 
@@ -49,32 +54,49 @@ def _open_here(path: str) -> int:
 def identify(rights: Rights, opened: Open = _open_here) -> Credentials:
     """Who the program runs as, by the container's own /etc/passwd and /etc/group. Raises KernelError."""
     name, _, group = rights.user.partition(":")
-    users = _lines("/etc/passwd", 7, opened)
-    user = next((line for line in users if name in (line[0], line[2])), None)
+    user = _entry(_lines("/etc/passwd", 7, opened), name)
     if user is None and not name.isdecimal():
         raise KernelError(f"unable to find user {name}: no matching entries in passwd file")
-    uid = int(user[2] if user else name)
-    gid = (
-        rights.gid
-        if rights.gid is not None
-        else _group(group, opened)
-        if group
-        else int(user[3])
-        if user
-        else 0
-    )
+    if rights.gid is not None:
+        gid = rights.gid
+    elif group:
+        gid = _group(group, opened)
+    else:
+        gid = _number(user[3]) if user else 0
     groups = rights.groups
     if groups is not None and user is not None and rights.merges_groups:
-        own = (int(line[2]) for line in _lines("/etc/group", 4, opened) if user[0] in line[3].split(","))
+        lines = _lines("/etc/group", 4, opened)
+        own = (_number(line[2]) for line in lines if user[0] in line[3].split(","))
         groups = tuple(dict.fromkeys((*own, *groups)))
-    return Credentials(uid, gid, None if groups is None else tuple(groups), user[5] if user else "/")
+    return Credentials(
+        _number(user[2] if user else name),
+        gid,
+        None if groups is None else tuple(groups),
+        user[5] if user else "/",
+    )
+
+
+def _entry(lines: list[list[str]], name: str) -> list[str] | None:
+    """That of a name, or of a number, which is never a name: a container may give root one like it."""
+    column = 2 if name.isdecimal() else 0
+    return next((line for line in lines if line[column] == name), None)
+
+
+def _number(text: str) -> int:
+    """Of a user or group. The kernel takes -1, as which it sees 4294967295, for leave to stay who one is: root.
+
+    Raises KernelError.
+    """
+    if not text.isdecimal() or len(text) > DIGITS or int(text) > _MOST:
+        raise KernelError(f"uids and gids must be in range 0-{_MOST}: {text[:DIGITS]}")
+    return int(text)
 
 
 def _group(name: str, opened: Open) -> int:
-    found = next((line for line in _lines("/etc/group", 4, opened) if name in (line[0], line[2])), None)
+    found = _entry(_lines("/etc/group", 4, opened), name)
     if found is None and not name.isdecimal():
         raise KernelError(f"unable to find group {name}: no matching entries in group file")
-    return int(found[2] if found else name)
+    return _number(found[2] if found else name)
 
 
 def _lines(path: str, words: int, opened: Open) -> list[list[str]]:

@@ -39,6 +39,8 @@ MASKED_OF_SYS = ("firmware", "devices/virtual/powercap")
 READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 """Of /proc and /sys: containerd's `MaskedPaths` and `ReadonlyPaths` (pkg/oci/spec.go)."""
 
+_TERMINALS = 256
+"""Of a container: the machine has some thousands for all that runs on it (kernel.pty.max)."""
 CGROUPS = "/sys/fs/cgroup"
 _ATTRIBUTES = {"read_only": 0x1, "no_devices": 0x4}
 
@@ -101,7 +103,8 @@ def devices(top: str, shared_memory: str, owner: int) -> None:
         os.mkdir(f"{dev}/{name}")
     group = "" if in_user_namespace() else ",gid=5"
     flags = libc.MS_NOSUID | libc.MS_NOEXEC
-    libc.mount("devpts", f"{dev}/pts", "devpts", flags, f"newinstance,ptmxmode=0666,mode=0620{group}")
+    options = f"newinstance,ptmxmode=0666,mode=0620,max={_TERMINALS}{group}"
+    libc.mount("devpts", f"{dev}/pts", "devpts", flags, options)
     with suppress(KernelError):  # a kernel without POSIX message queues
         libc.mount("mqueue", f"{dev}/mqueue", "mqueue", _HARDENED)
     if shared_memory:

@@ -112,6 +112,8 @@ def _linux(container: OciContainer) -> dict[str, Any]:
         found["readonlyPaths"] = [f"/proc/{name}" for name in mounts.READ_ONLY]
     if container.rights.seccomp == "default":
         found["seccomp"] = seccomp(container.rights.capabilities, container.machine)
+    elif container.rights.seccomp == "unconfined":
+        found["seccomp"] = wide_seccomp(container.rights.makes_users, container.machine)
     return found
 
 
@@ -120,11 +122,8 @@ def seccomp(capabilities: Sequence[str], machine: str) -> dict[str, Any]:
     rules: list[dict[str, Any]] = [
         {"names": syscalls.allowed(capabilities, machine), "action": "SCMP_ACT_ALLOW"},
     ]
-    for name, argument, operation, value, masked in syscalls.conditions(capabilities, machine):
-        compared = {"index": argument, "value": value, "op": f"SCMP_CMP_{operation}"}
-        if operation == syscalls.MASKED:
-            compared["valueTwo"] = masked
-        rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [compared]})
+    for condition in syscalls.conditions(capabilities, machine):
+        rules.append({"names": [condition.name], "action": "SCMP_ACT_ALLOW", "args": [_compared(condition)]})
     if syscalls.makes_no_namespaces(capabilities):
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
     return {
@@ -133,3 +132,27 @@ def seccomp(capabilities: Sequence[str], machine: str) -> dict[str, Any]:
         "architectures": [f"SCMP_ARCH_{name}" for name in _ARCHITECTURES.get(machine, ())],
         "syscalls": rules,
     }
+
+
+def wide_seccomp(makes_users: bool, machine: str) -> dict[str, Any]:
+    """A profile that refuses what reaches beyond namespaces alone."""
+    refused = {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
+    rules: list[dict[str, Any]] = [{"names": [*syscalls.SHARED], **refused}]
+    for condition in syscalls.shared(makes_users, machine):
+        rules.append({"names": [condition.name], **refused, "args": [_compared(condition)]})
+    if not makes_users:
+        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": [f"SCMP_ARCH_{name}" for name in _ARCHITECTURES.get(machine, ())],
+        "syscalls": rules,
+    }
+
+
+def _compared(condition: syscalls.Condition) -> dict[str, Any]:
+    found = {
+        "index": condition.argument,
+        "value": condition.value,
+        "op": f"SCMP_CMP_{condition.operation}",
+    }
+    return found | ({"valueTwo": condition.masked} if condition.operation == syscalls.MASKED else {})

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from emulab.kernel import mounttable
+
 NOT_SHOWN = frozenset(("boot", "dev", "lost+found", "media", "mnt", "old_root", "proc", "run", "sys", "tmp"))
 """Folders of `/` that a container has of its own, or that hold what isn't the system's."""
 
@@ -38,14 +40,8 @@ class Mounted(NamedTuple):
 
 @cache
 def mount_points() -> dict[str, Mounted]:
-    """What is mounted where in this process's namespace (proc_pid_mountinfo(5))."""
-    found = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        path = before.split()[4].encode().decode("unicode_escape") if "\\" in before else before.split()[4]
-        kind, _, *options = after.split(" ")
-        found[path] = Mounted(kind, options[-1] if options else "")
-    return found
+    """What is mounted where in this process's namespace; of several at one place the last one is seen."""
+    return {entry.point: Mounted(entry.kind, entry.options) for entry in mounttable.read()}
 
 
 def below(path: str, mounts: Iterable[str]) -> list[str]:

@@ -30,7 +30,8 @@ class Rights:
     `user` is what an image may say: a name or number of the container's own /etc/passwd, and `:GROUP` behind it; `gid`
     outranks that group, and without either it is the user's. `groups` are supplementary ones, None where nobody may set
     any (a lab of an ordinary user); with `merges_groups` the user has those of /etc/group beside them. `seccomp` is
-    `default` or `unconfined`.
+    `default`, `unconfined`, which refuses what reaches beyond namespaces alone, or `none`; `makes_users`: an unconfined
+    program may make user namespaces.
     """
 
     user: str = "0"
@@ -40,3 +41,4 @@ class Rights:
     capabilities: Sequence[str] = DEFAULT_CAPABILITIES
     no_new_privileges: bool = False
     seccomp: str = "default"
+    makes_users: bool = False

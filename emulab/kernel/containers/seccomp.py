@@ -55,10 +55,21 @@ def has_filter() -> bool:
 
 def make_filter(capabilities: Sequence[str]) -> bytes:
     """containerd's default profile for a container with these capabilities, as classic BPF. Raises KernelError."""
+    found = _needed()
+    return _made(found, _ERRNO | errno.EPERM, lambda context: _add_rules(found, context, capabilities))
+
+
+def make_wide_filter(makes_users: bool) -> bytes:
+    """One that refuses what reaches beyond namespaces alone, as classic BPF. Raises KernelError."""
+    found = _needed()
+    return _made(found, _ALLOW, lambda context: _add_refusals(found, context, makes_users))
+
+
+def _needed() -> ctypes.CDLL:
     found = library()
     if found is None:
         raise KernelError("seccomp", errno=errno.ENOENT, remedy="install libseccomp2")
-    return _made(found, _ERRNO | errno.EPERM, lambda context: _add_rules(found, context, capabilities))
+    return found
 
 
 def _made(found: ctypes.CDLL, otherwise: int, add: Callable[[ctypes.c_void_p], None]) -> bytes:
@@ -102,6 +113,16 @@ def _add_rules(found: ctypes.CDLL, context: ctypes.c_void_p, capabilities: Seque
     for name, argument, operation, value, masked in syscalls.conditions(capabilities, machine):
         add(_ALLOW, name, _Comparison(argument, _COMPARE[operation], value, masked))
     if syscalls.makes_no_namespaces(capabilities):
+        add(_ERRNO | errno.ENOSYS, "clone3")
+
+
+def _add_refusals(found: ctypes.CDLL, context: ctypes.c_void_p, makes_users: bool) -> None:
+    add, refused = partial(_add, found, context), _ERRNO | errno.EPERM
+    for name in syscalls.SHARED:
+        add(refused, name)
+    for name, argument, operation, value, masked in syscalls.shared(makes_users, os.uname().machine):
+        add(refused, name, _Comparison(argument, _COMPARE[operation], value, masked))
+    if not makes_users:
         add(_ERRNO | errno.ENOSYS, "clone3")
 
 

@@ -1,6 +1,7 @@
 """Which system calls a container may make: containerd's default profile (contrib/seccomp/seccomp_default.go).
 
-What isn't here is refused with EPERM. Names that a machine's libseccomp doesn't know are left out there.
+What isn't here is refused with EPERM. Names that a machine's libseccomp doesn't know are left out there. `shared` is
+what even who asks for no profile may not do.
 """
 
 from __future__ import annotations
@@ -92,13 +93,29 @@ _NAMESPACES = (
 
 
 class Condition(NamedTuple):
-    """A call is allowed when this argument compares so; `value` of MASKED is the mask, and `masked` what is left."""
+    """Of a call, how one of its arguments compares; `value` of MASKED is the mask, and `masked` what is left."""
 
     name: str
     argument: int
     operation: str
     value: int
     masked: int = 0
+
+
+SHARED = ("add_key", "keyctl", "request_key")
+"""Calls that concern what no namespace divides: keys of a user, who is the host's user of that number."""
+
+
+def shared(makes_users: bool, machine: str) -> Iterator[Condition]:
+    """What is refused to a container without a profile, beside `SHARED`, as it reaches beyond its namespaces.
+
+    In a user namespace of its own a container could mount the machine's cgroups, whose files are root's, as it is; it
+    may make one where it is somebody else on the host (`makes_users`). Addresses of AF_VSOCK are the machine's.
+    """
+    yield Condition("socket", 0, EQUAL, socket.AF_VSOCK)
+    if not makes_users:
+        yield Condition("clone", _flags_of_clone(machine), MASKED, libc.CLONE_NEWUSER, libc.CLONE_NEWUSER)
+        yield Condition("unshare", 0, MASKED, libc.CLONE_NEWUSER, libc.CLONE_NEWUSER)
 
 
 def allowed(capabilities: Sequence[str], machine: str) -> list[str]:
@@ -116,7 +133,11 @@ def conditions(capabilities: Sequence[str], machine: str) -> Iterator[Condition]
     for personality in _PERSONALITIES:
         yield Condition("personality", 0, EQUAL, personality)
     if makes_no_namespaces(capabilities):
-        yield Condition("clone", 1 if machine == "s390x" else 0, MASKED, sum(_NAMESPACES))
+        yield Condition("clone", _flags_of_clone(machine), MASKED, sum(_NAMESPACES))
+
+
+def _flags_of_clone(machine: str) -> int:
+    return 1 if machine == "s390x" else 0
 
 
 def makes_no_namespaces(capabilities: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE = 32, 33
+RTM_GETNETCONF = 82
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 IFA_F_NODAD = 0x02
@@ -92,6 +93,13 @@ NEIGHBOUR = HeadedTable(
     Header("=BxxxiHBB", "family", "ifindex", "state", "flags", "ndm_type"),  # struct ndmsg
     {"NDA_DST": (1, ADDRESS), "NDA_LLADDR": (2, MAC)},
 )
+
+NETCONF = HeadedTable(
+    Header("=Bxxx", "family"),  # struct netconfmsg
+    {"NETCONFA_IFINDEX": (1, U32), "NETCONFA_FORWARDING": (2, U32)},
+)
+NETCONFA_IFINDEX_ALL = 0xFFFFFFFF
+"""In place of an interface: the settings below `conf/all` (-1)."""
 
 NEXT_HOP = HeadedTable(
     Header("=HBBi", "len", "flags", "hops", "oif"),  # struct rtnexthop; `hops` is the weight, from 0

@@ -140,7 +140,7 @@ class Entry:
             for fd in opened.values():
                 os.close(fd)
             raise KernelError(
-                f"open {error.filename}", errno=error.errno or 0, remedy="has the lab ended?"
+                f"open {error.filename}", errno=error.errno or 0, remedy="has the lab or the container ended?"
             ) from None
         return opened
 
@@ -241,13 +241,32 @@ def _show(program: Program) -> None:
 
 
 def _use_own_null() -> None:
-    """The host's /dev/null as standard input or output is exchanged for the container's, which can't be changed."""
+    """The host's /dev/null as standard input or output is exchanged for the container's, which can't be changed.
+
+    Where a volume has taken its place, it is exchanged for what ends at once.
+    """
     for fd in range(3):
-        found = os.fstat(fd)
-        if stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL:
-            own = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        if _is_null(fd):
+            own = _own_null()
             os.dup2(own, fd)
             os.close(own)
+
+
+def _own_null() -> int:
+    with suppress(OSError):
+        own = os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        if _is_null(own):
+            os.set_blocking(own, True)
+            return own
+        os.close(own)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    os.close(writing)
+    return reading
+
+
+def _is_null(fd: int) -> bool:
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
 
 def _cover_files(program: Program) -> None:

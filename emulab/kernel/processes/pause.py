@@ -18,7 +18,12 @@ from emulab.kernel.processes import enter
 from emulab.kernel.processes.enter import Program
 
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM}
-_NAME = b"pause\0"
+_NAME, _COMMAND = b"pause", b"/pause"
+
+
+def show() -> None:
+    """Has a command line that isn't the supervisor's. Raises OSError where there is no /proc any more."""
+    libc.show_command(_COMMAND)
 
 
 def pause(program: Program, report: int) -> NoReturn:

@@ -19,6 +19,7 @@ Whatever a message asks for, it fails alone: the spawner outlives every error in
 from __future__ import annotations
 
 import array
+import errno
 import gc
 import json
 import os
@@ -32,6 +33,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.processes import enter, pause, terminal
 from emulab.kernel.processes.enter import Program
@@ -224,6 +226,12 @@ class _Spawner:
         pid = -1
         try:
             pid = os.fork()
+        except OSError as error:
+            if (
+                error.errno == errno.ENOMEM and "pid" in program.join
+            ):  # so the kernel says (pid_namespaces(7))
+                raise KernelError("start a program in a container that has ended") from None
+            raise
         finally:
             if pid != 0:
                 libc.setns(self._own_pid_namespace, libc.CLONE_NEWPID)
@@ -264,6 +272,8 @@ class _Spawner:
             self._serve(message["serve"], socket.socket(fileno=control))
             return
         resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+        if "pause" in message:
+            pause.show()
         enter.furnish(program)
         if program.terminal:
             terminal.take(0, program.terminal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
@@ -19,6 +19,8 @@ from emulab.kinds.registry import STATEFUL_SET
 from emulab.model.checks import Problems, at, count, dns_label, dns_subdomain, one_of, sequence
 
 if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.findings import Finding
     from emulab.model.objects import Object
 
 
@@ -38,6 +40,16 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
 def _mounts_are_there(spec: dict[str, Any]) -> Problems:
     claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates") or ()]
     return at("template", at("spec", mounts_of_nothing(spec["template"]["spec"], claims)))
+
+
+def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    yield from workload.warnings(o, world)
+    templates = o.spec.get("volumeClaimTemplates") or ()
+    if templates:
+        from emulab.kinds.storage import vendorclasses  # of who has claims alone
+
+        specs = [(("spec", "volumeClaimTemplates", i, "spec"), t["spec"]) for i, t in enumerate(templates)]
+        yield from vendorclasses.oddities(o, specs, world)
 
 
 _kept = one_of("Retain", "Delete")
@@ -63,7 +75,7 @@ _spec = workload_spec(
 DEFINITION = Definition(
     check=whole(STATEFUL_SET, dns_label, _spec),
     merge=_merge,
-    warnings=workload.warnings,
+    warnings=_warnings,
     fields=workload.workload_fields(
         "minReadySeconds ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy replicas"
         " revisionHistoryLimit serviceName updateStrategy.rollingUpdate.partition updateStrategy.type"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
@@ -16,6 +16,8 @@ from emulab.kinds.registry import PERSISTENT_VOLUME_CLAIM
 from emulab.model.checks import dns_subdomain
 
 if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.findings import Finding
     from emulab.model.objects import Object
     from emulab.model.quantity import Quantity
 
@@ -67,9 +69,16 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
     return used_by_claim(o)
 
 
+def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
+    from emulab.kinds.storage import vendorclasses  # of who has claims alone
+
+    return vendorclasses.oddities(o, [(("spec",), o.spec)], world)
+
+
 DEFINITION = Definition(
     check=whole(PERSISTENT_VOLUME_CLAIM, dns_subdomain, claim_spec),
     merge=_merge,
+    warnings=_warnings,
     finalizers=(PROTECTION,),
     uses=_uses,
     fields=kind_table(

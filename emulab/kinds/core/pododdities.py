@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emulab.kinds.core import configoddities
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
 from emulab.kinds.images import INGRESS, server_of
-from emulab.kinds.standins import is_played, sockets_of
+from emulab.kinds.standins import is_played, sockets_of, unread
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
+    from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
 
@@ -30,6 +32,7 @@ def oddities(
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
+    yield from configoddities.oddities(o, (*base, "spec"), spec, world)
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     program = annotations.get(PROGRAM, REQUIRED)
@@ -43,9 +46,9 @@ def oddities(
             if word and not server_of(container.get("image") or ""):
                 what = f"{word} isn't on this host; {_instead(spec, field, index, ends)}"
                 yield Finding(o, (*base, "spec", field, index, "command"), what)
-    for path, what in _unheard(
-        pod, [*missing, *(c["name"] for c in spec["containers"] if _is_stood_in_for(c))]
-    ):
+    images = world.images(annotations, spec)
+    stand_ins = [*missing, *(c["name"] for c in spec["containers"] if _is_stood_in_for(c))]
+    for path, what in _unheard(pod, [name for name in stand_ins if name not in images], images):
         yield Finding(o, (*base, *path), what)
 
 
@@ -53,11 +56,22 @@ def _is_stood_in_for(container: Mapping[str, Any]) -> bool:
     return not asked_program(container) or is_played(Container.of(container))
 
 
-def _unheard(pod: Mapping[str, Any], stand_ins: Sequence[str]) -> Iterator[tuple[FieldPath, str]]:
-    """The ports that a container declares on which its image's program doesn't listen, as far as that is known."""
+def _unheard(
+    pod: Mapping[str, Any], stand_ins: Sequence[str], images: Mapping[str, PodImage]
+) -> Iterator[tuple[FieldPath, str]]:
+    """What of a container its stand-in doesn't do: the ports that it declares on which its image's program doesn't
+    listen, as far as that is known, and a configuration."""
     containers = PodSpec.of(pod["spec"], stand_ins).containers
     for index, container in enumerate(containers):
-        if container.command or not container.ports:
+        if container.command or container.name in images:
+            continue
+        if (mount := unread(container)) is not None:
+            path = ("spec", "containers", index, "volumeMounts", mount, "mountPath")
+            yield (
+                path,
+                f"isn't read: a stand-in answers in place of {container.image} as it is configured there",
+            )
+        if not container.ports:
             continue
         sockets = sockets_of(container, pod)
         for number, port in enumerate(container.ports if sockets is not None else ()):

@@ -43,6 +43,8 @@ _SYSTEMS = frozenset(
 )
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
 
+_LANGUAGES = frozenset(("bash", "node", "perl", "php", "python", "ruby"))
+
 
 def foreign_interface(pod: Object) -> str:
     """The interface that a Pod has in a namespace that somebody else has made; "" in one of the lab's."""
@@ -206,7 +208,16 @@ def asked_program(container: Mapping[str, Any]) -> tuple[str, ...]:
 
 def runs_args(image: str) -> bool:
     """Whether the image is one whose `args` are the program."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _SYSTEMS
+    return _short(image) in _SYSTEMS
+
+
+def is_general(image: str) -> bool:
+    """Whether the image is a system or a language, so that a script of somebody's own is all that is run in it."""
+    return _short(image) in _SYSTEMS | _LANGUAGES
+
+
+def _short(image: str) -> str:
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)

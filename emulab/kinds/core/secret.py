@@ -38,6 +38,14 @@ def tls_pair(secret: Object) -> TLSPair | None:
     return TLSPair(*parts) if all(parts) else None
 
 
+def pem(secret: Object, name: str) -> str:
+    """What a Secret has under a name, as text (`data` base64, or `stringData`, which wins); "" for nothing."""
+    text = secret.raw.get("stringData") or {}
+    if name in text:
+        return str(text[name])
+    return b64decode((secret.raw.get("data") or {}).get(name) or "").decode(errors="replace")
+
+
 def _has_pair(secret: dict[str, Any]) -> Problems:
     if secret.get("type") != "kubernetes.io/tls":
         return ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.logformat import log_format
-from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import boolean, http_version, integer, seconds, size
 
 
 class Setting(NamedTuple):
@@ -27,13 +27,16 @@ def _escape(name: str) -> Callable[[str], str]:
 SETTINGS: Mapping[str, Setting] = {
     "client-body-timeout": Setting(seconds, "body_timeout"),
     "client-header-timeout": Setting(seconds, "header_timeout"),
+    "http2-max-concurrent-streams": Setting(integer, "http2_streams"),
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
     "log-format-escape-none": Setting(_escape("none"), "log_escape"),
     "log-format-upstream": Setting(log_format, "log_format"),
     "keep-alive": Setting(seconds, "keepalive_timeout"),
+    "keep-alive-requests": Setting(integer, "keepalive_requests"),
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
+    "proxy-http-version": Setting(http_version, "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),
@@ -41,6 +44,7 @@ SETTINGS: Mapping[str, Setting] = {
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
+    "use-http2": Setting(boolean, "http2"),
 }
 HSTS = {
     "hsts": "true",

@@ -44,6 +44,13 @@ def seconds(text: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def http_version(text: str) -> str:
+    """A version of HTTP that backends are asked in."""
+    if text not in ("1.0", "1.1"):
+        raise ValueError("is neither 1.0 nor 1.1")
+    return text
+
+
 def words(text: str) -> tuple[str, ...]:
     """What stands between commas, without the spaces around it."""
     return tuple(word for one in text.split(",") if (word := one.strip()))

@@ -42,6 +42,15 @@ def sockets_of(container: Container, pod: Mapping[str, Any]) -> Sockets | None:
     return play(asked_of(container, pod_fields(pod)))
 
 
+def unread(container: Container) -> int | None:
+    """Which of a container's mounts has the configuration of a program of which it is known what it does without one:
+    what answers in its place doesn't read it."""
+    if entry_of(container.image, PLAYED) not in (nginx.sockets, nginx.unprivileged):
+        return None
+    mounts = enumerate(container.mounts)
+    return next((index for index, mount in mounts if nginx.is_configuration(mount.path)), None)
+
+
 def is_played(container: Container) -> bool:
     """Whether a container's command is what its stand-in does: then nobody looks for such a program."""
     return entry_of(container.image, PLAYED) is agnhost.sockets and agnhost.serves(container.words)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, ContainerPort
+from emulab.kinds.core.volumespec import VolumeMount
 
 
 class Speech(NamedTuple):
@@ -30,6 +31,7 @@ class ImageArguments(NamedTuple):
     words: tuple[str, ...]  # the program's arguments; its own name may stand first
     env: Mapping[str, str]
     ports: tuple[ContainerPort, ...]
+    mounts: tuple[VolumeMount, ...] = ()
 
     def arguments(self, program: str) -> tuple[str, ...]:
         """The words without the program's own name."""
@@ -46,7 +48,8 @@ def asked_of(container: Container, fields: Mapping[str, str]) -> ImageArguments:
             env[entry["name"]] = fields.get(path, "")
         elif not entry.get("valueFrom"):
             env[entry["name"]] = expand(str(entry.get("value") or ""), env)
-    return ImageArguments(tuple(expand(word, env) for word in container.words), env, container.ports)
+    words = tuple(expand(word, env) for word in container.words)
+    return ImageArguments(words, env, container.ports, container.mounts)
 
 
 def pod_fields(pod: Mapping[str, Any]) -> dict[str, str]:

@@ -45,8 +45,8 @@ CHECKED_AFTER = 60.0
 """Seconds between two calls of CHECK for a pod."""
 _FIRST, _MOST = 1.0, 10.0  # seconds until the next try; the kubelet's is 10 and no less
 _UNCHECKED = ("bandwidth", "portmap")
-"""Plug-ins that aren't asked: in Debian's containernetworking-plugins, 1.1.1, the one crashes where there is no limit,
-and the other misses rules of IPv6 where there are no addresses of it."""
+"""Plug-ins that aren't asked: of Debian's containernetworking-plugins, 1.1.1, the one crashes where there is no limit,
+and doesn't miss one, and the other fails whatever there is, as it looks for rules of both families with one address."""
 _AT_ONCE = 8  # plug-ins that run side by side
 _NOT_FOUND = "failed to find plugin"
 _REMEDY = f"Debian and Ubuntu have the usual ones in their package {PACKAGE}"

@@ -64,7 +64,7 @@ class PluginPrograms:
             rights=Rights(
                 groups=None if in_user_namespace() else (),
                 capabilities=_CAPABILITIES,
-                seccomp="unconfined",
+                seccomp="none",
             ),
         )
         try:

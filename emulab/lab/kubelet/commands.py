@@ -9,7 +9,7 @@ from emulab.lab.kubelet import telling
 from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.httpget import LIMIT
-from emulab.lab.kubelet.programs import has_word, missing_word
+from emulab.lab.kubelet.programs import client_in, has_word, missing_word
 from emulab.lab.kubelet.telling import Said
 
 Result = tuple[int, str]
@@ -27,7 +27,8 @@ class Commands:
     ) -> Result:
         """Runs a command beside a container's program, or in the surroundings that its stand-in has none of.
 
-        A program of the image that a stand-in stands for isn't here, and would have done well.
+        A program of the image that a stand-in stands for isn't here, and would have done well; so would one that asks
+        the image's own server in a protocol that no stand-in speaks.
         """
         runtime = self._environs.runtime
         if runner is not None and runner.running:
@@ -38,9 +39,16 @@ class Commands:
             config = await self._environs.beside(container, command)
             status, output = await runtime.run_sync(await self._environs.sandbox(), config, LIMIT)
             missing = missing_word(container, command, status, output) if container.image_id is None else ""
-            if not missing:
+            client = client_in(command) if status and not container.command else ""
+            if not missing and not client:
                 return status, output
-        if (container.name, missing) not in self._noted:
-            self._noted.add((container.name, missing))
-            self._tell(container, telling.without_program(missing))
+            if not missing:
+                return self._passed(container, client, telling.without_server(client))
+        return self._passed(container, missing, telling.without_program(missing))
+
+    def _passed(self, container: Container, program: str, said: Said) -> Result:
+        """As if the command had done well, of which it is told once."""
+        if (container.name, program) not in self._noted:
+            self._noted.add((container.name, program))
+            self._tell(container, said)
         return 0, ""

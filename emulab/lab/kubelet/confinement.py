@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from emulab.errors import UserError
+from emulab.kernel.containers.confine import DIGITS
 from emulab.kernel.containers.rights import CAPABILITIES, DEFAULT_CAPABILITIES, Rights
 from emulab.kinds.core.podspec import Container, PodSpec
 
@@ -36,8 +37,12 @@ class NotConfigured(UserError):
     """The kubelet doesn't start a container like that: CreateContainerConfigError."""
 
 
-def rights_of(container: Container, spec: PodSpec, one_user: bool, user: str = "") -> Rights:
-    """`one_user`: the lab is an ordinary user's, and has no user but that. `user`: the image's, "" for root."""
+def rights_of(
+    container: Container, spec: PodSpec, one_user: bool, user: str = "", own_users: bool = False
+) -> Rights:
+    """`one_user`: the lab is an ordinary user's, and has no user but that. `user`: the image's, "" for root.
+    `own_users`: the pod has a user namespace of its own.
+    """
     asked = container.security
     who = user if asked.user is None else str(asked.user)
     security = spec.security
@@ -50,6 +55,7 @@ def rights_of(container: Container, spec: PodSpec, one_user: bool, user: str = "
         capabilities=_capabilities(container),
         no_new_privileges=not asked.escalates and not asked.privileged,
         seccomp="unconfined" if asked.seccomp == "Unconfined" else "default",
+        makes_users=own_users,
     )
 
 
@@ -86,7 +92,7 @@ def check(container: Container, pod: str, user: str = "") -> None:
     if not name.isdecimal():
         why = f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
         raise NotConfigured(f"{why} {about}")
-    if int(name) == 0:
+    if len(name) <= DIGITS and int(name) == 0:  # of more digits it is refused as no number of a user
         raise NotConfigured(f"container has runAsNonRoot and image will run as root {about}")
 
 
@@ -134,7 +140,12 @@ def shortfalls(
         found.append(
             f"there is no seccomp profile {asked.seccomp_file}, the runtime's default takes its place"
         )
-    if not machine.filters and asked.seccomp != "Unconfined":
+    if asked.seccomp == "Unconfined" and machine.filters and not own_users:
+        found.append(
+            "seccompProfile Unconfined allows all system calls but those that reach beyond the lab: user namespaces "
+            "(which hostUsers: false allows), keys of the kernel, AF_VSOCK"
+        )
+    if not machine.filters:
         found.append("its system calls aren't filtered: install libseccomp2")
     if not machine.has_proc:
         found.append("its /proc is empty, as the kernel gives none where /proc is masked: see emulab doctor")

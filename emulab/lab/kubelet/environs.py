@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from emulab.cluster.makers import maker
 from emulab.errors import EmulabError
 from emulab.kernel.cgroups.cgroup import Cgroup
 from emulab.kernel.containers.places import in_user_namespace
@@ -19,6 +20,7 @@ from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.kind import Kind
 from emulab.kinds.registry import SERVICE
 from emulab.lab.folders import private
 from emulab.lab.folders.disk import writing
@@ -172,7 +174,7 @@ class Environs:
     def rights(self, container: Container) -> Rights:
         """What a container's programs may do."""
         image = self._images.of(container)
-        return rights_of(container, self._spec, self.one_user, image.user if image else "")
+        return rights_of(container, self._spec, self.one_user, image.user if image else "", self.own_users)
 
     async def close(self) -> None:
         """Ends what the pod's containers share, and whatever runs of them, and removes its volumes."""
@@ -258,8 +260,13 @@ class Environs:
             downward_fields(pod, self._spec),
             lambda selector: resource_value(selector, pod, container.name, node),
             self._links(container),
+            lambda kind, name: not container.command and self._is_made_by_nobody(kind, name),
         )
         return environment(container, sources)
+
+    def _is_made_by_nobody(self, kind: Kind, name: str) -> bool:
+        """Whether somebody would make a ConfigMap or Secret in a cluster who isn't run here."""
+        return bool(maker(self._around.store.objects(), self._pod.namespace, kind, name))
 
     def _links(self, container: Container) -> dict[str, str]:
         namespace = self._pod.namespace

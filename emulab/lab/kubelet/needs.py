@@ -19,6 +19,7 @@ _COMMAND_FOLLOWS = re.compile(r"-[a-z]*c")
 _SETTLING = re.compile(r"\s*(?:#[^\n]*|(?:set|export|cd)\b[^\n;&|<>$`]*(?:;|&&|\n))")
 """What a script may begin with that asks for no program."""
 _FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*(?:exec\s+)?([\w./+-]+)(?=$|[\s;&|<>)])")
+_PLAIN_WORDS = re.compile(r"(?:[ \t]+[\w./:=@,+-]+(?=$|[\s;&|<>)]))*")
 _OF_SHELLS = frozenset(
     (
         *(
@@ -101,30 +102,47 @@ _OF_SHELLS = frozenset(
 class Need(NamedTuple):
     word: str
     program: bool  # one that is looked for in PATH; otherwise a file
+    nowhere: bool = False  # no machine has it for a container
 
 
 def needs(command: Sequence[str]) -> Iterator[Need]:
     """What a command that is there asks for at once."""
     name = command[0].rpartition("/")[2]
     if name in _SHELLS and len(command) > 2 and _COMMAND_FOLLOWS.fullmatch(command[1]):
-        if word := _first_program(command[2]):
-            yield Need(word, program=True)
+        if first := _first_command(command[2]):
+            yield Need(first[0], program=True)
+            yield from _of_program(first)
     elif name in _INTERPRETERS and len(command) > 1 and _is_path(command[1]):
         yield Need(command[1], program=False)
-    elif name == "cp":
+    else:
+        yield from _of_program(command)
+
+
+def _of_program(command: Sequence[str]) -> Iterator[Need]:
+    """What programs that init containers run ask for by their arguments."""
+    name, arguments = command[0].rpartition("/")[2], command[1:]
+    if name == "cp":
         # What an init container copies out of its image to a volume.
-        *sources, _ = [word for word in command[1:] if not word.startswith("-")] or [""]
+        *sources, _ = [word for word in arguments if not word.startswith("-")] or [""]
         yield from (Need(word, program=False) for word in sources if word.startswith("/"))
+    elif name == "sysctl":
+        # /proc/sys is the machine's, and no container writes there, be it as privileged as it may.
+        keys = [word.partition("=")[0] for word in arguments if "=" in word and not word.startswith("-")]
+        for key in keys[:1]:
+            yield Need(f"a {key} that a container may set", program=False, nowhere=True)
 
 
 def _is_path(word: str) -> bool:
     return not word.startswith("-") and "$" not in word and ("/" in word or "." in word)
 
 
-def _first_program(script: str) -> str:
-    """The program that a script begins with; "" where that can't be said, or is the shell's own matter."""
+def _first_command(script: str) -> list[str]:
+    """The program that a script begins with, and its arguments as far as they are plain words; empty where that can't
+    be said, or is the shell's own matter."""
     at = 0
     while settling := _SETTLING.match(script, at):
         at = settling.end()
     first = _FIRST_WORD.match(script, at)
-    return first[1] if first and first[1] not in _OF_SHELLS else ""
+    if not first or first[1] in _OF_SHELLS:
+        return []
+    return [first[1], *(_PLAIN_WORDS.match(script, first.end()) or [""])[0].split()]

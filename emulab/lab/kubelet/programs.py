@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
+from emulab.cluster.programs import missing
 from emulab.kernel.processes.enter import NOT_FOUND, found_in
 from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import server_of
 from emulab.kinds.standins import files_of
 from emulab.lab.kubelet.needs import Need, needs
@@ -30,12 +31,15 @@ def missing_program(container: Container) -> str:
 
 
 def _is_here(container: Container, need: Need) -> bool:
+    if need.nowhere:
+        return False
     if need.program and has_word(container, need.word):
         return True
     if need.program and "/" not in need.word:
         return any(_is_mounted(container, folder) for folder in _path(container).split(":"))
     path = os.path.join(container.working_dir, need.word)
-    return os.path.exists(path) or _is_mounted(container, path)
+    is_here = os.path.exists(path) and not (need.program and os.path.isdir(path))
+    return is_here or _is_mounted(container, path)
 
 
 def _is_mounted(container: Container, path: str) -> bool:
@@ -57,20 +61,34 @@ def has_word(container: Container, program: str) -> bool:
     if "$(" in program or program in files_of(container.image):
         return True
     if "/" in program:
-        return os.path.exists(os.path.join(container.working_dir, program))
+        whole = os.path.join(container.working_dir, program)
+        return os.path.exists(whole) and not os.path.isdir(whole)
     return found_in(_path(container), program) is not None
 
 
 def stood_in_for(pod: Object, spec: PodSpec) -> Iterator[tuple[Container, str]]:
     """The containers of a Pod whose program isn't here, and what of it isn't."""
-    asked = PodSpec.of(pod.spec)  # as the manifest has it
-    pairs = zip(
-        (*asked.init_containers, *asked.containers), (*spec.init_containers, *spec.containers), strict=True
-    )
-    for given, container in pairs:
-        stands_in = given.command and not container.command and not server_of(container.image)
-        if stands_in and (word := missing_program(replace(given, mounts=()))):
+    words = missing(pod.annotations, pod.spec, Cluster(), missing_program)
+    for container in (*spec.init_containers, *spec.containers):
+        word = words.get(container.name)
+        if word and not container.command and not server_of(container.image):
             yield container, word
+
+
+_CLIENTS = frozenset(
+    (
+        *("cqlsh", "etcdctl", "mariadb", "mariadb-admin", "mongo", "mongosh", "mysql", "mysqladmin"),
+        *("nodetool", "pg_isready", "psql", "rabbitmq-diagnostics", "rabbitmqctl", "redis-cli"),
+        "valkey-cli",
+    )
+)
+"""Programs that ask a server of their own protocol, which no stand-in speaks; this machine may have some."""
+
+
+def client_in(command: Sequence[str]) -> str:
+    """The first program in a command that asks such a server, "" where there is none."""
+    words = re.findall(r"[\w./-]+", " ".join(command))
+    return next((word for word in words if word.rpartition("/")[2] in _CLIENTS), "")
 
 
 _NOT_FOUND = re.compile(

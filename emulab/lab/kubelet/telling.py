@@ -205,6 +205,14 @@ def without_program(name: str) -> Said:
     )
 
 
+def without_server(name: str) -> Said:
+    """An exec probe or hook asks a server that is the image's alone."""
+    return Said(
+        "StandIn",
+        f"{name} asks a server that only the image has: what runs it passes, as a stand-in takes its place",
+    )
+
+
 def in_go(seconds: float) -> str:
     """A time as Go writes it: `40s`, `1m20s`, `200ms`. What is left of seconds beside minutes is nobody's concern."""
     if 0 < seconds < 1:

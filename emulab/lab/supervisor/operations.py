@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
@@ -24,6 +25,7 @@ from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
+from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.metering import Metering
@@ -45,14 +47,13 @@ from emulab.lab.supervisor.arguments import (
     optional,
     takes,
 )
-from emulab.lab.supervisor.engines import refuse_missing
 from emulab.lab.supervisor.handover import Handover
 from emulab.lab.supervisor.patching import Patching, kubectl_name, tried
 from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
-from emulab.lab.supervisor.targets import describe_entry, find_place, is_contained
+from emulab.lab.supervisor.targets import describe_entry, find_place, has_ended, is_contained
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.model.collection import Objects
@@ -295,10 +296,7 @@ class Operations:
         return await self._entry(arguments)
 
     async def _entry(self, arguments: Arguments) -> dict[str, Any]:
-        return await describe_entry(
-            *(self._around, self._kubelet, arguments["target"]),
-            *(arguments.get("namespace") or "default", arguments.get("container") or "", self._pid),
-        )
+        return await describe_entry(self._around, self._kubelet, *_placed(arguments), self._pid)
 
     @takes(**PLACED, container=optional(NAME), argv=WORDS, environment=ENVIRONMENT, directory=STRING)
     async def execute(
@@ -311,17 +309,20 @@ class Operations:
         """
         if len(stdio) != 3:
             raise UserError("exec needs three descriptors: stdin, stdout and stderr")
+        ended = has_ended(self._around, self._kubelet, *_placed(arguments))
         entry = Entry.of(await self._entry(arguments))
         joined = entry.open()
         try:
-            program = entry.program(
-                arguments["argv"], joined, arguments["environment"], arguments["directory"]
-            )
+            asked = (arguments[name] for name in ("environment", "directory"))
+            program = entry.program(arguments["argv"], joined, *asked)
             program = replace(program, terminal=tuple(terminal)) if terminal else program
-            return await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
+            process = await self._around.processes.run(program, (stdio[0], stdio[1], stdio[2]))
         finally:
             for fd in joined.values():
                 os.close(fd)
+        if ended():
+            process.signal(signal.SIGKILL)
+        return process
 
     @takes(target=NAME, namespace=optional(NAME))
     async def contained(self, arguments: Arguments, _: Progress) -> Any:
@@ -393,3 +394,7 @@ def _tidy(given: Sized) -> None:
     """Gives back the memory that many objects took on their way: texts, and rules as the kernel was told of them."""
     if len(given) >= _MANY:
         libc.give_back_free_memory()
+
+
+def _placed(arguments: Arguments) -> tuple[str, str, str]:
+    return arguments["target"], arguments.get("namespace") or "default", arguments.get("container") or ""

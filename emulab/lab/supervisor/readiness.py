@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from emulab.cluster.controllers.pods import condition, replicas_asked
-from emulab.cluster.controllers.telling import failure
+from emulab.cluster.controllers.telling import failure, refusal
 from emulab.cluster.unplaced import refused_by_all, remedies, root
 from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import EVENT, JOB, KINDS, NAMESPACE, POD
+from emulab.kinds.registry import CONFIG_MAP, EVENT, JOB, KINDS, NAMESPACE, POD, SECRET
 from emulab.lab.kubelet.served import is_run_to_its_end
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 _ENDING = ("Never", "OnFailure")
@@ -52,19 +53,59 @@ def why_not_ready(objects: Objects) -> list[str]:
 
 
 def waits_in_vain(objects: Objects) -> bool:
-    """Whether all that isn't Ready never will be: Pods and Jobs that have failed for good, and Pods that no node takes
-    while nobody is about to make room for them."""
+    """Whether all that isn't Ready never will be: Pods and Jobs that have failed for good, Pods that no node takes
+    while nobody is about to make room for them, and those that ask for a ConfigMap or Secret that isn't there, as
+    nobody in a lab makes any."""
     refused, lost = objects.facts(POD, refused_by_all), objects.facts(POD, _lost)
-    if not refused and not lost and not objects.facts(JOB, _failed):
+    untold = _untold(objects)
+    if not refused and not lost and not untold and not objects.facts(JOB, _failed):
         return False
-    pods = objects.kind(POD)
-    if any(p.key not in refused and p.key not in lost and not _is_settled(p) for p in pods):
+    pods, hopeless = objects.kind(POD), {*refused, *lost, *untold}
+    if any(p.key not in hopeless and not _is_settled(p) for p in pods):
         return False
     owners = [o for kind in KINDS.of(SCALABLE) for o in objects.kind(kind)]
     if refused and (any(map(_may_end, pods)) or any(o.spec.get("minReadySeconds") for o in owners)):
         return False  # Pods of before go once those of now are available
-    asking = {root(objects, pod).key for pod in refused.values()}
+    asking = {root(objects, pod).key for pod in (*refused.values(), *untold.values())}
     return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
+
+
+_ABSENT = re.compile(r'(configmap|secret) "([^"]*)" not found$')
+
+
+def _untold(objects: Objects) -> Mapping[Key, Object]:
+    """The Pods that wait for a ConfigMap or Secret that isn't there: to be told of it, or to have it in a volume."""
+    begun = objects.facts(POD, _misconfigured).values()
+    found = {pod.key: pod for pod in begun if any(_is_absent(objects, pod, s) for s in _told_to_wait(pod))}
+    begins = objects.facts(POD, _beginning).values()
+    told = _told(objects) if begins else {}
+    for pod in begins:
+        said = told.get((pod.namespace, pod.name, str(pod.metadata.get("uid")), ""), "")
+        if _is_absent(objects, pod, said):
+            found[pod.key] = pod
+    return found
+
+
+def _is_absent(objects: Objects, pod: Object, said: str) -> bool:
+    """Whether what a Pod is said to wait for isn't there, and hasn't come since."""
+    absent = _ABSENT.search(said)
+    if absent is None or pod.metadata.get("deletionTimestamp"):
+        return False
+    kind = SECRET if absent[1] == SECRET.singular else CONFIG_MAP
+    return objects.get(kind.key(pod.namespace, absent[2])) is None
+
+
+def _told_to_wait(pod: Object) -> list[str]:
+    waiting = (s["state"].get("waiting") or {} for s in _containers(pod))
+    return [str(w.get("message") or "") for w in waiting if w.get("reason") == "CreateContainerConfigError"]
+
+
+def _misconfigured(pod: Object) -> Object | None:
+    return pod if _told_to_wait(pod) else None
+
+
+def _beginning(pod: Object) -> Object | None:
+    return pod if any(True for _ in _containers(pod)) and _has_not_begun(pod) else None
 
 
 def _lost(pod: Object) -> Object | None:
@@ -100,7 +141,7 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
             wanted = replicas_asked(o)
             ready = int(o.status.get("readyReplicas") or 0)
             if _lacks(o):
-                why = f": {message}" if (message := failure(o).get("message")) else ""
+                why = f": {message}" if (message := failure(o).get("message") or refusal(o)) else ""
                 reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
     return [
         *reasons,

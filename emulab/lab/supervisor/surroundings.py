@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,13 @@ def files_folder(around: Surroundings, place: Place) -> Path:
     return around.folder / "etc" / shortened(place.name, NAME_MAX)
 
 
+def _has(path: Path, content: bytes) -> bool:
+    """Whether that is what a file has. A container may have made it as long as it likes, and of anything."""
+    with suppress(OSError):
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    return False
+
+
 def write_place_files(
     around: Surroundings, place: Place, folder: Path | None = None, everywhere: bool = False
 ) -> dict[str, str]:
@@ -60,7 +68,7 @@ def write_place_files(
         folder.mkdir(mode=0o755, exist_ok=True)
     for name, text in texts:
         path = folder / name
-        if not path.exists() or path.read_text() != text:
+        if not _has(path, text.encode()):
             with writing(path):
                 path.write_text(text)
                 path.chmod(0o644)

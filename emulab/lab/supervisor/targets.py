@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulab.errors import UserError
@@ -143,6 +143,25 @@ async def describe_entry(
         why = runner.state.waiting or "ContainerCreating"
         raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
     return {**entered, "join": {**entry["join"], **entered["join"]}}
+
+
+def has_ended(
+    around: Surroundings, kubelet: Kubelet, target: str, namespace: str, container: str
+) -> Callable[[], bool]:
+    """What tells whether the container that runs there now has ended since. Raises UserError.
+
+    Whoever enters it just then may come too late to end with it, where it isn't alone in its PID namespace.
+    """
+    _, pod = find_place(around, target, namespace)
+    if pod is None or not is_contained(around, target, namespace):
+        return lambda: False
+    spec, worker = PodSpec.of_pod(pod), kubelet.worker(pod)
+    name = find_container(pod, (*spec.containers, *spec.sidecars), container).name
+    runner = worker.runners.get(name) if worker is not None else None
+    if worker is None or runner is None:
+        return lambda: False
+    runtime, id = worker.environs.runtime, runner.id
+    return lambda: not runtime.find_status(id).running
 
 
 def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:

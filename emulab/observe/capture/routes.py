@@ -22,11 +22,14 @@ from emulab.kernel.netlink.rtnetlink import (
     LINK,
     NEIGHBOUR,
     NEIGHBOUR_STATES,
+    NETCONF,
+    NETCONFA_IFINDEX_ALL,
     ROUTE,
     ROUTE_TYPES,
     RTM_F_FIB_MATCH,
     RTM_GETLINK,
     RTM_GETNEIGH,
+    RTM_GETNETCONF,
     RTM_GETROUTE,
     RTNH_F_ONLINK,
 )
@@ -69,6 +72,7 @@ def route(
         raise ValueError("an input route needs a source")
     names = interface_names(sock) if names is None else names
     question = _question(destination, source, input_index)
+    stopped = _stopped(sock, ip_address(destination).version, input_index, names) if input_index else ""
     try:
         way = _ask_route(sock, question)
         try:
@@ -77,7 +81,7 @@ def route(
             entry = way
     except Refused as error:
         code = error.errno or 0
-        return RouteAnswer(place, destination, "", "", "", os.strerror(code), code)
+        return RouteAnswer(place, destination, "", "", "", os.strerror(code), code, stopped)
     except OSError as error:
         raise KernelError(f"look up the route to {destination}", place, error.errno or 0) from None
     index = way.get("RTA_OIF", 0)
@@ -85,7 +89,25 @@ def route(
     gateway = str(way.get("RTA_GATEWAY", ""))
     prefix = _prefix(entry, destination)
     words = _words(entry, gateway, prefix, interface)
-    return RouteAnswer(place, destination, interface, gateway, prefix, " ".join(words))
+    return RouteAnswer(place, destination, interface, gateway, prefix, " ".join(words), stopped=stopped)
+
+
+def _stopped(sock: socket.socket, version: int, index: int, names: Mapping[int, str]) -> str:
+    """The setting by which what comes in by an interface isn't sent on: of IPv6 there is one for all interfaces."""
+    if not _forwards(sock, version, NETCONFA_IFINDEX_ALL):
+        return "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
+    if version == 4 and not _forwards(sock, version, index):
+        return f"net.ipv4.conf.{names.get(index, index)}.forwarding"
+    return ""
+
+
+def _forwards(sock: socket.socket, version: int, index: int) -> bool:
+    question = NETCONF.encode({"family": FAMILIES[version], "NETCONFA_IFINDEX": index})
+    try:
+        answer = NETCONF.decode(ask_kernel(sock, RTM_GETNETCONF, question))
+    except OSError:  # the interface has gone, or the kernel hasn't that family
+        return True
+    return bool(answer.get("NETCONFA_FORWARDING", 1))
 
 
 def _question(destination: str, source: str, input_index: int) -> dict[str, Any]:

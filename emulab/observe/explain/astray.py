@@ -14,6 +14,8 @@ from emulab.observe.join.packets import Packet
 from emulab.observe.path import Failure
 
 NO_ROUTE = frozenset({"IP_INNOROUTES", "IP_OUTNOROUTES"})
+NOT_FORWARDED = NO_ROUTE | {"IP_INADDRERRORS"}
+"""Also what a kernel says of a packet that isn't for it, where it sends nothing on (`ip_error`)."""
 TOO_OLD = frozenset({"IP_INHDR"})
 _NO_WAY = {
     errno.ENETUNREACH: "has no route to",
@@ -54,6 +56,8 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
     """A place whose routing table has nothing for the packet, or forbids it."""
     destination = about.destination if about else case.flow(leg).destination
     route = case.route(place, destination)
+    if route is not None and route.error == errno.EHOSTUNREACH and case.stopped(place):
+        return not_forwarded(case, leg, place, destination, origin.time if origin else 0)
     words = _TABLE.get(route.error if route else errno.ENETUNREACH, "has no route to")
     text = f"{place} {words} {destination}"
     packet = last_at(leg, place)
@@ -73,6 +77,14 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
         remedy = before[1]
     failure = Failure(place, "no-route", text, remedy, place)
     return thrown_away(case, leg, failure, packet, NO_ROUTE, origin.time if origin else 0)
+
+
+def not_forwarded(case: Case, leg: Leg, place: str, destination: str, time: int = 0) -> Diagnosis:
+    """A place that is to send packets on and is set not to. The kernel answers it as it does a missing neighbour."""
+    setting = case.stopped(place)
+    text = f"{place} sends no packets on, so what is for {destination} stays there: {setting} is 0"
+    failure = Failure(place, "no-forwarding", text, case.inside(place, f"sysctl -w {setting}=1"), place)
+    return thrown_away(case, leg, failure, last_at(leg, place), NOT_FORWARDED, time)
 
 
 def _by_default(case: Case, leg: Leg, destination: str, end: str) -> tuple[str, str] | None:

@@ -181,6 +181,10 @@ class Case:
     def route(self, place: str, destination: str) -> RouteAnswer | None:
         return self.evidence.route(place, destination)
 
+    def stopped(self, place: str) -> str:
+        """The setting of a place by which it sends nothing on that comes to it; "" where it does."""
+        return next((r.stopped for r in self.recording.routes if r.place == place and r.stopped), "")
+
     def undiscovered(self, place: str) -> list[Discovery]:
         """The neighbours that a place asked for, and nobody told it."""
         own = [d for d in self.joined.discoveries if d.place == place]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RouteAnswer
-from emulab.observe.explain.astray import loop, no_route
+from emulab.observe.explain.astray import NOT_FORWARDED, loop, no_route, not_forwarded
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
 from emulab.observe.join.flows import Leg
@@ -238,6 +238,9 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         return _next_hop(case, leg, last.place, flow, last)
     if route is not None and route.error:
         return no_route(case, leg, last.place, flow, None)
+    drop = case.some_drop(last.time)
+    if case.stopped(last.place) and (drop is None or drop.reason in NOT_FORWARDED):
+        return not_forwarded(case, leg, last.place, flow.destination)
     came = f"{what(stop)} to {to(last.flow)} came to {last.place} on {last.interface}"
     off = case.switched_off(last.place, route.interface) if route else None
     if off is not None:
@@ -265,7 +268,6 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
         failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
         return thrown_away(case, leg, failure, last, TOO_BIG)
-    drop = case.some_drop(last.time)
     chains = ", ".join(case.evidence.way(last.place, [last.flow]))
     text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
     rules = case.inside(last.place, "nft list ruleset")

@@ -9,6 +9,7 @@ from emulab.model.addresses import socket_name
 from emulab.observe.events import Flow
 from emulab.observe.join.packets import ACK, FIN, RST, SYN, Packet
 
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _METHOD = re.compile(rb"([A-Z]{3,10}) (\S{1,2000}) HTTP/1\.[01]\r\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})([^\r\n]{0,80})")
 _ICMP = {
@@ -87,11 +88,13 @@ def ends(flow: Flow) -> str:
 
 
 def describe_http(payload: bytes) -> str:
-    """`GET /path` or `200 OK`, if the payload begins an HTTP/1 message."""
+    """`GET /path` or `200 OK`, if the payload begins an HTTP/1 message; of HTTP/2 the beginning alone."""
     if match := _METHOD.match(payload):
         return f"{match[1].decode()} {match[2].decode('latin-1')}"
     if match := _STATUS.match(payload):
         return f"HTTP {match[1].decode()}{match[2].decode('latin-1')}".rstrip()
+    if payload.startswith(_PREFACE):
+        return "HTTP/2 preface"
     return ""
 
 

@@ -1,6 +1,7 @@
 """Real programs in the place of servers of our own: they are configured from what our own would be told.
 
-* `hosting`: the server around a program, whatever its make; `logged`: what its log tells of a request.
+* `hosting`: the server around a program, whatever its make; `logged`: what its log tells of a request;
+  `backendfiles`: what it needs in files to reach backends.
 * `nginx`, `haproxy`: makes of an ingress.
 
 A program listens at the sockets that its server was given, so a reload or a restart of either loses no connection; what

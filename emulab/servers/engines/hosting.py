@@ -34,7 +34,7 @@ from emulab.servers.l7.shell.process import own_process
 from emulab.servers.stub import ResolverConfig, resolve
 
 _WORKERS = 1
-_RELOAD = 10.0
+_RELOAD = 30.0
 """Seconds within which a configuration has to be in use."""
 _DOUBT = 0.5
 """Seconds after which it is asked whether the program takes it at all."""

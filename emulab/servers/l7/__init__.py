@@ -7,13 +7,17 @@ Bytes take this way; `engine` and `messages` are sans-I/O, `shell` has the socke
     client → shell.client → engine.connection → engine.exchange → shell.upstream → server
     client ← shell.client ←               engine.exchange       ← shell.upstream ← server
 
+A client that speaks HTTP/2 has `shell.http2` and `engine.http2` in the places of the first two: a stream is to its
+exchange what a connection of HTTP/1 is (`engine.clientside`). A server that is asked over HTTP/2 is asked one request
+at a time, which `messages.http2response` translates, so that exchanges needn't know of it.
+
 * `engine`: `connection` reads a client's requests in order, `exchange` is one request and its answer: both take events
   with the time and append `commands`; `routes` decides who gets a request, `filters` what is changed on its way;
-  `snapshot` is a configuration, checked.
+  `snapshot` is a configuration, checked; `ways` are those to servers other than plain HTTP/1.1.
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
 * `personalities`: what a make of proxy has of its own: its dialect, pages, order of paths, what upstreams are told.
-* `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates,
-  `context` is what connections share, `server` listens and reconfigures.
+* `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates for
+  clients and `towards` speaks TLS to servers, `context` is what connections share, `server` listens and reconfigures.
 
 Records; all but `error` have client and local, the two ends of the client's connection:
 
@@ -22,9 +26,9 @@ Records; all but `error` have client and local, the two ends of the client's con
     proxy-try       what proxy-connect has, without source and reused: a connection is being opened
     proxy-connect   upstream_source, upstream, upstream_name, attempt, reused, request_id, the rule
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
-    request         method, host, path, status, upstream, upstream_name, duration_us, answered_by (`upstream`,
-                    `ingress`, or empty: the client left), reason (empty after a plain answer of the upstream),
-                    request_id (as the upstream and the access log have it), the rule
+    request         method, host, path, version (of HTTP: 1.0, 1.1, 2.0), status, upstream, upstream_name, duration_us,
+                    answered_by (`upstream`, `ingress`, or empty: the client left), reason (empty after a plain answer
+                    of the upstream), request_id (as the upstream and the access log have it), the rule
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

@@ -18,6 +18,7 @@ from emulab.kinds.emulab import cluster
 from emulab.model.sources import Source
 from emulab.twins import running
 from emulab.twins.asks import ask
+from emulab.twins.axes import PROXY
 from emulab.twins.comparing import Compared, compare
 from emulab.twins.owners import CLUSTER_IP, UNUSED_PORT, Situation
 from emulab.twins.running import Comparison, Plan, manifest
@@ -67,7 +68,7 @@ def refused(word: str) -> Sample:
 def outcome(*compared: Compared) -> Comparison:
     rules = {"nftRules": 30, "nftElements": 20, "iptablesRules": 0, "ipvsServices": 0, "ipvsServers": 0}
     more = {**rules, "nftRules": 34}
-    return Comparison(compared, {mode: {"node1": rules, "node2": more} for mode in MODES})
+    return Comparison(compared, PROXY, {mode: {"node1": rules, "node2": more} for mode in MODES})
 
 
 def one(text: str, situation: Situation, *observed: Sample) -> Compared:
@@ -152,7 +153,7 @@ def test_the_text_is_no_wider_than_a_terminal(width: int) -> None:
 
 
 def test_a_node_whose_rules_nobody_lists() -> None:
-    found = Comparison([SAME], {mode: {"node1": None} for mode in MODES})
+    found = Comparison([SAME], PROXY, {mode: {"node1": None} for mode in MODES})
     assert "unknown (there is no nft program)" in comparison.render(found, MODES, 40)
 
 
@@ -190,7 +191,9 @@ def test_json() -> None:
 
 def test_a_lab_gets_a_cluster_of_the_mode() -> None:
     for text, nodes in ((POD, None), (f"{POD}---{CLUSTER}", 3)):
-        objects = load([Source("text", manifest(load([Source("given", text)]).objects, "nftables"))]).objects
+        objects = load(
+            [Source("text", manifest(load([Source("given", text)]).objects, PROXY, "nftables"))]
+        ).objects
         [cluster] = [o for o in objects if o.type == registry.CLUSTER]
         assert cluster.spec["proxy"] == {"mode": "nftables"}
         assert cluster.spec.get("nodes") == nodes

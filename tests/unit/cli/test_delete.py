@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,32 @@ def test_what_does_not_go_together(
 ) -> None:
     assert main(["delete", *words]) == 2
     assert capsys.readouterr().err == f"emulab: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"), [("y\n", True), ("Y", True), ("n\n", False), ("", False), ("yes\n", False)]
+)
+def test_it_asks_before(
+    store: Store,
+    answer: str,
+    wanted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert main(["delete", "-i", "cm", "free", "--timeout", "1s"]) == 0
+    asked, _, rest = capsys.readouterr().out.partition("(y/N): ")
+    assert (
+        asked
+        == "You are about to delete the following 1 resource(s):\nconfigmap/free\nDo you want to continue? "
+    )
+    said = 'configmap "free" deleted from default namespace' if wanted else "deletion is cancelled"
+    assert rest.strip() == said
+    assert (store.get(CONFIG_MAP.key("default", "free")) is None) == wanted
+
+
+def test_nobody_is_asked_of_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "-i", "cm", "none"]) == 1
+    assert capsys.readouterr() == ("", 'Error from server (NotFound): configmaps "none" not found\n')
+    assert main(["delete", "-i", "-f", "-"]) == 2
+    assert capsys.readouterr().err == "emulab: -i reads the answer from stdin: it can't go with -f -\n"

@@ -13,7 +13,7 @@ from lab_objects import obj
 
 from emulab.cli import main
 from emulab.cluster.store import HISTORY, Store
-from emulab.kinds.registry import CONFIG_MAP, EVENT, POD
+from emulab.kinds.registry import CONFIG_MAP, DEPLOYMENT, EVENT, POD
 
 
 def pod(name: str, tier: str, phase: str = "Running") -> Any:
@@ -337,3 +337,22 @@ def test_a_label_alone_is_a_lab_and_the_error_says_so(
     )
     assert main(["exec", "-l", "app=web", "client", "--", "true"]) == 2
     assert "-l is the lab, and exec takes no label selector" in capsys.readouterr().err
+
+
+def test_subresources(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {}}
+    store.put(obj("Deployment", "web").replace(spec=spec))
+    store.put_status(DEPLOYMENT.key("default", "web"), {"replicas": 2})
+    store.put(obj("ReplicationController", "old").replace(spec={"selector": {"app": "old"}}, status={}))
+    assert main(["get", "deploy/web", "rc/old", "--subresource", "scale", "--no-headers"]) == 0
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["scale.autoscaling/web", "3", "2"], ["scale.autoscaling/old", "1", "0"]]
+    assert main(["get", "rc", "old", "--subresource=scale", "-o", "json"]) == 0
+    scale = json.loads(capsys.readouterr().out)
+    assert scale["kind"] == "Scale" and scale["metadata"]["name"] == "old"
+    assert scale["status"] == {"replicas": 0, "selector": "app=old"}
+    assert main(["get", "pod", "db", "--subresource=status", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "pod/db\n"
+    for words in (["pod", "db", "--subresource=scale"], ["cm", "cm", "--subresource=resize"]):
+        assert main(["get", *words]) == 1
+        assert capsys.readouterr().err.startswith("Error from server (NotFound): the server could not find")

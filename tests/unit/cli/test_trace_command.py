@@ -73,6 +73,7 @@ def test_what_is_not_said_has_the_defaults(tracing: Tracing) -> None:
                 "every_packet": False,
                 "timeout": 5.0,
                 "verify": True,
+                "http2": False,
                 "pcap": None,
             },
         )
@@ -87,6 +88,7 @@ def test_everything_that_is_said_arrives(tracing: Tracing, tmp_path: FilePath) -
         "X-A:1",
         "-H",
         "x-a: 2",
+        "--http2",
         "--all",
         "-k",
         "--timeout",
@@ -108,6 +110,7 @@ def test_everything_that_is_said_arrives(tracing: Tracing, tmp_path: FilePath) -
                 "every_packet": True,
                 "timeout": 0.5,
                 "verify": False,
+                "http2": True,
                 "pcap": file,
             },
         )

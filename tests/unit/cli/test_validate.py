@@ -146,6 +146,81 @@ def test_a_kustomization_is_refused_and_folders_are_read_whole(
     for given in ("app", "app/inner/kustomization.yaml"):
         assert emulab("apply", "-f", given) == 1
         assert capsys.readouterr().err == (
-            "emulab: app/inner/kustomization.yaml: this is a kustomization; give what it makes: "
-            "kubectl kustomize app/inner | emulab up -\n"
+            "emulab: app/inner/kustomization.yaml: this is a kustomization; write -k app/inner, or give what it "
+            "makes: kubectl kustomize app/inner | emulab up -\n"
         )
+
+
+def program(name: str, script: str) -> None:
+    """A program of that name in the folder `bin`, which is all that PATH has."""
+    path = Path("bin", name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_kustomizations(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "bin")
+    Path("app").mkdir()
+    assert emulab("apply", "-k", "f.yaml") == emulab("apply", "-k", "app") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "emulab: f.yaml: -k takes a folder with a kustomization, and this is none",
+        "emulab: app: neither kubectl nor kustomize is on this machine, one of which -k needs; install one, or give "
+        "what it makes elsewhere: kubectl kustomize app > made.yaml",
+    ]
+    made = "apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: of-%s}\\n"
+    program("kustomize", f"""printf '{made}' "$1-$2" """)
+    assert emulab("apply", "-k", "app") == 0
+    program("kubectl", f"""echo '# old' >&2; printf '{made}date: 1\n' "$1-$2" """)  # asked first of both
+    assert emulab("apply", "-k", "app", "-f", "f.yaml", "--validate=ignore") == 0
+    assert capsys.readouterr() == (
+        "configmap/of-build-app created\nconfigmap/of-kustomize-app created\nconfigmap/a created\n",
+        "# old\n",
+    )
+    assert emulab("apply", "--kustomize", "app") == 1
+    told = '(kubectl kustomize app):4: ConfigMap/of-kustomize-app: unknown field "date"; did you mean data?'
+    assert capsys.readouterr().err == f"# old\nemulab: {told}\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'E1129 10:34:27.583303 1 run.go:72] "command failed" err="nothing in app"',
+        "error: nothing in app",
+        "Error: nothing in app",
+    ],
+)
+def test_what_kustomize_has_against_a_folder(
+    store: Store, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "bin")
+    Path("app").mkdir()
+    program("kubectl", f"echo '{said}' >&2; exit 3")
+    for verb in ("apply", "delete", "get", "plan", "diff"):
+        assert emulab(verb, "-k", "app") == (2 if verb == "diff" else 1)
+        assert capsys.readouterr() == ("", "emulab: app: kubectl kustomize: nothing in app\n")
+
+
+@pytest.mark.parametrize("verb", ["apply", "diff"])
+def test_without_files(store: Store, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert emulab(verb) == 2
+    assert capsys.readouterr().err == "emulab: must specify one of -f and -k\n"
+    assert emulab("run", "--", "true") == 2
+    assert capsys.readouterr().err == "emulab: run needs FILE or -k DIR: the manifests of its lab\n"
+
+
+def test_applying_from_the_servers_side(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = ("apply", "--server-side", "--field-manager", "me", "--validate=ignore", "-f", "f.yaml")
+    assert emulab(*ours) == emulab(*ours, "--force-conflicts", "--dry-run=server") == 0
+    assert capsys.readouterr() == (
+        "configmap/a serverside-applied\nconfigmap/a serverside-applied (server dry run)\n",
+        "note: a lab keeps no managers of fields: --server-side merges as `apply` does without it, and is in conflict"
+        " with nobody\n",
+    )
+    assert emulab(*ours, "--dry-run=client") == emulab("apply", "-f", "f.yaml", "--force-conflicts") == 2
+    assert capsys.readouterr().err == (
+        "emulab: --dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)\n"
+        "emulab: --force-conflicts only works with --server-side\n"
+    )

@@ -394,3 +394,25 @@ def test_warnings_of_objects_without_their_text() -> None:
     nothing = "Service/web spec.selector: matches no Pod and no workload's template"
     assert warnings([o]) == [f"shop.yaml:1: {nothing}"]
     assert warnings([Object(o.raw)]) == [f"(generated): {nothing}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("networking.gke.io/load-balancer-type", "Internal", "the balancer is on the internet"),
+        (
+            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol",
+            "*",
+            "the balancer sends no PROXY header",
+        ),
+        ("service.beta.kubernetes.io/azure-load-balancer-internal", "false", ""),
+        ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb", ""),
+    ],
+)
+def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why: str) -> None:
+    raw = described("Service", {"type": "LoadBalancer", "ports": [{"port": 80}]})
+    raw["metadata"]["annotations"] = {name: value}
+    found = [line.partition("annotations")[2] for line in warnings(accepted(raw))]
+    assert [line.partition(";")[0] for line in found] == ([f"[{name}]: isn't followed: {why}"] if why else [])
+    raw["spec"]["type"] = "NodePort"
+    assert not [line for line in warnings(accepted(raw)) if "annotations" in line]

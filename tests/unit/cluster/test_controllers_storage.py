@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from lab_objects import obj, place
 
+from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import KINDS, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD
+from emulab.kinds.registry import KINDS, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS
 from emulab.model.objects import Object
 
 NOW = 1_700_000_000.0
@@ -137,6 +138,49 @@ def test_a_class_that_waits_for_nobody_and_one_that_makes_nothing() -> None:
         *("d", "FailedBinding"),
         "no persistent volumes available for this claim and no storage class is set",
     ) in told
+
+
+def test_classes_that_clusters_of_a_maker_have_are_made_where_a_claim_names_them() -> None:
+    own = obj("StorageClass", "gp2", "", provisioner="mine")
+    beta = claim("b")
+    beta = beta.replace(
+        metadata={**beta.metadata, "annotations": {"volume.beta.kubernetes.io/storage-class": "azurefile"}}
+    )
+    store = lab(
+        own,
+        claim("a", storageClassName="gp2"),
+        beta,
+        claim("c", storageClassName="premium-rwo"),
+        pod("p", "c"),
+    )
+    assert all(bound_to(store, name) for name in "abc")
+    assert the(store, "sc", "gp2").raw["provisioner"] == "mine"
+    assert the(store, "sc", "azurefile").raw["provisioner"] == "file.csi.azure.com"
+    assert the(store, "sc", "premium-rwo").raw["volumeBindingMode"] == "WaitForFirstConsumer"
+    assert the(store, "pvc", "b").spec["storageClassName"] == "azurefile"
+    names = [o.name for o in store.objects().kind(STORAGE_CLASS)]
+    assert sorted(names) == ["azurefile", "gp2", "premium-rwo", "standard"]
+
+
+def test_classes_that_there_are_not_are_warned_of() -> None:
+    claims = [
+        claim(str(i), storageClassName=name)
+        for i, name in enumerate(("gp2", "manual", "none", "standard", ""))
+    ]
+    given = [
+        *claims,
+        claim("x"),
+        stateful(1, volumeClaimTemplates=[{"metadata": {"name": "d"}, "spec": claims[2].spec}]),
+    ]
+    waits = (
+        "there is no StorageClass none and no PersistentVolume of it, so the claim waits; without storageClassName it"
+        " is of the lab's own, standard"
+    )
+    assert [line.partition(": ")[2] for line in warnings([*given, volume("v")])] == [
+        "PersistentVolumeClaim/0 spec.storageClassName: gp2 is a StorageClass of EKS: the lab makes one, of folders",
+        f"PersistentVolumeClaim/2 spec.storageClassName: {waits}",
+        f"StatefulSet/db spec.volumeClaimTemplates[0].spec.storageClassName: {waits}",
+    ]
 
 
 def test_of_two_default_classes_a_users_counts() -> None:

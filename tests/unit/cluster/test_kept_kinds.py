@@ -51,6 +51,15 @@ def test_they_are_kept_and_counted_in_one_line() -> None:
     assert manifest(stream(described("Service", SERVICE))).notes == ()
 
 
+def test_a_binding_need_not_say_the_group_of_its_role() -> None:
+    role = {"kind": "ClusterRole", "name": "a"}
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        assert len(manifest(stream(custom(RBAC, kind, roleRef=role))).objects) == 1
+        assert problems(stream(custom(RBAC, kind, roleRef={"kind": "ClusterRole"}))) == [
+            f"shop.yaml:1: {kind}/x roleRef.name: is required"
+        ]
+
+
 def test_what_is_wrong_in_them_is_told_all_the_same() -> None:
     assert problems(stream({**ROLE, "rule": []}, described("ServiceAccount", name="a/b"))) == [
         'shop.yaml:1: ClusterRole/system:a: unknown field "rule"; did you mean rules?',

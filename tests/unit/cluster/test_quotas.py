@@ -13,6 +13,7 @@ from emulab.cluster.admission.merge import admit
 from emulab.cluster.controllers import reconcile
 from emulab.cluster.store import Forbidden, Store
 from emulab.kinds.registry import POD, RESOURCE_QUOTA
+from emulab.lab.supervisor.readiness import not_ready
 from emulab.model.objects import Object
 
 
@@ -294,6 +295,27 @@ def test_controllers_make_as_many_as_they_may_and_say_why_no_more() -> None:
     cluster.edit("ResourceQuota", "q", hard={"pods": "5"})
     cluster.converge()
     assert len(cluster.pods()) == 3 and not conditions(cluster.all("ReplicaSet")[0])
+
+
+def test_replica_sets_of_deployments_count_and_are_refused() -> None:
+    count = "count/replicasets.apps"
+    cluster = Controlled(node("node1"), quota(**{count: "1"}), workload("Deployment", "web"))
+    cluster.converge()
+    cluster.put(workload("Deployment", "more"))
+    cluster.converge()
+    assert [rs.name.rpartition("-")[0] for rs in cluster.all("ReplicaSet")] == ["web"]
+    assert cluster.get("ResourceQuota", "q").status["used"] == {count: "1"}
+    (told,) = {told.message for told in cluster.told if told.reason == "ReplicaSetCreateError"}
+    assert told.startswith('Failed to create new replica set "more-') and told.endswith(
+        f'" is forbidden: exceeded quota: q, requested: {count}=1, used: {count}=1, limited: {count}=1'
+    )
+    assert conditions(cluster.get("Deployment", "more")) == {"Available": "False", "Progressing": "False"}
+    why = [line for line in not_ready(cluster.snapshot()) if line.startswith("Deployment")]
+    assert why == [f"Deployment default/more has 0 of 1 replicas ready: {told}"]
+    cluster.edit("ResourceQuota", "q", hard={count: "2"})
+    cluster.converge()
+    assert len(cluster.pods()) == 2
+    assert conditions(cluster.get("Deployment", "more"))["Progressing"] == "True"
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])

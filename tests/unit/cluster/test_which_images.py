@@ -123,3 +123,20 @@ def test_of_a_loaded_image_nothing_is_missing() -> None:
     given = accepted(described("Pod", odd))
     assert [line for line in warnings(given, None, lacks_all) if "isn't on this host" in line]
     assert not [line for line in warnings(given, None, lacks_all, loaded) if "isn't on this host" in line]
+
+
+def test_a_configuration_that_a_stand_in_does_not_read_is_warned_of() -> None:
+    mounts = [
+        {"name": "html", "mountPath": "/usr/share/nginx/html"},
+        {"name": "conf", "mountPath": "/etc/nginx/conf.d"},
+    ]
+    spec = {
+        "containers": [{"name": "c", "image": "nginx:1.27", "volumeMounts": mounts}],
+        "volumes": [{"name": "html", "emptyDir": {}}, {"name": "conf", "emptyDir": {}}],
+    }
+    given = accepted(described("Pod", spec))
+    assert [line.partition("Pod/web ")[2] for line in warnings(given, None, lacks_all)] == [
+        "spec.containers[0].volumeMounts[1].mountPath: isn't read: a stand-in answers in place of nginx:1.27 as it is"
+        " configured there"
+    ]
+    assert not warnings(given, None, lacks_all, lambda _: ImageProgram("sha256:1", ("nginx",), ()))

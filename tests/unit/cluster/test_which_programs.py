@@ -8,7 +8,7 @@ import pytest
 from manifest_texts import POD, WORKLOAD, accepted, described, patched
 
 from emulab.cluster.admission.crosscheck import warnings
-from emulab.cluster.programs import ImageProgram, stand_ins
+from emulab.cluster.programs import ImageProgram, missing, stand_ins
 from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects, Put
@@ -68,7 +68,7 @@ def with_volume(source: dict[str, Any], *inits: dict[str, Any]) -> dict[str, Any
     mount = [{"name": "v", "mountPath": "/v"}]
     return {
         "initContainers": [{"volumeMounts": mount, **c} for c in inits],
-        "containers": [{"name": "main", "image": "x", "command": ["/v/run"], "volumeMounts": mount}],
+        "containers": [{"name": "main", "image": "busybox", "command": ["/v/run"], "volumeMounts": mount}],
         "volumes": [{"name": "v", **source}],
     }
 
@@ -200,3 +200,36 @@ def test_an_annotation_of_the_workload_itself_is_warned_of() -> None:
     assert [line.partition("]: ")[2] for line in warnings(accepted(raw))] == [
         "is heeded in spec.template.metadata alone"
     ]
+
+
+def with_volumes(command: list[str], *begin: dict[str, Any]) -> dict[str, Any]:
+    volumes = [
+        {"name": "scripts", "configMap": {"name": "scripts"}},
+        {"name": "keys", "secret": {"secretName": "keys"}},
+        {"name": "shared", "emptyDir": {}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
+    ]
+    seen = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
+    container = {"name": "c", "image": "busybox:1", "command": command, "volumeMounts": seen}
+    return {"volumes": volumes, "initContainers": list(begin), "containers": [container]}
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        ("busybox:1", None),
+        ("docker.io/library/python:3.12", None),
+        ("bitnami/redis:7", "the image that runs /scripts/run.sh"),
+        ("my-python", "the image that runs /scripts/run.sh"),
+    ],
+)
+def test_scripts_of_volumes_run_where_an_image_has_nothing_of_its_own(image: str, word: str | None) -> None:
+    """Charts of databases mount scripts that call what the image has."""
+    spec = with_volumes(["/scripts/run.sh"])
+    spec["containers"][0]["image"] = image
+
+    def lacks(container: Container) -> str:
+        return "" if any(mount.path == "/scripts" for mount in container.mounts) else container.command[0]
+
+    assert missing({}, spec, Cluster(), lacks).get("c") == word
+    assert not missing({"emulab.dev/program": "required"}, spec, Cluster(), lacks)

@@ -14,11 +14,12 @@ from emulab.kernel.cgroups.hierarchies import (
     NOT_OURS,
     Hierarchies,
     Mount,
+    cgroup_mounts,
     highest_writable,
-    parse_mounts,
     parse_own,
 )
 from emulab.kernel.cgroups.limits import Limits, quota_of, shares_of, weight_of
+from emulab.kernel.mounttable import entries
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -30,7 +31,7 @@ HYBRID = """\
 
 
 def test_mounts_and_own_cgroups_are_read() -> None:
-    cpu, memory, systemd, unified = parse_mounts(HYBRID)
+    cpu, memory, systemd, unified = cgroup_mounts(entries(HYBRID))
     assert (cpu.point, cpu.controllers) == ("/sys/fs/cgroup/cpu,cpuacct", {"cpu", "cpuacct"})
     assert (memory.root, memory.controllers) == ("/docker/1", {"memory"})
     assert not systemd.controllers and unified.unified

@@ -89,6 +89,20 @@ def test_others() -> None:
     assert sockets(basic, env=[{"name": "GRPC_ECHO_SERVER", "value": "1"}]) is None
 
 
+def test_nginx_that_is_configured_is_anybody() -> None:
+    def mounted(path: str) -> Sockets | None:
+        return sockets("nginx:1.27", volumeMounts=[{"name": "v", "mountPath": path}])
+
+    conf = ("/etc/nginx", "/etc/nginx/", "/etc/nginx/conf.d", "/etc/nginx/conf.d/default.conf", "/etc")
+    assert [mounted(path) for path in conf] == [None] * 5
+    assert all(mounted(path) for path in ("/etc/nginx/ssl", "/etc/nginx-conf", "/data"))
+    for path in ("/usr/share/nginx/html", "/usr/share/nginx/html/index.html"):
+        found = mounted(path)
+        assert found is not None and found["TCP", 80].files == {"index": "/usr/share/nginx/html/index.html"}
+    found = mounted("/usr/share/nginx/html/more")
+    assert found is not None and found["TCP", 80].files == {}
+
+
 @pytest.mark.parametrize("image", ["example.com/shop/web", "my-nginx", "nginx/nginx-ingress", ""])
 def test_images_of_other_names_are_nobodys(image: str) -> None:
     assert sockets(image) is None

@@ -302,6 +302,9 @@ def test_ingresses(path: str, value: Any, problem: str) -> None:
     assert refused(described("Ingress", patched(INGRESS, path, value))) == [f"spec{problem}"]
 
 
+A_KEY = "a key (A-Z, a-z, 0-9, '-', '_' and '.', at most 253, neither '.' nor with '..' first)"
+
+
 @pytest.mark.parametrize("host", ["a.example.com", "*.example.com", "localhost", ""])
 @pytest.mark.parametrize(
     ("path", "kind"),
@@ -325,8 +328,10 @@ def test_sound_ingresses(host: str, path: str, kind: str) -> None:
         ({"data": {"a": 1}}, "data.a: 1 is not a string; put it in quotes"),
         (
             {"data": {"a b": "YQ=="}},
-            "data[a b]: \"a b\" is not a key (A-Z, a-z, 0-9, '-', '_' and '.', at most 253)",
+            f'data[a b]: "a b" is not {A_KEY}',
         ),
+        ({"data": {".": "YQ=="}}, f'data[.]: "." is not {A_KEY}'),
+        ({"data": {"..data": "YQ=="}}, f'data[..data]: "..data" is not {A_KEY}'),
         ({"stringData": {"a": 5}}, "stringData.a: 5 is not a string; put it in quotes"),
         (
             {"type": "kubernetes.io/tls", "data": {"tls.crt": "YQ=="}},

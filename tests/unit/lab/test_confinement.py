@@ -107,6 +107,8 @@ def test_a_lab_of_one_user_says_what_it_lacks() -> None:
         ({"capabilities": {"add": ["NET_ADMIN"]}}, ROOT._replace(permitted=0), "emulab doesn't have CAP_NET_ADMIN"),
         ({"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}, ROOT, "no seccomp profile a.json"),
         ({}, ROOT._replace(filters=False), "install libseccomp2"),
+        ({"seccompProfile": {"type": "Unconfined"}}, ROOT._replace(filters=False), "install libseccomp2"),
+        ({"seccompProfile": {"type": "Unconfined"}}, ROOT, "but those that reach beyond the lab: user namespaces"),
         ({}, ROOT._replace(has_proc=False), "its /proc is empty"),
     ],
 )  # fmt: skip
@@ -119,6 +121,7 @@ def test_what_is_not_given_is_told(own: dict[str, Any], machine: Machine, words:
     ("own", "user", "words"),
     [
         ({"runAsNonRoot": True}, "", "container has runAsNonRoot and image will run as root"),
+        ({"runAsNonRoot": True}, "000:5", "container has runAsNonRoot and image will run as root"),
         ({"runAsNonRoot": True, "runAsUser": 0}, "5", "container's runAsUser breaks non-root policy"),
         ({"runAsNonRoot": True}, "web:5", "image has non-numeric user (web), cannot verify user is non-root"),
     ],
@@ -136,3 +139,7 @@ def test_who_must_not_be_root(own: dict[str, Any], user: str, words: str) -> Non
 def test_who_may_start(own: dict[str, Any], user: str) -> None:
     asked = spec(own)
     check(asked.containers[0], "p_default(u)", user)
+
+
+def test_a_user_of_too_many_digits_is_refused_where_users_are_looked_up() -> None:
+    check(spec({"runAsNonRoot": True}).containers[0], "p_default(u)", "7" * 5000)

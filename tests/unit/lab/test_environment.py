@@ -8,6 +8,7 @@ import pytest
 from lab_objects import obj, pod
 
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.registry import SECRET
 from emulab.lab.kubelet.environment.configs import ConfigError
 from emulab.lab.kubelet.environment.downward import listed, resource_value
 from emulab.lab.kubelet.environment.machine import allocatable
@@ -58,6 +59,16 @@ def test_what_isnt_there(given: dict[str, Any], message: str) -> None:
     if "envFrom" not in given:
         (kind, reference), *_ = given.items()
         assert told(env=[{"name": "A", "valueFrom": {kind: {**reference, "optional": True}}}]) == {}
+
+
+def test_a_stand_in_may_do_without_what_nobody_makes_here() -> None:
+    refs = [{"secretKeyRef": {"name": "none", "key": "k"}}, {"secretKeyRef": {"name": "s", "key": "z"}}]
+    env = [{"name": f"E{i}", "valueFrom": ref} for i, ref in enumerate(refs)]
+    container = Container.of({"name": "c", "env": [*env, {"name": "A", "value": "1"}]})
+    spared = Sources(
+        "default", OBJECTS.get, {}, spared=lambda kind, name: kind == SECRET and name in ("none", "s")
+    )
+    assert environment(container, spared) == {"A": "1"}
 
 
 def test_who_asks_for_nothing_waits_for_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulab.kinds.core.podspec import Container
-from emulab.lab.kubelet.programs import missing_program, missing_word
+from emulab.lab.kubelet.programs import client_in, missing_program, missing_word
 
 
 def container(*command: str, **fields: Any) -> Container:
@@ -23,6 +23,8 @@ def container(*command: str, **fields: Any) -> Container:
         (("/bin/sh",), True),
         (("sh-that-nobody-has",), False),
         (("/no/such/program",), False),
+        (("/",), False),
+        (("/etc",), False),
         (("./no-such-program",), False),
         (("$(BIN)/x",), True),
         (("sh", "-c", "nobody-has-it --port 80"), False),
@@ -38,6 +40,12 @@ def container(*command: str, **fields: Any) -> Container:
         (("python3", "-m", "http.server"), True),
         (("cp", "-f", "/nobody-has-it", "/tmp"), False),
         (("cp", "/etc/hosts", "/nobody-has-it"), True),
+        (("sh", "-c", "/bin/cp --update=none /nobody-has-it /shared/it && ln -s it /shared/other"), False),
+        (("sh", "-c", "cp /nobody-has-it/* /shared"), True),
+        (("sh", "-c", "cp /etc/hosts /shared; cp /nobody-has-it /shared"), True),
+        (("sysctl", "-w", "vm.max_map_count=262144"), False),
+        (("sh", "-c", "set -e; sysctl -q -w net.core.somaxconn=4096 || true"), False),
+        (("sysctl", "vm.max_map_count"), True),
         ((), True),
     ],
 )
@@ -103,3 +111,23 @@ def test_a_folder_that_nobody_may_look_into_hides_no_program_that_is_elsewhere()
     said = "sh: 1: exec: {}: Permission denied\n"
     assert missing_word(container(), ("sh",), 126, said.format("nobody-has-it")) == "nobody-has-it"
     assert missing_word(container(), ("sh",), 126, said.format("sh")) == ""
+
+
+def test_a_setting_of_the_machine_is_told_as_one() -> None:
+    assert missing_program(container("sysctl", "-w", "a.b=1", "c=2")) == "a a.b that a container may set"
+
+
+@pytest.mark.parametrize(
+    ("command", "client"),
+    [
+        (("pg_isready", "-U", "postgres"), "pg_isready"),
+        (("/opt/bin/redis-cli", "ping"), "/opt/bin/redis-cli"),
+        (("sh", "-c", "-e", 'exec pg_isready -h 127.0.0.1 -p "5432"'), "pg_isready"),
+        (("bash", "-ec", "[ $(redis-cli ping) = PONG ]"), "redis-cli"),
+        (("curl", "-f", "http://localhost/"), ""),
+        (("cat", "/tmp/healthy"), ""),
+        (("my-redis-cli-wrapper",), ""),
+    ],
+)
+def test_clients_of_servers_that_no_stand_in_is(command: tuple[str, ...], client: str) -> None:
+    assert client_in(command) == client

@@ -565,6 +565,37 @@ def test_who_has_failed_for_good_is_waited_for_in_vain(o: Any, vain: bool) -> No
     assert not waits_in_vain(Objects([o, pod("begins", status={"phase": "Pending"})]))
 
 
+@pytest.mark.parametrize(
+    ("one", "said", "vain"),
+    [
+        (state(waiting="CreateContainerConfigError", message='secret "s" not found'), "", True),
+        (
+            state(waiting="CreateContainerConfigError", message="couldn't find key k in Secret default/s"),
+            "",
+            False,
+        ),
+        (state(waiting="CrashLoopBackOff", message='secret "s" not found'), "", False),
+        (state(), 'MountVolume.SetUp failed for volume "v" : configmap "m" not found', True),
+        (state(), 'MountVolume.SetUp failed for volume "v" : no space left', False),
+        (state(), "", False),
+        (state(**RUNNING), 'MountVolume.SetUp failed for volume "v" : configmap "m" not found', False),
+    ],
+)
+def test_what_isnt_there_is_waited_for_in_vain(one: ContainerState, said: str, vain: bool) -> None:
+    """Nobody in a lab makes ConfigMaps and Secrets but who waits."""
+    about = {"kind": "Pod", "namespace": "default", "name": "p", "uid": "u"}
+    event = obj("Event", "e", reason="FailedMount", message=said, lastTimestamp="1", involvedObject=about)
+    owner = obj("ReplicaSet", "rs", spec={"replicas": 1}, metadata={"uid": "r"})
+    reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "r", "controller": True}
+    metadata = {"uid": "u", "ownerReferences": [reference]}
+    waiting = pod(metadata=metadata, status=pod_status([one], [], True))
+    there = [waiting, owner, *([event] if said else [])]
+    assert waits_in_vain(Objects(there)) is vain
+    assert not waits_in_vain(Objects([*there, pod("begins", status={"phase": "Pending"})]))
+    assert not waits_in_vain(Objects([*there, obj("ReplicaSet", "asks", spec={"replicas": 1})]))
+    assert not waits_in_vain(Objects([*there, obj("Secret", "s"), obj("ConfigMap", "m")])), "it has come"
+
+
 def test_each_life_of_a_container_is_another_for_a_runtime() -> None:
     def ids(one: ContainerState, pod: str = "u") -> tuple[str, str]:
         (found,) = identified(pod_status([one], [], True)["containerStatuses"], pod)

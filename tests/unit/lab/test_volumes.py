@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,14 @@ from emulab.lab.kubelet.volumes.atomicwriter import write
 from emulab.lab.kubelet.volumes.files import WrittenFile
 from emulab.lab.kubelet.volumes.kinds import kind_of
 from emulab.lab.kubelet.volumes.ownership import OneUser, Ownership, own_folder
-from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, NotProcessed, VolumeSource
+from emulab.lab.kubelet.volumes.volume import (
+    AskedVolume,
+    MadeByNobody,
+    NotInLabs,
+    NotMounted,
+    NotProcessed,
+    VolumeSource,
+)
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
@@ -96,6 +105,18 @@ def test_what_is_missing_is_told_in_the_kubelets_words(volume: dict[str, Any], m
     optional = {kind: {**volume[kind], "optional": True}}
     if kind != "projected":
         assert files(optional, CONFIG, SECRET) == {}
+
+
+def test_what_somebody_would_make_who_isnt_run_is_missing_in_another_way() -> None:
+    reference = {"kind": "ClusterRole", "name": "cluster-admin"}
+    subjects = [{"kind": "ServiceAccount", "name": "certgen", "namespace": "jobs"}]
+    may = obj("ClusterRoleBinding", "b", "", roleRef=reference, subjects=subjects)
+    for volume in (
+        {"secret": {"secretName": "none"}},
+        {"configMap": {"name": "m", "items": [{"key": "z", "path": "z"}]}},
+    ):
+        with pytest.raises(MadeByNobody):
+            files(volume, CONFIG, may)
 
 
 def test_every_namespace_has_root_certificates() -> None:
@@ -213,6 +234,46 @@ def test_a_group_gets_all_that_is_in_a_volume(tmp_path: Path) -> None:
     own_folder(str(inside), Ownership(group, read_only=True))
     assert stat.S_IMODE((inside / "deep/file").stat().st_mode) == 0o640
     assert issubclass(OneUser, Exception)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_a_volume_is_exchanged_for_while_it_is_given_to_a_group(tmp_path: Path, kind: str) -> None:
+    """Another Pod may have the claim, too: a folder of it is a link or a FIFO when it is looked at the next time."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    (inside / "folder").mkdir(parents=True)
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep").chmod(0o700)
+    os.mkfifo(tmp_path / "pipe")
+    (inside / "other").symlink_to(outside if kind == "link" else tmp_path / "pipe")
+    over = threading.Event()
+    renameat2 = ctypes.CDLL(None).renameat2
+
+    def exchange() -> None:
+        while not over.is_set():
+            renameat2(-100, bytes(inside / "folder"), -100, bytes(inside / "other"), 2)  # RENAME_EXCHANGE
+
+    before = os.stat(outside).st_gid, os.stat(outside / "deep").st_mode
+    exchanging = threading.Thread(target=exchange)
+    owning = threading.Thread(
+        target=lambda: [own_folder(str(inside), Ownership(os.getegid())) for _ in range(3000)], daemon=True
+    )
+    exchanging.start()
+    owning.start()
+    owning.join(60)
+    over.set()
+    exchanging.join()
+    assert not owning.is_alive(), "it waits for who never comes"
+    assert (os.stat(outside).st_gid, os.stat(outside / "deep").st_mode) == before
+    assert {stat.S_IMODE(p.lstat().st_mode) & 0o2000 for p in inside.iterdir() if not p.is_symlink()} == {
+        0o2000
+    }
+
+
+@pytest.mark.parametrize("path", [".", "./", "a/..//b/."])
+def test_a_file_of_no_name_cannot_be_written(tmp_path: Path, path: str) -> None:
+    with pytest.raises(OSError):
+        write(tmp_path, {path: WrittenFile(b"x", 0o644)})
+    assert [*tmp_path.iterdir()] == []
 
 
 # the host's

@@ -92,7 +92,7 @@ def _typed(hint: Any, value: Any) -> Any:
     if is_dataclass(hint) or hasattr(hint, "_fields"):
         kinds = typing.get_type_hints(hint)
         own = [f.name for f in fields(hint)] if is_dataclass(hint) else hint._fields
-        return hint(*(_typed(kinds[name], v) for name, v in zip(own, value, strict=True)))
+        return hint(*(_typed(kinds[name], v) for name, v in zip(own[: len(value)], value, strict=True)))
     return value
 
 

@@ -74,7 +74,10 @@ def test_ingress_hosts_are_published_at_their_balancer() -> None:
 
 
 def test_load_balancer_services_are_published() -> None:
-    annotations = "{external-dns.alpha.kubernetes.io/hostname: 'db.example.com., x.test'}"
+    annotations = (
+        "{external-dns.alpha.kubernetes.io/hostname: 'db.example.com., x.test',"
+        " external-dns.kubernetes.io/hostname: new.example.com}"
+    )
     text = f"""
 apiVersion: v1
 kind: Service
@@ -85,6 +88,7 @@ spec: {{type: LoadBalancer, ports: [{{port: 5432}}]}}
     assert records(built, "dns", "lb.test.") == [["db.app.lb.test.", "A", "203.0.113.20", 30]]
     assert sorted(records(built, "dns", ".")) == [
         ["db.example.com.", "A", "203.0.113.20", 30],
+        ["new.example.com.", "A", "203.0.113.20", 30],
         ["x.test.", "A", "203.0.113.20", 30],
     ]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from emulab.kernel import probe
 from emulab.kinds.emulab import cluster
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.images import ENGINES
 from emulab.model.families import FAMILIES
 from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES
 from emulab.plan.proxy.modes import MODES, is_of_proxies
+from emulab.twins.axes import BY_VALUE
 from emulab.twins.differences import KNOWN
 
 
@@ -25,9 +27,9 @@ def test_the_kernel_can_be_asked_for_all_that_modes_need() -> None:
     assert {need for mode in MODES.values() for need in mode.needs} == probe._NEEDS.keys()
 
 
-def test_every_known_difference_is_of_a_mode_and_the_other_way_round() -> None:
-    named = {name for mode in MODES.values() for name in mode.differences}
-    assert named == {known.name for known in KNOWN}
+def test_every_known_difference_is_of_a_mode_or_an_engine_and_the_other_way_round() -> None:
+    assert {*BY_VALUE} <= {*MODES, *ENGINES}
+    assert {name for names in BY_VALUE.values() for name in names} == {known.name for known in KNOWN}
 
 
 def test_every_mode_says_how_its_rules_are_looked_at() -> None:

@@ -56,6 +56,7 @@ PACKAGES = {
     "mount": "",
     "netexec": "",
     "nft": "nftables",
+    "nghttp": "nghttp2-client",
     "nginx": "nginx",
     "no-such-program": "",
     "nsenter": "util-linux",

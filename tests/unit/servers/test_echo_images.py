@@ -138,6 +138,9 @@ def test_nginx() -> None:
     assert head(refused).startswith("HTTP/1.1 405 Not Allowed\r\n")
     etag = dict(what.fields)["ETag"]
     assert say("nginx", "/", headers={"If-None-Match": [etag]}).status == 304
+    for path in ("/", "/index.html"):
+        assert say("nginx", path, index="<p>mine</p>").body == b"<p>mine</p>"
+    assert say("nginx", "/app", index="<p>mine</p>").status == 404
 
 
 def test_echo_basic() -> None:

@@ -28,12 +28,14 @@ from emulab.servers.l7.config import (
     Match,
     Options,
     Policy,
+    Reach,
     ReplacePrefixMatch,
     RequestHeaderModifier,
     RequestRedirect,
     RequestRoute,
     ResponseHeaderModifier,
     Upstream,
+    UpstreamTLS,
     URLRewrite,
     WeightedUpstream,
 )
@@ -134,12 +136,26 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
     """The program itself looks at a configuration that has some of everything."""
     assert shutil.which("haproxy"), "scripts/setup test installs it"
     pair = self_signed("x", "a.test", ["a.test"])
+    tls = UpstreamTLS(
+        verify=True,
+        authorities=pair[0],
+        name="web.test",
+        server_name=True,
+        ciphers="HIGH:!aNULL",
+        certificate=pair[0],
+        key=pair[1],
+    )
     routes = (
         route(policy=Policy(ssl_redirect=True)),
         route("*.a.test", "/x y\"$'", "Exact"),
         route(path="/a(b|c)\\.d$", kind="RegularExpression"),
         route("b.test", filters=(RequestRedirect("https", "c.test", 8443, ReplacePrefixMatch("/q%"), 301),)),
         route("c.test", backends=(WeightedUpstream("shop/named/80"),)),
+        *(
+            route(f"{one.lower()}.test", policy=Policy(reach=Reach(one)))
+            for one in ("HTTPS", "GRPC", "GRPCS")
+        ),
+        route("secure.test", policy=Policy(reach=Reach("HTTPS", tls))),
     )
     given = config(
         *routes,
@@ -174,6 +190,12 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
 def test_what_it_cannot_do_is_told() -> None:
     assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))))) == [
         "haproxy's maps are asked for host and path alone"
+    ]
+    reach = Reach("AUTO_HTTP", UpstreamTLS(verify=True, authorities="CA", depth=2))
+    assert list(unable(route(policy=Policy(reach=reach, http_version="1.0")))) == [
+        "haproxy's servers are reached in one way, whatever the client speaks: AUTO_HTTP is HTTP",
+        "haproxy doesn't ask in HTTP/1.0",
+        "haproxy knows no depth of certificates",
     ]
     assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by haproxy"]
     assert list(unable(route())) == [] == list(balance(Upstream()))

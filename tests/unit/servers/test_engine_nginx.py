@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.logged import records
 from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.filters import DIRECTIVES
@@ -24,11 +25,13 @@ from emulab.servers.l7.config import (
     Match,
     Options,
     Policy,
+    Reach,
     ReplacePrefixMatch,
     RequestHeaderModifier,
     RequestRoute,
     ResponseHeaderModifier,
     Upstream,
+    UpstreamTLS,
     URLRewrite,
     WeightedUpstream,
 )
@@ -68,10 +71,42 @@ def test_a_host_is_a_server_between_its_marks() -> None:
     text = nginx_conf(config(route("app1.qas.abc.com")), ENGINE)
     own = server(text, "app1.qas.abc.com")
     assert "server_name app1.qas.abc.com;" in own
-    assert "listen 10.244.1.3:80;" in own and "listen 10.244.1.3:443 ssl;" in own
+    assert "listen 10.244.1.3:80;" in own and "listen 10.244.1.3:443 ssl http2;" in own
     assert "proxy_pass http://shop-web-80;" in location(own, "/")
     assert "set $ingress_name front;" in own and "return 200 7;" in text
     assert "listen 10.244.1.3:80 default_server;" in server(text, "_")
+
+
+def test_backends_are_reached_as_the_policy_says() -> None:
+    def of(**policy: object) -> str:
+        text = nginx_conf(config(route(policy=Policy(**policy))), ENGINE)  # type: ignore[arg-type]
+        return location(server(text, "a.test"), "/")
+
+    assert "proxy_ssl" not in of() and "grpc" not in of()
+    rpc = of(reach=Reach("GRPC"), read_timeout=7.0)
+    assert "grpc_pass grpc://shop-web-80-grpc;" in rpc and "grpc_read_timeout 7000ms;" in rpc
+    assert "grpc_set_header Host $best_http_host;" in rpc and "proxy_set_header" not in rpc
+    assert "proxy_pass $scheme://shop-web-80-auto-$scheme;" in of(reach=Reach("AUTO_HTTP"))
+    many = [route(policy=Policy(reach=Reach(one))) for one in ("GRPC", "AUTO_HTTP")]
+    whole = nginx_conf(config(*many, default_upstream="shop/web/80"), ENGINE)
+    groups = re.findall(r"upstream shop-web-80(\S*) {", whole)
+    assert groups == ["", "-grpc", "-auto-http", "-auto-https"]
+    assert "proxy_http_version 1.0;" in of(http_version="1.0")
+    tls = UpstreamTLS(verify=True, authorities="CA", depth=3, name="web.test", certificate="CRT", key="KEY")
+    policy = Policy(reach=Reach("HTTPS", tls))
+    secure = of(reach=policy.reach)
+    files = backend_files([route(policy=policy)])
+    assert sorted(files.values()) == ["CA", "CRT\nKEY"]
+    (authorities,) = (name for name, text in files.items() if text == "CA")
+    assert f"proxy_ssl_trusted_certificate /etc/nginx/ssl/{authorities};" in secure
+    assert "proxy_ssl_verify on;" in secure and "proxy_ssl_verify_depth 3;" in secure
+    assert "proxy_ssl_name web.test;" in secure and "proxy_ssl_server_name off;" in secure
+    assert "proxy_pass https://shop-web-80-https;" in secure
+
+
+def test_http_2_may_be_off() -> None:
+    text = nginx_conf(config(route(), options=Options(http2=False, http2_streams=5)), ENGINE)
+    assert "http2;" not in text and "http2_max_concurrent_streams 5;" in text
 
 
 def test_a_wildcard_is_one_label() -> None:

@@ -138,7 +138,7 @@ async def test_a_request_that_comes_with_the_excess_isnt_answered_by_it(world: W
         (b"G3T / HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
         (b"GET /\xe9?\xff HTTP/1.1\r\nHost: h\r\n\r\n", 200, "GET /\xe9?\xff HTTP/1.1"),
         (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505, None),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, None),
+        (b"PRI * HTTP/2.0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
         (b"GET / RTSP/1.0\r\nHost: h\r\n\r\n", 400, None),
         (b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", 200, "GET / HTTP/1.1"),
         (b"GET / HTTP/1.2\r\n\r\n", 400, None),

@@ -353,6 +353,7 @@ async def test_records_tell_the_way(world: World) -> None:
         "method": "DELETE",
         "host": "shop",
         "path": "/x?y",
+        "version": "1.1",
         "status": 200,
         "upstream": address,
         "upstream_name": "up",

@@ -89,27 +89,48 @@ async def test_sni_picks_the_certificate(world: World) -> None:
     assert (await subject(port, "-noservername")).endswith(FAKE_NAME)
 
 
-async def test_tls_1_1_is_refused_and_http_1_1_is_offered(world: World) -> None:
-    port = await listen_tls(world)
+async def test_tls_1_1_is_refused_and_both_versions_of_http_are_offered(world: World) -> None:
+    port = await listen_tls(world, certificate("h.test"))
     address = f"127.0.0.1:{port}"
-    out = await run("openssl", "s_client", "-connect", address, "-alpn", "h2,http/1.1")
-    assert "ALPN protocol: http/1.1" in out
+    wish = ("openssl", "s_client", "-connect", address, "-servername", "h.test", "-alpn")
+    assert "ALPN protocol: h2" in await run(*wish, "http/1.1,h2")
+    assert "ALPN protocol: http/1.1" in await run(*wish, "http/1.1")
+    await world.configure(options={"http2": False})
+    assert "ALPN protocol: http/1.1" in await run(*wish, "h2,http/1.1")
     old = ("-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     assert "no peer certificate available" in await run("openssl", "s_client", "-connect", address, *old)
 
 
-async def test_curl_through_tls(world: World, tmp_path: Path) -> None:
+async def test_pages_of_our_own_are_http_1_1(world: World) -> None:
+    key, sock = listener()
+    config = {**world.config, "tls_listen": [key], "pages": {key: {"/x": "text"}}}
+    world.config = {**config, "listen": [*world.config["listen"], key]}
+    await world.tell(world.config, {key: sock})
+    url = f"https://127.0.0.1:{sock.getsockname()[1]}/x"
+    assert (await run("curl", "-sk", "-w", " %{http_version}", url)) == "text 1.1"
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_curl_through_tls(world: World, tmp_path: Path, version: str) -> None:
     backend, address = await world.backend()
     await world.serve(address, host="shop.example.com")
     shop = certificate("shop.example.com")
     port = await listen_tls(world, shop)
     trusted = tmp_path / "ca.pem"
     trusted.write_text(shop["certificate"])
-    curl = ("curl", "-sSi", "--cacert", str(trusted), "--resolve", f"shop.example.com:{port}:127.0.0.1")
+    curl = (
+        "curl",
+        "-sSi",
+        f"--http{version}",
+        "--cacert",
+        str(trusted),
+        "--resolve",
+        f"shop.example.com:{port}:127.0.0.1",
+    )
     url = f"https://shop.example.com:{port}/a"
     out = await run(*curl, "--data-binary", "@-", url, url, stdin=b"x" * 300_000)
-    assert out.count("HTTP/1.1 200 OK") == 2
-    assert "Strict-Transport-Security: max-age=31536000; includeSubDomains" in out
+    assert out.count(f"HTTP/{version} 200 ") == 2
+    assert "strict-transport-security: max-age=31536000; includesubdomains" in out.lower()
     assert out.count("b:" + "x" * 300_000) == 2
     assert world.server.status()["accepted"] == 1
     assert backend.requests[0].get("X-Forwarded-Proto") == "https"
@@ -121,7 +142,7 @@ async def test_a_redirect_is_for_plain_http_alone(world: World) -> None:
     rule = {"host": "", "path": "/", "path_type": "Prefix", "upstream": "up", "ssl_redirect": True}
     port = await listen_tls(world, rules=[rule], upstreams={"up": {"servers": [address]}})
     assert (await world.get()).status == 308
-    assert "200 OK" in await run("curl", "-ski", f"https://127.0.0.1:{port}/")
+    assert " 200 " in await run("curl", "-ski", f"https://127.0.0.1:{port}/")
 
 
 async def test_a_large_answer_over_tls(world: World) -> None:

@@ -17,6 +17,7 @@ from emulab.cluster.controllers.storage.pods import claims_of
 from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.kinds.registry import NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS
 from emulab.kinds.storage.storageclass import NO_PROVISIONER, WAITS, default_of
+from emulab.kinds.storage.vendorclasses import VENDOR_CLASSES, vendor_class
 from emulab.model.collection import NORMAL, WARNING, Tell
 from emulab.model.objects import Object
 from emulab.model.quantity import parse_quantity
@@ -25,6 +26,7 @@ from emulab.model.selectors import matches_selector
 COMPONENT = "persistentvolume-controller"
 DRIVER = "emulab.dev/folder"
 """The provisioner of the class that every lab has, and the driver of all volumes that are made."""
+_WAS_CLASS = "volume.beta.kubernetes.io/storage-class"
 _HOST = "kubernetes.io/hostname"
 _SHARED = ("ReadWriteMany", "ReadOnlyMany")
 
@@ -74,13 +76,21 @@ def waits(world: WorkingCopy, claim: Object) -> bool:
 
 
 def _with_class(world: WorkingCopy, claim: Object) -> Object:
-    """A claim that says no class gets the default one, also when that comes later (KEP-3333)."""
-    if "storageClassName" in claim.spec or claim.spec.get("volumeName"):
-        return claim
-    default = default_of(world.kind(STORAGE_CLASS))
-    if default is None:
-        return claim
-    return world.put(claim.replace(spec={**claim.spec, "storageClassName": default.name}))
+    """A claim that says no class gets the default one, also when that comes later (KEP-3333).
+
+    A class that clusters of a maker have by themselves is made here.
+    """
+    if "storageClassName" not in claim.spec and not claim.spec.get("volumeName"):
+        name = claim.annotations.get(_WAS_CLASS)
+        if name is None and (default := default_of(world.kind(STORAGE_CLASS))) is not None:
+            name = default.name
+        if name is None:
+            return claim
+        claim = world.put(claim.replace(spec={**claim.spec, "storageClassName": name}))
+    name = str(claim.spec.get("storageClassName") or "")
+    if name in VENDOR_CLASSES and world.get(STORAGE_CLASS.key("", name)) is None:
+        world.put(vendor_class(name))
+    return claim
 
 
 def _is_bound(world: WorkingCopy, claim: Object) -> bool:

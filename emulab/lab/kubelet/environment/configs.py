@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 
+from emulab.kinds.core.configoddities import ROOT_CERTIFICATES
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.confinement import NotConfigured
@@ -13,16 +14,13 @@ from emulab.model.objects import Object
 
 Get = Callable[[Key], Object | None]
 
-ROOT_CERTIFICATES = "kube-root-ca.crt"
-"""The ConfigMap that every Namespace of a cluster has, with the API server's certificate; here it holds none."""
-
 
 class ConfigError(NotConfigured):
     """What a container is to be told isn't there: it can't be made until it is (CreateContainerConfigError)."""
 
 
 def looked_up(get: Get, kind: Kind, namespace: str, name: str) -> Object | None:
-    """A ConfigMap or Secret, if it is there."""
+    """A ConfigMap or Secret, if it is there. The certificates that every Namespace has are none here."""
     o = get(kind.key(namespace, name))
     if o is None and kind == CONFIG_MAP and name == ROOT_CERTIFICATES:
         metadata = {"name": name, "namespace": namespace}

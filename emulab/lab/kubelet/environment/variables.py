@@ -29,6 +29,8 @@ class Sources(NamedTuple):
     """What a `resourceFieldRef` says."""
     links: Mapping[str, str] = {}
     """The variables of Services, which `env` may name and replace."""
+    spared: Callable[[Kind, str], bool] = lambda _kind, _name: False
+    """Whether the container isn't held up where a ConfigMap or Secret isn't there, or a key in it."""
 
 
 def environment(container: Container, sources: Sources) -> dict[str, str]:
@@ -76,7 +78,7 @@ def _told(origin: Mapping[str, Any], sources: Sources) -> str | None:
         if reference := origin.get(field):
             o = _object(kind, reference, sources)
             value = texts(o).get(reference["key"]) if o is not None else None
-            if value is None and not reference.get("optional"):
+            if value is None and not _is_optional(kind, reference, sources):
                 where = f"{kind.kind} {sources.namespace}/{reference['name']}"
                 raise ConfigError(f"couldn't find key {reference['key']} in {where}")
             return value
@@ -85,9 +87,13 @@ def _told(origin: Mapping[str, Any], sources: Sources) -> str | None:
 
 def _object(kind: Kind, reference: Mapping[str, Any], sources: Sources) -> Object | None:
     o = looked_up(sources.get, kind, sources.namespace, reference["name"])
-    if o is None and not reference.get("optional"):
+    if o is None and not _is_optional(kind, reference, sources):
         raise ConfigError(missing(kind, reference["name"]))
     return o
+
+
+def _is_optional(kind: Kind, reference: Mapping[str, Any], sources: Sources) -> bool:
+    return bool(reference.get("optional")) or sources.spared(kind, reference["name"])
 
 
 def service_links(services: Iterable[Service], namespace: str, enabled: bool) -> dict[str, str]:

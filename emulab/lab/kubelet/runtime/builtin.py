@@ -24,6 +24,7 @@ from emulab.kernel.cgroups.usage import oom_kills
 from emulab.kernel.containers.places import in_user_namespace
 from emulab.kernel.containers.seccomp import has_filter
 from emulab.kernel.processes.enter import USERS, Entry, Program
+from emulab.kernel.processes.members import end_members
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet.confinement import Machine
 from emulab.lab.kubelet.runtime.interface import (
@@ -43,7 +44,10 @@ from emulab.lab.kubelet.runtime.interface import (
 )
 from emulab.lab.kubelet.runtime.output import capture
 from emulab.lab.kubelet.runtime.sandbox import PodSandbox, has_proc
+from emulab.model.shortened import shortened
 
+_ID = 128
+"""The longest id of a container, but for the number behind it, in octets."""
 NAMESPACES = ("pid", "net", "uts", "ipc", "cgroup", "mnt")
 """Those in which a container's program is."""
 
@@ -55,7 +59,58 @@ class Created:
         self.id = id
         self.sandbox = sandbox
         self.config = config
+        self.starting: asyncio.Future[None] | None = None
+        self.wanted = True
         self.process: Process | None = None
+        self.folder = -1
+        """Of its program in /proc. Its number may be another process's as soon as it has ended; what is open isn't."""
+        self._mounts = -1
+        """Its mount namespace, where others are in its PID namespace: the number isn't another's while it is open."""
+        self._ending: asyncio.Future[bool] | None = None
+
+    def begun(self, process: Process) -> None:
+        """Its program runs. Saying so again changes nothing."""
+        if self.process is not None:
+            return
+        self.process = process
+        with suppress(OSError):
+            self.folder = os.open(f"/proc/{process.host_pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not _is_in(self.folder, process.pid):
+                self.close()
+            elif self.sandbox.shares_processes:
+                self._mounts = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
+
+    def close(self) -> None:
+        """It has ended, or isn't to be entered any more."""
+        for fd in (self.folder, self._mounts):
+            if fd >= 0:
+                os.close(fd)
+        self.folder = self._mounts = -1
+
+    async def end(self) -> None:
+        """Ends it, also when it has yet to begin; returns when it has ended."""
+        if self.starting is not None:
+            self.wanted = False
+            with suppress(KernelError, OSError):  # as who has started it was told
+                await asyncio.shield(self.starting)
+        await self.kill()
+
+    async def kill(self) -> None:
+        if self.process is not None:
+            self.process.signal(signal.SIGKILL)
+            await self.end_rest()
+            await self.process.wait()
+
+    async def end_rest(self) -> None:
+        """Ends what its program has left behind, where that isn't the first of its PID namespace.
+
+        Who is cancelled leaves it to be done.
+        """
+        if self._mounts >= 0 and self._ending is None:
+            self._ending = asyncio.ensure_future(asyncio.to_thread(_end_all_in, self._mounts))
+        self._mounts = -1
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -117,15 +172,17 @@ class BuiltinRuntime:
         made = self._sandboxes.get(sandbox)
         if made is None:
             return
-        for container in self._containers.values():
-            if container.sandbox is made and container.process is not None:
-                container.process.signal(signal.SIGKILL)
+        there = [c for c in self._containers.values() if c.sandbox is made]
         await made.close()
+        await asyncio.gather(*(container.end() for container in there))
+        for folders in filter(None, (container.folders for container in there)):
+            await asyncio.to_thread(remove, folders)
 
     async def remove_pod_sandbox(self, sandbox: str) -> None:
         made = self._sandboxes.pop(sandbox, None)
         if made is not None:
-            self._containers = {id: c for id, c in self._containers.items() if c.sandbox is not made}
+            for id in [id for id, c in self._containers.items() if c.sandbox is made]:
+                self._containers.pop(id).close()
             await asyncio.to_thread(made.remove)
 
     # containers
@@ -133,23 +190,42 @@ class BuiltinRuntime:
     async def create_container(self, sandbox: str, config: ContainerConfig) -> str:
         if sandbox not in self._sandboxes:
             raise KernelError(f"create container {config.name}: there is no sandbox {sandbox}")
-        id = f"{sandbox}-{config.name}-{next(self._numbers)}"
+        # which is a file's name, too, where an OCI runtime takes it
+        id = f"{shortened(f'{sandbox}-{config.name}', _ID)}-{next(self._numbers)}"
         self._containers[id] = Created(id, self._sandboxes[sandbox], config)
         return id
 
     async def start_container(self, container: str, stdio: Stdio) -> None:
         made = self._known(container)
-        made.process = await self._launch(made, stdio)
+        kept = tuple(os.dup(fd) for fd in stdio)  # who asks may go, and close them
+        made.starting = asyncio.ensure_future(self._start(made, kept[0], kept[1], kept[2]))
+        try:
+            await asyncio.shield(made.starting)
+        except asyncio.CancelledError:
+            made.wanted = False
+            raise
+
+    async def _start(self, made: Created, *stdio: int) -> None:
+        """A container whose asker has gone ends as soon as it has begun, with whatever it has started by then."""
+        try:
+            made.begun(await self._launch(made, (stdio[0], stdio[1], stdio[2])))
+        finally:
+            for fd in stdio:
+                os.close(fd)
+        if not made.wanted:
+            await made.kill()
 
     async def _launch(self, container: Created, stdio: Stdio) -> Process:
         """Starts the program of a container. Raises KernelError and OSError."""
         return await self._processes.run(await self._program(container.sandbox, container.config), stdio)
 
     async def wait_container(self, container: str) -> int:
-        process = self._known(container).process
-        if process is None:
+        made = self._known(container)
+        if made.process is None:
             raise KernelError(f"wait for container {container}: it has not been started")
-        return await process.wait()
+        status = await made.process.wait()
+        await made.end_rest()  # as containerd's shim does
+        return status
 
     def _known(self, container: str) -> Created:
         made = self._containers.get(container)
@@ -173,9 +249,8 @@ class BuiltinRuntime:
         made = self._containers.pop(container, None)
         if made is None:
             return
-        if made.process is not None:
-            made.process.signal(signal.SIGKILL)
-            await made.process.wait()
+        await made.end()
+        made.close()
         folders = made.folders
         if not folders:
             return
@@ -207,9 +282,16 @@ class BuiltinRuntime:
     async def exec_sync(self, container: str, argv: Sequence[str], limit: int) -> ExecResult:
         config = self._known(container).config
         joined = Entry(self._namespaces(container)).open()
+
+        async def start(stdio: Stdio) -> Process:
+            process = await self._processes.run(program, stdio)
+            if not self.find_status(container).running:  # it may have come too late to end with it
+                process.signal(signal.SIGKILL)
+            return process
+
         try:
             program = Program(argv, join=joined, **self._inside(config))
-            return await capture(lambda stdio: self._processes.run(program, stdio), limit)
+            return await capture(start, limit)
         finally:
             for fd in joined.values():
                 os.close(fd)
@@ -222,9 +304,9 @@ class BuiltinRuntime:
     def _namespaces(self, container: str) -> Mapping[str, str]:
         """Paths of the namespaces of a container that runs, by kind. Raises KernelError."""
         made = self._known(container)
-        if made.process is None or not made.process.running:
+        if made.process is None or not made.process.running or made.folder < 0:
             raise KernelError(f"execute in container {container}: it does not run")
-        folder = f"/proc/{made.process.host_pid}/ns"
+        folder = f"{_own_process()}/fd/{made.folder}/ns"
         paths = {kind: f"{folder}/{kind}" for kind in NAMESPACES}
         return {**paths, USERS: f"{folder}/user"} if made.sandbox.config.own_users else paths
 
@@ -243,17 +325,20 @@ class BuiltinRuntime:
         made = self._containers[id]
 
         async def start(stdio: Stdio) -> Process:
-            made.process = await self._launch(made, stdio)
-            return made.process
+            process = await self._launch(made, stdio)
+            made.begun(process)
+            return process
 
         try:
             return await capture(start, limit)
         finally:
+            await made.end_rest()
+            made.close()
             self._containers.pop(id, None)
 
     async def run(self, sandbox: str, config: ContainerConfig) -> Mapping[str, Any]:
         program = await self._program(self._sandboxes[sandbox], config)
-        process = f"/proc/{os.readlink('/proc/self')}"  # as the host numbers this one
+        process = _own_process()
         # its root is built in the mount namespace that has the folder in memory
         joined = {kind: f"{process}/fd/{fd}" for kind, fd in program.join.items()}
         described = {
@@ -274,3 +359,23 @@ class BuiltinRuntime:
             root=sandbox.root(config),
             rights=config.rights,
         )
+
+
+def _own_process() -> str:
+    """Where this process is in /proc, as the host numbers it."""
+    return f"/proc/{os.readlink('/proc/self')}"
+
+
+def _is_in(folder: int, pid: int) -> bool:
+    """Whether a process has that number in the lab, by its folder in /proc. Raises OSError when it has ended."""
+    with open(os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as status:
+        numbers = next((line.split() for line in status if line.startswith("NSpid:")), [])
+    return str(pid) in numbers[2:]
+
+
+def _end_all_in(mounts: int) -> bool:
+    """Kills who is in an open mount namespace, which is closed then; whether nobody is left. Blocks."""
+    try:
+        return end_members(os.fstat(mounts).st_ino)
+    finally:
+        os.close(mounts)

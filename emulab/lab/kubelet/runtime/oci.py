@@ -24,6 +24,7 @@ from emulab.kernel.containers.rights import CAPABILITIES
 from emulab.kernel.containers.runtimes import PATH, last_error, program_of, run_of
 from emulab.kernel.netns import Handle
 from emulab.kernel.processes.enter import OF_CONTAINER, USERS, Program
+from emulab.kernel.processes.members import end_with_children
 from emulab.lab.hosts.processes import Process, Processes, StartError
 from emulab.lab.kubelet.runtime.builtin import BuiltinRuntime, Created
 from emulab.lab.kubelet.runtime.interface import (
@@ -98,7 +99,8 @@ class OciRuntime(BuiltinRuntime):
             raise KernelError(f"{self._name}: {done.output.strip() or f'status {done.exit_code}'}")
 
     async def _launch(self, container: Created, stdio: Stdio) -> Process:
-        starting = asyncio.ensure_future(self._started(container, stdio))
+        kept = tuple(os.dup(fd) for fd in stdio)  # who asks may go, and close them
+        starting = asyncio.ensure_future(self._started(container, (kept[0], kept[1], kept[2])))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -106,15 +108,19 @@ class OciRuntime(BuiltinRuntime):
             raise
 
     async def _started(self, container: Created, stdio: Stdio) -> Process:
+        """Closes `stdio`, whatever happens."""
         folder = self._folder / "runtime" / container.id
-        await asyncio.to_thread(lambda: folder.mkdir(parents=True))
         try:
+            await asyncio.to_thread(lambda: folder.mkdir(parents=True))
             run = run_of(self._name, str(folder), container.id)
             program = await self._run_program(container.sandbox, container.config, run)
-            return await self._program_of(await self._run(program, stdio), folder)
+            return await self._program_of(container, await self._run(program, stdio), folder)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
+        finally:
+            for fd in stdio:
+                os.close(fd)
 
     async def _run(self, program: Program, stdio: Stdio) -> Process:
         """Runs the runtime with a stdin that has ended in place of the lab's, which is the host's /dev/null.
@@ -143,22 +149,34 @@ class OciRuntime(BuiltinRuntime):
                 joined[f"{OF_CONTAINER}{kind}"] = fd
         return replace(program, join=joined, fresh=("mnt", "cgroup"), runtime=run)
 
-    async def _program_of(self, runtime: Process, folder: Path) -> Process:
-        """The container's program, once the runtime has started it. Raises StartError."""
-        file = folder / "pid"
+    async def _program_of(self, container: Created, runtime: Process, folder: Path) -> Process:
+        """The container's program, once the runtime has started it. Raises StartError.
+
+        A runtime may wait for ever for what was killed in the pod that it is about to enter, so nobody waits for it
+        whose container isn't wanted any more.
+        """
+        file, wanted = folder / "pid", True
         while not (written := _read(file)).isdecimal():
+            if wanted and not container.wanted:
+                wanted = False
+                await asyncio.to_thread(end_with_children, runtime.pid, runtime.host_pid)
             if not runtime.running:
                 why = await asyncio.to_thread(last_error, folder)
                 raise StartError(f"{self._name}: {why or f'status {runtime.status}'}", runtime.status)
             await asyncio.sleep(_LOOK)
         made = _Contained(int(written), *await asyncio.to_thread(_look_up, int(written), runtime.host_pid))
-        watching = asyncio.ensure_future(self._watch(made, runtime, folder))
+        container.begun(made)
+        watching = asyncio.ensure_future(self._watch(container, made, runtime, folder))
         self._tasks.add(watching)
         watching.add_done_callback(self._tasks.discard)
         return made
 
-    async def _watch(self, made: _Contained, runtime: Process, folder: Path) -> None:
-        status = await runtime.wait()
+    async def _watch(self, container: Created, made: _Contained, runtime: Process, folder: Path) -> None:
+        """What a container has left behind keeps runc, which copies what it prints, so that ends first."""
+        waiting, first = asyncio.ensure_future(runtime.wait()), made.first_end()
+        await asyncio.wait((waiting, first), return_when=asyncio.FIRST_COMPLETED)
+        await container.end_rest()
+        status = await waiting
         made.signal(signal.SIGKILL)  # a runtime that was killed has left it alone
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         made.ended(status)
@@ -177,9 +195,26 @@ class _Contained(Process):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, number)
 
+    def first_end(self) -> asyncio.Future[None]:
+        """Done when the program has ended, of which its runtime may yet have to hear."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        def tell() -> None:
+            loop.remove_reader(self._fd)
+            if not future.done():
+                future.set_result(None)
+
+        if self._fd >= 0:
+            loop.add_reader(self._fd, tell)
+        else:
+            future.set_result(None)
+        return future
+
     def ended(self, status: int) -> None:
         super().ended(status)
         if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
 

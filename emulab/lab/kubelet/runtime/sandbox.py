@@ -68,6 +68,11 @@ class PodSandbox:
         """What its containers see as /dev/shm."""
         return self._folder / "shm" / self._name
 
+    @property
+    def shares_processes(self) -> bool:
+        """Whether its containers' programs aren't the first ones of PID namespaces."""
+        return self.config.shares_processes or self.config.host_pid
+
     async def make(self) -> None:
         """Makes what is shared. Raises KernelError and OSError."""
         config = self.config
@@ -84,19 +89,30 @@ class PodSandbox:
         self._made = made
 
     async def join(self) -> Mapping[str, int]:
-        """Descriptors of the namespaces that its programs join, by kind. Raises KernelError and OSError."""
+        """Descriptors of the namespaces that its programs join, by kind. Raises KernelError and OSError.
+
+        They are taken when nothing is waited for any more: the pod may be stopped meanwhile, and the numbers another's.
+        """
+        self._refuse_stopped()
+        if self.config.own_users:
+            await self._own_users()
+        if self.config.shares_processes:
+            await self._shared_processes()
+        of_node = await self._node.join() if self._node is not None else {}
+        made = self._refuse_stopped()
+        shared = {"net": self.config.network.fd, "uts": made.uts, "ipc": made.ipc}
+        if self.config.own_users:
+            shared[USERS] = self._users
+        wanted = {"pid": self.config.host_pid, "ipc": self.config.host_ipc}
+        shared |= {kind: fd for kind, fd in of_node.items() if wanted.get(kind)}
+        if self.config.shares_processes:
+            shared["pid"] = self._pid
+        return shared
+
+    def _refuse_stopped(self) -> namespaces.Sandbox:
         if self._made is None:
             raise KernelError(f"start a container of {self.config.name}: the pod has been stopped")
-        shared = {"net": self.config.network.fd, "uts": self._made.uts, "ipc": self._made.ipc}
-        if self.config.own_users:
-            shared[USERS] = await self._own_users()
-        if self._node is not None:
-            of_node = await self._node.join()
-            wanted = {"pid": self.config.host_pid, "ipc": self.config.host_ipc}
-            shared |= {kind: of_node[kind] for kind, asked in wanted.items() if asked}
-        if self.config.shares_processes:
-            shared["pid"] = await self._shared_processes()
-        return shared
+        return self._made
 
     def root(self, container: ContainerConfig) -> Root:
         """What a container of the pod sees."""
@@ -139,20 +155,22 @@ class PodSandbox:
         self.memory.mkdir()
         libc.mount("shm", str(self.memory), "tmpfs", _HARDENED, f"mode={_STICKY:o},size={_SHARED_MEMORY}")
 
-    async def _shared_processes(self) -> int:
-        """The PID namespace that the pod's containers share: that of a process which does nothing else."""
+    async def _shared_processes(self) -> None:
+        """Makes the PID namespace that the pod's containers share: that of a process which does nothing else."""
         async with self._making:
             if self._pause is None or not self._pause.running:
                 self._pid = _closed(self._pid)
                 self._pid = await self._start_pause()
-            return self._pid
 
     async def _start_pause(self) -> int:
-        assert self._made is not None
-        joined = {"net": self.config.network.fd, "ipc": self._made.ipc}
+        joined = {"net": self.config.network.fd, "ipc": self._refuse_stopped().ipc}
         root = Root(stage=str(self._folder / "stage"), bare=True)
         program = Program((), {}, join=joined, fresh=("mnt", "pid"), root=root, rights=Rights())
-        self._pause, pid = await self._pausing(program, "pid")
+        pause, pid = await self._pausing(program, "pid")
+        if self._made is None:
+            pause.signal(signal.SIGKILL)
+            return _closed(pid)
+        self._pause = pause
         return pid
 
     async def _pausing(self, program: Program, kind: str) -> tuple[Process, int]:
@@ -169,12 +187,12 @@ class PodSandbox:
             for fd in (null, reading, writing):  # with the last it hides itself, or ends
                 os.close(fd)
 
-    async def _own_users(self) -> int:
+    async def _own_users(self) -> None:
         async with self._making:
             if self._users < 0:
                 self._first_user = MAPPED_USERS * next(_RANGES)
-                _, self._users = await self._pausing(Program((), {}, fresh=("user",)), "user")
-            return self._users
+                _, users = await self._pausing(Program((), {}, fresh=("user",)), "user")
+                self._users = users if self._made is not None else _closed(users)
 
 
 def _closed(fd: int) -> int:

@@ -7,6 +7,7 @@ whoever opens files sees the old ones or the new ones. Everything is done by des
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -70,7 +71,10 @@ def _write_beside(top: int, files: WrittenFiles, ownership: Ownership | None) ->
 
 
 def _write_file(folder: int, path: str, content: bytes, mode: int) -> None:
-    *outer, name = [part for part in path.split("/") if part not in ("", ".")]
+    words = [part for part in path.split("/") if part not in ("", ".")]
+    if not words or ".." in words:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    *outer, name = words
     here = os.dup(folder)
     try:
         for part in outer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from emulab.kernel import libc
 from emulab.lab.kubelet.volumes.volume import AskedVolume, NotInLabs, NotMounted, VolumeSource
@@ -76,7 +76,7 @@ def is_there(source: VolumeSource, path: str) -> bool:
     try:
         with _opened(source) as folder:
             os.close(libc.open_below(folder, os.path.join(source.sub_path, path) or ".", os.O_PATH, _BELOW))
-    except FileNotFoundError:
+    except OSError:  # a file in place of a folder, or links that go round, say
         return False
     return True
 
@@ -92,7 +92,8 @@ def _mode_of(folder: int, source: VolumeSource, kind: str, path: str) -> int:
         where = libc.open_below(folder, parent or ".", os.O_PATH | os.O_DIRECTORY, _BELOW)
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(name, flags, 0o644, dir_fd=where))
+            with suppress(FileExistsError):
+                os.close(os.open(name, flags, 0o644, dir_fd=where))
         finally:
             os.close(where)
     else:
@@ -117,7 +118,8 @@ def _make_folders(folder: int, path: str) -> None:
             try:
                 there = libc.open_below(folder, done, os.O_PATH, _BELOW)
             except FileNotFoundError:
-                os.mkdir(name, 0o755, dir_fd=here)
+                with suppress(FileExistsError):  # another Pod may have made it just now
+                    os.mkdir(name, 0o755, dir_fd=here)
                 there = libc.open_below(folder, done, os.O_PATH, _BELOW)
             os.close(here)
             here = there

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import NamedTuple
 
 _READ_WRITE, _READ, _ENTER = 0o660, 0o440, 0o110
@@ -43,16 +44,9 @@ def own_folder(path: str, ownership: Ownership) -> None:
 
 
 def own(folder: int, ownership: Ownership) -> None:
-    """The same of an open folder."""
+    """The same of an open folder. What comes and goes in it meanwhile, as another Pod has it, too, may be left out."""
     try:
-        for _, folders, files, here in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
-            for name in files:
-                _own_file(here, name, ownership)
-            for name in folders:
-                if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                    os.chown(name, -1, ownership.group, dir_fd=here, follow_symlinks=False)
-            os.fchown(here, -1, ownership.group)
-            os.fchmod(here, _mode(os.fstat(here).st_mode, ownership))
+        _own_below(folder, ownership)
     except RecursionError:
         raise OSError(errno.ENAMETOOLONG, "its folders are too deep to be given to a group") from None
     except OSError as error:
@@ -61,11 +55,36 @@ def own(folder: int, ownership: Ownership) -> None:
         raise
 
 
+def _own_below(folder: int, ownership: Ownership) -> None:
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            try:
+                inner = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=folder)  # whatever it was a moment ago
+            except NotADirectoryError:
+                _own_file(folder, name, ownership)
+                continue
+            try:
+                _own_below(inner, ownership)
+            finally:
+                os.close(inner)
+    os.fchown(folder, -1, ownership.group)
+    os.fchmod(folder, _mode(os.fstat(folder).st_mode, ownership))
+
+
 def _own_file(folder: int, name: str, ownership: Ownership) -> None:
     os.chown(name, -1, ownership.group, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return
-    fd = os.open(name, _OPEN, dir_fd=folder)
+    try:
+        fd = os.open(name, _OPEN, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (
+            errno.ELOOP,
+            errno.ENXIO,
+            errno.EACCES,
+        ):  # it has become a link, a socket or a device
+            return
+        raise
     try:
         os.fchmod(fd, _mode(os.fstat(fd).st_mode, ownership))
     finally:

@@ -2,7 +2,8 @@
 
 They are made before the first container starts, which waits for what isn't there, and written anew within the pass that
 changes a ConfigMap, a Secret or the Pod's labels. Where nothing but stand-ins is in the Pod nothing is made before a
-program is run in one; but what a Pod names that isn't there holds it up all the same, as in a cluster.
+program is run in one; but what a Pod names that isn't there holds it up all the same, as in a cluster, unless somebody
+who isn't run here would make it there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from emulab.lab.kubelet.volumes.files import WrittenFiles
 from emulab.lab.kubelet.volumes.kinds import kind_of
 from emulab.lab.kubelet.volumes.volume import (
     AskedVolume,
+    MadeByNobody,
     NotInLabs,
     NotMounted,
     NotProcessed,
@@ -148,7 +150,7 @@ class PodVolumes:
                 except NotProcessed as error:
                     unprocessed[volume.name] = str(error)
                 except (NotMounted, KernelError, OSError) as error:
-                    if not (isinstance(error, NotInLabs) and self._is_nobodys(volume)):
+                    if not (isinstance(error, NotInLabs | MadeByNobody) and self._is_nobodys(volume)):
                         failed.append(telling.not_mounted(volume.name, error))
             if unprocessed:
                 failed.append(telling.not_processed(unprocessed))

@@ -24,6 +24,10 @@ class NotProcessed(NotMounted):
     """What is behind the volume isn't to be found, so that nobody has tried to mount it."""
 
 
+class MadeByNobody(NotMounted):
+    """In a cluster somebody would make what isn't there, who doesn't here: only a program is held up."""
+
+
 class NotInLabs(NotMounted):
     """A lab has no such volume: only a program would notice, which can't be started."""
 

@@ -5,13 +5,14 @@ sets, and what it is for. A theme is a module here and a line of `THEMES`. The t
 personality, because the proxy knows nothing of Kubernetes: it is told routes, whoever wishes them.
 
 * `table`: the shape of a line and of a theme; `unheeded`: what is to be said of annotations that aren't followed.
-* `serving`: sizes, times and tries.
+* `serving`: sizes, times and tries. `backends`: how backends are reached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from emulab.plan.l7.annotations.backends import BACKENDS
 from emulab.plan.l7.annotations.serving import SERVING
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import Policy
@@ -21,7 +22,7 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULTS = Policy(ssl_redirect=True)
 """The policy without an annotation: the engine's defaults are ingress-nginx', whose `ssl-redirect` is true besides."""
 
-THEMES: tuple[Theme, ...] = (SERVING,)
+THEMES: tuple[Theme, ...] = (SERVING, BACKENDS)
 """In the order in which nginx asks its modules: who answers by itself comes before who does so after it."""
 
 

@@ -61,6 +61,8 @@ def answer(request: Request, played: Played, client: str) -> EchoAnswer:
     if request.method not in ("GET", "HEAD"):
         return _error(405, "Not Allowed")
     page = _PAGES.get(request.path)
+    if page is _WELCOME and (own := played.options.get("index")):
+        page = own.encode()
     if page is None:
         return _error(404, "Not Found")
     etag = _ETAG.format(len(page))

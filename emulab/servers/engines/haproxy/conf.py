@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
 from emulab.servers.engines.haproxy.logged import FORMAT, captures
 from emulab.servers.engines.haproxy.maps import RouteMaps, route_maps
 from emulab.servers.engines.haproxy.pages import STATUSES, page, page_file, whole
+from emulab.servers.engines.haproxy.reaching import parameters
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, milliseconds, quoted
 from emulab.servers.engines.haproxy.unable import BALANCES
 from emulab.servers.engines.shared import LOG, STATUS, is_named
@@ -43,6 +45,7 @@ def haproxy_files(config: L7Config, place: HaproxyPlace, fake: str) -> Mapping[s
         **{page_file(status, PAGES): page(status) for status in STATUSES},
         UNREACHABLE: whole(502),
     }
+    files |= {f"{CERTIFICATES}/{name}": text for name, text in backend_files(config.routes).items()}
     if config.tls_listen:
         files |= _certificates(config, fake)
     return files
@@ -79,6 +82,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
             f"log {LOG} len 16384 format raw local0",
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
+            f"tune.h2.max-concurrent-streams {config.options.http2_streams}",
             "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
         ],
         _defaults(config.options),
@@ -145,7 +149,8 @@ def _frontend(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> CfgLine
     options, lines = config.options, ["frontend ingress"]
     for key in config.listen:
         if key in place.descriptors and key not in config.pages:
-            tls = f" ssl crt-list {CERTIFICATES}/list.txt alpn http/1.1" if key in config.tls_listen else ""
+            alpn = "h2,http/1.1" if options.http2 else "http/1.1"
+            tls = f" ssl crt-list {CERTIFICATES}/list.txt alpn {alpn}" if key in config.tls_listen else ""
             lines.append(f"bind fd@{place.descriptors[key]}{tls}")
     trusted = options.trust_forwarded
     forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
@@ -264,7 +269,8 @@ def _served(policy: Policy, shares: list[tuple[Upstream, int]], place: HaproxyPl
     for number, (upstream, weight) in enumerate(shares):
         each = max(1, round(weight * 100 / max(1, len(upstream.servers)))) if len(shares) > 1 else 1
         for index, server in enumerate(upstream.servers):
-            lines.append(f"server s{number}-{index} {_address(server, place)} weight {min(256, each)}")
+            said = f"weight {min(256, each)}{parameters(policy, CERTIFICATES)}"
+            lines.append(f"server s{number}-{index} {_address(server, place)} {said}")
     return lines
 
 

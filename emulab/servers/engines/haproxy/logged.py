@@ -17,12 +17,13 @@ _CAPTURED = ("user-agent", "referer", "x-forwarded-for")
 def captures() -> list[str]:
     """The directives that keep fields of a request until it is logged."""
     kept = [f"http-request capture req.hdr({name}) len 1024" for name in _CAPTURED]
-    return [*kept, "http-request set-var(txn.asked) req.hdr(host)"]
+    asked = ["http-request set-var(txn.asked) req.hdr(host)", "http-request set-var(txn.target) pathq"]
+    return [*kept, *asked]  # over HTTP/2 the URI has scheme and host
 
 
 _TEXTS = {
     "method": "capture.req.method",
-    "target": "capture.req.uri",
+    "target": "var(txn.target)",
     "host": "var(txn.asked)",
     "id": "var(txn.id)",
     "route": "var(txn.route)",
@@ -73,6 +74,7 @@ def entry(said: LoggedRequest, routes: Mapping[int, ReadyRoute]) -> RequestEntry
     head.method, head.target, asked = (
         said[name].encode("latin-1", "replace") for name in ("method", "target", "host")
     )
+    head.version = said["version"].removeprefix("HTTP/") or head.version
     head.host, head.request_id = asked or None, said["id"].encode("latin-1", "replace")
     head.forwarded_for = said["x-forwarded-for"].encode("latin-1", "replace")
     head.lines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
+from emulab.servers.engines.haproxy.reaching import not_done
 from emulab.servers.l7.config import RequestRoute, Upstream
 
 BALANCES = {"roundrobin": "roundrobin"}
@@ -16,6 +17,7 @@ def unable(route: RequestRoute) -> Iterator[str]:
     for one in route.filters:
         if type(one) not in CFG_DIRECTIVES:
             yield f"{type(one).__name__} isn't done by haproxy"
+    yield from not_done(route.policy)
     match = route.match
     if " " in match.path:
         yield "haproxy's maps know no spaces in paths"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
 from emulab.servers.engines.nginx.locations import (
+    CERTIFICATES,
     HSTS,
     UPSTREAM_FIELDS,
     locations,
@@ -14,12 +15,12 @@ from emulab.servers.engines.nginx.locations import (
     upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
+from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
 
 FOLDER = "/etc/nginx"
-CERTIFICATES = f"{FOLDER}/ssl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def _general(options: Options) -> ConfLines:
         directive("default_type", "text/html"),
         directive("server_tokens", "off"),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
-        directive("keepalive_requests", 1000),
+        directive("keepalive_requests", options.keepalive_requests),
+        directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
         directive("client_header_buffer_size", "1k"),
         directive("large_client_header_buffers", 4, "8k"),
@@ -163,14 +165,15 @@ def _maps(options: Options) -> ConfLines:
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
     lines: ConfLines = []
     most = max((route.policy.tries for route in config.routes), default=1)
-    for name, upstream in config.upstreams.items():
+    for name, end in groups(config):
+        upstream = config.upstreams[name]
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
             times = -(-most // len(servers))
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
-                f"upstream {upstream_name(name)}",
+                f"upstream {upstream_name(name)}{end}",
                 [
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
@@ -231,7 +234,7 @@ def _server(
     for key in config.listen:
         if key not in engine.sockets or key in config.pages:
             continue
-        tls = ["ssl"] if key in config.tls_listen else []
+        tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )

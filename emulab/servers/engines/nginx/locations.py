@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
 from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
 
+CERTIFICATES = "/etc/nginx/ssl"
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
 UPSTREAM_FIELDS: Mapping[str, str] = {
     "Host": "$best_http_host",
@@ -106,7 +108,8 @@ def _served(
         directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items() if one[0].lower() not in said
     ]
     lines += own
-    lines += policy(route.policy)
+    lines = in_words_of(route.policy, lines)
+    lines += [*policy(route.policy), *reaching(route.policy, CERTIFICATES)]
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, directive("return", 503 if route.backends else 404)]
@@ -121,10 +124,10 @@ def _passed_on(
         # A name is resolved whenever it is asked for, which nginx does for variables alone.
         host, _, port = servers[0].rpartition(":")
         target = f"{names.get(host, host)}:{port}"
-        return [directive("set", "$target", quoted(target)), directive("proxy_pass", "http://$target")]
+        return [directive("set", "$target", quoted(target)), passed_on(route.policy, "$target")]
     if len(route.backends) > 1:
-        return [directive("proxy_pass", f"http://${share_name(route)}")]
-    return [directive("proxy_pass", f"http://{first}")]
+        return [passed_on(route.policy, group(route.policy, f"${{{share_name(route)}}}"))]
+    return [passed_on(route.policy, group(route.policy, first))]
 
 
 def share_name(route: RequestRoute) -> str:

@@ -57,6 +57,7 @@ def entry(said: Mapping[str, str], routes: Mapping[int, ReadyRoute]) -> RequestE
     head = RequestHead()
     head.method, head.target = (said[name].encode("latin-1", "replace") for name in ("method", "target"))
     head.host = said["host"].encode("latin-1", "replace") or None
+    head.version = said["version"].removeprefix("HTTP/") or head.version
     head.request_id = said["id"].encode("latin-1", "replace")
     head.forwarded_for = said["forwarded"].encode("latin-1", "replace")
     head.lines = [

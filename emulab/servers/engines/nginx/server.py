@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emulab.servers.base import Emit, Server, socket_name
+from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.hosting import EngineSettings, Make, ProgramIngress
-from emulab.servers.engines.nginx.conf import CERTIFICATES, FOLDER, NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
+from emulab.servers.engines.nginx.locations import CERTIFICATES
 from emulab.servers.engines.nginx.logged import entry, told
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.shell.tls import fake_certificate
@@ -37,6 +39,7 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
         if not one.certificate:
             continue  # the default one's
         files[f"{CERTIFICATES}/{name}.pem"] = one.certificate.rstrip() + "\n" + one.key
+    files |= {f"{CERTIFICATES}/{name}": text for name, text in backend_files(wanted.routes).items()}
     if wanted.tls_listen:
         files[f"{CERTIFICATES}/{place.fake}.pem"] = "\n".join(fake_certificate())
     return files

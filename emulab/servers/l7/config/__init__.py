@@ -4,7 +4,8 @@ A `RequestRoute` says which requests it takes, who gets them, what is changed on
 served. The words of `path_type` and what they mean are the personality's (see `personalities`).
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it.
-* `policy`: by which sizes, times and tries. `filters`: what is done besides, a dataclass for each kind.
+* `policy`: by which sizes, times and tries. `reaching`: in which protocol.
+* `filters`: what is done besides, a dataclass for each kind.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from emulab.servers.l7.config.filters.gateway import (
 )
 from emulab.servers.l7.config.matching import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.config.policy import Policy
+from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.upstreams import Upstream, WeightedUpstream
 from emulab.servers.l7.config.whole import (
     ANY_HOST,
@@ -36,7 +38,12 @@ from emulab.servers.l7.config.whole import (
 
 __all__ = [
     "ANY_HOST",
+    "AUTO_HTTP",
     "EXACT",
+    "GRPC",
+    "GRPCS",
+    "HTTP",
+    "HTTPS",
     "REGULAR_EXPRESSION",
     "Certificate",
     "Field",
@@ -50,6 +57,7 @@ __all__ = [
     "Options",
     "PathChange",
     "Policy",
+    "Reach",
     "ReplaceFullPath",
     "ReplacePrefixMatch",
     "RequestHeaderModifier",
@@ -58,5 +66,6 @@ __all__ = [
     "ResponseHeaderModifier",
     "URLRewrite",
     "Upstream",
+    "UpstreamTLS",
     "WeightedUpstream",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
+from emulab.servers.l7.config.reaching import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,9 @@ class Policy:
     send_timeout: float = 60.0  # for which either side may take nothing
     tries: int = 3  # with servers, not with connections that were kept and are closed
     response_head_max: int = 4096  # proxy-buffer-size: a larger head is a 502
+
+    http_version: str = "1.1"  # in which servers are asked, but for those of gRPC
+    reach: Reach = field(default_factory=Reach)  # how servers are reached
 
     @property
     def body_limit(self) -> int:

@@ -62,6 +62,9 @@ class Options:
     upstream_keepalive: int = 320  # idle connections kept to one server
     upstream_keepalive_timeout: float = 60.0
     trust_forwarded: bool = False
+    http2: bool = True  # with clients: over TLS where they want it, and without for those who begin so
+    http2_streams: int = 128  # requests at once of one connection
+    keepalive_requests: int = 1000  # of one connection of HTTP/2, which ends then
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
     hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none

@@ -17,6 +17,7 @@ READ = "read"  # whether to read what the client sends
 END = "end"  # our side of the connection, None: the client's goes on
 CLOSE = "close"  # the connection, once all that was sent is out, None
 ABORT = "abort"  # the connection at once, None
+HTTP2 = "http2"  # the connection goes on in HTTP/2, of which these bytes have come
 SETTLE = "settle"  # `Connection.settle` is wanted in the loop's next turn, None
 
 # To the upstream.

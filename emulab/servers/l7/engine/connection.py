@@ -18,7 +18,7 @@ from math import inf
 from typing import Any
 
 from emulab.errors import PeerError
-from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL, Command
+from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
@@ -26,11 +26,13 @@ from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
+from emulab.servers.wire.http2 import PREFACE
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""
 
 # Where a connection is in its request. Plain numbers, because they are looked at several times a request.
+FIRST = -1  # inside the first head, or before it: the client may speak HTTP/2 as well
 HEAD = 0  # between requests, or inside a head
 BODY = 1  # the request's body is coming in
 WAIT = 2  # the request is whole, its answer isn't
@@ -85,7 +87,7 @@ class ConnectionMachine:
         self.deadline = inf
         self.exchange: Exchange | None = None
         self._reader = HeadReader(personality.dialect)
-        self._state = HEAD
+        self._state = FIRST
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
         self.reading = True
@@ -112,7 +114,7 @@ class ConnectionMachine:
         """The client sent something."""
         if self._held:
             self._held += data
-        elif self._state == HEAD:
+        elif self._state <= HEAD:
             self._read_head(data, now)
         elif self._state == BODY:
             self._read_body(data, now)
@@ -138,12 +140,12 @@ class ConnectionMachine:
         self.deadline = now + self.policy.read_timeout
         if self.exchange is not None and self.exchange.linked:
             self.exchange.drain(True)
-        elif self._state == HEAD:
+        elif self._state <= HEAD:
             self.settle(now)
 
     def settle(self, now: float) -> None:
         """Goes on with what was held back. A client that doesn't read its answers gets no more of them."""
-        if self._state != HEAD or self.stalled or not self._held or self.closed:
+        if self._state > HEAD or self.stalled or not self._held or self.closed:
             return
         data, self._held = self._held, b""
         self._read_head(data, now)
@@ -155,7 +157,7 @@ class ConnectionMachine:
         exchange = self.exchange
         if self._state == LINGERING or self.stalled:
             self.commands.append((ABORT, None))
-        elif self._state == HEAD or exchange is None or exchange.answered:
+        elif self._state <= HEAD or exchange is None or exchange.answered:
             self.close()
         else:
             exchange.expired(now)
@@ -163,7 +165,7 @@ class ConnectionMachine:
     def shut_down(self) -> None:
         """The server ends: the request under way may end, and the connection with it."""
         self.keep = False
-        if self._state == HEAD and not self._reader.partial and not self._held:
+        if self._state <= HEAD and not self._reader.partial and not self._held:
             self.close()
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -175,6 +177,8 @@ class ConnectionMachine:
         try:
             head = reader.feed(data)
         except PeerError as error:
+            if self._state == FIRST and self._begins_http2():
+                return
             # Nobody knows where the next request starts.
             status = error.status if isinstance(error, BadMessage) else 400
             refused = RequestHead()
@@ -189,6 +193,23 @@ class ConnectionMachine:
                     self._read_body(rest, now)
                 else:
                     self._hold(rest, now)
+
+    def _begins_http2(self) -> bool:
+        """Goes on in HTTP/2 where the client begins with its preface, without TLS (RFC 9113, section 3.3).
+
+        No head of HTTP/1 may begin so, and looking at one that is refused costs nothing where none is. As for nginx
+        the preface is one at the very beginning alone, and over TLS it is ALPN that decides.
+        """
+        begun = self._reader.partial
+        if (
+            not begun.startswith(PREFACE[: len(begun) or 1])
+            or self.scheme != "http"
+            or not self.options.http2
+        ):
+            return False
+        self._state = TUNNELLED
+        self.commands.append((HTTP2, begun))
+        return True
 
     def _begin(self, head: RequestHead, now: float) -> Exchange:
         around = self.around

@@ -27,25 +27,28 @@ from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
+    from emulab.servers.l7.engine.ways import UpstreamWay
 
 
 class Exchange(Answered):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_wanted")
+    __slots__ = ("_buffer", "_wanted", "way")
+
+    way: UpstreamWay | None  # how its servers are reached, if not by plain HTTP/1.1
 
     # Set once it is known that the body has to be whole first.
     _buffer: bytearray  # what has come of it
     _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
 
-    def __init__(self, client: ConnectionMachine, head: RequestHead, now: float) -> None:
+    def __init__(self, client: ClientSide, head: RequestHead, now: float) -> None:
         self._client = client
         self._commands = client.commands
         self._around = client.around
         self._head = head
         self._started = now
-        self._rule = None
+        self._rule = self.way = None
         self._asked = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
@@ -70,6 +73,8 @@ class Exchange(Answered):
             return self.fail(400, str(error), now)
         if rule is not None:
             client.policy = rule.policy
+            if rule.ways is not None:
+                self.way = rule.ways[client.scheme]
         policy = client.policy
         forwarding, scheme, address = client.forwarding, client.scheme, client.address
         if client.options.trust_forwarded:
@@ -108,7 +113,10 @@ class Exchange(Answered):
         """The head of the request as the upstream gets it."""
         self._id = self._id or self._around.request_id()
         written = self._client.personality.request(self._head, host, forwarding, self._id)
-        filters = self._rule.filters if self._rule is not None else None
+        rule = self._rule
+        if rule is not None and rule.old:
+            written = written.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
+        filters = rule.filters if rule is not None else None
         return written if filters is None or self._asked is None else filters.request(written, self._asked)
 
     def has_room(self, size: int, remaining: int) -> bool:

@@ -12,7 +12,7 @@ from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.connection import ConnectionMachine
+    from emulab.servers.l7.engine.clientside import ClientSide
 
 
 class Recorded:
@@ -47,7 +47,7 @@ class Recorded:
 
     _around: EngineSurroundings
     _attempt: int  # number of the present try, stale connections included
-    _client: ConnectionMachine
+    _client: ClientSide
     _commands: list[Command]
     _head: RequestHead
     _head_sent: bool  # whether the answer has begun
@@ -90,6 +90,7 @@ class Recorded:
             method=head.method.decode("latin-1"),
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
+            version="1.0" if head.old else head.version,
             status=client.personality.wire_status(status),
             duration_us=(now - self._started) * 1e6,
             **rule.told,
@@ -135,7 +136,7 @@ class Recorded:
             client=(client.address, client.name),
             local=client.local,
             scheme=client.scheme,
-            version="HTTP/1.0" if head.old else "HTTP/1.1",
+            version="HTTP/1.0" if head.old else f"HTTP/{head.version}",
             head=head,
             rule=self._rule or NO_ROUTE,
             upstream_name=self._name,

@@ -13,18 +13,23 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
 from emulab.servers.l7.engine.balance import Group, Shares
 from emulab.servers.l7.engine.conditions import Conditions
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.engine.filters.places import redirect
+from emulab.servers.l7.engine.ways import ways_of
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 
+VERSIONS = frozenset({"1.0", "1.1"})
 MEMO_MAX = 2048
 """Answers that a table remembers; then it forgets all of them, which is simple and rare."""
 
@@ -45,16 +50,26 @@ class ReadyRoute:
         "conditions",
         "filtered",
         "filters",
+        "old",
         "policy",
         "route",
         "told",
         "upstream",
+        "ways",
     )
 
     def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
-        self.policy = route.policy
+        self.policy = policy = route.policy
+        if policy.http_version not in VERSIONS:
+            raise BadConfiguration(f"policy.http_version: {policy.http_version!r} is neither 1.0 nor 1.1")
+        self.old = policy.http_version == "1.0"
+        if (
+            self.old and not policy.request_buffer
+        ):  # it has no chunks, so that a body's length has to be known
+            self.policy = replace(policy, request_buffer=policy.body_max or sys.maxsize)
+        self.ways = ways_of(route.policy.reach)
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self.filtered = route.policy.ssl_redirect or self.filters is not None

@@ -38,6 +38,8 @@ class RequestHead:
     method = b""
     target = b""
     old = False  # HTTP/1.0
+    version = "1.1"  # of HTTP, unless it is old
+    trailers = False  # whether the client takes fields after the body (TE)
     host: bytes | None = None
     lines: list[bytes]  # fields that are passed on, each ending in CRLF
     framing = UNFRAMED

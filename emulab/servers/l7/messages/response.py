@@ -11,6 +11,8 @@ came over carries no other request (`excess`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import LENGTH, ActionTable, without_listed
@@ -80,6 +82,8 @@ class UpstreamResponse:
         "tunnel",
         "upgrade",
     )
+
+    trailers: Sequence[bytes] = ()  # lines after the body: over HTTP/1 nobody is told them
 
     # Set by the head.
     bodiless: bool

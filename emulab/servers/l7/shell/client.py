@@ -5,60 +5,52 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from time import time_ns
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from emulab.servers.accesslog import OWN
 from emulab.servers.base import socket_name
-from emulab.servers.l7.engine.commands import (
-    ABORT,
-    CLOSE,
-    DRAIN,
-    DROP,
-    END,
-    FORWARD,
-    LOG,
-    OPEN,
-    READ,
-    RELEASE,
-    SELECT,
-    SEND,
-    SETTLE,
-    TELL,
-    TUNNEL,
-)
+from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TUNNEL
 from emulab.servers.l7.engine.connection import ConnectionMachine
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
-from emulab.servers.l7.shell.upstream import UpstreamConnection
+from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
+
+if TYPE_CHECKING:
+    from emulab.servers.l7.shell.http2 import Http2Client
+
+ALPN = "h2"
+
+Ends = tuple[tuple[str, str], tuple[str, str]]
+"""Of a connection: the client's address and port, ours; each as machines take it."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """A client's connection, and the upstream's that serves it at the moment."""
+def set_reading(transport: asyncio.Transport, reading: bool) -> None:
+    """Whether what the other side sends is read."""
+    if transport.is_closing():
+        return
+    if reading:
+        transport.resume_reading()
+    else:
+        transport.pause_reading()
 
-    __slots__ = (
-        "_accepted",
-        "_busy",
-        "_clock",
-        "_connecting",
-        "_context",
-        "_scheme",
-        "machine",
-        "transport",
-        "upstream",
-    )
 
-    transport: asyncio.Transport
+def end_ours(transport: asyncio.Transport) -> None:
+    """Ends our side of a connection, where that can be done."""
+    if transport.can_write_eof():
+        transport.write_eof()
+
+
+class ClientConnection(UpstreamSide, asyncio.Protocol):
+    """A client's connection over HTTP/1, and the upstream's that serves it at the moment."""
+
+    __slots__ = ("_accepted", "_scheme")
+
     machine: ConnectionMachine
 
     def __init__(self, context: Context, tls: bool) -> None:
-        self._context = context
-        self._clock = context.clock
+        super().__init__(context)
         self._scheme = "https" if tls else "http"
         # The loop makes the protocol when it accepts, and tells of the connection after the TLS handshake.
         self._accepted = time_ns() if context.emit.wanted else 0
-        self._busy = False
-        self._connecting: asyncio.Task[None] | None = None
-        self.upstream: UpstreamConnection | None = None
 
     @property
     def deadline(self) -> float:
@@ -76,16 +68,19 @@ class ClientConnection(asyncio.Protocol):
         context = self._context
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        client = (peer[0] if peer else "", socket_name(peer))
-        self.machine = ConnectionMachine(
-            context.surroundings,
-            self._scheme,
-            client,
+        ends = (
+            (peer[0] if peer else "", socket_name(peer)),
             (str(local[1] if local else 80), socket_name(local)),
         )
-        context.clients.add(self)
         secure = transport.get_extra_info("ssl_object")
         told = context.certificates.told(secure) if secure is not None and context.emit.wanted else None
+        if secure is not None and secure.selected_alpn_protocol() == ALPN:
+            http2 = self._in_http2(ends)
+            http2.machine.begun(self._clock(), self._accepted, told)
+            http2.carry_out()
+            return
+        self.machine = ConnectionMachine(context.surroundings, self._scheme, *ends)
+        context.clients.add(self)
         self.machine.opened(self._clock(), self._accepted, told)
         self._carry_out()
 
@@ -128,73 +123,31 @@ class ClientConnection(asyncio.Protocol):
         self.machine.settle(self._clock())
         self._carry_out()
 
-    # --- what happens at the upstream's side ------------------------------------------------------------------------
+    def _in_http2(self, ends: Ends) -> Http2Client:
+        """Who has the connection from now on."""
+        from emulab.servers.l7.shell.http2 import Http2Client  # takes a while to load
 
-    def connected(self, upstream: UpstreamConnection) -> None:
-        self._connecting = None
-        if (exchange := self.machine.exchange) is None:
-            upstream.drop()  # nobody has a use for it any more
-        else:
-            self.upstream, upstream.owner = upstream, self
-            if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
-                upstream.transport.write(data)
-            self._carry_out()
+        http2 = Http2Client(self._context, self.transport, self._scheme, ends)
+        self.transport.set_protocol(http2)
+        return http2
 
-    def connect_failed(self, why: str, timed_out: bool) -> None:
-        self._connecting = None
-        if (exchange := self.machine.exchange) is not None:
-            exchange.refused(why, timed_out, self._clock())
-            self._carry_out()
-
-    def upstream_received(self, data: bytes) -> None:
-        if (exchange := self.machine.exchange) is not None:
-            if out := exchange.answer(data, self._clock()):
-                self.transport.write(out)
-            self._carry_out()
-
-    def upstream_ended(self, reset: bool) -> None:
-        self.upstream = None
-        if (exchange := self.machine.exchange) is not None:
-            exchange.upstream_ended(reset, self._clock())
-            self._carry_out()
-
-    def upstream_filled(self, full: bool) -> None:
-        if (exchange := self.machine.exchange) is not None:
-            exchange.upstream_filled(full, self._clock())
-            self._carry_out()
+    def _go_on_in_http2(self, begun: bytes) -> None:
+        machine, context = self.machine, self._context
+        context.clients.discard(self)
+        http2 = self._in_http2(((machine.address, machine.name), (machine.port, machine.local)))
+        http2.machine.taken_over(self._clock())
+        http2.data_received(begun)
 
     # --- carrying out what the machine wants ------------------------------------------------------------------------
-
-    def _carry_out(self) -> None:
-        wanted = self.machine.commands
-        if self._busy or not wanted:
-            return  # what is appended while commands are carried out comes after them
-        self._busy = True
-        try:
-            for word, argument in wanted:
-                _CARRY_OUT[word](self, argument)
-        except BaseException:
-            wanted.clear()
-            self._busy = False
-            self.transport.abort()  # the end of one connection, and of nobody else's
-            raise
-        wanted.clear()
-        self._busy = False
 
     def _send(self, data: bytes) -> None:
         self.transport.write(data)
 
     def _read(self, reading: bool) -> None:
-        if self.transport.is_closing():
-            return
-        if reading:
-            self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
+        set_reading(self.transport, reading)
 
     def _end(self, _: None) -> None:
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        end_ours(self.transport)
 
     def _close(self, _: None) -> None:
         self.transport.close()
@@ -205,47 +158,6 @@ class ClientConnection(asyncio.Protocol):
     def _settle(self, _: None) -> None:
         asyncio.get_running_loop().call_soon(self._settle_now)
 
-    def _select(self, address: str) -> None:
-        exchange = self.machine.exchange
-        if exchange is None:
-            return  # over already
-        upstream = self.upstream = self._context.pool.take(address)
-        if upstream is None:
-            exchange.vacant(self._clock())
-        else:
-            upstream.owner = self
-            if data := exchange.connected(upstream.reader, upstream.source, True, self._clock()):
-                upstream.transport.write(data)
-
-    def _open(self, wanted: tuple[str, float]) -> None:
-        self._connecting = self._context.pool.open(*wanted, self)
-
-    def _forward(self, data: bytes) -> None:
-        if self.upstream is not None:
-            self.upstream.transport.write(data)
-
-    def _drain(self, reading: bool) -> None:
-        upstream = self.upstream
-        if upstream is None or upstream.transport.is_closing():
-            return
-        if reading:
-            upstream.transport.resume_reading()
-        else:
-            upstream.transport.pause_reading()
-
-    def _release(self, now: float) -> None:
-        upstream, self.upstream = self.upstream, None
-        if upstream is not None:
-            self._context.pool.release(upstream, now)
-
-    def _drop(self, _: None) -> None:
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
-        upstream, self.upstream = self.upstream, None
-        if upstream is not None:
-            upstream.drop()
-
     def _tunnel(self, timeout: float) -> None:
         context, upstream = self._context, self.upstream
         assert upstream is not None
@@ -253,27 +165,15 @@ class ClientConnection(asyncio.Protocol):
         context.clients.discard(self)
         Tunnel(context, self.transport, upstream.transport, timeout, lambda: context.pool.forget(upstream))
 
-    def _tell(self, record: dict[str, Any]) -> None:
-        self._context.emit(record)
 
-    def _log(self, line: str) -> None:
-        self._context.journal.write(OWN, line)
-
-
-_CARRY_OUT: Mapping[str, Callable[[ClientConnection, Any], None]] = {
+_CLIENT_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     SEND: ClientConnection._send,
     READ: ClientConnection._read,
     END: ClientConnection._end,
     CLOSE: ClientConnection._close,
     ABORT: ClientConnection._abort,
     SETTLE: ClientConnection._settle,
-    SELECT: ClientConnection._select,
-    OPEN: ClientConnection._open,
-    FORWARD: ClientConnection._forward,
-    DRAIN: ClientConnection._drain,
-    RELEASE: ClientConnection._release,
-    DROP: ClientConnection._drop,
+    HTTP2: ClientConnection._go_on_in_http2,
     TUNNEL: ClientConnection._tunnel,
-    TELL: ClientConnection._tell,
-    LOG: ClientConnection._log,
 }
+ClientConnection.CARRY_OUT = {**UPSTREAM_COMMANDS, **_CLIENT_COMMANDS}

@@ -66,6 +66,8 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        if snapshot.tls_listen:
+            self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
         self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
@@ -91,14 +93,15 @@ class L7Server:
             self._listeners[key] = await self._start(key, fresh, tls)
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
-        context = self._context
+        context, pages = self._context, key in self._snapshot.pages
+        secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
         server = await asyncio.get_running_loop().create_server(
-            self._page_reader(key) if key in self._snapshot.pages else lambda: ClientConnection(context, tls),
+            self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
             sock=sock.dup(),
-            ssl=context.certificates.base if tls else None,
+            ssl=secrets,
             backlog=BACKLOG,
         )
-        return Listener(sock, tls, key in self._snapshot.pages, server)
+        return Listener(sock, tls, pages, server)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
         return lambda: PageReader(partial(self._page, key))

@@ -59,6 +59,12 @@ class CertificateStore:
             self._on_error(f"the certificate for {hosts} can't be used: {error}")
             return None
 
+    def offer(self, protocols: Iterable[str]) -> None:
+        """What is spoken over TLS, the most wanted first (ALPN)."""
+        told = list(protocols)
+        for context in {self.base, *(one for one in self._made.values() if one is not None)}:
+            context.set_alpn_protocols(told)
+
     def find(self, name: str) -> ssl.SSLContext | None:
         """The context for a server name, None for the fake certificate's."""
         name = name.lower().removesuffix(".")
@@ -74,6 +80,10 @@ class CertificateStore:
             self._base = make_context(*fake_certificate())
             self._base.sni_callback = self._choose
         return self._base
+
+    def own(self) -> ssl.SSLContext:
+        """A context for what the proxy answers by itself, which speaks HTTP/1.1 alone."""
+        return make_context(*fake_certificate())
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> None:
         if name:

@@ -17,13 +17,17 @@ import asyncio
 import os
 import select
 import socket
+import ssl
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from emulab.errors import EmulabError
 from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
 from emulab.servers.l7.engine.snapshot import split_address
+from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
+from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
 from emulab.servers.stub import ResolverConfig, resolve
 
 
@@ -35,6 +39,15 @@ class UpstreamUser(Protocol):
     def upstream_received(self, data: bytes) -> None: ...
     def upstream_ended(self, reset: bool) -> None: ...
     def upstream_filled(self, full: bool) -> None: ...
+
+
+Where = str | tuple[str, UpstreamWay]
+"""A server's address, and the way to it where that isn't plain HTTP/1.1."""
+
+
+def address_of(where: Where) -> str:
+    """The address alone."""
+    return where if isinstance(where, str) else where[0]
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -49,13 +62,18 @@ class UpstreamConnection(asyncio.Protocol):
         "reader",
         "source",
         "transport",
+        "where",
+        "write",
     )
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]
+    """Sends bytes as of HTTP/1."""
 
-    def __init__(self, pool: Pool, address: str) -> None:
+    def __init__(self, pool: Pool, where: Where) -> None:
         self.pool = pool
-        self.address = address
+        self.where = where
+        self.address = address_of(where)
         self.owner: UpstreamUser | None = None
         self.reader = UpstreamResponse()
         self.idle_until = 0.0
@@ -63,6 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
         self.source = socket_name(transport.get_extra_info("sockname"))
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -109,7 +128,7 @@ class Pool:
         self.opened = 0
         self._addresses: frozenset[str] = frozenset()
         self._resolver = ResolverConfig((), (), 1, {})
-        self._idle: dict[str, list[UpstreamConnection]] = {}
+        self._idle: dict[Where, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
     def configure(self, options: Options, addresses: frozenset[str], resolver: ResolverConfig) -> None:
@@ -117,13 +136,13 @@ class Pool:
         self.options = options
         self._resolver = resolver
         self._addresses = addresses
-        for address in [address for address in self._idle if address not in addresses]:
-            for upstream in self._idle.pop(address):
+        for where in [where for where in self._idle if address_of(where) not in addresses]:
+            for upstream in self._idle.pop(where):
                 upstream.transport.close()
 
-    def take(self, address: str) -> UpstreamConnection | None:
-        """An idle connection to `address`, if there is one."""
-        idle = self._idle.get(address)
+    def take(self, where: Where) -> UpstreamConnection | None:
+        """An idle connection, if there is one."""
+        idle = self._idle.get(where)
         while idle:
             upstream = idle.pop()
             if upstream.silent:
@@ -131,28 +150,34 @@ class Pool:
             upstream.transport.abort()
         return None
 
-    def open(self, address: str, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
+    def open(self, where: Where, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
         """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._open(address, seconds, owner))
+        task = asyncio.get_running_loop().create_task(self._open(where, seconds, owner))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _open(self, address: str, seconds: float, owner: UpstreamUser) -> None:
-        host, port = split_address(address)
+    async def _open(self, where: Where, seconds: float, owner: UpstreamUser) -> None:
+        host, port = split_address(address_of(where))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
                 found = await resolve(host, self._resolver, _open_socket)
-                _, upstream = await loop.create_connection(
-                    lambda: UpstreamConnection(self, address), found, port
-                )
+                if isinstance(where, str):
+                    _, upstream = await loop.create_connection(
+                        lambda: UpstreamConnection(self, where), found, port
+                    )
+                else:
+                    upstream = await connect_otherwise(self, where, found, port)
         except TimeoutError:
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
             owner.connect_failed("upstream refused the connection", False)
         except EmulabError as error:  # a name without an address
             owner.connect_failed(f"upstream can't be reached: {error}", False)
+        except (ssl.SSLError, BadCertificate, ValueError) as error:
+            why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+            owner.connect_failed(f"upstream can't be reached over TLS: {why}", False)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             owner.connect_failed(f"upstream can't be reached: {why}", False)
@@ -163,13 +188,13 @@ class Pool:
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
-        address, options = upstream.address, self.options
-        idle = self._idle.get(address)
+        where, options = upstream.where, self.options
+        idle = self._idle.get(where)
         if idle is None:
-            idle = self._idle[address] = []
+            idle = self._idle[where] = []
         if (
             len(idle) >= options.upstream_keepalive
-            or address not in self._addresses
+            or upstream.address not in self._addresses
             or upstream.transport.is_closing()
         ):
             upstream.transport.close()
@@ -180,7 +205,7 @@ class Pool:
     def forget(self, upstream: UpstreamConnection) -> None:
         """A connection that ended, or became something else."""
         self.connections.discard(upstream)
-        idle = self._idle.get(upstream.address)
+        idle = self._idle.get(upstream.where)
         if idle and upstream in idle:
             idle.remove(upstream)
 
@@ -202,7 +227,7 @@ class Pool:
         there = [one for one in self.connections if not one.transport.is_closing()]
         sizes = {one.address: {"idle": 0, "active": 0} for one in there}
         for one in there:
-            sizes[one.address]["idle" if one in self._idle.get(one.address, ()) else "active"] += 1
+            sizes[one.address]["idle" if one in self._idle.get(one.where, ()) else "active"] += 1
         return sizes
 
 
@@ -210,3 +235,30 @@ async def _open_socket(family: int, kind: int) -> socket.socket:
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock
+
+
+async def connect_otherwise(
+    pool: Pool, where: tuple[str, UpstreamWay], host: str, port: int
+) -> UpstreamConnection:
+    """A connection on a way that isn't plain HTTP/1.1. Raises `ssl.SSLError`, `BadCertificate` or `OSError`."""
+    from emulab.servers.l7.shell.http2upstream import Http2UpstreamConnection  # takes a while to load
+
+    _, way = where
+    kind: type[UpstreamConnection] = Http2UpstreamConnection if way.http2 else UpstreamConnection
+    loop, tls = asyncio.get_running_loop(), way.tls
+    if tls is None:
+        _, upstream = await loop.create_connection(lambda: kind(pool, where), host, port)
+        return upstream
+    transport, upstream = await loop.create_connection(
+        lambda: kind(pool, where),
+        host,
+        port,
+        ssl=client_context(tls, way.http2),
+        server_hostname=tls.name if tls.server_name else "",
+    )
+    try:
+        check_server(tls, transport.get_extra_info("ssl_object"))
+    except BadCertificate:
+        upstream.drop()
+        raise
+    return upstream

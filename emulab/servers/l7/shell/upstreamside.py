@@ -1,0 +1,163 @@
+"""The upstream's side of one request at a time, whatever the client speaks: what happens there, and what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+from emulab.servers.accesslog import OWN
+from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, LOG, OPEN, RELEASE, SELECT, TELL, Command
+from emulab.servers.l7.engine.exchange import Exchange
+from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.upstream import UpstreamConnection
+
+
+class RequestMachine(Protocol):
+    """A machine that has one request at a time."""
+
+    commands: list[Command]
+
+    @property
+    def exchange(self) -> Exchange | None: ...
+
+
+class UpstreamSide:
+    """Serves the requests of a machine with a connection to an upstream at a time."""
+
+    __slots__ = ("_busy", "_clock", "_connecting", "_context", "machine", "transport", "upstream")
+
+    CARRY_OUT: ClassVar[Mapping[str, Callable[[Any, Any], None]]]
+    """How each command is carried out."""
+
+    transport: asyncio.Transport  # to the client
+    machine: RequestMachine
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._clock = context.clock
+        self._busy = False
+        self._connecting: asyncio.Task[None] | None = None
+        self.upstream: UpstreamConnection | None = None
+
+    # --- what happens at the upstream's side ------------------------------------------------------------------------
+
+    def connected(self, upstream: UpstreamConnection) -> None:
+        self._connecting = None
+        if (exchange := self.machine.exchange) is None:
+            upstream.drop()  # nobody has a use for it any more
+        elif upstream.transport.is_closing():  # its end is told to its owner, which it has none yet
+            exchange.refused("upstream ended the connection before it was asked", False, self._clock())
+            self._carry_out()
+        else:
+            self.upstream, upstream.owner = upstream, self
+            if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
+                upstream.write(data)
+            self._carry_out()
+
+    def connect_failed(self, why: str, timed_out: bool) -> None:
+        self._connecting = None
+        if (exchange := self.machine.exchange) is not None:
+            exchange.refused(why, timed_out, self._clock())
+            self._carry_out()
+
+    def upstream_received(self, data: bytes) -> None:
+        if (exchange := self.machine.exchange) is not None:
+            if out := exchange.answer(data, self._clock()):
+                self.transport.write(out)
+            self._carry_out()
+
+    def upstream_ended(self, reset: bool) -> None:
+        self.upstream = None
+        if (exchange := self.machine.exchange) is not None:
+            exchange.upstream_ended(reset, self._clock())
+            self._carry_out()
+
+    def upstream_filled(self, full: bool) -> None:
+        if (exchange := self.machine.exchange) is not None:
+            exchange.upstream_filled(full, self._clock())
+            self._carry_out()
+
+    # --- carrying out what the machine wants ------------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        wanted = self.machine.commands
+        if self._busy or not wanted:
+            return  # what is appended while commands are carried out comes after them
+        self._busy, carry_out = True, self.CARRY_OUT
+        try:
+            for word, argument in wanted:
+                carry_out[word](self, argument)
+        except BaseException:
+            wanted.clear()
+            self._busy = False
+            self.transport.abort()  # the end of one connection, and of nobody else's
+            raise
+        wanted.clear()
+        self._busy = False
+
+    def _select(self, address: str) -> None:
+        exchange = self.machine.exchange
+        if exchange is None:
+            return  # over already
+        way = exchange.way
+        upstream = self._context.pool.take(address if way is None else (address, way))
+        self.upstream = upstream
+        if upstream is None:
+            exchange.vacant(self._clock())
+        else:
+            upstream.owner = self
+            if data := exchange.connected(upstream.reader, upstream.source, True, self._clock()):
+                upstream.write(data)
+
+    def _open(self, wanted: tuple[str, float]) -> None:
+        exchange, (address, seconds) = self.machine.exchange, wanted
+        if exchange is not None:
+            way = exchange.way
+            where = address if way is None else (address, way)
+            self._connecting = self._context.pool.open(where, seconds, self)
+
+    def _forward(self, data: bytes) -> None:
+        if self.upstream is not None:
+            self.upstream.write(data)
+
+    def _drain(self, reading: bool) -> None:
+        upstream = self.upstream
+        if upstream is None or upstream.transport.is_closing():
+            return
+        if reading:
+            upstream.transport.resume_reading()
+        else:
+            upstream.transport.pause_reading()
+
+    def _release(self, now: float) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            self._context.pool.release(upstream, now)
+
+    def _drop(self, _: None) -> None:
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.drop()
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        self._context.emit(record)
+
+    def _log(self, line: str) -> None:
+        self._context.journal.write(OWN, line)
+
+
+UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
+    SELECT: UpstreamSide._select,
+    OPEN: UpstreamSide._open,
+    FORWARD: UpstreamSide._forward,
+    DRAIN: UpstreamSide._drain,
+    RELEASE: UpstreamSide._release,
+    DROP: UpstreamSide._drop,
+    TELL: UpstreamSide._tell,
+    LOG: UpstreamSide._log,
+}
+UpstreamSide.CARRY_OUT = UPSTREAM_COMMANDS

@@ -1,0 +1,118 @@
+"""The two ends of a connection of HTTP/2: the library's, corrected where it isn't what a proxy needs.
+
+* A client's GOAWAY ends the connection for the library, which then refuses to send what is still owed. It only says
+  that the client takes no more streams from us, who begin none (RFC 9113, section 6.8).
+* A body that isn't as long as Content-Length says ends the connection for the library. It is one request that is
+  malformed (section 8.1.1), which whoever serves it finds.
+* A stream above the limit ends the connection for the library. It is one stream that is refused (section 5.1.2), which
+  whoever serves it does.
+* Sending a GOAWAY ends everything for the library, too: `goodbye` is a frame and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
+from h2.exceptions import FrameTooLargeError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import Frame, GoAwayFrame
+
+if TYPE_CHECKING:
+    from h2._typing import Buffer
+    from h2.connection import AllowedStreamIDs
+    from h2.stream import H2Stream
+
+LIST_MAX = 1 << 16
+"""Bytes of a list of fields, with 32 for each: beyond that a header bomb isn't even decoded (RFC 7541, section 7.1)."""
+TABLE = 4096
+"""Bytes of fields that are remembered for a client at most, whatever it offers: each is looked at for each field."""
+WINDOW = 1 << 16
+"""Bytes of a stream that we take before we say that there is room for more (nginx: `http2_body_preread_size`)."""
+_FRAME_HEAD = 9
+_WHOLE = (1 << 31) - 1
+
+
+def _leave(_headers: object) -> None:
+    """Takes no note of Content-Length."""
+
+
+class _End(H2Connection):
+    """One end of a connection."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+    def _acknowledge_settings(self) -> list[Frame]:
+        frames = super()._acknowledge_settings()
+        if self.encoder.header_table_size > TABLE:
+            self.encoder.header_table_size = TABLE
+        return frames
+
+    def receive_data(self, data: Buffer) -> list[Event]:
+        """What arrives. The library has whole frames in its memory before it looks at their size; here it doesn't."""
+        events = super().receive_data(data)
+        if len(self.incoming_buffer._data) > self.max_inbound_frame_size + _FRAME_HEAD:
+            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise FrameTooLargeError("a frame is too large")
+        return events
+
+    def begin(self, initial: dict[SettingCodes, int]) -> None:
+        """Says what holds for this connection, and that its window is as large as one can be."""
+        self.local_settings = Settings(client=self.config.client_side, initial_values=initial)
+        self.decoder.max_header_list_size = LIST_MAX
+        self.initiate_connection()
+        self.increment_flow_control_window(_WHOLE - 65535)
+
+
+class ClientEnd(_End):
+    """The client's end. What it is told is judged by the library, what it says isn't."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            H2Configuration(
+                header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+            )
+        )
+        self.begin({SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: _WHOLE})
+
+
+class ServerEnd(_End):
+    """The server's end, whose headers and bodies are bytes and aren't judged."""
+
+    def __init__(self, streams: int) -> None:
+        """`streams` is what the client is told that it may open at once."""
+        super().__init__(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.begin({SettingCodes.MAX_CONCURRENT_STREAMS: streams, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _leave  # type: ignore[method-assign, assignment]
+        return stream
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """None, for the library's own limit: it would count all of them for each."""
+        return 0
+
+    def forget_closed(self) -> None:
+        """Forgets streams that are closed, which the library does when it counts."""
+        self._open_streams(1)
+
+    def goodbye(self, code: ErrorCodes | int = 0) -> bytes:
+        """A frame that says that no more streams are served than those that there are."""
+        frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=int(code))
+        return frame.serialize()

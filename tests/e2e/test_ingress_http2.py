@@ -1,0 +1,136 @@
+"""HTTP/2 and gRPC through a whole lab, by the programs that people use; and backends that are reached otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .engine_differences import expected
+from .test_ingress import BACKEND, served_by
+from .tools import PYTHON, emulab, eventually, output
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, annotations: {{{annotations}}}}}
+spec:
+  tls: [{{hosts: [{name}.test], secretName: none}}]
+  rules:
+    - host: {name}.test
+      http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}
+---
+"""
+PLAIN = 'nginx.ingress.kubernetes.io/ssl-redirect: "false"'
+PROTOCOL = "nginx.ingress.kubernetes.io/backend-protocol"
+
+HEALTH = """
+import sys, grpc
+port, how, host = sys.argv[1:]
+options = [("grpc.default_authority", host)]
+if how == "tls":
+    import ssl
+    pem = ssl.get_server_certificate((host, int(port))).encode()
+    options += [("grpc.ssl_target_name_override", "ingress.local")]
+    channel = grpc.secure_channel(f"{host}:{port}", grpc.ssl_channel_credentials(pem), options)
+else:
+    channel = grpc.insecure_channel(f"{host}:{port}", options)
+try:
+    answer = channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=20)
+    print(answer.hex())
+    channel.unary_unary("/x.Y/Z")(b"", timeout=20)
+except grpc.RpcError as error:
+    print(error.code().name, error.details())
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx", "haproxy"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    protocols = {"plain": "HTTP", "secure": "HTTPS", "rpc": "GRPC", "rpcs": "GRPCS"}
+    texts = [
+        served_by(request.param),
+        BACKEND.format(name="web", extra=""),
+        *(
+            INGRESS.format(name=name, annotations=f"{PLAIN}, {PROTOCOL}: {protocol}")
+            for name, protocol in protocols.items()
+        ),
+    ]
+    async with Lab.from_text(*texts) as made:
+        made.engine = request.param  # type: ignore[attr-defined]
+        yield made
+
+
+def without_tls(lab: Lab) -> bool:
+    """Whether HTTP/2 is spoken without TLS, too."""
+    return expected(lab.engine, "HTTP/2 without TLS", True)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", [("--http2", "https"), ("--http2-prior-knowledge", "http")])
+async def test_curl_speaks_http_2(lab: Lab, how: tuple[str, str]) -> None:
+    option, scheme = how
+    url = f"{scheme}://plain.test/here"
+    curl = ("curl", "-sk", option, "-w", "\n%{http_version}", "-d", "x" * 100_000, url)
+    if scheme == "http" and not without_tls(lab):
+        assert (await lab.exec("client", *curl)).status
+        return
+    told = await output(lab, "client", *curl)
+    text, version = told.rsplit("\n", 1)
+    answer = json.loads(text)
+    assert version == "2" and answer["path"] == "/here" and answer["proto"] == "HTTP/1.1"
+    assert answer["headers"]["X-Forwarded-Proto"] == [scheme]
+    assert answer["headers"]["Content-Length"] == ["100000"]
+
+    async def logged() -> bool:
+        return re.search(r'"POST /here HTTP/2\.0" 200', await _log(lab)) is not None
+
+    assert await eventually(logged)
+
+
+async def _log(lab: Lab) -> str:
+    done = await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+    return done.text
+
+
+async def test_many_requests_of_one_connection(lab: Lab) -> None:
+    told = await output(lab, "client", "h2load", "-n", "500", "-c", "5", "-m", "20", "https://plain.test/")
+    assert "500 succeeded, 0 failed, 0 errored" in told, told
+    assert "Application protocol: h2" in told
+
+
+async def test_a_backend_of_tls(lab: Lab) -> None:
+    answer = await lab.request("http://secure.test/")
+    assert answer.status == 200 and "tls" in answer.json()
+    assert "tls" not in (await lab.request("http://plain.test/")).json()
+
+
+@pytest.mark.parametrize("host", ["rpc.test", "rpcs.test"])
+@pytest.mark.parametrize("how", ["plain", "tls"])
+async def test_grpc(lab: Lab, host: str, how: str) -> None:
+    """A health check and its answer, and an error in trailers."""
+    port = "443" if how == "tls" else "80"
+    told = await output(lab, "client", PYTHON, "-c", HEALTH, port, how, host)
+    if how == "plain" and not without_tls(lab):
+        assert told.startswith("UNAVAILABLE")
+        return
+    assert told.splitlines() == [
+        "0801",
+        "UNIMPLEMENTED a stand-in implements grpc.health.v1.Health/Check alone",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_request_over_http_2_is_traced(lab: Lab, scheme: str) -> None:
+    path = await lab.trace(f"{scheme}://plain.test/traced", verify=False, http2=True)
+    if scheme == "http" and not without_tls(lab):
+        assert path.failure is not None
+        return
+    assert path.failure is None and path.status == 200
+    events = [hop.event for hop in path.hops]
+    assert "proxy-accept" in events and "proxy-connect" in events and "deliver" in events
