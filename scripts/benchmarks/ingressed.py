@@ -173,8 +173,9 @@ def _use(side: Side, config: dict[str, Any], name: str) -> float:
     route = copy.deepcopy(config["routes"][0])
     route["match"]["host"] = f"{name}.test"
     wanted = {**config, "routes": [*config["routes"], route]}
+    change = side.change(wanted)
     begun = time.perf_counter()
-    side.configure(wanted)
+    change()
     while not _served(side.address, f"{name}.test"):
         time.sleep(0.001)
     return time.perf_counter() - begun

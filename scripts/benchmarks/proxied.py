@@ -118,10 +118,15 @@ def configure(control: socket.socket, config: dict[str, Any], keys: list[str]) -
         listener.setblocking(False)
     if keys:
         ask(control, "sockets", [listener.fileno() for listener in listeners], keys=keys)
+    tell(control, "configure", json.dumps(config).encode())
+
+
+def tell(control: socket.socket, op: str, content: bytes) -> None:
+    """Gives the server a command with a memory file."""
     with open(os.memfd_create("config"), "wb") as file:
-        file.write(json.dumps(config).encode())
+        file.write(content)
         file.flush()
-        ask(control, "configure", [file.fileno()])
+        ask(control, op, [file.fileno()])
 
 
 def _load(address: str, port: str, seconds: int, connections: int) -> tuple[float, float, int]:

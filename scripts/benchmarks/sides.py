@@ -18,7 +18,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.proxied import UPSTREAM, configure, pin, serve_ingress
+from benchmarks.proxied import UPSTREAM, configure, pin, serve_ingress, tell
+from emulab.servers.configuration import from_json, json_bytes
+from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
+from emulab.servers.engines.shared import STATE
+from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.shell.tls import fake_certificate
+from emulab.servers.patches import patch_between
 
 EMULAB, NGINX = "emulab", "nginx"
 OTHER = "10.244.99.99"  # nginx' address
@@ -49,7 +55,8 @@ class Side:
     name: str
     address: str
     pid: int  # of the process that serves
-    configure: Callable[[dict[str, Any]], None]  # returns once that is in use, or is on its way
+    change: Callable[[dict[str, Any]], Callable[[], None]]
+    """Of a configuration, what has the side follow it, or begin to; what is called beforehand a lab does elsewhere."""
     stop: Callable[[], None]
 
 
@@ -100,8 +107,18 @@ class Stage:
             control.close()
             server.join()
 
+        told = from_json(L7Config, config)
+
+        def change(wanted: dict[str, Any]) -> Callable[[], None]:
+            nonlocal told
+            before, told = told, from_json(L7Config, wanted)
+            patch = patch_between(before, told)
+            return lambda: (
+                configure(control, wanted, []) if patch is None else tell(control, "patch", json_bytes(patch))
+            )
+
         assert server.pid is not None
-        return Side(EMULAB, address, server.pid, lambda wanted: configure(control, wanted, []), stop)
+        return Side(EMULAB, address, server.pid, change, stop)
 
     def _beside(self, config: dict[str, Any], address: str) -> Side:
         number = 1
@@ -110,16 +127,16 @@ class Stage:
             text = json.dumps(wanted).replace(address, OTHER)
             _write_conf(json.loads(text), self.folder, number)
 
-        def reload(wanted: dict[str, Any]) -> None:
+        def change(wanted: dict[str, Any]) -> Callable[[], None]:
             nonlocal number
             number += 1
             write(wanted)
-            master.send_signal(signal.SIGHUP)
+            return lambda: master.send_signal(signal.SIGHUP)
 
         write(config)
         master = self._nginx("nginx.conf", 0)
         _wait((OTHER, 80))
-        return Side(NGINX, OTHER, _worker(master.pid), reload, lambda: None)
+        return Side(NGINX, OTHER, _worker(master.pid), change, lambda: None)
 
     def _nginx(self, conf: str, cpu: int) -> subprocess.Popen[bytes]:
         command = ["nginx", "-c", str(self.folder / conf), "-e", "stderr"]
@@ -129,12 +146,6 @@ class Stage:
 
 
 def _write_conf(config: dict[str, Any], folder: Path, number: int) -> None:
-    from emulab.servers.configuration import from_json
-    from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
-    from emulab.servers.engines.shared import STATE
-    from emulab.servers.l7.config import L7Config
-    from emulab.servers.l7.shell.tls import fake_certificate
-
     sockets = {key: ":".join(key.split("/")[1:]) for key in config["listen"]}
     place = NginxPlace(sockets, workers=1, generation=number, user=_user(), names={})
     text = nginx_conf(from_json(L7Config, config), place)
