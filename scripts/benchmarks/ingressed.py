@@ -26,6 +26,7 @@ from benchmarks.proxied import HOST, cpu_of, idle_bytes
 from benchmarks.sides import BIG, EMULAB, SMALL, Side, Stage
 
 SMALL_CONNECTIONS, NEW_CONNECTIONS, BIG_CONNECTIONS, TLS_CONNECTIONS = 32, 16, 16, 16
+FEW_CONNECTIONS = 4  # enough to have requests fail; more would only make others wait
 H2_CONNECTIONS, H2_STREAMS = 8, 16
 IDLE = 2000
 FEW, MANY = 10, 10_000
@@ -143,6 +144,7 @@ def _rules(
         for number in (FEW, MANY):
             _use(own, many_rules(config, way, number), f"{way}{number}")
             script.write_text(_ASK.format(number=number, path=path, host=host))
+            wrk(_url(own), SMALL_CONNECTIONS, seconds, script=str(script))  # each was asked for before
             before = cpu_of(own.pid)
             loaded = wrk(_url(own), SMALL_CONNECTIONS, seconds, script=str(script))
             figures[f"{way} {number}"][own.name].append((cpu_of(own.pid) - before) / loaded.requests)
@@ -155,7 +157,7 @@ def _rules(
 
 def _changes(side: Side, config: dict[str, Any], figures: Figures) -> None:
     """A rule more, and another, while requests come: how long until it is live, and whether any request fails."""
-    command = ["wrk", "-t1", f"-c{SMALL_CONNECTIONS}", "-d60s", "--latency", "-H", "Host: h1.test", _url(side)]
+    command = ["wrk", "-t1", f"-c{FEW_CONNECTIONS}", "-d60s", "--latency", "-H", "Host: h1.test", _url(side)]
     load = Popen(command, stdout=PIPE, text=True)
     try:
         for number in range(CHANGES if side.name == EMULAB else 1):  # nginx takes a minute for one

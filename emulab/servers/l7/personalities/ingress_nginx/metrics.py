@@ -22,6 +22,8 @@ from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
 from emulab.servers.l7.personalities.personality import Connections, ProcessUse
 
 ROWS = 1000
+KNOWN_MAX = 16384
+"""Kinds of requests of which is remembered where they are counted."""
 _EXPIRE_HELP = (
     "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this certificate will "
     'expire in 10 days is: "nginx_ingress_controller_ssl_expire_time_seconds < (time() + (10 * 24 * 3600))"'
@@ -63,6 +65,8 @@ _MEASURES = (
 )
 _Key = tuple[str, str, str, str, str, str]
 """Host, the route's origin and path, upstream, method, status."""
+_Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
+"""What of a row says by what it is counted."""
 
 
 class _Series:
@@ -77,6 +81,12 @@ class _Series:
     def add(self, rows: Sequence[Measured]) -> None:
         """Takes what several requests took."""
         self.requests += len(rows)
+        if len(rows) == 1:
+            values = rows[0][5:]
+            for histogram, value in zip(self._histograms, (*values, values[-1]), strict=True):
+                if value != UNKNOWN:
+                    histogram.observe(value)
+            return
         *_, connect, header, over, seconds, asked, sent = zip(*rows, strict=True)
         for histogram, values in zip(
             self._histograms, (connect, header, over, seconds, asked, sent, sent), strict=True
@@ -93,6 +103,7 @@ class IngressMetrics:
     def __init__(self) -> None:
         self._rows: list[Measured] = []
         self._series: dict[_Key, _Series] = {}
+        self._known: dict[_Kind, _Series | None] = {}
         self._reloads = -1
         self.configure(MeasuredAs({}), (), ())
 
@@ -100,6 +111,7 @@ class IngressMetrics:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
+        self._known.clear()
         self._reloads += 1
         there = {*origins, "", DEFAULT_BACKEND}
         self._series = {key: one for key, one in self._series.items() if key[1] in there}
@@ -121,7 +133,7 @@ class IngressMetrics:
     def _fold(self) -> None:
         """Counts what waits."""
         rows, self._rows = self._rows, []
-        kinds: dict[tuple[ReadyRoute, bytes | None, bytes, int, str], list[Measured]] = {}
+        kinds: dict[_Kind, list[Measured]] = {}
         for row in rows:
             kind = row[:5]
             try:
@@ -129,12 +141,24 @@ class IngressMetrics:
             except KeyError:
                 kinds[kind] = [row]
         for kind, those in kinds.items():
-            if (key := self._key(*kind)) is None:
-                continue
+            try:
+                series = self._known[kind]
+            except KeyError:
+                series = self._find(kind)
+            if series is not None:
+                series.add(those)
+
+    def _find(self, kind: _Kind) -> _Series | None:
+        """Where requests of this kind are counted, if they are."""
+        series = None
+        if (key := self._key(*kind)) is not None:
             series = self._series.get(key)
             if series is None:
                 series = self._series[key] = _Series(self._bounds)
-            series.add(those)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[kind] = series
+        return series
 
     def _key(
         self, rule: ReadyRoute, host: bytes | None, method: bytes, status: int, upstream: str
