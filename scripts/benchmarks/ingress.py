@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     """Measures, prints, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="bench ingress", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (default: 5)")
-    parser.add_argument("--seconds", type=float, default=3, metavar="N", help="of a load (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, metavar="N", help="of a load (default: 3)")
     parser.add_argument("--only", default=",".join(PARTS), metavar="PART,…", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="two rounds of one second")
     parser.add_argument("-o", "--output", choices=("json",))
@@ -60,13 +60,13 @@ def main(arguments: list[str]) -> int:
             sys.exit(f"bench: {program} is not installed (apt install {program})")
     without = [] if shutil.which("h2load") else ["h2"]
     parts = [part for part in parts if part not in without]
-    rounds, seconds = (2, 1.0) if options.quick else (options.rounds, options.seconds)
+    rounds, seconds = (2, 1) if options.quick else (options.rounds, options.seconds)
     figures = _measure(rounds, seconds, parts)
     show(_rows(figures), NOTES, options.output == "json")
     return 0
 
 
-def _measure(rounds: int, seconds: float, parts: list[str]) -> dict[str, dict[str, list[float]]]:
+def _measure(rounds: int, seconds: int, parts: list[str]) -> dict[str, dict[str, list[float]]]:
     program = [sys.executable, "-m", "benchmarks.ingressed", str(rounds), str(seconds), ",".join(parts)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
     done = subprocess.run(

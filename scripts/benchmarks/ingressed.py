@@ -37,7 +37,7 @@ PARTS = ("small", "new", "big", "tls", "h2", "idle", "rules")
 Figures = dict[str, dict[str, list[float]]]
 
 
-def main(rounds: int, seconds: float, parts: Sequence[str]) -> Figures:
+def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
     """Measures."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -75,7 +75,7 @@ def _url(side: Side, path: str = SMALL, scheme: str = "http") -> str:
     return f"{scheme}://{side.address}{path}"
 
 
-def _small(side: Side, seconds: float) -> dict[str, float]:
+def _small(side: Side, seconds: int) -> dict[str, float]:
     before = cpu_of(side.pid)
     loaded = wrk(_url(side), SMALL_CONNECTIONS, seconds, f"Host: {HOST}")
     cpu = (cpu_of(side.pid) - before) / loaded.requests
@@ -84,8 +84,8 @@ def _small(side: Side, seconds: float) -> dict[str, float]:
 
 def _loaded(
     name: str, connections: int, path: str, scheme: str, *fields: str
-) -> Callable[[Side, float], dict[str, float]]:
-    def measure(side: Side, seconds: float) -> dict[str, float]:
+) -> Callable[[Side, int], dict[str, float]]:
+    def measure(side: Side, seconds: int) -> dict[str, float]:
         before = cpu_of(side.pid)
         loaded = wrk(_url(side, path, scheme), connections, seconds, f"Host: {HOST}", *fields)
         return {name: loaded.rate, f"{name} CPU": (cpu_of(side.pid) - before) / loaded.requests}
@@ -93,7 +93,7 @@ def _loaded(
     return measure
 
 
-def _h2(side: Side, seconds: float) -> dict[str, float]:
+def _h2(side: Side, seconds: int) -> dict[str, float]:
     before = cpu_of(side.pid)
     loaded = h2load(HOST, f"{side.address}:443", H2_CONNECTIONS, H2_STREAMS, seconds)
     if loaded.protocol != HTTP2:
@@ -102,7 +102,7 @@ def _h2(side: Side, seconds: float) -> dict[str, float]:
 
 
 CLOSED = "Connection: close"
-LOADS: dict[str, Callable[[Side, float], dict[str, float]]] = {
+LOADS: dict[str, Callable[[Side, int], dict[str, float]]] = {
     "small": _small,
     "new": _loaded("new", NEW_CONNECTIONS, SMALL, "http", CLOSED),
     "big": _loaded("big", BIG_CONNECTIONS, BIG, "http"),
@@ -136,7 +136,7 @@ def many_rules(config: dict[str, Any], way: str, number: int) -> dict[str, Any]:
 
 
 def _rules(
-    sides: Sequence[Side], config: dict[str, Any], figures: Figures, folder: Path, seconds: float
+    sides: Sequence[Side], config: dict[str, Any], figures: Figures, folder: Path, seconds: int
 ) -> None:
     own = next(side for side in sides if side.name == EMULAB)
     script = folder / "ask.lua"
@@ -192,4 +192,4 @@ def _served(address: str, host: str) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].split(","))))
+    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","))))

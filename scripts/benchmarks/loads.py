@@ -23,9 +23,9 @@ class Loaded:
     protocol: str = ""
 
 
-def wrk(url: str, connections: int, seconds: float, *fields: str, script: str = "") -> Loaded:
+def wrk(url: str, connections: int, seconds: int, *fields: str, script: str = "") -> Loaded:
     """Exits when a request isn't answered with 200."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     command += [word for field in fields for word in ("-H", field)]
     output = run([*command, *(["-s", script] if script else []), url])
     if "Non-2xx" in output or "Socket errors" in output:
@@ -36,9 +36,9 @@ def wrk(url: str, connections: int, seconds: float, *fields: str, script: str = 
     return Loaded(rate, float(tail[1]) * DECIMAL[tail[2]], int(total))
 
 
-def h2load(host: str, address: str, connections: int, streams: int, seconds: float) -> Loaded:
+def h2load(host: str, address: str, connections: int, streams: int, seconds: int) -> Loaded:
     """Exits when a request isn't answered with 200. Which protocol was agreed upon is in the result."""
-    load = [f"-c{connections}", f"-m{streams}", f"-D{seconds:g}", "--warm-up-time=0"]
+    load = [f"-c{connections}", f"-m{streams}", f"-D{seconds}", "--warm-up-time=0"]
     output = run(["h2load", *load, f"--connect-to={address}", f"https://{host}/"])
     protocol = re.search(r"Application protocol: (\S+)", output)
     rate, total = _found(r"finished in [^,]*, ([0-9.]+) req/s", output), _found(r"([0-9]+) succeeded", output)
